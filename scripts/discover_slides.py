@@ -1,0 +1,50 @@
+"""Write down what OpenSlide says of one slide."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slidemill.discovery import slide_path
+from slidemill.fingerprints import check_unchanged
+from slidemill.joblog import job_log
+from slidemill.outcomes import Outcome, attempt, write_outcome
+from slidemill.slides import opened, slide_info
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import Snakemake
+
+    snakemake: Snakemake
+
+STAGE = "discover_slides"
+
+
+def main(root: Path, slide: str, path: str, fingerprint: str, limit_bounds: bool, facts: Path) -> None:
+    """Open the slide and publish its facts; a slide that cannot be opened becomes a failed outcome."""
+
+    def look() -> Outcome:
+        source = slide_path(root, path)
+        with opened(source) as handle:
+            info = slide_info(handle)
+        check_unchanged(source, fingerprint)
+        details = {
+            "info": info.to_json(),
+            "deepzoom_levels": info.deepzoom_levels(limit_bounds),
+            "file_size": source.stat().st_size,
+        }
+        return Outcome(slide, STAGE, details=details)
+
+    outcome = attempt(slide, STAGE, look)
+    known = {"path": path, "fingerprint": fingerprint}
+    write_outcome(facts, replace(outcome, details={**known, **outcome.details}))
+
+
+if __name__ == "__main__":
+    with job_log(snakemake.log[0]):
+        main(
+            Path(snakemake.config["roots"]["slides"]),
+            snakemake.wildcards.slide,
+            snakemake.params.path,
+            snakemake.params.fingerprint,
+            snakemake.params.limit_bounds,
+            Path(snakemake.output.facts),
+        )

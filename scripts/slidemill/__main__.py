@@ -1,0 +1,8 @@
+"""``python -m slidemill``."""
+
+import sys
+
+from slidemill.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

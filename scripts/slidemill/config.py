@@ -1,0 +1,205 @@
+"""The configuration: checked against a schema, completed by its defaults, and turned into values.
+
+Whatever is wrong ends as one `ConfigError` with a line for each fault.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+from slidemill.errors import ConfigError
+from slidemill.geometry import GridSpec
+
+JPEG_QUALITY = 90
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSpec:
+    """How annotations become labels: names to integers, which point of a patch decides, the name outside."""
+
+    map: Mapping[str, int]
+    rule: str
+    outside: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSpec:
+    """How one backend encodes patches: an encoding's name, and JPEG's quality (None for the others)."""
+
+    encoding: str
+    quality: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationSpec:
+    """How many patches a slide are compared with the slide, and what JPEG must reach in dB."""
+
+    sample: int
+    min_psnr: float
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkSpec:
+    """How many patches are read, how often, and for how many seconds at most."""
+
+    patches: int
+    repeats: int
+    time_limit: float
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A checked configuration; its paths are absolute."""
+
+    slides: Path
+    annotations: Path | None
+    results: Path
+    sampling: GridSpec
+    labels: LabelSpec
+    stores: Mapping[str, StoreSpec]
+    validation: ValidationSpec
+    benchmark: BenchmarkSpec
+    seed: int
+
+    @property
+    def root(self) -> Path:
+        """The folder that slides' paths are relative to."""
+        return self.slides.parent if is_sheet(self.slides) else self.slides
+
+    @property
+    def annotations_root(self) -> Path:
+        """The folder that annotations' paths are relative to."""
+        return self.annotations or self.root
+
+
+def is_sheet(slides: Path) -> bool:
+    """Return whether `slides` names a sheet rather than a folder."""
+    return slides.suffix.lower() in (".csv", ".tsv")
+
+
+def read_config(values: Mapping[str, Any], schema: Mapping[str, Any], base: Path) -> Config:
+    """Return the checked configuration, completed by the schema's defaults.
+
+    Parameters
+    ----------
+    values
+        The configuration as YAML or the command line gave it.
+    schema
+        The JSON schema, ``workflow/schemas/config.schema.yaml``.
+    base
+        The folder that relative paths start from.
+
+    Raises
+    ------
+    ConfigError
+        With a line for each fault: the key, the value, the remedy.
+    """
+    faults = list(dict.fromkeys(_faults(values, schema)))
+    if faults:
+        raise ConfigError("\n".join(faults))
+    full = _completed(values, schema, schema)
+    sampling = dict(full["sampling"])
+    if "deepzoom_level" in sampling and "level" in sampling:
+        raise ConfigError(
+            f"sampling.deepzoom_level is {sampling['deepzoom_level']} and sampling.level is {sampling['level']}: "
+            "give one of the two"
+        )
+    if "deepzoom_level" not in sampling:
+        sampling.setdefault("level", 0)
+    grid = GridSpec(**sampling)
+    if grid.step <= 0:
+        raise ConfigError(
+            f"sampling.overlap is {grid.overlap}: 2 x overlap must be less than patch_size ({grid.patch_size})"
+        )
+    slides = (base / full["slides"]).resolve()
+    annotations = full["annotations"]
+    if annotations and is_sheet(slides):
+        raise ConfigError(
+            f"annotations is {annotations}: a sheet lists annotations itself: use its column 'annotation', and null here"
+        )
+    return Config(
+        slides=slides,
+        annotations=(base / annotations).resolve() if annotations else None,
+        results=_checked_results((base / full["results"]).resolve(), slides),
+        sampling=grid,
+        labels=LabelSpec(**full["labels"]),
+        stores={name: _store_spec(name, settings) for name, settings in full["stores"].items()},
+        validation=ValidationSpec(**full["validation"]),
+        benchmark=BenchmarkSpec(**full["benchmark"]),
+        seed=full["seed"],
+    )
+
+
+def _store_spec(backend: str, settings: Mapping[str, Any]) -> StoreSpec:
+    encoding = settings["encoding"]
+    if encoding == "jpeg":
+        return StoreSpec(encoding, settings.get("quality", JPEG_QUALITY))
+    if "quality" in settings:
+        raise ConfigError(
+            f"stores.{backend}.quality is {settings['quality']}: only encoding jpeg has a quality, this is {encoding}: "
+            "leave it out, or choose jpeg"
+        )
+    return StoreSpec(encoding)
+
+
+def _checked_results(results: Path, slides: Path) -> Path:
+    if any(character in str(results) for character in "{}\n"):
+        raise ConfigError(f"results is {str(results)!r}: Snakemake reads braces as wildcards: choose a path without")
+    if results == slides:
+        raise ConfigError(f"results is {results}, the folder of slides itself: choose another, or one below it")
+    return results
+
+
+def _faults(values: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for each way in which `values` break the schema."""
+    for error in jsonschema.Draft202012Validator(schema).iter_errors(values):
+        key = ".".join(str(part) for part in error.absolute_path)
+        known = [name for name in error.schema.get("properties", {})] if isinstance(error.schema, dict) else []
+        description = error.schema.get("description", "see config/README.md")
+        if error.validator == "additionalProperties":
+            for name in sorted(set(error.instance) - set(known), key=str):
+                close = difflib.get_close_matches(str(name), known, n=1)
+                hint = f"did you mean {close[0]}? There" if close else "there"
+                yield f"{_joined(key, name)} is {error.instance[name]!r}, an unknown key: {hint} are {', '.join(known)}"
+        elif error.validator == "required":
+            missing = [name for name in error.validator_value if name not in error.instance]
+            for name in missing:
+                yield f"{_joined(key, name)} is missing: give {error.schema['properties'][name]['description']}"
+        else:
+            yield f"{key or 'the configuration'} is {error.instance!r}: it must be {description}"
+
+
+def _joined(key: str, name: object) -> str:
+    return f"{key}.{name}" if key else str(name)
+
+
+def _completed(values: Mapping[str, Any], schema: Mapping[str, Any], root: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `values` with the defaults of the schema's properties in place of what is missing.
+
+    A mapping with a default of its own, such as ``stores``, is replaced by the user's and not merged with it:
+    ``stores: {lmdb: {}}`` asks for LMDB alone.
+    """
+    filled = dict(values)
+    properties = _resolved(schema, root).get("properties", {})
+    for name in properties:
+        own = _resolved(properties[name], root)
+        if name not in filled:
+            if "default" not in own:
+                continue
+            filled[name] = copy.deepcopy(own["default"])
+        if isinstance(filled[name], dict) and "properties" in own:
+            filled[name] = _completed(filled[name], properties[name], root)
+    return filled
+
+
+def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the schema that a ``$ref`` points at, or the schema itself."""
+    reference = schema.get("$ref")
+    return root["$defs"][reference.rsplit("/", 1)[1]] if reference else schema

@@ -1,0 +1,201 @@
+"""Finding slides, and naming each by an id that is unique, readable and safe in a path.
+
+Nothing here opens a slide: the Snakefile lists slides on every start, in every job of a cluster.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+from slidemill.errors import ConfigError, SlideError
+
+EXTENSIONS = (
+    ".bif",
+    ".dcm",
+    ".mrxs",
+    ".ndpi",
+    ".scn",
+    ".svs",
+    ".svslide",
+    ".tif",
+    ".tiff",
+    ".vms",
+    ".vmu",
+)
+"""What the names of slides that OpenSlide opens end in."""
+
+STEM_LENGTH = 80
+
+
+@dataclass(frozen=True, slots=True)
+class SlideFile:
+    """A slide that was found or listed.
+
+    Parameters
+    ----------
+    slide
+        The slide's id: letters, digits, ``.``, ``_`` and ``-``.
+    path
+        The file, relative to the folder of slides (or of the sheet), percent-encoded so that any name can
+        stand in a table, a log or a job's parameters; `decoded` gives the real one.
+    annotation
+        The annotation, relative to the folder of annotations (or of the sheet), percent-encoded; or None.
+    columns
+        Further columns of the sheet.
+    """
+
+    slide: str
+    path: str
+    annotation: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
+def encoded(path: Path) -> str:
+    """Return a path percent-encoded but for what reads well; any bytes may be in it."""
+    return quote_from_bytes(os.fsencode(path), safe="/ ()+,=@~")
+
+
+def decoded(path: str) -> Path:
+    """Return the path that `encoded` was given."""
+    return Path(os.fsdecode(unquote_to_bytes(path)))
+
+
+def slide_id(path: Path) -> str:
+    """Return the id of the slide at `path`, relative to the folder of slides.
+
+    It is the stem, in ASCII, and six hex digits of a hash of the path, so it is the same whatever other
+    slides there are, and two slides of one stem get two ids.
+    """
+    stem = unicodedata.normalize("NFKD", path.stem).encode("ascii", "ignore").decode()
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "_", stem)[:STEM_LENGTH].lstrip("._-") or "slide"
+    return f"{stem}-{hashlib.blake2b(os.fsencode(path), digest_size=3).hexdigest()}"
+
+
+def find_slides(root: Path, annotations: Path | None = None, skip: Path | None = None) -> list[SlideFile]:
+    """Return the slides below the folder `root`, sorted by path.
+
+    Files that together make one slide are one: a .mrxs with its folder, the .dcm files of a folder. Links to
+    folders are not followed, hidden files and folders are passed over.
+
+    Parameters
+    ----------
+    root
+        The folder of slides.
+    annotations
+        The folder of annotations, ``<stem>.xml`` at the slide's relative path or anywhere below.
+    skip
+        A folder that is not searched: the results, should they lie among the slides.
+
+    Raises
+    ------
+    ConfigError
+        When the folder is missing or has no slide, or when an annotation fits two slides.
+    """
+    if not root.is_dir():
+        raise ConfigError(f"slides: {root} is no folder: name the folder that holds the slides, or a .csv or .tsv sheet")
+    paths = sorted(_slide_paths(root, skip), key=os.fsencode)
+    if not paths:
+        raise ConfigError(
+            f"slides: no slide found in {root}: its files should end in one of {', '.join(EXTENSIONS)}"
+        )
+    matched = _match_annotations(paths, annotations) if annotations else {}
+    slides = [
+        SlideFile(slide_id(path), encoded(path), encoded(matched[path]) if path in matched else None)
+        for path in paths
+    ]
+    check_unique(slides, "two slides' paths give one id: rename one of the files")
+    return slides
+
+
+def slide_path(root: Path, path: str) -> Path:
+    """Return the file of a slide or an annotation, given as `SlideFile` names it.
+
+    Raises
+    ------
+    SlideError
+        When it does not exist.
+    """
+    found = root / decoded(path)
+    if not found.exists():
+        raise SlideError(f"{found.name}: there is no such file in {found.parent}: restore it, or correct the path")
+    return found
+
+
+def _slide_paths(root: Path, skip: Path | None) -> Iterator[Path]:
+    """Yield the slides' files, relative to `root`."""
+    skipped = skip.resolve() if skip else None
+    for folder, subfolders, names in os.walk(root):
+        here = Path(folder)
+        files = sorted(name for name in names if not name.startswith("."))
+        slides = [name for name in files if Path(name).suffix.lower() in EXTENSIONS]
+        dicom = [name for name in slides if Path(name).suffix.lower() == ".dcm"]
+        companions = {Path(name).stem for name in slides if Path(name).suffix.lower() == ".mrxs"}
+        subfolders[:] = [
+            name
+            for name in subfolders
+            if not name.startswith(".") and name not in companions and (here / name).resolve() != skipped
+        ]
+        for name in slides:
+            if name not in dicom[1:]:
+                yield (here / name).relative_to(root)
+
+
+def _match_annotations(slides: list[Path], root: Path) -> dict[Path, Path]:
+    """Return each slide's annotation, both relative to their folders."""
+    if not root.is_dir():
+        raise ConfigError(f"annotations: {root} is no folder: name the folder of the .xml files, or null for none")
+    found = {
+        (Path(folder) / name).relative_to(root)
+        for folder, _, names in os.walk(root)
+        for name in names
+        if name.lower().endswith(".xml") and not name.startswith(".")
+    }
+    matched = {slide: slide.with_suffix(".xml") for slide in slides if slide.with_suffix(".xml") in found}
+    taken = Counter(matched.values())
+    for annotation, count in taken.items():
+        if count > 1:
+            raise _ambiguous(annotation, [slide for slide in slides if matched.get(slide) == annotation])
+    by_stem: dict[str, list[Path]] = {}
+    for annotation in sorted(found - set(taken)):
+        by_stem.setdefault(annotation.stem, []).append(annotation)
+    for stem, candidates in by_stem.items():
+        wanting = [slide for slide in slides if slide.stem == stem and slide not in matched]
+        if len(wanting) > 1:
+            raise _ambiguous(candidates[0], wanting)
+        if wanting and len(candidates) > 1:
+            raise ConfigError(
+                f"annotations: {wanting[0]} has {len(candidates)} annotations by its stem, {candidates[0]} and "
+                f"{candidates[1]} among them: put one at the slide's own relative path"
+            )
+        if wanting:
+            matched[wanting[0]] = candidates[0]
+    return matched
+
+
+def _ambiguous(annotation: Path, slides: list[Path]) -> ConfigError:
+    return ConfigError(
+        f"annotations: {annotation} fits {len(slides)} slides, {slides[0]} and {slides[1]} among them: "
+        "put each annotation at its slide's relative path, or list the slides in a sheet"
+    )
+
+
+def check_unique(slides: list[SlideFile], complaint: str) -> None:
+    """See that no two slides have one id, upper and lower case being the same.
+
+    Raises
+    ------
+    ConfigError
+        With `complaint`, when two have.
+    """
+    count = Counter(slide.slide.casefold() for slide in slides)
+    for slide in slides:
+        if count[slide.slide.casefold()] > 1:
+            raise ConfigError(f"slide {slide.slide} ({slide.path}): {complaint}")

@@ -1,0 +1,69 @@
+"""Publishing files whole: what stands under its final name is complete."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from slidemill.errors import SlidemillError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a path beside `path` to write to, and rename it to `path` when the block ends well.
+
+    A file or a folder may be written. What an earlier, killed process left aside is removed first; when the
+    block fails, `path` is as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.aside")
+    remove(aside)
+    try:
+        yield aside
+        if path.is_dir():
+            remove(path)
+        aside.replace(path)
+    finally:
+        remove(aside)
+
+
+def remove(path: Path) -> None:
+    """Remove the file or the folder at `path`, if there is one."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Make the operating system write the file or the folder at `path` to its disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Publish `value` as JSON at `path`."""
+    with replacing(path) as aside:
+        aside.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Return the value of the JSON file at `path`.
+
+    Raises
+    ------
+    SlidemillError
+        When the file is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise SlidemillError(f"{path}: not a JSON file of slidemill ({error}): remove it and run again") from None

@@ -1,0 +1,301 @@
+"""Where patches lie: pure arithmetic on a slide's pyramid, which opens nothing.
+
+Three frames are in use. *Level-0 pixels* are the slide's own full-resolution pixels. *Level pixels* are those
+of one native level, as stored in the slide. *Grid pixels* are those of the resolution that is sampled: a native
+level, or a DeepZoom level, which halves the full resolution again and again and may lie between native ones.
+
+The DeepZoom arithmetic (which patch covers what, which native level is read, how coordinates are rounded) is
+the one that OpenSlide documents and implements for ``openslide.deepzoom.DeepZoomGenerator``; the tests compare
+the two patch by patch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from slidemill.errors import SlideError
+
+Size = tuple[int, int]
+"""``(width, height)`` in pixels or patches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pyramid:
+    """The levels of a slide.
+
+    Parameters
+    ----------
+    dimensions
+        ``(width, height)`` of every native level in its own pixels, largest first.
+    downsamples
+        Level-0 pixels a level pixel, one for each level.
+    bounds
+        ``(x, y, width, height)`` of the scanned area in level-0 pixels, or None where the slide names none.
+    """
+
+    dimensions: tuple[Size, ...]
+    downsamples: tuple[float, ...]
+    bounds: tuple[int, int, int, int] | None = None
+
+    def best_level(self, downsample: float) -> int:
+        """Return the smallest native level that is no coarser than `downsample` (OpenSlide's rule)."""
+        finer = [level for level, own in enumerate(self.downsamples) if own <= downsample]
+        return max(finer, default=0)
+
+
+@dataclass(frozen=True, slots=True)
+class GridSpec:
+    """How patches are laid over a slide.
+
+    Parameters
+    ----------
+    patch_size
+        Width and height of a patch in grid pixels.
+    overlap
+        Grid pixels that a patch shares with its neighbour on each side; patches lie
+        ``patch_size - 2 * overlap`` apart.
+    deepzoom_level
+        DeepZoom level to sample, counted from 0 = one pixel; or None.
+    level
+        Native level to sample, counted from 0 = full resolution; or None. Exactly one of the two is given.
+    limit_bounds
+        Lay the grid over the slide's bounds, where it has them, rather than over the whole canvas.
+    edges
+        ``"drop"`` leaves out patches that reach beyond the slide, ``"pad"`` fills them up with background.
+    """
+
+    patch_size: int = 256
+    overlap: int = 0
+    deepzoom_level: int | None = None
+    level: int | None = None
+    limit_bounds: bool = True
+    edges: str = "drop"
+
+    @property
+    def step(self) -> int:
+        """Distance between neighbouring patches in grid pixels."""
+        return self.patch_size - 2 * self.overlap
+
+
+@dataclass(frozen=True, slots=True)
+class PatchRef:
+    """One patch of a grid: where it lies and what has to be read for it.
+
+    Parameters
+    ----------
+    column, row
+        Place in the grid, counted from 0 at the top left.
+    x0, y0, width0, height0
+        The square that the patch stands for, in level-0 pixels. The origin is rounded down, the size to the
+        nearest pixel. Padded patches may begin before 0 and end beyond the slide.
+    level
+        Native level that is read.
+    read_x0, read_y0
+        Where reading begins, in level-0 pixels, as ``OpenSlide.read_region`` takes it.
+    read_size
+        Level pixels to read.
+    fit_size
+        The grid pixels that these are shrunk to fit into, their proportions kept.
+    size
+        The grid pixels that come out; equal to ``(patch_size, patch_size)`` but at the slide's edges.
+    offset
+        Where those lie in the patch: ``(0, 0)`` but for padded patches of the first column or row.
+    """
+
+    column: int
+    row: int
+    x0: int
+    y0: int
+    width0: int
+    height0: int
+    level: int
+    read_x0: int
+    read_y0: int
+    read_size: Size
+    fit_size: Size
+    size: Size
+    offset: Size
+
+    @property
+    def patch_id(self) -> str:
+        """The patch's name, unique within its slide; sorting names gives raster order."""
+        return patch_id(self.column, self.row)
+
+
+def patch_id(column: int, row: int) -> str:
+    """Return the id of the patch at `column` and `row`, such as ``r00012_c00034``."""
+    return f"r{row:05d}_c{column:05d}"
+
+
+def halvings(size: Size) -> list[Size]:
+    """Return the sizes of all DeepZoom levels of an image of `size`, from one pixel to `size` itself."""
+    sizes = [size]
+    while sizes[-1] != (1, 1):
+        sizes.append((max(1, -(-sizes[-1][0] // 2)), max(1, -(-sizes[-1][1] // 2))))
+    return sizes[::-1]
+
+
+def fitted(size: Size, box: Size) -> Size:
+    """Return the size of an image of `size` after Pillow's ``Image.thumbnail(box)``, which never enlarges.
+
+    Nothing fits nowhere: a `size` without pixels gives ``(0, 0)``.
+
+    The longer side meets the box; the other is rounded to whichever neighbour keeps the proportions best
+    (Pillow's documentation of ``Image.thumbnail``; the tests hold this function against it).
+    """
+    (width, height), (box_width, box_height) = size, box
+    if min(size) <= 0:
+        return 0, 0
+    if box_width >= width and box_height >= height:
+        return size
+    aspect = width / height
+
+    def nearest(exact: float, error_of: dict[int, float]) -> int:
+        return max(min(error_of, key=error_of.__getitem__), 1)
+
+    if box_width / box_height >= aspect:
+        exact = box_height * aspect
+        candidates = {n: abs(aspect - n / box_height) for n in (math.floor(exact), math.ceil(exact))}
+        return nearest(exact, candidates), box_height
+    exact = box_width / aspect
+    candidates = {n: abs(aspect - box_width / n) if n else 0.0 for n in (math.floor(exact), math.ceil(exact))}
+    return box_width, nearest(exact, candidates)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A `GridSpec` laid over a `Pyramid`: knows how many patches there are and where each lies.
+
+    Raises
+    ------
+    SlideError
+        When the slide lacks the level that is asked for.
+    """
+
+    pyramid: Pyramid
+    spec: GridSpec
+
+    def __post_init__(self) -> None:
+        _ = self.level, self.size
+
+    @cached_property
+    def _area(self) -> tuple[int, int, int, int]:
+        bounds = self.pyramid.bounds if self.spec.limit_bounds else None
+        return bounds or (0, 0, *self.pyramid.dimensions[0])
+
+    @cached_property
+    def _level_sizes(self) -> tuple[Size, ...]:
+        """The part of each native level that the grid covers, in level pixels."""
+        full_width, full_height = self.pyramid.dimensions[0]
+        scale_x, scale_y = self._area[2] / full_width, self._area[3] / full_height
+        return tuple((math.ceil(w * scale_x), math.ceil(h * scale_y)) for w, h in self.pyramid.dimensions)
+
+    @cached_property
+    def deepzoom_sizes(self) -> list[Size]:
+        """Grid pixels of every DeepZoom level, from one pixel to full resolution."""
+        return halvings(self._level_sizes[0])
+
+    @cached_property
+    def downsample(self) -> float:
+        """Level-0 pixels a grid pixel."""
+        if self.spec.deepzoom_level is not None:
+            return float(2 ** (len(self.deepzoom_sizes) - 1 - self.spec.deepzoom_level))
+        return self.pyramid.downsamples[self.level]
+
+    @cached_property
+    def level(self) -> int:
+        """The native level that is read."""
+        wanted, native = self.spec.deepzoom_level, self.spec.level
+        kind, asked, count = ("native", native, len(self.pyramid.dimensions))
+        if wanted is not None:
+            kind, asked, count = ("DeepZoom", wanted, len(self.deepzoom_sizes))
+        if asked is None or not 0 <= asked < count:
+            raise SlideError(
+                f"{kind} level {asked} does not exist; levels count from 0, so this slide has 0 to {count - 1}: "
+                "choose one of them"
+            )
+        return asked if wanted is None else self.pyramid.best_level(self.downsample)
+
+    @cached_property
+    def size(self) -> Size:
+        """``(width, height)`` of the sampled area in grid pixels."""
+        if self.spec.deepzoom_level is not None:
+            return self.deepzoom_sizes[self.spec.deepzoom_level]
+        return self._level_sizes[self.level]
+
+    @cached_property
+    def shape(self) -> Size:
+        """``(columns, rows)`` of the grid, patches at the edges included."""
+        return -(-self.size[0] // self.spec.step), -(-self.size[1] // self.spec.step)
+
+    def patch(self, column: int, row: int) -> PatchRef:
+        """Return the patch at `column` and `row`, whether or not `GridSpec.edges` keeps it.
+
+        Raises
+        ------
+        IndexError
+            When the grid has no such place.
+        """
+        if not (0 <= column < self.shape[0] and 0 <= row < self.shape[1]):
+            raise IndexError(f"column {column}, row {row} lies outside the grid of {self.shape} patches")
+        across = self._span(0, column)
+        down = self._span(1, row)
+        read_size = (across.read_size, down.read_size)
+        fit_size = (across.fit_size, down.fit_size)
+        extent0 = round(self.spec.patch_size * self.downsample)
+        return PatchRef(
+            column=column,
+            row=row,
+            x0=across.origin0,
+            y0=down.origin0,
+            width0=extent0,
+            height0=extent0,
+            level=self.level,
+            read_x0=across.read0,
+            read_y0=down.read0,
+            read_size=read_size,
+            fit_size=fit_size,
+            size=fitted(read_size, fit_size),
+            offset=(across.offset, down.offset),
+        )
+
+    def patches(self) -> Iterator[PatchRef]:
+        """Yield the patches that `GridSpec.edges` keeps, in raster order: row by row, left to right."""
+        full = (self.spec.patch_size, self.spec.patch_size)
+        columns, rows = self.shape
+        for row in range(rows):
+            for column in range(columns):
+                patch = self.patch(column, row)
+                if self.spec.edges == "pad" or patch.size == full:
+                    yield patch
+
+    def _span(self, axis: int, index: int) -> _Span:
+        """Return one patch's extent along one axis (0 = x, 1 = y)."""
+        step, overlap = self.spec.step, self.spec.overlap
+        before = overlap if index > 0 else 0
+        after = overlap if index < self.shape[axis] - 1 else 0
+        fit_size = min(step, self.size[axis] - step * index) + before + after
+        level_downsample = self.pyramid.downsamples[self.level]
+        shrink = self.downsample / level_downsample
+        read_at = shrink * (step * index - before)
+        # Rounded as OpenSlide does: the place down, the size up, and no further than the level reaches.
+        read_size = min(math.ceil(shrink * fit_size), self._level_sizes[self.level][axis] - math.ceil(read_at))
+        return _Span(
+            origin0=math.floor(self.downsample * (step * index - overlap)) + self._area[axis],
+            read0=int(level_downsample * read_at + self._area[axis]),
+            read_size=read_size,
+            fit_size=fit_size,
+            offset=overlap - before,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    origin0: int
+    read0: int
+    read_size: int
+    fit_size: int
+    offset: int

@@ -1,0 +1,68 @@
+"""The log of a job: a file with the time of each line, and the progress of long work."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from slidemill.errors import SlidemillError
+
+Item = TypeVar("Item")
+LOG = logging.getLogger("slidemill")
+
+
+@contextmanager
+def job_log(path: str | Path) -> Iterator[None]:
+    """Send slidemill's log to the file at `path` while the block runs.
+
+    An error that slidemill raised on purpose ends the process with its message alone; any other is written
+    to the log with its traceback and raised on.
+    """
+    handler = logging.FileHandler(path, mode="w", encoding="utf-8", errors="backslashreplace")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    LOG.addHandler(handler)
+    LOG.setLevel(logging.INFO)
+    try:
+        yield
+    except SlidemillError as error:
+        LOG.error("%s", error)
+        sys.exit(f"slidemill: {error}")
+    except Exception:
+        LOG.exception("this job failed; the run that follows will try it again")
+        raise
+    finally:
+        LOG.removeHandler(handler)
+        handler.close()
+
+
+def progress(items: Iterable[Item], total: int, what: str, every: float = 10.0) -> Iterator[Item]:
+    """Yield `items`, and log how many are done, how fast, and how long the rest will take.
+
+    Parameters
+    ----------
+    items
+        What is worked on.
+    total
+        How many there are.
+    what
+        Their name in the log, in the plural.
+    every
+        Seconds between two lines.
+    """
+    begun = told = time.monotonic()
+    done = 0
+    for done, item in enumerate(items, start=1):
+        yield item
+        now = time.monotonic()
+        if now - told >= every:
+            told = now
+            rate = done / (now - begun)
+            left = (total - done) / rate
+            LOG.info("%d of %d %s, %.0f a second, %.0f s to go", done, total, what, rate, left)
+    seconds = time.monotonic() - begun
+    LOG.info("%d of %d %s in %.1f s", done, total, what, seconds)

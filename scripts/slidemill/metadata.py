@@ -1,0 +1,76 @@
+"""The metadata table: every patch with its place and its label."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slidemill.annotations import UNMAPPED, Annotation, reference_points, region_names
+from slidemill.config import LabelSpec
+from slidemill.errors import SlidemillError
+from slidemill.sampling import PATCH_COLUMNS
+
+if TYPE_CHECKING:
+    import pandas
+
+LABEL_COLUMNS = ("label", "label_name")
+METADATA_COLUMNS = PATCH_COLUMNS + LABEL_COLUMNS
+"""Columns of the metadata table that every cohort has; a sheet's own columns follow."""
+
+
+def labelled(
+    rows: Sequence[Mapping[str, Any]], annotation: Annotation, spec: LabelSpec, columns: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """Return the rows with their labels, and with the sheet's `columns` for their slide.
+
+    A name that the map lacks gives label -1.
+    """
+    names = region_names(annotation, reference_points(rows, spec.rule), spec.outside)
+    return [
+        {**row, "label": spec.map.get(name, UNMAPPED), "label_name": name, **columns}
+        for row, name in zip(rows, names, strict=True)
+    ]
+
+
+def label_counts(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Return the number of patches of each label's name, sorted by name."""
+    return dict(sorted(Counter(row["label_name"] for row in rows).items()))
+
+
+def read_metadata(path: str | Path) -> pandas.DataFrame:
+    """Return the metadata table of a cohort or of a slide.
+
+    Parameters
+    ----------
+    path
+        ``metadata.csv``, or the folder of results that holds it.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a patch in raster order, slide by slide. Ids and names are strings; an unknown ``mpp`` is NaN.
+
+    Raises
+    ------
+    SlidemillError
+        When there is no such table.
+    """
+    import pandas as pd
+
+    table = Path(path)
+    table = table / "metadata.csv" if table.is_dir() else table
+    try:
+        header = list(pd.read_csv(table, nrows=0).columns)
+    except (OSError, ValueError) as error:
+        raise SlidemillError(f"{table}: no table of metadata ({error}): run the workflow, or correct the path") from None
+    missing = [column for column in METADATA_COLUMNS if column not in header]
+    if missing:
+        raise SlidemillError(f"{table}: lacks the columns {', '.join(missing)}: name a metadata.csv of slidemill")
+    numbers: dict[str, Any] = dict.fromkeys(
+        ("column", "row", "x0", "y0", "width0", "height0", "level", "label"), "int64"
+    )
+    numbers |= {"downsample": "float64", "mpp": "float64"}
+    texts = {column: str for column in header if column not in numbers}
+    return pd.read_csv(table, dtype={**numbers, **texts}, keep_default_na=False, na_values={"mpp": [""]})

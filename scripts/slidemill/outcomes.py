@@ -1,0 +1,78 @@
+"""What became of a slide in a stage: a small JSON file beside each stage's product.
+
+A fault of a slide's content ends as such a file, not as a failed job, so that the other slides go on; the
+stages after it carry it along, and the table of slides shows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from slidemill.errors import SlideError, SlidemillError
+from slidemill.files import read_json, write_json
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a slide in a stage.
+
+    Parameters
+    ----------
+    slide
+        The slide's id.
+    stage
+        The stage, named as its script, that decided `status`.
+    status
+        ``"ok"``, ``"empty"`` (no patch wanted) or ``"failed"``.
+    message
+        Why it failed, in words for a user.
+    details
+        What the stage has to tell beside its product; JSON values.
+    """
+
+    slide: str
+    stage: str
+    status: str = "ok"
+    message: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> bool:
+        """Whether the slide has failed, in this stage or before."""
+        return self.status == "failed"
+
+
+def write_outcome(path: Path, outcome: Outcome) -> None:
+    """Publish `outcome` at `path`."""
+    write_json(path, asdict(outcome))
+
+
+def read_outcome(path: Path) -> Outcome:
+    """Return the outcome at `path`.
+
+    Raises
+    ------
+    SlidemillError
+        When the file holds none.
+    """
+    value = read_json(path)
+    try:
+        return Outcome(**value)
+    except TypeError:
+        raise SlidemillError(f"{path}: holds no outcome of a stage: remove it and run again") from None
+
+
+def attempt(slide: str, stage: str, work: Callable[[], Outcome], after: Outcome | None = None) -> Outcome:
+    """Return what `work` returns, or a failed outcome where a `SlideError` says that the slide is at fault.
+
+    Where the slide had failed already (`after`), nothing is done and that outcome is carried along.
+    """
+    if after is not None and after.failed:
+        return after
+    try:
+        return work()
+    except SlideError as error:
+        return Outcome(slide, stage, "failed", str(error))

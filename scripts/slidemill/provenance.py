@@ -1,0 +1,55 @@
+"""A digest of the code that a script runs, so that an edit runs the scripts again that it concerns, alone.
+
+Snakemake sees a script's own edits, not those of the modules that it imports.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent
+
+
+def code_digest(script: Path) -> str:
+    """Return a digest of a script and of all modules of this package that it imports, at whatever depth.
+
+    Comments, blank lines and docstrings do not count.
+    """
+    modules: set[Path] = set()
+    waiting = [script]
+    while waiting:
+        path = waiting.pop()
+        if path not in modules:
+            modules.add(path)
+            waiting.extend(_parsed(path)[1])
+    digest = hashlib.blake2b(digest_size=8)
+    for path in sorted(modules, key=lambda module: module.name):
+        digest.update(_parsed(path)[0].encode())
+    return digest.hexdigest()
+
+
+@cache
+def _parsed(path: Path) -> tuple[str, tuple[Path, ...]]:
+    """Return a module's code in a form without comments, and the files of the package that it imports."""
+    tree = ast.parse(path.read_bytes())
+    imports = tuple(file for node in ast.walk(tree) for file in _imported(node))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            node.value = ast.Constant("")
+    return ast.dump(tree), imports
+
+
+def _imported(node: ast.AST) -> Iterator[Path]:
+    names: list[str] = []
+    if isinstance(node, ast.Import):
+        names = [alias.name for alias in node.names]
+    elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+        names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    for name in names:
+        if name.split(".")[0] == PACKAGE.name:
+            base = PACKAGE.joinpath(*name.split(".")[1:])
+            yield from (file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file())

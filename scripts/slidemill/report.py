@@ -1,0 +1,150 @@
+"""The report: one HTML page that holds all it shows."""
+
+from __future__ import annotations
+
+import base64
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slidemill.drawing import label_colour
+from slidemill.files import replacing
+from slidemill.outcomes import Outcome
+from slidemill.plots import claim, recommendation
+
+TEMPLATE = "report.html"
+Rows = Sequence[Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """A slide's pictures: its overlay, and the montage of its patches."""
+
+    overlay: Path
+    montage: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """How the results came about: the parameters by section, versions by name, the command, the date."""
+
+    parameters: Mapping[str, Any]
+    versions: Mapping[str, str]
+    command: str
+    date: str
+
+
+def label_table(outcomes: Iterable[Outcome], label_map: Mapping[str, int]) -> dict[str, Any]:
+    """Return the number of patches by slide and label.
+
+    Returns
+    -------
+    dict
+        ``labels``: a list of (label, name, colour), sorted; ``rows``: by slide, a count for each of them;
+        ``totals``: the same, summed.
+    """
+    counts: dict[str, Mapping[str, int]] = {
+        outcome.slide: outcome.details["counts"] for outcome in outcomes if not outcome.failed
+    }
+    names = {name for own in counts.values() for name in own}
+    labels = sorted((label_map.get(name, -1), name) for name in names)
+    rows = {slide: [own.get(name, 0) for _, name in labels] for slide, own in counts.items()}
+    return {
+        "labels": [(label, name, label_colour(label)) for label, name in labels],
+        "rows": rows,
+        "totals": [sum(column) for column in zip(*rows.values(), strict=True)],
+    }
+
+
+def unmapped_names(outcomes: Iterable[Outcome]) -> dict[str, dict[str, int]]:
+    """Return each name that the map lacks, with its number of patches by slide."""
+    found: dict[str, dict[str, int]] = defaultdict(dict)
+    for outcome in outcomes:
+        for name in outcome.details.get("unmapped", ()):
+            found[name][outcome.slide] = outcome.details["counts"].get(name, 0)
+    return dict(sorted(found.items()))
+
+
+def render(
+    page: Path,
+    slides: Rows,
+    validation: Rows,
+    measured: Rows,
+    outcomes: Sequence[Outcome],
+    label_map: Mapping[str, int],
+    plot: Path,
+    pictures: Mapping[str, Pictures],
+    run: Run,
+) -> None:
+    """Publish the report at `page`.
+
+    Parameters
+    ----------
+    page
+        Where it will stand.
+    slides, validation, measured
+        Rows of the tables of slides, of validation, and of the benchmark.
+    outcomes
+        What became of each slide in write_metadata.
+    label_map
+        Names of labels to integers.
+    plot
+        The benchmark's plot, PNG.
+    pictures
+        By slide, JPEG.
+    run
+        Parameters and versions.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("slidemill"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["embedded"] = embedded
+    environment.filters["thousands"] = lambda value: f"{float(value):,.0f}" if value else ""
+    environment.filters["significant"] = lambda value: f"{float(value):,.3g}" if abs(float(value)) < 1000 else f"{float(value):,.0f}"
+    context = {
+        "slides": slides,
+        "states": {state: sum(row["status"] == state for row in slides) for state in ("ok", "empty", "failed")},
+        "patches": sum(int(row["patches"] or 0) for row in slides if row["status"] == "ok"),
+        "checks": len(validation),
+        "wrong": [row for row in validation if row["status"] == "failed"],
+        "validation": _by_check(validation),
+        "facts": [row for row in measured if row["unit"] != "patches/s"],
+        "rates": [row for row in measured if row["unit"] == "patches/s"],
+        "recommendation": recommendation(measured),
+        "claim": claim(measured),
+        "labels": label_table(outcomes, label_map),
+        "unmapped": unmapped_names(outcomes),
+        "notes": {outcome.slide: outcome.details["notes"] for outcome in outcomes if outcome.details.get("notes")},
+        "plot": plot,
+        "pictures": pictures,
+        "run": run,
+    }
+    with replacing(page) as aside:
+        aside.write_text(environment.get_template(TEMPLATE).render(context), encoding="utf-8")
+
+
+def embedded(path: Path) -> str:
+    """Return a picture as a data URL."""
+    kind = {".png": "png", ".jpg": "jpeg"}[path.suffix]
+    return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def _by_check(validation: Rows) -> list[dict[str, Any]]:
+    """Return, by backend and check, how many slides and patches were looked at, and how many slides failed."""
+    groups: dict[tuple[str, str], list[Mapping[str, str]]] = defaultdict(list)
+    for row in validation:
+        groups[row["backend"], row["check"]].append(row)
+    return [
+        {
+            "backend": backend,
+            "check": check,
+            "slides": len(rows),
+            "checked": sum(int(row["checked"]) for row in rows),
+            "failed": sum(row["status"] == "failed" for row in rows),
+        }
+        for (backend, check), rows in groups.items()
+    ]

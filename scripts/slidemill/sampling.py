@@ -1,0 +1,56 @@
+"""From a slide and a grid to a table of patches; no pixel is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from slidemill.geometry import Grid, GridSpec, PatchRef
+from slidemill.slides import SlideInfo
+
+PATCH_COLUMNS = (
+    "patch_id",
+    "slide",
+    "column",
+    "row",
+    "x0",
+    "y0",
+    "width0",
+    "height0",
+    "level",
+    "downsample",
+    "mpp",
+)
+"""Columns of the patch table; config/README.md says what each means."""
+
+
+def patch_rows(slide: str, info: SlideInfo, spec: GridSpec) -> Iterator[dict[str, Any]]:
+    """Yield a row of the patch table for every patch of the slide, in raster order.
+
+    Raises
+    ------
+    SlideError
+        When the slide lacks the level that is asked for.
+    """
+    grid = Grid(info.pyramid, spec)
+    mpp = "" if info.mpp is None else f"{info.mpp * grid.downsample:.6g}"
+    for patch in grid.patches():
+        yield {
+            "patch_id": patch.patch_id,
+            "slide": slide,
+            "column": patch.column,
+            "row": patch.row,
+            "x0": patch.x0,
+            "y0": patch.y0,
+            "width0": patch.width0,
+            "height0": patch.height0,
+            "level": patch.level,
+            "downsample": f"{grid.downsample:.10g}",
+            "mpp": mpp,
+        }
+
+
+def patches_of(rows: Iterable[Mapping[str, str]], info: SlideInfo, spec: GridSpec) -> list[PatchRef]:
+    """Return the patches that the rows of a patch table stand for."""
+    grid = Grid(info.pyramid, spec)
+    return [grid.patch(int(row["column"]), int(row["row"])) for row in rows]

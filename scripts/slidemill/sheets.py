@@ -1,0 +1,82 @@
+"""Sheets that list slides: the other way, beside searching a folder, to say which slides there are."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+from slidemill.discovery import SlideFile, check_unique, encoded
+from slidemill.errors import ConfigError
+
+
+def read_sheet(sheet: Path, schema: Mapping[str, Any], reserved: frozenset[str]) -> list[SlideFile]:
+    """Return the slides that a sheet (.csv or .tsv) lists, in its order.
+
+    Parameters
+    ----------
+    sheet
+        The file. Its relative paths start at its own folder.
+    schema
+        JSON schema of a row.
+    reserved
+        Columns of the metadata table, which a free column must not be named as.
+
+    Raises
+    ------
+    ConfigError
+        When the sheet is missing, or a column or a row is wrong.
+    """
+    if not sheet.is_file():
+        raise ConfigError(f"slides: the sheet {sheet} does not exist: name a .csv or .tsv file, or a folder of slides")
+    delimiter = "\t" if sheet.suffix.lower() == ".tsv" else ","
+    try:
+        with sheet.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, delimiter=delimiter, strict=True)
+            header = list(reader.fieldnames or ())
+            _check_header(sheet, header, reserved, delimiter)
+            slides = [_sheet_row(sheet, reader.line_num, row, schema) for row in reader]
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{sheet}: not UTF-8 at byte {error.start}: save the sheet as UTF-8") from None
+    except csv.Error as error:
+        raise ConfigError(f"{sheet}: line {reader.line_num}: {error}: mend the line's quotes") from None
+    if not slides:
+        raise ConfigError(f"{sheet}: the sheet lists no slide: give it a row for each")
+    check_unique(slides, f"{sheet}: the id stands twice: give each slide its own (case does not count)")
+    return slides
+
+
+def _check_header(sheet: Path, header: list[str], reserved: frozenset[str], delimiter: str) -> None:
+    for column in ("slide", "path"):
+        if column not in header:
+            separator = "tabs" if delimiter == "\t" else "commas"
+            raise ConfigError(
+                f"{sheet}: the column {column!r} is missing, there are {header}: add it, and part columns by {separator}"
+            )
+    twice = [column for column, count in Counter(header).items() if count > 1 or not column]
+    if twice:
+        raise ConfigError(f"{sheet}: the column {twice[0]!r} is nameless or stands twice: give each its own name")
+    clash = sorted(reserved.intersection(header) - {"slide"})
+    if clash:
+        raise ConfigError(f"{sheet}: the column {clash[0]!r} is one of metadata.csv's own: rename it in the sheet")
+
+
+def _sheet_row(sheet: Path, line: int, row: Mapping[str, Any], schema: Mapping[str, Any]) -> SlideFile:
+    values = {column: value for column, value in row.items() if value not in (None, "")}
+    for error in jsonschema.Draft202012Validator(schema).iter_errors(values):
+        subject = f"{error.path[0]} is {error.instance!r}" if error.path else "the row is incomplete"
+        remedy = schema["properties"].get(error.path[0] if error.path else "", {}).get("description", error.message)
+        raise ConfigError(f"{sheet}: line {line}: {subject}: {remedy}")
+    if None in row or None in row.values():
+        raise ConfigError(f"{sheet}: line {line} has more or fewer fields than the header: mend it")
+    annotation = row.get("annotation")
+    return SlideFile(
+        slide=row["slide"],
+        path=encoded(Path(row["path"])),
+        annotation=encoded(Path(annotation)) if annotation else None,
+        columns={name: value for name, value in row.items() if name not in ("slide", "path", "annotation")},
+    )

@@ -1,0 +1,1 @@
+"""Stores of patches: a protocol, a backend a module, and a registry of them."""

@@ -1,0 +1,81 @@
+"""Patches as files: one folder a slide, one file a patch, ``index.csv`` and ``manifest.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from slidemill.errors import StoreError
+from slidemill.files import sync
+from slidemill.geometry import PatchRef
+from slidemill.stores.manifest import Manifest
+from slidemill.stores.protocol import Backend, Store
+from slidemill.tables import write_table
+
+INDEX = "index.csv"
+INDEX_COLUMNS = ("patch_id", "file", "column", "row", "x0", "y0", "width0", "height0")
+MANIFEST = "manifest.json"
+
+
+class DiskWriter:
+    """Writes one file a patch."""
+
+    def __init__(self, folder: Path, suffix: str) -> None:
+        self._folder = folder
+        self._suffix = suffix
+        self._patches: list[PatchRef] = []
+
+    def add(self, patch: PatchRef, data: bytes) -> None:
+        """Store the encoded `data` of the next patch."""
+        (self._folder / f"{patch.patch_id}{self._suffix}").write_bytes(data)
+        self._patches.append(patch)
+
+    def finish(self, manifest: Manifest) -> None:
+        """Store the index and the manifest."""
+        rows = (
+            {"file": f"{patch.patch_id}{self._suffix}", **{name: getattr(patch, name) for name in INDEX_COLUMNS if name != "file"}}
+            for patch in self._patches
+        )
+        write_table(self._folder / INDEX, INDEX_COLUMNS, rows)
+        (self._folder / MANIFEST).write_bytes(manifest.to_bytes())
+
+
+@contextmanager
+def writing(path: Path, patches: Sequence[PatchRef], manifest: Manifest) -> Iterator[DiskWriter]:
+    """Make a new store, the folder `path`, for writing; its files are on the disk when the block ends."""
+    path.mkdir()
+    yield DiskWriter(path, manifest.codec.suffix)
+    for file in path.iterdir():
+        sync(file)
+    sync(path)
+
+
+class DiskStore(Store):
+    """A folder of patches; nothing is held open."""
+
+    def stored_ids(self) -> list[str]:
+        """Return the stems of the patches' files."""
+        suffix = self.manifest.codec.suffix
+        return sorted(file.name.removesuffix(suffix) for file in self.path.iterdir() if file.suffix == suffix)
+
+    def _open(self) -> Manifest:
+        try:
+            data = (self.path / MANIFEST).read_bytes()
+        except OSError as error:
+            raise StoreError(
+                f"{self.path}: {MANIFEST} cannot be read ({error.strerror}): remove the folder and run again"
+            ) from None
+        return Manifest.from_bytes(data, self.path)
+
+    def _get(self, place: int, patch_id: str) -> bytes | None:
+        try:
+            return (self.path / f"{patch_id}{self.manifest.codec.suffix}").read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def _release(self) -> None:
+        pass
+
+
+BACKEND = Backend("disk", writing, DiskStore, raw_encoding="npy")

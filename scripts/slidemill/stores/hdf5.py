@@ -1,0 +1,161 @@
+"""Patches in HDF5: one file a slide, whose patches lie one after another, so that they can be mapped.
+
+Raw patches are one dataset ``patches``, ``uint8 (n, height, width, 3)``, contiguous. Encoded ones are one
+dataset ``payload``, ``uint8 (bytes,)``, contiguous, and ``offsets``, ``int64 (n + 1,)``: patch ``i`` is
+``payload[offsets[i]:offsets[i + 1]]``. Beside them lie ``ids``, ``column``, ``row``, ``x0``, ``y0``,
+``width0``, ``height0`` (n,) and ``manifest`` (UTF-8 JSON as ``uint8``).
+"""
+
+from __future__ import annotations
+
+import mmap
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from slidemill.errors import StoreError
+from slidemill.files import sync
+from slidemill.geometry import PatchRef
+from slidemill.stores.manifest import Manifest
+from slidemill.stores.protocol import Backend, Store, Writer
+
+COORDINATES = ("column", "row", "x0", "y0", "width0", "height0")
+BLOCK = 8 * 1024 * 1024
+
+
+class RawWriter:
+    """Writes raw patches straight into their place in one contiguous dataset."""
+
+    def __init__(self, file: h5py.File, count: int, manifest: Manifest) -> None:
+        self._file = file
+        self._shape = manifest.shape
+        self._next = 0
+        self._patches = _contiguous(file, "patches", (count, *manifest.shape))
+
+    def add(self, patch: PatchRef, data: bytes) -> None:
+        """Store the encoded `data` of the next patch."""
+        self._patches[self._next] = np.frombuffer(data, np.uint8).reshape(self._shape)
+        self._next += 1
+
+    def finish(self, manifest: Manifest) -> None:
+        """Store the manifest."""
+        _write_manifest(self._file, manifest)
+
+
+class EncodedWriter:
+    """Collects encoded patches in a nameless file, and writes them as one dataset when their size is known."""
+
+    def __init__(self, file: h5py.File, spool: IO[bytes]) -> None:
+        self._file = file
+        self._spool = spool
+        self._offsets = [0]
+
+    def add(self, patch: PatchRef, data: bytes) -> None:
+        """Store the encoded `data` of the next patch."""
+        self._spool.write(data)
+        self._offsets.append(self._offsets[-1] + len(data))
+
+    def finish(self, manifest: Manifest) -> None:
+        """Store the payload, its offsets, and the manifest."""
+        payload = _contiguous(self._file, "payload", (self._offsets[-1],))
+        self._file.create_dataset("offsets", data=np.array(self._offsets, np.int64), track_times=False)
+        self._spool.seek(0)
+        start = 0
+        while block := self._spool.read(BLOCK):
+            payload[start : start + len(block)] = np.frombuffer(block, np.uint8)
+            start += len(block)
+        _write_manifest(self._file, manifest)
+
+
+@contextmanager
+def writing(path: Path, patches: Sequence[PatchRef], manifest: Manifest) -> Iterator[Writer]:
+    """Open a new store at `path` for writing; it is on the disk when the block ends."""
+    with h5py.File(path, "w", libver="latest", locking=False) as file:
+        ids = np.array([patch.patch_id.encode() for patch in patches], dtype="S")
+        file.create_dataset("ids", data=ids if len(ids) else np.array([], "S1"), track_times=False)
+        for name in COORDINATES:
+            values = np.array([getattr(patch, name) for patch in patches], np.int64)
+            file.create_dataset(name, data=values, track_times=False)
+        if manifest.encoding == "raw":
+            yield RawWriter(file, len(patches), manifest)
+        else:
+            with tempfile.TemporaryFile(dir=path.parent) as spool:
+                yield EncodedWriter(file, spool)
+    sync(path)
+
+
+class Hdf5Store(Store):
+    """An HDF5 store, mapped into memory for reading; h5py is needed to open it alone."""
+
+    def stored_ids(self) -> list[str]:
+        """Return the ids that lie beside the patches."""
+        with _opened(self.path) as file:
+            return [bytes(patch_id).decode("utf-8", "backslashreplace") for patch_id in file["ids"][:]]
+
+    def _open(self) -> Manifest:
+        with _opened(self.path) as file:
+            try:
+                manifest = Manifest.from_bytes(file["manifest"][:].tobytes(), self.path)
+                count = len(manifest.ids)
+                if manifest.encoding == "raw":
+                    start = file["patches"].id.get_offset() or 0
+                    size = int(np.prod(manifest.shape))
+                    if file["patches"].shape != (count, *manifest.shape):
+                        raise StoreError(f"{self.path}: holds {file['patches'].shape} for {count} patches: {_REMEDY}")
+                    self._offsets: npt.NDArray[np.int64] = start + size * np.arange(count + 1, dtype=np.int64)
+                else:
+                    self._offsets = (file["payload"].id.get_offset() or 0) + file["offsets"][:]
+            except KeyError as error:
+                raise StoreError(f"{self.path}: a dataset is missing ({error}): {_REMEDY}") from None
+        if len(self._offsets) != count + 1 or (np.diff(self._offsets) < 0).any():
+            raise StoreError(f"{self.path}: the offsets do not fit {count} patches: {_REMEDY}")
+        if self._offsets[-1] > self.path.stat().st_size:
+            raise StoreError(f"{self.path}: the file ends before its last patch: {_REMEDY}")
+        with self.path.open("rb") as raw:
+            # A mapping outlives a fork, so that no handle has to be opened again.
+            self._map = mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ)
+        return manifest
+
+    def _get(self, place: int, patch_id: str) -> bytes | None:
+        return self._map[self._offsets[place] : self._offsets[place + 1]]
+
+    def _release(self) -> None:
+        self._map.close()
+
+
+_REMEDY = "it is damaged or from elsewhere; remove it and run again"
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    """Open an HDF5 file read-only and without a lock, which network drives often refuse."""
+    try:
+        file = h5py.File(path, "r", locking=False)
+    except OSError as error:
+        raise StoreError(f"{path}: HDF5 cannot open it ({error}): {_REMEDY}") from None
+    with file:
+        yield file
+
+
+def _contiguous(file: h5py.File, name: str, shape: tuple[int, ...]) -> h5py.Dataset:
+    """Create a dataset of bytes whose place in the file is fixed at once, and which is not filled first."""
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_layout(h5py.h5d.CONTIGUOUS)
+    properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    properties.set_obj_track_times(False)
+    properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    space = h5py.h5s.create_simple(shape)
+    return h5py.Dataset(h5py.h5d.create(file.id, name.encode(), h5py.h5t.NATIVE_UINT8, space, properties))
+
+
+def _write_manifest(file: h5py.File, manifest: Manifest) -> None:
+    file.create_dataset("manifest", data=np.frombuffer(manifest.to_bytes(), np.uint8), track_times=False)
+
+
+BACKEND = Backend("hdf5", writing, Hdf5Store)

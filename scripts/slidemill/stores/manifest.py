@@ -1,0 +1,98 @@
+"""What a store says of itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from slidemill.encodings import ENCODINGS, Encoding, Shape
+from slidemill.errors import StoreError
+
+FORMAT = "slidemill"
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a store says of itself; two runs over the same slide give equal manifests.
+
+    Parameters
+    ----------
+    backend, encoding, quality
+        How the patches are stored; `quality` is JPEG's, else None.
+    slide, fingerprint
+        The slide's id, and the fingerprint of its content.
+    patch_size
+        Width and height of every patch.
+    sampling
+        The grid, as `slidemill.geometry.GridSpec` takes it.
+    digest
+        Name of the digests' function.
+    ids
+        The patches' ids in raster order.
+    byte_digests, pixel_digests
+        A digest of each patch's stored bytes, and of its decoded pixels (empty where the encoding is lossy).
+    versions
+        Of slidemill and of OpenSlide.
+    """
+
+    backend: str
+    encoding: str
+    quality: int | None
+    slide: str
+    fingerprint: str
+    patch_size: int
+    sampling: Mapping[str, Any]
+    digest: str
+    versions: Mapping[str, str]
+    ids: tuple[str, ...] = ()
+    byte_digests: tuple[str, ...] = ()
+    pixel_digests: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> Shape:
+        """``(height, width, 3)`` of every patch."""
+        return self.patch_size, self.patch_size, 3
+
+    @property
+    def codec(self) -> Encoding:
+        """The encoding of the patches."""
+        return ENCODINGS[self.encoding]
+
+    def to_bytes(self) -> bytes:
+        """Return the manifest as JSON in UTF-8."""
+        head = {"format": FORMAT, "version": VERSION, "count": len(self.ids)}
+        return json.dumps({**head, **asdict(self)}, indent=None, separators=(",", ":")).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes, subject: object) -> Manifest:
+        """Return the manifest that `to_bytes` wrote.
+
+        Raises
+        ------
+        StoreError
+            When the bytes are no manifest, or one of a newer version; `subject` names the store.
+        """
+        remedy = "it is damaged or from elsewhere; remove it and run again"
+        try:
+            values = json.loads(data)
+        except ValueError:
+            raise StoreError(f"{subject}: its manifest is not readable: {remedy}") from None
+        if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
+            raise StoreError(f"{subject}: its manifest is not slidemill's: {remedy}")
+        version = values.pop("version", None)
+        if version != VERSION:
+            raise StoreError(f"{subject}: has version {version} of the format, and this slidemill reads {VERSION}: upgrade it")
+        count = values.pop("count", None)
+        try:
+            for column in ("ids", "byte_digests", "pixel_digests"):
+                values[column] = tuple(values[column])
+            manifest = cls(**values)
+        except (KeyError, TypeError):
+            raise StoreError(f"{subject}: its manifest lacks or adds a key: {remedy}") from None
+        columns = (manifest.ids, manifest.byte_digests, manifest.pixel_digests or manifest.ids)
+        if manifest.encoding not in ENCODINGS or any(len(column) != count for column in columns):
+            raise StoreError(f"{subject}: its manifest contradicts itself: {remedy}")
+        return manifest

@@ -1,0 +1,60 @@
+"""CSV tables: UTF-8, a header, one row a line; written and read as streams."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from slidemill.errors import SlidemillError
+from slidemill.files import replacing
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> int:
+    """Publish `rows` as a table at `path` and return how many there were.
+
+    None becomes an empty field; a row must not hold a column that `columns` lacks. Names of files that are
+    not valid Unicode are written with backslash escapes.
+    """
+    count = 0
+    with (
+        replacing(path) as aside,
+        aside.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
+        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            writer.writerow(row)
+            count += 1
+    return count
+
+
+def read_table(path: Path, columns: Sequence[str] = ()) -> Iterator[dict[str, str]]:
+    """Yield the rows of the table at `path`, every value a string.
+
+    Raises
+    ------
+    SlidemillError
+        When the table lacks one of `columns`, or a row is longer or shorter than the header.
+    """
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        missing = [column for column in columns if column not in (reader.fieldnames or ())]
+        if missing:
+            raise SlidemillError(
+                f"{path}: the table lacks {', '.join(missing)}: it is truncated or from elsewhere; remove it and run again"
+            )
+        for row in reader:
+            if None in row or None in row.values():
+                raise SlidemillError(
+                    f"{path}: line {reader.line_num} has not {len(reader.fieldnames or ())} fields: "
+                    "remove the table and run again"
+                )
+            yield row
+
+
+def read_columns(path: Path) -> list[str]:
+    """Return the names of a table's columns."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return next(csv.reader(file), [])

@@ -1,0 +1,63 @@
+"""Write one slide's patches into one store."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slidemill.config import StoreSpec
+from slidemill.discovery import slide_path
+from slidemill.geometry import GridSpec
+from slidemill.joblog import job_log
+from slidemill.outcomes import Outcome, attempt, read_outcome, write_outcome
+from slidemill.sampling import patches_of
+from slidemill.slides import SlideInfo
+from slidemill.stores.registry import STORES
+from slidemill.storing import STAGE, new_manifest, store_nothing, store_slide
+from slidemill.tables import read_table
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import Snakemake
+
+    snakemake: Snakemake
+
+
+def main(
+    root: Path,
+    facts: Path,
+    patches: Path,
+    sampled: Path,
+    backend: str,
+    settings: StoreSpec,
+    grid: GridSpec,
+    store: Path,
+    outcome: Path,
+) -> None:
+    """Publish the slide's store; a slide that failed before gets a store without patches."""
+    found, before = read_outcome(facts), read_outcome(sampled)
+    kind = STORES[backend]
+    manifest = new_manifest(kind, settings, found.slide, found.details["fingerprint"], grid)
+
+    def write() -> Outcome:
+        info = SlideInfo.from_json(found.details["info"])
+        wanted = patches_of(read_table(patches), info, grid)
+        source = slide_path(root, found.details["path"])
+        return store_slide(source, info, grid, wanted, kind, store, manifest)
+
+    result = attempt(found.slide, STAGE, write, after=before)
+    if result.failed and "unreadable" not in result.details:
+        store_nothing(kind, store, manifest)
+    write_outcome(outcome, result)
+
+
+if __name__ == "__main__":
+    with job_log(snakemake.log[0]):
+        main(
+            Path(snakemake.config["roots"]["slides"]),
+            Path(snakemake.input.facts),
+            Path(snakemake.input.table),
+            Path(snakemake.input.sampled),
+            snakemake.params.backend,
+            StoreSpec(**snakemake.params.settings),
+            GridSpec(**snakemake.params.grid),
+            Path(snakemake.output.store),
+            Path(snakemake.output.outcome),
+        )

@@ -1,0 +1,60 @@
+"""Check all stores of one slide, against each other and against the slide."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slidemill.config import ValidationSpec
+from slidemill.discovery import slide_path
+from slidemill.geometry import GridSpec
+from slidemill.joblog import LOG, job_log
+from slidemill.outcomes import read_outcome
+from slidemill.sampling import patches_of
+from slidemill.slides import SlideInfo
+from slidemill.tables import read_table, write_table
+from slidemill.validation import VALIDATION_COLUMNS, validate_slide
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import Snakemake
+
+    snakemake: Snakemake
+
+
+def main(
+    root: Path,
+    facts: Path,
+    patches: Path,
+    stored: Sequence[Path],
+    stores: Mapping[str, Path],
+    grid: GridSpec,
+    spec: ValidationSpec,
+    seed: int,
+    table: Path,
+) -> None:
+    """Publish a row for each check, whether it passed or not."""
+    found = read_outcome(facts)
+    info = None if found.failed else SlideInfo.from_json(found.details["info"])
+    source = None if found.failed else slide_path(root, found.details["path"])
+    outcomes = [read_outcome(path) for path in stored]
+    unreadable = {patch["patch_id"] for outcome in outcomes for patch in outcome.details.get("unreadable", ())}
+    wanted = patches_of(read_table(patches), info, grid) if info else []
+    wanted = [patch for patch in wanted if patch.patch_id not in unreadable]
+    findings = validate_slide(found.slide, stores, source, info, grid, wanted, spec, seed)
+    for finding in findings:
+        LOG.info("%s, %s: %s %s", finding.backend, finding.check, finding.status, finding.message)
+    write_table(table, VALIDATION_COLUMNS, (finding.row() for finding in findings))
+
+
+if __name__ == "__main__":
+    with job_log(snakemake.log[0]):
+        main(
+            Path(snakemake.config["roots"]["slides"]),
+            Path(snakemake.input.facts),
+            Path(snakemake.input.table),
+            [Path(path) for path in snakemake.input.stored],
+            dict(zip(snakemake.params.backends, map(Path, snakemake.input.stores), strict=True)),
+            GridSpec(**snakemake.params.grid),
+            ValidationSpec(**snakemake.params.validation),
+            snakemake.params.seed,
+            Path(snakemake.output.table),
+        )

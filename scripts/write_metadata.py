@@ -1,0 +1,69 @@
+"""Write one slide's patches with their labels."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slidemill.annotations import Annotation, read_annotation
+from slidemill.config import LabelSpec
+from slidemill.discovery import slide_path
+from slidemill.joblog import LOG, job_log
+from slidemill.metadata import METADATA_COLUMNS, label_counts, labelled
+from slidemill.outcomes import Outcome, attempt, read_outcome, write_outcome
+from slidemill.tables import read_table, write_table
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import Snakemake
+
+    snakemake: Snakemake
+
+STAGE = "write_metadata"
+
+
+def main(
+    root: Path,
+    annotation: str | None,
+    labels: LabelSpec,
+    columns: Mapping[str, str],
+    patches: Path,
+    sampled: Path,
+    table: Path,
+    outcome: Path,
+) -> None:
+    """Publish the labelled patches; a broken annotation fails the slide, and its table stays empty."""
+    before = read_outcome(sampled)
+    header = (*METADATA_COLUMNS, *columns)
+
+    def label() -> Outcome:
+        regions = read_annotation(slide_path(root, annotation)) if annotation else Annotation(())
+        rows = labelled(list(read_table(patches)), regions, labels, columns)
+        write_table(table, header, rows)
+        counts = label_counts(rows)
+        named = {region.name for region in regions.regions} | set(counts)
+        details = {
+            "counts": counts,
+            "unmapped": sorted(named - set(labels.map)),
+            "regions": len(regions.regions),
+            "notes": list(regions.notes),
+        }
+        LOG.info("%s: %s", before.slide, details)
+        return Outcome(before.slide, STAGE, before.status, details=details)
+
+    result = attempt(before.slide, STAGE, label, after=before)
+    if result.failed:
+        write_table(table, header, [])
+    write_outcome(outcome, result)
+
+
+if __name__ == "__main__":
+    with job_log(snakemake.log[0]):
+        main(
+            Path(snakemake.config["roots"]["annotations"]),
+            snakemake.params.annotation,
+            LabelSpec(**snakemake.params.labels),
+            snakemake.params.columns,
+            Path(snakemake.input.table),
+            Path(snakemake.input.sampled),
+            Path(snakemake.output.table),
+            Path(snakemake.output.outcome),
+        )

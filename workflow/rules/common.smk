@@ -1,0 +1,72 @@
+# The checked configuration, the slides, and what rules ask about them.
+
+import shlex
+import sys
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+BASE = Path(workflow.basedir)
+SCRIPTS = BASE.parent / "scripts"
+sys.path.insert(0, str(SCRIPTS))
+
+from slidemill.cohort import list_slides
+from slidemill.config import read_config
+from slidemill.discovery import decoded
+from slidemill.errors import ConfigError
+from slidemill.fingerprints import fingerprint
+from slidemill.provenance import code_digest
+from slidemill.stores.paths import SUFFIXES, store_path
+
+
+def schema(name):
+    return yaml.safe_load((BASE / "schemas" / f"{name}.schema.yaml").read_text(encoding="utf-8"))
+
+
+try:
+    CONFIG = read_config(config, schema("config"), base=Path.cwd())
+    SLIDES = {slide.slide: slide for slide in list_slides(CONFIG, schema("slides"))}
+except ConfigError as error:
+    sys.exit(f"slidemill: the configuration is wrong, and nothing has been run:\n{error}")
+
+BACKENDS = {backend: asdict(store) for backend, store in CONFIG.stores.items()}
+STORES = [str(store_path(backend, slide)) for slide in SLIDES for backend in BACKENDS]
+GRID = asdict(CONFIG.sampling)
+# Where slides lie is no parameter: moved elsewhere, they are the same slides.
+ROOTS = {"slides": str(CONFIG.root), "annotations": str(CONFIG.annotations_root)}
+config["roots"] = ROOTS
+config["command"] = shlex.join(sys.argv)
+
+
+wildcard_constraints:
+    slide=r"[A-Za-z0-9][A-Za-z0-9._-]*",
+    target="all|validated",
+
+
+@cache
+def code(script):
+    """A digest of the code that a script runs: as a parameter, it runs the rule again after an edit."""
+    return code_digest(SCRIPTS / f"{script}.py")
+
+
+@cache
+def slide_fingerprint(slide):
+    return fingerprint(CONFIG.root / decoded(SLIDES[slide].path))
+
+
+@cache
+def annotation_fingerprint(slide):
+    annotation = SLIDES[slide].annotation
+    return fingerprint(CONFIG.annotations_root / decoded(annotation)) if annotation else None
+
+
+def every_slide(pattern):
+    """The paths that a pattern gives for every slide; braces around `slide` alone."""
+    return [pattern.replace("{slide}", slide) for slide in SLIDES]
+
+
+def store_paths(wildcards):
+    """The stores of one slide, by backend."""
+    return [str(store_path(backend, wildcards.slide)) for backend in BACKENDS]

@@ -1,0 +1,17 @@
+# What OpenSlide says of each slide.
+
+
+rule discover_slides:
+    output:
+        facts="slides/{slide}.json",
+    log:
+        "logs/discover_slides/{slide}.log",
+    params:
+        path=lambda wildcards: SLIDES[wildcards.slide].path,
+        fingerprint=lambda wildcards: slide_fingerprint(wildcards.slide),
+        limit_bounds=CONFIG.sampling.limit_bounds,
+        code=code("discover_slides"),
+    conda:
+        "../../environment.yml"
+    script:
+        "../../scripts/discover_slides.py"

@@ -1,0 +1,39 @@
+# Which patches there are, and what they are labelled.
+
+
+rule sample_patches:
+    input:
+        facts="slides/{slide}.json",
+    output:
+        table="patches/{slide}.csv",
+        outcome="outcomes/sample_patches/{slide}.json",
+    log:
+        "logs/sample_patches/{slide}.log",
+    params:
+        grid=GRID,
+        code=code("sample_patches"),
+    conda:
+        "../../environment.yml"
+    script:
+        "../../scripts/sample_patches.py"
+
+
+rule write_metadata:
+    input:
+        table="patches/{slide}.csv",
+        sampled="outcomes/sample_patches/{slide}.json",
+    output:
+        table="metadata/{slide}.csv",
+        outcome="outcomes/write_metadata/{slide}.json",
+    log:
+        "logs/write_metadata/{slide}.log",
+    params:
+        annotation=lambda wildcards: SLIDES[wildcards.slide].annotation,
+        fingerprint=lambda wildcards: annotation_fingerprint(wildcards.slide),
+        labels=asdict(CONFIG.labels),
+        columns=lambda wildcards: dict(SLIDES[wildcards.slide].columns),
+        code=code("write_metadata"),
+    conda:
+        "../../environment.yml"
+    script:
+        "../../scripts/write_metadata.py"

@@ -1,0 +1,58 @@
+# Patches into stores, a rule a backend and a job a slide; then every store is checked.
+
+
+def store_output(backend):
+    """A backend's output: a file, or a folder where its stores have no ending."""
+    path = str(store_path(backend, "{slide}"))
+    return path if SUFFIXES[backend] else directory(path)
+
+
+for backend, settings in BACKENDS.items():
+
+    rule:
+        name:
+            f"store_patches_{backend}"
+        input:
+            facts="slides/{slide}.json",
+            table="patches/{slide}.csv",
+            sampled="outcomes/sample_patches/{slide}.json",
+        output:
+            store=store_output(backend),
+            outcome=f"outcomes/store_patches/{backend}/{{slide}}.json",
+        log:
+            f"logs/store_patches/{backend}/{{slide}}.log",
+        params:
+            backend=backend,
+            settings=settings,
+            grid=GRID,
+            code=code("store_patches"),
+        resources:
+            mem_mb=400,
+        conda:
+            "../../environment.yml"
+        script:
+            "../../scripts/store_patches.py"
+
+
+rule validate_stores:
+    input:
+        facts="slides/{slide}.json",
+        table="patches/{slide}.csv",
+        stored=expand("outcomes/store_patches/{backend}/{{slide}}.json", backend=BACKENDS),
+        stores=store_paths,
+    output:
+        table="validation/{slide}.csv",
+    log:
+        "logs/validate_stores/{slide}.log",
+    params:
+        backends=list(BACKENDS),
+        grid=GRID,
+        validation=asdict(CONFIG.validation),
+        seed=CONFIG.seed,
+        code=code("validate_stores"),
+    resources:
+        mem_mb=400,
+    conda:
+        "../../environment.yml"
+    script:
+        "../../scripts/validate_stores.py"
