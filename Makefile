@@ -1,0 +1,75 @@
+# slidemill: `make help` lists what there is. Only git, make and Python >= 3.11 with venv are needed.
+
+PYTHON ?= python3
+CORES ?= $(shell nproc 2>/dev/null || echo 2)
+VENV := .venv
+BIN := $(VENV)/bin
+SLIDES ?= slides
+RESULTS ?= results
+ANNOTATIONS ?=
+DEMO := demo
+CODE := scripts tests benchmarks
+RULES := workflow/Snakefile workflow/rules
+
+# Folders may have any name: they are handed on through the environment, never as part of a command.
+export SLIDES RESULTS ANNOTATIONS
+
+.PHONY: help demo run test check format lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo 'make run takes SLIDES=folder RESULTS=folder ANNOTATIONS=folder CORES=number'
+
+demo: $(VENV)/run.stamp ## synthetic slides through the whole pipeline, about a minute
+	$(BIN)/python scripts/make_demo_slides.py $(DEMO)
+	$(BIN)/snakemake --cores $(CORES) --configfile config/demo.yaml
+	@echo "The report: $(CURDIR)/$(DEMO)/results/report.html"
+
+run: $(VENV)/run.stamp ## the pipeline on your slides
+	$(BIN)/snakemake --cores $(CORES) --config slides="$$SLIDES" results="$$RESULTS" \
+		$${ANNOTATIONS:+annotations="$$ANNOTATIONS"}
+	@echo "The report: $$RESULTS/report.html"
+
+test: $(VENV)/test.stamp ## all tests
+	$(BIN)/python -m pytest -n $(CORES)
+
+check: $(VENV)/test.stamp ## format, lint, types, workflow lint, tests
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/mypy scripts/slidemill $(wildcard scripts/*.py)
+	$(BIN)/snakefmt --check $(RULES)
+	$(BIN)/python scripts/make_demo_slides.py $(DEMO)
+	$(BIN)/snakemake --lint --configfile config/demo.yaml
+	$(BIN)/python -m pytest -n $(CORES)
+
+format: $(VENV)/test.stamp ## format code and rules
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/snakefmt $(RULES)
+
+UV_COMPILE = $(VENV)/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header --strip-extras --upgrade pyproject.toml
+lock: ## pin the newest versions anew, with hashes
+	$(PYTHON) -m venv $(VENV)/lock
+	$(VENV)/lock/bin/python -m pip install --quiet uv
+	$(UV_COMPILE) --extra workflow --output-file requirements.lock
+	$(UV_COMPILE) --extra workflow --extra test --constraint requirements.lock --output-file requirements-test.lock
+
+clean: ## remove the environment, the demo and caches; results stay
+	rm -rf $(VENV) $(DEMO) .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "slidemill needs Python 3.11 or newer as '$(PYTHON)': install it (Debian, Ubuntu: apt install python3 python3-venv), or name another: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+		{ echo "this Python lacks the venv module: install it (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run.stamp: requirements.lock | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --compile --require-hashes -r $<
+	@touch $@
+
+# The tools for tests come on top of what runs need, in the same environment.
+$(VENV)/test.stamp: requirements-test.lock $(VENV)/run.stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --compile --require-hashes -r $<
+	@touch $@
