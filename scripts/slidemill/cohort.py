@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from slidemill.config import Config, is_sheet
-from slidemill.discovery import SlideFile, find_slides
+from slidemill.discovery import SlideFile, decoded, find_slides
 from slidemill.metadata import METADATA_COLUMNS
 from slidemill.outcomes import Outcome
 from slidemill.sheets import read_sheet
@@ -81,7 +81,7 @@ def slide_row(facts: Outcome, later: Iterable[Outcome], findings: Sequence[Mappi
     width, height = info["dimensions"][0] if info else ("", "")
     return {
         "slide": facts.slide,
-        "path": details["path"],
+        "path": decoded(details["path"]),
         "status": status,
         "stage": stage,
         "message": message,

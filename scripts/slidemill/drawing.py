@@ -90,15 +90,15 @@ def draw_message(message: str) -> Image.Image:
 
 def _with_legend(picture: Image.Image, rows: Sequence[Row]) -> Image.Image:
     counts = Counter((int(row["label"]), row["label_name"]) for row in rows)
-    font = _font(15)
-    canvas = Image.new("RGB", (max(picture.width, 320), picture.height + 24 * len(counts) + 8), "white")
+    font = _font(20)
+    canvas = Image.new("RGB", (max(picture.width, 320), picture.height + 30 * len(counts) + 8), "white")
     canvas.paste(picture, (0, 0))
     pen = ImageDraw.Draw(canvas)
     for place, ((label, name), count) in enumerate(sorted(counts.items())):
-        top = picture.height + 8 + 24 * place
-        pen.rectangle((4, top, 20, top + 16), fill=label_colour(label))
+        top = picture.height + 8 + 30 * place
+        pen.rectangle((4, top + 2, 24, top + 22), fill=label_colour(label))
         unmapped = " (not in labels.map)" if label < 0 else ""
-        pen.text((28, top), f"{label}  {_shortened(name, 40)}{unmapped}: {count:,} patches", fill="black", font=font)
+        pen.text((34, top), f"{label}  {_shortened(name, 40)}{unmapped}: {count:,} patches", fill="black", font=font)
     return canvas
 
 

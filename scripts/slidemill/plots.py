@@ -56,8 +56,9 @@ def plot_benchmark(rows: Rows, path: Path) -> None:
     stores = [source for source in sources if source != SLIDES]
     facts.barh(stores, [_fact(rows, source, "bytes") / 1e6 for source in stores], color="#999999")
     for n, source in enumerate(stores):
-        facts.text(0, n, f" written in {_fact(rows, source, 'write'):.1f} s", va="center", fontsize=8)
+        facts.text(0, n, f" {source}, written in {_fact(rows, source, 'write'):.1f} s", va="center", fontsize=8)
     facts.invert_yaxis()
+    facts.yaxis.set_visible(False)
     facts.set_xlabel("MB on disk")
     with replacing(path) as aside:
         # Without the version of matplotlib in it, the same figures give the same file.

@@ -112,6 +112,7 @@ def render(
         "checks": len(validation),
         "wrong": [row for row in validation if row["status"] == "failed"],
         "validation": _by_check(validation),
+        "stores": list(dict.fromkeys(row["backend"] for row in validation)),
         "facts": [row for row in measured if row["unit"] != "patches/s"],
         "rates": [row for row in measured if row["unit"] == "patches/s"],
         "recommendation": recommendation(measured),
@@ -133,18 +134,10 @@ def embedded(path: Path) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
-def _by_check(validation: Rows) -> list[dict[str, Any]]:
-    """Return, by backend and check, how many slides and patches were looked at, and how many slides failed."""
-    groups: dict[tuple[str, str], list[Mapping[str, str]]] = defaultdict(list)
+def _by_check(validation: Rows) -> dict[str, dict[str, tuple[int, int]]]:
+    """Return, by check and store, how many patches were looked at, and in how many slides the check failed."""
+    table: dict[str, dict[str, tuple[int, int]]] = defaultdict(dict)
     for row in validation:
-        groups[row["backend"], row["check"]].append(row)
-    return [
-        {
-            "backend": backend,
-            "check": check,
-            "slides": len(rows),
-            "checked": sum(int(row["checked"]) for row in rows),
-            "failed": sum(row["status"] == "failed" for row in rows),
-        }
-        for (backend, check), rows in groups.items()
-    ]
+        checked, failed = table[row["check"]].get(row["backend"], (0, 0))
+        table[row["check"]][row["backend"]] = (checked + int(row["checked"]), failed + (row["status"] == "failed"))
+    return table

@@ -169,7 +169,7 @@ def _opened(path: Path) -> lmdb.Environment:
     if path.stat().st_size < 2 * PAGE:
         raise StoreError(f"{path}: {path.stat().st_size} bytes are no LMDB store: {remedy}")
     try:
-        env = lmdb.open(os.fspath(path), subdir=False, lock=False, readonly=True, readahead=False)
+        env = lmdb.open(os.fspath(path), subdir=False, lock=False, readonly=True)
     except lmdb.Error as error:
         raise StoreError(f"{path}: LMDB cannot open it ({error}): {remedy}") from None
     needed = (env.info()["last_pgno"] + 1) * env.stat()["psize"]

@@ -1,0 +1,91 @@
+"""What levels a slide has, in numbers and by eye, so that one can be chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import openslide
+from PIL import Image, ImageDraw, ImageFont
+
+from slidemill.geometry import Grid, GridSpec
+from slidemill.slides import PatchReader, SlideInfo
+
+CELL = 256
+CAPTION = 44
+COLUMNS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A level that can be sampled: how the configuration names it, and the grid over it."""
+
+    key: str
+    number: int
+    grid: Grid
+
+
+def levels_of(info: SlideInfo, spec: GridSpec) -> list[Level]:
+    """Return the native and the DeepZoom levels of a slide, finest first."""
+    native = [
+        Level("level", number, Grid(info.pyramid, replace(spec, level=number, deepzoom_level=None)))
+        for number in range(len(info.dimensions))
+    ]
+    deepzoom = [
+        Level("deepzoom_level", number, Grid(info.pyramid, replace(spec, level=None, deepzoom_level=number)))
+        for number in reversed(range(info.deepzoom_levels(spec.limit_bounds)))
+    ]
+    return native + deepzoom
+
+
+def describe(path: Path, info: SlideInfo, levels: Sequence[Level]) -> str:
+    """Return a table of a slide's levels: pixels, patches of the grid (those at the edges too), mpp."""
+    power = f"{info.objective_power:g}x" if info.objective_power else "power unknown"
+    mpp = f"{info.mpp:.4g} micrometres a pixel" if info.mpp else "mpp unknown"
+    size = levels[0].grid.spec.patch_size
+    lines = [
+        f"{path.name}: {info.vendor}, {power}, {mpp}",
+        f"{'sampling key':>18}  {'pixels':>17}  {f'grid of {size} px':>16}  {'full patches':>12}  {'downsample':>10}  mpp",
+    ]
+    for level in levels:
+        grid = level.grid
+        pixels, patches = (f"{width} x {height}" for width, height in (grid.size, grid.shape))
+        full = _full_patches(grid)
+        own_mpp = f"{info.mpp * grid.downsample:.4g}" if info.mpp else "-"
+        lines.append(
+            f"{f'{level.key}: {level.number}':>18}  {pixels:>17}  {patches:>16}  {full:>12}  {grid.downsample:>10.6g}  {own_mpp}"
+        )
+    return "\n".join(lines)
+
+
+def contact_sheet(slide: openslide.OpenSlide, info: SlideInfo, levels: Sequence[Level]) -> Image.Image:
+    """Return the patch in the middle of every level, RGB, each with its key and mpp below.
+
+    Levels that a single patch holds whole are left out, but for the first of them.
+    """
+    shown = [level for level in levels if level.grid.shape != (1, 1)]
+    shown += [level for level in levels if level.grid.shape == (1, 1)][:1]
+    font = ImageFont.load_default(15)
+    rows = -(-len(shown) // COLUMNS)
+    sheet = Image.new("RGB", (COLUMNS * (CELL + 8), rows * (CELL + CAPTION)), "white")
+    pen = ImageDraw.Draw(sheet)
+    for place, level in enumerate(shown):
+        left, top = place % COLUMNS * (CELL + 8), place // COLUMNS * (CELL + CAPTION)
+        columns, grid_rows = level.grid.shape
+        reader = PatchReader(slide, info, level.grid.spec)
+        patch = Image.fromarray(reader.read(level.grid.patch(columns // 2, grid_rows // 2)))
+        patch.thumbnail((CELL, CELL))
+        sheet.paste(patch, (left, top))
+        mpp = f", {info.mpp * level.grid.downsample:.3g} mpp" if info.mpp else ""
+        pen.text((left + 4, top + CELL + 4), f"{level.key}: {level.number}{mpp}", fill="black", font=font)
+    return sheet
+
+
+def _full_patches(grid: Grid) -> int:
+    """Return how many patches ``edges: drop`` keeps; only the first and last of each axis can be cut."""
+    full = grid.spec.patch_size
+    columns, rows = grid.shape
+    wide = [column for column in range(columns) if grid.patch(column, min(1, rows - 1)).size[0] == full]
+    high = [row for row in range(rows) if grid.patch(min(1, columns - 1), row).size[1] == full]
+    return len(wide) * len(high)
