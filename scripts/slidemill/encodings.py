@@ -59,7 +59,7 @@ def decoded(encoding: Encoding, data: bytes, shape: Shape) -> Pixels:
     """
     try:
         pixels = encoding.decode(data, shape)
-    except (ValueError, OSError, SyntaxError) as error:
+    except (ValueError, OSError, EOFError, SyntaxError) as error:
         raise StoreError(f"{len(data)} bytes are no {encoding.name} patch ({error}): store the slide again") from None
     if pixels.shape != shape or pixels.dtype != np.uint8:
         raise StoreError(

@@ -27,7 +27,7 @@ def code_digest(script: Path) -> str:
             modules.add(path)
             waiting.extend(_parsed(path)[1])
     digest = hashlib.blake2b(digest_size=8)
-    for path in sorted(modules, key=lambda module: module.name):
+    for path in sorted(modules):
         digest.update(_parsed(path)[0].encode())
     return digest.hexdigest()
 

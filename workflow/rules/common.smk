@@ -70,3 +70,14 @@ def every_slide(pattern):
 def store_paths(wildcards):
     """The stores of one slide, by backend."""
     return [str(store_path(backend, wildcards.slide)) for backend in BACKENDS]
+
+
+def store_output(backend):
+    """A backend's output: a file, or a folder where its stores have no ending."""
+    path = str(store_path(backend, "{slide}"))
+    return path if SUFFIXES[backend] else directory(path)
+
+
+def gate_inputs(wildcards):
+    """The tables that the gate reads; for the whole run, it waits for the report too."""
+    return ["slides.csv", "validation.csv"] + (["report.html"] if wildcards.target == "all" else [])

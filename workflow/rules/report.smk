@@ -99,11 +99,6 @@ rule render_report:
         "../../scripts/render_report.py"
 
 
-def gate_inputs(wildcards):
-    """The tables that the gate reads; for the whole run, it waits for the report too."""
-    return ["slides.csv", "validation.csv"] + (["report.html"] if wildcards.target == "all" else [])
-
-
 # Fails where a slide or a check has failed, after all else is written and kept.
 rule gate:
     input:

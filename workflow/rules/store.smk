@@ -1,12 +1,5 @@
 # Patches into stores, a rule a backend and a job a slide; then every store is checked.
 
-
-def store_output(backend):
-    """A backend's output: a file, or a folder where its stores have no ending."""
-    path = str(store_path(backend, "{slide}"))
-    return path if SUFFIXES[backend] else directory(path)
-
-
 for backend, settings in BACKENDS.items():
 
     rule:

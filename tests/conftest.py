@@ -1,0 +1,51 @@
+"""Slides that the tests write: small pyramids with several levels, deterministic."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from slidemill.synthetic import Tissue, paint, write_svs
+
+ROOT = Path(__file__).parent.parent
+REAL_SLIDES = ROOT.parent / "shared" / "slides"
+AREAS = [Tissue("Benign", (100, 120, 420, 400), 9.0, 6), Tissue("Carcinoma invasive", (500, 200, 900, 560), 22.0, 9)]
+
+
+def painted(width=1030, height=777, seed=1):
+    """A picture whose sides are no multiple of anything."""
+    return paint(width, height, Tissue("Normal", (20, 20, width - 30, height - 20), 3.0, 5), AREAS, seed)
+
+
+@pytest.fixture(scope="session")
+def slide_file(tmp_path_factory):
+    """An .svs of 1030 x 777 pixels, levels at 1, 4 and 16."""
+    path = tmp_path_factory.mktemp("slides") / "small.svs"
+    write_svs(path, painted())
+    return path
+
+
+@pytest.fixture(scope="session")
+def flat_slide_file(tmp_path_factory):
+    """An .svs of 2050 x 1537 pixels with one level, and neither mpp nor power."""
+    path = tmp_path_factory.mktemp("slides") / "flat.svs"
+    write_svs(path, painted(2050, 1537, seed=2), downsamples=(1,), mpp=None, power=None, tile=240)
+    return path
+
+
+@pytest.fixture(scope="session")
+def real_slide_file():
+    path = REAL_SLIDES / "CMU-1-Small-Region.svs"
+    if not path.exists():
+        pytest.skip(f"the real slide is not at {path}")
+    return path
+
+
+@pytest.fixture
+def noise():
+    """Patches of noise, the hardest to compress: ``(count, size) -> uint8 (count, size, size, 3)``."""
+
+    def make(count, size, seed=0):
+        return np.random.default_rng(seed).integers(0, 256, (count, size, size, 3), np.uint8)
+
+    return make

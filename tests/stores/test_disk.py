@@ -1,0 +1,34 @@
+import csv
+
+import numpy as np
+from PIL import Image
+
+from tests.stores.contract import StoreContract
+
+
+class TestDisk(StoreContract):
+    backend = "disk"
+
+    def test_files_are_ordinary_images_and_arrays(self, tmp_path, noise):
+        path, patches, pixels = self.write(tmp_path, noise, "png", name="a")
+        np.testing.assert_array_equal(np.asarray(Image.open(path / f"{patches[7].patch_id}.png")), pixels[7])
+        path, patches, pixels = self.write(tmp_path, noise, "raw", name="b")
+        np.testing.assert_array_equal(np.load(path / f"{patches[7].patch_id}.npy"), pixels[7])
+
+    def test_the_index_names_every_file_once(self, tmp_path, noise):
+        """The seed's seventh defect: names were split and matched by substring."""
+        path, patches, _ = self.write(tmp_path, noise, "png")
+        with (path / "index.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        assert [row["patch_id"] for row in rows] == [patch.patch_id for patch in patches]
+        assert {row["file"] for row in rows} == {file.name for file in path.glob("*.png")}
+
+    def test_slides_of_like_names_do_not_mix(self, tmp_path, noise):
+        """The seed's seventh defect: slide_1 and slide_10."""
+        from slidemill import open_store
+
+        one, *_ = self.write(tmp_path, noise, "png", name="slide_1")
+        self.write(tmp_path, lambda count, size: 255 - noise(count, size), "png", name="slide_10")
+        with open_store(one) as store:
+            assert store.manifest.slide == "slide_1"
+            assert len(store.stored_ids()) == len(store)

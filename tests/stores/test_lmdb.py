@@ -1,0 +1,35 @@
+import lmdb
+import pytest
+
+from slidemill.stores.lmdb import MANIFEST_KEY
+from tests.stores.contract import StoreContract
+
+
+class TestLmdb(StoreContract):
+    backend = "lmdb"
+
+    @pytest.mark.parametrize("encoding", ["raw", "png"])
+    def test_the_map_fits_what_is_stored(self, tmp_path, noise, encoding):
+        """The seed's fifth defect: a map of 28 to 32 bytes for each byte stored."""
+        path, *_ = self.write(tmp_path, noise, encoding)
+        with lmdb.open(str(path), map_size=1, subdir=False, lock=False, readonly=True) as env:
+            assert env.info()["map_size"] <= path.stat().st_size + 128 * 4096
+
+    def test_it_reads_without_slidemill(self, tmp_path, noise):
+        path, patches, pixels = self.write(tmp_path, noise)
+        with lmdb.open(str(path), subdir=False, lock=False, readonly=True) as env, env.begin() as transaction:
+            keys = [key for key, _ in transaction.cursor() if key != MANIFEST_KEY]
+            assert keys == [patch.patch_id.encode() for patch in patches]
+            assert transaction.get(keys[5]) == pixels[5].tobytes()
+
+    def test_environments_are_closed(self, tmp_path, noise):
+        """The seed's fifth defect: environments were never closed, and LMDB refuses a second one."""
+        path, *_ = self.write(tmp_path, noise)
+        with self.opened(path):
+            pass
+        lmdb.open(str(path), subdir=False, lock=False, readonly=True).close()
+
+    def opened(self, path):
+        from slidemill import open_store
+
+        return open_store(path)

@@ -1,0 +1,179 @@
+"""From a slide to a store: pixels, broken patches, and slides that change under the reader."""
+
+from dataclasses import replace
+
+import numpy as np
+import openslide
+import pytest
+
+from slidemill import storing
+from slidemill.config import StoreSpec, ValidationSpec
+from slidemill.errors import SlidemillError
+from slidemill.fingerprints import fingerprint
+from slidemill.geometry import Grid, GridSpec
+from slidemill.slides import PatchReader, opened, slide_info
+from slidemill.stores.paths import SUFFIXES
+from slidemill.stores.registry import STORES, open_store
+from slidemill.storing import new_manifest, store_slide
+from slidemill.validation import validate_slide
+
+SPEC = GridSpec(128, 0, level=0)
+CHECKS = ValidationSpec(sample=10, min_psnr=30)
+
+
+@pytest.fixture
+def sampled(slide_file):
+    with opened(slide_file) as slide:
+        info = slide_info(slide)
+    return slide_file, info, list(Grid(info.pyramid, SPEC).patches())
+
+
+def store(sampled, folder, backend="lmdb", spec=StoreSpec("raw"), fingerprinted=None):  # noqa: B008
+    source, info, patches = sampled
+    kind = STORES[backend]
+    manifest = new_manifest(kind, spec, "slide", fingerprinted or fingerprint(source), SPEC)
+    path = folder / f"{backend}{SUFFIXES[backend]}"
+    return path, store_slide(source, info, SPEC, patches, kind, path, manifest)
+
+
+def findings(sampled, paths, spec=CHECKS, patches=None):
+    source, info, wanted = sampled
+    rows = validate_slide("slide", paths, source, info, SPEC, wanted if patches is None else patches, spec, seed=3)
+    return rows, {(row.backend, row.check): row.message for row in rows if row.status == "failed"}
+
+
+@pytest.fixture
+def breaking(monkeypatch):
+    """Makes patches unreadable, as a broken tile does: OpenSlide's handle reads nothing more after it."""
+
+    class Breaking(PatchReader):
+        bad = frozenset()
+
+        def read(self, patch):
+            if patch.patch_id in self.bad or getattr(self, "_broken", False):
+                self._broken = True
+                self._slide = _Broken()
+            return super().read(patch)
+
+    class _Broken:
+        level_downsamples = (1.0,)
+
+        def read_region(self, *_):
+            raise openslide.OpenSlideError("a broken tile")
+
+    def breaks(*ids):
+        Breaking.bad = frozenset(ids)
+        monkeypatch.setattr(storing, "PatchReader", Breaking)
+
+    return breaks
+
+
+@pytest.mark.parametrize("backend", SUFFIXES)
+def test_stored_pixels_are_openslides(sampled, tmp_path, backend):
+    path, outcome = store(sampled, tmp_path, backend)
+    assert (outcome.status, outcome.details["patches"]) == ("ok", len(sampled[2]))
+    with openslide.OpenSlide(sampled[0]) as slide, open_store(path) as patches:
+        for patch in sampled[2]:
+            expected = np.asarray(slide.read_region((patch.x0, patch.y0), 0, (128, 128)).convert("RGB"))
+            np.testing.assert_array_equal(patches.read(patch.patch_id), expected)
+
+
+def test_patches_that_cannot_be_read_are_left_out_of_every_store_and_listed(sampled, tmp_path, breaking):
+    bad = [sampled[2][place].patch_id for place in (0, 7, 8, len(sampled[2]) - 1)]
+    breaking(*bad)
+    good = [patch.patch_id for patch in sampled[2] if patch.patch_id not in bad]
+    for backend in SUFFIXES:
+        path, outcome = store(sampled, tmp_path, backend)
+        assert outcome.status == "failed"
+        assert f"4 of {len(sampled[2])} patches cannot be read" in outcome.message
+        assert [patch["patch_id"] for patch in outcome.details["unreadable"]] == bad
+        assert all("a broken tile" in patch["reason"] for patch in outcome.details["unreadable"])
+        with open_store(path) as patches:
+            assert list(patches.ids) == patches.stored_ids() == good
+
+
+def test_a_slide_that_changed_fails_the_job_and_leaves_no_store(sampled, tmp_path):
+    with pytest.raises(SlidemillError, match="changed while it was worked on"):
+        store(sampled, tmp_path, fingerprinted="0" * 32)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_good_stores_pass_every_check(sampled, tmp_path):
+    paths = {backend: store(sampled, tmp_path, backend)[0] for backend in SUFFIXES}
+    rows, wrong = findings(sampled, paths)
+    assert wrong == {}
+    looked = {(row.backend, row.check): row.checked for row in rows}
+    assert looked["lmdb", "digests"] == looked["(slide)", "stores agree"] == len(sampled[2])
+    assert looked["disk", "equals slide"] == 10
+
+
+def test_a_store_of_another_grid_is_found(sampled, tmp_path):
+    path, _ = store(sampled, tmp_path)
+    _, wrong = findings(sampled, {"lmdb": path}, patches=sampled[2][1:])
+    assert "r00000_c00000 is too many" in wrong["lmdb", "ids"]
+    moved = replace(sampled[2][3], column=99)
+    _, wrong = findings(sampled, {"lmdb": path}, patches=[*sampled[2][:3], moved, *sampled[2][4:]])
+    assert "r00000_c00099 is missing" in wrong["lmdb", "ids"]
+
+
+def test_pixels_that_are_not_the_slides_are_found_though_the_store_agrees_with_itself(sampled, tmp_path):
+    source, info, patches = sampled
+    kind = STORES["lmdb"]
+    manifest = new_manifest(kind, StoreSpec("raw"), "slide", "f", SPEC)
+    path = tmp_path / "wrong.lmdb"
+    black = np.zeros((128, 128, 3), np.uint8)
+    storing.write_store(kind, path, manifest, patches, [(patch, black) for patch in patches])
+    right, _ = store(sampled, tmp_path, "hdf5")
+    _, wrong = findings(sampled, {"lmdb": path, "hdf5": right})
+    assert "is not what the slide holds" in wrong["lmdb", "equals slide"]
+    assert "differs between lmdb and hdf5" in wrong["(slide)", "stores agree"]
+    assert ("hdf5", "equals slide") not in wrong
+
+
+def test_a_changed_byte_is_found_and_its_patch_named(sampled, tmp_path):
+    path, _ = store(sampled, tmp_path, "disk", StoreSpec("raw"))
+    victim = path / "r00002_c00003.npy"
+    data = bytearray(victim.read_bytes())
+    data[-1] ^= 1
+    victim.write_bytes(data)
+    _, wrong = findings(sampled, {"disk": path})
+    assert "r00002_c00003" in wrong["disk", "digests"]
+
+
+def test_a_missing_and_a_foreign_file_are_found(sampled, tmp_path):
+    path, _ = store(sampled, tmp_path, "disk", StoreSpec("png"))
+    (path / "r00001_c00001.png").unlink()
+    (path / "r00077_c00001.png").write_bytes(b"")
+    _, wrong = findings(sampled, {"disk": path})
+    assert "r00001_c00001 is missing" in wrong["disk", "ids"]
+    assert "r00077_c00001 is too many" in wrong["disk", "ids"]
+    assert "r00001_c00001" in wrong["disk", "decodes"]
+
+
+def test_a_store_that_does_not_open_is_a_finding(sampled, tmp_path):
+    good, _ = store(sampled, tmp_path, "hdf5")
+    path, _ = store(sampled, tmp_path, "lmdb")
+    path.write_bytes(path.read_bytes()[:50_000])
+    _, wrong = findings(sampled, {"lmdb": path, "hdf5": good})
+    assert "truncated" in wrong["lmdb", "opens"]
+
+
+def test_jpeg_is_held_to_its_psnr(sampled, tmp_path):
+    path, _ = store(sampled, tmp_path, "hdf5", StoreSpec("jpeg", 90))
+    assert findings(sampled, {"hdf5": path})[1] == {}
+    path, _ = store(sampled, tmp_path, "hdf5", StoreSpec("jpeg", 1))
+    _, wrong = findings(sampled, {"hdf5": path}, ValidationSpec(sample=50, min_psnr=30))
+    assert "less than validation.min_psnr (30)" in wrong["hdf5", "equals slide"]
+
+
+def test_the_sample_is_the_same_for_the_same_seed(sampled, tmp_path, monkeypatch):
+    path, _ = store(sampled, tmp_path)
+    seen = []
+    original = PatchReader.read
+    monkeypatch.setattr(PatchReader, "read", lambda self, patch: seen.append(patch.patch_id) or original(self, patch))
+    findings(sampled, {"lmdb": path})
+    first = list(seen)
+    seen.clear()
+    findings(sampled, {"lmdb": path})
+    assert first == seen
+    assert len(set(seen)) == CHECKS.sample

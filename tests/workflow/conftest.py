@@ -1,0 +1,89 @@
+"""Real runs of Snakemake, on slides small enough for a run to take seconds."""
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from slidemill.synthetic import write_annotation, write_svs
+from tests.conftest import AREAS, ROOT, painted
+
+SNAKEFILE = ROOT / "workflow" / "Snakefile"
+QUICK = {"benchmark": {"patches": 6, "repeats": 1, "time_limit": 1}, "validation": {"sample": 4}}
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a run printed, and how it ended."""
+
+    code: int
+    text: str
+
+    @property
+    def jobs(self):
+        """The rules that ran, or would, each with its slide where it has one."""
+        found = set()
+        for block in re.split(r"\n(?=\[|local|rule )", self.text):
+            rule = re.search(r"^(?:local)?rule (\w+):$", block, re.MULTILINE)
+            slide = re.search(r"wildcards: slide=(\S+)", block)
+            if rule:
+                found.add((rule[1], slide[1] if slide else None))
+        return found
+
+    @property
+    def rules(self):
+        return {rule for rule, _ in self.jobs}
+
+
+class Project:
+    """A folder of slides, its annotations, its results, and a configuration."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self.slides = self.folder / "slides"
+        self.annotations = self.folder / "annotations"
+        self.results = self.folder / "results"
+        self.slides.mkdir()
+        self.annotations.mkdir()
+        self.config = {
+            "slides": str(self.slides),
+            "annotations": str(self.annotations),
+            "results": str(self.results),
+            "sampling": {"patch_size": 64, "deepzoom_level": 10},
+            "labels": {"map": {"Normal": 0, "Benign": 1}},
+            **QUICK,
+        }
+
+    def add(self, name, seed=1, annotated=True):
+        write_svs(self.slides / name, painted(620, 530, seed))
+        if annotated:
+            write_annotation(self.annotations / f"{Path(name).stem}.xml", AREAS)
+
+    def snakemake(self, *arguments, cwd=None, configured=True):
+        """Run Snakemake, and return what it printed and how it ended."""
+        file = self.folder / "config.yaml"
+        file.write_text(yaml.safe_dump(self.config))
+        command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--cores", "2", *arguments]
+        command += ["--configfile", str(file)] if configured else []
+        # The interpreter's own folder first, so that jobs run by the same Python.
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        done = subprocess.run(
+            command, cwd=cwd or self.folder, capture_output=True, text=True, env={**os.environ, "PATH": path}, check=False
+        )
+        return Finished(done.returncode, done.stdout + done.stderr)
+
+    def plan(self, *arguments, **options):
+        """The jobs of a dry run."""
+        done = self.snakemake("--dry-run", *arguments, **options)
+        assert done.code == 0, done.text
+        return done
+
+
+@pytest.fixture
+def project(tmp_path):
+    return Project(tmp_path)

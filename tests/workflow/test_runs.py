@@ -1,0 +1,370 @@
+"""The whole pipeline, run as its users run it."""
+
+import csv
+import os
+import re
+import shutil
+import subprocess
+
+import h5py
+import lmdb
+import numpy as np
+import openslide
+import pytest
+from openslide.deepzoom import DeepZoomGenerator
+from PIL import Image
+
+from slidemill import open_store, read_metadata
+from tests.conftest import ROOT, painted
+from tests.workflow.conftest import Project
+
+COHORT = {"gather_results", "benchmark_stores", "render_report", "gate", "all"}
+A_SLIDE = {
+    "discover_slides",
+    "sample_patches",
+    "write_metadata",
+    "store_patches_lmdb",
+    "store_patches_hdf5",
+    "store_patches_disk",
+    "validate_stores",
+    "draw_slide",
+}
+
+
+def rows(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A finished run over two slides, one of a difficult name; tests that change it take a copy."""
+    project = Project(tmp_path_factory.mktemp("done"))
+    project.add("one.svs", seed=1)
+    project.add("Präparat {2}\n'$(x);.svs", seed=2, annotated=False)
+    finished = project.snakemake()
+    assert finished.code == 0, finished.text
+    return project
+
+
+@pytest.fixture
+def copied(done, tmp_path):
+    """A copy of the finished run, at another place, times and all."""
+    shutil.copytree(done.folder, tmp_path / "copy")
+    project = Project.__new__(Project)
+    project.__dict__ = {
+        **done.__dict__,
+        "folder": tmp_path / "copy",
+        "slides": tmp_path / "copy" / "slides",
+        "annotations": tmp_path / "copy" / "annotations",
+        "results": tmp_path / "copy" / "results",
+    }
+    project.config = {
+        **done.config,
+        **{key: str(getattr(project, key)) for key in ("slides", "annotations", "results")},
+    }
+    return project
+
+
+class TestFinishedRun:
+    def test_every_slide_has_its_row(self, done):
+        table = rows(done.results / "slides.csv")
+        assert [row["status"] for row in table] == ["ok", "ok"]
+        assert {row["path"] for row in table} == {"one.svs", "Präparat {2}\n'$(x);.svs"}
+        row = next(row for row in table if row["path"] == "one.svs")
+        assert (row["vendor"], row["width"], row["height"], row["levels"]) == ("aperio", "620", "530", "3")
+        assert (row["mpp_x"], row["objective_power"], row["deepzoom_levels"]) == ("0.5", "20.0", "11")
+
+    def test_metadata_stores_and_oracle_name_the_same_patches(self, done):
+        table = read_metadata(done.results)
+        with openslide.OpenSlide(done.slides / "one.svs") as slide:
+            oracle = DeepZoomGenerator(slide, 64, 0, limit_bounds=True)
+            tiles = {
+                f"r{row:05d}_c{column:05d}": np.asarray(oracle.get_tile(10, (column, row)))
+                for column in range(oracle.level_tiles[10][0])
+                for row in range(oracle.level_tiles[10][1])
+            }
+        expected = {patch_id: tile for patch_id, tile in tiles.items() if tile.shape == (64, 64, 3)}
+        own = table[table["slide"].str.startswith("one-")]
+        assert list(own["patch_id"]) == sorted(expected)
+        slide_id = own["slide"].iloc[0]
+        for path in (f"lmdb/{slide_id}.lmdb", f"hdf5/{slide_id}.h5", f"disk/{slide_id}"):
+            with open_store(done.results / "stores" / path) as store:
+                assert list(store.ids) == sorted(expected)
+                for patch_id, tile in expected.items():
+                    np.testing.assert_array_equal(store.read(patch_id), tile)
+
+    def test_labels_stand_in_the_table(self, done):
+        table = read_metadata(done.results)
+        own = table[table["slide"].str.startswith("one-")]
+        assert set(zip(own["label"], own["label_name"], strict=True)) == {(0, "Normal"), (1, "Benign"), (-1, "Carcinoma invasive")}
+        benign = own[own["label"] == 1]
+        assert len(benign)
+        centre = (benign["x0"] + 32 - 260) ** 2 / 160**2 + (benign["y0"] + 32 - 260) ** 2 / 140**2
+        assert (centre < 1).all()
+        assert set(table[~table["slide"].str.startswith("one-")]["label_name"]) == {"Normal"}
+
+    def test_validation_and_benchmark_are_told(self, done):
+        assert {row["status"] for row in rows(done.results / "validation.csv")} == {"ok"}
+        measured = rows(done.results / "benchmark.csv")
+        assert {row["source"] for row in measured} == {"lmdb", "hdf5", "disk", "slide"}
+        rates = [row for row in measured if row["unit"] == "patches/s"]
+        assert {row["cache"] for row in rates} == {"cold", "warm"}
+        assert all(float(row["low"]) <= float(row["median"]) <= float(row["high"]) for row in rates)
+        assert all(float(row["median"]) > 0 for row in measured)
+
+    def test_the_report_is_one_page_that_asks_no_network(self, done):
+        page = (done.results / "report.html").read_text(encoding="utf-8")
+        assert "Präparat {2}" in page
+        assert page.count("data:image/jpeg;base64") == 4
+        assert not re.findall(r"""(?:src|href)=["'](?!data:|#)""", page)
+        assert "Carcinoma invasive" in page
+
+    def test_stores_read_as_the_readme_says(self, done):
+        slide_id = next(row["slide"] for row in rows(done.results / "slides.csv") if row["path"] == "one.svs")
+        stores = done.results / "stores"
+        env = lmdb.open(str(stores / f"lmdb/{slide_id}.lmdb"), subdir=False, readonly=True, lock=False)
+        one = np.frombuffer(env.begin().get(b"r00001_c00002"), np.uint8).reshape(64, 64, 3)
+        env.close()
+        with h5py.File(stores / f"hdf5/{slide_id}.h5") as file:
+            two = file["patches"][list(file["ids"][:]).index(b"r00001_c00002")]
+        three = np.asarray(Image.open(stores / f"disk/{slide_id}/r00001_c00002.png"))
+        np.testing.assert_array_equal(one, two)
+        np.testing.assert_array_equal(one, three)
+
+    def test_nothing_lies_aside_and_logs_are_kept(self, done):
+        assert not [path for path in done.results.rglob("*.aside") if ".snakemake" not in path.parts]
+        assert len(list((done.results / "logs").rglob("*.log"))) == 2 * len(A_SLIDE) + 4
+
+    def test_a_second_run_does_nothing(self, done):
+        assert "Nothing to be done" in done.snakemake().text
+
+    def test_nor_from_another_working_directory(self, done, tmp_path):
+        assert "Nothing to be done" in done.snakemake(cwd=tmp_path).text
+
+    @pytest.mark.parametrize("arguments", [("--dag",), ("--lint",), ("--list",)])
+    def test_snakemakes_own_views_work(self, done, arguments):
+        finished = done.snakemake(*arguments)
+        assert finished.code == 0, finished.text
+
+    def test_snakemakes_report_holds_ours(self, done):
+        finished = done.snakemake("--report", "snakemake-report.html")
+        assert finished.code == 0, finished.text
+        assert "slidemill" in (done.results / "snakemake-report.html").read_text(encoding="utf-8")
+
+
+class TestSecondRuns:
+    def test_moved_to_another_place_nothing_is_done_again(self, copied):
+        assert "Nothing to be done" in copied.plan().text
+
+    def test_a_new_slide_is_done_alone(self, copied):
+        copied.add("new.svs", seed=3)
+        plan = copied.plan()
+        slides = {slide for _, slide in plan.jobs if slide}
+        assert len(slides) == 1
+        assert next(iter(slides)).startswith("new-")
+        assert plan.rules == A_SLIDE | COHORT
+        finished = copied.snakemake()
+        assert finished.code == 0, finished.text
+        assert len(rows(copied.results / "slides.csv")) == 3
+
+    def test_a_touched_slide_is_not_done_again_and_a_changed_one_is(self, copied):
+        os.utime(copied.slides / "one.svs")
+        assert "Nothing to be done" in copied.plan().text
+        copied.add("one.svs", seed=9)
+        plan = copied.plan()
+        assert {slide.split("-")[0] for _, slide in plan.jobs if slide} == {"one"}
+        assert plan.rules == A_SLIDE | COHORT
+
+    @pytest.mark.parametrize(
+        ("change", "stages"),
+        [
+            ({"labels": {"map": {"Normal": 5}}}, {"write_metadata", "draw_slide"}),
+            ({"stores": {"lmdb": {"encoding": "png"}, "hdf5": {}, "disk": {}}}, {"store_patches_lmdb", "validate_stores", "draw_slide"}),
+            ({"sampling": {"patch_size": 32}}, A_SLIDE - {"discover_slides"}),
+            ({"validation": {"sample": 5}}, {"validate_stores"}),
+        ],
+    )
+    def test_a_changed_parameter_runs_its_stages_again(self, copied, change, stages):
+        copied.config |= change
+        assert copied.plan().rules - COHORT == stages
+
+    def test_it_does_so_from_any_working_directory(self, copied, tmp_path):
+        copied.config |= {"labels": {"map": {"Normal": 5}}}
+        assert "write_metadata" in copied.plan(cwd=tmp_path).rules
+
+    def test_a_changed_annotation_is_labelled_again(self, copied):
+        file = copied.annotations / "one.xml"
+        file.write_text(file.read_text().replace("Benign", "Normal"))
+        plan = copied.plan()
+        assert plan.rules - COHORT == {"write_metadata", "draw_slide"}
+
+    def test_another_backend_alone_is_stored(self, copied):
+        copied.config["stores"] = {"lmdb": {}}
+        assert copied.snakemake().code == 0
+        copied.config["stores"] = {"lmdb": {}, "hdf5": {"encoding": "jpeg"}}
+        assert copied.plan().rules & {name for name in A_SLIDE if "store_" in name} == {"store_patches_hdf5"}
+
+
+class TestFaults:
+    def test_bad_slides_fail_in_words_and_stop_no_other(self, project):
+        """The seed's eighth and ninth defects: one bad slide ended the run; two slides of a name collided."""
+        project.add("good.svs")
+        (project.slides / "sub").mkdir()
+        project.add("sub/good.svs", seed=4, annotated=False)
+        shutil.move(project.annotations / "good.xml", project.annotations / "keep")
+        (project.annotations / "sub").mkdir()
+        shutil.move(project.annotations / "keep", project.annotations / "sub" / "good.xml")
+        (project.slides / "text.svs").write_text("this is no slide")
+        (project.slides / "empty.ndpi").touch()
+        (project.slides / "gone.svs").symlink_to(project.folder / "nowhere")
+        project.add("broken-xml.svs", seed=5)
+        (project.annotations / "broken-xml.xml").write_text("<Annotations>\n<Annotation>\n</Annotations>")
+        whole = project.slides / "cut.svs"
+        whole.write_bytes((project.slides / "good.svs").read_bytes()[:5000])
+        finished = project.snakemake()
+        assert finished.code != 0
+        table = {row["path"]: row for row in rows(project.results / "slides.csv")}
+        assert {path: row["status"] for path, row in table.items()} == {
+            "good.svs": "ok",
+            "sub/good.svs": "ok",
+            "text.svs": "failed",
+            "empty.ndpi": "failed",
+            "gone.svs": "failed",
+            "broken-xml.svs": "failed",
+            "cut.svs": "failed",
+        }
+        assert table["text.svs"]["stage"] == "discover_slides"
+        assert table["broken-xml.svs"]["stage"] == "write_metadata"
+        assert "broken-xml.xml: line 3" in table["broken-xml.svs"]["message"]
+        for name in ("text.svs", "empty.ndpi", "broken-xml.xml: line 3"):
+            assert name in finished.text
+        assert "Traceback" not in finished.text
+        metadata = read_metadata(project.results)
+        assert set(metadata["slide"]) == {table["good.svs"]["slide"], table["sub/good.svs"]["slide"]}
+        assert len(set(metadata["slide"])) == 2
+        assert "text.svs" in (project.results / "report.html").read_text(encoding="utf-8")
+        again = project.snakemake()
+        assert again.code != 0
+        assert again.rules == {"gate"}
+        (project.slides / "text.svs").unlink()
+        (project.slides / "empty.ndpi").unlink()
+        (project.slides / "gone.svs").unlink()
+        (project.slides / "cut.svs").unlink()
+        (project.annotations / "broken-xml.xml").unlink()
+        mended = project.snakemake()
+        assert mended.code == 0, mended.text
+        assert {row["status"] for row in rows(project.results / "slides.csv")} == {"ok"}
+
+    def test_a_damaged_store_fails_the_run_after_all_else_is_kept(self, project):
+        project.add("one.svs")
+        project.config |= {"stores": {"disk": {}}}
+        assert project.snakemake("stores").code == 0
+        victim = next((project.results / "stores" / "disk").rglob("r00001_c00001.png"))
+        image = np.asarray(Image.open(victim)).copy()
+        image[0, 0] ^= 255
+        Image.fromarray(image).save(victim)
+        finished = project.snakemake()
+        assert finished.code != 0
+        assert "r00001_c00001" in finished.text
+        assert (project.results / "report.html").exists()
+        assert any(row["status"] == "failed" for row in rows(project.results / "validation.csv"))
+
+    def test_a_slide_without_patches_is_empty_and_no_fault(self, project):
+        project.add("one.svs")
+        project.config |= {"sampling": {"patch_size": 1024}}
+        finished = project.snakemake()
+        assert finished.code == 0, finished.text
+        assert [row["status"] for row in rows(project.results / "slides.csv")] == ["empty"]
+        assert rows(project.results / "metadata.csv") == []
+
+
+class TestConfiguration:
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            ({"sampling": {"patchsize": 256}}, ["sampling.patchsize", "256", "patch_size"]),
+            ({"sampling": {"level": 0, "deepzoom_level": 3}}, ["deepzoom_level is 3", "level is 0", "one of the two"]),
+            ({"stores": {"zarr": {}}}, ["stores.zarr", "lmdb, hdf5, disk"]),
+            ({"slides": "/nowhere/at/all"}, ["/nowhere/at/all", "name the folder"]),
+            ({"slides": "."}, ["no slide found", ".svs"]),
+            ({"results": "with {braces}"}, ["results", "braces"]),
+        ],
+    )
+    def test_a_fault_ends_in_one_message_before_any_job(self, project, change, words):
+        project.config |= change
+        finished = project.snakemake()
+        assert finished.code == 1
+        assert all(word in finished.text for word in words), finished.text
+        assert "Traceback" not in finished.text
+        assert 'File "' not in finished.text
+        assert not project.results.exists()
+
+    def test_a_configfile_stands_alone(self, project):
+        project.add("one.svs")
+        project.config = {key: project.config[key] for key in ("slides", "results")} | {
+            "sampling": {"deepzoom_level": 10},
+            "stores": {"hdf5": {}},
+        }
+        plan = project.plan()
+        assert {rule for rule in plan.rules if rule.startswith("store_")} == {"store_patches_hdf5"}
+
+    def test_config_arguments_alone_complete_the_default_file(self, project):
+        project.add("one.svs")
+        plan = project.plan("--config", f"slides={project.slides}", f"results={project.results}", configured=False)
+        assert plan.rules == A_SLIDE | COHORT
+
+    def test_targets(self, project):
+        project.add("one.svs")
+        assert project.plan("stores").rules == {
+            *(name for name in A_SLIDE if name.startswith("store_")), "discover_slides", "sample_patches", "stores"
+        }  # fmt: skip
+        assert project.plan("validated").rules == A_SLIDE - {"draw_slide"} | {"gather_results", "gate", "validated"}
+
+    def test_a_sheet_names_the_slides_and_its_columns_travel(self, project):
+        project.add("one.svs")
+        project.add("two.svs", seed=2)
+        sheet = project.folder / "cohort.tsv"
+        sheet.write_text(
+            "slide\tpath\tpatient\tannotation\tsite\n"
+            "A-1\tslides/one.svs\tP7\tannotations/one.xml\tKöln\n"
+            f"A-2\t{project.slides / 'two.svs'}\tP8\t\t\n",
+            encoding="utf-8",
+        )
+        project.config |= {"slides": str(sheet), "annotations": None, "stores": {"lmdb": {}}}
+        finished = project.snakemake()
+        assert finished.code == 0, finished.text
+        table = read_metadata(project.results)
+        assert set(zip(table["slide"], table["patient"], table["site"], strict=True)) == {("A-1", "P7", "Köln"), ("A-2", "P8", "")}
+        assert "Benign" in set(table[table["slide"] == "A-1"]["label_name"])
+        assert (project.results / "stores" / "lmdb" / "A-1.lmdb").exists()
+
+
+def test_a_run_over_the_real_slide(project, real_slide_file):
+    project.config |= {
+        "slides": str(real_slide_file.parent),
+        "annotations": str(real_slide_file.parent),
+        "sampling": {},
+    }
+    finished = project.snakemake()
+    assert finished.code == 0, finished.text
+    table = read_metadata(project.results)
+    assert len(table) == (2220 // 256) * (2967 // 256)
+    assert set(table["label_name"]) == {"Normal", "Carcinoma invasive", "Benign"}
+    # "Fold", a flat ellipse, holds no patch's centre; the report names it all the same.
+    assert "<b>Fold</b>" in (project.results / "report.html").read_text(encoding="utf-8")
+
+
+def test_make_says_what_a_machine_lacks(tmp_path):
+    """A Python that is missing or too old gets a sentence, not a trace."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / "requirements.lock").touch()
+    done = subprocess.run(
+        ["make", "-C", str(tmp_path), "demo", "PYTHON=python-that-is-not-there"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    assert "slidemill needs Python 3.11 or newer" in done.stdout
+
+
+def test_painted_slides_are_the_same_every_time():
+    np.testing.assert_array_equal(painted(200, 150), painted(200, 150))
