@@ -49,7 +49,9 @@ def main(
         with open_store(store_path(next(iter(stored)), slide)) as store:
             ids[slide] = store.ids
     keys = choose_blocks(ids, spec.patches, seed)
-    sources[SLIDES] = SlideSource({slide: sampled_slide(root, facts / f"{slide}.json", keys, grid) for slide in sample}, grid)
+    sources[SLIDES] = SlideSource(
+        {slide: sampled_slide(root, facts / f"{slide}.json", keys, grid) for slide in sample}, grid
+    )
     if keys:
         LOG.info("%d patches of %d slides, %d workers at most", len(keys), len(sample), workers)
         rows += benchmark(sources, keys, spec, workers, seed)

@@ -12,7 +12,8 @@ from slidemill.errors import SlideError
 from slidemill.files import replacing
 from slidemill.joblog import LOG, job_log
 from slidemill.outcomes import read_outcome
-from slidemill.slides import SlideInfo, opened, thumbnail
+from slidemill.reading import thumbnail
+from slidemill.slides import SlideInfo, opened
 from slidemill.stores.registry import open_store
 from slidemill.tables import read_table
 

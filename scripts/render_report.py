@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import openslide
+
 from slidemill import __version__
 from slidemill.joblog import job_log
 from slidemill.outcomes import read_outcome
@@ -19,7 +20,17 @@ if TYPE_CHECKING:
 
     snakemake: Snakemake
 
-LIBRARIES = ("snakemake", "openslide-python", "numpy", "lmdb", "h5py", "pandas", "pillow", "shapely", "matplotlib")
+LIBRARIES = (
+    "snakemake",
+    "openslide-python",
+    "numpy",
+    "lmdb",
+    "h5py",
+    "pandas",
+    "pillow",
+    "shapely",
+    "matplotlib",
+)
 
 
 def describe_run(parameters: Mapping[str, Any], command: str) -> Run:
@@ -41,8 +52,10 @@ def main(page: Path, inputs: Any, label_map: Mapping[str, int], run: Run) -> Non
         outcome.slide: Pictures(Path(overlay), Path(montage))
         for outcome, overlay, montage in zip(outcomes, inputs.overlays, inputs.montages, strict=True)
     }
-    tables = [list(read_table(Path(table))) for table in (inputs.slides, inputs.validation, inputs.benchmark)]
-    render(page, *tables, outcomes, label_map, Path(inputs.plot), pictures, run)
+    slides, validation, measured = (
+        list(read_table(Path(table))) for table in (inputs.slides, inputs.validation, inputs.benchmark)
+    )
+    render(page, slides, validation, measured, outcomes, label_map, Path(inputs.plot), pictures, run)
 
 
 if __name__ == "__main__":

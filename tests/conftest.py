@@ -9,7 +9,10 @@ from slidemill.synthetic import Tissue, paint, write_svs
 
 ROOT = Path(__file__).parent.parent
 REAL_SLIDES = ROOT.parent / "shared" / "slides"
-AREAS = [Tissue("Benign", (100, 120, 420, 400), 9.0, 6), Tissue("Carcinoma invasive", (500, 200, 900, 560), 22.0, 9)]
+AREAS = [
+    Tissue("Benign", (100, 120, 420, 400), 9.0, 6),
+    Tissue("Carcinoma invasive", (500, 200, 900, 560), 22.0, 9),
+]
 
 
 def painted(width=1030, height=777, seed=1):

@@ -82,9 +82,7 @@ def read_annotation(path: Path) -> Annotation:
     return Annotation(tuple(regions), tuple(notes))
 
 
-def region_names(
-    annotation: Annotation, points: npt.NDArray[np.float64], outside: str
-) -> npt.NDArray[np.object_]:
+def region_names(annotation: Annotation, points: npt.NDArray[np.float64], outside: str) -> npt.NDArray[np.object_]:
     """Return the label's name of each point: that of the first region that it lies in, or `outside`.
 
     Parameters
@@ -176,7 +174,7 @@ def _shape(element: Element, subject: str, file: str, notes: list[str]) -> BaseG
     if len(vertices) < least:
         notes.append(f"{subject}: {len(vertices)} vertices enclose nothing, and it was left out")
         return None
-    shape = _ellipse(vertices) if kind == ELLIPSE else _corners(vertices)
+    shape: BaseGeometry = _ellipse(vertices) if kind == ELLIPSE else _corners(vertices)
     if not shape.is_valid:
         notes.append(f"{subject}: the outline crosses itself and was repaired")
         shape = shapely.make_valid(shape)

@@ -21,10 +21,22 @@ from slidemill.joblog import LOG
 from slidemill.outcomes import Outcome
 from slidemill.sources import Key, Source
 
-BENCHMARK_COLUMNS = ("source", "measure", "workers", "cache", "unit", "median", "low", "high", "repeats", "note")
+BENCHMARK_COLUMNS = (
+    "source",
+    "measure",
+    "workers",
+    "cache",
+    "unit",
+    "median",
+    "low",
+    "high",
+    "repeats",
+    "note",
+)
 """Columns of the benchmark table; config/README.md says what each means."""
 
 BATCH = 32
+
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
@@ -149,12 +161,11 @@ def _rate(source: Source, measurement: Measurement, keys: Sequence[Key], seconds
 
 def _read_until(source: Source, keys: Sequence[Key], deadline: float) -> int:
     """Read patches until the time is over, one at least, and return how many."""
-    done = 0
     for done, key in enumerate(keys, start=1):
         source.read(key)
         if time.perf_counter() > deadline:
-            break
-    return done
+            return done
+    return len(keys)
 
 
 _source: Source
@@ -162,7 +173,7 @@ _source: Source
 
 
 def _begin(source: Source) -> None:
-    global _source  # noqa: PLW0603
+    global _source
     _source = source
 
 

@@ -108,9 +108,7 @@ def merged_rows(tables: Iterable[Path]) -> Iterator[dict[str, str]]:
 
 def complaints(slides: Iterable[Mapping[str, str]], validation: Iterable[Mapping[str, str]]) -> list[str]:
     """Return a line for each failed slide and each failed check, or nothing where all is well."""
-    lines = [
-        f"{row['slide']}  {row['stage']}  {row['message']}" for row in slides if row["status"] == "failed"
-    ]
+    lines = [f"{row['slide']}  {row['stage']}  {row['message']}" for row in slides if row["status"] == "failed"]
     lines += [
         f"{row['slide']}  validate_stores  {row['backend']}, {row['check']}: {row['message']}"
         for row in validation

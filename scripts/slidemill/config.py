@@ -122,7 +122,8 @@ def read_config(values: Mapping[str, Any], schema: Mapping[str, Any], base: Path
     annotations = full["annotations"]
     if annotations and is_sheet(slides):
         raise ConfigError(
-            f"annotations is {annotations}: a sheet lists annotations itself: use its column 'annotation', and null here"
+            f"annotations is {annotations}: a sheet lists annotations itself: "
+            "use its column 'annotation', and null here"
         )
     return Config(
         slides=slides,
@@ -161,7 +162,7 @@ def _faults(values: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[st
     """Yield a line for each way in which `values` break the schema."""
     for error in jsonschema.Draft202012Validator(schema).iter_errors(values):
         key = ".".join(str(part) for part in error.absolute_path)
-        known = [name for name in error.schema.get("properties", {})] if isinstance(error.schema, dict) else []
+        known = list(error.schema.get("properties", {})) if isinstance(error.schema, dict) else []
         description = error.schema.get("description", "see config/README.md")
         if error.validator == "additionalProperties":
             for name in sorted(set(error.instance) - set(known), key=str):

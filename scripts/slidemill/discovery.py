@@ -100,16 +100,15 @@ def find_slides(root: Path, annotations: Path | None = None, skip: Path | None =
         When the folder is missing or has no slide, or when an annotation fits two slides.
     """
     if not root.is_dir():
-        raise ConfigError(f"slides: {root} is no folder: name the folder that holds the slides, or a .csv or .tsv sheet")
+        raise ConfigError(
+            f"slides: {root} is no folder: name the folder that holds the slides, or a .csv or .tsv sheet"
+        )
     paths = sorted(_slide_paths(root, skip), key=os.fsencode)
     if not paths:
-        raise ConfigError(
-            f"slides: no slide found in {root}: its files should end in one of {', '.join(EXTENSIONS)}"
-        )
+        raise ConfigError(f"slides: no slide found in {root}: its files should end in one of {', '.join(EXTENSIONS)}")
     matched = _match_annotations(paths, annotations) if annotations else {}
     slides = [
-        SlideFile(slide_id(path), encoded(path), encoded(matched[path]) if path in matched else None)
-        for path in paths
+        SlideFile(slide_id(path), encoded(path), encoded(matched[path]) if path in matched else None) for path in paths
     ]
     check_unique(slides, "two slides' paths give one id: rename one of the files")
     return slides

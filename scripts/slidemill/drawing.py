@@ -98,7 +98,12 @@ def _with_legend(picture: Image.Image, rows: Sequence[Row]) -> Image.Image:
         top = picture.height + 8 + 30 * place
         pen.rectangle((4, top + 2, 24, top + 22), fill=label_colour(label))
         unmapped = " (not in labels.map)" if label < 0 else ""
-        pen.text((34, top), f"{label}  {_shortened(name, 40)}{unmapped}: {count:,} patches", fill="black", font=font)
+        pen.text(
+            (34, top),
+            f"{label}  {_shortened(name, 40)}{unmapped}: {count:,} patches",
+            fill="black",
+            font=font,
+        )
     return canvas
 
 

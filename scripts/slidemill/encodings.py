@@ -46,7 +46,7 @@ class Encoding:
 
 def digest(data: bytes | Pixels) -> str:
     """Return the digest of bytes, or of a patch's pixels in C order."""
-    return xxhash.xxh3_128_hexdigest(data)
+    return xxhash.xxh3_128_hexdigest(data if isinstance(data, bytes) else data.data)
 
 
 def decoded(encoding: Encoding, data: bytes, shape: Shape) -> Pixels:

@@ -10,7 +10,8 @@ import openslide
 from PIL import Image, ImageDraw, ImageFont
 
 from slidemill.geometry import Grid, GridSpec
-from slidemill.slides import PatchReader, SlideInfo
+from slidemill.reading import PatchReader
+from slidemill.slides import SlideInfo
 
 CELL = 256
 CAPTION = 44
@@ -44,17 +45,22 @@ def describe(path: Path, info: SlideInfo, levels: Sequence[Level]) -> str:
     power = f"{info.objective_power:g}x" if info.objective_power else "power unknown"
     mpp = f"{info.mpp:.4g} micrometres a pixel" if info.mpp else "mpp unknown"
     size = levels[0].grid.spec.patch_size
+    row = "{:>18}  {:>17}  {:>16}  {:>12}  {:>10}  {}"
     lines = [
         f"{path.name}: {info.vendor}, {power}, {mpp}",
-        f"{'sampling key':>18}  {'pixels':>17}  {f'grid of {size} px':>16}  {'full patches':>12}  {'downsample':>10}  mpp",
+        row.format("sampling key", "pixels", f"grid of {size} px", "full patches", "downsample", "mpp"),
     ]
     for level in levels:
         grid = level.grid
-        pixels, patches = (f"{width} x {height}" for width, height in (grid.size, grid.shape))
-        full = _full_patches(grid)
-        own_mpp = f"{info.mpp * grid.downsample:.4g}" if info.mpp else "-"
         lines.append(
-            f"{f'{level.key}: {level.number}':>18}  {pixels:>17}  {patches:>16}  {full:>12}  {grid.downsample:>10.6g}  {own_mpp}"
+            row.format(
+                f"{level.key}: {level.number}",
+                f"{grid.size[0]} x {grid.size[1]}",
+                f"{grid.shape[0]} x {grid.shape[1]}",
+                _full_patches(grid),
+                f"{grid.downsample:.6g}",
+                f"{info.mpp * grid.downsample:.4g}" if info.mpp else "-",
+            )
         )
     return "\n".join(lines)
 

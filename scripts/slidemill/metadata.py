@@ -64,7 +64,9 @@ def read_metadata(path: str | Path) -> pandas.DataFrame:
     try:
         header = list(pd.read_csv(table, nrows=0).columns)
     except (OSError, ValueError) as error:
-        raise SlidemillError(f"{table}: no table of metadata ({error}): run the workflow, or correct the path") from None
+        raise SlidemillError(
+            f"{table}: no table of metadata ({error}): run the workflow, or correct the path"
+        ) from None
     missing = [column for column in METADATA_COLUMNS if column not in header]
     if missing:
         raise SlidemillError(f"{table}: lacks the columns {', '.join(missing)}: name a metadata.csv of slidemill")

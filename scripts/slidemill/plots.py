@@ -79,11 +79,14 @@ def recommendation(rows: Rows) -> str:
     alike = [source for source in stores if stores[source] >= ALIKE * stores[fastest]]
     best = min(alike, key=lambda source: _fact(rows, source, "bytes"))
     rest = [f"{source} {rate:,.0f}" for source, rate in rates.items() if source not in (best, SLIDES)]
-    text = f"For these patches on this machine, train from {best}: {rates[best]:,.0f} patches a second in shuffled batches"
+    text = (
+        f"For these patches on this machine, train from {best}: {rates[best]:,.0f} patches a second in shuffled batches"
+    )
     if rest:
         text += f", against {' and '.join(rest)}"
     if SLIDES in rates:
-        text += f"; straight from the slides it would be {rates[SLIDES]:,.0f}, a factor of {rates[best] / rates[SLIDES]:.3g}"
+        factor = rates[best] / rates[SLIDES]
+        text += f"; straight from the slides it would be {rates[SLIDES]:,.0f}, a factor of {factor:.3g}"
     if best != fastest:
         text += f" ({fastest} is within a tenth of it, and larger)"
     return f"{text}."
@@ -100,8 +103,8 @@ def claim(rows: Rows) -> str:
     verdict = "holds" if ratio > 1 / ALIKE else "does not hold" if ratio < ALIKE else "is undecided"
     return (
         f"That LMDB reads fastest {verdict} here: in random order, from a warm cache, one process read "
-        f"{rates['lmdb']:,.0f} patches a second from lmdb and {others[best]:,.0f} from {best}, a factor of {ratio:.3g}. "
-        "The encodings differ where the configuration says so, and decoding counts."
+        f"{rates['lmdb']:,.0f} patches a second from lmdb and {others[best]:,.0f} from {best}, "
+        f"a factor of {ratio:.3g}. The encodings differ where the configuration says so, and decoding counts."
     )
 
 

@@ -100,11 +100,17 @@ def render(
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("slidemill"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("slidemill"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters["embedded"] = embedded
     environment.filters["thousands"] = lambda value: f"{float(value):,.0f}" if value else ""
-    environment.filters["significant"] = lambda value: f"{float(value):,.3g}" if abs(float(value)) < 1000 else f"{float(value):,.0f}"
+    environment.filters["significant"] = lambda value: (
+        f"{float(value):,.3g}" if abs(float(value)) < 1000 else f"{float(value):,.0f}"
+    )
     context = {
         "slides": slides,
         "states": {state: sum(row["status"] == state for row in slides) for state in ("ok", "empty", "failed")},
@@ -139,5 +145,8 @@ def _by_check(validation: Rows) -> dict[str, dict[str, tuple[int, int]]]:
     table: dict[str, dict[str, tuple[int, int]]] = defaultdict(dict)
     for row in validation:
         checked, failed = table[row["check"]].get(row["backend"], (0, 0))
-        table[row["check"]][row["backend"]] = (checked + int(row["checked"]), failed + (row["status"] == "failed"))
+        table[row["check"]][row["backend"]] = (
+            checked + int(row["checked"]),
+            failed + (row["status"] == "failed"),
+        )
     return table

@@ -55,7 +55,8 @@ def _check_header(sheet: Path, header: list[str], reserved: frozenset[str], deli
         if column not in header:
             separator = "tabs" if delimiter == "\t" else "commas"
             raise ConfigError(
-                f"{sheet}: the column {column!r} is missing, there are {header}: add it, and part columns by {separator}"
+                f"{sheet}: the column {column!r} is missing, there are {header}: "
+                f"add it, and part columns by {separator}"
             )
     twice = [column for column, count in Counter(header).items() if count > 1 or not column]
     if twice:

@@ -13,7 +13,8 @@ from slidemill.discovery import slide_path
 from slidemill.encodings import Pixels
 from slidemill.geometry import Grid, GridSpec, PatchRef
 from slidemill.outcomes import read_outcome
-from slidemill.slides import PatchReader, SlideInfo, opened
+from slidemill.reading import PatchReader
+from slidemill.slides import SlideInfo, opened
 from slidemill.stores.registry import open_store
 
 SLIDES = "slide"

@@ -20,7 +20,8 @@ from slidemill.fingerprints import check_unchanged
 from slidemill.geometry import GridSpec, PatchRef
 from slidemill.joblog import progress
 from slidemill.outcomes import Outcome
-from slidemill.slides import PatchReader, SlideInfo, opened
+from slidemill.reading import PatchReader
+from slidemill.slides import SlideInfo, opened
 from slidemill.stores.manifest import Manifest
 from slidemill.stores.protocol import Backend
 from slidemill.stores.writing import write_store

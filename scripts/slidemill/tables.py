@@ -43,7 +43,8 @@ def read_table(path: Path, columns: Sequence[str] = ()) -> Iterator[dict[str, st
         missing = [column for column in columns if column not in (reader.fieldnames or ())]
         if missing:
             raise SlidemillError(
-                f"{path}: the table lacks {', '.join(missing)}: it is truncated or from elsewhere; remove it and run again"
+                f"{path}: the table lacks {', '.join(missing)}: "
+                "it is truncated or from elsewhere; remove it and run again"
             )
         for row in reader:
             if None in row or None in row.values():

@@ -15,7 +15,8 @@ from slidemill.encodings import Pixels, digest
 from slidemill.errors import SlideError, StoreError
 from slidemill.geometry import GridSpec, PatchRef
 from slidemill.joblog import progress
-from slidemill.slides import PatchReader, SlideInfo, opened
+from slidemill.reading import PatchReader
+from slidemill.slides import SlideInfo, opened
 from slidemill.stores.protocol import Store
 from slidemill.stores.registry import open_store
 

@@ -1,4 +1,4 @@
-"""What every backend must do. A test module binds it in a line: ``class TestLmdb(StoreContract): backend = ...``."""
+"""What every backend must do; a test module binds it in two lines, a class and its ``backend``."""
 
 import multiprocessing
 import os
@@ -12,7 +12,8 @@ import pytest
 from slidemill.config import StoreSpec
 from slidemill.encodings import ENCODINGS, digest
 from slidemill.errors import SlidemillError, StoreError
-from slidemill.geometry import Grid, GridSpec, Pyramid
+from slidemill.geometry import Grid, GridSpec
+from slidemill.pyramid import Pyramid
 from slidemill.stores.manifest import Manifest
 from slidemill.stores.paths import SUFFIXES
 from slidemill.stores.registry import STORES, open_store
@@ -81,7 +82,7 @@ class StoreContract:
             np.testing.assert_array_equal(store.read(patches[3].patch_id), before)
 
     def test_the_manifest_says_what_is_there(self, tmp_path, noise, encoding):
-        path, patches, pixels = self.write(tmp_path, noise, encoding)
+        path, _, pixels = self.write(tmp_path, noise, encoding)
         with open_store(path) as store:
             manifest = store.manifest
             assert (manifest.backend, manifest.slide, manifest.patch_size) == (self.backend, "slide", SIZE)

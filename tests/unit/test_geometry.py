@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from slidemill.errors import SlideError
-from slidemill.geometry import Grid, GridSpec, Pyramid, fitted, halvings, patch_id
+from slidemill.geometry import Grid, GridSpec, patch_id
+from slidemill.pyramid import Pyramid, fitted, halvings
 
 
 @st.composite
@@ -121,7 +122,10 @@ def test_halvings_round_up():
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        (GridSpec(deepzoom_level=18), "DeepZoom level 18 does not exist; levels count from 0, so this slide has 0 to 10"),
+        (
+            GridSpec(deepzoom_level=18),
+            "DeepZoom level 18 does not exist; levels count from 0, so this slide has 0 to 10",
+        ),
         (GridSpec(level=2), "native level 2 does not exist; levels count from 0, so this slide has 0 to 1"),
     ],
 )

@@ -6,9 +6,11 @@ import pytest
 from openslide.deepzoom import DeepZoomGenerator
 from PIL import Image
 
-from slidemill import slides
-from slidemill.geometry import Grid, GridSpec, halvings
-from slidemill.slides import PatchReader, slide_info, thumbnail
+from slidemill import reading
+from slidemill.geometry import Grid, GridSpec
+from slidemill.pyramid import halvings
+from slidemill.reading import PatchReader, thumbnail
+from slidemill.slides import SlideInfo, slide_info
 
 BOUNDS = {
     openslide.PROPERTY_NAME_BOUNDS_X: "37",
@@ -96,7 +98,7 @@ def test_every_patch_of_a_real_slide_is_deepzooms(real_slide_file, patch_size, o
 
 @pytest.mark.parametrize("strip_pixels", [1, 5_000, 100_000])
 def test_pixels_do_not_depend_on_how_many_are_read_at_once(flat_slide_file, monkeypatch, strip_pixels):
-    monkeypatch.setattr(slides, "STRIP_PIXELS", strip_pixels)
+    monkeypatch.setattr(reading, "STRIP_PIXELS", strip_pixels)
     with openslide.OpenSlide(flat_slide_file) as slide:
         compare(slide, 64, 4, True, levels=6)
 
@@ -155,7 +157,9 @@ def test_a_thumbnail_has_the_slides_proportions_and_colours(flat_slide_file):
         info = slide_info(slide)
         small = thumbnail(slide, info, 205)
         assert small.size == (205, 154)
-        expected = slide.read_region((0, 0), 0, info.dimensions[0]).convert("RGB").resize((205, 154), Image.Resampling.BOX)
+        expected = (
+            slide.read_region((0, 0), 0, info.dimensions[0]).convert("RGB").resize((205, 154), Image.Resampling.BOX)
+        )
         assert np.abs(np.asarray(small, int) - np.asarray(expected, int)).mean() < 2
 
 
@@ -163,5 +167,5 @@ def test_a_slide_without_mpp_and_power_is_fine(flat_slide_file):
     with openslide.OpenSlide(flat_slide_file) as slide:
         info = slide_info(slide)
     assert (info.mpp, info.mpp_x, info.objective_power) == (None, None, None)
-    assert slides.SlideInfo.from_json(info.to_json()) == info
+    assert SlideInfo.from_json(info.to_json()) == info
     assert len(halvings(info.dimensions[0])) == info.deepzoom_levels(limit_bounds=True)

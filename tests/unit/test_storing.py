@@ -11,7 +11,8 @@ from slidemill.config import StoreSpec, ValidationSpec
 from slidemill.errors import SlidemillError
 from slidemill.fingerprints import fingerprint
 from slidemill.geometry import Grid, GridSpec
-from slidemill.slides import PatchReader, opened, slide_info
+from slidemill.reading import PatchReader
+from slidemill.slides import opened, slide_info
 from slidemill.stores.paths import SUFFIXES
 from slidemill.stores.registry import STORES, open_store
 from slidemill.storing import new_manifest, store_slide
@@ -117,7 +118,7 @@ def test_a_store_of_another_grid_is_found(sampled, tmp_path):
 
 
 def test_pixels_that_are_not_the_slides_are_found_though_the_store_agrees_with_itself(sampled, tmp_path):
-    source, info, patches = sampled
+    patches = sampled[2]
     kind = STORES["lmdb"]
     manifest = new_manifest(kind, StoreSpec("raw"), "slide", "f", SPEC)
     path = tmp_path / "wrong.lmdb"

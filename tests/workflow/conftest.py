@@ -68,12 +68,26 @@ class Project:
         """Run Snakemake, and return what it printed and how it ended."""
         file = self.folder / "config.yaml"
         file.write_text(yaml.safe_dump(self.config))
-        command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--cores", "2", *arguments]
+        command = [
+            sys.executable,
+            "-m",
+            "snakemake",
+            "--snakefile",
+            str(SNAKEFILE),
+            "--cores",
+            "2",
+            *arguments,
+        ]
         command += ["--configfile", str(file)] if configured else []
         # The interpreter's own folder first, so that jobs run by the same Python.
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         done = subprocess.run(
-            command, cwd=cwd or self.folder, capture_output=True, text=True, env={**os.environ, "PATH": path}, check=False
+            command,
+            cwd=cwd or self.folder,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PATH": path},
+            check=False,
         )
         return Finished(done.returncode, done.stdout + done.stderr)
 

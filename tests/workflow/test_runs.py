@@ -97,7 +97,11 @@ class TestFinishedRun:
     def test_labels_stand_in_the_table(self, done):
         table = read_metadata(done.results)
         own = table[table["slide"].str.startswith("one-")]
-        assert set(zip(own["label"], own["label_name"], strict=True)) == {(0, "Normal"), (1, "Benign"), (-1, "Carcinoma invasive")}
+        assert set(zip(own["label"], own["label_name"], strict=True)) == {
+            (0, "Normal"),
+            (1, "Benign"),
+            (-1, "Carcinoma invasive"),
+        }
         benign = own[own["label"] == 1]
         assert len(benign)
         centre = (benign["x0"] + 32 - 260) ** 2 / 160**2 + (benign["y0"] + 32 - 260) ** 2 / 140**2
@@ -180,7 +184,10 @@ class TestSecondRuns:
         ("change", "stages"),
         [
             ({"labels": {"map": {"Normal": 5}}}, {"write_metadata", "draw_slide"}),
-            ({"stores": {"lmdb": {"encoding": "png"}, "hdf5": {}, "disk": {}}}, {"store_patches_lmdb", "validate_stores", "draw_slide"}),
+            (
+                {"stores": {"lmdb": {"encoding": "png"}, "hdf5": {}, "disk": {}}},
+                {"store_patches_lmdb", "validate_stores", "draw_slide"},
+            ),
             ({"sampling": {"patch_size": 32}}, A_SLIDE - {"discover_slides"}),
             ({"validation": {"sample": 5}}, {"validate_stores"}),
         ],
@@ -284,7 +291,10 @@ class TestConfiguration:
         ("change", "words"),
         [
             ({"sampling": {"patchsize": 256}}, ["sampling.patchsize", "256", "patch_size"]),
-            ({"sampling": {"level": 0, "deepzoom_level": 3}}, ["deepzoom_level is 3", "level is 0", "one of the two"]),
+            (
+                {"sampling": {"level": 0, "deepzoom_level": 3}},
+                ["deepzoom_level is 3", "level is 0", "one of the two"],
+            ),
             ({"stores": {"zarr": {}}}, ["stores.zarr", "lmdb, hdf5, disk"]),
             ({"slides": "/nowhere/at/all"}, ["/nowhere/at/all", "name the folder"]),
             ({"slides": "."}, ["no slide found", ".svs"]),
@@ -316,10 +326,13 @@ class TestConfiguration:
 
     def test_targets(self, project):
         project.add("one.svs")
-        assert project.plan("stores").rules == {
-            *(name for name in A_SLIDE if name.startswith("store_")), "discover_slides", "sample_patches", "stores"
-        }  # fmt: skip
-        assert project.plan("validated").rules == A_SLIDE - {"draw_slide"} | {"gather_results", "gate", "validated"}
+        stores = {rule for rule in A_SLIDE if rule.startswith("store_")}
+        assert project.plan("stores").rules == stores | {"discover_slides", "sample_patches", "stores"}
+        assert project.plan("validated").rules == A_SLIDE - {"draw_slide"} | {
+            "gather_results",
+            "gate",
+            "validated",
+        }
 
     def test_a_sheet_names_the_slides_and_its_columns_travel(self, project):
         project.add("one.svs")
@@ -335,7 +348,10 @@ class TestConfiguration:
         finished = project.snakemake()
         assert finished.code == 0, finished.text
         table = read_metadata(project.results)
-        assert set(zip(table["slide"], table["patient"], table["site"], strict=True)) == {("A-1", "P7", "Köln"), ("A-2", "P8", "")}
+        assert set(zip(table["slide"], table["patient"], table["site"], strict=True)) == {
+            ("A-1", "P7", "Köln"),
+            ("A-2", "P8", ""),
+        }
         assert "Benign" in set(table[table["slide"] == "A-1"]["label_name"])
         assert (project.results / "stores" / "lmdb" / "A-1.lmdb").exists()
 
@@ -360,7 +376,10 @@ def test_make_says_what_a_machine_lacks(tmp_path):
     shutil.copy(ROOT / "Makefile", tmp_path)
     (tmp_path / "requirements.lock").touch()
     done = subprocess.run(
-        ["make", "-C", str(tmp_path), "demo", "PYTHON=python-that-is-not-there"], capture_output=True, text=True, check=False
+        ["make", "-C", str(tmp_path), "demo", "PYTHON=python-that-is-not-there"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode != 0
     assert "slidemill needs Python 3.11 or newer" in done.stdout

@@ -6,12 +6,12 @@ rule discover_slides:
         facts="slides/{slide}.json",
     log:
         "logs/discover_slides/{slide}.log",
+    conda:
+        "../../environment.yml"
     params:
         path=lambda wildcards: SLIDES[wildcards.slide].path,
         fingerprint=lambda wildcards: slide_fingerprint(wildcards.slide),
         limit_bounds=CONFIG.sampling.limit_bounds,
         code=code("discover_slides"),
-    conda:
-        "../../environment.yml"
     script:
         "../../scripts/discover_slides.py"

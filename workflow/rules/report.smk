@@ -1,26 +1,4 @@
-# The cohort's tables, the benchmark, the report, and the gate that comes last.
-
-
-rule gather_results:
-    input:
-        facts=every_slide("slides/{slide}.json"),
-        sampled=every_slide("outcomes/sample_patches/{slide}.json"),
-        labelled=every_slide("outcomes/write_metadata/{slide}.json"),
-        stored=[every_slide(f"outcomes/store_patches/{backend}/{{slide}}.json") for backend in BACKENDS],
-        metadata=every_slide("metadata/{slide}.csv"),
-        validation=every_slide("validation/{slide}.csv"),
-    output:
-        slides="slides.csv",
-        metadata="metadata.csv",
-        validation="validation.csv",
-    log:
-        "logs/gather_results.log",
-    params:
-        code=code("gather_results"),
-    conda:
-        "../../environment.yml"
-    script:
-        "../../scripts/gather_results.py"
+# The benchmark, the pictures and the report.
 
 
 rule benchmark_stores:
@@ -34,16 +12,16 @@ rule benchmark_stores:
         plot=report("figures/benchmark.png", caption="../report/benchmark.rst", category="Benchmark"),
     log:
         "logs/benchmark_stores.log",
+    conda:
+        "../../environment.yml"
+    # All cores, so that nothing runs beside it and disturbs the figures.
+    threads: workflow.cores
     params:
         backends=list(BACKENDS),
         grid=GRID,
         benchmark=asdict(CONFIG.benchmark),
         seed=CONFIG.seed,
         code=code("benchmark_stores"),
-    # All cores, so that nothing runs beside it and disturbs the figures.
-    threads: workflow.cores
-    conda:
-        "../../environment.yml"
     script:
         "../../scripts/benchmark_stores.py"
 
@@ -59,12 +37,12 @@ rule draw_slide:
         montage=report("figures/montage/{slide}.jpg", caption="../report/montage.rst", category="Slides"),
     log:
         "logs/draw_slide/{slide}.log",
+    conda:
+        "../../environment.yml"
     params:
         annotation=lambda wildcards: SLIDES[wildcards.slide].annotation,
         seed=CONFIG.seed,
         code=code("draw_slide"),
-    conda:
-        "../../environment.yml"
     script:
         "../../scripts/draw_slide.py"
 
@@ -83,6 +61,8 @@ rule render_report:
         page=report("report.html", caption="../report/report.rst", category="Report"),
     log:
         "logs/render_report.log",
+    conda:
+        "../../environment.yml"
     params:
         parameters={
             "sampling": GRID,
@@ -93,23 +73,5 @@ rule render_report:
             "seed": CONFIG.seed,
         },
         code=code("render_report"),
-    conda:
-        "../../environment.yml"
     script:
         "../../scripts/render_report.py"
-
-
-# Fails where a slide or a check has failed, after all else is written and kept.
-rule gate:
-    input:
-        gate_inputs,
-    output:
-        touch("passed/{target}"),
-    log:
-        "logs/gate_{target}.log",
-    params:
-        code=code("gate"),
-    conda:
-        "../../environment.yml"
-    script:
-        "../../scripts/gate.py"

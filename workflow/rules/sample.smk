@@ -9,11 +9,11 @@ rule sample_patches:
         outcome="outcomes/sample_patches/{slide}.json",
     log:
         "logs/sample_patches/{slide}.log",
+    conda:
+        "../../environment.yml"
     params:
         grid=GRID,
         code=code("sample_patches"),
-    conda:
-        "../../environment.yml"
     script:
         "../../scripts/sample_patches.py"
 
@@ -27,13 +27,13 @@ rule write_metadata:
         outcome="outcomes/write_metadata/{slide}.json",
     log:
         "logs/write_metadata/{slide}.log",
+    conda:
+        "../../environment.yml"
     params:
         annotation=lambda wildcards: SLIDES[wildcards.slide].annotation,
         fingerprint=lambda wildcards: annotation_fingerprint(wildcards.slide),
         labels=asdict(CONFIG.labels),
         columns=lambda wildcards: dict(SLIDES[wildcards.slide].columns),
         code=code("write_metadata"),
-    conda:
-        "../../environment.yml"
     script:
         "../../scripts/write_metadata.py"

@@ -14,15 +14,15 @@ for backend, settings in BACKENDS.items():
             outcome=f"outcomes/store_patches/{backend}/{{slide}}.json",
         log:
             f"logs/store_patches/{backend}/{{slide}}.log",
+        conda:
+            "../../environment.yml"
+        resources:
+            mem_mb=400,
         params:
             backend=backend,
             settings=settings,
             grid=GRID,
             code=code("store_patches"),
-        resources:
-            mem_mb=400,
-        conda:
-            "../../environment.yml"
         script:
             "../../scripts/store_patches.py"
 
@@ -37,15 +37,15 @@ rule validate_stores:
         table="validation/{slide}.csv",
     log:
         "logs/validate_stores/{slide}.log",
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=400,
     params:
         backends=list(BACKENDS),
         grid=GRID,
         validation=asdict(CONFIG.validation),
         seed=CONFIG.seed,
         code=code("validate_stores"),
-    resources:
-        mem_mb=400,
-    conda:
-        "../../environment.yml"
     script:
         "../../scripts/validate_stores.py"

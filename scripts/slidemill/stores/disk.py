@@ -34,7 +34,10 @@ class DiskWriter:
     def finish(self, manifest: Manifest) -> None:
         """Store the index and the manifest."""
         rows = (
-            {"file": f"{patch.patch_id}{self._suffix}", **{name: getattr(patch, name) for name in INDEX_COLUMNS if name != "file"}}
+            {
+                "file": f"{patch.patch_id}{self._suffix}",
+                **{name: getattr(patch, name) for name in INDEX_COLUMNS if name != "file"},
+            }
             for patch in self._patches
         )
         write_table(self._folder / INDEX, INDEX_COLUMNS, rows)

@@ -84,7 +84,9 @@ class Manifest:
             raise StoreError(f"{subject}: its manifest is not slidemill's: {remedy}")
         version = values.pop("version", None)
         if version != VERSION:
-            raise StoreError(f"{subject}: has version {version} of the format, and this slidemill reads {VERSION}: upgrade it")
+            raise StoreError(
+                f"{subject}: has version {version} of the format, and this slidemill reads {VERSION}: upgrade it"
+            )
         count = values.pop("count", None)
         try:
             for column in ("ids", "byte_digests", "pixel_digests"):

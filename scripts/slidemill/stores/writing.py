@@ -44,17 +44,14 @@ def write_store(
     byte_digests: list[str] = []
     pixel_digests: list[str] = []
     codec = manifest.codec
-    with replacing(path) as aside:
-        with backend.writing(aside, patches, manifest) as writer:
-            for patch, array in pixels:
-                data = codec.encode(array, manifest.quality)
-                writer.add(patch, data)
-                ids.append(patch.patch_id)
-                byte_digests.append(digest(data))
-                if codec.lossless:
-                    pixel_digests.append(byte_digests[-1] if codec.name == "raw" else digest(array))
-            whole = replace(
-                manifest, ids=tuple(ids), byte_digests=tuple(byte_digests), pixel_digests=tuple(pixel_digests)
-            )
-            writer.finish(whole)
+    with replacing(path) as aside, backend.writing(aside, patches, manifest) as writer:
+        for patch, array in pixels:
+            data = codec.encode(array, manifest.quality)
+            writer.add(patch, data)
+            ids.append(patch.patch_id)
+            byte_digests.append(digest(data))
+            if codec.lossless:
+                pixel_digests.append(byte_digests[-1] if codec.name == "raw" else digest(array))
+        whole = replace(manifest, ids=tuple(ids), byte_digests=tuple(byte_digests), pixel_digests=tuple(pixel_digests))
+        writer.finish(whole)
     return whole

@@ -1,0 +1,121 @@
+"""Reading the pixels of patches through OpenSlide."""
+
+from __future__ import annotations
+
+import numpy as np
+import openslide
+from PIL import Image
+
+from slidemill.encodings import Pixels
+from slidemill.errors import SlideError
+from slidemill.geometry import GridSpec, PatchRef
+from slidemill.slides import SlideInfo
+
+STRIP_PIXELS = 8_000_000
+"""At most this many pixels are read at once when a patch is shrunk from many (32 MB of RGBA)."""
+
+
+class PatchReader:
+    """Reads patches of an open slide, with OpenSlide's own pixels.
+
+    Parameters
+    ----------
+    slide
+        The open slide.
+    info
+        What `slide_info` says of it.
+    spec
+        The grid that the patches belong to.
+    """
+
+    def __init__(self, slide: openslide.OpenSlide, info: SlideInfo, spec: GridSpec) -> None:
+        self._slide = slide
+        self._background = f"#{info.background}"
+        self._patch_size = spec.patch_size
+
+    def read(self, patch: PatchRef) -> Pixels:
+        """Return the patch's pixels, ``uint8 (patch_size, patch_size, 3)``.
+
+        Transparent pixels are laid over the slide's background, and what a padded patch has beyond the slide
+        is background.
+
+        Raises
+        ------
+        SlideError
+            When OpenSlide cannot read them. OpenSlide reads nothing more from this handle then.
+        """
+        try:
+            image = self._fit(patch) if min(patch.size) else None
+        except openslide.OpenSlideError as error:
+            raise SlideError(
+                f"patch {patch.patch_id} at ({patch.x0}, {patch.y0}) of level 0 cannot be read ({error}): "
+                "see whether the slide is whole"
+            ) from None
+        full = (self._patch_size, self._patch_size)
+        if image is None or image.size != full:
+            canvas = Image.new("RGB", full, self._background)
+            if image is not None:
+                canvas.paste(image, patch.offset)
+            image = canvas
+        return np.asarray(image)
+
+    def _fit(self, patch: PatchRef) -> Image.Image:
+        """Return the patch's part of the slide, shrunk as DeepZoomGenerator shrinks it."""
+        place = (patch.read_x0, patch.read_y0)
+        return _shrunk(self._slide, patch.level, place, patch.read_size, patch.size, self._background)
+
+
+def thumbnail(slide: openslide.OpenSlide, info: SlideInfo, longest: int) -> Image.Image:
+    """Return the whole canvas of a slide, RGB over its background, `longest` pixels at its longer side.
+
+    Raises
+    ------
+    SlideError
+        When OpenSlide cannot read all of it.
+    """
+    width, height = info.dimensions[0]
+    scale = min(longest / max(width, height), 1.0)
+    size = (max(round(width * scale), 1), max(round(height * scale), 1))
+    level = info.pyramid.best_level(1 / scale)
+    try:
+        return _shrunk(slide, level, (0, 0), info.dimensions[level], size, f"#{info.background}")
+    except openslide.OpenSlideError as error:
+        raise SlideError(f"the slide's level {level} cannot be read whole ({error}): see whether it is whole") from None
+
+
+def _shrunk(
+    slide: openslide.OpenSlide,
+    level: int,
+    place: tuple[int, int],
+    read_size: tuple[int, int],
+    size: tuple[int, int],
+    background: str,
+) -> Image.Image:
+    """Return part of a level shrunk to `size`, pixel for pixel as Pillow's ``Image.thumbnail`` shrinks it.
+
+    That averages blocks of `factor` pixels first, and filters what is left (``reducing_gap=2``). Averaged strip
+    by strip, the same pixels come out of bounded memory.
+    """
+    (width, height), (fit_width, fit_height) = read_size, size
+    factor = (int(width / fit_width / 2.0) or 1, int(height / fit_height / 2.0) or 1)
+    if factor == (1, 1):
+        image = _over_background(slide, level, place, read_size, background)
+        return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
+    reduced = Image.new("RGB", (-(-width // factor[0]), -(-height // factor[1])))
+    rows = max(STRIP_PIXELS // width // factor[1], 1) * factor[1]
+    for top in range(0, height, rows):
+        y0 = int(place[1] + top * slide.level_downsamples[level])
+        strip = _over_background(slide, level, (place[0], y0), (width, min(rows, height - top)), background)
+        reduced.paste(strip.reduce(factor), (0, top // factor[1]))
+    box = (0.0, 0.0, width / factor[0], height / factor[1])
+    return reduced.resize(size, Image.Resampling.LANCZOS, box=box)
+
+
+def _over_background(
+    slide: openslide.OpenSlide, level: int, place: tuple[int, int], size: tuple[int, int], background: str
+) -> Image.Image:
+    """Return a region of a level, RGB, its transparent pixels laid over the background."""
+    region = slide.read_region(place, level, size)
+    image = Image.new("RGB", size, background)
+    image.paste(region, mask=region)
+    return image

@@ -1,0 +1,39 @@
+# The cohort's tables, and the gate that comes last.
+
+
+rule gather_results:
+    input:
+        facts=every_slide("slides/{slide}.json"),
+        sampled=every_slide("outcomes/sample_patches/{slide}.json"),
+        labelled=every_slide("outcomes/write_metadata/{slide}.json"),
+        stored=[every_slide(f"outcomes/store_patches/{backend}/{{slide}}.json") for backend in BACKENDS],
+        metadata=every_slide("metadata/{slide}.csv"),
+        validation=every_slide("validation/{slide}.csv"),
+    output:
+        slides="slides.csv",
+        metadata="metadata.csv",
+        validation="validation.csv",
+    log:
+        "logs/gather_results.log",
+    conda:
+        "../../environment.yml"
+    params:
+        code=code("gather_results"),
+    script:
+        "../../scripts/gather_results.py"
+
+
+# Fails where a slide or a check has failed, after all else is written and kept.
+rule gate:
+    input:
+        gate_inputs,
+    output:
+        touch("passed/{target}"),
+    log:
+        "logs/gate_{target}.log",
+    conda:
+        "../../environment.yml"
+    params:
+        code=code("gate"),
+    script:
+        "../../scripts/gate.py"
