@@ -109,11 +109,16 @@ def sampled_slide(root: Path, facts: Path, keys: Sequence[Key], spec: GridSpec) 
 
 
 def choose_blocks(ids: Mapping[str, Sequence[str]], count: int, seed: int) -> list[Key]:
-    """Return about `count` patches: of every slide a run of neighbours, which begins anywhere."""
-    chosen: list[Key] = []
+    """Return `count` patches, or all where there are fewer: of every slide a run of neighbours, which begins anywhere.
+
+    Slides with few patches give all, and the others more in their place.
+    """
+    chosen: dict[str, list[Key]] = {}
+    left = count
     generator = random.Random(seed)  # noqa: S311
-    for place, (slide, own) in enumerate(ids.items()):
-        share = min(len(own), -(-(count - len(chosen)) // (len(ids) - place)))
+    for place, (slide, own) in enumerate(sorted(ids.items(), key=lambda item: len(item[1]))):
+        share = min(len(own), -(-left // (len(ids) - place)))
         start = generator.randint(0, len(own) - share)
-        chosen += [(slide, patch_id) for patch_id in own[start : start + share]]
-    return chosen
+        chosen[slide] = [(slide, patch_id) for patch_id in own[start : start + share]]
+        left -= share
+    return [key for slide in ids for key in chosen[slide]]

@@ -1,0 +1,106 @@
+"""The benchmark reads what it says, and its words follow from its figures."""
+
+from contextlib import ExitStack
+
+import numpy as np
+import pytest
+
+from slidemill.benchmark import BENCHMARK_COLUMNS, benchmark
+from slidemill.config import BenchmarkSpec
+from slidemill.plots import claim, plot_benchmark, recommendation
+from slidemill.sources import Source, choose_blocks
+
+IDS = {"a": [f"a{n:03}" for n in range(100)], "b": ["b0", "b1"], "c": [f"c{n:03}" for n in range(50)]}
+
+
+class Counting(Source):
+    """Notes what is read; its files are none."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+        self.closed = 0
+
+    def files(self):
+        yield from ()
+
+    def _reader(self, slide, stack: ExitStack):
+        stack.callback(self._count)
+        return lambda patch_id: self.seen.append((slide, patch_id)) or np.zeros((2, 2, 3), np.uint8)
+
+    def _count(self):
+        self.closed += 1
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 60, 152, 1000])
+def test_the_sample_is_runs_of_neighbours_and_no_patch_twice(count):
+    keys = choose_blocks(IDS, count, seed=4)
+    assert len(keys) == len(set(keys)) == min(count, 152)
+    for slide, ids in IDS.items():
+        places = [ids.index(patch_id) for own, patch_id in keys if own == slide]
+        assert places == list(range(places[0], places[0] + len(places))) if places else True
+    assert keys == choose_blocks(IDS, count, seed=4)
+
+
+def test_every_way_reads_every_patch_of_the_sample():
+    source = Counting()
+    keys = choose_blocks(IDS, 40, seed=1)
+    rows = benchmark({"store": source}, keys, BenchmarkSpec(40, 2, 60.0), workers=2, seed=1)
+    # Sequential and random, cold and warm, and once before the warm ones; batches are read by other processes.
+    assert len(source.seen) == 2 * 5 * len(keys)
+    assert set(source.seen) == set(keys)
+    assert source.closed
+    assert [(row["measure"], row["workers"], row["cache"]) for row in rows] == [
+        (measure, workers, cache)
+        for cache in ("cold", "warm")
+        for measure, workers in (("sequential", 0), ("random", 0), ("batches", 1), ("batches", 2))
+    ]
+    assert all(row["repeats"] == 2 and float(row["low"]) <= float(row["median"]) <= float(row["high"]) for row in rows)
+
+
+def test_the_time_limit_ends_reading_early_and_says_so():
+    rows = benchmark({"store": Counting()}, choose_blocks(IDS, 40, 1), BenchmarkSpec(40, 1, 1e-9), workers=1, seed=1)
+    assert all(float(row["median"]) > 0 for row in rows)
+    assert any("ended the reading early" in row["note"] for row in rows)
+
+
+def measured(random_rates, batch_rates, sizes):
+    blank = dict.fromkeys(BENCHMARK_COLUMNS, "")
+    rows = []
+    for source, rate in random_rates.items():
+        rows.append(
+            blank | {"source": source, "measure": "random", "workers": "0", "cache": "warm", "median": str(rate)}
+        )
+    for source, rate in batch_rates.items():
+        rows.append(
+            blank | {"source": source, "measure": "batches", "workers": "2", "cache": "warm", "median": str(rate)}
+        )
+        rows.append(blank | {"source": source, "measure": "batches", "workers": "1", "cache": "warm", "median": "1"})
+    for source, size in sizes.items():
+        rows.append(blank | {"source": source, "measure": "bytes", "unit": "bytes", "median": str(size)})
+    return rows
+
+
+def test_the_fastest_is_recommended_and_among_equals_the_smallest():
+    fast = measured({}, {"lmdb": 1000, "hdf5": 500, "slide": 9000}, {"lmdb": 9, "hdf5": 1})
+    assert "train from lmdb: 1,000 patches" in recommendation(fast)
+    alike = measured({}, {"lmdb": 1000, "hdf5": 950}, {"lmdb": 9, "hdf5": 1})
+    assert "train from hdf5: 950 patches" in recommendation(alike)
+    assert "lmdb is within a tenth" not in recommendation(fast)
+    assert "nothing to recommend" in recommendation([])
+
+
+@pytest.mark.parametrize(
+    ("lmdb", "hdf5", "verdict"), [(200, 100, " holds "), (100, 200, "does not hold"), (100, 102, "is undecided")]
+)
+def test_the_claim_is_judged_by_the_figures(lmdb, hdf5, verdict):
+    assert verdict in claim(measured({"lmdb": lmdb, "hdf5": hdf5, "slide": 9999}, {}, {}))
+
+
+def test_the_claim_needs_two_stores():
+    assert "can be told when" in claim(measured({"lmdb": 1}, {}, {}))
+
+
+def test_a_plot_without_measurements_is_a_plot(tmp_path):
+    plot_benchmark(measured({}, {}, {"lmdb": 10}), tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")

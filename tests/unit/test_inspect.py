@@ -1,0 +1,53 @@
+"""``slidemill inspect``, as it is called."""
+
+import shutil
+
+import pytest
+from PIL import Image
+
+from slidemill.cli import main
+
+
+def test_a_slides_levels_are_listed_with_their_keys(slide_file, tmp_path, capsys):
+    assert main(["inspect", str(slide_file), "--patch-size", "128", "--out", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "aperio, 20x, 0.5 micrometres a pixel" in lines[0]
+    row = next(line for line in lines if "level: 0 " in line and "deepzoom" not in line)
+    # 1030 x 777 pixels: 9 x 7 patches of 128, those at the right and at the bottom cut.
+    assert "1030 x 777" in row
+    assert "9 x 7" in row
+    assert " 48 " in row
+    assert any("deepzoom_level: 11" in line for line in lines)
+    with Image.open(tmp_path / "small.png") as sheet:
+        assert sheet.width > 256
+
+
+def test_a_folder_is_gone_through_and_a_broken_slide_named(slide_file, tmp_path, capsys):
+    folder = tmp_path / "slides"
+    folder.mkdir()
+    shutil.copy(slide_file, folder / "good.svs")
+    (folder / "bad.svs").write_text("no slide")
+    assert main(["inspect", str(folder), "--out", str(tmp_path / "out")]) == 1
+    told = capsys.readouterr()
+    assert "good.svs: aperio" in told.out
+    assert "bad.svs: OpenSlide knows no format" in told.err
+    assert len(list((tmp_path / "out").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--patch-size", "64", "--overlap", "32"], "less than patch-size"),
+        (["--patch-size", "0"], "--patch-size is 0"),
+        (["--overlap", "-1"], "--overlap -1"),
+    ],
+)
+def test_a_grid_that_cannot_be_is_refused(slide_file, tmp_path, capsys, arguments, words):
+    assert main(["inspect", str(slide_file), "--out", str(tmp_path / "out"), *arguments]) == 1
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_without_slides_is_told(tmp_path, capsys):
+    assert main(["inspect", str(tmp_path)]) == 1
+    assert "no slide found" in capsys.readouterr().err

@@ -1,0 +1,97 @@
+"""The report's page and pictures."""
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+from PIL import Image
+from shapely.geometry import box
+
+from slidemill.annotations import Annotation, Region
+from slidemill.cohort import SLIDE_COLUMNS
+from slidemill.drawing import draw_overlay, label_colour
+from slidemill.outcomes import Outcome
+from slidemill.report import Pictures, Run, label_table, render
+from slidemill.validation import VALIDATION_COLUMNS
+
+EVIL = "<script>alert('x')</script>\"&'"
+
+
+class Tags(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append(tag)
+
+
+def rendered(tmp_path, slides, outcomes, validation=()):
+    Image.new("RGB", (8, 8)).save(tmp_path / "p.png")
+    Image.new("RGB", (8, 8)).save(tmp_path / "o.jpg")
+    pictures = {outcome.slide: Pictures(tmp_path / "o.jpg", tmp_path / "o.jpg") for outcome in outcomes}
+    run = Run({"labels": {"map": {EVIL: 1}}}, {"slidemill": "0", "Python": EVIL}, f"snakemake {EVIL}", "today")
+    page = tmp_path / "report.html"
+    render(page, slides, validation, [], outcomes, {"Normal": 0}, tmp_path / "p.png", pictures, run)
+    return page.read_text(encoding="utf-8")
+
+
+def slide_row(**values):
+    return {**dict.fromkeys(SLIDE_COLUMNS, ""), "patches": "0", **values}
+
+
+def test_names_stay_text(tmp_path):
+    outcome = Outcome(EVIL, "write_metadata", details={"counts": {EVIL: 2}, "unmapped": [EVIL], "notes": [EVIL]})
+    finding = dict.fromkeys(VALIDATION_COLUMNS, EVIL) | {"status": "failed", "checked": "1"}
+    rows = [slide_row(slide=EVIL, path=EVIL, status="failed", message=EVIL, stage=EVIL, vendor=EVIL)]
+    page = rendered(tmp_path, rows, [outcome], [finding])
+    tags = Tags()
+    tags.feed(page)
+    assert "script" not in tags.found
+    assert page.count("&lt;script&gt;") > 10
+
+
+def test_nothing_is_asked_of_a_network(tmp_path):
+    page = rendered(tmp_path, [slide_row(slide="a", status="ok")], [])
+    assert not re.findall(r"https?://", page)
+
+
+def test_a_cohort_without_a_good_slide_has_a_report(tmp_path):
+    failed = Outcome("a", "discover_slides", "failed", "no slide")
+    page = rendered(tmp_path, [slide_row(slide="a", status="failed", message="no slide")], [failed])
+    assert "No slide was labelled" in page
+    assert "no slide" in page
+
+
+def test_labels_are_counted_by_slide():
+    outcomes = [
+        Outcome("a", "write_metadata", details={"counts": {"Normal": 3, "Fold": 1}}),
+        Outcome("b", "write_metadata", details={"counts": {"Normal": 4}}),
+        Outcome("c", "write_metadata", "failed"),
+    ]
+    table = label_table(outcomes, {"Normal": 0})
+    assert [(label, name) for label, name, _ in table["labels"]] == [(-1, "Fold"), (0, "Normal")]
+    assert table["rows"] == {"a": [1, 3], "b": [0, 4]}
+    assert table["totals"] == [1, 7]
+
+
+def test_an_overlay_colours_patches_at_their_places():
+    rows = [
+        {"x0": "0", "y0": "0", "width0": "100", "height0": "100", "label": "0", "label_name": "Normal"},
+        {"x0": "300", "y0": "100", "width0": "100", "height0": "100", "label": "3", "label_name": "Tumour"},
+    ]
+    picture = draw_overlay(Image.new("RGB", (200, 100), "white"), 400, rows, Annotation(()))
+    pixels = np.asarray(picture).astype(int)
+    assert (pixels[75, 75] == 255).all()
+    for place, label in (((25, 25), 0), ((75, 175), 3)):
+        colour = np.array([int(label_colour(label)[at : at + 2], 16) for at in (1, 3, 5)])
+        expected = 255 + (colour - 255) * 0x40 / 255
+        assert np.abs(pixels[place] - expected).max() <= 2
+
+
+def test_an_overlay_draws_the_outlines_of_regions_and_their_holes():
+    region = Region("Tumour", box(100, 100, 300, 300).difference(box(160, 160, 240, 240)))
+    picture = np.asarray(draw_overlay(Image.new("RGB", (400, 400), "red"), 400, [], Annotation((region,))))
+    assert (picture[200, 100] == 0).all()
+    assert (picture[200, 160] == 0).all()
+    assert picture[200, 130].tolist() == [255, 0, 0]
