@@ -8,7 +8,7 @@ SLIDES ?= slides
 RESULTS ?= results
 ANNOTATIONS ?=
 DEMO := demo
-CODE := scripts tests benchmarks
+CODE := scripts tests
 RULES := workflow/Snakefile workflow/rules
 
 # Folders may have any name: they are handed on through the environment, never as part of a command.

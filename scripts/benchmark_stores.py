@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slidemill.benchmark import BENCHMARK_COLUMNS, benchmark, fact_rows
+from slidemill.benchmark import benchmark, fact_rows
+from slidemill.columns import BENCHMARK_COLUMNS
 from slidemill.config import BenchmarkSpec
 from slidemill.geometry import GridSpec
 from slidemill.joblog import LOG, job_log

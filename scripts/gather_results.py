@@ -5,12 +5,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slidemill.cohort import SLIDE_COLUMNS, merged_rows, slide_row
+from slidemill.cohort import merged_rows, slide_row
+from slidemill.columns import METADATA_COLUMNS, SLIDE_COLUMNS, VALIDATION_COLUMNS
 from slidemill.joblog import LOG, job_log
-from slidemill.metadata import METADATA_COLUMNS
 from slidemill.outcomes import Outcome, read_outcome
 from slidemill.tables import read_columns, read_table, write_table
-from slidemill.validation import VALIDATION_COLUMNS
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import Snakemake

@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from slidemill.columns import PATCH_COLUMNS
 from slidemill.geometry import GridSpec
 from slidemill.joblog import LOG, job_log
 from slidemill.outcomes import Outcome, attempt, read_outcome, write_outcome
-from slidemill.sampling import PATCH_COLUMNS, patch_rows
+from slidemill.sampling import patch_rows
 from slidemill.slides import SlideInfo
 from slidemill.tables import write_table
 

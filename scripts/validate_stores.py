@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from slidemill.columns import VALIDATION_COLUMNS
 from slidemill.config import ValidationSpec
 from slidemill.discovery import slide_path
 from slidemill.geometry import GridSpec
@@ -12,7 +13,7 @@ from slidemill.outcomes import read_outcome
 from slidemill.sampling import patches_of
 from slidemill.slides import SlideInfo
 from slidemill.tables import read_table, write_table
-from slidemill.validation import VALIDATION_COLUMNS, validate_slide
+from slidemill.validation import validate_slide
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import Snakemake

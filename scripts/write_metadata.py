@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slidemill.annotations import Annotation, read_annotation
+from slidemill.columns import METADATA_COLUMNS
 from slidemill.config import LabelSpec
-from slidemill.discovery import slide_path
+from slidemill.discovery import decoded, slide_path
 from slidemill.joblog import LOG, job_log
-from slidemill.metadata import METADATA_COLUMNS, label_counts, labelled
+from slidemill.metadata import label_counts, labelled
 from slidemill.outcomes import Outcome, attempt, read_outcome, write_outcome
 from slidemill.tables import read_table, write_table
 
@@ -43,6 +44,7 @@ def main(
         details = {
             "counts": counts,
             "unmapped": sorted(named - set(labels.map)),
+            "annotation": str(decoded(annotation)) if annotation else "",
             "regions": len(regions.regions),
             "notes": list(regions.notes),
         }

@@ -36,7 +36,7 @@ class Region:
     """An annotated area: its label's name, and its shape in level-0 pixels with the holes cut out."""
 
     name: str
-    shape: BaseGeometry
+    shape: MultiPolygon
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,13 +147,13 @@ def _layer_regions(layer: Element, file: str, notes: list[str]) -> list[Region]:
         if element.get("NegativeROA", "0") == "1":
             holes.append((element.get("InputRegionId", "0"), shape))
         else:
-            solid.append((element.get("Id", ""), Region(_name(element), shape)))
+            solid.append((element.get("Id", ""), Region(_name(element), MultiPolygon(polygons(shape)))))
     known = {identity for identity, _ in solid}
     regions = []
     for identity, region in solid:
         cut = [hole for target, hole in holes if target == identity or target not in known]
         shape = shapely.difference(region.shape, shapely.union_all(cut)) if cut else region.shape
-        regions.append(Region(region.name, shape))
+        regions.append(Region(region.name, MultiPolygon(polygons(shape))))
     return regions
 
 
@@ -177,7 +177,7 @@ def _shape(element: Element, subject: str, file: str, notes: list[str]) -> BaseG
     shape: BaseGeometry = _ellipse(vertices) if kind == ELLIPSE else _corners(vertices)
     if not shape.is_valid:
         notes.append(f"{subject}: the outline crosses itself and was repaired")
-        shape = shapely.make_valid(shape)
+        shape = MultiPolygon(polygons(shapely.make_valid(shape)))
     if shape.area == 0:
         notes.append(f"{subject}: the outline has no area, and it was left out")
         return None

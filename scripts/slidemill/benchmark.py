@@ -21,20 +21,6 @@ from slidemill.joblog import LOG
 from slidemill.outcomes import Outcome
 from slidemill.sources import Key, Source
 
-BENCHMARK_COLUMNS = (
-    "source",
-    "measure",
-    "workers",
-    "cache",
-    "unit",
-    "median",
-    "low",
-    "high",
-    "repeats",
-    "note",
-)
-"""Columns of the benchmark table; config/README.md says what each means."""
-
 BATCH = 32
 
 
@@ -105,8 +91,9 @@ def fact_rows(backend: str, outcomes: Iterable[Outcome]) -> list[dict[str, objec
         ("write", "s"): sum(one["seconds"] for one in details),
         ("write memory", "MB"): max((one["peak_mb"] for one in details), default=0),
     }
+    notes = {"write": "sum of the jobs", "write memory": "largest job, pages of mapped files included"}
     return [
-        {"source": backend, "measure": measure, "unit": unit, "median": f"{value:.10g}", "repeats": 1}
+        {"source": backend, "measure": measure, "unit": unit, "median": f"{value:.10g}", "note": notes.get(measure, "")}
         for (measure, unit), value in facts.items()
     ]
 

@@ -7,34 +7,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from slidemill.columns import METADATA_COLUMNS
 from slidemill.config import Config, is_sheet
 from slidemill.discovery import SlideFile, decoded, find_slides
-from slidemill.metadata import METADATA_COLUMNS
 from slidemill.outcomes import Outcome
 from slidemill.sheets import read_sheet
 from slidemill.tables import read_table
-
-SLIDE_COLUMNS = (
-    "slide",
-    "path",
-    "status",
-    "stage",
-    "message",
-    "patches",
-    "vendor",
-    "width",
-    "height",
-    "levels",
-    "level_downsamples",
-    "mpp_x",
-    "mpp_y",
-    "objective_power",
-    "bounds",
-    "deepzoom_levels",
-    "file_size",
-    "fingerprint",
-)
-"""Columns of the table of slides; config/README.md says what each means."""
 
 
 def list_slides(config: Config, sheet_schema: Mapping[str, Any]) -> list[SlideFile]:
@@ -86,6 +64,8 @@ def slide_row(facts: Outcome, later: Iterable[Outcome], findings: Sequence[Mappi
         "stage": stage,
         "message": message,
         "patches": next((o.details["patches"] for o in reversed(stages) if "patches" in o.details), 0),
+        "annotation": next((o.details["annotation"] for o in stages if "annotation" in o.details), ""),
+        "regions": next((o.details["regions"] for o in stages if "regions" in o.details), ""),
         "vendor": info.get("vendor"),
         "width": width,
         "height": height,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,17 @@ from slidemill.errors import ConfigError
 from slidemill.geometry import GridSpec
 
 JPEG_QUALITY = 90
+
+# JSON Schema takes 256.0 for an integer, and YAML knows .nan and .inf.
+_VALIDATOR = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
+    jsonschema.Draft202012Validator,
+    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine(
+        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+    ).redefine(
+        "number",
+        lambda _, value: isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value),
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,62 +117,65 @@ def read_config(values: Mapping[str, Any], schema: Mapping[str, Any], base: Path
     if faults:
         raise ConfigError("\n".join(faults))
     full = _completed(values, schema, schema)
-    sampling = dict(full["sampling"])
-    if "deepzoom_level" in sampling and "level" in sampling:
-        raise ConfigError(
-            f"sampling.deepzoom_level is {sampling['deepzoom_level']} and sampling.level is {sampling['level']}: "
-            "give one of the two"
-        )
-    if "deepzoom_level" not in sampling:
-        sampling.setdefault("level", 0)
-    grid = GridSpec(**sampling)
-    if grid.step <= 0:
-        raise ConfigError(
-            f"sampling.overlap is {grid.overlap}: 2 x overlap must be less than patch_size ({grid.patch_size})"
-        )
-    slides = (base / full["slides"]).resolve()
+    slides, results = (base / full["slides"]).resolve(), (base / full["results"]).resolve()
+    faults = list(_contradictions(full, slides, results))
+    if faults:
+        raise ConfigError("\n".join(faults))
+    sampling = full["sampling"]
     annotations = full["annotations"]
-    if annotations and is_sheet(slides):
-        raise ConfigError(
-            f"annotations is {annotations}: a sheet lists annotations itself: "
-            "use its column 'annotation', and null here"
-        )
     return Config(
         slides=slides,
         annotations=(base / annotations).resolve() if annotations else None,
-        results=_checked_results((base / full["results"]).resolve(), slides),
-        sampling=grid,
+        results=results,
+        sampling=GridSpec(**({"level": 0} if "deepzoom_level" not in sampling else {}) | sampling),
         labels=LabelSpec(**full["labels"]),
-        stores={name: _store_spec(name, settings) for name, settings in full["stores"].items()},
+        stores={name: _store_spec(**settings) for name, settings in full["stores"].items()},
         validation=ValidationSpec(**full["validation"]),
         benchmark=BenchmarkSpec(**full["benchmark"]),
         seed=full["seed"],
     )
 
 
-def _store_spec(backend: str, settings: Mapping[str, Any]) -> StoreSpec:
-    encoding = settings["encoding"]
-    if encoding == "jpeg":
-        return StoreSpec(encoding, settings.get("quality", JPEG_QUALITY))
-    if "quality" in settings:
-        raise ConfigError(
-            f"stores.{backend}.quality is {settings['quality']}: only encoding jpeg has a quality, this is {encoding}: "
-            "leave it out, or choose jpeg"
+def _store_spec(encoding: str, quality: int = JPEG_QUALITY) -> StoreSpec:
+    return StoreSpec(encoding, quality if encoding == "jpeg" else None)
+
+
+def _contradictions(full: Mapping[str, Any], slides: Path, results: Path) -> Iterator[str]:
+    """Yield a line for each fault that a schema cannot tell."""
+    sampling = full["sampling"]
+    if "deepzoom_level" in sampling and "level" in sampling:
+        yield (
+            f"sampling.deepzoom_level is {sampling['deepzoom_level']} and sampling.level is {sampling['level']}: "
+            "give one of the two"
         )
-    return StoreSpec(encoding)
-
-
-def _checked_results(results: Path, slides: Path) -> Path:
+    if 2 * sampling["overlap"] >= sampling["patch_size"]:
+        yield (
+            f"sampling.overlap is {sampling['overlap']}: 2 x overlap must be less than patch_size "
+            f"({sampling['patch_size']})"
+        )
+    for backend, settings in full["stores"].items():
+        if "quality" in settings and settings["encoding"] != "jpeg":
+            yield (
+                f"stores.{backend}.quality is {settings['quality']}: only encoding jpeg has a quality, "
+                f"this is {settings['encoding']}: leave it out, or choose jpeg"
+            )
+    if full["annotations"] and is_sheet(slides):
+        yield (
+            f"annotations is {full['annotations']}: a sheet lists annotations itself: "
+            "use its column 'annotation', and null here"
+        )
     if any(character in str(results) for character in "{}\n"):
-        raise ConfigError(f"results is {str(results)!r}: Snakemake reads braces as wildcards: choose a path without")
+        yield (
+            f"results is {str(results)!r}: its path may not hold braces or line breaks, which Snakemake takes for "
+            "wildcards: choose a path without"
+        )
     if results == slides:
-        raise ConfigError(f"results is {results}, the folder of slides itself: choose another, or one below it")
-    return results
+        yield f"results is {results}, the folder of slides itself: choose another, or one below it"
 
 
 def _faults(values: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line for each way in which `values` break the schema."""
-    for error in jsonschema.Draft202012Validator(schema).iter_errors(values):
+    for error in _VALIDATOR(schema).iter_errors(values):
         key = ".".join(str(part) for part in error.absolute_path)
         known = list(error.schema.get("properties", {})) if isinstance(error.schema, dict) else []
         description = error.schema.get("description", "see config/README.md")
@@ -173,6 +188,8 @@ def _faults(values: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[st
             missing = [name for name in error.validator_value if name not in error.instance]
             for name in missing:
                 yield f"{_joined(key, name)} is missing: give {error.schema['properties'][name]['description']}"
+        elif error.validator == "type" and known:
+            yield f"{key or 'the configuration'} is {error.instance!r}: it must be a mapping, of {', '.join(known)}"
         else:
             yield f"{key or 'the configuration'} is {error.instance!r}: it must be {description}"
 

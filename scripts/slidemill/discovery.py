@@ -71,12 +71,12 @@ def decoded(path: str) -> Path:
 def slide_id(path: Path) -> str:
     """Return the id of the slide at `path`, relative to the folder of slides.
 
-    It is the stem, in ASCII, and six hex digits of a hash of the path, so it is the same whatever other
-    slides there are, and two slides of one stem get two ids.
+    It is the stem, in ASCII, and ten hex digits of a hash of the path, so it is the same whatever other
+    slides there are, and slides of one stem get ids of their own, thousands of them.
     """
     stem = unicodedata.normalize("NFKD", path.stem).encode("ascii", "ignore").decode()
     stem = re.sub(r"[^A-Za-z0-9._-]+", "_", stem)[:STEM_LENGTH].lstrip("._-") or "slide"
-    return f"{stem}-{hashlib.blake2b(os.fsencode(path), digest_size=3).hexdigest()}"
+    return f"{stem}-{hashlib.blake2b(os.fsencode(path), digest_size=5).hexdigest()}"
 
 
 def find_slides(root: Path, annotations: Path | None = None, skip: Path | None = None) -> list[SlideFile]:
@@ -151,22 +151,19 @@ def _match_annotations(slides: list[Path], root: Path) -> dict[Path, Path]:
     """Return each slide's annotation, both relative to their folders."""
     if not root.is_dir():
         raise ConfigError(f"annotations: {root} is no folder: name the folder of the .xml files, or null for none")
-    found = {
-        (Path(folder) / name).relative_to(root)
-        for folder, _, names in os.walk(root)
-        for name in names
-        if name.lower().endswith(".xml") and not name.startswith(".")
-    }
-    matched = {slide: slide.with_suffix(".xml") for slide in slides if slide.with_suffix(".xml") in found}
+    # By the path that a slide would give them: endings match in any letter case.
+    found = {path.with_suffix(".xml"): path for path in sorted(_annotation_paths(root))}
+    wanted = {slide: slide.with_suffix(".xml") for slide in slides}
+    matched = {slide: found[place] for slide, place in wanted.items() if place in found}
     taken = Counter(matched.values())
     for annotation, count in taken.items():
         if count > 1:
             raise _ambiguous(annotation, [slide for slide in slides if matched.get(slide) == annotation])
     by_stem: dict[str, list[Path]] = {}
-    for annotation in sorted(found - set(taken)):
-        by_stem.setdefault(annotation.stem, []).append(annotation)
+    for annotation in sorted(set(found.values()) - set(taken)):
+        by_stem.setdefault(annotation.stem.casefold(), []).append(annotation)
     for stem, candidates in by_stem.items():
-        wanting = [slide for slide in slides if slide.stem == stem and slide not in matched]
+        wanting = [slide for slide in slides if slide.stem.casefold() == stem and slide not in matched]
         if len(wanting) > 1:
             raise _ambiguous(candidates[0], wanting)
         if wanting and len(candidates) > 1:
@@ -177,6 +174,15 @@ def _match_annotations(slides: list[Path], root: Path) -> dict[Path, Path]:
         if wanting:
             matched[wanting[0]] = candidates[0]
     return matched
+
+
+def _annotation_paths(root: Path) -> Iterator[Path]:
+    """Yield the .xml files below `root`, relative to it; hidden ones are passed over."""
+    for folder, subfolders, names in os.walk(root):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        for name in names:
+            if name.lower().endswith(".xml") and not name.startswith("."):
+                yield (Path(folder) / name).relative_to(root)
 
 
 def _ambiguous(annotation: Path, slides: list[Path]) -> ConfigError:

@@ -17,15 +17,15 @@ from slidemill.errors import SlidemillError
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a path beside `path` to write to, and rename it to `path` when the block ends well.
 
-    A file or a folder may be written. What an earlier, killed process left aside is removed first; when the
-    block fails, `path` is as it was.
+    A file or a folder may be written; a folder that stands in the way is removed right before. What an earlier,
+    killed process left aside is removed first; when the block fails, `path` is as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.aside")
     remove(aside)
     try:
         yield aside
-        if path.is_dir():
+        if path.is_dir() or aside.is_dir():
             remove(path)
         aside.replace(path)
     finally:

@@ -56,5 +56,5 @@ def _companions(path: Path) -> list[Path]:
         folder = path.with_suffix("")
         return sorted(file for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else []
     if path.suffix.lower() == ".dcm":
-        return sorted(file for file in path.parent.glob("*.dcm") if file != path)
+        return sorted(file for file in path.parent.iterdir() if file.suffix.lower() == ".dcm" and file != path)
     return []

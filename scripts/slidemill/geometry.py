@@ -71,10 +71,8 @@ class PatchRef:
         Where reading begins, in level-0 pixels, as ``OpenSlide.read_region`` takes it.
     read_size
         Level pixels to read.
-    fit_size
-        The grid pixels that these are shrunk to fit into, their proportions kept.
     size
-        The grid pixels that come out; equal to ``(patch_size, patch_size)`` but at the slide's edges.
+        The grid pixels that these are shrunk to; equal to ``(patch_size, patch_size)`` but at the slide's edges.
     offset
         Where those lie in the patch: ``(0, 0)`` but for padded patches of the first column or row.
     """
@@ -89,7 +87,6 @@ class PatchRef:
     read_x0: int
     read_y0: int
     read_size: Size
-    fit_size: Size
     size: Size
     offset: Size
 
@@ -183,7 +180,6 @@ class Grid:
         across = self._span(0, column)
         down = self._span(1, row)
         read_size = (across.read_size, down.read_size)
-        fit_size = (across.fit_size, down.fit_size)
         extent0 = round(self.spec.patch_size * self.downsample)
         return PatchRef(
             column=column,
@@ -196,8 +192,7 @@ class Grid:
             read_x0=across.read0,
             read_y0=down.read0,
             read_size=read_size,
-            fit_size=fit_size,
-            size=fitted(read_size, fit_size),
+            size=fitted(read_size, (across.fit_size, down.fit_size)),
             offset=(across.offset, down.offset),
         )
 

@@ -80,7 +80,7 @@ def contact_sheet(slide: openslide.OpenSlide, info: SlideInfo, levels: Sequence[
         left, top = place % COLUMNS * (CELL + 8), place // COLUMNS * (CELL + CAPTION)
         columns, grid_rows = level.grid.shape
         reader = PatchReader(slide, info, level.grid.spec)
-        patch = Image.fromarray(reader.read(level.grid.patch(columns // 2, grid_rows // 2)))
+        patch = Image.fromarray(reader.read(level.grid.patch((columns - 1) // 2, (grid_rows - 1) // 2)))
         patch.thumbnail((CELL, CELL))
         sheet.paste(patch, (left, top))
         mpp = f", {info.mpp * level.grid.downsample:.3g} mpp" if info.mpp else ""

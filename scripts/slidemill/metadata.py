@@ -8,16 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slidemill.annotations import UNMAPPED, Annotation, reference_points, region_names
+from slidemill.columns import METADATA_COLUMNS
 from slidemill.config import LabelSpec
 from slidemill.errors import SlidemillError
-from slidemill.sampling import PATCH_COLUMNS
 
 if TYPE_CHECKING:
     import pandas
-
-LABEL_COLUMNS = ("label", "label_name")
-METADATA_COLUMNS = PATCH_COLUMNS + LABEL_COLUMNS
-"""Columns of the metadata table that every cohort has; a sheet's own columns follow."""
 
 
 def labelled(

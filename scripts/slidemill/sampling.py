@@ -8,21 +8,6 @@ from typing import Any
 from slidemill.geometry import Grid, GridSpec, PatchRef
 from slidemill.slides import SlideInfo
 
-PATCH_COLUMNS = (
-    "patch_id",
-    "slide",
-    "column",
-    "row",
-    "x0",
-    "y0",
-    "width0",
-    "height0",
-    "level",
-    "downsample",
-    "mpp",
-)
-"""Columns of the patch table; config/README.md says what each means."""
-
 
 def patch_rows(slide: str, info: SlideInfo, spec: GridSpec) -> Iterator[dict[str, Any]]:
     """Yield a row of the patch table for every patch of the slide, in raster order.

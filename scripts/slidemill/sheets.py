@@ -43,7 +43,7 @@ def read_sheet(sheet: Path, schema: Mapping[str, Any], reserved: frozenset[str])
     except UnicodeDecodeError as error:
         raise ConfigError(f"{sheet}: not UTF-8 at byte {error.start}: save the sheet as UTF-8") from None
     except csv.Error as error:
-        raise ConfigError(f"{sheet}: line {reader.line_num}: {error}: mend the line's quotes") from None
+        raise ConfigError(f"{sheet}: line {reader.reader.line_num}: {error}: mend the line's quotes") from None
     if not slides:
         raise ConfigError(f"{sheet}: the sheet lists no slide: give it a row for each")
     check_unique(slides, f"{sheet}: the id stands twice: give each slide its own (case does not count)")

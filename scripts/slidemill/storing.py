@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -143,8 +144,10 @@ def _outcome(
         "bytes": sum(file.stat().st_size for file in files),
         "files": len(files),
         "seconds": round(seconds, 3),
-        # Linux counts in KiB. Pages of mapped files are in it.
-        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        # Linux counts in KiB, macOS in bytes. Pages of mapped files are in it.
+        "peak_mb": round(
+            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "linux" else 1024**2), 1
+        ),
         "patches": len(patches) - len(unreadable),
         "unreadable": [
             {"patch_id": patch.patch_id, "x0": patch.x0, "y0": patch.y0, "reason": unreadable[patch.patch_id]}

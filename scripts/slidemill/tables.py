@@ -23,9 +23,11 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, 
         aside.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
     ):
         writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
+        quoting = csv.DictWriter(file, columns, restval="", lineterminator="\n", quoting=csv.QUOTE_ALL)
         writer.writeheader()
         for row in rows:
-            writer.writerow(row)
+            # The csv module leaves a lone carriage return bare, and reads it as the end of a line.
+            (quoting if any("\r" in str(value) for value in row.values()) else writer).writerow(row)
             count += 1
     return count
 

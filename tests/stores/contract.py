@@ -194,7 +194,7 @@ class StoreContract:
             assert first_id(copy) == first_id(store)
 
     def test_reading_changes_no_byte(self, tmp_path, noise):
-        """The seed's fourth defect: HDF5 was opened read-write to be read."""
+        """A defect of py-wsi: HDF5 was opened read-write to be read."""
         path, *_ = self.write(tmp_path, noise)
         before, listing = _contents(path), sorted(tmp_path.rglob("*"))
         with open_store(path) as store:
@@ -202,14 +202,14 @@ class StoreContract:
         assert (_contents(path), sorted(tmp_path.rglob("*"))) == (before, listing)
 
     def test_raw_takes_little_more_than_its_pixels(self, tmp_path, noise):
-        """The seed's fourth and fifth defects: four bytes for a byte, a map of thirty."""
+        """Defects of py-wsi: four bytes for a byte, a map of thirty."""
         path, patches, pixels = self.write(tmp_path, noise)
         size = sum(map(len, _contents(path).values()))
         overhead = 64 * 1024 + len(patches) * 5 * 1024
         assert size < pixels.nbytes + overhead
 
     def test_no_value_is_a_pickle(self, tmp_path, noise, encoding):
-        """The seed's fifth defect."""
+        """A defect of py-wsi."""
         path, _, pixels = self.write(tmp_path, noise, encoding)
         with open_store(path) as store:
             codec = ENCODINGS[store.manifest.encoding]

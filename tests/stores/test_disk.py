@@ -16,7 +16,7 @@ class TestDisk(StoreContract):
         np.testing.assert_array_equal(np.load(path / f"{patches[7].patch_id}.npy"), pixels[7])
 
     def test_the_index_names_every_file_once(self, tmp_path, noise):
-        """The seed's seventh defect: names were split and matched by substring."""
+        """A defect of py-wsi: names were split and matched by substring."""
         path, patches, _ = self.write(tmp_path, noise, "png")
         with (path / "index.csv").open() as file:
             rows = list(csv.DictReader(file))
@@ -24,7 +24,7 @@ class TestDisk(StoreContract):
         assert {row["file"] for row in rows} == {file.name for file in path.glob("*.png")}
 
     def test_slides_of_like_names_do_not_mix(self, tmp_path, noise):
-        """The seed's seventh defect: slide_1 and slide_10."""
+        """A defect of py-wsi: slide_1 and slide_10."""
         from slidemill import open_store
 
         one, *_ = self.write(tmp_path, noise, "png", name="slide_1")

@@ -8,7 +8,7 @@ class TestHdf5(StoreContract):
     backend = "hdf5"
 
     def test_raw_is_one_contiguous_dataset_of_bytes(self, tmp_path, noise):
-        """The seed's fourth defect: int32, and coordinates that were lost without labels."""
+        """A defect of py-wsi: int32, and coordinates that were lost without labels."""
         path, patches, pixels = self.write(tmp_path, noise)
         with h5py.File(path) as file:
             assert (file["patches"].dtype, file["patches"].chunks) == (np.uint8, None)

@@ -10,7 +10,7 @@ class TestLmdb(StoreContract):
 
     @pytest.mark.parametrize("encoding", ["raw", "png"])
     def test_the_map_fits_what_is_stored(self, tmp_path, noise, encoding):
-        """The seed's fifth defect: a map of 28 to 32 bytes for each byte stored."""
+        """A defect of py-wsi: a map of 28 to 32 bytes for each byte stored."""
         path, *_ = self.write(tmp_path, noise, encoding)
         with lmdb.open(str(path), map_size=1, subdir=False, lock=False, readonly=True) as env:
             assert env.info()["map_size"] <= path.stat().st_size + 128 * 4096
@@ -23,7 +23,7 @@ class TestLmdb(StoreContract):
             assert transaction.get(keys[5]) == pixels[5].tobytes()
 
     def test_environments_are_closed(self, tmp_path, noise):
-        """The seed's fifth defect: environments were never closed, and LMDB refuses a second one."""
+        """A defect of py-wsi: environments were never closed, and LMDB refuses a second one."""
         path, *_ = self.write(tmp_path, noise)
         with self.opened(path):
             pass

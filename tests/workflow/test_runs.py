@@ -215,7 +215,7 @@ class TestSecondRuns:
 
 class TestFaults:
     def test_bad_slides_fail_in_words_and_stop_no_other(self, project):
-        """The seed's eighth and ninth defects: one bad slide ended the run; two slides of a name collided."""
+        """Defects of py-wsi: one bad slide ended the run; two slides of a name collided."""
         project.add("good.svs")
         (project.slides / "sub").mkdir()
         project.add("sub/good.svs", seed=4, annotated=False)

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import yaml
 
-BASE = Path(workflow.basedir)
-SCRIPTS = BASE.parent / "scripts"
+SCRIPTS = Path(workflow.basedir).parent / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 from slidemill.cohort import list_slides
@@ -18,11 +17,11 @@ from slidemill.discovery import decoded
 from slidemill.errors import ConfigError
 from slidemill.fingerprints import fingerprint
 from slidemill.provenance import code_digest
-from slidemill.stores.paths import SUFFIXES, store_path
+from slidemill.stores.paths import store_path
 
 
 def schema(name):
-    return yaml.safe_load((BASE / "schemas" / f"{name}.schema.yaml").read_text(encoding="utf-8"))
+    return yaml.safe_load(Path(workflow.basedir, "schemas", f"{name}.schema.yaml").read_text())
 
 
 try:
@@ -34,9 +33,8 @@ except ConfigError as error:
 BACKENDS = {backend: asdict(store) for backend, store in CONFIG.stores.items()}
 STORES = [str(store_path(backend, slide)) for slide in SLIDES for backend in BACKENDS]
 GRID = asdict(CONFIG.sampling)
-# Where slides lie is no parameter: moved elsewhere, they are the same slides.
-ROOTS = {"slides": str(CONFIG.root), "annotations": str(CONFIG.annotations_root)}
-config["roots"] = ROOTS
+# No parameter of a rule: slides that are moved stay the same slides.
+config["roots"] = {"slides": str(CONFIG.root), "annotations": str(CONFIG.annotations_root)}
 config["command"] = shlex.join(sys.argv)
 
 
@@ -52,14 +50,9 @@ def code(script):
 
 
 @cache
-def slide_fingerprint(slide):
-    return fingerprint(CONFIG.root / decoded(SLIDES[slide].path))
-
-
-@cache
-def annotation_fingerprint(slide):
-    annotation = SLIDES[slide].annotation
-    return fingerprint(CONFIG.annotations_root / decoded(annotation)) if annotation else None
+def content(root, path):
+    """A fingerprint of a slide's or an annotation's content, or None where there is no annotation."""
+    return fingerprint(root / decoded(path)) if path else None
 
 
 def every_slide(pattern):
@@ -74,10 +67,10 @@ def store_paths(wildcards):
 
 def store_output(backend):
     """A backend's output: a file, or a folder where its stores have no ending."""
-    path = str(store_path(backend, "{slide}"))
-    return path if SUFFIXES[backend] else directory(path)
+    path = store_path(backend, "{slide}")
+    return path if path.suffix else directory(path)
 
 
 def gate_inputs(wildcards):
     """The tables that the gate reads; for the whole run, it waits for the report too."""
-    return ["slides.csv", "validation.csv"] + (["report.html"] if wildcards.target == "all" else [])
+    return ["slides.csv", "validation.csv", "report.html"][: 3 if wildcards.target == "all" else 2]

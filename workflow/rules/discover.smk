@@ -10,7 +10,7 @@ rule discover_slides:
         "../../environment.yml"
     params:
         path=lambda wildcards: SLIDES[wildcards.slide].path,
-        fingerprint=lambda wildcards: slide_fingerprint(wildcards.slide),
+        fingerprint=lambda wildcards: content(CONFIG.root, SLIDES[wildcards.slide].path),
         limit_bounds=CONFIG.sampling.limit_bounds,
         code=code("discover_slides"),
     script:

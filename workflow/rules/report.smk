@@ -4,7 +4,7 @@
 rule benchmark_stores:
     input:
         slides="slides.csv",
-        metadata="metadata.csv",
+        facts=every_slide("slides/{slide}.json"),
         stored=[every_slide(f"outcomes/store_patches/{backend}/{{slide}}.json") for backend in BACKENDS],
         stores=STORES,
     output:
@@ -73,5 +73,6 @@ rule render_report:
             "seed": CONFIG.seed,
         },
         code=code("render_report"),
+        template=fingerprint(SCRIPTS / "slidemill" / "templates" / "report.html"),
     script:
         "../../scripts/render_report.py"

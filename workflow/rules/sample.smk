@@ -31,7 +31,7 @@ rule write_metadata:
         "../../environment.yml"
     params:
         annotation=lambda wildcards: SLIDES[wildcards.slide].annotation,
-        fingerprint=lambda wildcards: annotation_fingerprint(wildcards.slide),
+        fingerprint=lambda wildcards: content(CONFIG.annotations_root, SLIDES[wildcards.slide].annotation),
         labels=asdict(CONFIG.labels),
         columns=lambda wildcards: dict(SLIDES[wildcards.slide].columns),
         code=code("write_metadata"),

@@ -67,7 +67,8 @@ class DiskStore(Store):
             data = (self.path / MANIFEST).read_bytes()
         except OSError as error:
             raise StoreError(
-                f"{self.path}: {MANIFEST} cannot be read ({error.strerror}): remove the folder and run again"
+                f"{self.path}: is no store ({MANIFEST}: {error.strerror}): name one slide's folder of patches, or its "
+                ".lmdb or .h5 file"
             ) from None
         return Manifest.from_bytes(data, self.path)
 
@@ -76,6 +77,8 @@ class DiskStore(Store):
             return (self.path / f"{patch_id}{self.manifest.codec.suffix}").read_bytes()
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise StoreError(f"{self.path}: patch {patch_id}: {error.strerror}: see the file's permissions") from None
 
     def _release(self) -> None:
         pass

@@ -43,9 +43,10 @@ class LmdbWriter:
         """Store the manifest under its reserved key, and fit the map to what is used."""
         self._commit(append=True)
         data = manifest.to_bytes()
-        used = (self._env.info()["last_pgno"] + 1) * PAGE
+        page = self._env.stat()["psize"]
+        used = (self._env.info()["last_pgno"] + 1) * page
         # The file records the map's size with each transaction: the last one records what is needed.
-        self._env.set_mapsize(used + len(data) + 64 * PAGE)
+        self._env.set_mapsize(used + len(data) + 64 * page)
         self._pending.append((MANIFEST_KEY, data))
         self._commit(append=False)
 
@@ -171,6 +172,8 @@ def _opened(path: Path) -> lmdb.Environment:
     try:
         env = lmdb.open(os.fspath(path), subdir=False, lock=False, readonly=True)
     except lmdb.Error as error:
+        if "already open" in str(error):
+            remedy = "close the environment that this process has open on it, or read it through open_store alone"
         raise StoreError(f"{path}: LMDB cannot open it ({error}): {remedy}") from None
     needed = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
     if path.stat().st_size < needed:

@@ -1,0 +1,53 @@
+"""The columns of all tables; config/README.md says what each means."""
+
+PATCH_COLUMNS = (
+    "patch_id",
+    "slide",
+    "column",
+    "row",
+    "x0",
+    "y0",
+    "width0",
+    "height0",
+    "level",
+    "downsample",
+    "mpp",
+)
+METADATA_COLUMNS = (*PATCH_COLUMNS, "label", "label_name")
+"""Those that every cohort has; a sheet's own columns follow."""
+
+SLIDE_COLUMNS = (
+    "slide",
+    "path",
+    "status",
+    "stage",
+    "message",
+    "patches",
+    "annotation",
+    "regions",
+    "vendor",
+    "width",
+    "height",
+    "levels",
+    "level_downsamples",
+    "mpp_x",
+    "mpp_y",
+    "objective_power",
+    "bounds",
+    "deepzoom_levels",
+    "file_size",
+    "fingerprint",
+)
+VALIDATION_COLUMNS = ("slide", "backend", "check", "status", "checked", "message")
+BENCHMARK_COLUMNS = (
+    "source",
+    "measure",
+    "workers",
+    "cache",
+    "unit",
+    "median",
+    "low",
+    "high",
+    "repeats",
+    "note",
+)

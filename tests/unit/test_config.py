@@ -1,0 +1,317 @@
+"""The configuration: its defaults, its faults, and that schema, config.yaml and README agree."""
+
+import math
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from slidemill.config import BenchmarkSpec, Config, LabelSpec, StoreSpec, ValidationSpec, read_config
+from slidemill.errors import ConfigError
+from slidemill.geometry import GridSpec
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
+CONFIG_FILE = ROOT / "config/config.yaml"
+BASE = Path("/cohort")
+SECTIONS = ["sampling", "labels", "stores", "validation", "benchmark"]
+
+
+def read(**values):
+    return read_config({"slides": "slides", "results": "results"} | values, SCHEMA, BASE)
+
+
+def faults(values):
+    with pytest.raises(ConfigError) as caught:
+        read_config(values, SCHEMA, BASE)
+    return str(caught.value)
+
+
+def fault(**values):
+    return faults({"slides": "slides", "results": "results"} | values)
+
+
+def resolved(schema):
+    return SCHEMA["$defs"][schema["$ref"].rsplit("/", 1)[1]] if "$ref" in schema else schema
+
+
+def schema_keys(schema=SCHEMA, prefix=""):
+    """Yield the dotted name and the schema of every key, sections before what is in them."""
+    for name, reference in schema.get("properties", {}).items():
+        own = resolved(reference)
+        yield prefix + name, own
+        yield from schema_keys(own, f"{prefix}{name}.")
+
+
+KEYS = dict(schema_keys())
+
+
+def test_slides_and_results_alone_give_the_defaults():
+    assert read() == Config(
+        slides=BASE / "slides",
+        annotations=None,
+        results=BASE / "results",
+        sampling=GridSpec(256, 0, None, 0, True, "drop"),
+        labels=LabelSpec({"Normal": 0}, "centre", "Normal"),
+        stores={"lmdb": StoreSpec("raw"), "hdf5": StoreSpec("raw"), "disk": StoreSpec("png")},
+        validation=ValidationSpec(64, 30),
+        benchmark=BenchmarkSpec(512, 3, 120),
+        seed=0,
+    )
+
+
+def test_a_section_given_in_part_is_completed():
+    config = read(sampling={"patch_size": 512}, labels={"rule": "top_left"}, benchmark={"repeats": 1})
+    assert config.sampling == GridSpec(512, 0, None, 0, True, "drop")
+    assert config.labels == LabelSpec({"Normal": 0}, "top_left", "Normal")
+    assert config.benchmark == BenchmarkSpec(512, 1, 120)
+
+
+def test_a_deepzoom_level_takes_the_place_of_the_native_level():
+    assert read(sampling={"deepzoom_level": 12}).sampling == GridSpec(deepzoom_level=12, level=None)
+
+
+def test_stores_are_the_users_alone():
+    assert read(stores={"lmdb": {}}).stores == {"lmdb": StoreSpec("raw")}
+
+
+def test_a_label_map_is_the_users_alone():
+    assert read(labels={"map": {"Tumour": 1}}).labels.map == {"Tumour": 1}
+
+
+@pytest.mark.parametrize("backend", ["lmdb", "hdf5", "disk"])
+def test_jpeg_has_a_quality(backend):
+    assert read(stores={backend: {"encoding": "jpeg"}}).stores == {backend: StoreSpec("jpeg", 90)}
+    given = {backend: {"encoding": "jpeg", "quality": 75}}
+    assert read(stores=given).stores == {backend: StoreSpec("jpeg", 75)}
+
+
+def test_what_was_given_and_the_schema_stay_as_they_were():
+    values = {"slides": "a", "results": "b", "stores": {"lmdb": {}}, "labels": {}}
+    before = yaml.safe_dump([values, SCHEMA])
+    read_config(values, SCHEMA, BASE)
+    assert yaml.safe_dump([values, SCHEMA]) == before
+
+
+def test_paths_start_at_the_base_unless_absolute():
+    config = read(slides="../raw", annotations="/elsewhere/xml", results="out")
+    assert (config.slides, config.annotations, config.results) == (
+        Path("/raw"),
+        Path("/elsewhere/xml"),
+        BASE / "out",
+    )
+
+
+@pytest.mark.parametrize("name", ["sheet.csv", "sheet.TSV"])
+def test_the_paths_of_a_sheet_start_at_its_folder(name):
+    config = read(slides=f"lists/{name}")
+    assert config.root == config.annotations_root == BASE / "lists"
+
+
+def test_the_paths_of_annotations_start_at_their_folder_or_at_the_slides():
+    assert read(annotations="xml").annotations_root == BASE / "xml"
+    assert read().annotations_root == read().root == BASE / "slides"
+
+
+FAULTS = {
+    "unknown key": ({"seeds": 3}, ["seeds is 3", "unknown key", "did you mean seed?"]),
+    "unknown key in a section": (
+        {"sampling": {"patchsize": 128}},
+        ["sampling.patchsize is 128", "unknown key", "did you mean patch_size?"],
+    ),
+    "unknown key unlike any": (
+        {"sampling": {"zoo": 1}},
+        ["sampling.zoo is 1", "there are patch_size, overlap"],
+    ),
+    "wrong type": (
+        {"sampling": {"patch_size": "big"}},
+        ["sampling.patch_size is 'big'", "in pixels, 16 to 4096"],
+    ),
+    "truth for a number": ({"seed": True}, ["seed is True", "0 or more"]),
+    "too small": ({"sampling": {"patch_size": 8}}, ["sampling.patch_size is 8", "16 to 4096"]),
+    "too large": ({"sampling": {"patch_size": 5000}}, ["sampling.patch_size is 5000", "16 to 4096"]),
+    "unknown choice": ({"sampling": {"edges": "crop"}}, ["sampling.edges is 'crop'", "drop", "pad"]),
+    "unknown rule": ({"labels": {"rule": "center"}}, ["labels.rule is 'center'", "centre or top_left"]),
+    "overlap too large": (
+        {"sampling": {"patch_size": 64, "overlap": 32}},
+        ["sampling.overlap is 32", "2 x overlap must be less than patch_size (64)"],
+    ),
+    "both levels": (
+        {"sampling": {"level": 0, "deepzoom_level": 9}},
+        ["sampling.deepzoom_level is 9", "sampling.level is 0", "give one of the two"],
+    ),
+    "label below 0": ({"labels": {"map": {"Fold": -1}}}, ["labels.map.Fold is -1", "0 or more"]),
+    "label a word": ({"labels": {"map": {"Fold": "one"}}}, ["labels.map.Fold is 'one'", "whole number"]),
+    "unknown backend": ({"stores": {"zarr": {}}}, ["stores.zarr is {}", "lmdb, hdf5, disk"]),
+    "misspelt backend": ({"stores": {"lmbd": {}}}, ["stores.lmbd is {}", "did you mean lmdb?"]),
+    "no backend": ({"stores": {}}, ["stores is {}", "lmdb, hdf5 and disk, at least one"]),
+    "unknown encoding": (
+        {"stores": {"hdf5": {"encoding": "webp"}}},
+        ["stores.hdf5.encoding is 'webp'", "raw, png or jpeg"],
+    ),
+    "quality without jpeg": (
+        {"stores": {"disk": {"quality": 80}}},
+        ["stores.disk.quality is 80", "this is png", "leave it out, or choose jpeg"],
+    ),
+    "quality out of range": (
+        {"stores": {"disk": {"encoding": "jpeg", "quality": 101}}},
+        ["stores.disk.quality is 101", "1 to 100"],
+    ),
+    "results with braces": ({"results": "out/{slide}"}, ["results is ", "out/{slide}", "braces"]),
+    "results with a line break at its end": (
+        {"results": "out\n"},
+        ["results is ", "out\\n", "choose"],
+    ),
+    "results are the slides": (
+        {"results": "./slides"},
+        ["results is /cohort/slides", "the folder of slides itself", "choose another"],
+    ),
+    "annotations with a sheet": (
+        {"slides": "list.csv", "annotations": "xml"},
+        ["annotations is xml", "column 'annotation'", "null here"],
+    ),
+    "no name for the slides": ({"slides": ""}, ["slides is ''", "a folder of slides, or a sheet"]),
+    "no time": ({"benchmark": {"time_limit": 0}}, ["benchmark.time_limit is 0", "more than 0"]),
+}
+
+
+@pytest.mark.parametrize(("values", "parts"), FAULTS.values(), ids=FAULTS)
+def test_a_fault_names_key_value_and_remedy(values, parts):
+    message = fault(**values)
+    assert [part for part in parts if part not in message] == [], message
+    assert len(message.splitlines()) == 1
+
+
+def test_braces_in_the_folder_that_results_are_in_are_refused_too():
+    with pytest.raises(ConfigError, match=r"results is .*/a\{b\}.* choose"):
+        read_config({"slides": "slides", "results": "results"}, SCHEMA, Path("/a{b}"))
+
+
+@pytest.mark.parametrize("slides", ["slides", "slides.csv"])
+def test_results_that_would_overwrite_the_slides_are_refused(slides):
+    """The results hold a folder `slides` and a table `slides.csv` of their own."""
+    assert "results is " in fault(slides=slides, results=".")
+
+
+@pytest.mark.parametrize("missing", ["slides", "results"])
+def test_slides_and_results_must_be_given(missing):
+    values = {"slides": "slides", "results": "results"}
+    del values[missing]
+    message = faults(values)
+    assert message == f"{missing} is missing: give {KEYS[missing]['description']}"
+
+
+def test_several_faults_are_told_at_once():
+    message = fault(sampling={"patch_size": "big", "lvel": 1}, stores={"zarr": {}}, seed=-1)
+    keys = [line.split(" is ")[0] for line in message.splitlines()]
+    assert sorted(keys) == ["sampling.lvel", "sampling.patch_size", "seed", "stores.zarr"]
+
+
+def test_both_missing_keys_are_told_at_once():
+    assert [line.split(" is ")[0] for line in faults({}).splitlines()] == ["slides", "results"]
+
+
+def test_several_faults_beyond_the_schema_are_told_at_once():
+    message = fault(
+        sampling={"level": 1, "deepzoom_level": 3, "overlap": 200},
+        stores={"lmdb": {"quality": 3}, "disk": {"quality": 4}},
+        results="slides",
+    )
+    keys = {line.split(" is ")[0] for line in message.splitlines()}
+    assert keys == {
+        "sampling.deepzoom_level",
+        "sampling.overlap",
+        "stores.lmdb.quality",
+        "stores.disk.quality",
+        "results",
+    }
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_section_left_empty_in_yaml_is_told_what_belongs_there(section):
+    """`sampling:` with every line below it commented out is null."""
+    message = fault(**{section: None})
+    assert f"{section} is None" in message
+    inside = [key.removeprefix(f"{section}.") for key in KEYS if key.startswith(f"{section}.")]
+    assert "mapping" in message or any(key in message for key in inside), message
+
+
+def test_whole_numbers_are_integers_whichever_way_they_are_written():
+    """JSON Schema takes 256.0 for an integer; `range` does not."""
+    try:
+        size = read(sampling={"patch_size": 256.0}).sampling.patch_size
+    except ConfigError as error:
+        assert "sampling.patch_size is 256.0" in str(error)
+    else:
+        assert isinstance(size, int)
+
+
+@pytest.mark.parametrize(("section", "key"), [("validation", "min_psnr"), ("benchmark", "time_limit")])
+def test_nan_is_no_number(section, key):
+    """YAML has .nan, and nothing is below it: every patch would be alike enough."""
+    assert f"{section}.{key} is nan" in fault(**{section: {key: math.nan}})
+
+
+def test_names_of_labels_that_yaml_takes_for_numbers_or_truths_still_match():
+    """`1: 0` and `No: 1` have keys that are no strings, and would never equal an annotation's name."""
+    try:
+        label_map = read(labels={"map": yaml.safe_load("{1: 0, No: 1}")}).labels.map
+    except ConfigError as error:
+        assert "labels.map" in str(error)
+    else:
+        assert all(isinstance(name, str) for name in label_map)
+
+
+def test_the_schema_is_a_schema_and_its_defaults_obey_it():
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    for schema in KEYS.values():
+        if "default" in schema:
+            whole = schema | {"$defs": SCHEMA["$defs"]}
+            jsonschema.validate(schema["default"], whole, jsonschema.Draft202012Validator)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_every_key_is_described(key):
+    assert KEYS[key].get("description", "").strip()
+
+
+def test_config_yaml_holds_the_defaults():
+    given = yaml.safe_load(CONFIG_FILE.read_text(encoding="utf-8"))
+    config = read_config(given, SCHEMA, BASE)
+    default = read(slides=given["slides"], results=given["results"])
+    assert config == replace(default, labels=replace(default.labels, map=config.labels.map))
+    assert default.labels.map.items() <= config.labels.map.items()
+
+
+def test_config_yaml_names_every_key():
+    given = yaml.safe_load(CONFIG_FILE.read_text(encoding="utf-8"))
+    comments = [line for line in CONFIG_FILE.read_text(encoding="utf-8").splitlines() if "#" in line]
+    for key in KEYS:
+        inside = given
+        for part in key.split("."):
+            inside = inside.get(part, {}) if isinstance(inside, dict) else {}
+        name = key.rsplit(".", 1)[-1]
+        assert inside != {} or any(name in line for line in comments), f"{key} is neither set nor in a comment"
+
+
+def test_config_yaml_comments_every_key():
+    """A comment stands above each key, or names it; that above `stores` is for all that is in it."""
+    lines = CONFIG_FILE.read_text(encoding="utf-8").splitlines()
+    comments = "\n".join(line for line in lines if line.lstrip().startswith("#"))
+    above = {line.split(":")[0].strip(): before.lstrip() for before, line in pairwise(lines)}
+    for key, schema in KEYS.items():
+        name = key.rsplit(".", 1)[-1]
+        section = "properties" in schema and key != "stores"
+        commented = above.get(name, "").startswith("#") or f"`{name}`" in comments
+        if key.startswith("stores."):
+            commented = above["stores"].startswith("#") and (section or name in comments)
+        assert section or commented, f"{key} has no comment"
+
+
+def test_the_readme_explains_every_key():
+    readme = (ROOT / "config/README.md").read_text(encoding="utf-8")
+    names = {key: (f"`{key}`", f"`{key}.", f"`{key.rsplit('.', 1)[-1]}`") for key in KEYS}
+    assert [key for key, either in names.items() if not any(name in readme for name in either)] == []

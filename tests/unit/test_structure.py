@@ -1,0 +1,280 @@
+"""How the code hangs together: imports, dependencies, sizes, and the digest of a script's code."""
+
+import ast
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = ROOT / "scripts"
+PACKAGE = SCRIPTS / "slidemill"
+SCRIPT_NAMES = sorted(path.stem for path in SCRIPTS.glob("*.py"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+LOCKS = {
+    "requirements.lock": PROJECT["dependencies"] + EXTRAS["workflow"],
+    "requirements-test.lock": PROJECT["dependencies"] + EXTRAS["workflow"] + EXTRAS["test"],
+}
+CONDA_NAMES = {"lmdb": "python-lmdb", "xxhash": "python-xxhash", "matplotlib": "matplotlib-base"}
+PIP_ALONE = {"openslide-bin"}  # conda's openslide-python brings the library itself
+HEAVY = ("openslide", "h5py", "lmdb", "pandas", "matplotlib")
+
+
+def module_name(path):
+    parts = path.relative_to(SCRIPTS).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+@cache
+def parsed(name):
+    return ast.parse(MODULES[name].read_bytes())
+
+
+def run_at_import(node):
+    """Yield the import statements that importing a module runs: none in functions or under TYPE_CHECKING."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import | ast.ImportFrom):
+            yield child
+        elif isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
+            yield from run_at_import(ast.Module(child.orelse, []))
+        elif not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield from run_at_import(child)
+
+
+def imported_names(node):
+    """Return what an import statement may import, in full: modules, and what may be modules in a package."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
+
+
+def run(code, **variables):
+    """Return what Python prints, in a process of its own that finds the package."""
+    command = [sys.executable, "-c", code]
+    environment = os.environ | {"PYTHONPATH": str(SCRIPTS)} | variables
+    return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+def test_imports_run_one_way():
+    graph = {}
+    for name in MODULES:
+        wanted = {target for node in run_at_import(parsed(name)) for target in imported_names(node)}
+        # Importing a.b.c runs a and a.b first.
+        parents = {".".join(target.split(".")[:depth]) for target in wanted for depth in (1, 2)}
+        graph[name] = {target for target in wanted | parents if target in MODULES} - {name}
+    assert graph["slidemill.sampling"] >= {"slidemill", "slidemill.geometry"}
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the cycle
+
+
+def test_imports_are_absolute():
+    """`code_digest` follows no others."""
+    nodes = [(name, node) for name in MODULES for node in ast.walk(parsed(name))]
+    assert [name for name, node in nodes if isinstance(node, ast.ImportFrom) and node.level] == []
+
+
+def test_the_package_needs_neither_snakemake_nor_a_script():
+    found = {
+        (name, target)
+        for name in MODULES
+        for node in ast.walk(parsed(name))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for target in imported_names(node)
+        if target.split(".")[0] in {"snakemake", *SCRIPT_NAMES}
+    }
+    assert found == set()
+
+
+def test_the_snakefile_loads_no_heavy_library():
+    """Each job of a cluster reads the Snakefile again."""
+    rules = (ROOT / "workflow/rules/common.smk").read_text(encoding="utf-8")
+    imports = re.findall(r"^from slidemill[\w.]* import .+$", rules, re.MULTILINE)
+    assert imports
+    code = "\n".join([*imports, "import sys", f"print([name for name in {HEAVY} if name in sys.modules])"])
+    assert run(code).strip() == "[]"
+
+
+def test_the_package_itself_loads_none_either_until_asked():
+    code = f"import slidemill, sys; print([name for name in {(*HEAVY, 'numpy')} if name in sys.modules])"
+    assert run(code).strip() == "[]"
+    assert run("import slidemill; print(slidemill.open_store.__name__, slidemill.read_metadata.__name__)").split() == [
+        "open_store",
+        "read_metadata",
+    ]
+
+
+def versions(requirements):
+    return {canonicalize_name(one.name): str(one.specifier) for one in map(Requirement, requirements)}
+
+
+def test_the_conda_environment_is_the_projects():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    wanted = {
+        CONDA_NAMES.get(name, name): version
+        for name, version in versions(LOCKS["requirements.lock"]).items()
+        if name not in PIP_ALONE
+    }
+    assert versions(environment["dependencies"]) == wanted | {"python": PROJECT["requires-python"]}
+
+
+def locked(name):
+    """Return a lock file's requirements with their lines of hashes, by name."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    lines = [line for line in text.replace("\\\n", "").splitlines() if line and not line.lstrip().startswith("#")]
+    pins = [line.split(" --hash=") for line in (" ".join(line.split()) for line in lines)]
+    return {canonicalize_name(Requirement(pin).name): (Requirement(pin), hashes) for pin, *hashes in pins}
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_locks_pin_every_requirement_with_a_hash_and_name_no_url(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    assert "://" not in text
+    assert not re.search(r"^\s*-(i|f|e|-index-url|-extra-index-url|-find-links)\b", text, re.MULTILINE)
+    lock = locked(name)
+    assert len(lock) > 20
+    for requirement, hashes in lock.values():
+        assert re.fullmatch(r"==[^*,]+", str(requirement.specifier)), requirement
+        assert requirement.url is None
+        assert hashes, requirement
+        assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", value) for value in hashes), requirement
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_locks_hold_every_dependency_in_a_version_that_is_allowed(name):
+    lock = locked(name)
+    for wanted in map(Requirement, LOCKS[name]):
+        assert canonicalize_name(wanted.name) in lock, wanted
+        pin = lock[canonicalize_name(wanted.name)][0]
+        assert wanted.specifier.contains(next(iter(pin.specifier)).version), f"{pin} is not {wanted}"
+
+
+def test_tests_run_with_the_versions_that_runs_have():
+    plain, test = locked("requirements.lock"), locked("requirements-test.lock")
+    assert {name: str(test[name][0]) for name in plain} == {name: str(pin) for name, (pin, _) in plain.items()}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [*sorted(SCRIPTS.glob("*.py")), ROOT / "workflow/Snakefile", *sorted((ROOT / "workflow/rules").glob("*.smk"))],
+    ids=lambda path: path.name,
+)
+def test_scripts_and_rules_are_short(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) < 80
+
+
+class Copy:
+    """A copy of the scripts and the package, to be edited."""
+
+    def __init__(self, folder):
+        self.scripts = folder / "scripts"
+        shutil.copytree(SCRIPTS, self.scripts, ignore=shutil.ignore_patterns("__pycache__"))
+        location = self.scripts / "slidemill/provenance.py"
+        spec = importlib.util.spec_from_file_location("copied_provenance", location)
+        self.provenance = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(self.provenance)
+
+    def digest(self, script="sample_patches"):
+        self.provenance._parsed.cache_clear()
+        return self.provenance.code_digest(self.scripts / f"{script}.py")
+
+    def edit(self, name, old, new):
+        path = self.scripts / name
+        text = path.read_text(encoding="utf-8")
+        assert old in text
+        path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+@pytest.fixture
+def copied(tmp_path):
+    return Copy(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("sample_patches.py", "from pathlib", "# a comment\n\n\nfrom pathlib"),
+        ("sample_patches.py", '"""Write the table', '"""Write another table'),
+        ("slidemill/geometry.py", '"""Where patches lie', '"""Where they lie'),
+        ("slidemill/geometry.py", '"""Distance between', '"""The distance between'),
+        ("slidemill/errors.py", "class SlideError", "# a comment\nclass SlideError"),
+        ("slidemill/columns.py", '"patch_id",\n    "slide",', '"patch_id", "slide",'),
+    ],
+)
+def test_comments_docstrings_and_layout_do_not_change_the_digest(copied, name, old, new):
+    before = copied.digest()
+    copied.edit(name, old, new)
+    assert copied.digest() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("sample_patches.py", 'STAGE = "sample_patches"', 'STAGE = "sample_patchez"'),
+        ("slidemill/sampling.py", '"mpp": mpp,', '"mpp": "",'),
+        ("slidemill/errors.py", "class SlideError(SlidemillError)", "class SlideError(Exception)"),
+        ("slidemill/files.py", "import json", "import json, re"),
+    ],
+    ids=["the script", "a module that it imports", "a module of a module", "another"],
+)
+def test_code_changes_the_digest_in_whatever_module_is_imported(copied, name, old, new):
+    before = copied.digest()
+    copied.edit(name, old, new)
+    assert copied.digest() != before
+
+
+@pytest.mark.parametrize("name", ["slidemill/report.py", "slidemill/stores/lmdb.py", "store_patches.py"])
+def test_modules_that_are_not_imported_do_not_change_the_digest(copied, name):
+    before = copied.digest()
+    copied.edit(name, "import", "import re\nimport") if name.endswith("lmdb.py") else (
+        (copied.scripts / name).write_text("CHANGED = True\n", encoding="utf-8")
+    )
+    assert copied.digest() == before
+
+
+def test_the_report_changes_the_digest_of_the_script_that_renders_it_alone(copied):
+    before = {script: copied.digest(script) for script in SCRIPT_NAMES}
+    with (copied.scripts / "slidemill/report.py").open("a", encoding="utf-8") as file:
+        file.write("\nCHANGED = True\n")
+    assert [script for script in SCRIPT_NAMES if copied.digest(script) != before[script]] == ["render_report"]
+
+
+def test_imports_within_functions_change_the_digest(copied):
+    before = copied.digest()
+    copied.edit("sample_patches.py", "    found = read_outcome(facts)", "    import slidemill.report\n    found = 1")
+    with_report = copied.digest()
+    with (copied.scripts / "slidemill/report.py").open("a", encoding="utf-8") as file:
+        file.write("\nCHANGED = True\n")
+    assert len({before, with_report, copied.digest()}) == 3
+
+
+def test_the_digest_does_not_depend_on_where_the_code_lies(copied, tmp_path):
+    other = Copy(tmp_path / "elsewhere")
+    assert [copied.digest(script) for script in SCRIPT_NAMES] == [other.digest(script) for script in SCRIPT_NAMES]
+
+
+def test_the_digest_is_the_same_in_every_process():
+    """Python's hashes of strings differ between processes, and the order of a set with them."""
+    code = (
+        "import json, pathlib, slidemill.provenance as provenance\n"
+        "scripts = sorted(pathlib.Path('scripts').glob('*.py'))\n"
+        "print(json.dumps({script.stem: provenance.code_digest(script) for script in scripts}))"
+    )
+    digests = [json.loads(run(code, PYTHONHASHSEED=str(seed))) for seed in range(6)]
+    assert digests[0].keys() == set(SCRIPT_NAMES)
+    changing = [script for script in SCRIPT_NAMES if len({digest[script] for digest in digests}) > 1]
+    assert changing == []
