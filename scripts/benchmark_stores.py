@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING
 
 from slidemill.benchmark import benchmark, fact_rows
 from slidemill.columns import BENCHMARK_COLUMNS
-from slidemill.config import BenchmarkSpec
+from slidemill.config import BenchmarkSpec, StoreSpec
 from slidemill.geometry import GridSpec
 from slidemill.joblog import LOG, job_log
-from slidemill.outcomes import Outcome, read_outcome
+from slidemill.outcomes import read_outcome
 from slidemill.plots import plot_benchmark
-from slidemill.sources import SLIDES, SlideSource, Source, StoreSource, choose_blocks, sampled_slide
-from slidemill.stores.paths import store_path
-from slidemill.stores.registry import open_store
+from slidemill.sources import open_sources
 from slidemill.tables import read_table, write_table
 
 if TYPE_CHECKING:
@@ -29,8 +27,9 @@ MOST_SLIDES = 16
 def main(
     root: Path,
     slides: Path,
-    facts: Path,
-    stored: Mapping[str, Sequence[Outcome]],
+    facts: Sequence[Path],
+    stores: Mapping[str, StoreSpec],
+    stored: Sequence[Path],
     grid: GridSpec,
     spec: BenchmarkSpec,
     workers: int,
@@ -39,36 +38,30 @@ def main(
     plot: Path,
 ) -> None:
     """Publish the figures and their plot; without a patch there is nothing to measure but sizes."""
+    rows: list[dict[str, object]] = []
+    for backend, settings in stores.items():
+        # An outcome lies in its backend's folder.
+        outcomes = [read_outcome(path) for path in stored if path.parent.name == backend]
+        rows += fact_rows(backend, settings.encoding, outcomes)
     good = [row["slide"] for row in read_table(slides) if row["status"] == "ok"]
-    sample = sorted(random.Random(seed).sample(good, min(MOST_SLIDES, len(good))))  # noqa: S311
-    rows = [row for backend, outcomes in stored.items() for row in fact_rows(backend, outcomes)]
-    sources: dict[str, Source] = {
-        backend: StoreSource({slide: store_path(backend, slide) for slide in sample}) for backend in stored
-    }
-    ids: dict[str, Sequence[str]] = {}
-    for slide in sample:
-        with open_store(store_path(next(iter(stored)), slide)) as store:
-            ids[slide] = store.ids
-    keys = choose_blocks(ids, spec.patches, seed)
-    sources[SLIDES] = SlideSource(
-        {slide: sampled_slide(root, facts / f"{slide}.json", keys, grid) for slide in sample}, grid
-    )
-    if keys:
-        LOG.info("%d patches of %d slides, %d workers at most", len(keys), len(sample), workers)
-        rows += benchmark(sources, keys, spec, workers, seed)
+    sample = set(random.Random(seed).sample(good, min(MOST_SLIDES, len(good))))  # noqa: S311
+    if sample:
+        by_slide = {path.stem: path for path in facts if path.stem in sample}
+        sources, chosen = open_sources(root, by_slide, stores, grid, spec.patches, seed)
+        LOG.info("%d patches of %d slides, %d workers at most", len(chosen["random"]), len(sample), workers)
+        rows += benchmark(sources, chosen, spec, workers, seed)
     write_table(table, BENCHMARK_COLUMNS, rows)
     plot_benchmark(list(read_table(table)), plot)
 
 
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
-        outcomes = [read_outcome(Path(path)) for path in snakemake.input.stored]
-        share = len(outcomes) // len(snakemake.params.backends)
         main(
             Path(snakemake.config["roots"]["slides"]),
             Path(snakemake.input.slides),
-            Path("slides"),
-            {name: outcomes[n * share : (n + 1) * share] for n, name in enumerate(snakemake.params.backends)},
+            [Path(path) for path in snakemake.input.facts],
+            {name: StoreSpec(**settings) for name, settings in snakemake.params.stores.items()},
+            [Path(path) for path in snakemake.input.stored],
             GridSpec(**snakemake.params.grid),
             BenchmarkSpec(**snakemake.params.benchmark),
             snakemake.threads,

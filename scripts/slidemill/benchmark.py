@@ -12,9 +12,11 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from slidemill.config import BenchmarkSpec
 from slidemill.joblog import LOG
@@ -23,10 +25,13 @@ from slidemill.sources import Key, Source
 
 BATCH = 32
 
+Chosen = Mapping[str, Sequence[Key]]
+"""The patches to read: neighbours for ``"sequential"``, scattered ones for ``"random"`` and ``"batches"``."""
+
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One thing to measure: a source, read in one way, `workers` processes beside this one (0: this one)."""
+    """One thing to measure: a source, read in one way, by `workers` processes beside this one (0: by this one)."""
 
     source: str
     measure: str
@@ -34,51 +39,46 @@ class Measurement:
     cold: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one turn of a measurement gave: patches a second, how many patches, whether the cache was dropped."""
+
+    rate: float
+    patches: int
+    complete: bool
+    dropped: bool
+
+
 def benchmark(
-    sources: Mapping[str, Source], keys: Sequence[Key], spec: BenchmarkSpec, workers: int, seed: int
+    sources: Mapping[str, Source], chosen: Chosen, spec: BenchmarkSpec, workers: int, seed: int
 ) -> list[dict[str, object]]:
     """Return a row of the benchmark table for every source and way of reading.
 
-    Ways are `sequential` and `random` in this process, and shuffled `batches` of 32 assembled by 1 and by
-    `workers` processes (handing them to another process is not in it). Each is measured with the files in the
-    page cache (warm) and dropped from it (cold). All ways take turns, `spec.repeats` times round, so that what
-    disturbs the machine disturbs all; each has an equal share of `spec.time_limit` and stops reading when that
-    is over. Before the warm ones, the patches are read once without being timed, and only those that this got
-    through are timed. Opening the stores counts, starting the processes does not.
+    Ways are ``sequential`` and ``random`` in this process, and ``batches`` of 32, scattered, assembled into one
+    reused array by 1 and by `workers` processes (handing them to another process is not in it). Each is measured
+    with the files dropped from the page cache (cold), and with the patches just read (warm). Ways take turns,
+    `spec.repeats` times round, sources in an order that changes, so that what disturbs the machine disturbs all.
+    Each has an equal share of `spec.time_limit` and stops reading when that is over. Starting processes and opening
+    stores are not timed.
     """
     ways = [("sequential", 0), ("random", 0), *(("batches", n) for n in sorted({1, workers}))]
-    plan = [
-        Measurement(source, measure, processes, cold)
-        for cold in (True, False)
-        for measure, processes in ways
-        for source in sources
-    ]
-    share = spec.time_limit / ((len(plan) + len(sources)) * spec.repeats)
-    rates: dict[Measurement, list[float]] = {measurement: [] for measurement in plan}
-    notes: dict[Measurement, str] = {}
+    plan = [Measurement(source, way, n, cold) for cold in (True, False) for way, n in ways for source in sources]
+    share = spec.time_limit / (1.5 * len(plan) * spec.repeats)
+    readings: dict[Measurement, list[Reading]] = {measurement: [] for measurement in plan}
     for turn in range(spec.repeats):
-        warm: dict[str, int] = {}
-        for measurement in plan:
-            source = sources[measurement.source]
-            if measurement.cold:
-                drop_from_cache(source.files())
-            elif measurement.source not in warm:
-                warm[measurement.source] = _read_until(source, keys, time.perf_counter() + share)
-            order = list(keys if measurement.cold else keys[: warm[measurement.source]])
-            if measurement.measure != "sequential":
-                random.Random(f"{seed} {turn}").shuffle(order)  # noqa: S311
-            before = _bytes_from_disk()
-            rate, done = _rate(source, measurement, order, share)
-            if measurement.cold and not measurement.workers and _bytes_from_disk() == before:
-                notes[measurement] = "the page cache could not be dropped here: this is as warm"
-            elif done < len(keys):
-                notes[measurement] = "its share of the time limit ended the reading early"
-            rates[measurement].append(rate)
-            LOG.info("turn %d of %d: %s: %.0f patches/s", turn + 1, spec.repeats, measurement, rate)
-    return [_row(measurement, rates[measurement], notes.get(measurement, "")) for measurement in plan]
+        order = list(sources)
+        random.Random(f"{seed} {turn}").shuffle(order)  # noqa: S311
+        for measurement in sorted(
+            plan, key=lambda one: (not one.cold, one.measure, one.workers, order.index(one.source))
+        ):
+            keys = chosen["sequential" if measurement.measure == "sequential" else "random"]
+            reading = _measure(sources[measurement.source], measurement, keys, share)
+            readings[measurement].append(reading)
+            LOG.info("turn %d of %d: %s: %.0f patches/s", turn + 1, spec.repeats, measurement, reading.rate)
+    return [_row(one, sources[one.source].encoding, readings[one]) for one in plan]
 
 
-def fact_rows(backend: str, outcomes: Iterable[Outcome]) -> list[dict[str, object]]:
+def fact_rows(backend: str, encoding: str, outcomes: Iterable[Outcome]) -> list[dict[str, object]]:
     """Return the rows of what was counted while a backend's stores were written.
 
     Bytes, files and seconds are summed over the slides; memory is the largest job's peak, pages of mapped files
@@ -91,9 +91,19 @@ def fact_rows(backend: str, outcomes: Iterable[Outcome]) -> list[dict[str, objec
         ("write", "s"): sum(one["seconds"] for one in details),
         ("write memory", "MB"): max((one["peak_mb"] for one in details), default=0),
     }
-    notes = {"write": "sum of the jobs", "write memory": "largest job, pages of mapped files included"}
+    notes = {
+        "write": "sum of the jobs, reading the slides included",
+        "write memory": "largest job, pages of mapped files included",
+    }
     return [
-        {"source": backend, "measure": measure, "unit": unit, "median": f"{value:.10g}", "note": notes.get(measure, "")}
+        {
+            "source": backend,
+            "encoding": encoding,
+            "measure": measure,
+            "unit": unit,
+            "median": f"{value:.10g}",
+            "note": notes.get(measure, ""),
+        }
         for (measure, unit), value in facts.items()
     ]
 
@@ -111,9 +121,36 @@ def drop_from_cache(files: Iterator[Path]) -> None:
             os.close(descriptor)
 
 
-def _row(measurement: Measurement, rates: Sequence[float], note: str) -> dict[str, object]:
+def _measure(source: Source, measurement: Measurement, keys: Sequence[Key], seconds: float) -> Reading:
+    """Measure once, for `seconds` at most; a warm measurement reads its patches before, for half of that."""
+    if measurement.cold:
+        drop_from_cache(source.files())
+    else:
+        source.open(keys)
+        warmed = _read_until(source, keys, time.perf_counter() + seconds / 2)
+        source.close()
+    before = _bytes_from_disk()
+    # Patches that the warming did not get to would not be warm.
+    wanted = keys if measurement.cold else keys[:warmed]
+    rate, done = (
+        _rate_of_workers(source, measurement.workers, wanted, seconds)
+        if measurement.workers
+        else (_rate_here(source, wanted, seconds))
+    )
+    # What workers read from the disk is not counted here, and taken on trust.
+    dropped = not measurement.cold or measurement.workers > 0 or _bytes_from_disk() != before
+    return Reading(rate, done, done == len(keys), dropped)
+
+
+def _row(measurement: Measurement, encoding: str, readings: Sequence[Reading]) -> dict[str, object]:
+    rates = [reading.rate for reading in readings]
+    least = min(reading.patches for reading in readings)
+    notes = [] if all(reading.complete for reading in readings) else [f"{least} patches read in its share of the time"]
+    if not all(reading.dropped for reading in readings):
+        notes.append("the page cache could not be dropped here: this is as warm")
     return {
         "source": measurement.source,
+        "encoding": encoding,
         "measure": measurement.measure,
         "workers": measurement.workers,
         "cache": "cold" if measurement.cold else "warm",
@@ -122,23 +159,28 @@ def _row(measurement: Measurement, rates: Sequence[float], note: str) -> dict[st
         "low": f"{min(rates):.6g}",
         "high": f"{max(rates):.6g}",
         "repeats": len(rates),
-        "note": note,
+        "note": "; ".join(notes),
     }
 
 
-def _rate(source: Source, measurement: Measurement, keys: Sequence[Key], seconds: float) -> tuple[float, int]:
-    """Return patches a second, and how many patches were read before the time was over."""
-    if not measurement.workers:
-        begun = time.perf_counter()
-        done = _read_until(source, keys, begun + seconds)
-        elapsed = time.perf_counter() - begun
-        source.close()
-        return done / elapsed, done
+def _rate_here(source: Source, keys: Sequence[Key], seconds: float) -> tuple[float, int]:
+    """Return patches a second read by this process, and how many it read before the time was over."""
+    source.open(keys)
+    begun = time.perf_counter()
+    done = _read_until(source, keys, begun + seconds)
+    elapsed = time.perf_counter() - begun
+    source.close()
+    return done / elapsed, done
+
+
+def _rate_of_workers(source: Source, workers: int, keys: Sequence[Key], seconds: float) -> tuple[float, int]:
+    """Return patches a second assembled into batches by worker processes, and how many in the time."""
     batches = [keys[start : start + BATCH] for start in range(0, len(keys), BATCH)]
     # Forked where that is the system's way: spawned processes would run the job's script once more.
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-    with ProcessPoolExecutor(measurement.workers, context, initializer=_begin, initargs=(source,)) as pool:
-        list(pool.map(_pause, range(measurement.workers)))
+    barrier = context.Barrier(workers)
+    with ProcessPoolExecutor(workers, context, initializer=_start, initargs=(source, keys, barrier)) as pool:
+        list(pool.map(_wait_for_all, range(workers)))
         begun = time.perf_counter()
         # The first batch is read in any case, so that there is a figure.
         deadlines = [math.inf, *[begun + seconds] * (len(batches) - 1)]
@@ -155,24 +197,38 @@ def _read_until(source: Source, keys: Sequence[Key], deadline: float) -> int:
     return len(keys)
 
 
-_source: Source
-"""What a worker process reads from."""
+@dataclass(slots=True)
+class _Worker:
+    """What a worker process holds: its source, its batch's array, and the barrier that all wait at."""
+
+    source: Source
+    batch: npt.NDArray[np.uint8]
+    barrier: Barrier
 
 
-def _begin(source: Source) -> None:
-    global _source
-    _source = source
+_worker: _Worker
 
 
-def _pause(_index: int) -> None:
-    """Do nothing, in a worker that has started."""
+def _start(source: Source, keys: Sequence[Key], barrier: Barrier) -> None:
+    """Open the source in a worker that starts."""
+    global _worker
+    source.open(keys)
+    shape = source.read(keys[0]).shape
+    _worker = _Worker(source, np.empty((BATCH, *shape), np.uint8), barrier)
+
+
+def _wait_for_all(_index: int) -> None:
+    """Wait until every worker has started, so that each takes one of these tasks."""
+    _worker.barrier.wait()
 
 
 def _read_batch(keys: Sequence[Key], deadline: float) -> int:
     """Assemble a batch, ``uint8 (patches, height, width, 3)``, and return how many patches it has."""
     if time.perf_counter() > deadline:
         return 0
-    return len(np.stack([_source.read(key) for key in keys]))
+    for place, key in enumerate(keys):
+        _worker.batch[place] = _worker.source.read(key)
+    return len(keys)
 
 
 def _bytes_from_disk() -> int | None:

@@ -41,6 +41,7 @@ SLIDE_COLUMNS = (
 VALIDATION_COLUMNS = ("slide", "backend", "check", "status", "checked", "message")
 BENCHMARK_COLUMNS = (
     "source",
+    "encoding",
     "measure",
     "workers",
     "cache",

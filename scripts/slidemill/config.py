@@ -169,8 +169,11 @@ def _contradictions(full: Mapping[str, Any], slides: Path, results: Path) -> Ite
             f"results is {str(results)!r}: its path may not hold braces or line breaks, which Snakemake takes for "
             "wildcards: choose a path without"
         )
-    if results == slides:
-        yield f"results is {results}, the folder of slides itself: choose another, or one below it"
+    if results == slides or results in slides.parents:
+        yield (
+            f"results is {results}, the folder of slides itself or one that holds it ({slides}): "
+            "choose another, or one below the slides"
+        )
 
 
 def _faults(values: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:

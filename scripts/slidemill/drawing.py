@@ -51,7 +51,7 @@ def draw_overlay(thumbnail: Image.Image, width0: int, rows: Sequence[Row], annot
         left, top = float(row["x0"]) * scale, float(row["y0"]) * scale
         right, bottom = left + float(row["width0"]) * scale, top + float(row["height0"]) * scale
         colour = label_colour(int(row["label"]))
-        pen.rectangle((left, top, right, bottom), fill=f"{colour}30", outline=f"{colour}D0")
+        pen.rectangle((left, top, right, bottom), fill=f"{colour}20", outline=f"{colour}D0")
     for region in annotation.regions:
         for polygon in polygons(region.shape):
             for ring in (polygon.exterior, *polygon.interiors):

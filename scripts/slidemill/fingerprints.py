@@ -28,7 +28,7 @@ def fingerprint(path: Path) -> str:
             for block in range(BLOCKS):
                 file.seek(reach * block // (BLOCKS - 1))
                 digest.update(file.read(BLOCK))
-        for companion in _companions(path):
+        for companion in companions(path):
             digest.update(os.fsencode(companion.name) + b"\0")
             digest.update(companion.stat().st_size.to_bytes(8, "big"))
     except OSError as error:
@@ -50,8 +50,8 @@ def check_unchanged(path: Path, expected: str) -> None:
         )
 
 
-def _companions(path: Path) -> list[Path]:
-    """Return the further files of a slide that is made of several, sorted."""
+def companions(path: Path) -> list[Path]:
+    """Return the further files of a slide that is made of several, sorted: a .mrxs file's folder, other .dcm files."""
     if path.suffix.lower() == ".mrxs":
         folder = path.with_suffix("")
         return sorted(file for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else []

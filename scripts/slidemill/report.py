@@ -123,6 +123,7 @@ def render(
         "rates": [row for row in measured if row["unit"] == "patches/s"],
         "recommendation": recommendation(measured),
         "claim": claim(measured),
+        "unannotated": sum(row["status"] != "failed" and not row["annotation"] for row in slides),
         "labels": label_table(outcomes, label_map),
         "unmapped": unmapped_names(outcomes),
         "notes": {outcome.slide: outcome.details["notes"] for outcome in outcomes if outcome.details.get("notes")},

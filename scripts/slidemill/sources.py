@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from slidemill.config import StoreSpec
 from slidemill.discovery import slide_path
 from slidemill.encodings import Pixels
+from slidemill.fingerprints import companions
 from slidemill.geometry import Grid, GridSpec, PatchRef
 from slidemill.outcomes import read_outcome
 from slidemill.reading import PatchReader
 from slidemill.slides import SlideInfo, opened
+from slidemill.stores.paths import store_path
 from slidemill.stores.registry import open_store
 
 SLIDES = "slide"
@@ -35,16 +38,35 @@ class Source(ABC):
         self._readers: dict[str, Read] = {}
 
     def read(self, key: Key) -> Pixels:
-        """Return a patch's pixels, ``uint8 (height, width, 3)``."""
+        """Return a patch's pixels, ``uint8 (height, width, 3)``.
+
+        Raises
+        ------
+        SlidemillError
+            When the store or the slide cannot be opened or read.
+        """
         slide, patch_id = key
-        if slide not in self._readers:
-            self._readers[slide] = self._reader(slide, self._stack)
-        return self._readers[slide](patch_id)
+        return self._opened(slide)(patch_id)
+
+    def open(self, keys: Iterable[Key]) -> None:
+        """Open all that the patches lie in, so that reading them does not have to."""
+        for slide in {slide for slide, _ in keys}:
+            self._opened(slide)
 
     def close(self) -> None:
         """Close all that was opened."""
         self._stack.close()
         self._readers.clear()
+
+    def _opened(self, slide: str) -> Read:
+        if slide not in self._readers:
+            self._readers[slide] = self._reader(slide, self._stack)
+        return self._readers[slide]
+
+    @property
+    @abstractmethod
+    def encoding(self) -> str:
+        """How the patches are stored."""
 
     @abstractmethod
     def files(self) -> Iterator[Path]:
@@ -58,9 +80,15 @@ class Source(ABC):
 class StoreSource(Source):
     """The stores of one backend, by slide."""
 
-    def __init__(self, paths: Mapping[str, Path]) -> None:
+    def __init__(self, paths: Mapping[str, Path], encoding: str) -> None:
         super().__init__()
         self._paths = paths
+        self._encoding = encoding
+
+    @property
+    def encoding(self) -> str:
+        """The stores' encoding."""
+        return self._encoding
 
     def files(self) -> Iterator[Path]:
         """Yield the stores' files."""
@@ -88,10 +116,15 @@ class SlideSource(Source):
         self._slides = slides
         self._spec = spec
 
+    @property
+    def encoding(self) -> str:
+        """The slides' own, whatever it is."""
+        return ""
+
     def files(self) -> Iterator[Path]:
-        """Yield the slides' files."""
+        """Yield the slides' files, all of them where a slide has several."""
         for slide in self._slides.values():
-            yield slide.path
+            yield from (slide.path, *companions(slide.path))
 
     def _reader(self, slide: str, stack: ExitStack) -> Read:
         known = self._slides[slide]
@@ -99,13 +132,48 @@ class SlideSource(Source):
         return lambda patch_id: reader.read(known.patches[patch_id])
 
 
-def sampled_slide(root: Path, facts: Path, keys: Sequence[Key], spec: GridSpec) -> SampledSlide:
-    """Return a slide of the sample, given its facts and the patches of the whole sample."""
-    found = read_outcome(facts)
-    info = SlideInfo.from_json(found.details["info"])
-    wanted = {patch_id for slide, patch_id in keys if slide == found.slide}
-    patches = {p.patch_id: p for p in Grid(info.pyramid, spec).patches() if p.patch_id in wanted}
-    return SampledSlide(slide_path(root, found.details["path"]), info, patches)
+def open_sources(
+    root: Path, facts: Mapping[str, Path], stores: Mapping[str, StoreSpec], spec: GridSpec, count: int, seed: int
+) -> tuple[dict[str, Source], dict[str, list[Key]]]:
+    """Return what is read from by name, stores and slides, and which patches are read: neighbours and scattered ones.
+
+    Parameters
+    ----------
+    root
+        The folder that slides' paths are relative to.
+    facts
+        The outcome of discover_slides, for each slide of the sample.
+    stores
+        The backends, and how they encode.
+    spec
+        The grid.
+    count, seed
+        How many patches are chosen of each kind, and the seed of the choice.
+    """
+    sources: dict[str, Source] = {
+        backend: StoreSource({slide: store_path(backend, slide) for slide in facts}, own.encoding)
+        for backend, own in stores.items()
+    }
+    ids: dict[str, Sequence[str]] = {}
+    for slide in facts:
+        with open_store(store_path(next(iter(stores)), slide)) as store:
+            ids[slide] = store.ids
+    chosen = {"sequential": choose_blocks(ids, count, seed), "random": choose_scattered(ids, count, seed)}
+    wanted = {key for keys in chosen.values() for key in keys}
+    slides: dict[str, SampledSlide] = {}
+    for slide, path in facts.items():
+        found = read_outcome(path)
+        info = SlideInfo.from_json(found.details["info"])
+        patches = Grid(info.pyramid, spec).patches()
+        own = {patch.patch_id: patch for patch in patches if (slide, patch.patch_id) in wanted}
+        slides[slide] = SampledSlide(slide_path(root, found.details["path"]), info, own)
+    return {**sources, SLIDES: SlideSource(slides, spec)}, chosen
+
+
+def choose_scattered(ids: Mapping[str, Sequence[str]], count: int, seed: int) -> list[Key]:
+    """Return `count` patches of all slides, or all where there are fewer, in random order."""
+    every = [(slide, patch_id) for slide, own in ids.items() for patch_id in own]
+    return random.Random(seed).sample(every, min(count, len(every)))  # noqa: S311
 
 
 def choose_blocks(ids: Mapping[str, Sequence[str]], count: int, seed: int) -> list[Key]:

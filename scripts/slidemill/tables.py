@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,11 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, 
     ):
         writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
         quoting = csv.DictWriter(file, columns, restval="", lineterminator="\n", quoting=csv.QUOTE_ALL)
-        writer.writeheader()
-        for row in rows:
+        for row in chain([dict(zip(columns, columns, strict=True))], rows):
             # The csv module leaves a lone carriage return bare, and reads it as the end of a line.
             (quoting if any("\r" in str(value) for value in row.values()) else writer).writerow(row)
             count += 1
-    return count
+    return count - 1
 
 
 def read_table(path: Path, columns: Sequence[str] = ()) -> Iterator[dict[str, str]]:

@@ -9,7 +9,7 @@ from slidemill.benchmark import benchmark
 from slidemill.columns import BENCHMARK_COLUMNS
 from slidemill.config import BenchmarkSpec
 from slidemill.plots import claim, plot_benchmark, recommendation
-from slidemill.sources import Source, choose_blocks
+from slidemill.sources import Source, choose_blocks, choose_scattered
 
 IDS = {"a": [f"a{n:03}" for n in range(100)], "b": ["b0", "b1"], "c": [f"c{n:03}" for n in range(50)]}
 
@@ -21,6 +21,8 @@ class Counting(Source):
         super().__init__()
         self.seen = []
         self.closed = 0
+
+    encoding = "none"
 
     def files(self):
         yield from ()
@@ -43,14 +45,27 @@ def test_the_sample_is_runs_of_neighbours_and_no_patch_twice(count):
     assert keys == choose_blocks(IDS, count, seed=4)
 
 
-def test_every_way_reads_every_patch_of_the_sample():
+CHOSEN = {"sequential": choose_blocks(IDS, 40, seed=1), "random": choose_scattered(IDS, 40, seed=2)}
+
+
+def test_scattered_patches_are_of_all_slides_and_none_twice():
+    keys = choose_scattered(IDS, 152, seed=3)
+    assert sorted(keys) == sorted((slide, patch_id) for slide, ids in IDS.items() for patch_id in ids)
+    assert keys != sorted(keys)
+    assert len(choose_scattered(IDS, 10, seed=3)) == 10
+
+
+def test_every_way_reads_every_patch_of_its_sample():
     source = Counting()
-    keys = choose_blocks(IDS, 40, seed=1)
-    rows = benchmark({"store": source}, keys, BenchmarkSpec(40, 2, 60.0), workers=2, seed=1)
-    # Sequential and random, cold and warm, and once before the warm ones; batches are read by other processes.
-    assert len(source.seen) == 2 * 5 * len(keys)
-    assert set(source.seen) == set(keys)
+    rows = benchmark({"store": source}, CHOSEN, BenchmarkSpec(40, 2, 60.0), workers=2, seed=1)
+    # Cold, then read before the warm ones, warm; batches are read by other processes, but warmed by this one.
+    blocks, scattered = ([key for key in source.seen if key in set(CHOSEN[way])] for way in ("sequential", "random"))
+    assert set(source.seen) == set(CHOSEN["sequential"]) | set(CHOSEN["random"])
+    assert len(source.seen) == 2 * 40 * (3 + 3 + 1 + 1)
+    assert len(blocks) >= 2 * 40 * 3
+    assert len(scattered) >= 2 * 40 * 5
     assert source.closed
+    assert {row["note"] for row in rows if row["cache"] == "warm"} == {""}
     assert [(row["measure"], row["workers"], row["cache"]) for row in rows] == [
         (measure, workers, cache)
         for cache in ("cold", "warm")
@@ -60,23 +75,23 @@ def test_every_way_reads_every_patch_of_the_sample():
 
 
 def test_the_time_limit_ends_reading_early_and_says_so():
-    rows = benchmark({"store": Counting()}, choose_blocks(IDS, 40, 1), BenchmarkSpec(40, 1, 1e-9), workers=1, seed=1)
+    rows = benchmark({"store": Counting()}, CHOSEN, BenchmarkSpec(40, 1, 1e-9), workers=1, seed=1)
     assert all(float(row["median"]) > 0 for row in rows)
-    assert any("ended the reading early" in row["note"] for row in rows)
+    assert any("1 patches read in its share of the time" in row["note"] for row in rows)
+
+
+def _rates(rate):
+    return {"median": str(rate), "low": str(rate * 0.98), "high": str(rate * 1.02)}
 
 
 def measured(random_rates, batch_rates, sizes):
     blank = dict.fromkeys(BENCHMARK_COLUMNS, "")
     rows = []
     for source, rate in random_rates.items():
-        rows.append(
-            blank | {"source": source, "measure": "random", "workers": "0", "cache": "warm", "median": str(rate)}
-        )
+        rows.append(blank | {"source": source, "measure": "random", "workers": "0", "cache": "warm", **_rates(rate)})
     for source, rate in batch_rates.items():
-        rows.append(
-            blank | {"source": source, "measure": "batches", "workers": "2", "cache": "warm", "median": str(rate)}
-        )
-        rows.append(blank | {"source": source, "measure": "batches", "workers": "1", "cache": "warm", "median": "1"})
+        rows.append(blank | {"source": source, "measure": "batches", "workers": "2", "cache": "warm", **_rates(rate)})
+        rows.append(blank | {"source": source, "measure": "batches", "workers": "1", "cache": "warm", **_rates(1)})
     for source, size in sizes.items():
         rows.append(blank | {"source": source, "measure": "bytes", "unit": "bytes", "median": str(size)})
     return rows
@@ -87,7 +102,9 @@ def test_the_fastest_is_recommended_and_among_equals_the_smallest():
     assert "train from lmdb: 1,000 patches" in recommendation(fast)
     alike = measured({}, {"lmdb": 1000, "hdf5": 950}, {"lmdb": 9, "hdf5": 1})
     assert "train from hdf5: 950 patches" in recommendation(alike)
-    assert "lmdb is within a tenth" not in recommendation(fast)
+    assert "as fast within the spread" in recommendation(alike)
+    assert "as fast within the spread" not in recommendation(fast)
+    assert "0.11 times as fast" in recommendation(fast)
     assert "nothing to recommend" in recommendation([])
 
 

@@ -167,7 +167,7 @@ FAULTS = {
     ),
     "results are the slides": (
         {"results": "./slides"},
-        ["results is /cohort/slides", "the folder of slides itself", "choose another"],
+        ["results is /cohort/slides", "holds the slides", "choose another"],
     ),
     "annotations with a sheet": (
         {"slides": "list.csv", "annotations": "xml"},

@@ -84,7 +84,7 @@ def test_an_overlay_colours_patches_at_their_places():
     assert (pixels[75, 75] == 255).all()
     for place, label in (((25, 25), 0), ((75, 175), 3)):
         colour = np.array([int(label_colour(label)[at : at + 2], 16) for at in (1, 3, 5)])
-        expected = 255 + (colour - 255) * 0x30 / 255
+        expected = 255 + (colour - 255) * 0x20 / 255
         assert np.abs(pixels[place] - expected).max() <= 2
 
 

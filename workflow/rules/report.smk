@@ -17,7 +17,7 @@ rule benchmark_stores:
     # All cores, so that nothing runs beside it and disturbs the figures.
     threads: workflow.cores
     params:
-        backends=list(BACKENDS),
+        stores=BACKENDS,
         grid=GRID,
         benchmark=asdict(CONFIG.benchmark),
         seed=CONFIG.seed,
