@@ -27,6 +27,12 @@ from slidemill.errors import AnnotationError
 
 POLYGON, RECTANGLE, ELLIPSE = "0", "1", "2"
 ELLIPSE_VERTICES = 256
+FARTHEST = 1e9
+"""No slide has pixels beyond this; arithmetic on far larger coordinates loses the small ones."""
+
+MOST_CROSSINGS = 10_000
+"""An outline that crosses itself more often is no outline, and would take hours to repair."""
+
 UNMAPPED = -1
 """The label of patches whose label's name the map lacks."""
 
@@ -148,7 +154,7 @@ def _layer_regions(layer: Element, file: str, notes: list[str]) -> list[Region]:
             holes.append((element.get("InputRegionId", "0"), shape))
         else:
             solid.append((element.get("Id", ""), Region(_name(element), MultiPolygon(polygons(shape)))))
-    known = {identity for identity, _ in solid}
+    known = {element.get("Id", "") for element in layer.iter("Region") if element.get("NegativeROA", "0") != "1"}
     regions = []
     for identity, region in solid:
         cut = [hole for target, hole in holes if target == identity or target not in known]
@@ -176,6 +182,10 @@ def _shape(element: Element, subject: str, file: str, notes: list[str]) -> BaseG
         return None
     shape: BaseGeometry = _ellipse(vertices) if kind == ELLIPSE else _corners(vertices)
     if not shape.is_valid:
+        if _crosses_often(shape):
+            raise AnnotationError(
+                f"{file}: {subject}: the outline crosses itself more than {MOST_CROSSINGS} times: draw it again"
+            )
         notes.append(f"{subject}: the outline crosses itself and was repaired")
         shape = MultiPolygon(polygons(shapely.make_valid(shape)))
     if shape.area == 0:
@@ -190,9 +200,25 @@ def _vertex(element: Element, subject: str, file: str) -> tuple[float, float]:
         x, y = (float(value) for value in values if value is not None)
     except ValueError:
         x = y = math.nan
-    if not (math.isfinite(x) and math.isfinite(y)):
-        raise AnnotationError(f"{file}: {subject}: a vertex lies at X={values[0]!r}, Y={values[1]!r}: give two numbers")
+    if not (abs(x) <= FARTHEST and abs(y) <= FARTHEST):
+        raise AnnotationError(
+            f"{file}: {subject}: a vertex lies at X={values[0]!r}, Y={values[1]!r}: give two numbers, of level-0 pixels"
+        )
     return x, y
+
+
+def _crosses_often(shape: BaseGeometry) -> bool:
+    """Return whether an outline crosses itself more than `MOST_CROSSINGS` times; stops counting there."""
+    vertices = shapely.get_coordinates(shape)
+    segments = np.asarray(shapely.linestrings(np.stack([vertices[:-1], vertices[1:]], axis=1)))
+    tree = shapely.STRtree(segments)
+    # A segment meets itself and its two neighbours; a crossing is met from both sides.
+    left = 3 * len(segments) + 2 * MOST_CROSSINGS
+    for start in range(0, len(segments), 256):
+        left -= tree.query(segments[start : start + 256], predicate="intersects").shape[1]
+        if left < 0:
+            return True
+    return False
 
 
 def _corners(vertices: list[tuple[float, float]]) -> Polygon:

@@ -32,17 +32,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         return int(options.run(options))
-    except SlidemillError as error:
+    except (SlidemillError, OSError) as error:
         sys.stderr.write(f"slidemill: {error}\n")
         return 1
 
 
 def _inspect(options: argparse.Namespace) -> int:
     spec = GridSpec(patch_size=options.patch_size, overlap=options.overlap, level=0)
-    if spec.patch_size < 1 or spec.overlap < 0 or spec.step <= 0:
+    if not 16 <= spec.patch_size <= 4096 or spec.overlap < 0 or spec.step <= 0:
         raise SlidemillError(
-            f"--patch-size is {spec.patch_size} and --overlap {spec.overlap}: 2 x overlap must be 0 or more, and less "
-            "than patch-size"
+            f"--patch-size is {spec.patch_size} and --overlap {spec.overlap}: give 16 to 4096 pixels, and an "
+            "overlap of 0 or more, twice of which is less than patch-size"
         )
     path: Path = options.path
     if path.is_dir():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import difflib
 import math
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,20 @@ from slidemill.errors import ConfigError
 from slidemill.geometry import GridSpec
 
 JPEG_QUALITY = 90
+WRITTEN = (
+    *("slides", "patches", "metadata", "stores", "outcomes", "validation", "figures", "logs", "passed", ".snakemake"),
+    *("slides.csv", "metadata.csv", "validation.csv", "benchmark.csv"),
+)
+"""What a run writes into the results; slides may not lie there."""
+
+TYPE_NAMES = {
+    "string": "text (put it in quotes)",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "object": "a mapping (leave the key out for its defaults)",
+    "null": "null",
+}
 
 # JSON Schema takes 256.0 for an integer, and YAML knows .nan and .inf.
 _VALIDATOR = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
@@ -164,14 +179,17 @@ def _contradictions(full: Mapping[str, Any], slides: Path, results: Path) -> Ite
             f"annotations is {full['annotations']}: a sheet lists annotations itself: "
             "use its column 'annotation', and null here"
         )
+    standing = next((folder for folder in (results, *results.parents) if folder.exists()), results)
+    if not standing.is_dir() or not os.access(standing, os.W_OK | os.X_OK):
+        yield f"results is {results}: {standing} is no folder that one may write to: choose another"
     if any(character in str(results) for character in "{}\n"):
         yield (
             f"results is {str(results)!r}: its path may not hold braces or line breaks, which Snakemake takes for "
             "wildcards: choose a path without"
         )
-    if results == slides or results in slides.parents:
+    if results == slides or (results in slides.parents and slides.relative_to(results).parts[0] in WRITTEN):
         yield (
-            f"results is {results}, the folder of slides itself or one that holds it ({slides}): "
+            f"results is {results}, which is or holds the slides ({slides}) and would write among them: "
             "choose another, or one below the slides"
         )
 
@@ -191,10 +209,22 @@ def _faults(values: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[st
             missing = [name for name in error.validator_value if name not in error.instance]
             for name in missing:
                 yield f"{_joined(key, name)} is missing: give {error.schema['properties'][name]['description']}"
-        elif error.validator == "type" and known:
-            yield f"{key or 'the configuration'} is {error.instance!r}: it must be a mapping, of {', '.join(known)}"
         else:
-            yield f"{key or 'the configuration'} is {error.instance!r}: it must be {description}"
+            yield f"{key or 'the configuration'} is {error.instance!r}, not {_expected(error)}: {description}"
+
+
+def _expected(error: jsonschema.ValidationError) -> str:
+    """Return in words what a value should have been."""
+    schema: Mapping[str, Any] = error.schema if isinstance(error.schema, Mapping) else {}
+    rule: Any = error.validator_value
+    if error.validator == "type":
+        kinds = [rule] if isinstance(rule, str) else rule
+        inside = f" of {', '.join(schema['properties'])}" if "properties" in schema else ""
+        return " or ".join(TYPE_NAMES[kind] for kind in kinds) + inside
+    if error.validator == "enum":
+        return f"one of {', '.join(rule)}"
+    bounds = {"minimum": "{} or more", "exclusiveMinimum": "more than {}", "maximum": "{} or less"}
+    return bounds.get(str(error.validator), "a choice").format(rule)
 
 
 def _joined(key: str, name: object) -> str:

@@ -161,9 +161,9 @@ def _match_annotations(slides: list[Path], root: Path) -> dict[Path, Path]:
             raise _ambiguous(annotation, [slide for slide in slides if matched.get(slide) == annotation])
     by_stem: dict[str, list[Path]] = {}
     for annotation in sorted(set(found.values()) - set(taken)):
-        by_stem.setdefault(annotation.stem.casefold(), []).append(annotation)
+        by_stem.setdefault(_plain(annotation.stem), []).append(annotation)
     for stem, candidates in by_stem.items():
-        wanting = [slide for slide in slides if slide.stem.casefold() == stem and slide not in matched]
+        wanting = [slide for slide in slides if _plain(slide.stem) == stem and slide not in matched]
         if len(wanting) > 1:
             raise _ambiguous(candidates[0], wanting)
         if wanting and len(candidates) > 1:
@@ -185,6 +185,11 @@ def _annotation_paths(root: Path) -> Iterator[Path]:
                 yield (Path(folder) / name).relative_to(root)
 
 
+def _plain(stem: str) -> str:
+    """Return a stem in the form in which stems are compared: any letter case, composed or not (macOS does not)."""
+    return unicodedata.normalize("NFC", stem).casefold()
+
+
 def _ambiguous(annotation: Path, slides: list[Path]) -> ConfigError:
     return ConfigError(
         f"annotations: {annotation} fits {len(slides)} slides, {slides[0]} and {slides[1]} among them: "
@@ -203,4 +208,5 @@ def check_unique(slides: list[SlideFile], complaint: str) -> None:
     count = Counter(slide.slide.casefold() for slide in slides)
     for slide in slides:
         if count[slide.slide.casefold()] > 1:
-            raise ConfigError(f"slide {slide.slide} ({slide.path}): {complaint}")
+            same = [other.path for other in slides if other.slide.casefold() == slide.slide.casefold()]
+            raise ConfigError(f"slide {slide.slide} ({' and '.join(same)}): {complaint}")

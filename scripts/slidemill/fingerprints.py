@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from pathlib import Path
 
 from slidemill.errors import SlidemillError
@@ -21,6 +22,8 @@ def fingerprint(path: Path) -> str:
     """
     digest = hashlib.blake2b(digest_size=16)
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return "unreadable: not a file"
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             digest.update(size.to_bytes(8, "big"))

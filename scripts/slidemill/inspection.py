@@ -57,7 +57,7 @@ def describe(path: Path, info: SlideInfo, levels: Sequence[Level]) -> str:
                 f"{level.key}: {level.number}",
                 f"{grid.size[0]} x {grid.size[1]}",
                 f"{grid.shape[0]} x {grid.shape[1]}",
-                _full_patches(grid),
+                sum(1 for _ in grid.patches()),
                 f"{grid.downsample:.6g}",
                 f"{info.mpp * grid.downsample:.4g}" if info.mpp else "-",
             )
@@ -86,12 +86,3 @@ def contact_sheet(slide: openslide.OpenSlide, info: SlideInfo, levels: Sequence[
         mpp = f", {info.mpp * level.grid.downsample:.3g} mpp" if info.mpp else ""
         pen.text((left + 4, top + CELL + 4), f"{level.key}: {level.number}{mpp}", fill="black", font=font)
     return sheet
-
-
-def _full_patches(grid: Grid) -> int:
-    """Return how many patches ``edges: drop`` keeps; only the first and last of each axis can be cut."""
-    full = grid.spec.patch_size
-    columns, rows = grid.shape
-    wide = [column for column in range(columns) if grid.patch(column, min(1, rows - 1)).size[0] == full]
-    high = [row for row in range(rows) if grid.patch(min(1, columns - 1), row).size[1] == full]
-    return len(wide) * len(high)

@@ -93,10 +93,10 @@ def claim(rows: Rows) -> str:
     lmdb = rates["lmdb"]
     verdict = "is undecided" if _equal(lmdb, best) else "holds" if _rate(lmdb) > _rate(best) else "does not hold"
     return (
-        f"That LMDB gives the best read time (Lim, Young and Patton 2016, the reason for py-wsi's choice of it) {verdict} "
-        f"here: in random order, from a warm cache, one process read {_rate(lmdb):,.0f} patches a second from "
-        f"{_name(lmdb)} and {_rate(best):,.0f} from {_name(best)}. All are read through open_store, which maps HDF5 files "
-        "into memory; decoding counts, where patches are encoded."
+        f"That LMDB gives the best read time (Lim, Young and Patton 2016, why py-wsi offers it) {verdict} here: "
+        f"in random order, from a warm cache, one process read {_rate(lmdb):,.0f} patches a second from {_name(lmdb)} "
+        f"and {_rate(best):,.0f} from {_name(best)}. All are read through open_store, which maps HDF5 files into "
+        "memory; decoding counts, where patches are encoded."
     )
 
 

@@ -84,6 +84,8 @@ def opened(path: Path) -> Iterator[openslide.OpenSlide]:
         When there is no such file, it may not be read, or OpenSlide cannot read it.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise SlideError(f"{path.name}: is no file: remove it, or put the slide in its place")
         with path.open("rb"):
             pass
         slide = openslide.OpenSlide(path)

@@ -11,6 +11,9 @@ from typing import Any
 from slidemill.errors import SlidemillError
 from slidemill.files import replacing
 
+# A label or a message may be longer than the 128 KiB that the csv module reads unless told.
+csv.field_size_limit(2**31 - 1)
+
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> int:
     """Publish `rows` as a table at `path` and return how many there were.

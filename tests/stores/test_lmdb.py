@@ -1,6 +1,10 @@
+import os
+
 import lmdb
 import pytest
 
+from slidemill import open_store
+from slidemill.errors import StoreError
 from slidemill.stores.lmdb import MANIFEST_KEY
 from tests.stores.contract import StoreContract
 
@@ -25,11 +29,25 @@ class TestLmdb(StoreContract):
     def test_environments_are_closed(self, tmp_path, noise):
         """A defect of py-wsi: environments were never closed, and LMDB refuses a second one."""
         path, *_ = self.write(tmp_path, noise)
-        with self.opened(path):
+        with open_store(path):
             pass
         lmdb.open(str(path), subdir=False, lock=False, readonly=True).close()
 
-    def opened(self, path):
-        from slidemill import open_store
-
-        return open_store(path)
+    def test_a_store_that_took_its_place_is_not_read_for_it_after_a_fork(self, tmp_path, noise):
+        path, *_ = self.write(tmp_path, noise)
+        other, *_ = self.write(tmp_path, noise, name="other")
+        with open_store(path) as store:
+            other.replace(path)
+            reading, writing = os.pipe()
+            child = os.fork()
+            if child == 0:
+                try:
+                    store.read(store.ids[0])
+                except StoreError as error:
+                    os.write(writing, str(error).encode())
+                finally:
+                    os._exit(0)
+            os.close(writing)
+            with os.fdopen(reading) as pipe:
+                assert "another store has taken its place: open it again" in pipe.read()
+            os.waitpid(child, 0)

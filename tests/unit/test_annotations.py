@@ -349,7 +349,7 @@ def file(tmp_path_factory):
 
 
 coordinates = st.integers(0, 20)
-outlines = st.lists(st.tuples(coordinates, coordinates), min_size=3, max_size=9)
+outlines = st.lists(st.tuples(coordinates, coordinates), min_size=3, max_size=9, unique=True)
 regions = st.lists(st.tuples(outlines, st.booleans()), min_size=1, max_size=4)
 places = st.lists(st.tuples(st.floats(-1, 21), st.floats(-1, 21)), min_size=1, max_size=30)
 
@@ -409,3 +409,29 @@ def test_a_real_annotation_labels_centres(real, centre, label, name):
     x, y = centre
     (row,) = labelled([patch(x - 128, y - 128, 256, 256)], real, spec, {})
     assert (row["label"], row["label_name"]) == (label, name)
+
+
+def test_an_outline_that_crosses_itself_without_end_is_refused_and_not_repaired_for_hours(annotation):
+    vertices = np.random.default_rng(1).integers(0, 10_000, (3000, 2)).tolist()
+    with pytest.raises(AnnotationError, match=r"crosses itself more than 10000 times: draw it again"):
+        annotation([region(vertices)])
+
+
+def test_an_outline_of_100000_vertices_that_crosses_itself_once_is_repaired(annotation):
+    angles = np.linspace(0, 2 * np.pi, 100_000, endpoint=False)
+    vertices = np.column_stack([np.sin(angles), np.sin(2 * angles)]) * 10_000
+    read = annotation([region(vertices.tolist())])
+    assert names(read, (5000, 1000), (-5000, 1000), (0, 5000)) == ["A", "A", "out"]
+    assert "was repaired" in read.notes[0]
+
+
+@pytest.mark.parametrize("far", ["1e308", "-1e300", "2e9", "inf", "nan"])
+def test_a_coordinate_beyond_any_slide_is_refused(annotation, far):
+    with pytest.raises(AnnotationError, match=rf"a vertex lies at X='{far}', Y='0': give two numbers"):
+        annotation([region([(0, 0), (5, 5), (far, 0)])])
+
+
+def test_a_hole_of_a_region_that_was_left_out_cuts_no_other(annotation):
+    left_out = region([(0, 0), (5, 5)], "B", Id=2)
+    read = annotation([region(SQUARE, "A", Id=1), left_out, hole(INNER, of=2)])
+    assert names(read, (5, 5)) == ["A"]

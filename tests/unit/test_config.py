@@ -315,3 +315,13 @@ def test_the_readme_explains_every_key():
     readme = (ROOT / "config/README.md").read_text(encoding="utf-8")
     names = {key: (f"`{key}`", f"`{key}.", f"`{key.rsplit('.', 1)[-1]}`") for key in KEYS}
     assert [key for key, either in names.items() if not any(name in readme for name in either)] == []
+
+
+def test_results_below_a_file_are_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"results is .*: .*file is no folder that one may write to: choose another"):
+        read_config({"slides": "slides", "results": str(tmp_path / "file" / "out")}, SCHEMA, tmp_path)
+
+
+def test_results_may_lie_above_slides_that_they_do_not_write_over(tmp_path):
+    assert read_config({"slides": "data/raw", "results": "data"}, SCHEMA, tmp_path).results == tmp_path / "data"

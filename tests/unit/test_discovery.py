@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from slidemill.discovery import (
 )
 from slidemill.errors import ConfigError, SlideError, SlidemillError
 from slidemill.fingerprints import BLOCK, BLOCKS, check_unchanged, fingerprint
+from slidemill.slides import opened
 
 SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 WEIRD_NAMES = [
@@ -203,7 +205,7 @@ def test_a_file_that_has_gone_fails_its_slide(tmp_path):
 
 def test_ids_that_differ_by_case_alone_are_refused():
     slides = [SlideFile("A", "a.svs"), SlideFile("b", "b.svs"), SlideFile("a", "c.svs")]
-    with pytest.raises(ConfigError, match=r"slide A \(a\.svs\): rename"):
+    with pytest.raises(ConfigError, match=r"slide A \(a\.svs and c\.svs\): rename"):
         check_unique(slides, "rename")
     check_unique(slides[1:], "rename")
 
@@ -362,3 +364,17 @@ def test_a_fingerprint_leaves_out_the_neighbours_of_a_slide(tmp_path):
 def test_a_file_that_cannot_be_read_has_a_word_for_a_fingerprint(tmp_path, name):
     (tmp_path / "folder").mkdir()
     assert fingerprint(tmp_path / name).startswith("unreadable: ")
+
+
+def test_what_is_no_file_is_neither_waited_for_nor_read(tmp_path):
+    """Opening a pipe would wait for somebody to write into it."""
+    os.mkfifo(tmp_path / "pipe.svs")
+    assert fingerprint(tmp_path / "pipe.svs") == "unreadable: not a file"
+    with pytest.raises(SlideError, match=r"pipe\.svs: is no file"), opened(tmp_path / "pipe.svs"):
+        pass
+
+
+def test_stems_match_in_any_letter_case_and_unicode_form(tmp_path):
+    make(tmp_path / "slides", "Case-1.svs", unicodedata.normalize("NFC", "Pr\u00e4p.svs"))
+    make(tmp_path / "xml", "case-1.xml", unicodedata.normalize("NFD", "Pr\u00e4p.xml"))
+    assert None not in annotated(tmp_path / "slides", tmp_path / "xml").values()

@@ -76,7 +76,7 @@ FAULTS = {
     "an empty id": ("slide,path\n,a.svs\n", ["line 2", "incomplete", "'slide'"]),
     "a short row": ("slide,path,x\na,a.svs\n", ["line 2", "more or fewer fields", "mend"]),
     "a long row": ("slide,path\na,a.svs,1\n", ["line 2", "more or fewer fields", "mend"]),
-    "an id twice": ("slide,path\na,a.svs\nb,b.svs\na,c.svs\n", ["slide a (a.svs)", "twice", "its own"]),
+    "an id twice": ("slide,path\na,a.svs\nb,b.svs\na,c.svs\n", ["slide a (a.svs and c.svs)", "twice", "its own"]),
     "an id twice but for case": ("slide,path\na,a.svs\nA,b.svs\n", ["twice", "case does not count"]),
     "an open quote": ('slide,path\na,"a.svs\nb,b.svs\n', ["line", "mend the line's quotes"]),
     "a quote within": ('slide,path\na,"a"b.svs\n', ["line 2", "mend the line's quotes"]),

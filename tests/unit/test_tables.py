@@ -367,3 +367,8 @@ def test_what_is_no_metadata_is_told(tmp_path, name, message):
     write_table(tmp_path / "t.csv", METADATA_COLUMNS[:-1], [])
     with pytest.raises(SlidemillError, match=rf"{name}: {message}"):
         read_metadata(tmp_path / name)
+
+
+def test_a_field_may_be_longer_than_the_csv_module_reads_unless_told(tmp_path):
+    write_table(tmp_path / "t.csv", ["a"], [{"a": "x" * 200_000}])
+    assert [len(row["a"]) for row in read_table(tmp_path / "t.csv")] == [200_000]

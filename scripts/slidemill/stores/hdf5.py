@@ -96,7 +96,10 @@ class Hdf5Store(Store):
     def stored_ids(self) -> list[str]:
         """Return the ids that lie beside the patches."""
         with _opened(self.path) as file:
-            return [bytes(patch_id).decode("utf-8", "backslashreplace") for patch_id in file["ids"][:]]
+            try:
+                return [bytes(patch_id).decode("utf-8", "backslashreplace") for patch_id in file["ids"][:]]
+            except _BROKEN as error:
+                raise StoreError(f"{self.path}: its ids cannot be read ({error}): {_REMEDY}") from None
 
     def _open(self) -> Manifest:
         with _opened(self.path) as file:
@@ -111,8 +114,8 @@ class Hdf5Store(Store):
                     self._offsets: npt.NDArray[np.int64] = start + size * np.arange(count + 1, dtype=np.int64)
                 else:
                     self._offsets = (file["payload"].id.get_offset() or 0) + file["offsets"][:]
-            except KeyError as error:
-                raise StoreError(f"{self.path}: a dataset is missing ({error}): {_REMEDY}") from None
+            except _BROKEN as error:
+                raise StoreError(f"{self.path}: a dataset is missing or broken ({error}): {_REMEDY}") from None
         if len(self._offsets) != count + 1 or (np.diff(self._offsets) < 0).any():
             raise StoreError(f"{self.path}: the offsets do not fit {count} patches: {_REMEDY}")
         if self._offsets[-1] > self.path.stat().st_size:
@@ -130,6 +133,8 @@ class Hdf5Store(Store):
 
 
 _REMEDY = "it is damaged or from elsewhere; remove it and run again"
+_BROKEN = (KeyError, TypeError, ValueError, AttributeError, OSError, RuntimeError)
+"""What h5py raises where a file's structure is not what it should be."""
 
 
 @contextmanager

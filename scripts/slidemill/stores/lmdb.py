@@ -90,8 +90,11 @@ class LmdbStore(Store):
 
     def stored_ids(self) -> list[str]:
         """Return the keys that are really there, the manifest's left out."""
-        with self._environment().begin() as transaction:
-            keys = list(transaction.cursor().iternext(values=False))
+        try:
+            with self._environment().begin() as transaction:
+                keys = list(transaction.cursor().iternext(values=False))
+        except lmdb.Error as error:
+            raise StoreError(f"{self.path}: its keys cannot be read ({error}): store the slide again") from None
         return [key.decode("utf-8", "backslashreplace") for key in keys if key != MANIFEST_KEY]
 
     def _open(self) -> Manifest:
@@ -140,6 +143,9 @@ class _SharedEnvironments:
         """Return the environment of a file that was taken, opened anew in a forked process."""
         with self._lock:
             if file not in self._open:
+                status = path.stat()
+                if (status.st_dev, status.st_ino) != file:
+                    raise StoreError(f"{path}: another store has taken its place: open it again")
                 self._open[file] = _opened(path)
             return self._open[file]
 

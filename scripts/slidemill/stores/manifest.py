@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from slidemill.errors import StoreError
 
 FORMAT = "slidemill"
 VERSION = 1
+PATCH_ID = re.compile(r"r\d{5,}_c\d{5,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ class Manifest:
         remedy = "it is damaged or from elsewhere; remove it and run again"
         try:
             values = json.loads(data)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise StoreError(f"{subject}: its manifest is not readable: {remedy}") from None
         if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
             raise StoreError(f"{subject}: its manifest is not slidemill's: {remedy}")
@@ -95,6 +97,11 @@ class Manifest:
         except (KeyError, TypeError):
             raise StoreError(f"{subject}: its manifest lacks or adds a key: {remedy}") from None
         columns = (manifest.ids, manifest.byte_digests, manifest.pixel_digests or manifest.ids)
+        # Ids become names of files, so nothing but an id may pass.
+        if not all(isinstance(patch_id, str) and PATCH_ID.fullmatch(patch_id) for patch_id in manifest.ids) or not (
+            isinstance(manifest.patch_size, int) and isinstance(manifest.encoding, str)
+        ):
+            raise StoreError(f"{subject}: its manifest holds an id or a size that is none: {remedy}")
         if manifest.encoding not in ENCODINGS or any(len(column) != count for column in columns):
             raise StoreError(f"{subject}: its manifest contradicts itself: {remedy}")
         return manifest
