@@ -65,8 +65,10 @@ $(VENV)/bin/python:
 		{ echo "this Python lacks the venv module: install it (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
+# The package is not installed but found where it lies, so that an edit counts at once.
 $(VENV)/run.stamp: requirements.lock | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --compile --require-hashes -r $<
+	@$(BIN)/python -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "slidemill.pth").write_text("$(CURDIR)/scripts\n")'
 	@touch $@
 
 # The tools for tests come on top of what runs need, in the same environment.

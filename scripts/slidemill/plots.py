@@ -25,6 +25,8 @@ def plot_benchmark(rows: Rows, path: Path) -> None:
     names = [_name(next(row for row in rows if row["source"] == source)) for source in sources]
     figure = Figure(figsize=(10, 1.6 + 0.42 * len(sources)), layout="constrained")
     panels = figure.subplots(1, len(ways) + 1, sharey=True, squeeze=False)[0]
+    rates = [float(row[bound]) for row in rows if row["unit"] == "patches/s" for bound in ("low", "high")]
+    limits = (min(rates, default=1) / 1.5, max(rates, default=1) * 1.5)
     for panel, way in zip(panels, ways, strict=False):
         for cache, colour, face, offset in (("warm", "#d55e00", "#d55e00", -0.12), ("cold", "#0072b2", "white", 0.12)):
             own = {row["source"]: row for row in rows if _way(row) == way and row["cache"] == cache}
@@ -35,6 +37,7 @@ def plot_benchmark(rows: Rows, path: Path) -> None:
             places = [sources.index(source) + offset for source in known]
             panel.errorbar(middle, places, xerr=(low, high), fmt="o", color=colour, mfc=face, ms=6, label=cache)
         panel.set_xscale("log")
+        panel.set_xlim(limits)
         panel.set_title(way, fontsize=10)
         panel.set_xlabel("patches/s", fontsize=9)
         panel.grid(axis="x", alpha=0.3)
