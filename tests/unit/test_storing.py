@@ -79,6 +79,25 @@ def test_stored_pixels_are_openslides(sampled, tmp_path, backend):
             np.testing.assert_array_equal(patches.read(patch.patch_id), expected)
 
 
+@pytest.mark.parametrize("backend", SUFFIXES)
+def test_with_an_overlap_every_patch_that_was_sampled_is_read_back(slide_file, tmp_path, monkeypatch, backend):
+    """A defect of py-wsi: its reader asked for tile (0, 0), never stored, and left out the last row and column."""
+    overlapping = GridSpec(128, 16, level=0)
+    monkeypatch.setattr("tests.unit.test_storing.SPEC", overlapping)
+    with opened(slide_file) as slide:
+        info = slide_info(slide)
+        grid = Grid(info.pyramid, overlapping)
+        patches = list(grid.patches())
+        reader = PatchReader(slide, info, overlapping)
+        path, _ = store((slide_file, info, patches), tmp_path, backend)
+        with open_store(path) as stored:
+            assert "r00000_c00000" not in stored
+            assert len(stored) == len(patches)
+            assert {patch.column for patch in patches} == set(range(1, grid.shape[0] - 1))
+            for patch in patches:
+                np.testing.assert_array_equal(stored.read(patch.patch_id), reader.read(patch))
+
+
 def test_patches_that_cannot_be_read_are_left_out_of_every_store_and_listed(sampled, tmp_path, breaking):
     bad = [sampled[2][place].patch_id for place in (0, 7, 8, len(sampled[2]) - 1)]
     breaking(*bad)

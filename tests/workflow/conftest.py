@@ -64,7 +64,7 @@ class Project:
         if annotated:
             write_annotation(self.annotations / f"{Path(name).stem}.xml", AREAS)
 
-    def snakemake(self, *arguments, cwd=None, configured=True):
+    def snakemake(self, *arguments, cwd=None, configured=True, cores=2):
         """Run Snakemake, and return what it printed and how it ended."""
         file = self.folder / "config.yaml"
         file.write_text(yaml.safe_dump(self.config))

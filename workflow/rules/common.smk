@@ -1,10 +1,10 @@
 # The checked configuration, the slides, and what rules ask about them.
 
-import os
 import shlex
 import sys
 from dataclasses import asdict
 from functools import cache
+from os import environ, pathsep
 from pathlib import Path
 
 import yaml
@@ -12,7 +12,7 @@ import yaml
 SCRIPTS = Path(workflow.basedir).parent / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 # Snakemake puts scripts' folder last on a job's path: an installed copy of the package would win.
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(SCRIPTS), os.environ.get("PYTHONPATH")]))
+environ["PYTHONPATH"] = pathsep.join(filter(None, [str(SCRIPTS), environ.get("PYTHONPATH")]))
 
 from slidemill.cohort import list_slides
 from slidemill.config import read_config

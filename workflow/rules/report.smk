@@ -15,7 +15,7 @@ rule benchmark_stores:
     conda:
         "../../environment.yml"
     # All cores, so that nothing runs beside it and disturbs the figures.
-    threads: workflow.cores
+    threads: workflow.resource_settings.cores or 1
     params:
         stores=BACKENDS,
         grid=GRID,
