@@ -48,7 +48,7 @@ format: $(VENV)/test.stamp ## format code and rules
 	$(BIN)/snakefmt $(RULES)
 
 UV_COMPILE = $(VENV)/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-emit-find-links --no-header --strip-extras --upgrade pyproject.toml
+	--no-header --strip-extras --upgrade pyproject.toml
 lock: ## pin the newest versions anew, with hashes
 	$(PYTHON) -m venv $(VENV)/lock
 	$(VENV)/lock/bin/python -m pip install --quiet uv

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from slidemill.benchmark import benchmark, fact_rows
 from slidemill.columns import BENCHMARK_COLUMNS
-from slidemill.config import BenchmarkSpec, StoreSpec
 from slidemill.geometry import GridSpec
 from slidemill.joblog import LOG, job_log
 from slidemill.outcomes import read_outcome
 from slidemill.plots import plot_benchmark
 from slidemill.sources import open_sources
+from slidemill.specs import BenchmarkSpec, StoreSpec
 from slidemill.tables import read_table, write_table
 
 if TYPE_CHECKING:

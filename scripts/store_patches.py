@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slidemill.config import StoreSpec
 from slidemill.discovery import slide_path
 from slidemill.geometry import GridSpec
 from slidemill.joblog import job_log
 from slidemill.outcomes import Outcome, attempt, read_outcome, write_outcome
 from slidemill.sampling import patches_of
 from slidemill.slides import SlideInfo
+from slidemill.specs import StoreSpec
 from slidemill.stores.registry import STORES
 from slidemill.storing import STAGE, new_manifest, store_nothing, store_slide
 from slidemill.tables import read_table

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slidemill.columns import VALIDATION_COLUMNS
-from slidemill.config import ValidationSpec
 from slidemill.discovery import slide_path
 from slidemill.geometry import GridSpec
 from slidemill.joblog import LOG, job_log
 from slidemill.outcomes import read_outcome
 from slidemill.sampling import patches_of
 from slidemill.slides import SlideInfo
+from slidemill.specs import ValidationSpec
 from slidemill.tables import read_table, write_table
 from slidemill.validation import validate_slide
 

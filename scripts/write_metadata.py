@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from slidemill.annotations import Annotation, read_annotation
 from slidemill.columns import METADATA_COLUMNS
-from slidemill.config import LabelSpec
 from slidemill.discovery import decoded, slide_path
 from slidemill.joblog import LOG, job_log
 from slidemill.metadata import label_counts, labelled
 from slidemill.outcomes import Outcome, attempt, read_outcome, write_outcome
+from slidemill.specs import LabelSpec
 from slidemill.tables import read_table, write_table
 
 if TYPE_CHECKING:

@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from slidemill.config import BenchmarkSpec
 from slidemill.joblog import LOG
 from slidemill.outcomes import Outcome
 from slidemill.sources import Key, Source
+from slidemill.specs import BenchmarkSpec
 
 BATCH = 32
 

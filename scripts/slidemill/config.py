@@ -18,6 +18,7 @@ import jsonschema
 
 from slidemill.errors import ConfigError
 from slidemill.geometry import GridSpec
+from slidemill.specs import BenchmarkSpec, LabelSpec, StoreSpec, ValidationSpec
 
 JPEG_QUALITY = 90
 WRITTEN = (
@@ -45,40 +46,6 @@ _VALIDATOR = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
         lambda _, value: isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value),
     ),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class LabelSpec:
-    """How annotations become labels: names to integers, which point of a patch decides, the name outside."""
-
-    map: Mapping[str, int]
-    rule: str
-    outside: str
-
-
-@dataclass(frozen=True, slots=True)
-class StoreSpec:
-    """How one backend encodes patches: an encoding's name, and JPEG's quality (None for the others)."""
-
-    encoding: str
-    quality: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ValidationSpec:
-    """How many patches a slide are compared with the slide, and what JPEG must reach in dB."""
-
-    sample: int
-    min_psnr: float
-
-
-@dataclass(frozen=True, slots=True)
-class BenchmarkSpec:
-    """How many patches are read, how often, and for how many seconds at most."""
-
-    patches: int
-    repeats: int
-    time_limit: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from slidemill.annotations import UNMAPPED, Annotation, reference_points, region_names
 from slidemill.columns import METADATA_COLUMNS
-from slidemill.config import LabelSpec
 from slidemill.errors import SlidemillError
+from slidemill.specs import LabelSpec
 
 if TYPE_CHECKING:
     import pandas

@@ -9,7 +9,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from slidemill.config import StoreSpec
 from slidemill.discovery import slide_path
 from slidemill.encodings import Pixels
 from slidemill.fingerprints import companions
@@ -17,6 +16,7 @@ from slidemill.geometry import Grid, GridSpec, PatchRef
 from slidemill.outcomes import read_outcome
 from slidemill.reading import PatchReader
 from slidemill.slides import SlideInfo, opened
+from slidemill.specs import StoreSpec
 from slidemill.stores.paths import store_path
 from slidemill.stores.registry import open_store
 

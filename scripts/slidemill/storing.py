@@ -14,7 +14,6 @@ from typing import Any
 import openslide
 
 from slidemill import __version__
-from slidemill.config import StoreSpec
 from slidemill.encodings import DIGEST, Pixels
 from slidemill.errors import SlideError
 from slidemill.fingerprints import check_unchanged
@@ -23,6 +22,7 @@ from slidemill.joblog import progress
 from slidemill.outcomes import Outcome
 from slidemill.reading import PatchReader
 from slidemill.slides import SlideInfo, opened
+from slidemill.specs import StoreSpec
 from slidemill.stores.manifest import Manifest
 from slidemill.stores.protocol import Backend
 from slidemill.stores.writing import write_store

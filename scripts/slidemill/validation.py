@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from slidemill.config import ValidationSpec
 from slidemill.encodings import Pixels, digest
 from slidemill.errors import SlideError, StoreError
 from slidemill.geometry import GridSpec, PatchRef
 from slidemill.joblog import progress
 from slidemill.reading import PatchReader
 from slidemill.slides import SlideInfo, opened
+from slidemill.specs import ValidationSpec
 from slidemill.stores.protocol import Store
 from slidemill.stores.registry import open_store
 

@@ -9,11 +9,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from slidemill.config import StoreSpec
 from slidemill.encodings import ENCODINGS, digest
 from slidemill.errors import SlidemillError, StoreError
 from slidemill.geometry import Grid, GridSpec
 from slidemill.pyramid import Pyramid
+from slidemill.specs import StoreSpec
 from slidemill.stores.manifest import Manifest
 from slidemill.stores.paths import SUFFIXES
 from slidemill.stores.registry import STORES, open_store

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from slidemill.annotations import polygons, read_annotation, reference_points, region_names
 from slidemill.columns import METADATA_COLUMNS, PATCH_COLUMNS
-from slidemill.config import LabelSpec
 from slidemill.errors import AnnotationError
 from slidemill.metadata import label_counts, labelled
+from slidemill.specs import LabelSpec
 
 ROOT = Path(__file__).parents[2]
 REAL_ANNOTATION = ROOT.parent / "shared" / "slides" / "CMU-1-Small-Region.xml"

@@ -9,9 +9,10 @@ import jsonschema
 import pytest
 import yaml
 
-from slidemill.config import BenchmarkSpec, Config, LabelSpec, StoreSpec, ValidationSpec, read_config
+from slidemill.config import Config, read_config
 from slidemill.errors import ConfigError
 from slidemill.geometry import GridSpec
+from slidemill.specs import BenchmarkSpec, LabelSpec, StoreSpec, ValidationSpec
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))

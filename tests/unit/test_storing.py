@@ -7,12 +7,12 @@ import openslide
 import pytest
 
 from slidemill import storing
-from slidemill.config import StoreSpec, ValidationSpec
 from slidemill.errors import SlidemillError
 from slidemill.fingerprints import fingerprint
 from slidemill.geometry import Grid, GridSpec
 from slidemill.reading import PatchReader
 from slidemill.slides import opened, slide_info
+from slidemill.specs import StoreSpec, ValidationSpec
 from slidemill.stores.paths import SUFFIXES
 from slidemill.stores.registry import STORES, open_store
 from slidemill.storing import new_manifest, store_slide
