@@ -83,6 +83,7 @@ def contact_sheet(slide: openslide.OpenSlide, info: SlideInfo, levels: Sequence[
         patch = Image.fromarray(reader.read(level.grid.patch((columns - 1) // 2, (grid_rows - 1) // 2)))
         patch.thumbnail((CELL, CELL))
         sheet.paste(patch, (left, top))
+        pen.rectangle((left, top, left + CELL - 1, top + CELL - 1), outline="#999999")
         mpp = f", {info.mpp * level.grid.downsample:.3g} mpp" if info.mpp else ""
         pen.text((left + 4, top + CELL + 4), f"{level.key}: {level.number}{mpp}", fill="black", font=font)
     return sheet
