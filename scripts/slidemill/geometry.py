@@ -19,6 +19,9 @@ from functools import cached_property
 from slidemill.errors import SlideError
 from slidemill.pyramid import Pyramid, Size, fitted, halvings
 
+MOST_ALONG_A_SIDE = 100_000
+"""Ids have five digits for the column and for the row, and sort in raster order so far alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class GridSpec:
@@ -108,14 +111,19 @@ class Grid:
     Raises
     ------
     SlideError
-        When the slide lacks the level that is asked for.
+        When the slide lacks the level that is asked for, or the grid has more patches than ids can count.
     """
 
     pyramid: Pyramid
     spec: GridSpec
 
     def __post_init__(self) -> None:
-        _ = self.level, self.size
+        _ = self.level  # Raises where the slide lacks it.
+        if max(self.shape) > MOST_ALONG_A_SIDE:
+            raise SlideError(
+                f"the grid has {self.shape[0]} x {self.shape[1]} patches, and ids count to {MOST_ALONG_A_SIDE} along a "
+                "side: choose larger patches, less overlap or a coarser level"
+            )
 
     @cached_property
     def _area(self) -> tuple[int, int, int, int]:

@@ -90,7 +90,10 @@ def validate_slide(
                 continue
             opened_stores[backend] = store
             findings.append(Finding(slide, backend, "opens", len(store)))
-            findings.extend(_check_store(slide, backend, store, ids, grid))
+            try:
+                findings.extend(_check_store(slide, backend, store, ids, grid))
+            except StoreError as error:
+                findings.append(Finding(slide, backend, "ids", 0, str(error)))
         findings.extend(_check_agreement(slide, opened_stores))
         if source is not None and info is not None and spec.sample:
             count = min(spec.sample, len(patches))

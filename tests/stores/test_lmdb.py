@@ -1,11 +1,19 @@
 import os
 
 import lmdb
+import numpy as np
 import pytest
 
 from slidemill import open_store
 from slidemill.errors import StoreError
-from slidemill.stores.lmdb import MANIFEST_KEY
+from slidemill.geometry import Grid, GridSpec
+from slidemill.pyramid import Pyramid
+from slidemill.specs import StoreSpec, ValidationSpec
+from slidemill.stores.lmdb import MANIFEST_KEY, LmdbStore
+from slidemill.stores.registry import STORES
+from slidemill.stores.writing import write_store
+from slidemill.storing import new_manifest
+from slidemill.validation import validate_slide
 from tests.stores.contract import StoreContract
 
 
@@ -18,6 +26,31 @@ class TestLmdb(StoreContract):
         path, *_ = self.write(tmp_path, noise, encoding)
         with lmdb.open(str(path), map_size=1, subdir=False, lock=False, readonly=True) as env:
             assert env.info()["map_size"] <= path.stat().st_size + 128 * 4096
+
+    def test_the_map_grows_where_encoded_patches_take_more_than_expected(self, tmp_path, noise):
+        pixels = noise(20, 256)
+        grid = GridSpec(256, level=0)
+        patches = list(Grid(Pyramid(((20 * 256, 256),), (1.0,)), grid).patches())
+        manifest = new_manifest(STORES["lmdb"], StoreSpec("png"), "slide", "f", grid)
+        path = tmp_path / "large.lmdb"
+        write_store(STORES["lmdb"], path, manifest, patches, zip(patches, pixels, strict=True))
+        assert path.stat().st_size > 2 * pixels.nbytes // 8
+        with open_store(path) as store:
+            for patch, expected in zip(patches, pixels, strict=True):
+                np.testing.assert_array_equal(store.read(patch.patch_id), expected)
+
+    def test_keys_that_cannot_be_read_are_a_finding(self, tmp_path, noise, monkeypatch):
+        path, patches, _ = self.write(tmp_path, noise)
+
+        def fail(_self):
+            raise StoreError("its keys cannot be read")
+
+        monkeypatch.setattr(LmdbStore, "stored_ids", fail)
+        spec = ValidationSpec(sample=0, min_psnr=30)
+        found = validate_slide("slide", {"lmdb": path}, None, None, GridSpec(32, level=0), patches, spec, seed=0)
+        assert [(row.check, row.message) for row in found if row.status == "failed"] == [
+            ("ids", "its keys cannot be read")
+        ]
 
     def test_it_reads_without_slidemill(self, tmp_path, noise):
         path, patches, pixels = self.write(tmp_path, noise)

@@ -146,6 +146,13 @@ def test_a_place_outside_the_grid_is_refused():
         grid.patch(4, 0)
 
 
+def test_a_grid_of_more_patches_than_ids_can_count_is_refused():
+    pyramid = Pyramid(((200_001, 300),), (1.0,))
+    assert Grid(pyramid, GridSpec(16, 6, level=0)).shape == (50_001, 75)
+    with pytest.raises(SlideError, match="100001 x 150 patches, and ids count to 100000 along a side: choose larger"):
+        Grid(pyramid, GridSpec(16, 7, level=0))
+
+
 def test_ids_sort_in_raster_order_beyond_9():
     assert patch_id(2, 10) > patch_id(10, 9) > patch_id(9, 9)
 
