@@ -95,6 +95,7 @@ class TestFinishedRun:
                     np.testing.assert_array_equal(store.read(patch_id), tile)
 
     def test_labels_stand_in_the_table(self, done):
+        """A defect of py-wsi: -1, no label, was taken for the last class. It stays -1 to the end here."""
         table = read_metadata(done.results)
         own = table[table["slide"].str.startswith("one-")]
         assert set(zip(own["label"], own["label_name"], strict=True)) == {
