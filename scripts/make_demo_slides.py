@@ -30,8 +30,10 @@ def main(folder: Path) -> None:
     """Write what is missing."""
     for seed, (name, areas) in enumerate(DEMO.items()):
         slide = folder / "slides" / name
+        annotation = folder / "annotations" / f"{slide.stem}.xml"
+        if not annotation.exists():
+            write_annotation(annotation, areas)
         if not slide.exists():
-            write_annotation(folder / "annotations" / f"{slide.stem}.xml", areas)
             write_svs(slide, paint(WIDTH, HEIGHT, NORMAL, areas, seed))
 
 

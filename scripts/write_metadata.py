@@ -1,5 +1,6 @@
 """Write one slide's patches with their labels."""
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +9,7 @@ from slidemill.annotations import Annotation, read_annotation
 from slidemill.columns import METADATA_COLUMNS
 from slidemill.discovery import decoded, slide_path
 from slidemill.joblog import LOG, job_log
-from slidemill.metadata import label_counts, labelled
+from slidemill.metadata import counted, labelled_blocks
 from slidemill.outcomes import Outcome, attempt, read_outcome, write_outcome
 from slidemill.specs import LabelSpec
 from slidemill.tables import read_table, write_table
@@ -37,12 +38,11 @@ def main(
 
     def label() -> Outcome:
         regions = read_annotation(slide_path(root, annotation)) if annotation else Annotation(())
-        rows = labelled(list(read_table(patches)), regions, labels, columns)
-        write_table(table, header, rows)
-        counts = label_counts(rows)
+        counts: Counter[str] = Counter()
+        write_table(table, header, counted(labelled_blocks(read_table(patches), regions, labels, columns), counts))
         named = {region.name for region in regions.regions} | set(counts)
         details = {
-            "counts": counts,
+            "counts": dict(sorted(counts.items())),
             "unmapped": sorted(named - set(labels.map)),
             "annotation": str(decoded(annotation)) if annotation else "",
             "regions": len(regions.regions),

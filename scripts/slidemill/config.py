@@ -21,6 +21,9 @@ from slidemill.geometry import GridSpec
 from slidemill.specs import BenchmarkSpec, LabelSpec, StoreSpec, ValidationSpec
 
 JPEG_QUALITY = 90
+LARGEST_SHRUNK = 1024
+"""Largest patch_size with a DeepZoom level, in pixels: 4096 x 4096 of a native level are held at once then."""
+
 WRITTEN = (
     *("slides", "patches", "metadata", "stores", "outcomes", "validation", "figures", "logs", "passed", ".snakemake"),
     *("slides.csv", "metadata.csv", "validation.csv", "benchmark.csv"),
@@ -129,6 +132,11 @@ def _contradictions(full: Mapping[str, Any], slides: Path, results: Path) -> Ite
         yield (
             f"sampling.deepzoom_level is {sampling['deepzoom_level']} and sampling.level is {sampling['level']}: "
             "give one of the two"
+        )
+    if "deepzoom_level" in sampling and sampling["patch_size"] > LARGEST_SHRUNK:
+        yield (
+            f"sampling.patch_size is {sampling['patch_size']}: patches of a DeepZoom level are read up to four times "
+            f"as wide and shrunk, so that memory allows for {LARGEST_SHRUNK}: choose no more, or give a native level"
         )
     if 2 * sampling["overlap"] >= sampling["patch_size"]:
         yield (

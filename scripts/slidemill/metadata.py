@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,10 @@ from slidemill.specs import LabelSpec
 
 if TYPE_CHECKING:
     import pandas
+
+
+BLOCK = 20_000
+"""Rows that are labelled at once."""
 
 
 def labelled(
@@ -30,9 +35,20 @@ def labelled(
     ]
 
 
-def label_counts(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """Return the number of patches of each label's name, sorted by name."""
-    return dict(sorted(Counter(row["label_name"] for row in rows).items()))
+def labelled_blocks(
+    rows: Iterable[Mapping[str, Any]], annotation: Annotation, spec: LabelSpec, columns: Mapping[str, str]
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows with their labels, as `labelled` gives them, a block of rows in memory at a time."""
+    waiting = iter(rows)
+    while block := list(islice(waiting, BLOCK)):
+        yield from labelled(block, annotation, spec, columns)
+
+
+def counted(rows: Iterable[dict[str, Any]], counts: Counter[str]) -> Iterator[dict[str, Any]]:
+    """Yield the rows, and add up in `counts` how many have each label's name."""
+    for row in rows:
+        counts[row["label_name"]] += 1
+        yield row
 
 
 def read_metadata(path: str | Path) -> pandas.DataFrame:

@@ -93,20 +93,23 @@ def _shrunk(
 ) -> Image.Image:
     """Return part of a level shrunk to `size`, pixel for pixel as Pillow's ``Image.thumbnail`` shrinks it.
 
-    That averages blocks of `factor` pixels first, and filters what is left (``reducing_gap=2``). Averaged strip
-    by strip, the same pixels come out of bounded memory.
+    That averages blocks of `factor` pixels first, and filters what is left (``reducing_gap=2``). Read and averaged
+    strip by strip, the same pixels come out of bounded memory.
     """
     (width, height), (fit_width, fit_height) = read_size, size
     factor = (int(width / fit_width / 2.0) or 1, int(height / fit_height / 2.0) or 1)
-    if factor == (1, 1):
-        image = _over_background(slide, level, place, read_size, background)
-        return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
     reduced = Image.new("RGB", (-(-width // factor[0]), -(-height // factor[1])))
-    rows = max(STRIP_PIXELS // width // factor[1], 1) * factor[1]
+    downsample = slide.level_downsamples[level]
+    # Between the pixels of a level whose downsample is a fraction, OpenSlide interpolates, and a strip that begins
+    # elsewhere would differ: what is not too large is read in one piece there.
+    most = STRIP_PIXELS if downsample.is_integer() else 2 * STRIP_PIXELS
+    rows = height if width * height <= most else max(STRIP_PIXELS // width // factor[1], 1) * factor[1]
     for top in range(0, height, rows):
-        y0 = int(place[1] + top * slide.level_downsamples[level])
+        y0 = int(place[1] + top * downsample)
         strip = _over_background(slide, level, (place[0], y0), (width, min(rows, height - top)), background)
-        reduced.paste(strip.reduce(factor), (0, top // factor[1]))
+        reduced.paste(strip.reduce(factor) if factor != (1, 1) else strip, (0, top // factor[1]))
+    if reduced.size == size:
+        return reduced
     box = (0.0, 0.0, width / factor[0], height / factor[1])
     return reduced.resize(size, Image.Resampling.LANCZOS, box=box)
 

@@ -108,15 +108,19 @@ def validate_slide(
 def _check_store(slide: str, backend: str, store: Store, ids: Sequence[str], grid: GridSpec) -> Iterator[Finding]:
     """Check a store by itself: its patches' ids and sizes, and every patch's bytes and pixels."""
     manifest = store.manifest
-    told, stored = set(manifest.ids), set(store.stored_ids())
+    in_order = store.stored_ids()
+    told, stored = set(manifest.ids), set(in_order)
     there = told & stored
     missing = [f"{patch_id} is missing" for patch_id in ids if patch_id not in there]
     extra = [f"{patch_id} is too many" for patch_id in sorted((told | stored) - set(ids))]
-    order = ["the ids are not in raster order"] if not missing + extra and list(manifest.ids) != list(ids) else []
+    agree = list(manifest.ids) == in_order == list(ids)
+    order = ["the ids are not in raster order"] if not (missing or extra or agree) else []
     yield Finding(slide, backend, "ids", len(ids), _named(missing + extra + order))
     size = []
     if manifest.patch_size != grid.patch_size:
         size.append(f"patch_size is {manifest.patch_size}, not {grid.patch_size}")
+    if dict(manifest.sampling) != asdict(grid):
+        size.append(f"sampling is {dict(manifest.sampling)}, not {asdict(grid)}")
     if manifest.slide != slide or manifest.backend != backend:
         size.append(f"the manifest is of {manifest.slide} in {manifest.backend}")
     yield Finding(slide, backend, "manifest", len(store), _named(size))

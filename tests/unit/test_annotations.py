@@ -1,5 +1,6 @@
 """Annotations of ImageScope, and the labels that they give."""
 
+from collections import Counter
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from slidemill.annotations import polygons, read_annotation, reference_points, region_names
 from slidemill.columns import METADATA_COLUMNS, PATCH_COLUMNS
 from slidemill.errors import AnnotationError
-from slidemill.metadata import label_counts, labelled
+from slidemill.metadata import counted, labelled, labelled_blocks
 from slidemill.specs import LabelSpec
 
 ROOT = Path(__file__).parents[2]
@@ -215,7 +216,17 @@ def test_labelled_rows_keep_what_they_had_and_gain_the_sheets_columns(annotation
 
 def test_labels_are_counted_by_name():
     rows = [{"label_name": name} for name in ("b", "a", "b", "")]
-    assert list(label_counts(rows).items()) == [("", 1), ("a", 1), ("b", 2)]
+    counts = Counter()
+    assert list(counted(rows, counts)) == rows
+    assert counts == {"": 1, "a": 1, "b": 2}
+
+
+@pytest.mark.parametrize("block", [1, 7, 100])
+def test_rows_labelled_in_blocks_are_those_labelled_at_once(annotation, monkeypatch, block):
+    monkeypatch.setattr("slidemill.metadata.BLOCK", block)
+    rows = [{"x0": x, "y0": 0, "width0": 2, "height0": 2} for x in range(20)]
+    read, spec = annotation([region(SQUARE)]), LabelSpec({"A": 1}, "centre", "Normal")
+    assert list(labelled_blocks(iter(rows), read, spec, {"p": "1"})) == labelled(rows, read, spec, {"p": "1"})
 
 
 @pytest.mark.parametrize(

@@ -326,3 +326,8 @@ def test_results_below_a_file_are_refused(tmp_path):
 
 def test_results_may_lie_above_slides_that_they_do_not_write_over(tmp_path):
     assert read_config({"slides": "data/raw", "results": "data"}, SCHEMA, tmp_path).results == tmp_path / "data"
+
+
+def test_patches_that_are_shrunk_may_not_be_read_larger_than_memory_allows():
+    assert "sampling.patch_size is 2048" in fault(sampling={"patch_size": 2048, "deepzoom_level": 9})
+    assert read(sampling={"patch_size": 4096, "level": 0}).sampling.patch_size == 4096

@@ -103,6 +103,16 @@ def test_pixels_do_not_depend_on_how_many_are_read_at_once(flat_slide_file, monk
         compare(slide, 64, 4, True, levels=6)
 
 
+def test_large_patches_read_strip_by_strip_are_read_region(flat_slide_file, monkeypatch):
+    monkeypatch.setattr(reading, "STRIP_PIXELS", 50_000)
+    with openslide.OpenSlide(flat_slide_file) as slide:
+        info = slide_info(slide)
+        grid = Grid(info.pyramid, GridSpec(patch_size=1024, level=0))
+        patch = grid.patch(1, 0)
+        expected = slide.read_region((1024, 0), 0, (1024, 1024)).convert("RGB")
+        np.testing.assert_array_equal(PatchReader(slide, info, grid.spec).read(patch), np.asarray(expected))
+
+
 def test_level_patches_are_read_region(slide_file):
     with openslide.OpenSlide(slide_file) as slide:
         info = slide_info(slide)

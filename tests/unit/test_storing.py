@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import openslide
 import pytest
@@ -166,8 +167,37 @@ def test_a_missing_and_a_foreign_file_are_found(sampled, tmp_path):
     (path / "r00077_c00001.png").write_bytes(b"")
     _, wrong = findings(sampled, {"disk": path})
     assert "r00001_c00001 is missing" in wrong["disk", "ids"]
-    assert "r00077_c00001 is too many" in wrong["disk", "ids"]
+    assert "r00077_c00001.png is too many" in wrong["disk", "ids"]
     assert "r00001_c00001" in wrong["disk", "decodes"]
+
+
+def test_ids_in_another_order_beside_hdf5s_patches_are_found(sampled, tmp_path):
+    path, _ = store(sampled, tmp_path, "hdf5")
+    with h5py.File(path, "r+") as file:
+        file["ids"][:] = file["ids"][:][::-1]
+    _, wrong = findings(sampled, {"hdf5": path})
+    assert "not in raster order" in wrong["hdf5", "ids"]
+
+
+@pytest.mark.parametrize("damage", ["no index", "a row less"])
+def test_a_damaged_index_is_found(sampled, tmp_path, damage):
+    path, _ = store(sampled, tmp_path, "disk", StoreSpec("png"))
+    lines = (path / "index.csv").read_text().splitlines()
+    (path / "index.csv").unlink()
+    if damage == "a row less":
+        (path / "index.csv").write_text("\n".join(lines[:-1]) + "\n")
+    _, wrong = findings(sampled, {"disk": path})
+    assert ("index cannot be read" if damage == "no index" else f"{sampled[2][-1].patch_id} is missing") in wrong[
+        "disk", "ids"
+    ]
+
+
+def test_a_manifest_of_another_grid_is_found(sampled, tmp_path):
+    path, _ = store(sampled, tmp_path)
+    source, info, patches = sampled
+    other = replace(SPEC, edges="pad")
+    rows = validate_slide("slide", {"lmdb": path}, source, info, other, patches, CHECKS, seed=3)
+    assert "'edges': 'drop'" in next(row.message for row in rows if row.check == "manifest")
 
 
 def test_a_store_that_does_not_open_is_a_finding(sampled, tmp_path):

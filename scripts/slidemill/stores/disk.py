@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from slidemill.errors import StoreError
+from slidemill.errors import SlidemillError, StoreError
 from slidemill.files import sync
 from slidemill.geometry import PatchRef
 from slidemill.stores.manifest import Manifest
 from slidemill.stores.protocol import Backend, Store
-from slidemill.tables import write_table
+from slidemill.tables import read_table, write_table
 
 INDEX = "index.csv"
 INDEX_COLUMNS = ("patch_id", "file", "column", "row", "x0", "y0", "width0", "height0")
@@ -58,9 +58,13 @@ class DiskStore(Store):
     """A folder of patches; nothing is held open."""
 
     def stored_ids(self) -> list[str]:
-        """Return the stems of the patches' files."""
-        suffix = self.manifest.codec.suffix
-        return sorted(file.name.removesuffix(suffix) for file in self.path.iterdir() if file.suffix == suffix)
+        """Return the ids that the index has and whose files are there, then the names of files that it lacks."""
+        try:
+            index = {row["file"]: row["patch_id"] for row in read_table(self.path / INDEX, INDEX_COLUMNS)}
+        except (OSError, SlidemillError) as error:
+            raise StoreError(f"{self.path}: its index cannot be read ({error}): store the slide again") from None
+        files = {file.name for file in self.path.iterdir() if not file.name.startswith(".")} - {INDEX, MANIFEST}
+        return [index[file] for file in index if file in files] + sorted(files - set(index))
 
     def _open(self) -> Manifest:
         try:

@@ -19,8 +19,9 @@ from slidemill.stores.protocol import Backend, Store
 
 MANIFEST_KEY = b"__manifest__"
 PAGE = 4096
-PATCHES_A_COMMIT = 4
-"""Patches in one transaction: dirty pages stay in the processor's cache; one sync at the end makes all last."""
+COMMIT_BYTES = 768 * 1024
+"""Of patches in one transaction, four raw ones of 256 pixels: dirty pages stay in the processor's cache and memory
+is bounded; one sync at the end makes all last."""
 
 KEY_AND_DIGESTS = 160
 """Generous estimate of the bytes that a patch takes beside its value: key, page headers, manifest."""
@@ -32,11 +33,13 @@ class LmdbWriter:
     def __init__(self, env: lmdb.Environment) -> None:
         self._env = env
         self._pending: list[tuple[bytes, bytes]] = []
+        self._bytes = 0
 
     def add(self, patch: PatchRef, data: bytes) -> None:
         """Store the encoded `data` of the next patch."""
         self._pending.append((patch.patch_id.encode(), data))
-        if len(self._pending) == PATCHES_A_COMMIT:
+        self._bytes += len(data)
+        if self._bytes >= COMMIT_BYTES:
             self._commit(append=True)
 
     def finish(self, manifest: Manifest) -> None:
@@ -60,6 +63,7 @@ class LmdbWriter:
                 self._env.set_mapsize(2 * self._env.info()["map_size"])
             else:
                 self._pending.clear()
+                self._bytes = 0
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from slidemill.encodings import ENCODINGS, Encoding, Shape
@@ -65,8 +65,10 @@ class Manifest:
 
     def to_bytes(self) -> bytes:
         """Return the manifest as JSON in UTF-8."""
+        # Not asdict(), which would copy every id and digest first.
+        own = {field.name: getattr(self, field.name) for field in fields(self)}
         head = {"format": FORMAT, "version": VERSION, "count": len(self.ids)}
-        return json.dumps({**head, **asdict(self)}, indent=None, separators=(",", ":")).encode()
+        return json.dumps({**head, **own}, separators=(",", ":")).encode()
 
     @classmethod
     def from_bytes(cls, data: bytes, subject: object) -> Manifest:
