@@ -185,23 +185,21 @@ class Grid:
         """
         if not (0 <= column < self.shape[0] and 0 <= row < self.shape[1]):
             raise IndexError(f"column {column}, row {row} lies outside the grid of {self.shape} patches")
-        across = self._span(0, column)
-        down = self._span(1, row)
-        read_size = (across.read_size, down.read_size)
-        extent0 = round(self.spec.patch_size * self.downsample)
+        across, down = self._spans[0][column], self._spans[1][row]
+        read_size, size, offset = self._sizes(across, down)
         return PatchRef(
             column=column,
             row=row,
             x0=across.origin0,
             y0=down.origin0,
-            width0=extent0,
-            height0=extent0,
+            width0=self._extent0,
+            height0=self._extent0,
             level=self.level,
             read_x0=across.read0,
             read_y0=down.read0,
             read_size=read_size,
-            size=fitted(read_size, (across.fit_size, down.fit_size)),
-            offset=(across.offset, down.offset),
+            size=size,
+            offset=offset,
         )
 
     def patches(self) -> Iterator[PatchRef]:
@@ -213,6 +211,29 @@ class Grid:
                 patch = self.patch(column, row)
                 if self.spec.edges == "pad" or patch.size == full:
                     yield patch
+
+    @cached_property
+    def _extent0(self) -> int:
+        return round(self.spec.patch_size * self.downsample)
+
+    @cached_property
+    def _spans(self) -> tuple[list[_Span], list[_Span]]:
+        """The extents of all columns and of all rows; patches share their numbers, so that a million fit in memory."""
+        columns, rows = self.shape
+        return [self._span(0, column) for column in range(columns)], [self._span(1, row) for row in range(rows)]
+
+    @cached_property
+    def _known_sizes(self) -> dict[tuple[tuple[int, int, int], tuple[int, int, int]], tuple[Size, Size, Size]]:
+        return {}
+
+    def _sizes(self, across: _Span, down: _Span) -> tuple[Size, Size, Size]:
+        """Return what is read, what comes out, and its offset; few differ, and patches share them, too."""
+        key = (across.kind, down.kind)
+        if key not in self._known_sizes:
+            read_size = (across.read_size, down.read_size)
+            size = fitted(read_size, (across.fit_size, down.fit_size))
+            self._known_sizes[key] = (read_size, size, (across.offset, down.offset))
+        return self._known_sizes[key]
 
     def _span(self, axis: int, index: int) -> _Span:
         """Return one patch's extent along one axis (0 = x, 1 = y)."""
@@ -241,3 +262,8 @@ class _Span:
     read_size: int
     fit_size: int
     offset: int
+
+    @property
+    def kind(self) -> tuple[int, int, int]:
+        """What two patches' sizes depend on along this axis."""
+        return self.read_size, self.fit_size, self.offset
