@@ -8,7 +8,8 @@ from PIL import Image
 
 from slidemill.encodings import Pixels
 from slidemill.errors import SlideError
-from slidemill.geometry import GridSpec, PatchRef
+from slidemill.geometry import GridSpec
+from slidemill.patches import PatchRef
 from slidemill.slides import SlideInfo
 
 STRIP_PIXELS = 8_000_000

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from slidemill.geometry import Grid, GridSpec, PatchRef
+from slidemill.geometry import Grid, GridSpec
+from slidemill.patches import PatchRef
 from slidemill.slides import SlideInfo
 
 

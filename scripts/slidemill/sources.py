@@ -12,8 +12,9 @@ from pathlib import Path
 from slidemill.discovery import slide_path
 from slidemill.encodings import Pixels
 from slidemill.fingerprints import companions
-from slidemill.geometry import Grid, GridSpec, PatchRef
+from slidemill.geometry import Grid, GridSpec
 from slidemill.outcomes import read_outcome
+from slidemill.patches import PatchRef
 from slidemill.reading import PatchReader
 from slidemill.slides import SlideInfo, opened
 from slidemill.specs import StoreSpec

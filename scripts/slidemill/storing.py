@@ -16,9 +16,10 @@ from slidemill import __version__
 from slidemill.encodings import DIGEST, Pixels
 from slidemill.errors import SlideError
 from slidemill.fingerprints import check_unchanged
-from slidemill.geometry import GridSpec, PatchRef
+from slidemill.geometry import GridSpec
 from slidemill.joblog import progress
 from slidemill.outcomes import Outcome
+from slidemill.patches import PatchRef
 from slidemill.reading import PatchReader
 from slidemill.slides import SlideInfo, opened
 from slidemill.specs import StoreSpec

@@ -12,8 +12,9 @@ import numpy as np
 
 from slidemill.encodings import Pixels, digest
 from slidemill.errors import SlideError, StoreError
-from slidemill.geometry import GridSpec, PatchRef
+from slidemill.geometry import GridSpec
 from slidemill.joblog import progress
+from slidemill.patches import PatchRef
 from slidemill.reading import PatchReader
 from slidemill.slides import SlideInfo, opened
 from slidemill.specs import ValidationSpec

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from slidemill.errors import SlideError
-from slidemill.geometry import Grid, GridSpec, patch_id
+from slidemill.geometry import Grid, GridSpec
+from slidemill.patches import patch_id
 from slidemill.pyramid import Pyramid, fitted, halvings
 
 

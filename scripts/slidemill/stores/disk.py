@@ -8,7 +8,7 @@ from pathlib import Path
 
 from slidemill.errors import SlidemillError, StoreError
 from slidemill.files import sync
-from slidemill.geometry import PatchRef
+from slidemill.patches import PatchRef
 from slidemill.stores.manifest import Manifest
 from slidemill.stores.protocol import Backend, Store
 from slidemill.tables import read_table, write_table

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from slidemill.errors import StoreError
 from slidemill.files import sync
-from slidemill.geometry import PatchRef
+from slidemill.patches import PatchRef
 from slidemill.stores.manifest import Manifest
 from slidemill.stores.protocol import Backend, Store, Writer
 

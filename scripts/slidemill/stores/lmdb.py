@@ -13,7 +13,7 @@ import lmdb
 
 from slidemill.errors import StoreError
 from slidemill.files import sync
-from slidemill.geometry import PatchRef
+from slidemill.patches import PatchRef
 from slidemill.stores.manifest import Manifest
 from slidemill.stores.protocol import Backend, Store
 

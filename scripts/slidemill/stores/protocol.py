@@ -11,7 +11,7 @@ from typing import Protocol, Self
 
 from slidemill.encodings import Pixels, decoded
 from slidemill.errors import StoreError
-from slidemill.geometry import PatchRef
+from slidemill.patches import PatchRef
 from slidemill.stores.manifest import Manifest
 
 

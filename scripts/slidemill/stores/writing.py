@@ -8,7 +8,7 @@ from pathlib import Path
 
 from slidemill.encodings import Pixels, digest
 from slidemill.files import replacing
-from slidemill.geometry import PatchRef
+from slidemill.patches import PatchRef
 from slidemill.stores.manifest import Manifest
 from slidemill.stores.protocol import Backend
 
