@@ -9,7 +9,7 @@ from slidemill.joblog import job_log
 from slidemill.outcomes import Outcome, attempt, read_outcome, write_outcome
 from slidemill.sampling import patches_of
 from slidemill.slides import SlideInfo
-from slidemill.specs import StoreSpec
+from slidemill.specs import StoreSpec, WorkSpec
 from slidemill.stores.registry import STORES
 from slidemill.storing import STAGE, new_manifest, store_nothing, store_slide
 from slidemill.tables import read_table
@@ -28,6 +28,7 @@ def main(
     backend: str,
     settings: StoreSpec,
     grid: GridSpec,
+    work: WorkSpec,
     store: Path,
     outcome: Path,
 ) -> None:
@@ -40,7 +41,7 @@ def main(
         info = SlideInfo.from_json(found.details["info"])
         wanted = patches_of(read_table(patches), info, grid)
         source = slide_path(root, found.details["path"])
-        return store_slide(source, info, grid, wanted, kind, store, manifest)
+        return store_slide(source, info, grid, wanted, kind, store, manifest, work)
 
     result = attempt(found.slide, STAGE, write, after=before)
     if result.failed and "unreadable" not in result.details:
@@ -58,6 +59,7 @@ if __name__ == "__main__":
             snakemake.params.backend,
             StoreSpec(**snakemake.params.settings),
             GridSpec(**snakemake.params.grid),
+            WorkSpec(snakemake.params.reader, snakemake.threads, snakemake.params.seed),
             Path(snakemake.output.store),
             Path(snakemake.output.outcome),
         )

@@ -30,6 +30,7 @@ def main(
     grid: GridSpec,
     spec: ValidationSpec,
     seed: int,
+    threads: int,
     table: Path,
 ) -> None:
     """Publish a row for each check, whether it passed or not."""
@@ -40,7 +41,7 @@ def main(
     unreadable = {patch["patch_id"] for outcome in outcomes for patch in outcome.details.get("unreadable", ())}
     wanted = patches_of(read_table(patches), info, grid) if info else []
     wanted = [patch for patch in wanted if patch.patch_id not in unreadable]
-    findings = validate_slide(found.slide, stores, source, info, grid, wanted, spec, seed)
+    findings = validate_slide(found.slide, stores, source, info, grid, wanted, spec, seed, threads)
     for finding in findings:
         LOG.info("%s, %s: %s %s", finding.backend, finding.check, finding.status, finding.message)
     write_table(table, VALIDATION_COLUMNS, (finding.row() for finding in findings))
@@ -57,5 +58,6 @@ if __name__ == "__main__":
             GridSpec(**snakemake.params.grid),
             ValidationSpec(**snakemake.params.validation),
             snakemake.params.seed,
+            snakemake.threads,
             Path(snakemake.output.table),
         )

@@ -66,6 +66,8 @@ def slide_row(facts: Outcome, later: Iterable[Outcome], findings: Sequence[Mappi
         "patches": next((o.details["patches"] for o in reversed(stages) if "patches" in o.details), 0),
         "annotation": next((o.details["annotation"] for o in stages if "annotation" in o.details), ""),
         "regions": next((o.details["regions"] for o in stages if "regions" in o.details), ""),
+        "reader": _joined(stages, "reader"),
+        "reader_reason": _joined(stages, "reader_reason"),
         "vendor": info.get("vendor"),
         "width": width,
         "height": height,
@@ -79,6 +81,11 @@ def slide_row(facts: Outcome, later: Iterable[Outcome], findings: Sequence[Mappi
         "file_size": details.get("file_size"),
         "fingerprint": details["fingerprint"],
     }
+
+
+def _joined(stages: Iterable[Outcome], key: str) -> str:
+    """Return what the stages say of `key`, each once; the jobs of several backends nearly always say the same."""
+    return "; ".join(dict.fromkeys(stage.details[key] for stage in stages if key in stage.details))
 
 
 def merged_rows(tables: Iterable[Path]) -> Iterator[dict[str, str]]:

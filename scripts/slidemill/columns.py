@@ -25,6 +25,8 @@ SLIDE_COLUMNS = (
     "patches",
     "annotation",
     "regions",
+    "reader",
+    "reader_reason",
     "vendor",
     "width",
     "height",

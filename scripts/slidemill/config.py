@@ -60,6 +60,7 @@ class Config:
     results: Path
     sampling: GridSpec
     labels: LabelSpec
+    reader: str
     stores: Mapping[str, StoreSpec]
     validation: ValidationSpec
     benchmark: BenchmarkSpec
@@ -114,6 +115,7 @@ def read_config(values: Mapping[str, Any], schema: Mapping[str, Any], base: Path
         results=results,
         sampling=GridSpec(**({"level": 0} if "deepzoom_level" not in sampling else {}) | sampling),
         labels=LabelSpec(**full["labels"]),
+        reader=full["reader"],
         stores={name: _store_spec(**settings) for name, settings in full["stores"].items()},
         validation=ValidationSpec(**full["validation"]),
         benchmark=BenchmarkSpec(**full["benchmark"]),
@@ -148,6 +150,17 @@ def _contradictions(full: Mapping[str, Any], slides: Path, results: Path) -> Ite
             yield (
                 f"stores.{backend}.quality is {settings['quality']}: only encoding jpeg has a quality, "
                 f"this is {settings['encoding']}: leave it out, or choose jpeg"
+            )
+        if settings["encoding"] == "source":
+            yield from (
+                f"stores.{backend}.encoding is source, which copies the slide's tiles, and {key} is {value}: {remedy}, "
+                "or choose another encoding"
+                for key, value, remedy in (
+                    ("sampling.overlap", sampling["overlap"], "give 0"),
+                    ("sampling.edges", sampling["edges"], "give drop"),
+                    ("reader", full["reader"], "give auto"),
+                )
+                if value not in (0, "drop", "auto", "tiles")
             )
     if full["annotations"] and is_sheet(slides):
         yield (

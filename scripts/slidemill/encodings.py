@@ -6,15 +6,19 @@ import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import imagecodecs
 import numpy as np
 import numpy.typing as npt
 import xxhash
-from PIL import Image
 
+from slidemill import jpeg
 from slidemill.errors import StoreError
 
 Pixels = npt.NDArray[np.uint8]
 Shape = tuple[int, int, int]
+Buffer = bytes | memoryview
+"""Bytes, one after another, that may lie in somebody else's memory."""
+
 DIGEST = "xxh3_128"
 """Name of the digest in manifests: 128 bits of XXH3, in hex. It tells damage, not intent."""
 
@@ -30,27 +34,49 @@ class Encoding:
     suffix
         What files of single patches end in.
     lossless
-        Whether decoding gives back the pixels that were encoded.
+        Whether decoding gives the slide's own pixels.
     encode
-        ``(pixels, quality) -> bytes``; `quality` counts for JPEG alone.
+        ``(pixels, quality) -> bytes``; `quality` counts for JPEG alone. The bytes may be the pixels' own memory.
+        None where patches are copied from the slide as they are.
     decode
-        ``(bytes, shape) -> uint8 (height, width, 3)``; raises ValueError or OSError on broken bytes.
+        ``(bytes, shape) -> uint8 (height, width, 3)``, an array of the caller's own; raises ValueError, OSError or
+        RuntimeError on broken bytes.
     """
 
     name: str
     suffix: str
     lossless: bool
-    encode: Callable[[Pixels, int | None], bytes]
-    decode: Callable[[bytes, Shape], Pixels]
+    encode: Callable[[Pixels, int | None], Buffer] | None
+    decode: Callable[[Buffer, Shape], Pixels]
 
 
-def digest(data: bytes | Pixels) -> str:
+@dataclass(frozen=True, slots=True)
+class EncodedPatch:
+    """A patch as it is stored: its bytes, their digest, and that of its pixels (empty where it is not known)."""
+
+    data: Buffer
+    byte_digest: str
+    pixel_digest: str = ""
+
+
+def digest(data: Buffer | Pixels) -> str:
     """Return the digest of bytes, or of a patch's pixels in C order."""
-    return xxhash.xxh3_128_hexdigest(data if isinstance(data, bytes) else data.data)
+    return xxhash.xxh3_128_hexdigest(data.data if isinstance(data, np.ndarray) else data)
 
 
-def decoded(encoding: Encoding, data: bytes, shape: Shape) -> Pixels:
-    """Return the pixels that `data` holds.
+def encoded(encoding: Encoding, quality: int | None, pixels: Pixels) -> EncodedPatch:
+    """Return a patch as it is stored; where the encoding is raw, its bytes are the pixels' own memory."""
+    if encoding.encode is None:
+        raise StoreError(f"encoding {encoding.name} takes its bytes from the slide: give none of pixels")
+    data = encoding.encode(pixels, quality)
+    byte_digest = digest(data)
+    if not encoding.lossless:
+        return EncodedPatch(data, byte_digest)
+    return EncodedPatch(data, byte_digest, byte_digest if encoding is RAW else digest(pixels))
+
+
+def decoded(encoding: Encoding, data: Buffer, shape: Shape) -> Pixels:
+    """Return the pixels that `data` holds, in an array of the caller's own.
 
     Raises
     ------
@@ -59,7 +85,7 @@ def decoded(encoding: Encoding, data: bytes, shape: Shape) -> Pixels:
     """
     try:
         pixels = encoding.decode(data, shape)
-    except (ValueError, OSError, EOFError, SyntaxError) as error:
+    except (ValueError, OSError, EOFError, SyntaxError, RuntimeError) as error:
         raise StoreError(f"{len(data)} bytes are no {encoding.name} patch ({error}): store the slide again") from None
     if pixels.shape != shape or pixels.dtype != np.uint8:
         raise StoreError(
@@ -68,48 +94,70 @@ def decoded(encoding: Encoding, data: bytes, shape: Shape) -> Pixels:
     return pixels
 
 
-def _encode_raw(pixels: Pixels, _quality: int | None) -> bytes:
-    return pixels.tobytes()
+def _encode_raw(pixels: Pixels, _quality: int | None) -> Buffer:
+    return np.ascontiguousarray(pixels).data.cast("B")
 
 
-def _decode_raw(data: bytes, shape: Shape) -> Pixels:
+def _decode_raw(data: Buffer, shape: Shape) -> Pixels:
     return np.frombuffer(data, np.uint8).reshape(shape).copy()
 
 
-def _encode_npy(pixels: Pixels, _quality: int | None) -> bytes:
+def _encode_zstd(pixels: Pixels, _quality: int | None) -> Buffer:
+    data: bytes = imagecodecs.zstd_encode(np.ascontiguousarray(pixels), level=1)
+    return data
+
+
+def _decode_zstd(data: Buffer, shape: Shape) -> Pixels:
+    pixels = np.empty(shape, np.uint8)
+    # Fewer bytes than the patch has would leave the rest of the array as it came from memory.
+    size = len(imagecodecs.zstd_decode(data, out=pixels.data.cast("B")))
+    if size != pixels.nbytes:
+        raise ValueError(f"{size} bytes of pixels, not {pixels.nbytes}")
+    return pixels
+
+
+def _encode_npy(pixels: Pixels, _quality: int | None) -> Buffer:
     file = io.BytesIO()
     np.save(file, pixels, allow_pickle=False)
     return file.getvalue()
 
 
-def _decode_npy(data: bytes, _shape: Shape) -> Pixels:
+def _decode_npy(data: Buffer, _shape: Shape) -> Pixels:
     pixels: Pixels = np.load(io.BytesIO(data), allow_pickle=False)
     return pixels
 
 
-def _encode_png(pixels: Pixels, _quality: int | None) -> bytes:
-    file = io.BytesIO()
-    # Level 1 takes two thirds of the default level's time for a seventh more bytes on stained tissue.
-    Image.fromarray(pixels).save(file, "png", compress_level=1)
-    return file.getvalue()
+def _encode_png(pixels: Pixels, _quality: int | None) -> Buffer:
+    # Of all levels, strategies and filters, run lengths of differences to the row above took the least time, a
+    # third of Pillow's at its level 1 for the same bytes and the same time to decode (benchmarks/RESULTS.md).
+    data: bytes = imagecodecs.png_encode(
+        np.ascontiguousarray(pixels),
+        level=1,
+        strategy=imagecodecs.PNG.STRATEGY.RLE,
+        filter=imagecodecs.PNG.FILTER.UP,
+    )
+    return data
 
 
-def _encode_jpeg(pixels: Pixels, quality: int | None) -> bytes:
-    file = io.BytesIO()
-    # Colour is kept at full resolution (4:4:4): stains differ by hue, and nuclei are a few pixels wide.
-    Image.fromarray(pixels).save(file, "jpeg", quality=quality, subsampling=0)
-    return file.getvalue()
+def _decode_png(data: Buffer, _shape: Shape) -> Pixels:
+    pixels: Pixels = imagecodecs.png_decode(data)
+    return pixels
 
 
-def _decode_image(data: bytes, _shape: Shape) -> Pixels:
-    with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
-        return np.array(image.convert("RGB"))
+def _encode_jpeg(pixels: Pixels, quality: int | None) -> Buffer:
+    return jpeg.encode(np.ascontiguousarray(pixels), quality or 0)
+
+
+def _decode_jpeg(data: Buffer, _shape: Shape) -> Pixels:
+    return jpeg.decode(data)
 
 
 RAW = Encoding("raw", ".raw", True, _encode_raw, _decode_raw)
 NPY = Encoding("npy", ".npy", True, _encode_npy, _decode_npy)
-PNG = Encoding("png", ".png", True, _encode_png, _decode_image)
-JPEG = Encoding("jpeg", ".jpg", False, _encode_jpeg, _decode_image)
+ZSTD = Encoding("zstd", ".zst", True, _encode_zstd, _decode_zstd)
+PNG = Encoding("png", ".png", True, _encode_png, _decode_png)
+JPEG = Encoding("jpeg", ".jpg", False, _encode_jpeg, _decode_jpeg)
+SOURCE = Encoding("source", ".jpg", True, None, _decode_jpeg)
 
-ENCODINGS: Mapping[str, Encoding] = {encoding.name: encoding for encoding in (RAW, NPY, PNG, JPEG)}
+ENCODINGS: Mapping[str, Encoding] = {encoding.name: encoding for encoding in (RAW, NPY, ZSTD, PNG, JPEG, SOURCE)}
 """Every encoding by its name; a folder of files has ``npy`` where the configuration says ``raw``."""

@@ -16,6 +16,10 @@ class SlideError(SlidemillError):
     """A slide's content cannot be used; the slide fails and the others go on."""
 
 
+class UnreadablePatchError(SlideError):
+    """A patch's pixels cannot be read; the slide fails, and its other patches are stored."""
+
+
 class AnnotationError(SlideError):
     """A slide's annotation cannot be used; the slide fails and the others go on."""
 

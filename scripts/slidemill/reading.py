@@ -7,7 +7,7 @@ import openslide
 from PIL import Image
 
 from slidemill.encodings import Pixels
-from slidemill.errors import SlideError
+from slidemill.errors import SlideError, UnreadablePatchError
 from slidemill.geometry import GridSpec
 from slidemill.patches import PatchRef
 from slidemill.slides import SlideInfo
@@ -42,28 +42,43 @@ class PatchReader:
 
         Raises
         ------
-        SlideError
+        UnreadablePatchError
             When OpenSlide cannot read them. OpenSlide reads nothing more from this handle then.
         """
         try:
             image = self._fit(patch) if min(patch.size) else None
         except openslide.OpenSlideError as error:
-            raise SlideError(
+            raise UnreadablePatchError(
                 f"patch {patch.patch_id} at ({patch.x0}, {patch.y0}) of level 0 cannot be read ({error}): "
                 "see whether the slide is whole"
             ) from None
-        full = (self._patch_size, self._patch_size)
-        if image is None or image.size != full:
-            canvas = Image.new("RGB", full, self._background)
-            if image is not None:
-                canvas.paste(image, patch.offset)
-            image = canvas
-        return np.asarray(image)
+        return np.asarray(placed(image, patch, self._patch_size, self._background))
 
     def _fit(self, patch: PatchRef) -> Image.Image:
         """Return the patch's part of the slide, shrunk as DeepZoomGenerator shrinks it."""
         place = (patch.read_x0, patch.read_y0)
         return _shrunk(self._slide, patch.level, place, patch.read_size, patch.size, self._background)
+
+
+def placed(image: Image.Image | None, patch: PatchRef, patch_size: int, background: str) -> Image.Image:
+    """Return a patch's part of the slide at its place in the patch; beyond the slide lies background.
+
+    None stands for a patch that has no part in the slide.
+    """
+    full = (patch_size, patch_size)
+    if image is not None and image.size == full:
+        return image
+    canvas = Image.new("RGB", full, background)
+    if image is not None:
+        canvas.paste(image, patch.offset)
+    return canvas
+
+
+def shrunk(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Return an image shrunk to `size`, pixel for pixel as Pillow's ``Image.thumbnail`` shrinks it."""
+    factor = _factor(image.size, size)
+    reduced = image.reduce(factor) if factor != (1, 1) else image
+    return _resized(reduced, image.size, factor, size)
 
 
 def thumbnail(slide: openslide.OpenSlide, info: SlideInfo, longest: int) -> Image.Image:
@@ -92,13 +107,13 @@ def _shrunk(
     size: tuple[int, int],
     background: str,
 ) -> Image.Image:
-    """Return part of a level shrunk to `size`, pixel for pixel as Pillow's ``Image.thumbnail`` shrinks it.
+    """Return part of a level as `shrunk` gives it of the whole part.
 
     That averages blocks of `factor` pixels first, and filters what is left (``reducing_gap=2``). Read and averaged
     strip by strip, the same pixels come out of bounded memory.
     """
-    (width, height), (fit_width, fit_height) = read_size, size
-    factor = (int(width / fit_width / 2.0) or 1, int(height / fit_height / 2.0) or 1)
+    width, height = read_size
+    factor = _factor(read_size, size)
     reduced = Image.new("RGB", (-(-width // factor[0]), -(-height // factor[1])))
     downsample = slide.level_downsamples[level]
     # Between the pixels of a level whose downsample is a fraction, OpenSlide interpolates, and a strip that begins
@@ -109,9 +124,21 @@ def _shrunk(
         y0 = int(place[1] + top * downsample)
         strip = _over_background(slide, level, (place[0], y0), (width, min(rows, height - top)), background)
         reduced.paste(strip.reduce(factor) if factor != (1, 1) else strip, (0, top // factor[1]))
+    return _resized(reduced, read_size, factor, size)
+
+
+def _factor(whole: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+    """Return the block of pixels that is averaged before the filter."""
+    return int(whole[0] / size[0] / 2.0) or 1, int(whole[1] / size[1] / 2.0) or 1
+
+
+def _resized(
+    reduced: Image.Image, whole: tuple[int, int], factor: tuple[int, int], size: tuple[int, int]
+) -> Image.Image:
+    """Return what was averaged by `factor` from `whole` pixels, filtered to `size`."""
     if reduced.size == size:
         return reduced
-    box = (0.0, 0.0, width / factor[0], height / factor[1])
+    box = (0.0, 0.0, whole[0] / factor[0], whole[1] / factor[1])
     return reduced.resize(size, Image.Resampling.LANCZOS, box=box)
 
 

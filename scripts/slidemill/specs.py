@@ -17,10 +17,19 @@ class LabelSpec:
 
 @dataclass(frozen=True, slots=True)
 class StoreSpec:
-    """How one backend encodes patches: an encoding's name, and JPEG's quality (None for the others)."""
+    """How one backend encodes patches: an encoding's name, and the quality of ``jpeg`` (None for the others)."""
 
     encoding: str
     quality: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkSpec:
+    """How a slide is read: the reader's name, how many threads, and the seed of what is compared with OpenSlide."""
+
+    reader: str
+    threads: int
+    seed: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,38 +4,32 @@ from __future__ import annotations
 
 import resource
 import time
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import openslide
 
 from slidemill import __version__
-from slidemill.encodings import DIGEST, Pixels
-from slidemill.errors import SlideError
+from slidemill.copying import copied_patches
+from slidemill.encodings import DIGEST, SOURCE, EncodedPatch, encoded
+from slidemill.errors import SlideError, UnreadablePatchError
 from slidemill.fingerprints import check_unchanged
 from slidemill.geometry import GridSpec
-from slidemill.joblog import progress
+from slidemill.joblog import LOG, progress
 from slidemill.outcomes import Outcome
 from slidemill.patches import PatchRef
-from slidemill.reading import PatchReader
-from slidemill.slides import SlideInfo, opened
-from slidemill.specs import StoreSpec
+from slidemill.readers import Reader, TileReader, opened_reader, unreadable_patches
+from slidemill.slides import SlideInfo
+from slidemill.specs import StoreSpec, WorkSpec
 from slidemill.stores.manifest import Manifest
 from slidemill.stores.protocol import Backend
 from slidemill.stores.writing import write_store
+from slidemill.tiff import TilesError
 
 STAGE = "store_patches"
-
-
-class UnreadablePatchesError(SlideError):
-    """Some patches of a slide cannot be read; `reasons` says why, by patch id."""
-
-    def __init__(self, reasons: Mapping[str, str]) -> None:
-        super().__init__(f"{len(reasons)} patches cannot be read")
-        self.reasons = reasons
 
 
 def new_manifest(backend: Backend, store: StoreSpec, slide: str, fingerprint: str, grid: GridSpec) -> Manifest:
@@ -61,6 +55,7 @@ def store_slide(
     backend: Backend,
     target: Path,
     manifest: Manifest,
+    work: WorkSpec,
 ) -> Outcome:
     """Read a slide's patches and publish them as a store.
 
@@ -74,28 +69,45 @@ def store_slide(
         What the stages before found.
     backend, target, manifest
         The kind of store, where it will stand, and its manifest as `new_manifest` gives it.
+    work
+        Which reader, how many threads, and the seed of what is compared with OpenSlide.
 
     Raises
     ------
+    SlideError
+        When the slide cannot be opened, or not by the reader that is asked for, or its tiles cannot be copied.
     SlidemillError
         When the slide changed while it was read.
     """
     begun = time.perf_counter()
     wanted = list(patches)
     unreadable: dict[str, str] = {}
+    # Only tiles can be copied.
+    choice, found = "tiles" if manifest.codec is SOURCE and wanted else work.reader, ""
     check_unchanged(source, manifest.fingerprint)
     while True:
         try:
-            write_store(backend, target, manifest, wanted, read_patches(source, info, grid, wanted))
-        except UnreadablePatchesError as error:
+            with opened_reader(source, info, grid, wanted, choice, work.seed) as (reader, why):
+                LOG.info("reader %s: %s", reader.name, found or why)
+                stored = _stored(reader, manifest, wanted, work.threads)
+                write_store(backend, target, manifest, wanted, progress(stored, len(wanted), "patches"))
+        except TilesError as error:
+            if choice == "tiles":
+                raise SlideError(f"{source.name}: {error}: see whether it is whole, or choose reader auto") from None
+            choice, found = "openslide", str(error)
+        except UnreadablePatchError:
+            reasons = unreadable_patches(source, info, grid, wanted)
+            if not reasons:
+                raise
             # Stores are sized by their count, so the store is begun again without them; reading is
             # deterministic, so every backend leaves out the same ones.
-            unreadable |= error.reasons
+            unreadable |= reasons
             wanted = [patch for patch in wanted if patch.patch_id not in unreadable]
         else:
             break
     check_unchanged(source, manifest.fingerprint)
-    return _outcome(manifest.slide, target, patches, unreadable, time.perf_counter() - begun)
+    details = {"reader": reader.name, "reader_reason": found or why, "seconds": round(time.perf_counter() - begun, 3)}
+    return _outcome(manifest.slide, target, patches, unreadable, details)
 
 
 def store_nothing(backend: Backend, target: Path, manifest: Manifest) -> None:
@@ -103,47 +115,27 @@ def store_nothing(backend: Backend, target: Path, manifest: Manifest) -> None:
     write_store(backend, target, manifest, [], [])
 
 
-def read_patches(
-    source: Path, info: SlideInfo, grid: GridSpec, patches: Sequence[PatchRef]
-) -> Iterator[tuple[PatchRef, Pixels]]:
-    """Yield patches with their pixels, ``uint8 (height, width, 3)``, in the order given.
-
-    Raises
-    ------
-    UnreadablePatchesError
-        After the last patch, when some could not be read.
-    """
-    reasons: dict[str, str] = {}
-    waiting = deque(patches)
-    steps = progress(patches, len(patches), "patches")
-    while waiting:
-        with opened(source) as slide:
-            reader = PatchReader(slide, info, grid)
-            while waiting:
-                patch = waiting.popleft()
-                next(steps)
-                try:
-                    pixels = reader.read(patch)
-                except SlideError as error:
-                    # OpenSlide reads nothing more from a handle that failed once: open another.
-                    reasons[patch.patch_id] = str(error)
-                    break
-                # What is read after a failure only finds the others that fail: the store is begun again.
-                if not reasons:
-                    yield patch, pixels
-    next(steps, None)
-    if reasons:
-        raise UnreadablePatchesError(reasons)
+def _stored(
+    reader: Reader, manifest: Manifest, patches: Sequence[PatchRef], threads: int
+) -> Iterator[tuple[PatchRef, EncodedPatch]]:
+    """Return the patches as they are to be stored: read and encoded, or copied from the slide's tiles."""
+    if manifest.codec is SOURCE and isinstance(reader, TileReader):
+        return copied_patches(reader, manifest.patch_size, patches)
+    return reader.read(patches, partial(encoded, manifest.codec, manifest.quality), threads)
 
 
 def _outcome(
-    slide: str, target: Path, patches: Sequence[PatchRef], unreadable: Mapping[str, str], seconds: float
+    slide: str,
+    target: Path,
+    patches: Sequence[PatchRef],
+    unreadable: Mapping[str, str],
+    known: Mapping[str, Any],
 ) -> Outcome:
     files = list(target.iterdir()) if target.is_dir() else [target]
     details: dict[str, Any] = {
+        **known,
         "bytes": sum(file.stat().st_size for file in files),
         "files": len(files),
-        "seconds": round(seconds, 3),
         "peak_mb": round(_peak_bytes() / 1e6, 1),
         "patches": len(patches) - len(unreadable),
         "unreadable": [

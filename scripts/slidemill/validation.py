@@ -6,15 +6,17 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from slidemill.encodings import Pixels, digest
+from slidemill.encodings import Pixels, decoded, digest
 from slidemill.errors import SlideError, StoreError
 from slidemill.geometry import GridSpec
 from slidemill.joblog import progress
 from slidemill.patches import PatchRef
+from slidemill.pipeline import Step, in_order
 from slidemill.reading import PatchReader
 from slidemill.slides import SlideInfo, opened
 from slidemill.specs import ValidationSpec
@@ -23,6 +25,9 @@ from slidemill.stores.registry import open_store
 
 NAMED = 5
 """How many patches a finding names; it counts the others."""
+
+AHEAD = 8
+"""Patches for each thread that may be looked at before the one that is waited for."""
 
 EVERY_STORE = "all"
 """Stands for the backend in findings that concern all of them."""
@@ -63,6 +68,7 @@ def validate_slide(
     patches: Sequence[PatchRef],
     spec: ValidationSpec,
     seed: int,
+    threads: int = 1,
 ) -> list[Finding]:
     """Check all stores of a slide.
 
@@ -78,9 +84,12 @@ def validate_slide(
         The grid, and the patches that every store must have, no others.
     spec, seed
         How many patches are read again from the slide, what JPEG must reach, and the seed of the choice.
+    threads
+        How many threads decode the stores' patches.
     """
     findings: list[Finding] = []
     opened_stores: dict[str, Store] = {}
+    pixel_digests: dict[str, dict[str, str]] = {}
     ids = [patch.patch_id for patch in patches]
     with ExitStack() as stack:
         for backend, path in stores.items():
@@ -92,10 +101,17 @@ def validate_slide(
             opened_stores[backend] = store
             findings.append(Finding(slide, backend, "opens", len(store)))
             try:
-                findings.extend(_check_store(slide, backend, store, ids, grid))
+                findings.extend(_check_names(slide, backend, store, ids, grid))
             except StoreError as error:
                 findings.append(Finding(slide, backend, "ids", 0, str(error)))
-        findings.extend(_check_agreement(slide, opened_stores))
+                continue
+            seen = list(_look(store, backend, threads))
+            findings.extend(_check_contents(slide, backend, store, seen))
+            if store.manifest.codec.lossless:
+                # Where patches were copied, their pixels are seen here for the first time.
+                written = store.manifest.pixel_digests or [one.pixel_digest for one in seen]
+                pixel_digests[backend] = dict(zip(store.ids, written, strict=True))
+        findings.extend(_check_agreement(slide, pixel_digests))
         if source is not None and info is not None and spec.sample:
             count = min(spec.sample, len(patches))
             sample = sorted(
@@ -106,15 +122,40 @@ def validate_slide(
     return findings
 
 
-def _check_store(slide: str, backend: str, store: Store, ids: Sequence[str], grid: GridSpec) -> Iterator[Finding]:
-    """Check a store by itself: its patches' ids and sizes, and every patch's bytes and pixels."""
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What is found at one patch of a store: the digests of its bytes and pixels, and why it cannot be read."""
+
+    byte_digest: str = ""
+    pixel_digest: str = ""
+    fault: str = ""
+
+
+def _look(store: Store, backend: str, threads: int) -> Iterator[_Seen]:
+    """Yield what is found at each patch, in the store's order."""
+
+    def look(place: int) -> list[tuple[int, _Seen]]:
+        data = b""
+        try:
+            data = store.read_bytes(store.ids[place])
+            pixels = decoded(store.manifest.codec, data, store.manifest.shape)
+        except StoreError as error:
+            return [(place, _Seen(digest(data) if data else "", fault=f"{store.ids[place]}: {error}"))]
+        return [(place, _Seen(digest(data), digest(pixels)))]
+
+    steps = (Step(place, partial(look, place)) for place in range(len(store)))
+    return progress(in_order(steps, len(store), threads, AHEAD * threads), len(store), f"patches of {backend} checked")
+
+
+def _check_names(slide: str, backend: str, store: Store, ids: Sequence[str], grid: GridSpec) -> Iterator[Finding]:
+    """Check what a store says of itself: its patches' ids, their size, and whose they are."""
     manifest = store.manifest
-    in_order = store.stored_ids()
-    told, stored = set(manifest.ids), set(in_order)
+    stored_ids = store.stored_ids()
+    told, stored = set(manifest.ids), set(stored_ids)
     there = told & stored
     missing = [f"{patch_id} is missing" for patch_id in ids if patch_id not in there]
     extra = [f"{patch_id} is too many" for patch_id in sorted((told | stored) - set(ids))]
-    agree = list(manifest.ids) == in_order == list(ids)
+    agree = list(manifest.ids) == stored_ids == list(ids)
     order = ["the ids are not in raster order"] if not (missing or extra or agree) else []
     yield Finding(slide, backend, "ids", len(ids), _named(missing + extra + order))
     size = []
@@ -125,28 +166,26 @@ def _check_store(slide: str, backend: str, store: Store, ids: Sequence[str], gri
     if manifest.slide != slide or manifest.backend != backend:
         size.append(f"the manifest is of {manifest.slide} in {manifest.backend}")
     yield Finding(slide, backend, "manifest", len(store), _named(size))
-    broken, changed = [], []
-    for place, patch_id in enumerate(progress(manifest.ids, len(manifest.ids), f"patches of {backend} checked")):
-        try:
-            if digest(store.read_bytes(patch_id)) != manifest.byte_digests[place]:
-                changed.append(f"{patch_id}'s bytes are not those that were written")
-            pixels = store.read(patch_id)
-        except StoreError as error:
-            broken.append(str(error))
-            continue
-        if manifest.pixel_digests and digest(pixels) != manifest.pixel_digests[place]:
+
+
+def _check_contents(slide: str, backend: str, store: Store, seen: Sequence[_Seen]) -> Iterator[Finding]:
+    """Check that every patch can be read, and that its bytes and pixels are those that were written."""
+    manifest = store.manifest
+    changed = []
+    for place, (patch_id, one) in enumerate(zip(store.ids, seen, strict=True)):
+        if one.byte_digest and one.byte_digest != manifest.byte_digests[place]:
+            changed.append(f"{patch_id}'s bytes are not those that were written")
+        if one.pixel_digest and manifest.pixel_digests and one.pixel_digest != manifest.pixel_digests[place]:
             changed.append(f"{patch_id}'s pixels are not those that were written")
-    yield Finding(slide, backend, "decodes", len(store), _named(broken))
+    yield Finding(slide, backend, "decodes", len(store), _named([one.fault for one in seen if one.fault]))
     yield Finding(slide, backend, "digests", len(store), _named(changed))
 
 
-def _check_agreement(slide: str, stores: Mapping[str, Store]) -> Iterator[Finding]:
-    """Check that all lossless stores hold the same pixels under the same ids; one alone is not checked."""
-    pixels = {
-        backend: dict(zip(store.manifest.ids, store.manifest.pixel_digests, strict=True))
-        for backend, store in stores.items()
-        if store.manifest.codec.lossless
-    }
+def _check_agreement(slide: str, pixels: Mapping[str, Mapping[str, str]]) -> Iterator[Finding]:
+    """Check that all lossless stores hold the same pixels under the same ids; one alone is not checked.
+
+    `pixels` are the digests of pixels by backend and patch.
+    """
     if len(pixels) < 2:
         return
     reference, *others = pixels

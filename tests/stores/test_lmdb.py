@@ -14,7 +14,7 @@ from slidemill.stores.registry import STORES
 from slidemill.stores.writing import write_store
 from slidemill.storing import new_manifest
 from slidemill.validation import validate_slide
-from tests.stores.contract import StoreContract
+from tests.stores.contract import StoreContract, as_stored
 
 
 class TestLmdb(StoreContract):
@@ -33,7 +33,7 @@ class TestLmdb(StoreContract):
         patches = list(Grid(Pyramid(((20 * 256, 256),), (1.0,)), grid).patches())
         manifest = new_manifest(STORES["lmdb"], StoreSpec("png"), "slide", "f", grid)
         path = tmp_path / "large.lmdb"
-        write_store(STORES["lmdb"], path, manifest, patches, zip(patches, pixels, strict=True))
+        write_store(STORES["lmdb"], path, manifest, patches, as_stored(manifest, zip(patches, pixels, strict=True)))
         assert path.stat().st_size > 2 * pixels.nbytes // 8
         with open_store(path) as store:
             for patch, expected in zip(patches, pixels, strict=True):

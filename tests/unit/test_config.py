@@ -57,6 +57,7 @@ def test_slides_and_results_alone_give_the_defaults():
         results=BASE / "results",
         sampling=GridSpec(256, 0, None, 0, True, "drop"),
         labels=LabelSpec({"Normal": 0}, "centre", "Normal"),
+        reader="auto",
         stores={"lmdb": StoreSpec("raw"), "hdf5": StoreSpec("raw"), "disk": StoreSpec("png")},
         validation=ValidationSpec(64, 30),
         benchmark=BenchmarkSpec(512, 3, 120),
@@ -151,7 +152,7 @@ FAULTS = {
     "no backend": ({"stores": {}}, ["stores is {}", "lmdb, hdf5 and disk, at least one"]),
     "unknown encoding": (
         {"stores": {"hdf5": {"encoding": "webp"}}},
-        ["stores.hdf5.encoding is 'webp'", "raw, png or jpeg"],
+        ["stores.hdf5.encoding is 'webp'", "raw, zstd, png, jpeg or source"],
     ),
     "quality without jpeg": (
         {"stores": {"disk": {"quality": 80}}},

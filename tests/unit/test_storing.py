@@ -7,17 +7,18 @@ import numpy as np
 import openslide
 import pytest
 
-from slidemill import storing
+from slidemill import readers, storing
 from slidemill.errors import SlidemillError
 from slidemill.fingerprints import fingerprint
 from slidemill.geometry import Grid, GridSpec
 from slidemill.reading import PatchReader
 from slidemill.slides import opened, slide_info
-from slidemill.specs import StoreSpec, ValidationSpec
+from slidemill.specs import StoreSpec, ValidationSpec, WorkSpec
 from slidemill.stores.paths import SUFFIXES
 from slidemill.stores.registry import STORES, open_store
 from slidemill.storing import new_manifest, store_slide
 from slidemill.validation import validate_slide
+from tests.stores.contract import as_stored
 
 SPEC = GridSpec(128, 0, level=0)
 CHECKS = ValidationSpec(sample=10, min_psnr=30)
@@ -30,12 +31,12 @@ def sampled(slide_file):
     return slide_file, info, list(Grid(info.pyramid, SPEC).patches())
 
 
-def store(sampled, folder, backend="lmdb", spec=StoreSpec("raw"), fingerprinted=None):  # noqa: B008
+def store(sampled, folder, backend="lmdb", spec=StoreSpec("raw"), fingerprinted=None, reader="auto"):  # noqa: B008
     source, info, patches = sampled
     kind = STORES[backend]
     manifest = new_manifest(kind, spec, "slide", fingerprinted or fingerprint(source), SPEC)
     path = folder / f"{backend}{SUFFIXES[backend]}"
-    return path, store_slide(source, info, SPEC, patches, kind, path, manifest)
+    return path, store_slide(source, info, SPEC, patches, kind, path, manifest, WorkSpec(reader, 2, seed=0))
 
 
 def findings(sampled, paths, spec=CHECKS, patches=None):
@@ -65,7 +66,7 @@ def breaking(monkeypatch):
 
     def breaks(*ids):
         Breaking.bad = frozenset(ids)
-        monkeypatch.setattr(storing, "PatchReader", Breaking)
+        monkeypatch.setattr(readers, "PatchReader", Breaking)
 
     return breaks
 
@@ -104,7 +105,7 @@ def test_patches_that_cannot_be_read_are_left_out_of_every_store_and_listed(samp
     breaking(*bad)
     good = [patch.patch_id for patch in sampled[2] if patch.patch_id not in bad]
     for backend in SUFFIXES:
-        path, outcome = store(sampled, tmp_path, backend)
+        path, outcome = store(sampled, tmp_path, backend, reader="openslide")
         assert outcome.status == "failed"
         assert f"4 of {len(sampled[2])} patches cannot be read" in outcome.message
         assert [patch["patch_id"] for patch in outcome.details["unreadable"]] == bad
@@ -143,7 +144,7 @@ def test_pixels_that_are_not_the_slides_are_found_though_the_store_agrees_with_i
     manifest = new_manifest(kind, StoreSpec("raw"), "slide", "f", SPEC)
     path = tmp_path / "wrong.lmdb"
     black = np.zeros((128, 128, 3), np.uint8)
-    storing.write_store(kind, path, manifest, patches, [(patch, black) for patch in patches])
+    storing.write_store(kind, path, manifest, patches, as_stored(manifest, [(patch, black) for patch in patches]))
     right, _ = store(sampled, tmp_path, "hdf5")
     _, wrong = findings(sampled, {"lmdb": path, "hdf5": right})
     assert "is not what the slide holds" in wrong["lmdb", "equals slide"]

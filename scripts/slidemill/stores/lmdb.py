@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import lmdb
 
+from slidemill.encodings import Buffer
 from slidemill.errors import StoreError
-from slidemill.files import sync
+from slidemill.files import synced
 from slidemill.patches import PatchRef
 from slidemill.stores.manifest import Manifest
-from slidemill.stores.protocol import Backend, Store
+from slidemill.stores.protocol import Backend, Lent, Store
 
 MANIFEST_KEY = b"__manifest__"
 PAGE = 4096
@@ -26,44 +27,52 @@ is bounded; one sync at the end makes all last."""
 KEY_AND_DIGESTS = 160
 """Generous estimate of the bytes that a patch takes beside its value: key, page headers, manifest."""
 
+SPARE = 64 * PAGE
+"""Room in the map for what a transaction writes beside its values."""
+
 
 class LmdbWriter:
-    """Writes patches in the order of their keys, in small transactions, and grows the map where it must."""
+    """Writes patches in the order of their keys, in small transactions, and grows the map before it is full."""
 
     def __init__(self, env: lmdb.Environment) -> None:
         self._env = env
-        self._pending: list[tuple[bytes, bytes]] = []
-        self._bytes = 0
+        self._page = env.stat()["psize"]
+        self._begin()
 
-    def add(self, patch: PatchRef, data: bytes) -> None:
+    def add(self, patch: PatchRef, data: Buffer) -> None:
         """Store the encoded `data` of the next patch."""
-        self._pending.append((patch.patch_id.encode(), data))
-        self._bytes += len(data)
+        self._put(patch.patch_id.encode(), data, append=True)
         if self._bytes >= COMMIT_BYTES:
-            self._commit(append=True)
+            self._transaction.commit()
+            self._begin()
 
     def finish(self, manifest: Manifest) -> None:
         """Store the manifest under its reserved key, and fit the map to what is used."""
-        self._commit(append=True)
+        self._transaction.commit()
         data = manifest.to_bytes()
-        page = self._env.stat()["psize"]
-        used = (self._env.info()["last_pgno"] + 1) * page
         # The file records the map's size with each transaction: the last one records what is needed.
-        self._env.set_mapsize(used + len(data) + 64 * page)
-        self._pending.append((MANIFEST_KEY, data))
-        self._commit(append=False)
+        self._env.set_mapsize(self._used() + len(data) + SPARE)
+        self._begin()
+        self._put(MANIFEST_KEY, data, append=False)
+        self._transaction.commit()
 
-    def _commit(self, append: bool) -> None:
-        while self._pending:
-            try:
-                with self._env.begin(write=True) as transaction:
-                    for key, value in self._pending:
-                        transaction.put(key, value, append=append)
-            except lmdb.MapFullError:
-                self._env.set_mapsize(2 * self._env.info()["map_size"])
-            else:
-                self._pending.clear()
-                self._bytes = 0
+    def _begin(self) -> None:
+        self._transaction = self._env.begin(write=True)
+        self._bytes = 0
+        self._room = self._env.info()["map_size"] - self._used() - SPARE
+
+    def _put(self, key: bytes, data: Buffer, append: bool) -> None:
+        size = len(data)
+        if self._bytes + size > self._room:
+            # A map can grow between transactions alone.
+            self._transaction.commit()
+            self._env.set_mapsize(2 * self._env.info()["map_size"] + size)
+            self._begin()
+        self._transaction.put(key, data, append=append)
+        self._bytes += size + self._page
+
+    def _used(self) -> int:
+        return (self._env.info()["last_pgno"] + 1) * self._page
 
 
 @contextmanager
@@ -73,20 +82,20 @@ def writing(path: Path, patches: Sequence[PatchRef], manifest: Manifest) -> Iter
     # The number of patches is known, and of raw ones the size; encoded ones start at an eighth of it and the
     # map doubles where that is too little.
     pages = -(-(raw_bytes + 16) // PAGE) if manifest.encoding == "raw" else raw_bytes // 8 // PAGE + 1
-    map_size = 64 * PAGE + len(patches) * (pages * PAGE + KEY_AND_DIGESTS) * 17 // 16
-    env = lmdb.open(
-        os.fspath(path),
-        map_size=map_size // PAGE * PAGE,
-        subdir=False,
-        lock=False,
-        sync=False,
-        metasync=False,
-    )
-    try:
-        yield LmdbWriter(env)
-    finally:
-        env.close()
-    sync(path)
+    map_size = 2 * SPARE + len(patches) * (pages * PAGE + KEY_AND_DIGESTS) * 17 // 16
+    with synced(path):
+        env = lmdb.open(
+            os.fspath(path),
+            map_size=map_size // PAGE * PAGE,
+            subdir=False,
+            lock=False,
+            sync=False,
+            metasync=False,
+        )
+        try:
+            yield LmdbWriter(env)
+        finally:
+            env.close()
 
 
 class LmdbStore(Store):
@@ -102,73 +111,65 @@ class LmdbStore(Store):
         return [key.decode("utf-8", "backslashreplace") for key in keys if key != MANIFEST_KEY]
 
     def _open(self) -> Manifest:
-        self._file = _SHARED.take(self.path)
-        try:
-            return Manifest.from_bytes(self._get(-1, MANIFEST_KEY.decode()) or b"", self.path)
-        except BaseException:
-            _SHARED.give_back(self._file)
-            raise
+        self._env: lmdb.Environment | None
+        self._file, self._env = _SHARED.take(self.path)
+        self._process = os.getpid()
+        lent = self._get(-1, MANIFEST_KEY.decode())
+        return Manifest.from_bytes(bytes(lent.data) if lent else b"", self.path)
 
-    def _get(self, place: int, patch_id: str) -> bytes | None:
+    def _get(self, place: int, patch_id: str) -> Lent | None:
+        env = self._environment()
         try:
-            with self._environment().begin(buffers=True) as transaction:
+            with env.begin(buffers=True) as transaction:
                 value = transaction.get(patch_id.encode())
-                return None if value is None else bytes(value)
         except lmdb.Error as error:
             raise StoreError(f"{self.path}: patch {patch_id}: {error}: the store is damaged; store it again") from None
+        # Nothing writes to a store, so what a transaction gave stays where it is while the map is there.
+        return None if value is None else Lent(value, env)
 
     def _release(self) -> None:
-        _SHARED.give_back(self._file)
+        self._env = None
 
     def _environment(self) -> lmdb.Environment:
-        return _SHARED.environment(self._file, self.path)
+        if self._process != os.getpid():
+            # A fork's child reads on through the map that it inherited, which without locks is its own.
+            if _identity(self.path) != self._file:
+                raise StoreError(f"{self.path}: another store has taken its place: open it again")
+            self._process = os.getpid()
+        if self._env is None:
+            raise StoreError(f"{self.path}: the store is closed: open it again to read from it")
+        return self._env
 
 
 class _SharedEnvironments:
-    """The LMDB environments that this process has open, each once: LMDB refuses a second one on one file."""
+    """The LMDB environments that this process has open, each once: LMDB refuses a second one on one file.
+
+    An environment is closed when nothing refers to it any more: no store, no reading thread, no view.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._open: dict[tuple[int, int], lmdb.Environment] = {}
-        self._users: Counter[tuple[int, int]] = Counter()
-        os.register_at_fork(after_in_child=self._forget)
+        self._open: WeakValueDictionary[tuple[int, int], lmdb.Environment] = WeakValueDictionary()
+        os.register_at_fork(after_in_child=self._renew_lock)
 
-    def take(self, path: Path) -> tuple[int, int]:
-        """Open the file at `path`, or share it where it is open, and return its key."""
-        status = path.stat()
-        file = (status.st_dev, status.st_ino)
+    def take(self, path: Path) -> tuple[tuple[int, int], lmdb.Environment]:
+        """Open the file at `path`, or share it where it is open; return its identity beside it."""
+        file = _identity(path)
         with self._lock:
-            if file not in self._open:
-                self._open[file] = _opened(path)
-            self._users[file] += 1
-        return file
+            env = self._open.get(file)
+            if env is None:
+                self._open[file] = env = _opened(path)
+        return file, env
 
-    def environment(self, file: tuple[int, int], path: Path) -> lmdb.Environment:
-        """Return the environment of a file that was taken, opened anew in a forked process."""
-        with self._lock:
-            if file not in self._open:
-                status = path.stat()
-                if (status.st_dev, status.st_ino) != file:
-                    raise StoreError(f"{path}: another store has taken its place: open it again")
-                self._open[file] = _opened(path)
-            return self._open[file]
-
-    def give_back(self, file: tuple[int, int]) -> None:
-        """Close the file's environment when its last user gives it back."""
-        with self._lock:
-            self._users[file] -= 1
-            if self._users[file] == 0:
-                del self._users[file]
-                env = self._open.pop(file, None)
-                if env is not None:
-                    env.close()
-
-    def _forget(self) -> None:
-        """Drop the parent's environments in a forked child; without locks this touches the child alone."""
+    def _renew_lock(self) -> None:
+        """Forget that a thread of the parent held the lock, which a forked child lacks."""
         self._lock = threading.Lock()
-        for env in self._open.values():
-            env.close()
-        self._open.clear()
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Return what tells the file at `path` from others, whatever its name."""
+    status = path.stat()
+    return status.st_dev, status.st_ino
 
 
 def _opened(path: Path) -> lmdb.Environment:

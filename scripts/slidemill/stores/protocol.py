@@ -6,25 +6,39 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
-from slidemill.encodings import Pixels, decoded
+import numpy as np
+
+from slidemill.encodings import RAW, Buffer, Pixels, decoded
 from slidemill.errors import StoreError
 from slidemill.patches import PatchRef
+from slidemill.pipeline import Step, in_order
 from slidemill.stores.manifest import Manifest
+
+BLOCK = 8
+"""Patches that a thread of `Store.read_many` reads at once."""
 
 
 class Writer(Protocol):
     """Takes a store's patches in the order of their ids, and its manifest last."""
 
-    def add(self, patch: PatchRef, data: bytes) -> None:
-        """Store the encoded `data` of the next patch."""
+    def add(self, patch: PatchRef, data: Buffer) -> None:
+        """Store the encoded `data` of the next patch; its memory may be used for another right after."""
         ...
 
     def finish(self, manifest: Manifest) -> None:
         """Store the manifest; the store is whole then."""
         ...
+
+
+class Lent(NamedTuple):
+    """Bytes in a store's own memory, which stay there for as long as their `keeper` lives."""
+
+    data: Buffer
+    keeper: object
 
 
 class Store(ABC):
@@ -40,6 +54,7 @@ class Store(ABC):
         self._closed = False
         self.manifest = self._open()
         self._places = {patch_id: place for place, patch_id in enumerate(self.manifest.ids)}
+        self._codec, self._shape = self.manifest.codec, self.manifest.shape
 
     @property
     def ids(self) -> Sequence[str]:
@@ -60,11 +75,46 @@ class Store(ABC):
         StoreError
             When the store is closed, has no such patch, or its bytes are broken.
         """
-        data = self.read_bytes(patch_id)
+        lent = self._lent(patch_id)
         try:
-            return decoded(self.manifest.codec, data, self.manifest.shape)
+            return decoded(self._codec, lent.data, self._shape)
         except StoreError as error:
             raise StoreError(f"{self.path}: patch {patch_id}: {error}") from None
+
+    def read_many(self, patch_ids: Sequence[str], out: Pixels | None = None, threads: int = 1) -> Pixels:
+        """Return the pixels of several patches, ``uint8 (patches, height, width, 3)``, in the order asked for.
+
+        Parameters
+        ----------
+        patch_ids
+            Their ids; one may be there more than once.
+        out
+            An array to write to, in place of a new one; of that shape, and the result then.
+        threads
+            How many threads read; copying and decoding go on side by side.
+
+        Raises
+        ------
+        StoreError
+            As `read` does, and when `out` has another shape.
+        """
+        shape = (len(patch_ids), *self._shape)
+        if out is None:
+            out = np.empty(shape, np.uint8)
+        elif out.shape != shape or out.dtype != np.uint8:
+            raise StoreError(f"out is {out.dtype} {out.shape}: these patches need uint8 {shape}")
+        pixels = out
+
+        def read(block: int) -> list[tuple[int, None]]:
+            for place in range(block * BLOCK, min((block + 1) * BLOCK, len(patch_ids))):
+                self._read_into(patch_ids[place], pixels[place])
+            return [(block, None)]
+
+        blocks = -(-len(patch_ids) // BLOCK)
+        steps = (Step(block, partial(read, block)) for block in range(blocks))
+        for _ in in_order(steps, blocks, min(threads, blocks), ahead=blocks):
+            pass
+        return out
 
     def read_bytes(self, patch_id: str) -> bytes:
         """Return a patch's bytes as they are stored.
@@ -74,15 +124,23 @@ class Store(ABC):
         StoreError
             When the store is closed, or has no such patch.
         """
-        if self._closed:
-            raise StoreError(f"{self.path}: the store is closed: open it again to read from it")
-        place = self._places.get(patch_id)
-        if place is None:
-            raise StoreError(f"{self.path}: has no patch {patch_id!r}: its ids are in store.ids")
-        data = self._get(place, patch_id)
-        if data is None:
-            raise StoreError(f"{self.path}: patch {patch_id} is missing or cut short: store the slide again")
-        return data
+        return bytes(self._lent(patch_id).data)
+
+    def view(self, patch_id: str) -> Pixels:
+        """Return a raw patch's pixels without a copy, ``uint8 (height, width, 3)``, RGB, read-only.
+
+        The array lies in the store's file, mapped into memory, and may outlive the store: what it lies in is
+        released when the last of its views is.
+
+        Raises
+        ------
+        StoreError
+            As `read` does, and when the patches are encoded.
+        """
+        if self._codec is not RAW:
+            raise StoreError(f"{self.path}: its patches are {self._codec.name}: only raw ones can be viewed; read them")
+        lent = self._lent(patch_id)
+        return np.asarray(_View(self._raw(lent, patch_id), lent.keeper))
 
     def close(self) -> None:
         """Close the store; closing twice does no harm."""
@@ -107,13 +165,51 @@ class Store(ABC):
     def _open(self) -> Manifest:
         """Open the store, keep what reading needs, and return the manifest; StoreError where that fails."""
 
+    def _lent(self, patch_id: str) -> Lent:
+        """Return a patch's bytes in the store's own memory."""
+        if self._closed:
+            raise StoreError(f"{self.path}: the store is closed: open it again to read from it")
+        place = self._places.get(patch_id)
+        if place is None:
+            raise StoreError(f"{self.path}: has no patch {patch_id!r}: its ids are in store.ids")
+        lent = self._get(place, patch_id)
+        if lent is None:
+            raise StoreError(f"{self.path}: patch {patch_id} is missing or cut short: store the slide again")
+        return lent
+
+    def _read_into(self, patch_id: str, out: Pixels) -> None:
+        """Write a patch's pixels to an array; raw ones are copied once."""
+        if self._codec is RAW:
+            lent = self._lent(patch_id)
+            out[:] = self._raw(lent, patch_id)
+        else:
+            out[:] = self.read(patch_id)
+
+    def _raw(self, lent: Lent, patch_id: str) -> Pixels:
+        """Return lent bytes as a raw patch's pixels; valid for as long as the bytes are."""
+        try:
+            return np.frombuffer(lent.data, np.uint8).reshape(self._shape)
+        except ValueError as error:
+            raise StoreError(f"{self.path}: patch {patch_id}: {error}: store the slide again") from None
+
     @abstractmethod
-    def _get(self, place: int, patch_id: str) -> bytes | None:
+    def _get(self, place: int, patch_id: str) -> Lent | None:
         """Return a patch's bytes, or None where they are missing or cut short."""
 
     @abstractmethod
     def _release(self) -> None:
         """Close what `_open` opened."""
+
+
+class _View:
+    """An array's memory by NumPy's array interface: the array that NumPy makes of it keeps this and so `keeper`.
+
+    https://numpy.org/doc/stable/reference/arrays.interface.html
+    """
+
+    def __init__(self, pixels: Pixels, keeper: object) -> None:
+        self.__array_interface__ = pixels.__array_interface__
+        self.keeper = (pixels, keeper)
 
 
 @dataclass(frozen=True, slots=True)

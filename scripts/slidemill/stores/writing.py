@@ -1,4 +1,4 @@
-"""Writing a store: encode, digest, store, publish."""
+"""Writing a store: patch after patch, its manifest last, and published by one rename."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from slidemill.encodings import Pixels, digest
+from slidemill.encodings import EncodedPatch
 from slidemill.files import replacing
 from slidemill.patches import PatchRef
 from slidemill.stores.manifest import Manifest
@@ -18,7 +18,7 @@ def write_store(
     path: Path,
     manifest: Manifest,
     patches: Sequence[PatchRef],
-    pixels: Iterable[tuple[PatchRef, Pixels]],
+    stored: Iterable[tuple[PatchRef, EncodedPatch]],
 ) -> Manifest:
     """Write a store and publish it at `path` by one rename.
 
@@ -32,8 +32,8 @@ def write_store(
         What is known beforehand; ids and digests are filled in.
     patches
         The patches in raster order.
-    pixels
-        The same patches with their pixels, ``uint8 (height, width, 3)``, each read when it is asked for.
+    stored
+        The same patches as they are to be stored, each asked for when the one before is written.
 
     Returns
     -------
@@ -43,15 +43,13 @@ def write_store(
     ids: list[str] = []
     byte_digests: list[str] = []
     pixel_digests: list[str] = []
-    codec = manifest.codec
     with replacing(path) as aside, backend.writing(aside, patches, manifest) as writer:
-        for patch, array in pixels:
-            data = codec.encode(array, manifest.quality)
-            writer.add(patch, data)
+        for patch, one in stored:
+            writer.add(patch, one.data)
             ids.append(patch.patch_id)
-            byte_digests.append(digest(data))
-            if codec.lossless:
-                pixel_digests.append(byte_digests[-1] if codec.name == "raw" else digest(array))
+            byte_digests.append(one.byte_digest)
+            if one.pixel_digest:
+                pixel_digests.append(one.pixel_digest)
         whole = replace(manifest, ids=tuple(ids), byte_digests=tuple(byte_digests), pixel_digests=tuple(pixel_digests))
         writer.finish(whole)
     return whole

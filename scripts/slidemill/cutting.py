@@ -1,0 +1,180 @@
+"""Cutting patches out of tiles, each of which is decoded once.
+
+A tile is decoded into one small array per thread, and its pixels go from there to every patch that it touches,
+while they are in the processor's cache; a patch is complete when its last tile has come. Tiles are taken in the
+order in which patches, row by row, first need them, so that about one row of patches is under way at a time.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import Generic, NamedTuple, TypeVar
+
+import numpy as np
+
+from slidemill.encodings import Pixels
+from slidemill.pipeline import Step
+from slidemill.tiff import TiledLevel
+
+Result = TypeVar("Result")
+
+TILES_A_STEP = 4
+"""Tiles that a thread decodes before it looks for the next: fewer, and threads wait for each other more often."""
+
+
+class Region(NamedTuple):
+    """Part of a level, in its own pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+@dataclass(slots=True)
+class _Cut:
+    """A region under way: its place in the order, its tiles, how many are yet to come, and its pixels so far."""
+
+    place: int
+    region: Region
+    tiles: Sequence[int]
+    missing: int
+    pixels: Pixels | None = None
+
+
+_Portion = tuple[int | None, list[_Cut]]
+"""A tile's number and the regions that it goes to; None for a region that needs no tile."""
+
+
+class Cutter(Generic[Result]):
+    """Cuts regions of a level out of its tiles.
+
+    Parameters
+    ----------
+    level
+        The tiles.
+    regions
+        ``place -> region``; none reaches beyond the level.
+    count
+        How many regions there are, placed in the order in which they are wanted.
+    window
+        A tile goes to the regions that want it up to `window` places from the first; one that comes later has it
+        decoded again. This bounds memory where a row of patches is longer than that.
+    finish
+        ``(place, pixels) -> result``, called on the thread that completes a region. The pixels are ``uint8
+        (height, width, 3)`` and None for a region without any; their memory is used again after `give_back`.
+    """
+
+    def __init__(
+        self,
+        level: TiledLevel,
+        regions: Callable[[int], Region],
+        count: int,
+        window: int,
+        finish: Callable[[int, Pixels | None], Result],
+    ) -> None:
+        self._level = level
+        self._regions = regions
+        self._count = count
+        self._window = window
+        self._finish = finish
+        self._lock = threading.Lock()
+        self._thread = threading.local()
+        self._wanted: dict[int, list[_Cut]] = {}
+        self._free: dict[tuple[int, ...], list[Pixels]] = {}
+
+    def steps(self) -> Iterator[Step[tuple[Pixels | None, Result]]]:
+        """Yield what is to be done, in the order of places; a result is the region's pixels and what `finish` gave."""
+        known: deque[_Cut] = deque()
+        places = iter(range(self._count))
+        first, group = 0, list[_Portion]()
+        for place in range(self._count):
+            for later in islice(places, self._window - len(known)):
+                known.append(self._want(later))
+            portions = list(self._due(known.popleft()))
+            if portions and not group:
+                first = place
+            group += portions
+            if len(group) >= TILES_A_STEP:
+                yield Step(first, partial(self._cut, group))
+                group = []
+        if group:
+            yield Step(first, partial(self._cut, group))
+
+    def give_back(self, pixels: Pixels | None) -> None:
+        """Let a region's memory be used for another."""
+        if pixels is not None:
+            self._free[pixels.shape].append(pixels)
+
+    def _want(self, place: int) -> _Cut:
+        """Note a region with all tiles that it needs."""
+        region = self._regions(place)
+        tiles = self._tiles(region)
+        cut = _Cut(place, region, tiles, len(tiles))
+        for tile in tiles:
+            self._wanted.setdefault(tile, []).append(cut)
+        return cut
+
+    def _due(self, cut: _Cut) -> Iterator[_Portion]:
+        """Yield the tiles that have to be decoded now because `cut` is next, with all regions that they go to."""
+        if not cut.tiles:
+            yield None, [cut]
+        for tile in cut.tiles:
+            targets = self._wanted.get(tile)
+            # Where another comes first, this one has had the tile already.
+            if targets and targets[0] is cut:
+                del self._wanted[tile]
+                for target in targets:
+                    if target.pixels is None:
+                        target.pixels = self._array(target.region)
+                yield tile, targets
+
+    def _tiles(self, region: Region) -> list[int]:
+        """Return the numbers of the tiles that a region touches."""
+        if not (region.width and region.height):
+            return []
+        width, height = self._level.tile
+        columns = range(region.left // width, (region.left + region.width - 1) // width + 1)
+        rows = range(region.top // height, (region.top + region.height - 1) // height + 1)
+        return [row * self._level.across + column for row in rows for column in columns]
+
+    def _array(self, region: Region) -> Pixels:
+        shape = (region.height, region.width, 3)
+        free = self._free.setdefault(shape, [])
+        return free.pop() if free else np.empty(shape, np.uint8)
+
+    def _cut(self, group: Iterable[_Portion]) -> list[tuple[int, tuple[Pixels | None, Result]]]:
+        """Decode tiles, give each region its part, and return the regions that are complete."""
+        for tile, targets in group:
+            if tile is not None:
+                self._scatter(tile, targets)
+        complete = []
+        with self._lock:
+            for _, targets in group:
+                for cut in targets:
+                    cut.missing -= 1
+                    if cut.missing <= 0:
+                        complete.append(cut)
+        return [(cut.place, (cut.pixels, self._finish(cut.place, cut.pixels))) for cut in complete]
+
+    def _scatter(self, tile: int, targets: Iterable[_Cut]) -> None:
+        buffer = getattr(self._thread, "buffer", None)
+        if buffer is None:
+            buffer = self._thread.buffer = self._level.buffer()
+        pixels = self._level.pixels(tile, buffer)
+        width, height = self._level.tile
+        row, column = divmod(tile, self._level.across)
+        left, top = column * width, row * height
+        for cut in targets:
+            own_left, own_top, own_width, own_height = cut.region
+            x0, x1 = max(left, own_left), min(left + width, own_left + own_width)
+            y0, y1 = max(top, own_top), min(top + height, own_top + own_height)
+            assert cut.pixels is not None
+            cut.pixels[y0 - own_top : y1 - own_top, x0 - own_left : x1 - own_left] = pixels[
+                y0 - top : y1 - top, x0 - left : x1 - left
+            ]

@@ -1,0 +1,127 @@
+"""Work that several threads do in pieces, handed out in order, and never far ahead of what was taken."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Step(Generic[Result]):
+    """A piece of work that any thread may do.
+
+    Parameters
+    ----------
+    first
+        The smallest place whose result needs this step.
+    run
+        Does the work, and returns the results that it completes, each with its place.
+    """
+
+    first: int
+    run: Callable[[], Iterable[tuple[int, Result]]]
+
+
+def in_order(steps: Iterable[Step[Result]], count: int, threads: int, ahead: int) -> Iterator[Result]:
+    """Run steps on several threads, and yield the results of places 0 to ``count - 1`` in that order.
+
+    The calling thread is one of them: while a result is not there yet, it takes a step itself, so that no more
+    than `threads` work at any time, and with one thread nothing runs beside the caller.
+
+    Parameters
+    ----------
+    steps
+        In the order of their `Step.first`; asked for by one thread at a time, and only when work may begin.
+    count
+        How many places there are.
+    threads
+        How many threads work, the caller's included.
+    ahead
+        Steps begin for at most so many places from the one that is waited for, 1 or more; this bounds memory.
+
+    Raises
+    ------
+    BaseException
+        What a step raised, on whichever thread it ran. The other threads have ended then.
+    """
+    crew = _Crew(steps, ahead)
+    helpers = [threading.Thread(target=crew.help, daemon=True) for _ in range(threads - 1)]
+    for helper in helpers:
+        helper.start()
+    try:
+        for place in range(count):
+            yield crew.result(place)
+    finally:
+        crew.stop()
+        for helper in helpers:
+            helper.join()
+
+
+class _Crew(Generic[Result]):
+    """What the threads share; `changed` guards all of it."""
+
+    def __init__(self, steps: Iterable[Step[Result]], ahead: int) -> None:
+        self.changed = threading.Condition()
+        self._steps = iter(steps)
+        self._waiting: Step[Result] | None = next(self._steps, None)
+        self._ahead = ahead
+        self._place = 0
+        self._ready: dict[int, Result] = {}
+        self._fault: BaseException | None = None
+
+    def result(self, place: int) -> Result:
+        """Return the result of `place`, and work for it until it is there."""
+        while True:
+            with self.changed:
+                if self._place != place:
+                    self._place = place
+                    self.changed.notify_all()
+                if self._fault is not None:
+                    raise self._fault
+                if place in self._ready:
+                    return self._ready.pop(place)
+                step = self._take()
+                if step is None:
+                    self.changed.wait()
+                    continue
+            self._do(step)
+
+    def help(self) -> None:
+        """Work until no step is left."""
+        try:
+            while True:
+                with self.changed:
+                    while (step := self._take()) is None:
+                        if self._waiting is None:
+                            return
+                        self.changed.wait()
+                self._do(step)
+        except BaseException as fault:  # raised again where the results are taken
+            with self.changed:
+                self._fault = fault
+                self._waiting = None
+                self.changed.notify_all()
+
+    def stop(self) -> None:
+        """Let no further step begin."""
+        with self.changed:
+            self._waiting = None
+            self._steps = iter(())
+            self.changed.notify_all()
+
+    def _take(self) -> Step[Result] | None:
+        step = self._waiting
+        if step is None or step.first >= self._place + self._ahead:
+            return None
+        self._waiting = next(self._steps, None)
+        return step
+
+    def _do(self, step: Step[Result]) -> None:
+        results = step.run()
+        with self.changed:
+            self._ready.update(results)
+            self.changed.notify_all()

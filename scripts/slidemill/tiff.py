@@ -1,0 +1,212 @@
+"""The tiles of a TIFF-based slide: where each lies in the file, and how it becomes pixels.
+
+What is not known here for certain is refused with a reason, so that OpenSlide reads it. Structure: TIFF 6.0,
+sections 14 and 15, and https://openslide.org/formats/ for what each vendor does with it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+
+from slidemill import jpeg
+from slidemill.encodings import Pixels
+from slidemill.errors import SlideError
+from slidemill.pyramid import Size
+from slidemill.slides import SlideInfo
+
+VENDORS = ("aperio", "generic-tiff", "philips-tiff", "ventana")
+"""OpenSlide's names of the formats whose levels may be plain tiled TIFF images."""
+
+LIBRARY_CODECS = ("NONE", "LZW", "ADOBE_DEFLATE", "DEFLATE", "APERIO_JP2000_RGB")
+"""Compressions beside JPEG that tifffile decodes as OpenSlide does, by tifffile's names."""
+
+Decode = Callable[[bytes, Pixels], Pixels]
+"""A tile's bytes and an array to use if that helps, to its pixels, ``uint8 (height, width, 3)``."""
+
+
+class TilesError(SlideError):
+    """The tiles of a slide cannot be read here; OpenSlide may be able to."""
+
+
+@dataclass(frozen=True, slots=True)
+class TiledLevel:
+    """One level of a slide as the tiles of an open file.
+
+    Parameters
+    ----------
+    size
+        ``(width, height)`` of the level in its own pixels; the last tiles may reach beyond it.
+    tile
+        ``(width, height)`` of a tile.
+    across
+        Tiles in a row; they are numbered row by row from 0 at the top left.
+    offsets, counts
+        Where each tile's bytes begin in the file, and how many there are.
+    jpeg_head
+        What makes a standalone JPEG of a tile when put in front of `jpeg.body`; empty for other compressions.
+    """
+
+    size: Size
+    tile: Size
+    across: int
+    offsets: Sequence[int]
+    counts: Sequence[int]
+    jpeg_head: bytes
+    _decode: Decode
+    _file: int
+
+    def data(self, number: int) -> bytes:
+        """Return a tile's bytes as they are stored.
+
+        Raises
+        ------
+        TilesError
+            When they cannot be read.
+        """
+        try:
+            data = os.pread(self._file, self.counts[number], self.offsets[number])
+        except OSError as error:
+            raise TilesError(f"tile {number} cannot be read ({error.strerror})") from None
+        if len(data) != self.counts[number]:
+            raise TilesError(f"tile {number} ends after {len(data)} of its {self.counts[number]} bytes")
+        return data
+
+    def standalone(self, number: int) -> bytes:
+        """Return a tile as a JPEG that any program decodes to the slide's own pixels, without decoding it.
+
+        Raises
+        ------
+        TilesError
+            When it cannot be read, or is no JPEG.
+        """
+        try:
+            return self.jpeg_head + jpeg.body(self.data(number))
+        except ValueError as error:
+            raise TilesError(f"tile {number} cannot be copied ({error})") from None
+
+    def pixels(self, number: int, buffer: Pixels) -> Pixels:
+        """Return a tile's pixels, ``uint8 (height, width, 3)``; they may lie in `buffer`, as large as a tile.
+
+        Raises
+        ------
+        TilesError
+            When it cannot be read or decoded.
+        """
+        try:
+            pixels = self._decode(self.standalone(number) if self.jpeg_head else self.data(number), buffer)
+        except (ValueError, RuntimeError, OSError, TypeError) as error:
+            raise TilesError(f"tile {number} cannot be decoded ({error})") from None
+        if pixels.shape != buffer.shape:
+            raise TilesError(f"tile {number} is {pixels.shape}, not {buffer.shape}")
+        return pixels
+
+    def buffer(self) -> Pixels:
+        """Return a new array for `pixels`."""
+        return np.empty((self.tile[1], self.tile[0], 3), np.uint8)
+
+
+@contextmanager
+def opened_level(path: Path, info: SlideInfo, level: int) -> Iterator[TiledLevel]:
+    """Open a native level of the slide at `path` for reading its tiles, and close it when the block ends.
+
+    Raises
+    ------
+    TilesError
+        When its structure is not one that is known here; the message says what is not.
+    """
+    if info.vendor not in VENDORS:
+        raise TilesError(f"format {info.vendor} is read by OpenSlide alone")
+    try:
+        tiff = tifffile.TiffFile(path)
+    except Exception as error:  # whatever tifffile stumbles over, OpenSlide may read
+        raise TilesError(f"tifffile cannot open it ({error})") from None
+    with tiff:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            yield _tiled_level(tiff, info.dimensions[level], descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _tiled_level(tiff: tifffile.TiffFile, size: Size, file: int) -> TiledLevel:
+    try:
+        page = _page(tiff, size)
+        fault = _fault(page, size, os.fstat(file).st_size)
+        if fault:
+            raise TilesError(fault)
+        head = jpeg.head(page.jpegtables or b"", page.photometric.name == "RGB") if _is_jpeg(page) else b""
+        return TiledLevel(
+            size=size,
+            tile=(page.tilewidth, page.tilelength),
+            across=-(-page.imagewidth // page.tilewidth),
+            offsets=page.dataoffsets,
+            counts=page.databytecounts,
+            jpeg_head=head,
+            _decode=jpeg.decode if head else _library_decoder(page),
+            _file=file,
+        )
+    except TilesError:
+        raise
+    except Exception as error:  # as above: tags are whatever the file says
+        raise TilesError(f"tifffile cannot make out its structure ({error!r})") from None
+
+
+def _page(tiff: tifffile.TiffFile, size: Size) -> Any:
+    """Return the one tiled image that has the level's size, or is filled up from it to whole tiles (Philips)."""
+
+    def fits(page: Any) -> bool:
+        over = page.imagewidth - size[0], page.imagelength - size[1]
+        return bool(0 <= over[0] < page.tilewidth and 0 <= over[1] < page.tilelength)
+
+    pages = [page for page in tiff.pages if page.is_tiled]
+    found = [page for page in pages if fits(page)]
+    if len(found) != 1:
+        raise TilesError(f"{len(found)} of its {len(pages)} tiled images have the level's size, {size[0]} x {size[1]}")
+    return found[0]
+
+
+def _fault(page: Any, size: Size, length: int) -> str:
+    """Return what is not known of an image's structure, or nothing where all is."""
+    across, down = -(-page.imagewidth // page.tilewidth), -(-page.imagelength // page.tilelength)
+    compression = page.compression.name
+    if not (compression == "JPEG" or compression in LIBRARY_CODECS):
+        return f"compression {compression} is read by OpenSlide alone"
+    if not (page.samplesperpixel == 3 and page.dtype == np.uint8 and page.planarconfig == 1 and not page.extrasamples):
+        return "its pixels are not three interleaved bytes"
+    if page.photometric.name != "RGB" and not (_is_jpeg(page) and page.photometric.name == "YCBCR"):
+        return f"its colours are {page.photometric.name}"
+    orientation = page.tags.get("Orientation")
+    if (orientation is not None and orientation.value != 1) or page.fillorder != 1:
+        return "it is turned, mirrored, or its bits are"
+    if len(page.dataoffsets) != across * down or len(page.databytecounts) != across * down:
+        return f"it has {len(page.dataoffsets)} tiles where {across} x {down} are needed"
+    missing = sum(1 for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True) if not count * offset)
+    if missing:
+        return f"{missing} of its {across * down} tiles are missing"
+    if max(map(sum, zip(page.dataoffsets, page.databytecounts, strict=True))) > length:
+        return "the file ends before its last tile"
+    return ""
+
+
+def _is_jpeg(page: Any) -> bool:
+    return bool(page.compression.name == "JPEG")
+
+
+def _library_decoder(page: Any) -> Decode:
+    """Return tifffile's decoder of an image's tiles."""
+    decode = page.decode
+
+    def decoded(data: bytes, _buffer: Pixels) -> Pixels:
+        pixels: Pixels = decode(data, 0)[0]
+        # tifffile counts the plane, too: (depth, height, width, 3).
+        return pixels.reshape(pixels.shape[-3:])
+
+    return decoded

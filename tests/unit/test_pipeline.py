@@ -1,0 +1,109 @@
+"""Results come in order whatever the threads do, never far ahead, and a fault reaches the one who waits."""
+
+import threading
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from slidemill.pipeline import Step, in_order
+
+
+class Jigsaw:
+    """Places that each need several steps; the step that is done last completes the place."""
+
+    def __init__(self, needs):
+        self.needs = needs  # by step: the places that it serves
+        self.left = {place: sum(place in own for own in needs) for own in needs for place in own}
+        self.count = len(self.left)
+        self.lock = threading.Lock()
+        self.begun = []
+
+    def steps(self):
+        for number, own in sorted(enumerate(self.needs), key=lambda item: min(item[1])):
+            yield Step(min(own), lambda number=number, own=own: self.run(number, own))
+
+    def run(self, number, own):
+        with self.lock:
+            self.begun.append(number)
+            for place in own:
+                self.left[place] -= 1
+            return [(place, f"result {place}") for place in own if self.left[place] == 0]
+
+
+@st.composite
+def needs(draw):
+    count = draw(st.integers(1, 12))
+    return [{place, *draw(st.sets(st.integers(place, count - 1), max_size=3))} for place in range(count)]
+
+
+@given(needs(), st.integers(1, 5), st.integers(1, 4))
+@settings(deadline=None, max_examples=200)
+def test_every_result_comes_once_and_in_order(own, threads, ahead):
+    jigsaw = Jigsaw(own)
+    assert list(in_order(jigsaw.steps(), jigsaw.count, threads, ahead)) == [
+        f"result {place}" for place in range(jigsaw.count)
+    ]
+    assert sorted(jigsaw.begun) == list(range(len(own)))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_no_step_begins_further_ahead_than_told(threads):
+    begun = []
+    steps = (Step(place, lambda place=place: begun.append(place) or [(place, place)]) for place in range(50))
+    for place in in_order(steps, 50, threads, ahead=4):
+        assert max(begun) < place + 4
+
+
+def test_one_thread_works_on_the_callers_alone():
+    seen = set()
+    steps = (Step(place, lambda place=place: seen.add(threading.get_ident()) or [(place, place)]) for place in range(9))
+    assert list(in_order(steps, 9, 1, 2)) == list(range(9))
+    assert seen == {threading.get_ident()}
+
+
+def test_all_threads_work_at_the_same_time():
+    barrier = threading.Barrier(3, timeout=30)
+    steps = (Step(place, lambda place=place: barrier.wait() is None or [(place, place)]) for place in range(3))
+    assert list(in_order(steps, 3, 3, 3)) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+@pytest.mark.parametrize("broken", [0, 5, 29])
+def test_a_fault_reaches_the_one_who_waits_and_no_thread_is_left(threads, broken):
+    before = threading.active_count()
+
+    def run(place):
+        if place == broken:
+            raise OSError(f"place {place}")
+        return [(place, place)]
+
+    steps = (Step(place, lambda place=place: run(place)) for place in range(30))
+    with pytest.raises(OSError, match=f"place {broken}"):
+        list(in_order(steps, 30, threads, 3))
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_a_fault_in_the_plan_reaches_the_one_who_waits(threads):
+    def steps():
+        yield Step(0, lambda: [(0, 0)])
+        raise ValueError("no more")
+
+    with pytest.raises(ValueError, match="no more"):
+        list(in_order(steps(), 5, threads, 3))
+
+
+def test_who_stops_taking_stops_the_work():
+    before = threading.active_count()
+    begun = []
+    steps = (Step(place, lambda place=place: begun.append(place) or [(place, place)]) for place in range(1000))
+    results = in_order(steps, 1000, 3, 5)
+    assert next(results) == 0
+    results.close()
+    assert threading.active_count() == before
+    assert len(begun) <= 6
+
+
+def test_nothing_to_do_is_done():
+    assert list(in_order(iter(()), 0, 3, 1)) == []
