@@ -26,6 +26,9 @@ Result = TypeVar("Result")
 TILES_A_STEP = 4
 """Tiles that a thread decodes before it looks for the next: fewer, and threads wait for each other more often."""
 
+PLACES_A_STEP = 8
+"""At most so many places lie between the first and the last tile of a step: it holds them beside the window."""
+
 
 class Region(NamedTuple):
     """Part of a level, in its own pixels."""
@@ -96,13 +99,11 @@ class Cutter(Generic[Result]):
         for place in range(self._count):
             for later in islice(places, self._window - len(known)):
                 known.append(self._want(later))
-            portions = list(self._due(known.popleft()))
-            if portions and not group:
-                first = place
-            group += portions
-            if len(group) >= TILES_A_STEP:
+            if group and (len(group) >= TILES_A_STEP or place - first >= PLACES_A_STEP):
                 yield Step(first, partial(self._cut, group))
                 group = []
+            first = first if group else place
+            group += self._due(known.popleft())
         if group:
             yield Step(first, partial(self._cut, group))
 
@@ -129,9 +130,6 @@ class Cutter(Generic[Result]):
             # Where another comes first, this one has had the tile already.
             if targets and targets[0] is cut:
                 del self._wanted[tile]
-                for target in targets:
-                    if target.pixels is None:
-                        target.pixels = self._array(target.region)
                 yield tile, targets
 
     def _tiles(self, region: Region) -> list[int]:
@@ -150,6 +148,11 @@ class Cutter(Generic[Result]):
 
     def _cut(self, group: Iterable[_Portion]) -> list[tuple[int, tuple[Pixels | None, Result]]]:
         """Decode tiles, give each region its part, and return the regions that are complete."""
+        with self._lock:
+            for _, targets in group:
+                for cut in targets:
+                    if cut.pixels is None and cut.tiles:
+                        cut.pixels = self._array(cut.region)
         for tile, targets in group:
             if tile is not None:
                 self._scatter(tile, targets)

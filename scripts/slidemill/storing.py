@@ -119,7 +119,7 @@ def _stored(
     reader: Reader, manifest: Manifest, patches: Sequence[PatchRef], threads: int
 ) -> Iterator[tuple[PatchRef, EncodedPatch]]:
     """Return the patches as they are to be stored: read and encoded, or copied from the slide's tiles."""
-    if manifest.codec is SOURCE and isinstance(reader, TileReader):
+    if manifest.codec is SOURCE and patches and isinstance(reader, TileReader):
         return copied_patches(reader, manifest.patch_size, patches)
     return reader.read(patches, partial(encoded, manifest.codec, manifest.quality), threads)
 

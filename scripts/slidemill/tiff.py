@@ -161,13 +161,13 @@ def _tiled_level(tiff: tifffile.TiffFile, size: Size, file: int) -> TiledLevel:
 
 def _page(tiff: tifffile.TiffFile, size: Size) -> Any:
     """Return the one tiled image that has the level's size, or is filled up from it to whole tiles (Philips)."""
+    pages: list[Any] = [page for page in tiff.pages if page.is_tiled]
 
-    def fits(page: Any) -> bool:
+    def filled_up(page: Any) -> bool:
         over = page.imagewidth - size[0], page.imagelength - size[1]
         return bool(0 <= over[0] < page.tilewidth and 0 <= over[1] < page.tilelength)
 
-    pages = [page for page in tiff.pages if page.is_tiled]
-    found = [page for page in pages if fits(page)]
+    found = [page for page in pages if (page.imagewidth, page.imagelength) == size] or list(filter(filled_up, pages))
     if len(found) != 1:
         raise TilesError(f"{len(found)} of its {len(pages)} tiled images have the level's size, {size[0]} x {size[1]}")
     return found[0]

@@ -90,6 +90,91 @@ class StoreContract:
             changed[:] = 0
             np.testing.assert_array_equal(store.read(patches[3].patch_id), before)
 
+    @pytest.mark.parametrize("threads", [1, 3])
+    def test_many_are_read_as_one_is(self, tmp_path, noise, encoding, threads):
+        path, *_ = self.write(tmp_path, noise, encoding)
+        with open_store(path) as store:
+            wanted = [store.ids[place] for place in (35, 0, 7, 7, *range(30))]
+            got = store.read_many(wanted, threads=threads)
+            assert (got.shape, got.dtype) == ((34, SIZE, SIZE, 3), np.uint8)
+            for patch_id, pixels in zip(wanted, got, strict=True):
+                np.testing.assert_array_equal(pixels, store.read(patch_id))
+            batch = np.zeros_like(got)
+            assert store.read_many(wanted, out=batch, threads=threads) is batch
+            np.testing.assert_array_equal(batch, got)
+            assert store.read_many([]).shape == (0, SIZE, SIZE, 3)
+
+    def test_many_that_cannot_be_read_are_said(self, tmp_path, noise):
+        path, *_ = self.write(tmp_path, noise)
+        with open_store(path) as store:
+            with pytest.raises(StoreError, match="has no patch 'r9_c9'"):
+                store.read_many([store.ids[0], "r9_c9"], threads=2)
+            with pytest.raises(StoreError, match=r"out is uint8 \(1, 32, 32, 3\): these patches need uint8 \(2, 32"):
+                store.read_many(store.ids[:2], out=np.zeros((1, SIZE, SIZE, 3), np.uint8))
+            with pytest.raises(StoreError, match="out is int32"):
+                store.read_many(store.ids[:2], out=np.zeros((2, SIZE, SIZE, 3), np.int32))
+
+    def test_a_view_is_the_store_itself_and_outlives_it(self, tmp_path, noise, encoding):
+        path, patches, pixels = self.write(tmp_path, noise, encoding)
+        store = open_store(path)
+        if encoding != "raw" or self.backend == "disk":
+            with pytest.raises(StoreError, match="only raw ones can be viewed; read them"):
+                store.view(patches[0].patch_id)
+            return
+        views = {patch.patch_id: store.view(patch.patch_id) for patch in patches}
+        again = open_store(path)
+        store.close()
+        again.close()
+        path.unlink()
+        with pytest.raises(StoreError, match="is closed"):
+            store.view(patches[0].patch_id)
+        for patch, expected in zip(patches, pixels, strict=True):
+            view = views[patch.patch_id]
+            np.testing.assert_array_equal(view, expected)
+            assert not view.flags.writeable
+            assert not view.flags.owndata
+            with pytest.raises(ValueError, match="read-only"):
+                view[0] = 0
+
+    def test_a_view_is_read_on_in_a_fork(self, tmp_path, noise):
+        if self.backend == "disk":
+            pytest.skip("files have no views")
+        path, _, pixels = self.write(tmp_path, noise)
+        with open_store(path) as store:
+            view = store.view(store.ids[3])
+            reading, writing = os.pipe()
+            child = os.fork()
+            if child == 0:
+                try:
+                    store.read(store.ids[0])
+                    store.close()
+                    os.write(writing, digest(view).encode())
+                finally:
+                    os._exit(0)
+            os.close(writing)
+            with os.fdopen(reading) as pipe:
+                assert pipe.read() == digest(pixels[3])
+            os.waitpid(child, 0)
+
+    def test_closing_while_others_read_ends_no_process(self, tmp_path, noise, encoding):
+        path, *_ = self.write(tmp_path, noise, encoding)
+        for _ in range(20):
+            store = open_store(path)
+
+            def read(patch_id, store=store):
+                try:
+                    return digest(store.read_bytes(patch_id))
+                except StoreError as error:
+                    assert "is closed" in str(error)
+                    return None
+
+            with ThreadPoolExecutor(3) as pool:
+                found = pool.map(read, list(store.ids) * 3)
+                next(found)
+                store.close()
+                known = set(store.manifest.byte_digests)
+                assert {one for one in found if one is not None} <= known
+
     def test_the_manifest_says_what_is_there(self, tmp_path, noise, encoding):
         path, _, pixels = self.write(tmp_path, noise, encoding)
         with open_store(path) as store:

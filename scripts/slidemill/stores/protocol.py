@@ -124,7 +124,8 @@ class Store(ABC):
         StoreError
             When the store is closed, or has no such patch.
         """
-        return bytes(self._lent(patch_id).data)
+        lent = self._lent(patch_id)  # kept until the copy is made
+        return bytes(lent.data)
 
     def view(self, patch_id: str) -> Pixels:
         """Return a raw patch's pixels without a copy, ``uint8 (height, width, 3)``, RGB, read-only.

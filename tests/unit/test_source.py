@@ -1,0 +1,191 @@
+"""Patches that are the slide's own tiles: copied, not decoded, and yet exactly OpenSlide's pixels."""
+
+import io
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from slidemill import jpeg
+from slidemill.encodings import ENCODINGS, encoded
+from slidemill.errors import SlideError, StoreError
+from slidemill.fingerprints import fingerprint
+from slidemill.geometry import Grid, GridSpec
+from slidemill.reading import PatchReader
+from slidemill.slides import opened, slide_info
+from slidemill.specs import StoreSpec, ValidationSpec, WorkSpec
+from slidemill.stores.paths import SUFFIXES
+from slidemill.stores.registry import STORES, open_store
+from slidemill.storing import new_manifest, store_slide
+from slidemill.tiff import TiledLevel
+from slidemill.validation import validate_slide
+from tests.conftest import painted
+from tests.tiffs import STRUCTURES, Structure, write
+
+SPEC = GridSpec(128, 0, level=0)
+CHECKS = ValidationSpec(sample=10, min_psnr=30)
+SQUARE_JPEG = [one for one in STRUCTURES if one.compression == "jpeg" and one.tile == (128, 128)]
+
+
+@pytest.fixture(scope="module")
+def picture():
+    return painted(1030, 777)
+
+
+def stored(path, folder, spec=SPEC, backend="lmdb", encoding="source", reader="auto"):
+    with opened(path) as slide:
+        info = slide_info(slide)
+    patches = list(Grid(info.pyramid, spec).patches())
+    kind = STORES[backend]
+    manifest = new_manifest(kind, StoreSpec(encoding), "slide", fingerprint(path), spec)
+    target = folder / f"{backend}-{encoding}{SUFFIXES[backend]}"
+    outcome = store_slide(path, info, spec, patches, kind, target, manifest, WorkSpec(reader, 2, seed=0))
+    return target, outcome, info, patches
+
+
+@pytest.mark.parametrize("backend", SUFFIXES)
+@pytest.mark.parametrize("structure", SQUARE_JPEG, ids=lambda one: one.name)
+def test_any_decoder_gives_openslides_pixels(tmp_path, picture, structure, backend):
+    path = tmp_path / "a.tif"
+    write(path, picture, structure)
+    target, outcome, info, patches = stored(path, tmp_path, backend=backend)
+    assert (outcome.status, outcome.details["patches"]) == ("ok", (1030 // 128) * (777 // 128))
+    with opened(path) as slide, open_store(target) as store:
+        reader = PatchReader(slide, info, SPEC)
+        for patch in patches:
+            data = store.read_bytes(patch.patch_id)
+            wanted = reader.read(patch)
+            np.testing.assert_array_equal(store.read(patch.patch_id), wanted)
+            np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(data)).convert("RGB")), wanted)
+            bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+            np.testing.assert_array_equal(bgr[..., ::-1], wanted)
+
+
+def test_nothing_is_decoded_but_what_is_compared(tmp_path, picture, monkeypatch):
+    path = tmp_path / "a.tif"
+    write(path, picture, SQUARE_JPEG[0])
+    decoded = []
+    original = TiledLevel.pixels
+    monkeypatch.setattr(
+        TiledLevel, "pixels", lambda level, number, out: decoded.append(number) or original(level, number, out)
+    )
+    _, outcome, _, patches = stored(path, tmp_path)
+    assert outcome.details["reader"] == "tiles"
+    assert len(decoded) <= 9 < len(patches)
+
+
+def test_the_bytes_are_the_tiles_and_little_more(tmp_path, picture):
+    path = tmp_path / "a.tif"
+    write(path, picture, SQUARE_JPEG[0])
+    target, *_ = stored(path, tmp_path)
+    with open_store(target) as store:
+        assert sum(len(store.read_bytes(one)) for one in store.ids) < path.stat().st_size + len(store) * 700
+        assert store.manifest.encoding == "source"
+        assert store.manifest.pixel_digests == ()
+
+
+@pytest.mark.parametrize("spec", [SPEC, GridSpec(128, 0, deepzoom_level=11)], ids=["level", "DeepZoom level"])
+def test_validation_holds_it_against_the_slide_and_the_other_stores(tmp_path, picture, spec):
+    path = tmp_path / "a.tif"
+    write(path, picture, SQUARE_JPEG[0])
+    copied, _, info, patches = stored(path, tmp_path, spec)
+    decoded, *_ = stored(path, tmp_path, spec, "hdf5", "zstd")
+    paths = {"lmdb": copied, "hdf5": decoded}
+    rows = validate_slide("slide", paths, path, info, spec, patches, CHECKS, seed=1, threads=2)
+    assert {row.message for row in rows} == {""}
+    assert next(row.checked for row in rows if row.check == "stores agree") == len(patches)
+
+
+def test_validation_finds_a_tile_that_is_broken_in_the_slide(tmp_path, picture):
+    path = tmp_path / "a.tif"
+    write(path, picture, SQUARE_JPEG[0], lambda number, data: data[:-40] + bytes(40) if number == 30 else data)
+    target, outcome, info, patches = stored(path, tmp_path)
+    assert outcome.status == "ok"
+    rows = validate_slide("slide", {"lmdb": target}, path, info, SPEC, patches, CHECKS, seed=1)
+    assert "r00003_c00003" in next(row.message for row in rows if row.check == "decodes")
+
+
+MISFITS = {
+    "size": (SQUARE_JPEG[0], GridSpec(256, level=0), r"{patch_size: 128, level: 0}, or choose another"),
+    "overlap": (SQUARE_JPEG[0], GridSpec(128, 4, level=0), r"r00001_c00001 is 128 x 128 at 116, 116"),
+    "padded": (SQUARE_JPEG[0], GridSpec(128, level=0, edges="pad"), "r00000_c00008 is 6 x 128 at 1024, 0"),
+    "shrunk": (SQUARE_JPEG[0], GridSpec(128, deepzoom_level=10), "is 256 x 256 at 0, 0"),
+    "oblong": (
+        Structure("", tile=(64, 176)),
+        GridSpec(64, level=0),
+        "needs square tiles, and this slide's are 64 x 176",
+    ),
+    "no JPEG": (STRUCTURES[-1], SPEC, "copies JPEG tiles, and this slide's are compressed otherwise"),
+}
+
+
+@pytest.mark.parametrize("misfit", MISFITS)
+def test_a_grid_that_is_not_the_tiles_is_told_with_the_one_that_is(tmp_path, picture, misfit):
+    structure, spec, words = MISFITS[misfit]
+    path = tmp_path / "a.tif"
+    write(path, picture, structure)
+    with pytest.raises(SlideError, match=words):
+        stored(path, tmp_path, spec)
+    assert not list(tmp_path.glob("lmdb*"))
+
+
+def test_a_slide_that_openslide_alone_reads_is_told(tmp_path, picture):
+    path = tmp_path / "a.svs"
+    write(path, picture, SQUARE_JPEG[0], lambda number, data: b"" if number == 30 else data)
+    with pytest.raises(SlideError, match=r"a\.svs: its tiles cannot be used \(1 of its 63 tiles are missing\)"):
+        stored(path, tmp_path)
+
+
+def test_a_slide_without_patches_is_empty_and_no_fault(tmp_path, picture):
+    path = tmp_path / "a.svs"
+    write(path, picture, STRUCTURES[-1])
+    _, outcome, *_ = stored(path, tmp_path, GridSpec(2048, level=0))
+    assert outcome.status == "empty"
+
+
+@pytest.mark.parametrize("backend", SUFFIXES)
+@pytest.mark.parametrize("encoding", ["raw", "png"])
+def test_stores_are_the_same_bytes_whichever_reader_wrote_them(tmp_path, picture, backend, encoding):
+    path = tmp_path / "a.tif"
+    write(path, picture, replace(SQUARE_JPEG[0], subsampling="4:2:0", rgb=False))
+    contents = {}
+    for reader in ("tiles", "openslide"):
+        (tmp_path / reader).mkdir()
+        target, outcome, *_ = stored(path, tmp_path / reader, GridSpec(100, 5, level=0), backend, encoding, reader)
+        assert outcome.details["reader"] == reader
+        files = [target] if target.is_file() else sorted(target.iterdir())
+        contents[reader] = {file.name: file.read_bytes() for file in files}
+    assert contents["tiles"] == contents["openslide"]
+
+
+def test_a_tile_that_breaks_on_the_way_hands_the_slide_to_openslide(tmp_path, picture):
+    path = tmp_path / "a.tif"
+    write(path, picture, SQUARE_JPEG[0], lambda number, data: data[:-40] + bytes(40) if number == 30 else data)
+    target, outcome, _, patches = stored(path, tmp_path, encoding="zstd")
+    assert outcome.status == "failed"
+    assert "1 of 48 patches cannot be read" in outcome.message
+    assert outcome.details["reader"] == "openslide"
+    assert "tile 30 cannot be decoded" in outcome.details["reader_reason"]
+    with open_store(target) as store:
+        assert list(store.ids) == [one.patch_id for one in patches if one.patch_id != "r00003_c00003"]
+    with pytest.raises(SlideError, match=r"a\.tif: tile 30 cannot be decoded .*: see whether it is whole"):
+        stored(path, tmp_path, encoding="zstd", reader="tiles")
+
+
+def test_pixels_cannot_be_given_the_slides_bytes():
+    with pytest.raises(StoreError, match="takes its bytes from the slide"):
+        encoded(ENCODINGS["source"], None, np.zeros((8, 8, 3), np.uint8))
+
+
+def test_what_applications_wrote_in_a_tile_is_left_out():
+    picture = io.BytesIO()
+    Image.new("RGB", (16, 16), "#a03060").save(picture, "jpeg", comment=b"made by nobody", exif=b"Exif\0\0MM")
+    stream = picture.getvalue()
+    rest = jpeg.body(stream)
+    assert stream.endswith(rest)
+    assert not any(word in rest for word in (b"JFIF", b"Exif", b"nobody"))
+    np.testing.assert_array_equal(jpeg.decode(jpeg.head(b"", rgb=False) + rest), np.asarray(Image.open(picture)))
+    with pytest.raises(ValueError, match="not a JPEG: it starts with 8950"):
+        jpeg.body(b"\x89PNG")
