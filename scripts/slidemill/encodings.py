@@ -19,6 +19,7 @@ Shape = tuple[int, int, int]
 Buffer = bytes | memoryview
 """Bytes, one after another, that may lie in somebody else's memory."""
 
+UINT8 = np.dtype(np.uint8)
 DIGEST = "xxh3_128"
 """Name of the digest in manifests: 128 bits of XXH3, in hex. It tells damage, not intent."""
 
@@ -87,7 +88,7 @@ def decoded(encoding: Encoding, data: Buffer, shape: Shape) -> Pixels:
         pixels = encoding.decode(data, shape)
     except (ValueError, OSError, EOFError, SyntaxError, RuntimeError) as error:
         raise StoreError(f"{len(data)} bytes are no {encoding.name} patch ({error}): store the slide again") from None
-    if pixels.shape != shape or pixels.dtype != np.uint8:
+    if pixels.shape != shape or pixels.dtype is not UINT8:
         raise StoreError(
             f"the patch is {pixels.dtype} {pixels.shape} where {shape} of uint8 was stored: store the slide again"
         )

@@ -101,7 +101,7 @@ class DiskStore(Store):
     def _get(self, place: int, patch_id: str) -> Lent | None:
         try:
             with open(f"{self._prefix}{patch_id}{self._codec.suffix}", "rb", buffering=0) as file:  # noqa: PTH123
-                return Lent(file.read(), None)
+                return file.read(), None
         except FileNotFoundError:
             return None
         except OSError as error:

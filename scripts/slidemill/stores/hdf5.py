@@ -135,7 +135,7 @@ class Hdf5Store(Store):
             raise StoreError(f"{self.path}: the store is closed: open it again to read from it")
         start, end = self._starts[place : place + 2]
         # A slice keeps the mapping alive by itself.
-        return Lent(data[start:end], None)
+        return data[start:end], None
 
     def _release(self) -> None:
         self._data = None

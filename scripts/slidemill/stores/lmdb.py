@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from weakref import WeakValueDictionary
+from weakref import WeakSet, WeakValueDictionary
 
 import lmdb
 
@@ -113,22 +113,34 @@ class LmdbStore(Store):
     def _open(self) -> Manifest:
         self._env: lmdb.Environment | None
         self._file, self._env = _SHARED.take(self.path)
+        self._thread: threading.local | None = threading.local()
         self._process = os.getpid()
+        _STORES.add(self)
         lent = self._get(-1, MANIFEST_KEY.decode())
-        return Manifest.from_bytes(bytes(lent.data) if lent else b"", self.path)
+        return Manifest.from_bytes(bytes(lent[0]) if lent else b"", self.path)
 
     def _get(self, place: int, patch_id: str) -> Lent | None:
-        env = self._environment()
         try:
-            with env.begin(buffers=True) as transaction:
-                value = transaction.get(patch_id.encode())
+            transaction = self._thread.transaction  # type: ignore[union-attr]
+        except AttributeError:
+            transaction = self._transaction()
+        try:
+            value = transaction.get(patch_id.encode())
         except lmdb.Error as error:
             raise StoreError(f"{self.path}: patch {patch_id}: {error}: the store is damaged; store it again") from None
-        # Nothing writes to a store, so what a transaction gave stays where it is while the map is there.
-        return None if value is None else Lent(value, env)
+        # Nothing writes to a store, so what is there stays while the map does.
+        return None if value is None else (value, transaction)
 
     def _release(self) -> None:
-        self._env = None
+        self._env = self._thread = None
+
+    def _transaction(self) -> lmdb.Transaction:
+        """Return a transaction for this thread to keep; it keeps the environment open."""
+        env, thread = self._environment(), self._thread
+        transaction = env.begin(buffers=True)
+        if thread is not None:
+            thread.transaction = transaction
+        return transaction
 
     def _environment(self) -> lmdb.Environment:
         if self._process != os.getpid():
@@ -136,9 +148,15 @@ class LmdbStore(Store):
             if _identity(self.path) != self._file:
                 raise StoreError(f"{self.path}: another store has taken its place: open it again")
             self._process = os.getpid()
-        if self._env is None:
+        env = self._env
+        if env is None:
             raise StoreError(f"{self.path}: the store is closed: open it again to read from it")
-        return self._env
+        return env
+
+    def _forget(self) -> None:
+        """Have a forked child look again whether the file is still the one that was opened."""
+        if self._thread is not None:
+            self._thread = threading.local()
 
 
 class _SharedEnvironments:
@@ -150,7 +168,6 @@ class _SharedEnvironments:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._open: WeakValueDictionary[tuple[int, int], lmdb.Environment] = WeakValueDictionary()
-        os.register_at_fork(after_in_child=self._renew_lock)
 
     def take(self, path: Path) -> tuple[tuple[int, int], lmdb.Environment]:
         """Open the file at `path`, or share it where it is open; return its identity beside it."""
@@ -161,7 +178,7 @@ class _SharedEnvironments:
                 self._open[file] = env = _opened(path)
         return file, env
 
-    def _renew_lock(self) -> None:
+    def renew_lock(self) -> None:
         """Forget that a thread of the parent held the lock, which a forked child lacks."""
         self._lock = threading.Lock()
 
@@ -193,5 +210,13 @@ def _opened(path: Path) -> lmdb.Environment:
     return env
 
 
+def _after_fork() -> None:
+    _SHARED.renew_lock()
+    for store in list(_STORES):
+        store._forget()
+
+
 _SHARED = _SharedEnvironments()
+_STORES: WeakSet[LmdbStore] = WeakSet()
+os.register_at_fork(after_in_child=_after_fork)
 BACKEND = Backend("lmdb", writing, LmdbStore)

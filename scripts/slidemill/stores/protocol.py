@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Protocol, Self
+from typing import Protocol, Self
 
 import numpy as np
 
@@ -34,11 +35,8 @@ class Writer(Protocol):
         ...
 
 
-class Lent(NamedTuple):
-    """Bytes in a store's own memory, which stay there for as long as their `keeper` lives."""
-
-    data: Buffer
-    keeper: object
+Lent = tuple[Buffer, object]
+"""Bytes in a store's own memory, and what they stay there for as long as it lives."""
 
 
 class Store(ABC):
@@ -55,6 +53,7 @@ class Store(ABC):
         self.manifest = self._open()
         self._places = {patch_id: place for place, patch_id in enumerate(self.manifest.ids)}
         self._codec, self._shape = self.manifest.codec, self.manifest.shape
+        self._raw_size = math.prod(self._shape) if self._codec is RAW else -1
 
     @property
     def ids(self) -> Sequence[str]:
@@ -75,9 +74,12 @@ class Store(ABC):
         StoreError
             When the store is closed, has no such patch, or its bytes are broken.
         """
-        lent = self._lent(patch_id)
+        data, _keeper = self._lent(patch_id)
+        if len(data) == self._raw_size:
+            # The shortest way: a raw patch is copied in the time that Python takes for some ten calls.
+            return np.ndarray(self._shape, np.uint8, data).copy()
         try:
-            return decoded(self._codec, lent.data, self._shape)
+            return decoded(self._codec, data, self._shape)
         except StoreError as error:
             raise StoreError(f"{self.path}: patch {patch_id}: {error}") from None
 
@@ -124,8 +126,8 @@ class Store(ABC):
         StoreError
             When the store is closed, or has no such patch.
         """
-        lent = self._lent(patch_id)  # kept until the copy is made
-        return bytes(lent.data)
+        data, _keeper = self._lent(patch_id)
+        return bytes(data)
 
     def view(self, patch_id: str) -> Pixels:
         """Return a raw patch's pixels without a copy, ``uint8 (height, width, 3)``, RGB, read-only.
@@ -140,8 +142,8 @@ class Store(ABC):
         """
         if self._codec is not RAW:
             raise StoreError(f"{self.path}: its patches are {self._codec.name}: only raw ones can be viewed; read them")
-        lent = self._lent(patch_id)
-        return np.asarray(_View(self._raw(lent, patch_id), lent.keeper))
+        data, keeper = self._lent(patch_id)
+        return np.asarray(_View(self._raw(data, patch_id), keeper))
 
     def close(self) -> None:
         """Close the store; closing twice does no harm."""
@@ -168,9 +170,9 @@ class Store(ABC):
 
     def _lent(self, patch_id: str) -> Lent:
         """Return a patch's bytes in the store's own memory."""
+        place = self._places.get(patch_id)
         if self._closed:
             raise StoreError(f"{self.path}: the store is closed: open it again to read from it")
-        place = self._places.get(patch_id)
         if place is None:
             raise StoreError(f"{self.path}: has no patch {patch_id!r}: its ids are in store.ids")
         lent = self._get(place, patch_id)
@@ -181,21 +183,20 @@ class Store(ABC):
     def _read_into(self, patch_id: str, out: Pixels) -> None:
         """Write a patch's pixels to an array; raw ones are copied once."""
         if self._codec is RAW:
-            lent = self._lent(patch_id)
-            out[:] = self._raw(lent, patch_id)
+            data, _keeper = self._lent(patch_id)
+            out[:] = self._raw(data, patch_id)
         else:
             out[:] = self.read(patch_id)
 
-    def _raw(self, lent: Lent, patch_id: str) -> Pixels:
+    def _raw(self, data: Buffer, patch_id: str) -> Pixels:
         """Return lent bytes as a raw patch's pixels; valid for as long as the bytes are."""
-        try:
-            return np.frombuffer(lent.data, np.uint8).reshape(self._shape)
-        except ValueError as error:
-            raise StoreError(f"{self.path}: patch {patch_id}: {error}: store the slide again") from None
+        if len(data) != self._raw_size:
+            raise StoreError(f"{self.path}: patch {patch_id} has {len(data)} bytes: store the slide again")
+        return np.ndarray(self._shape, np.uint8, data)
 
     @abstractmethod
     def _get(self, place: int, patch_id: str) -> Lent | None:
-        """Return a patch's bytes, or None where they are missing or cut short."""
+        """Return a patch's bytes, or None where they are missing or cut short; StoreError where it is closed."""
 
     @abstractmethod
     def _release(self) -> None:
