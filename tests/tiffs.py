@@ -10,6 +10,13 @@ import tifffile
 from PIL import Image
 
 APERIO = "Aperio Image Library v0.0.0\r\n{width}x{height} ({tile}x{tile}) JPEG Q=80|AppMag = 20|MPP = 0.5"
+ISCAN = b'<iScan Magnification="40" ScanRes="0.25"/>'
+PHILIPS = (
+    '<?xml version="1.0"?><DataObject ObjectType="DPUfsImport"><Attribute Name="PIM_DP_SCANNED_IMAGES"><Array>'
+    '<DataObject ObjectType="DPScannedImage"><Attribute Name="PIM_DP_IMAGE_TYPE">WSI</Attribute>'
+    '<Attribute Name="PIIM_PIXEL_DATA_REPRESENTATION_SEQUENCE"><Array>{levels}</Array></Attribute>'
+    "</DataObject></Array></Attribute></DataObject>"
+)
 
 
 @dataclass(frozen=True)
@@ -24,7 +31,7 @@ class Structure:
     shared_tables: bool = True
     jfif: bool = False
     predictor: bool = False
-    aperio: bool = True
+    vendor: str = "aperio"
     downsamples: tuple = (1,)
 
 
@@ -35,15 +42,17 @@ STRUCTURES = [
     Structure("YCbCr 4:4:4, shared tables"),
     Structure("YCbCr 4:2:2, shared tables", subsampling="4:2:2"),
     Structure("YCbCr 4:2:0, own tables", subsampling="4:2:0", shared_tables=False),
-    Structure("YCbCr 4:2:0, JFIF, generic", subsampling="4:2:0", jfif=True, aperio=False),
+    Structure("YCbCr 4:2:0, JFIF, generic", subsampling="4:2:0", jfif=True, vendor="generic-tiff"),
     Structure("tiles of 240 and three levels", tile=(240, 240), rgb=True, downsamples=(1, 4, 16)),
     Structure("oblong tiles", tile=(64, 176), subsampling="4:2:2"),
     Structure("tiles larger than the slide", tile=(2048, 2048)),
     Structure("JPEG 2000", compression="APERIO_JP2000_RGB"),
-    Structure("deflate", compression="ADOBE_DEFLATE", aperio=False),
-    Structure("deflate with predictor", compression="ADOBE_DEFLATE", predictor=True, aperio=False),
-    Structure("LZW with predictor", compression="LZW", predictor=True, aperio=False),
-    Structure("not compressed", compression="NONE", aperio=False, downsamples=(1, 2)),
+    Structure("deflate", compression="ADOBE_DEFLATE", vendor="generic-tiff"),
+    Structure("deflate with predictor", compression="ADOBE_DEFLATE", predictor=True, vendor="generic-tiff"),
+    Structure("LZW with predictor", compression="LZW", predictor=True, vendor="generic-tiff"),
+    Structure("Philips", tile=(512, 512), vendor="philips", downsamples=(1, 2)),
+    Structure("Ventana", tile=(256, 256), vendor="ventana", rgb=False, subsampling="4:2:0", downsamples=(1, 2)),
+    Structure("not compressed", compression="NONE", vendor="generic-tiff", downsamples=(1, 2)),
 ]
 
 
@@ -52,6 +61,10 @@ def write(path, pixels, structure, damage=None):
     height, width = pixels.shape[:2]
     tables = _split(_jpeg(pixels[: structure.tile[1], : structure.tile[0]], structure))[0]
     with tifffile.TiffWriter(path) as file:
+        if structure.vendor == "ventana":
+            thumbnail = np.asarray(Image.fromarray(pixels).reduce(16))
+            packet = (700, 1, len(ISCAN), ISCAN, True)
+            file.write(thumbnail, photometric="rgb", description="Thumbnail", metadata=None, extratags=[packet])
         for downsample in structure.downsamples:
             level = np.asarray(Image.fromarray(pixels).reduce(downsample)) if downsample > 1 else pixels
             known = {}
@@ -59,8 +72,7 @@ def write(path, pixels, structure, damage=None):
                 known["jpegtables"] = b"\xff\xd8" + tables + b"\xff\xd9"
             if structure.compression == "jpeg" and not structure.rgb:
                 known["subsampling"] = {"4:4:4": (1, 1), "4:2:2": (2, 1), "4:2:0": (2, 2)}[structure.subsampling]
-            if structure.aperio:
-                known["description"] = APERIO.format(width=width, height=height, tile=structure.tile[0])
+            known |= _labels(structure, downsample, width, height)
             plain = structure.compression != "jpeg" and not structure.compression.startswith("APERIO")
             common = {
                 "shape": level.shape,
@@ -68,7 +80,7 @@ def write(path, pixels, structure, damage=None):
                 "tile": structure.tile[::-1],
                 "photometric": "rgb" if structure.rgb or structure.compression != "jpeg" else "ycbcr",
                 "compression": None if structure.compression == "NONE" else structure.compression,
-                "subfiletype": 0 if downsample == 1 or structure.aperio else 1,
+                "subfiletype": 0 if downsample == 1 or structure.vendor == "aperio" else 1,
                 "metadata": None,
                 "software": False,
                 **known,
@@ -78,6 +90,23 @@ def write(path, pixels, structure, damage=None):
                 file.write(level, predictor=structure.predictor, **common)
             else:
                 file.write(_tiles(level, structure, damage if downsample == 1 else None), **common)
+
+
+def _labels(structure, downsample, width, height):
+    """What tells a vendor's format, as OpenSlide looks for it (https://openslide.org/formats/)."""
+    if structure.vendor == "aperio":
+        return {"description": APERIO.format(width=width, height=height, tile=structure.tile[0])}
+    if structure.vendor == "ventana":
+        number = structure.downsamples.index(downsample)
+        return {"description": f"level={number} mag={40 / downsample:g} quality=90"}
+    if structure.vendor == "philips" and downsample == 1:
+        levels = "".join(
+            '<DataObject ObjectType="PixelDataRepresentation"><Attribute Name="DICOM_PIXEL_SPACING">'
+            f"&quot;{own * 0.00025}&quot; &quot;{own * 0.00025}&quot;</Attribute></DataObject>"
+            for own in structure.downsamples
+        )
+        return {"software": "Philips DP v1.0", "description": PHILIPS.format(levels=levels)}
+    return {}
 
 
 def _tiles(level, structure, damage):

@@ -152,16 +152,7 @@ def _contradictions(full: Mapping[str, Any], slides: Path, results: Path) -> Ite
                 f"this is {settings['encoding']}: leave it out, or choose jpeg"
             )
         if settings["encoding"] == "source":
-            yield from (
-                f"stores.{backend}.encoding is source, which copies the slide's tiles, and {key} is {value}: {remedy}, "
-                "or choose another encoding"
-                for key, value, remedy in (
-                    ("sampling.overlap", sampling["overlap"], "give 0"),
-                    ("sampling.edges", sampling["edges"], "give drop"),
-                    ("reader", full["reader"], "give auto"),
-                )
-                if value not in (0, "drop", "auto", "tiles")
-            )
+            yield from _unfit_for_source(backend, full)
     if full["annotations"] and is_sheet(slides):
         yield (
             f"annotations is {full['annotations']}: a sheet lists annotations itself: "
@@ -180,6 +171,21 @@ def _contradictions(full: Mapping[str, Any], slides: Path, results: Path) -> Ite
             f"results is {results}, which is or holds the slides ({slides}) and would write among them: "
             "choose another, or one below the slides"
         )
+
+
+def _unfit_for_source(backend: str, full: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for each setting with which no slide's tiles could be copied."""
+    sampling = full["sampling"]
+    for key, value, needed in (
+        ("sampling.overlap", sampling["overlap"], (0,)),
+        ("sampling.edges", sampling["edges"], ("drop",)),
+        ("reader", full["reader"], ("auto", "tiles")),
+    ):
+        if value not in needed:
+            yield (
+                f"stores.{backend}.encoding is source, which copies the slide's tiles, and {key} is {value}: give "
+                f"{' or '.join(map(str, needed))}, or choose another encoding"
+            )
 
 
 def _faults(values: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:

@@ -249,6 +249,9 @@ def _compare(reader: TileReader, slide: openslide.OpenSlide, patches: Sequence[P
     TilesError
         When one is not, or a patch is no whole pixels of the level.
     """
+    told = tuple(slide.properties.get(f"openslide.level[{reader.number}].tile-{side}") for side in ("width", "height"))
+    if told != tuple(map(str, reader.level.tile)):
+        raise TilesError("it has tiles, but OpenSlide does not lay them side by side")
     chosen = list(dict.fromkeys(_chosen(reader, patches, seed)))
     for region in chosen:
         size = min(region.width, LARGEST_COMPARED), min(region.height, LARGEST_COMPARED)

@@ -22,7 +22,7 @@ from slidemill.errors import SlideError
 from slidemill.pyramid import Size
 from slidemill.slides import SlideInfo
 
-VENDORS = ("aperio", "generic-tiff", "philips-tiff", "ventana")
+VENDORS = ("aperio", "generic-tiff", "philips", "ventana")
 """OpenSlide's names of the formats whose levels may be plain tiled TIFF images."""
 
 LIBRARY_CODECS = ("NONE", "LZW", "ADOBE_DEFLATE", "DEFLATE", "APERIO_JP2000_RGB")

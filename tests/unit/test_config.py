@@ -154,6 +154,20 @@ FAULTS = {
         {"stores": {"hdf5": {"encoding": "webp"}}},
         ["stores.hdf5.encoding is 'webp'", "raw, zstd, png, jpeg or source"],
     ),
+    "source with an overlap": (
+        {"stores": {"lmdb": {"encoding": "source"}}, "sampling": {"overlap": 3}},
+        ["stores.lmdb.encoding is source", "sampling.overlap is 3", "give 0, or choose another encoding"],
+    ),
+    "source with padded edges": (
+        {"stores": {"disk": {"encoding": "source"}}, "sampling": {"edges": "pad"}},
+        ["stores.disk.encoding is source", "sampling.edges is pad", "give drop"],
+    ),
+    "source through OpenSlide": (
+        {"stores": {"hdf5": {"encoding": "source"}}, "reader": "openslide"},
+        ["stores.hdf5.encoding is source", "reader is openslide", "give auto or tiles"],
+    ),
+    "zstd in files": ({"stores": {"disk": {"encoding": "zstd"}}}, ["stores.disk.encoding is 'zstd'", "raw (.npy"]),
+    "unknown reader": ({"reader": "cucim"}, ["reader is 'cucim'", "auto, openslide, tiles"]),
     "quality without jpeg": (
         {"stores": {"disk": {"quality": 80}}},
         ["stores.disk.quality is 80", "this is png", "leave it out, or choose jpeg"],

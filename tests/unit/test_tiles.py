@@ -75,6 +75,13 @@ def assert_openslides(path, spec, reader="tiles", **options):
 def test_every_patch_of_every_structure_is_openslides(files, structure, spec):
     why = assert_openslides(files[structure.name], spec)
     assert "are as OpenSlide reads them" in why
+    assert facts(files[structure.name]).vendor == structure.vendor
+
+
+@pytest.mark.parametrize("name", ["Philips", "Ventana"])
+def test_a_level_that_is_filled_up_to_whole_tiles_is_read_as_far_as_it_goes(files, name):
+    """Their second level has 515 x 388 pixels, or is said to have."""
+    assert_openslides(files[name], GridSpec(64, 3, level=1, edges="pad"))
 
 
 @pytest.mark.parametrize("level", [1, 2])
@@ -227,6 +234,22 @@ def test_a_structure_that_is_not_known_is_told(even_file, change, words):
         pass
 
 
+def test_tiles_that_openslide_lays_otherwise_are_told(even_file, monkeypatch):
+    """Ventana's .bif tiles overlap, and OpenSlide gives no size of theirs."""
+
+    class Overlapping(openslide.OpenSlide):
+        @property
+        def properties(self):
+            kept = dict(super().properties)
+            del kept["openslide.level[0].tile-width"]
+            return kept
+
+    monkeypatch.setattr(openslide, "OpenSlide", Overlapping)
+    name, why = chosen(even_file)
+    assert name == "openslide"
+    assert "OpenSlide does not lay them side by side" in why
+
+
 def test_a_file_that_is_no_tiff_is_told(even_file, tmp_path):
     other = tmp_path / "text.svs"
     other.write_text("no TIFF")
@@ -255,7 +278,15 @@ def strict(path, spec, info):
             return error
 
 
-@pytest.mark.parametrize("structure", [RGB, Structure("", subsampling="4:2:0"), STRUCTURES[-5]], ids=str)
+@pytest.mark.parametrize(
+    "structure",
+    [
+        RGB,
+        Structure("", subsampling="4:2:0"),
+        next(one for one in STRUCTURES if one.compression == "APERIO_JP2000_RGB"),
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("seed", range(40))
 def test_damage_gives_openslides_pixels_or_a_fault(tmp_path, picture, structure, seed):
     """What libjpeg only warns of, OpenSlide refuses: grey pixels must not pass for the slide's."""

@@ -15,6 +15,7 @@ from openslide.deepzoom import DeepZoomGenerator
 from PIL import Image
 
 from slidemill import open_store, read_metadata
+from slidemill.synthetic import write_svs
 from tests.conftest import ROOT, painted
 from tests.workflow.conftest import Project
 
@@ -208,6 +209,16 @@ class TestSecondRuns:
         plan = copied.plan()
         assert plan.rules - COHORT == {"write_metadata", "draw_slide"}
 
+    def test_another_reader_stores_again_and_samples_nothing(self, copied):
+        before = {path: path.read_bytes() for path in (copied.results / "stores" / "lmdb").iterdir()}
+        copied.config |= {"reader": "openslide", "stores": {"lmdb": {}}}
+        plan = copied.plan()
+        assert plan.rules - COHORT == {"store_patches_lmdb", "validate_stores", "draw_slide"}
+        finished = copied.snakemake("validated")
+        assert finished.code == 0, finished.text
+        assert {row["reader"] for row in rows(copied.results / "slides.csv")} == {"openslide"}
+        assert {path: path.read_bytes() for path in before} == before
+
     def test_another_backend_alone_is_stored(self, copied):
         copied.config["stores"] = {"lmdb": {}}
         assert copied.snakemake().code == 0
@@ -286,6 +297,30 @@ class TestFaults:
         assert finished.code == 0, finished.text
         assert [row["status"] for row in rows(project.results / "slides.csv")] == ["empty"]
         assert rows(project.results / "metadata.csv") == []
+
+
+class TestCopiedTiles:
+    def test_slides_whose_tiles_fit_are_copied_and_the_others_are_told_what_would(self, project):
+        project.add("one.svs")
+        write_svs(project.slides / "other.svs", painted(620, 530, 3), tile=128)
+        project.config |= {
+            "sampling": {"patch_size": 256},
+            "stores": {"lmdb": {"encoding": "source"}, "hdf5": {"encoding": "zstd"}, "disk": {"encoding": "source"}},
+        }
+        finished = project.snakemake()
+        assert finished.code != 0
+        table = {row["path"]: row for row in rows(project.results / "slides.csv")}
+        assert (table["one.svs"]["status"], table["one.svs"]["reader"]) == ("ok", "tiles")
+        assert table["one.svs"]["reader_reason"] == "5 parts are as OpenSlide reads them"
+        assert table["other.svs"]["status"] == "failed"
+        assert "set sampling to {patch_size: 128, level: 0}" in table["other.svs"]["message"]
+        assert "Traceback" not in finished.text
+        slide_id = table["one.svs"]["slide"]
+        with openslide.OpenSlide(project.slides / "one.svs") as slide:
+            wanted = np.asarray(slide.read_region((256, 256), 0, (256, 256)).convert("RGB"))
+        for path in (f"lmdb/{slide_id}.lmdb", f"hdf5/{slide_id}.h5", f"disk/{slide_id}"):
+            with open_store(project.results / "stores" / path) as store:
+                np.testing.assert_array_equal(store.read("r00001_c00001"), wanted)
 
 
 class TestConfiguration:
