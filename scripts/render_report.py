@@ -26,8 +26,11 @@ LIBRARIES = (
     "numpy",
     "lmdb",
     "h5py",
+    "imagecodecs",
     "pandas",
     "pillow",
+    "simplejpeg",
+    "tifffile",
     "shapely",
     "matplotlib",
 )

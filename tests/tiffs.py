@@ -56,8 +56,11 @@ STRUCTURES = [
 ]
 
 
-def write(path, pixels, structure, damage=None):
-    """Write a TIFF; `damage`, ``(tile number, bytes) -> bytes``, may change tiles of the first level."""
+def write(path, pixels, structure, damage=None, tags=()):
+    """Write a TIFF; `damage`, ``(tile number, bytes) -> bytes``, may change tiles of the first level.
+
+    `tags` are further ones, as tifffile takes them.
+    """
     height, width = pixels.shape[:2]
     tables = _split(_jpeg(pixels[: structure.tile[1], : structure.tile[0]], structure))[0]
     with tifffile.TiffWriter(path) as file:
@@ -70,7 +73,10 @@ def write(path, pixels, structure, damage=None):
             known = {}
             if structure.compression == "jpeg" and structure.shared_tables:
                 known["jpegtables"] = b"\xff\xd8" + tables + b"\xff\xd9"
-            if structure.compression == "jpeg" and not structure.rgb:
+            if structure.compression == "jpeg" and structure.rgb:
+                # Without it tifffile would call them YCbCr.
+                known["compressionargs"] = {"outcolorspace": "rgb"}
+            elif structure.compression == "jpeg":
                 known["subsampling"] = {"4:4:4": (1, 1), "4:2:2": (2, 1), "4:2:0": (2, 2)}[structure.subsampling]
             known |= _labels(structure, downsample, width, height)
             plain = structure.compression != "jpeg" and not structure.compression.startswith("APERIO")
@@ -83,6 +89,7 @@ def write(path, pixels, structure, damage=None):
                 "subfiletype": 0 if downsample == 1 or structure.vendor == "aperio" else 1,
                 "metadata": None,
                 "software": False,
+                "extratags": tags,
                 **known,
             }
             if plain:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 
 from slidemill.encodings import EncodedPatch, digest
 from slidemill.errors import SlideError
 from slidemill.patches import PatchRef
 from slidemill.readers import TileReader
-from slidemill.tiff import TiledLevel
 
 
 def copied_patches(
     reader: TileReader, patch_size: int, patches: Sequence[PatchRef]
-) -> Iterator[tuple[PatchRef, EncodedPatch]]:
+) -> Generator[tuple[PatchRef, EncodedPatch]]:
     """Yield patches with their tiles' bytes, in the order given.
 
     The digest of the pixels is left out: it is taken when the store is validated.
@@ -25,19 +24,14 @@ def copied_patches(
     TilesError
         When a tile cannot be copied.
     """
-    numbers = _tiles(reader, patch_size, patches)
-    return _copied(reader.level, patches, numbers)
-
-
-def _copied(
-    level: TiledLevel, patches: Sequence[PatchRef], numbers: Sequence[int]
-) -> Iterator[tuple[PatchRef, EncodedPatch]]:
+    # All are looked at before the first is copied.
+    numbers = _tile_numbers(reader, patch_size, patches)
     for patch, number in zip(patches, numbers, strict=True):
-        data = level.standalone(number)
+        data = reader.level.standalone(number)
         yield patch, EncodedPatch(data, digest(data))
 
 
-def _tiles(reader: TileReader, patch_size: int, patches: Sequence[PatchRef]) -> list[int]:
+def _tile_numbers(reader: TileReader, patch_size: int, patches: Sequence[PatchRef]) -> list[int]:
     """Return the tile's number for each patch."""
     level = reader.level
     width, height = level.tile

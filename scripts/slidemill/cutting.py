@@ -99,7 +99,7 @@ class Cutter(Generic[Result]):
         for place in range(self._count):
             for later in islice(places, self._window - len(known)):
                 known.append(self._want(later))
-            if group and (len(group) >= TILES_A_STEP or place - first >= PLACES_A_STEP):
+            if group and (len(group) >= TILES_A_STEP or place - first >= min(PLACES_A_STEP, self._window)):
                 yield Step(first, partial(self._cut, group))
                 group = []
             first = first if group else place

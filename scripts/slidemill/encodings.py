@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import imagecodecs
 import numpy as np
@@ -118,14 +119,24 @@ def _decode_zstd(data: Buffer, shape: Shape) -> Pixels:
 
 
 def _encode_npy(pixels: Pixels, _quality: int | None) -> Buffer:
+    return _npy_head(pixels.shape) + pixels.tobytes()
+
+
+def _decode_npy(data: Buffer, shape: Shape) -> Pixels:
+    head = _npy_head(shape)
+    # NumPy reads whatever a head says, as Python code and without bounds; what was written is known here.
+    if data[: len(head)] != head:
+        raise ValueError("another head than these patches have")
+    return _decode_raw(data[len(head) :], shape)
+
+
+@cache
+def _npy_head(shape: Shape) -> bytes:
+    """Return what stands before the pixels in a .npy file (https://numpy.org/neps/nep-0001-npy-format.html)."""
     file = io.BytesIO()
-    np.save(file, pixels, allow_pickle=False)
+    head = {"descr": UINT8.str, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, head)
     return file.getvalue()
-
-
-def _decode_npy(data: Buffer, _shape: Shape) -> Pixels:
-    pixels: Pixels = np.load(io.BytesIO(data), allow_pickle=False)
-    return pixels
 
 
 def _encode_png(pixels: Pixels, _quality: int | None) -> Buffer:

@@ -6,12 +6,17 @@ they are RGB or YCbCr (TIFF Technical Note 2, 1995). What is decoded elsewhere m
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
 
 START = b"\xff\xd8"
 END = b"\xff\xd9"
+DHT, DQT, DRI, SOS, COM, APP0, APP14, APP15 = 0xC4, 0xDB, 0xDD, 0xDA, 0xFE, 0xE0, 0xEE, 0xEF
+FRAMES = (0xC0, 0xC1, 0xC2)
+"""Markers of ITU-T T.81, table B.1; the frames are baseline, extended and progressive, by Huffman codes."""
 
 _ADOBE = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00"
 """Adobe's APP14 segment but for its last byte, the transform: 0 for RGB, 1 for YCbCr (ITU-T T.872, 6.5.3)."""
@@ -26,31 +31,59 @@ def head(tables: bytes, rgb: bool) -> bytes:
         The TIFF's JPEGTables, a stream of its own; empty where every tile has its tables.
     rgb
         Whether the TIFF says that its tiles are RGB; else they are YCbCr.
-    """
-    shared = _without_applications(tables).removesuffix(END) if tables else b""
-    return START + _ADOBE + (b"\x00" if rgb else b"\x01") + shared
-
-
-def body(tile: bytes) -> bytes:
-    """Return a tile's stream without its start and without what applications wrote there.
-
-    A JFIF segment would say YCbCr, whatever the TIFF says.
 
     Raises
     ------
     ValueError
-        When the bytes are no JPEG.
+        When the tables are no JPEG, or hold anything but tables.
     """
-    if not tile.startswith(START):
-        raise ValueError(f"not a JPEG: it starts with {tile[:2].hex()}")
-    # Nearly always nothing is to be taken away.
-    return _without_applications(tile) if tile[3:4] >= b"\xe0" else tile[2:]
+    shared = b""
+    for marker, segment in _segments(tables) if tables else ():
+        if marker == DRI:
+            raise ValueError("its shared tables set a restart interval")
+        if marker in (DQT, DHT):
+            shared += segment
+    return START + _ADOBE + (b"\x00" if rgb else b"\x01") + shared
+
+
+def body(tile: bytes, size: tuple[int, int]) -> bytes:
+    """Return a tile's stream without its start and without what applications wrote before its first scan.
+
+    A JFIF or Adobe segment would tell the colour space, and OpenSlide takes it from the TIFF alone.
+
+    Parameters
+    ----------
+    tile
+        The tile as it is stored.
+    size
+        ``(width, height)`` that it must have.
+
+    Raises
+    ------
+    ValueError
+        When the bytes are no JPEG of three 8-bit components and that size, or hold an application's segment of a
+        kind that libjpeg warns of, and so OpenSlide refuses.
+    """
+    kept, place = [], 2
+    for marker, segment in _segments(tile):
+        place += len(segment)
+        if marker in FRAMES:
+            height, width = int.from_bytes(segment[5:7], "big"), int.from_bytes(segment[7:9], "big")
+            if (width, height) != size or segment[4] != 8 or segment[9] != 3:
+                raise ValueError(f"{width} x {height} pixels of {segment[9]} components of {segment[4]} bits")
+        if marker == APP0 and segment[4:9] == b"JFIF\0" and segment[9] != 1:
+            raise ValueError(f"JFIF of version {segment[9]}")
+        if marker == APP14 and segment[4:9] == b"Adobe" and segment[15:16] not in (b"\0", b"\1"):
+            raise ValueError(f"an Adobe segment with transform {segment[15:16].hex() or 'missing'}")
+        if not (APP0 <= marker <= APP15 or marker == COM):
+            kept.append(segment)
+    return b"".join((*kept, tile[place:]))
 
 
 def decode(data: bytes | memoryview, out: npt.NDArray[np.uint8] | None = None) -> npt.NDArray[np.uint8]:
     """Return the pixels of a JPEG that stands alone, ``uint8 (height, width, 3)``, RGB.
 
-    Strict as OpenSlide is: what libjpeg only warns of, such as a stream that ends early, is an error.
+    What libjpeg only warns of, such as a stream that ends early, is an error, as it is for OpenSlide.
 
     Parameters
     ----------
@@ -77,9 +110,19 @@ def encode(pixels: npt.NDArray[np.uint8], quality: int) -> bytes:
     return data
 
 
-def _without_applications(stream: bytes) -> bytes:
-    """Return a stream without its start, and without the APPn and COM segments that follow right after it."""
+def _segments(stream: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield the segments of a stream between its start and its first scan or its end: marker and all bytes.
+
+    ITU-T T.81, B.1.1.4: a marker is 0xFF and a byte, then two bytes give the length from there on.
+    """
+    if not stream.startswith(START):
+        raise ValueError(f"not a JPEG: it starts with {stream[:2].hex()}")
     place = 2
-    while stream[place : place + 1] == b"\xff" and (0xE0 <= stream[place + 1] <= 0xEF or stream[place + 1] == 0xFE):
-        place += 2 + int.from_bytes(stream[place + 2 : place + 4], "big")
-    return stream[place:]
+    while stream[place : place + 1] == b"\xff" and len(stream) >= place + 4:
+        marker, length = stream[place + 1], int.from_bytes(stream[place + 2 : place + 4], "big")
+        if marker == SOS:
+            return
+        yield marker, stream[place : place + 2 + length]
+        place += 2 + length
+    if stream[place : place + 2] != END:
+        raise ValueError(f"no JPEG marker after {place} bytes")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -26,7 +26,7 @@ class Step(Generic[Result]):
     run: Callable[[], Iterable[tuple[int, Result]]]
 
 
-def in_order(steps: Iterable[Step[Result]], count: int, threads: int, ahead: int) -> Iterator[Result]:
+def in_order(steps: Iterable[Step[Result]], count: int, threads: int, ahead: int) -> Generator[Result]:
     """Run steps on several threads, and yield the results of places 0 to ``count - 1`` in that order.
 
     The calling thread is one of them: while a result is not there yet, it takes a step itself, so that no more
@@ -49,16 +49,20 @@ def in_order(steps: Iterable[Step[Result]], count: int, threads: int, ahead: int
         What a step raised, on whichever thread it ran. The other threads have ended then.
     """
     crew = _Crew(steps, ahead)
-    helpers = [threading.Thread(target=crew.help, daemon=True) for _ in range(threads - 1)]
-    for helper in helpers:
-        helper.start()
+    helpers: list[threading.Thread] = []
     try:
+        for _ in range(threads - 1):
+            helper = threading.Thread(target=crew.help, daemon=True)
+            helper.start()
+            helpers.append(helper)
         for place in range(count):
             yield crew.result(place)
     finally:
         crew.stop()
         for helper in helpers:
-            helper.join()
+            # A generator that nobody closed may be collected on any thread, on a helper's too.
+            if helper is not threading.current_thread():
+                helper.join()
 
 
 class _Crew(Generic[Result]):
@@ -70,6 +74,7 @@ class _Crew(Generic[Result]):
         self._waiting: Step[Result] | None = next(self._steps, None)
         self._ahead = ahead
         self._place = 0
+        self._running = 0
         self._ready: dict[int, Result] = {}
         self._fault: BaseException | None = None
 
@@ -86,6 +91,8 @@ class _Crew(Generic[Result]):
                     return self._ready.pop(place)
                 step = self._take()
                 if step is None:
+                    if not self._running:
+                        raise RuntimeError(f"no step gives the result of place {place}")
                     self.changed.wait()
                     continue
             self._do(step)
@@ -118,10 +125,12 @@ class _Crew(Generic[Result]):
         if step is None or step.first >= self._place + self._ahead:
             return None
         self._waiting = next(self._steps, None)
+        self._running += 1
         return step
 
     def _do(self, step: Step[Result]) -> None:
         results = step.run()
         with self.changed:
+            self._running -= 1
             self._ready.update(results)
             self.changed.notify_all()

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, Protocol, TypeVar
@@ -34,7 +34,7 @@ OPENSLIDE_CACHE = 96 * 1024 * 1024
 """Bytes of decoded tiles that OpenSlide keeps for all threads: two rows of tiles of most slides."""
 
 PATCHES_UNDER_WAY = 64 * 1024 * 1024
-"""Bytes of patches that tiles are cut into at a time; a row of patches, of slides up to 87,000 pixels wide."""
+"""Bytes of patches that tiles are cut into at a time: a row of patches of 256 pixels, of slides up to 87,000 wide."""
 
 AHEAD = 32
 """Patches for each thread that may be complete, or under way, before they are taken."""
@@ -52,7 +52,7 @@ class Reader(Protocol):
 
     def read(
         self, patches: Sequence[PatchRef], finish: Callable[[Pixels], Result], threads: int
-    ) -> Iterator[tuple[PatchRef, Result]]:
+    ) -> Generator[tuple[PatchRef, Result]]:
         """Yield every patch, in the order given, with what `finish` made of its pixels.
 
         Parameters
@@ -63,7 +63,7 @@ class Reader(Protocol):
             Takes pixels, ``uint8 (patch_size, patch_size, 3)``, and runs on the thread that read them. What it
             returns may lie in their memory, which is used for another patch when the next one is asked for.
         threads
-            How many threads read, the caller's included.
+            How many threads read, the caller's included. They end with the generator: close it before the slide.
 
         Raises
         ------
@@ -84,7 +84,7 @@ class OpenSlideReader:
 
     def read(
         self, patches: Sequence[PatchRef], finish: Callable[[Pixels], Result], threads: int
-    ) -> Iterator[tuple[PatchRef, Result]]:
+    ) -> Generator[tuple[PatchRef, Result]]:
         """Yield patches as `Reader.read` says."""
 
         def read(place: int) -> list[tuple[int, Result]]:
@@ -92,7 +92,8 @@ class OpenSlideReader:
 
         ahead = _fitting(patches, AHEAD * threads)
         steps = (Step(place, partial(read, place)) for place in range(len(patches)))
-        yield from zip(patches, in_order(steps, len(patches), min(threads, ahead), ahead), strict=True)
+        with closing(in_order(steps, len(patches), min(threads, ahead), ahead)) as results:
+            yield from zip(patches, results, strict=True)
 
 
 class TileReader:
@@ -139,7 +140,7 @@ class TileReader:
 
     def read(
         self, patches: Sequence[PatchRef], finish: Callable[[Pixels], Result], threads: int
-    ) -> Iterator[tuple[PatchRef, Result]]:
+    ) -> Generator[tuple[PatchRef, Result]]:
         """Yield patches as `Reader.read` says."""
         window = _fitting(patches, len(patches))
         cutter = Cutter(
@@ -149,10 +150,10 @@ class TileReader:
             window,
             lambda place, pixels: finish(self._whole(patches[place], pixels)),
         )
-        results = in_order(cutter.steps(), len(patches), threads, min(AHEAD * threads, window))
-        for patch, (pixels, result) in zip(patches, results, strict=True):
-            yield patch, result
-            cutter.give_back(pixels)
+        with closing(in_order(cutter.steps(), len(patches), threads, min(AHEAD * threads, window))) as results:
+            for patch, (pixels, result) in zip(patches, results, strict=True):
+                yield patch, result
+                cutter.give_back(pixels)
 
     def pixels(self, region: Region) -> Pixels:
         """Return a region's pixels, ``uint8 (height, width, 3)``."""
@@ -197,24 +198,21 @@ def opened_reader(
         When OpenSlide cannot open the slide, or `choice` is ``"tiles"`` and they cannot be read.
     """
     with ExitStack() as stack:
-        slide = stack.enter_context(opened(source))
+        reader: Reader | None = None
         why = "as the configuration says"
         if choice != "openslide":
             try:
-                level = stack.enter_context(opened_level(source, info, Grid(info.pyramid, spec).level))
-                reader = TileReader(level, info, spec)
-                compared = _compare(reader, slide, patches, seed)
+                reader, why = _trusted(stack, source, info, spec, patches, seed)
             except TilesError as error:
                 if choice == "tiles":
                     raise SlideError(
-                        f"{source.name}: its tiles cannot be used ({error}): choose reader auto, and another "
-                        "encoding than source"
+                        f"{source.name}: its tiles cannot be used ({error}): choose reader auto, and another encoding "
+                        "than source"
                     ) from None
                 why = str(error)
-            else:
-                yield reader, f"{compared} parts are as OpenSlide reads them"
-                return
-        yield OpenSlideReader(slide, info, spec), why
+        if reader is None:
+            reader = OpenSlideReader(stack.enter_context(opened(source)), info, spec)
+        yield reader, why
 
 
 def unreadable_patches(source: Path, info: SlideInfo, spec: GridSpec, patches: Sequence[PatchRef]) -> dict[str, str]:
@@ -235,10 +233,35 @@ def unreadable_patches(source: Path, info: SlideInfo, spec: GridSpec, patches: S
     return reasons
 
 
+def _largest(patches: Sequence[PatchRef]) -> int:
+    """Return the bytes of the largest region that is read for a patch, 1 at least."""
+    return max((patch.read_size[0] * patch.read_size[1] * 3 for patch in patches), default=1) or 1
+
+
 def _fitting(patches: Sequence[PatchRef], most: int) -> int:
     """Return how many patches may be under way at a time, so that memory stays bounded: 1 at least."""
-    largest = max((patch.read_size[0] * patch.read_size[1] * 3 for patch in patches), default=1)
-    return max(1, min(most, PATCHES_UNDER_WAY // max(largest, 1)))
+    return max(1, min(most, PATCHES_UNDER_WAY // _largest(patches)))
+
+
+def _trusted(
+    stack: ExitStack, source: Path, info: SlideInfo, spec: GridSpec, patches: Sequence[PatchRef], seed: int
+) -> tuple[TileReader, str]:
+    """Open a slide's tiles, to be closed by `stack`, and return their reader and why it can be trusted.
+
+    Raises
+    ------
+    TilesError
+        When it cannot.
+    """
+    if _largest(patches) > PATCHES_UNDER_WAY:
+        raise TilesError("its patches are shrunk from more pixels than are held at once")
+    reader = TileReader(stack.enter_context(opened_level(source, info, Grid(info.pyramid, spec).level)), info, spec)
+    # A handle of its own: OpenSlide reads nothing more from one that failed.
+    with opened(source) as slide:
+        told = [slide.properties.get(f"openslide.level[{reader.number}].tile-{side}") for side in ("width", "height")]
+        if told != [str(side) for side in reader.level.tile]:
+            raise TilesError("it has tiles, but OpenSlide does not lay them side by side")
+        return reader, f"{_compare(reader, slide, patches, seed)} parts are as OpenSlide reads them"
 
 
 def _compare(reader: TileReader, slide: openslide.OpenSlide, patches: Sequence[PatchRef], seed: int) -> int:
@@ -249,9 +272,6 @@ def _compare(reader: TileReader, slide: openslide.OpenSlide, patches: Sequence[P
     TilesError
         When one is not, or a patch is no whole pixels of the level.
     """
-    told = tuple(slide.properties.get(f"openslide.level[{reader.number}].tile-{side}") for side in ("width", "height"))
-    if told != tuple(map(str, reader.level.tile)):
-        raise TilesError("it has tiles, but OpenSlide does not lay them side by side")
     chosen = list(dict.fromkeys(_chosen(reader, patches, seed)))
     for region in chosen:
         size = min(region.width, LARGEST_COMPARED), min(region.height, LARGEST_COMPARED)
@@ -285,7 +305,5 @@ def _chosen(reader: TileReader, patches: Sequence[PatchRef], seed: int) -> Itera
     yield from (first, rightmost, lowest, last)
     for patch in random.Random(seed).sample(patches, min(COMPARED, len(patches))):  # noqa: S311
         region = reader.region(patch)
-        if region.width * region.height * 3 > PATCHES_UNDER_WAY:
-            raise TilesError("its patches are shrunk from more pixels than are held at once")
         if region.width:
             yield region

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -89,8 +90,9 @@ def store_slide(
         try:
             with opened_reader(source, info, grid, wanted, choice, work.seed) as (reader, why):
                 LOG.info("reader %s: %s", reader.name, found or why)
-                stored = _stored(reader, manifest, wanted, work.threads)
-                write_store(backend, target, manifest, wanted, progress(stored, len(wanted), "patches"))
+                # Closed before the slide is, whatever happens: its threads read from that.
+                with closing(_stored(reader, manifest, wanted, work.threads)) as stored:
+                    write_store(backend, target, manifest, wanted, progress(stored, len(wanted), "patches"))
         except TilesError as error:
             if choice == "tiles":
                 raise SlideError(f"{source.name}: {error}: see whether it is whole, or choose reader auto") from None
@@ -117,7 +119,7 @@ def store_nothing(backend: Backend, target: Path, manifest: Manifest) -> None:
 
 def _stored(
     reader: Reader, manifest: Manifest, patches: Sequence[PatchRef], threads: int
-) -> Iterator[tuple[PatchRef, EncodedPatch]]:
+) -> Generator[tuple[PatchRef, EncodedPatch]]:
     """Return the patches as they are to be stored: read and encoded, or copied from the slide's tiles."""
     if manifest.codec is SOURCE and patches and isinstance(reader, TileReader):
         return copied_patches(reader, manifest.patch_size, patches)

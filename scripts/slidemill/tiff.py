@@ -85,12 +85,12 @@ class TiledLevel:
         Raises
         ------
         TilesError
-            When it cannot be read, or is no JPEG.
+            When it cannot be read, or is a JPEG of another kind than the TIFF says.
         """
         try:
-            return self.jpeg_head + jpeg.body(self.data(number))
-        except ValueError as error:
-            raise TilesError(f"tile {number} cannot be copied ({error})") from None
+            return self.jpeg_head + jpeg.body(self.data(number), self.tile)
+        except (ValueError, IndexError) as error:
+            raise TilesError(f"tile {number} is not what the TIFF says ({error})") from None
 
     def pixels(self, number: int, buffer: Pixels) -> Pixels:
         """Return a tile's pixels, ``uint8 (height, width, 3)``; they may lie in `buffer`, as large as a tile.
@@ -191,6 +191,8 @@ def _fault(page: Any, size: Size, length: int) -> str:
     missing = sum(1 for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True) if not count * offset)
     if missing:
         return f"{missing} of its {across * down} tiles are missing"
+    if compression == "NONE" and set(page.databytecounts) != {page.tilewidth * page.tilelength * 3}:
+        return "its tiles are not all of their size, though they are not compressed"
     if max(map(sum, zip(page.dataoffsets, page.databytecounts, strict=True))) > length:
         return "the file ends before its last tile"
     return ""
@@ -203,8 +205,12 @@ def _is_jpeg(page: Any) -> bool:
 def _library_decoder(page: Any) -> Decode:
     """Return tifffile's decoder of an image's tiles."""
     decode = page.decode
+    jpeg2000 = page.compression.name == "APERIO_JP2000_RGB"
 
     def decoded(data: bytes, _buffer: Pixels) -> Pixels:
+        # OpenSlide takes bare codestreams alone (ISO/IEC 15444-1, A.4.1), imagecodecs those in a file's boxes too.
+        if jpeg2000 and not data.startswith(b"\xff\x4f"):
+            raise ValueError("no JPEG 2000 codestream")
         pixels: Pixels = decode(data, 0)[0]
         # tifffile counts the plane, too: (depth, height, width, 3).
         return pixels.reshape(pixels.shape[-3:])

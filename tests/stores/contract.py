@@ -7,6 +7,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
+import pandas
 import pytest
 
 from slidemill.encodings import ENCODINGS, digest, encoded
@@ -103,14 +104,26 @@ class StoreContract:
             assert store.read_many(wanted, out=batch, threads=threads) is batch
             np.testing.assert_array_equal(batch, got)
             assert store.read_many([]).shape == (0, SIZE, SIZE, 3)
+            # As a frame gives them: a shuffled series has labels that are not its places.
+            series = pandas.Series(wanted, index=range(len(wanted) - 1, -1, -1))
+            for ids in (series, series.to_numpy(), (one for one in wanted)):
+                np.testing.assert_array_equal(store.read_many(ids, threads=threads), got)
 
     def test_many_that_cannot_be_read_are_said(self, tmp_path, noise):
         path, *_ = self.write(tmp_path, noise)
         with open_store(path) as store:
             with pytest.raises(StoreError, match="has no patch 'r9_c9'"):
                 store.read_many([store.ids[0], "r9_c9"], threads=2)
-            with pytest.raises(StoreError, match=r"out is uint8 \(1, 32, 32, 3\): these patches need uint8 \(2, 32"):
+            with pytest.raises(
+                StoreError, match=r"out is uint8 \(1, 32, 32, 3\): these patches need an array, uint8 \(2, 32"
+            ):
                 store.read_many(store.ids[:2], out=np.zeros((1, SIZE, SIZE, 3), np.uint8))
+            with pytest.raises(StoreError, match="out is list: these patches need an array"):
+                store.read_many(store.ids[:2], out=[0, 0])
+            locked = np.zeros((2, SIZE, SIZE, 3), np.uint8)
+            locked.flags.writeable = False
+            with pytest.raises(StoreError, match="out is read-only"):
+                store.read_many(store.ids[:2], out=locked)
             with pytest.raises(StoreError, match="out is int32"):
                 store.read_many(store.ids[:2], out=np.zeros((2, SIZE, SIZE, 3), np.int32))
 

@@ -107,3 +107,26 @@ def test_who_stops_taking_stops_the_work():
 
 def test_nothing_to_do_is_done():
     assert list(in_order(iter(()), 0, 3, 1)) == []
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_place_that_no_step_gives_is_told_and_not_waited_for(threads):
+    steps = (Step(place, lambda place=place: [(place, place)] if place != 2 else []) for place in range(5))
+    with pytest.raises(RuntimeError, match="no step gives the result of place 2"):
+        list(in_order(steps, 5, threads, 2))
+
+
+def test_helpers_that_have_started_end_where_another_cannot_start(monkeypatch):
+    before = threading.active_count()
+    start = threading.Thread.start
+
+    def started(thread):
+        if threading.active_count() - before == 2:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", started)
+    steps = (Step(place, lambda place=place: [(place, place)]) for place in range(100))
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        list(in_order(steps, 100, 5, 2))
+    assert threading.active_count() == before

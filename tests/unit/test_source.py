@@ -183,9 +183,10 @@ def test_what_applications_wrote_in_a_tile_is_left_out():
     picture = io.BytesIO()
     Image.new("RGB", (16, 16), "#a03060").save(picture, "jpeg", comment=b"made by nobody", exif=b"Exif\0\0MM")
     stream = picture.getvalue()
-    rest = jpeg.body(stream)
-    assert stream.endswith(rest)
+    rest = jpeg.body(stream, (16, 16))
     assert not any(word in rest for word in (b"JFIF", b"Exif", b"nobody"))
     np.testing.assert_array_equal(jpeg.decode(jpeg.head(b"", rgb=False) + rest), np.asarray(Image.open(picture)))
     with pytest.raises(ValueError, match="not a JPEG: it starts with 8950"):
-        jpeg.body(b"\x89PNG")
+        jpeg.body(b"\x89PNG", (16, 16))
+    with pytest.raises(ValueError, match="16 x 16 pixels of 3 components of 8 bits"):
+        jpeg.body(stream, (16, 32))

@@ -1,5 +1,6 @@
 """From a slide to a store: pixels, broken patches, and slides that change under the reader."""
 
+import threading
 from dataclasses import replace
 
 import h5py
@@ -14,6 +15,7 @@ from slidemill.geometry import Grid, GridSpec
 from slidemill.reading import PatchReader
 from slidemill.slides import opened, slide_info
 from slidemill.specs import StoreSpec, ValidationSpec, WorkSpec
+from slidemill.stores.lmdb import LmdbWriter
 from slidemill.stores.paths import SUFFIXES
 from slidemill.stores.registry import STORES, open_store
 from slidemill.storing import new_manifest, store_slide
@@ -112,6 +114,29 @@ def test_patches_that_cannot_be_read_are_left_out_of_every_store_and_listed(samp
         assert all("a broken tile" in patch["reason"] for patch in outcome.details["unreadable"])
         with open_store(path) as patches:
             assert list(patches.ids) == patches.stored_ids() == good
+
+
+@pytest.mark.parametrize("reader", ["tiles", "openslide"])
+@pytest.mark.parametrize("fault", [OSError(28, "No space left on device"), KeyboardInterrupt()], ids=repr)
+def test_a_writer_that_fails_ends_the_threads_before_the_slide_is_closed(sampled, tmp_path, monkeypatch, reader, fault):
+    """OpenSlide ends the process when its handle is closed under a thread that reads."""
+    before = threading.active_count()
+    count = 0
+    original = LmdbWriter.add
+
+    def add(writer, patch, data):
+        nonlocal count
+        count += 1
+        if count == 5:
+            raise fault
+        original(writer, patch, data)
+
+    monkeypatch.setattr(LmdbWriter, "add", add)
+    with pytest.raises(type(fault)) as caught:
+        store(sampled, tmp_path, reader=reader)
+    assert caught.value is fault
+    assert threading.active_count() == before
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_slide_that_changed_fails_the_job_and_leaves_no_store(sampled, tmp_path):

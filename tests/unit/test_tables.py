@@ -4,15 +4,16 @@ import json
 import logging
 import math
 import os
+import threading
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slidemill import joblog
+from slidemill import files, joblog
 from slidemill.columns import METADATA_COLUMNS
 from slidemill.errors import AnnotationError, ConfigError, SlideError, SlidemillError, StoreError
-from slidemill.files import read_json, remove, replacing, sync, write_json
+from slidemill.files import read_json, remove, replacing, sync, synced, write_json
 from slidemill.joblog import LOG, job_log, progress
 from slidemill.metadata import read_metadata
 from slidemill.outcomes import Outcome, attempt, read_outcome, write_outcome
@@ -372,3 +373,49 @@ def test_what_is_no_metadata_is_told(tmp_path, name, message):
 def test_a_field_may_be_longer_than_the_csv_module_reads_unless_told(tmp_path):
     write_table(tmp_path / "t.csv", ["a"], [{"a": "x" * 200_000}])
     assert [len(row["a"]) for row in read_table(tmp_path / "t.csv")] == [200_000]
+
+
+class Syncs:
+    """Counts syncs, and fails those of the numbers given."""
+
+    def __init__(self, monkeypatch, failing):
+        self.count = 0
+        self.failing = failing
+        self.seen = threading.Event()
+        monkeypatch.setattr(files.os, "fsync", self.fsync)
+        monkeypatch.setattr(files, "SYNC_EVERY", 0.001)
+
+    def fsync(self, _descriptor):
+        self.count += 1
+        self.seen.set()
+        if self.count in self.failing:
+            raise OSError(5, "Input/output error")
+
+
+def test_a_file_is_synced_early_and_at_the_end(tmp_path, monkeypatch):
+    syncs = Syncs(monkeypatch, set())
+    with synced(tmp_path / "a"):
+        assert syncs.seen.wait(30)
+        early = syncs.count
+    assert early >= 1
+    assert syncs.count > early
+
+
+def test_what_the_disk_refused_early_is_no_secret(tmp_path, monkeypatch):
+    syncs = Syncs(monkeypatch, {1})
+    with pytest.raises(OSError, match="Input/output error"), synced(tmp_path / "a"):
+        assert syncs.seen.wait(30)
+
+
+def test_what_the_disk_refuses_at_the_end_is_told(tmp_path, monkeypatch):
+    syncs = Syncs(monkeypatch, {1})
+    monkeypatch.setattr(files, "SYNC_EVERY", 60)
+    with pytest.raises(OSError, match="Input/output error"), synced(tmp_path / "a"):
+        assert syncs.count == 0
+
+
+def test_a_block_that_fails_keeps_its_own_fault(tmp_path):
+    before = threading.active_count()
+    with pytest.raises(ValueError, match="own"), synced(tmp_path / "a"):
+        raise ValueError("own")
+    assert threading.active_count() == before

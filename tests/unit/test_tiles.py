@@ -1,14 +1,20 @@
 """Tiles decoded once give OpenSlide's own pixels, or OpenSlide reads the slide and says why."""
 
+import io
 import random
+import sys
+import threading
 from dataclasses import replace
 
+import imagecodecs
 import numpy as np
 import openslide
 import pytest
+import tifffile
+from PIL import Image
 
-from slidemill import cutting, readers, tiff
-from slidemill.errors import SlideError
+from slidemill import cutting, jpeg, readers
+from slidemill.errors import SlideError, UnreadablePatchError
 from slidemill.geometry import Grid, GridSpec
 from slidemill.readers import opened_reader, unreadable_patches
 from slidemill.reading import PatchReader
@@ -76,6 +82,9 @@ def test_every_patch_of_every_structure_is_openslides(files, structure, spec):
     why = assert_openslides(files[structure.name], spec)
     assert "are as OpenSlide reads them" in why
     assert facts(files[structure.name]).vendor == structure.vendor
+    with tifffile.TiffFile(files[structure.name]) as tiff:
+        colours = "RGB" if structure.rgb or structure.compression != "jpeg" else "YCBCR"
+        assert next(page for page in tiff.pages if page.is_tiled).photometric.name == colours
 
 
 @pytest.mark.parametrize("name", ["Philips", "Ventana"])
@@ -184,6 +193,168 @@ def damaged(path, picture, change, structure=RGB):
 TILE_30 = (30 % 9 * 128, 30 // 9 * 128)
 
 
+JFIF = b"\xff\xe0\x00\x10JFIF\x00%c\x01\x00\x00\x01\x00\x01\x00\x00"
+ADOBE = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00%c"
+
+
+def before_scan(data, segment):
+    """A stream with a segment right before its scan."""
+    place = data.rindex(b"\xff\xda")
+    return data[:place] + segment + data[place:]
+
+
+def of(mode, size=(128, 128)):
+    """A JPEG of another kind than its neighbours."""
+    file = io.BytesIO()
+    Image.new(mode, size, 90 if mode == "L" else (90, 30, 60, 10)[: len(mode)]).save(file, "jpeg")
+    return file.getvalue()
+
+
+ODD = {
+    "JFIF before the scan": lambda data: before_scan(data, JFIF % 1),
+    "JFIF of an unknown version": lambda data: data[:2] + JFIF % 3 + data[2:],
+    "Adobe says YCbCr": lambda data: before_scan(data, ADOBE % 1),
+    "Adobe says RGB": lambda data: before_scan(data, ADOBE % 0),
+    "Adobe says what it never says": lambda data: data[:2] + ADOBE % 7 + data[2:],
+    "a byte to fill up before JFIF": lambda data: data[:2] + b"\xff" + JFIF % 1 + data[2:],
+    "a comment": lambda data: data[:2] + b"\xff\xfe\x00\x06abcd" + data[2:],
+    "grey": lambda _: of("L"),
+    "CMYK": lambda _: of("CMYK"),
+    "smaller": lambda _: of("RGB", (112, 128)),
+    "larger": lambda _: of("RGB", (256, 256)),
+    "more after its end": lambda data: data + bytes(100),
+    "two starts": lambda data: data[:2] + data,
+    "no end": lambda data: data[:-2],
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.parametrize("structure", [RGB, Structure("YCbCr", subsampling="4:2:2")], ids=lambda one: one.name)
+def test_one_odd_tile_gives_openslides_pixels_or_a_fault(tmp_path, picture, structure, kind):
+    """It is not among those that are compared when the slide is opened."""
+    path = damaged(tmp_path / "a.svs", picture, ODD[kind], structure)
+    spec = GridSpec(128, level=0)
+    info = facts(path)
+    found = strict(path, spec, info)
+    bad = unreadable_patches(path, info, spec, list(Grid(info.pyramid, spec).patches()))
+    if isinstance(found, TilesError):
+        assert "tile 30" in str(found)
+        return
+    assert bad == {}
+    for patch_id, pixels in expected(path, spec).items():
+        np.testing.assert_array_equal(found[patch_id], pixels, patch_id)
+
+
+def test_a_restart_interval_in_the_shared_tables_is_not_known(tmp_path, picture):
+    """OpenSlide forgets it at a tile's start."""
+    path = tmp_path / "a.svs"
+    write(path, picture, RGB)
+    with tifffile.TiffFile(path) as tiff:
+        tables = tiff.pages[0].jpegtables
+    with pytest.raises(ValueError, match="its shared tables set a restart interval"):
+        jpeg.head(tables[:2] + b"\xff\xdd\x00\x04\x00\x08" + tables[2:], rgb=True)
+
+
+def test_a_jpeg_2000_tile_in_a_files_boxes_is_refused_as_openslide_does(tmp_path, picture):
+    structure = next(one for one in STRUCTURES if one.compression == "APERIO_JP2000_RGB")
+    boxed = imagecodecs.jpeg2k_encode(np.full((128, 128, 3), 90, np.uint8), codecformat="JP2")
+    path = damaged(tmp_path / "a.svs", picture, lambda _: boxed, structure)
+    found = strict(path, GridSpec(128, level=0), facts(path))
+    assert "tile 30 cannot be decoded (no JPEG 2000 codestream)" in str(found)
+
+
+@pytest.mark.parametrize("number", [0, 8, 54, 62], ids=["first", "right", "low", "last"])
+def test_a_broken_tile_among_those_compared_leaves_the_slide_to_openslide(tmp_path, picture, number):
+    path = tmp_path / "a.svs"
+    write(path, picture, RGB, lambda own, data: data[: len(data) // 2] if own == number else data)
+    spec = GridSpec(100, level=0, edges="pad")
+    name, why = chosen(path, spec=spec)
+    assert name == "openslide"
+    assert "OpenSlide cannot read" in why
+    info = facts(path)
+    patches = list(Grid(info.pyramid, spec).patches())
+    with opened_reader(path, info, spec, patches, "auto", seed=5) as (reader, _), pytest.raises(UnreadablePatchError):
+        list(reader.read(patches, np.copy, 2))
+
+
+@pytest.mark.parametrize(("tag", "value"), [("Orientation", 3), ("FillOrder", 2)])
+def test_images_that_are_turned_are_not_known(even_file, tmp_path, tag, value):
+    info = facts(even_file)
+    turned = tmp_path / "turned.svs"
+    write(turned, painted(1024, 768), replace(RGB, downsamples=(1,)), tags=[(tag, 3, 1, value, True)])
+    with pytest.raises(TilesError, match="it is turned, mirrored, or its bits are"), opened_level(turned, info, 0):
+        pass
+
+
+def test_what_may_be_transparent_is_left_to_openslide(even_file, monkeypatch):
+    original = openslide.OpenSlide.read_region
+
+    def read_region(slide, location, level, size):
+        region = original(slide, location, level, size)
+        region.putalpha(254)
+        return region
+
+    monkeypatch.setattr(openslide.OpenSlide, "read_region", read_region)
+    assert chosen(even_file)[0] == "openslide"
+
+
+def test_a_last_tile_that_no_patch_touches_is_compared_too(even_file, monkeypatch):
+    counted = Counted(monkeypatch)
+    chosen(even_file, spec=GridSpec(300, level=0))
+    assert 8 * 6 - 1 in counted.tiles
+
+
+def test_patches_of_more_pixels_than_are_held_are_left_to_openslide(even_file, monkeypatch):
+    monkeypatch.setattr(readers, "PATCHES_UNDER_WAY", 300 * 300 * 3 - 1)
+    name, why = chosen(even_file, spec=GridSpec(300, level=0))
+    assert (name, why) == ("openslide", "its patches are shrunk from more pixels than are held at once")
+
+
+@pytest.mark.parametrize("choice", ["tiles", "openslide"])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_pixels_stay_until_the_next_patch_is_asked_for(even_file, choice, threads):
+    """Their memory is used again: a store that digests or writes them too late would hold others."""
+    info = facts(even_file)
+    spec = GridSpec(48, 2, level=0)
+    patches = list(Grid(info.pyramid, spec).patches())
+    wanted = expected(even_file, spec)
+    before = threading.active_count()
+    with opened_reader(even_file, info, spec, patches, choice, seed=1) as (reader, _):
+        for patch, pixels in reader.read(patches, lambda own: own, threads):
+            # The helpers run as far ahead as they may before the pixels are looked at.
+            while any(helper.is_alive() and _runs(helper) for helper in threading.enumerate()[before:]):
+                pass
+            np.testing.assert_array_equal(pixels, wanted[patch.patch_id])
+
+
+def _runs(thread):
+    """Whether a thread is anywhere but waiting for its turn."""
+    frame = sys._current_frames().get(thread.ident)
+    while frame is not None:
+        if frame.f_code.co_name == "wait":
+            return False
+        frame = frame.f_back
+    return True
+
+
+@pytest.mark.parametrize("choice", ["tiles", "openslide"])
+def test_threads_end_before_the_slide_is_closed_whatever_the_consumer_does(even_file, choice):
+    """OpenSlide ends the process when its handle is closed under a thread that reads."""
+    info = facts(even_file)
+    spec = GridSpec(48, 2, level=0)
+    patches = list(Grid(info.pyramid, spec).patches())
+    before = threading.active_count()
+    kept = []
+    for count in range(8):
+        with opened_reader(even_file, info, spec, patches, choice, seed=1) as (reader, _):
+            results = reader.read(patches, np.copy, 4)
+            kept.append(results)  # as a traceback would keep it
+            for _ in range(count):
+                next(results)
+            results.close()
+        assert threading.active_count() == before
+
+
 def test_a_missing_tile_leaves_the_slide_to_openslide(tmp_path, picture):
     path = damaged(tmp_path / "a.svs", picture, lambda _: b"")
     name, why = chosen(path)
@@ -263,7 +434,7 @@ def test_a_file_that_ends_early_is_told(even_file, tmp_path):
     with opened_level(even_file, info, 0) as level:
         end = max(level.offsets)
     short.write_bytes(even_file.read_bytes()[: end + 1])
-    with pytest.raises(TilesError), opened_level(short, info, 0):
+    with pytest.raises(TilesError, match=r"cannot|ends before its last tile"), opened_level(short, info, 0):
         pass
 
 
@@ -354,13 +525,9 @@ def test_openslide_s_handle_is_shared_by_threads_and_gives_the_same(even_file):
         np.testing.assert_array_equal(found[patch_id], pixels)
 
 
-def test_tifffile_and_openslide_are_asked_for_no_level_twice(even_file):
-    """One image of the level's size is wanted; two could not be told apart."""
-    info = facts(even_file)
-    with pytest.raises(TilesError, match="tiled images have the level's size"):
-        tiff._page(type("Two", (), {"pages": [_Page(), _Page()]})(), info.dimensions[0])
-
-
-class _Page:
-    is_tiled = True
-    imagewidth, imagelength, tilewidth, tilelength = 1024, 768, 128, 128
+def test_two_images_of_one_size_cannot_be_told_apart(tmp_path, picture):
+    path = tmp_path / "a.tif"
+    write(path, picture, Structure("", vendor="generic-tiff", compression="NONE", downsamples=(1, 1)))
+    words = "2 of its 2 tiled images have the level's size, 1030 x 777"
+    with pytest.raises(TilesError, match=words), opened_level(path, facts(path), 0):
+        pass

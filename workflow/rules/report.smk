@@ -66,6 +66,7 @@ rule render_report:
     params:
         parameters={
             "sampling": GRID,
+            "reader": CONFIG.reader,
             "labels": asdict(CONFIG.labels),
             "stores": BACKENDS,
             "validation": asdict(CONFIG.validation),

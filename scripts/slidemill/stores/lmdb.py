@@ -190,7 +190,7 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 def _opened(path: Path) -> lmdb.Environment:
-    """Open an LMDB file for reading, after seeing that all of it is there.
+    """Open an LMDB file for reading, and see that all of it is there.
 
     LMDB maps the file into memory: reading what was cut off would end the process.
     """

@@ -13,6 +13,8 @@ from slidemill.errors import StoreError
 
 FORMAT = "slidemill"
 VERSION = 1
+LARGEST_PATCH = 4096
+"""Largest patch_size in pixels that the configuration allows."""
 PATCH_ID = re.compile(r"r\d{5,}_c\d{5,}")
 
 
@@ -101,7 +103,9 @@ class Manifest:
         columns = (manifest.ids, manifest.byte_digests, manifest.pixel_digests or manifest.ids)
         # Ids become names of files, so nothing but an id may pass.
         if not all(isinstance(patch_id, str) and PATCH_ID.fullmatch(patch_id) for patch_id in manifest.ids) or not (
-            isinstance(manifest.patch_size, int) and isinstance(manifest.encoding, str)
+            isinstance(manifest.patch_size, int)
+            and 0 < manifest.patch_size <= LARGEST_PATCH
+            and isinstance(manifest.encoding, str)
         ):
             raise StoreError(f"{subject}: its manifest holds an id or a size that is none: {remedy}")
         if manifest.encoding not in ENCODINGS or any(len(column) != count for column in columns):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -83,7 +83,7 @@ class Store(ABC):
         except StoreError as error:
             raise StoreError(f"{self.path}: patch {patch_id}: {error}") from None
 
-    def read_many(self, patch_ids: Sequence[str], out: Pixels | None = None, threads: int = 1) -> Pixels:
+    def read_many(self, patch_ids: Iterable[str], out: Pixels | None = None, threads: int = 1) -> Pixels:
         """Return the pixels of several patches, ``uint8 (patches, height, width, 3)``, in the order asked for.
 
         Parameters
@@ -100,23 +100,25 @@ class Store(ABC):
         StoreError
             As `read` does, and when `out` has another shape.
         """
-        shape = (len(patch_ids), *self._shape)
-        if out is None:
-            out = np.empty(shape, np.uint8)
-        elif out.shape != shape or out.dtype != np.uint8:
-            raise StoreError(f"out is {out.dtype} {out.shape}: these patches need uint8 {shape}")
-        pixels = out
+        wanted = list(patch_ids)  # a pandas series would take places for labels
+        shape = (len(wanted), *self._shape)
+        pixels = np.empty(shape, np.uint8) if out is None else out
+        if not (isinstance(pixels, np.ndarray) and pixels.shape == shape and pixels.dtype == np.uint8):
+            found = f"{pixels.dtype} {pixels.shape}" if isinstance(pixels, np.ndarray) else type(pixels).__name__
+            raise StoreError(f"out is {found}: these patches need an array, uint8 {shape}")
+        if not pixels.flags.writeable:
+            raise StoreError("out is read-only: give an array that may be written to")
 
         def read(block: int) -> list[tuple[int, None]]:
-            for place in range(block * BLOCK, min((block + 1) * BLOCK, len(patch_ids))):
-                self._read_into(patch_ids[place], pixels[place])
+            for place in range(block * BLOCK, min((block + 1) * BLOCK, len(wanted))):
+                self._read_into(wanted[place], pixels[place])
             return [(block, None)]
 
-        blocks = -(-len(patch_ids) // BLOCK)
+        blocks = -(-len(wanted) // BLOCK)
         steps = (Step(block, partial(read, block)) for block in range(blocks))
         for _ in in_order(steps, blocks, min(threads, blocks), ahead=blocks):
             pass
-        return out
+        return pixels
 
     def read_bytes(self, patch_id: str) -> bytes:
         """Return a patch's bytes as they are stored.
