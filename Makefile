@@ -8,7 +8,7 @@ SLIDES ?= slides
 RESULTS ?= results
 ANNOTATIONS ?=
 DEMO := demo
-CODE := scripts tests
+CODE := scripts tests benchmarks
 RULES := workflow/Snakefile workflow/rules
 
 # Folders may have any name: they are handed on through the environment, never as part of a command.
@@ -30,13 +30,22 @@ run: $(VENV)/run.stamp ## the pipeline on your slides
 		$${ANNOTATIONS:+annotations="$$ANNOTATIONS"}
 	@echo "The report: $$RESULTS/report.html"
 
+.PHONY: race
+race: export BENCH_SLIDE := $(BENCH_SLIDE)
+race: export PYWSI := $(PYWSI)
+race: export ONLY := $(ONLY)
+race: export REPEATS := $(or $(REPEATS),5)
+race: $(VENV)/run.stamp ## beside others on one slide: BENCH_SLIDE=slide PYWSI=checkout REPEATS=number ONLY=names
+	$(BIN)/python -m benchmarks.race --repeats "$$REPEATS" $${BENCH_SLIDE:+--slide "$$BENCH_SLIDE"} \
+		$${PYWSI:+--pywsi "$$PYWSI"} $${ONLY:+--only "$$ONLY"}
+
 test: $(VENV)/test.stamp ## all tests
 	$(BIN)/python -m pytest -n $(CORES)
 
 check: $(VENV)/test.stamp ## format, lint, types, workflow lint, tests
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
-	$(BIN)/mypy scripts/slidemill $(wildcard scripts/*.py)
+	$(BIN)/mypy scripts/slidemill $(wildcard scripts/*.py) benchmarks
 	$(BIN)/snakefmt --check $(RULES)
 	$(BIN)/python scripts/make_demo_slides.py $(DEMO)
 	$(BIN)/snakemake --lint --configfile config/demo.yaml
