@@ -9,6 +9,9 @@ from slidemill.errors import SlideError
 from slidemill.patches import PatchRef
 from slidemill.readers import TileReader
 
+TOGETHER = 64
+"""Tiles that are read at once, where they lie side by side in the file."""
+
 
 def copied_patches(
     reader: TileReader, patch_size: int, patches: Sequence[PatchRef]
@@ -24,11 +27,13 @@ def copied_patches(
     TilesError
         When a tile cannot be copied.
     """
-    # All are looked at before the first is copied.
+    # All are looked at before the first is copied. More threads would wait for each other: copying is Python's work.
     numbers = _tile_numbers(reader, patch_size, patches)
-    for patch, number in zip(patches, numbers, strict=True):
-        data = reader.level.standalone(number)
-        yield patch, EncodedPatch(data, digest(data))
+    for start in range(0, len(numbers), TOGETHER):
+        some = numbers[start : start + TOGETHER]
+        for patch, number, data in zip(patches[start : start + TOGETHER], some, reader.level.data(some), strict=True):
+            stream = reader.level.standalone(number, data)
+            yield patch, EncodedPatch(stream, digest(stream))
 
 
 def _tile_numbers(reader: TileReader, patch_size: int, patches: Sequence[PatchRef]) -> list[int]:
@@ -43,17 +48,17 @@ def _tile_numbers(reader: TileReader, patch_size: int, patches: Sequence[PatchRe
         raise SlideError(
             f"encoding source needs square tiles, and this slide's are {width} x {height}: choose another encoding"
         )
+    apart = width * reader.downsample
     numbers = []
     for patch in patches:
-        region = reader.region(patch)
-        (column, beside), (row, above) = divmod(region.left, width), divmod(region.top, height)
-        whole = region.width == region.height == width == patch_size and patch.size == (width, height)
-        if not whole or beside or above:
+        column, beside = divmod(patch.read_x0, apart)
+        row, above = divmod(patch.read_y0, apart)
+        if not (patch.read_size == patch.size == level.tile and patch_size == width) or beside or above:
             raise SlideError(
                 f"encoding source needs patches that are the slide's tiles, {width} x {height} at level "
-                f"{reader.number}, and patch {patch.patch_id} is {region.width} x {region.height} at {region.left}, "
-                f"{region.top}: set sampling to {{patch_size: {width}, level: {reader.number}}}, or choose another "
-                "encoding"
+                f"{reader.number}, and patch {patch.patch_id} is {patch.read_size[0]} x {patch.read_size[1]} at "
+                f"{patch.read_x0}, {patch.read_y0} of level 0: set sampling to {{patch_size: {width}, level: "
+                f"{reader.number}}}, or choose another encoding"
             )
         numbers.append(row * level.across + column)
     return numbers

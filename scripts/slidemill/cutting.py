@@ -153,9 +153,10 @@ class Cutter(Generic[Result]):
                 for cut in targets:
                     if cut.pixels is None and cut.tiles:
                         cut.pixels = self._array(cut.region)
-        for tile, targets in group:
-            if tile is not None:
-                self._scatter(tile, targets)
+        portions = [(tile, targets) for tile, targets in group if tile is not None]
+        stored = self._level.data([tile for tile, _ in portions])
+        for (tile, targets), data in zip(portions, stored, strict=True):
+            self._scatter(tile, data, targets)
         complete = []
         with self._lock:
             for _, targets in group:
@@ -165,11 +166,11 @@ class Cutter(Generic[Result]):
                         complete.append(cut)
         return [(cut.place, (cut.pixels, self._finish(cut.place, cut.pixels))) for cut in complete]
 
-    def _scatter(self, tile: int, targets: Iterable[_Cut]) -> None:
+    def _scatter(self, tile: int, data: bytes, targets: Iterable[_Cut]) -> None:
         buffer = getattr(self._thread, "buffer", None)
         if buffer is None:
             buffer = self._thread.buffer = self._level.buffer()
-        pixels = self._level.pixels(tile, buffer)
+        pixels = self._level.pixels(tile, data, buffer)
         width, height = self._level.tile
         row, column = divmod(tile, self._level.across)
         left, top = column * width, row * height

@@ -6,7 +6,7 @@ they are RGB or YCbCr (TIFF Technical Note 2, 1995). What is decoded elsewhere m
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,8 @@ import simplejpeg
 
 START = b"\xff\xd8"
 END = b"\xff\xd9"
-DHT, DQT, DRI, SOS, COM, APP0, APP14, APP15 = 0xC4, 0xDB, 0xDD, 0xDA, 0xFE, 0xE0, 0xEE, 0xEF
+SOS_MARKER = b"\xff\xda"
+DHT, DQT, DRI, COM, APP0, APP14, APP15 = 0xC4, 0xDB, 0xDD, 0xFE, 0xE0, 0xEE, 0xEF
 FRAMES = (0xC0, 0xC1, 0xC2)
 """Markers of ITU-T T.81, table B.1; the frames are baseline, extended and progressive, by Huffman codes."""
 
@@ -38,7 +39,10 @@ def head(tables: bytes, rgb: bool) -> bytes:
         When the tables are no JPEG, or hold anything but tables.
     """
     shared = b""
-    for marker, segment in _segments(tables) if tables else ():
+    segments = _segments(tables.removesuffix(END)) if tables else []
+    if segments is None:
+        raise ValueError("its shared tables are no JPEG")
+    for marker, segment in segments:
         if marker == DRI:
             raise ValueError("its shared tables set a restart interval")
         if marker in (DQT, DHT):
@@ -64,20 +68,14 @@ def body(tile: bytes, size: tuple[int, int]) -> bytes:
         When the bytes are no JPEG of three 8-bit components and that size, or hold an application's segment of a
         kind that libjpeg warns of, and so OpenSlide refuses.
     """
-    kept, place = [], 2
-    for marker, segment in _segments(tile):
-        place += len(segment)
-        if marker in FRAMES:
-            height, width = int.from_bytes(segment[5:7], "big"), int.from_bytes(segment[7:9], "big")
-            if (width, height) != size or segment[4] != 8 or segment[9] != 3:
-                raise ValueError(f"{width} x {height} pixels of {segment[9]} components of {segment[4]} bits")
-        if marker == APP0 and segment[4:9] == b"JFIF\0" and segment[9] != 1:
-            raise ValueError(f"JFIF of version {segment[9]}")
-        if marker == APP14 and segment[4:9] == b"Adobe" and segment[15:16] not in (b"\0", b"\1"):
-            raise ValueError(f"an Adobe segment with transform {segment[15:16].hex() or 'missing'}")
-        if not (APP0 <= marker <= APP15 or marker == COM):
-            kept.append(segment)
-    return b"".join((*kept, tile[place:]))
+    place = tile.find(SOS_MARKER)
+    while place >= 0:
+        kept = _kept(tile[:place], size)
+        if kept is not None:
+            return kept + tile[place:]
+        # Those two bytes belonged to a segment.
+        place = tile.find(SOS_MARKER, place + 2)
+    raise ValueError(f"no JPEG that begins with segments: {tile[:4].hex()}")
 
 
 def decode(data: bytes | memoryview, out: npt.NDArray[np.uint8] | None = None) -> npt.NDArray[np.uint8]:
@@ -110,19 +108,42 @@ def encode(pixels: npt.NDArray[np.uint8], quality: int) -> bytes:
     return data
 
 
-def _segments(stream: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the segments of a stream between its start and its first scan or its end: marker and all bytes.
+@lru_cache(maxsize=64)
+def _kept(before: bytes, size: tuple[int, int]) -> bytes | None:
+    """Return what `body` keeps of all that stands before the first scan, or None where segments do not end there.
+
+    Tiles of a slide nearly always begin with the same bytes, and those are looked at once.
+    """
+    kept = b""
+    segments = _segments(before)
+    if segments is None:
+        return None
+    for marker, segment in segments:
+        if marker in FRAMES:
+            height, width = int.from_bytes(segment[5:7], "big"), int.from_bytes(segment[7:9], "big")
+            if (width, height) != size or segment[4] != 8 or segment[9] != 3:
+                raise ValueError(f"{width} x {height} pixels of {segment[9]} components of {segment[4]} bits")
+        if marker == APP0 and segment[4:9] == b"JFIF\0" and segment[9] != 1:
+            raise ValueError(f"JFIF of version {segment[9]}")
+        if marker == APP14 and segment[4:9] == b"Adobe" and segment[15:16] not in (b"\0", b"\1"):
+            raise ValueError(f"an Adobe segment with transform {segment[15:16].hex() or 'missing'}")
+        if not (APP0 <= marker <= APP15 or marker == COM):
+            kept += segment
+    return kept
+
+
+def _segments(stream: bytes) -> list[tuple[int, bytes]] | None:
+    """Return the segments after a stream's start, marker and all bytes, or None where it is not whole segments.
 
     ITU-T T.81, B.1.1.4: a marker is 0xFF and a byte, then two bytes give the length from there on.
     """
     if not stream.startswith(START):
-        raise ValueError(f"not a JPEG: it starts with {stream[:2].hex()}")
-    place = 2
-    while stream[place : place + 1] == b"\xff" and len(stream) >= place + 4:
-        marker, length = stream[place + 1], int.from_bytes(stream[place + 2 : place + 4], "big")
-        if marker == SOS:
-            return
-        yield marker, stream[place : place + 2 + length]
+        return None
+    segments, place = [], 2
+    while place < len(stream):
+        length = int.from_bytes(stream[place + 2 : place + 4], "big")
+        if stream[place] != 0xFF or length < 2 or place + 2 + length > len(stream):
+            return None
+        segments.append((stream[place + 1], stream[place : place + 2 + length]))
         place += 2 + length
-    if stream[place : place + 2] != END:
-        raise ValueError(f"no JPEG marker after {place} bytes")
+    return segments

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import ClassVar, Protocol, TypeVar
 
@@ -293,17 +294,8 @@ def _chosen(reader: TileReader, patches: Sequence[PatchRef], seed: int) -> Itera
     (width, height), (tile_width, tile_height) = reader.level.size, reader.level.tile
     left, top = (width - 1) // tile_width * tile_width, (height - 1) // tile_height * tile_height
     yield Region(left, top, width - left, height - top)
-    # Every patch is looked at here, so that none is found not to fit later.
-    regions = filter(lambda region: region.width, map(reader.region, patches))
-    first = next(regions, None)
-    if first is None:
-        return
-    rightmost = lowest = last = first
-    for last in regions:
-        rightmost = max(rightmost, last, key=lambda region: region.left)
-        lowest = max(lowest, last, key=lambda region: region.top)
-    yield from (first, rightmost, lowest, last)
-    for patch in random.Random(seed).sample(patches, min(COMPARED, len(patches))):  # noqa: S311
-        region = reader.region(patch)
-        if region.width:
-            yield region
+    seen = [patch for patch in patches if min(patch.read_size) > 0]
+    if seen:
+        edges = (seen[0], max(seen, key=attrgetter("read_x0")), max(seen, key=attrgetter("read_y0")), seen[-1])
+        by_chance = random.Random(seed).sample(seen, min(COMPARED, len(seen)))  # noqa: S311
+        yield from map(reader.region, (*edges, *by_chance))

@@ -20,6 +20,7 @@ def patch_rows(slide: str, info: SlideInfo, spec: GridSpec) -> Iterator[dict[str
     """
     grid = Grid(info.pyramid, spec)
     mpp = "" if info.mpp is None else f"{info.mpp * grid.downsample:.6g}"
+    downsample = f"{grid.downsample:.10g}"
     for patch in grid.patches():
         yield {
             "patch_id": patch.patch_id,
@@ -31,7 +32,7 @@ def patch_rows(slide: str, info: SlideInfo, spec: GridSpec) -> Iterator[dict[str
             "width0": patch.width0,
             "height0": patch.height0,
             "level": patch.level,
-            "downsample": f"{grid.downsample:.10g}",
+            "downsample": downsample,
             "mpp": mpp,
         }
 

@@ -142,7 +142,7 @@ def _outcome(
         "patches": len(patches) - len(unreadable),
         "unreadable": [
             {"patch_id": patch.patch_id, "x0": patch.x0, "y0": patch.y0, "reason": unreadable[patch.patch_id]}
-            for patch in patches
+            for patch in (patches if unreadable else ())
             if patch.patch_id in unreadable
         ],
     }

@@ -26,11 +26,16 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, 
         replacing(path) as aside,
         aside.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
     ):
-        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
-        quoting = csv.DictWriter(file, columns, restval="", lineterminator="\n", quoting=csv.QUOTE_ALL)
+        plain = csv.writer(file, lineterminator="\n")
+        quoting = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
+        known = set(columns)
         for row in chain([dict(zip(columns, columns, strict=True))], rows):
+            if not known.issuperset(row):
+                raise ValueError(f"{path}: the table has no columns {', '.join(sorted(set(row) - known))}")
+            values = [row.get(column, "") for column in columns]
             # The csv module leaves a lone carriage return bare, and reads it as the end of a line.
-            (quoting if any("\r" in str(value) for value in row.values()) else writer).writerow(row)
+            bare = any(isinstance(value, str) and "\r" in value for value in values)
+            (quoting if bare else plain).writerow(values)
             count += 1
     return count - 1
 

@@ -63,49 +63,57 @@ class TiledLevel:
     _decode: Decode
     _file: int
 
-    def data(self, number: int) -> bytes:
-        """Return a tile's bytes as they are stored.
+    def data(self, numbers: Sequence[int]) -> Iterator[bytes]:
+        """Yield the bytes of tiles as they are stored; what lies side by side in the file is read at once.
 
         Raises
         ------
         TilesError
             When they cannot be read.
         """
-        try:
-            data = os.pread(self._file, self.counts[number], self.offsets[number])
-        except OSError as error:
-            raise TilesError(f"tile {number} cannot be read ({error.strerror})") from None
-        if len(data) != self.counts[number]:
-            raise TilesError(f"tile {number} ends after {len(data)} of its {self.counts[number]} bytes")
-        return data
+        ends = [self.offsets[number] + self.counts[number] for number in numbers]
+        first = 0
+        for last, end in enumerate(ends):
+            if last + 1 < len(ends) and self.offsets[numbers[last + 1]] == end:
+                continue
+            start = self.offsets[numbers[first]]
+            try:
+                block = os.pread(self._file, end - start, start)
+            except OSError as error:
+                raise TilesError(f"tile {numbers[first]} cannot be read ({error.strerror})") from None
+            if len(block) != end - start:
+                raise TilesError(f"tile {numbers[first]} or one after it is cut off by the end of the file")
+            for place in range(first, last + 1):
+                yield block[self.offsets[numbers[place]] - start : ends[place] - start]
+            first = last + 1
 
-    def standalone(self, number: int) -> bytes:
-        """Return a tile as a JPEG that any program decodes to the slide's own pixels, without decoding it.
+    def standalone(self, number: int, data: bytes) -> bytes:
+        """Return a tile's bytes as a JPEG that any program decodes to the slide's own pixels, without decoding it.
 
         Raises
         ------
         TilesError
-            When it cannot be read, or is a JPEG of another kind than the TIFF says.
+            When it is a JPEG of another kind than the TIFF says.
         """
         try:
-            return self.jpeg_head + jpeg.body(self.data(number), self.tile)
+            return self.jpeg_head + jpeg.body(data, self.tile)
         except (ValueError, IndexError) as error:
             raise TilesError(f"tile {number} is not what the TIFF says ({error})") from None
 
-    def pixels(self, number: int, buffer: Pixels) -> Pixels:
-        """Return a tile's pixels, ``uint8 (height, width, 3)``; they may lie in `buffer`, as large as a tile.
+    def pixels(self, number: int, data: bytes, buffer: Pixels) -> Pixels:
+        """Return a tile's bytes as pixels, ``uint8 (height, width, 3)``; they may lie in `buffer`, as large as a tile.
 
         Raises
         ------
         TilesError
-            When it cannot be read or decoded.
+            When it cannot be decoded.
         """
         try:
-            pixels = self._decode(self.standalone(number) if self.jpeg_head else self.data(number), buffer)
+            pixels = self._decode(self.standalone(number, data) if self.jpeg_head else data, buffer)
         except (ValueError, RuntimeError, OSError, TypeError) as error:
             raise TilesError(f"tile {number} cannot be decoded ({error})") from None
-        if pixels.shape != buffer.shape:
-            raise TilesError(f"tile {number} is {pixels.shape}, not {buffer.shape}")
+        if pixels.shape != buffer.shape or pixels.dtype != np.uint8:
+            raise TilesError(f"tile {number} is {pixels.dtype} {pixels.shape}, not {buffer.shape}")
         return pixels
 
     def buffer(self) -> Pixels:

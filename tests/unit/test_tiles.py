@@ -143,9 +143,9 @@ class Counted:
         self.tiles = []
         original = TiledLevel.pixels
 
-        def pixels(level, number, buffer):
+        def pixels(level, number, data, buffer):
             self.tiles.append(number)
-            return original(level, number, buffer)
+            return original(level, number, data, buffer)
 
         monkeypatch.setattr(TiledLevel, "pixels", pixels)
 
@@ -373,8 +373,8 @@ def chosen(path, choice="auto", spec=GridSpec(128, level=0)):  # noqa: B008
 def test_a_tile_of_other_pixels_than_openslides_leaves_the_slide_to_it(even_file, monkeypatch):
     original = TiledLevel.pixels
 
-    def pixels(level, number, buffer):
-        found = original(level, number, buffer)
+    def pixels(level, number, data, buffer):
+        found = original(level, number, data, buffer)
         if number == 47:
             found[127, 127, 0] ^= 1
         return found
