@@ -140,21 +140,9 @@ class Grid:
         if not (0 <= column < self.shape[0] and 0 <= row < self.shape[1]):
             raise IndexError(f"column {column}, row {row} lies outside the grid of {self.shape} patches")
         across, down = self._spans[0][column], self._spans[1][row]
-        read_size, size, offset = self._sizes(across, down)
-        return PatchRef(
-            column=column,
-            row=row,
-            x0=across.origin0,
-            y0=down.origin0,
-            width0=self._extent0,
-            height0=self._extent0,
-            level=self.level,
-            read_x0=across.read0,
-            read_y0=down.read0,
-            read_size=read_size,
-            size=size,
-            offset=offset,
-        )
+        extent0, level = self._extent0, self.level
+        place0 = (across.origin0, down.origin0, extent0, extent0)
+        return PatchRef(column, row, *place0, level, across.read0, down.read0, *self._sizes(across, down))
 
     def patches(self) -> Iterator[PatchRef]:
         """Yield the patches that `GridSpec.edges` keeps, in raster order: row by row, left to right."""
@@ -183,11 +171,11 @@ class Grid:
     def _sizes(self, across: _Span, down: _Span) -> tuple[Size, Size, Size]:
         """Return what is read, what comes out, and its offset; few differ, and patches share them, too."""
         key = (across.kind, down.kind)
-        if key not in self._known_sizes:
-            read_size = (across.read_size, down.read_size)
-            size = fitted(read_size, (across.fit_size, down.fit_size))
-            self._known_sizes[key] = (read_size, size, (across.offset, down.offset))
-        return self._known_sizes[key]
+        known = self._known_sizes.get(key)
+        if known is None:
+            read_size, fit_size, offset = zip(*key, strict=True)
+            known = self._known_sizes[key] = (read_size, fitted(read_size, fit_size), offset)
+        return known
 
     def _span(self, axis: int, index: int) -> _Span:
         """Return one patch's extent along one axis (0 = x, 1 = y)."""
@@ -203,21 +191,17 @@ class Grid:
         return _Span(
             origin0=math.floor(self.downsample * (step * index - overlap)) + self._area[axis],
             read0=int(level_downsample * read_at + self._area[axis]),
-            read_size=read_size,
-            fit_size=fit_size,
-            offset=overlap - before,
+            kind=(read_size, fit_size, overlap - before),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class _Span:
+    """A patch's extent along one axis: where it begins, and what its sizes depend on.
+
+    `kind` is how much is read, what that is shrunk to, and where it lies in the patch.
+    """
+
     origin0: int
     read0: int
-    read_size: int
-    fit_size: int
-    offset: int
-
-    @property
-    def kind(self) -> tuple[int, int, int]:
-        """What two patches' sizes depend on along this axis."""
-        return self.read_size, self.fit_size, self.offset
+    kind: tuple[int, int, int]

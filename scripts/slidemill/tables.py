@@ -49,20 +49,20 @@ def read_table(path: Path, columns: Sequence[str] = ()) -> Iterator[dict[str, st
         When the table lacks one of `columns`, or a row is longer or shorter than the header.
     """
     with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        missing = [column for column in columns if column not in (reader.fieldnames or ())]
+        reader = csv.reader(file)
+        header = next(reader, [])
+        missing = [column for column in columns if column not in header]
         if missing:
             raise SlidemillError(
                 f"{path}: the table lacks {', '.join(missing)}: "
                 "it is truncated or from elsewhere; remove it and run again"
             )
-        for row in reader:
-            if None in row or None in row.values():
+        for values in filter(None, reader):
+            if len(values) != len(header):
                 raise SlidemillError(
-                    f"{path}: line {reader.line_num} has not {len(reader.fieldnames or ())} fields: "
-                    "remove the table and run again"
+                    f"{path}: line {reader.line_num} has not {len(header)} fields: remove the table and run again"
                 )
-            yield row
+            yield dict(zip(header, values, strict=True))
 
 
 def read_columns(path: Path) -> list[str]:
