@@ -19,7 +19,7 @@ from slidemill.patches import PatchRef
 from slidemill.pipeline import Step, in_order
 from slidemill.stores.manifest import Manifest
 
-BLOCK = 8
+BLOCK = 16
 """Patches that a thread of `Store.read_many` reads at once."""
 
 
