@@ -8,7 +8,7 @@ order in which patches, row by row, first need them, so that about one row of pa
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -88,13 +88,14 @@ class Cutter(Generic[Result]):
         self._finish = finish
         self._lock = threading.Lock()
         self._thread = threading.local()
-        self._wanted: dict[int, list[_Cut]] = {}
+        self._wanted: defaultdict[int, list[_Cut]] = defaultdict(list)
         self._free: dict[tuple[int, ...], list[Pixels]] = {}
 
     def steps(self) -> Iterator[Step[tuple[Pixels | None, Result]]]:
         """Yield what is to be done, in the order of places; a result is the region's pixels and what `finish` gave."""
         known: deque[_Cut] = deque()
         places = iter(range(self._count))
+        wanted = self._wanted
         first, group = 0, list[_Portion]()
         for place in range(self._count):
             for later in islice(places, self._window - len(known)):
@@ -103,7 +104,14 @@ class Cutter(Generic[Result]):
                 yield Step(first, partial(self._cut, group))
                 group = []
             first = first if group else place
-            group += self._due(known.popleft())
+            cut = known.popleft()
+            if not cut.tiles:
+                group.append((None, [cut]))
+            for tile in cut.tiles:
+                targets = wanted.get(tile)
+                # Where another comes first, this one has had the tile already.
+                if targets and targets[0] is cut:
+                    group.append((tile, wanted.pop(tile)))
         if group:
             yield Step(first, partial(self._cut, group))
 
@@ -118,19 +126,8 @@ class Cutter(Generic[Result]):
         tiles = self._tiles(region)
         cut = _Cut(place, region, tiles, len(tiles))
         for tile in tiles:
-            self._wanted.setdefault(tile, []).append(cut)
+            self._wanted[tile].append(cut)
         return cut
-
-    def _due(self, cut: _Cut) -> Iterator[_Portion]:
-        """Yield the tiles that have to be decoded now because `cut` is next, with all regions that they go to."""
-        if not cut.tiles:
-            yield None, [cut]
-        for tile in cut.tiles:
-            targets = self._wanted.get(tile)
-            # Where another comes first, this one has had the tile already.
-            if targets and targets[0] is cut:
-                del self._wanted[tile]
-                yield tile, targets
 
     def _tiles(self, region: Region) -> list[int]:
         """Return the numbers of the tiles that a region touches."""
@@ -174,10 +171,13 @@ class Cutter(Generic[Result]):
         width, height = self._level.tile
         row, column = divmod(tile, self._level.across)
         left, top = column * width, row * height
+        right, bottom = left + width, top + height
         for cut in targets:
             own_left, own_top, own_width, own_height = cut.region
-            x0, x1 = max(left, own_left), min(left + width, own_left + own_width)
-            y0, y1 = max(top, own_top), min(top + height, own_top + own_height)
+            # Written out, since min() and max() would take a third of this loop.
+            x0, x1 = own_left if own_left > left else left, own_left + own_width
+            y0, y1 = own_top if own_top > top else top, own_top + own_height
+            x1, y1 = x1 if x1 < right else right, y1 if y1 < bottom else bottom
             assert cut.pixels is not None
             cut.pixels[y0 - own_top : y1 - own_top, x0 - own_left : x1 - own_left] = pixels[
                 y0 - top : y1 - top, x0 - left : x1 - left

@@ -24,7 +24,7 @@ _ADOBE = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00"
 
 
 def head(tables: bytes, rgb: bool) -> bytes:
-    """Return what goes in front of a tile's `body`: start, the colour space, and the shared tables.
+    """Return what goes in front of a tile: start, the colour space, and the shared tables.
 
     Parameters
     ----------
@@ -50,13 +50,15 @@ def head(tables: bytes, rgb: bool) -> bytes:
     return START + _ADOBE + (b"\x00" if rgb else b"\x01") + shared
 
 
-def body(tile: bytes, size: tuple[int, int]) -> bytes:
-    """Return a tile's stream without its start and without what applications wrote before its first scan.
+def standalone(head: bytes, tile: bytes, size: tuple[int, int]) -> bytes:
+    """Return a tile as a stream of its own: `head`, and the tile without what applications wrote before its first scan.
 
     A JFIF or Adobe segment would tell the colour space, and OpenSlide takes it from the TIFF alone.
 
     Parameters
     ----------
+    head
+        As the function `head` gives it.
     tile
         The tile as it is stored.
     size
@@ -72,7 +74,7 @@ def body(tile: bytes, size: tuple[int, int]) -> bytes:
     while place >= 0:
         kept = _kept(tile[:place], size)
         if kept is not None:
-            return kept + tile[place:]
+            return b"".join((head, kept, memoryview(tile)[place:]))
         # Those two bytes belonged to a segment.
         place = tile.find(SOS_MARKER, place + 2)
     raise ValueError(f"no JPEG that begins with segments: {tile[:4].hex()}")
@@ -110,7 +112,7 @@ def encode(pixels: npt.NDArray[np.uint8], quality: int) -> bytes:
 
 @lru_cache(maxsize=64)
 def _kept(before: bytes, size: tuple[int, int]) -> bytes | None:
-    """Return what `body` keeps of all that stands before the first scan, or None where segments do not end there.
+    """Return what `standalone` keeps of all that stands before the first scan, or None where segments do not end there.
 
     Tiles of a slide nearly always begin with the same bytes, and those are looked at once.
     """

@@ -55,8 +55,11 @@ def in_order(steps: Iterable[Step[Result]], count: int, threads: int, ahead: int
             helper = threading.Thread(target=crew.help, daemon=True)
             helper.start()
             helpers.append(helper)
-        for place in range(count):
-            yield crew.result(place)
+        place = 0
+        while place < count:
+            for result in crew.results(place):
+                yield result
+                place += 1
     finally:
         crew.stop()
         for helper in helpers:
@@ -78,8 +81,8 @@ class _Crew(Generic[Result]):
         self._ready: dict[int, Result] = {}
         self._fault: BaseException | None = None
 
-    def result(self, place: int) -> Result:
-        """Return the result of `place`, and work for it until it is there."""
+    def results(self, place: int) -> list[Result]:
+        """Return the results of `place` and of those after it that are there too; work until the first one is."""
         while True:
             with self.changed:
                 if self._place != place:
@@ -87,8 +90,11 @@ class _Crew(Generic[Result]):
                     self.changed.notify_all()
                 if self._fault is not None:
                     raise self._fault
-                if place in self._ready:
-                    return self._ready.pop(place)
+                found: list[Result] = []
+                while place + len(found) in self._ready:
+                    found.append(self._ready.pop(place + len(found)))
+                if found:
+                    return found
                 step = self._take()
                 if step is None:
                     if not self._running:

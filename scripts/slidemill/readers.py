@@ -134,8 +134,8 @@ class TileReader:
             return Region(0, 0, 0, 0)
         left, beside = divmod(patch.read_x0, self.downsample)
         top, above = divmod(patch.read_y0, self.downsample)
-        right, bottom = left + width, top + height
-        if beside or above or left < 0 or top < 0 or right > self.level.size[0] or bottom > self.level.size[1]:
+        most = self.level.size
+        if beside or above or left < 0 or top < 0 or left + width > most[0] or top + height > most[1]:
             raise TilesError(f"patch {patch.patch_id} begins between the level's pixels, or ends beyond them")
         return Region(left, top, width, height)
 

@@ -51,7 +51,7 @@ class TiledLevel:
     offsets, counts
         Where each tile's bytes begin in the file, and how many there are.
     jpeg_head
-        What makes a standalone JPEG of a tile when put in front of `jpeg.body`; empty for other compressions.
+        What `jpeg.standalone` puts in front of a tile; empty for other compressions.
     """
 
     size: Size
@@ -96,7 +96,7 @@ class TiledLevel:
             When it is a JPEG of another kind than the TIFF says.
         """
         try:
-            return self.jpeg_head + jpeg.body(data, self.tile)
+            return jpeg.standalone(self.jpeg_head, data, self.tile)
         except (ValueError, IndexError) as error:
             raise TilesError(f"tile {number} is not what the TIFF says ({error})") from None
 

@@ -183,10 +183,10 @@ def test_what_applications_wrote_in_a_tile_is_left_out():
     picture = io.BytesIO()
     Image.new("RGB", (16, 16), "#a03060").save(picture, "jpeg", comment=b"made by nobody", exif=b"Exif\0\0MM")
     stream = picture.getvalue()
-    rest = jpeg.body(stream, (16, 16))
-    assert not any(word in rest for word in (b"JFIF", b"Exif", b"nobody"))
-    np.testing.assert_array_equal(jpeg.decode(jpeg.head(b"", rgb=False) + rest), np.asarray(Image.open(picture)))
+    alone = jpeg.standalone(jpeg.head(b"", rgb=False), stream, (16, 16))
+    assert not any(word in alone for word in (b"JFIF", b"Exif", b"nobody"))
+    np.testing.assert_array_equal(jpeg.decode(alone), np.asarray(Image.open(picture)))
     with pytest.raises(ValueError, match="no JPEG that begins with segments: 89504e47"):
-        jpeg.body(b"\x89PNG", (16, 16))
+        jpeg.standalone(b"", b"\x89PNG", (16, 16))
     with pytest.raises(ValueError, match="16 x 16 pixels of 3 components of 8 bits"):
-        jpeg.body(stream, (16, 32))
+        jpeg.standalone(b"", stream, (16, 32))

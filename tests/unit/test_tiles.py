@@ -179,9 +179,9 @@ def test_memory_is_bounded_by_the_window_not_by_the_slide(even_file, monkeypatch
         monkeypatch.setattr(cutting.np, "empty", lambda shape, kind: made.append(shape) or empty(shape, kind))
         for _ in reader.read(patches, np.copy, 2):
             pass
-    arrays = [shape for shape in made if shape == (16, 16, 3)]
+    arrays = [shape for shape in made if shape[-3:] == (16, 16, 3)]
     assert len(patches) == 64 * 48
-    assert len(arrays) <= 200 + 2 * readers.AHEAD + cutting.PLACES_A_STEP
+    assert 0 < len(arrays) <= 200 + 2 * readers.AHEAD + cutting.PLACES_A_STEP
 
 
 def damaged(path, picture, change, structure=RGB):
