@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 import imagecodecs
 import numpy as np
@@ -52,8 +53,7 @@ class Encoding:
     decode: Callable[[Buffer, Shape], Pixels]
 
 
-@dataclass(frozen=True, slots=True)
-class EncodedPatch:
+class EncodedPatch(NamedTuple):
     """A patch as it is stored: its bytes, their digest, and that of its pixels (empty where it is not known)."""
 
     data: Buffer

@@ -28,13 +28,13 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, 
     ):
         plain = csv.writer(file, lineterminator="\n")
         quoting = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
-        known = set(columns)
+        known = frozenset(columns)
         for row in chain([dict(zip(columns, columns, strict=True))], rows):
             if not known.issuperset(row):
                 raise ValueError(f"{path}: the table has no columns {', '.join(sorted(set(row) - known))}")
             values = [row.get(column, "") for column in columns]
             # The csv module leaves a lone carriage return bare, and reads it as the end of a line.
-            bare = any(isinstance(value, str) and "\r" in value for value in values)
+            bare = "\r" in "".join([value for value in values if value.__class__ is str])
             (quoting if bare else plain).writerow(values)
             count += 1
     return count - 1

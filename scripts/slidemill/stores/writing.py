@@ -44,12 +44,12 @@ def write_store(
     byte_digests: list[str] = []
     pixel_digests: list[str] = []
     with replacing(path) as aside, backend.writing(aside, patches, manifest) as writer:
-        for patch, one in stored:
-            writer.add(patch, one.data)
+        for patch, (data, byte_digest, pixel_digest) in stored:
+            writer.add(patch, data)
             ids.append(patch.patch_id)
-            byte_digests.append(one.byte_digest)
-            if one.pixel_digest:
-                pixel_digests.append(one.pixel_digest)
+            byte_digests.append(byte_digest)
+            if pixel_digest:
+                pixel_digests.append(pixel_digest)
         whole = replace(manifest, ids=tuple(ids), byte_digests=tuple(byte_digests), pixel_digests=tuple(pixel_digests))
         writer.finish(whole)
     return whole
