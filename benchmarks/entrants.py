@@ -80,6 +80,7 @@ _ALL = (
     Entrant("read", "slidemill: reading alone, {threads} threads", "ours"),
     Entrant("read-openslide", "slidemill: reading alone, OpenSlide, {threads} threads", "ours"),
     *_stores("lmdb", "into LMDB", ("raw", "zstd", "png", "jpeg", "source")),
+    Entrant("lmdb-source-job", "slidemill: into LMDB, source, sampled before (tile size)", "ours", tiles=True),
     *_stores("hdf5", "into HDF5", ("raw", "zstd", "png", "jpeg", "source")),
     *_stores("disk", "into files", ("raw", "png", "jpeg", "source")),
     Entrant("pipeline", "slidemill: three stores and their validation, snakemake --cores {threads}", "ours"),

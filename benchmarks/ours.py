@@ -50,16 +50,26 @@ def read(choice: str, request: Request) -> Ready:
     return Ready(work, look)
 
 
-def store(backend: str, encoding: str, request: Request) -> Ready:
-    """Sample and store: write the table of patches, read it, and publish the store, all from the slide's facts."""
+def store(backend: str, encoding: str, request: Request, sampled: bool = False) -> Ready:
+    """Sample and store: write the table of patches, read it, and publish the store, all from the slide's facts.
+
+    Where it is `sampled` before, the table is there already, as it is for the job that stores.
+    """
     source, folder = Path(request.slide), Path(request.folder)
     info, grid = _facts(request), _grid(request)
     kind, settings = STORES[backend], StoreSpec(encoding, QUALITY if encoding == "jpeg" else None)
     manifest = new_manifest(kind, settings, "bench", fingerprint(source), grid)
     table, target = folder / "patches.csv", folder / f"store{SUFFIXES[backend]}"
 
-    def work() -> Done:
+    def sample() -> None:
         write_table(table, PATCH_COLUMNS, patch_rows("bench", info, grid))
+
+    if sampled:
+        sample()
+
+    def work() -> Done:
+        if not sampled:
+            sample()
         patches = patches_of(read_table(table), info, grid)
         outcome = store_slide(
             source, info, grid, patches, kind, target, manifest, WorkSpec("auto", request.threads, SEED)
@@ -142,6 +152,7 @@ CATALOGUE: dict[str, Callable[[Request], Ready]] = {
     "read": partial(read, "auto"),
     "read-openslide": partial(read, "openslide"),
     **{f"{kind}-{name}": partial(store, kind, name) for kind, names in _ENCODINGS.items() for name in names},
+    "lmdb-source-job": partial(store, "lmdb", "source", sampled=True),
     "pipeline": pipeline,
 }
 

@@ -85,7 +85,10 @@ BARS = (
     _times("reading alone, against cuCIM", ["cucim"], "read", 1.8),
     _times("reading alone, against pyvips", ["pyvips"], "read", 1),
     _times("reading alone, against bare decoding of the tiles", ["limit-decode"], "read", 0.8),
-    _times("source into LMDB, against py-wsi into LMDB at the tile size", ["pywsi-lmdb-tile"], "lmdb-source", 80),
+    _times(
+        "source into LMDB, sampled before, against py-wsi at the tile size", ["pywsi-lmdb-tile"], "lmdb-source-job", 80
+    ),
+    _times("sampling and source into LMDB, against py-wsi at the tile size", ["pywsi-lmdb-tile"], "lmdb-source", 80),
     _times(
         "three stores, validated, against py-wsi's three one after another",
         ["pywsi-lmdb", "pywsi-hdf5", "pywsi-disk"],
