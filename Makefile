@@ -65,7 +65,7 @@ lock: ## pin the newest versions anew, with hashes
 	$(UV_COMPILE) --extra workflow --extra test --constraint requirements.lock --output-file requirements-test.lock
 
 clean: ## remove the environment, the demo and caches; results stay
-	rm -rf $(VENV) $(DEMO) .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-race $(DEMO) benchmarks/out .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
