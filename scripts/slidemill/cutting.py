@@ -163,14 +163,17 @@ class Cutter(Generic[Result]):
                         complete.append(cut)
         return [(cut.place, (cut.pixels, self._finish(cut.place, cut.pixels))) for cut in complete]
 
-    def _scatter(self, tile: int, data: bytes, targets: Iterable[_Cut]) -> None:
+    def _scatter(self, tile: int, data: bytes, targets: Sequence[_Cut]) -> None:
         buffer = getattr(self._thread, "buffer", None)
         if buffer is None:
             buffer = self._thread.buffer = self._level.buffer()
-        pixels = self._level.pixels(tile, data, buffer)
         width, height = self._level.tile
         row, column = divmod(tile, self._level.across)
         left, top = column * width, row * height
+        whole = targets[0].pixels if len(targets) == 1 and targets[0].region == (left, top, width, height) else None
+        pixels = self._level.pixels(tile, data, buffer if whole is None else whole)
+        if whole is not None and pixels.base is whole:
+            return  # the region is the tile, and has been decoded in place
         right, bottom = left + width, top + height
         for cut in targets:
             own_left, own_top, own_width, own_height = cut.region
