@@ -16,7 +16,6 @@ from benchmarks.runner import Done, Ready, Request, main
 from slidemill.columns import PATCH_COLUMNS
 from slidemill.fingerprints import fingerprint
 from slidemill.geometry import Grid, GridSpec
-from slidemill.readers import opened_reader
 from slidemill.sampling import patch_rows, patches_of
 from slidemill.slides import SlideInfo, opened, slide_info
 from slidemill.specs import StoreSpec, WorkSpec
@@ -24,6 +23,7 @@ from slidemill.stores.paths import SUFFIXES
 from slidemill.stores.registry import STORES, open_store
 from slidemill.storing import new_manifest, store_slide
 from slidemill.tables import read_table, write_table
+from slidemill.trust import opened_reader
 
 ROOT = Path(__file__).parents[1]
 QUALITY = 90

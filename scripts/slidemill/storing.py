@@ -22,13 +22,14 @@ from slidemill.geometry import GridSpec
 from slidemill.joblog import LOG, progress
 from slidemill.outcomes import Outcome
 from slidemill.patches import PatchRef
-from slidemill.readers import Reader, TileReader, opened_reader, unreadable_patches
+from slidemill.readers import Reader, TileReader, unreadable_patches
 from slidemill.slides import SlideInfo
 from slidemill.specs import StoreSpec, WorkSpec
 from slidemill.stores.manifest import Manifest
 from slidemill.stores.protocol import Backend
 from slidemill.stores.writing import write_store
 from slidemill.tiff import TilesError
+from slidemill.trust import opened_reader
 
 STAGE = "store_patches"
 

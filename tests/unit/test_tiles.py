@@ -13,13 +13,14 @@ import pytest
 import tifffile
 from PIL import Image
 
-from slidemill import cutting, jpeg, readers
+from slidemill import cutting, jpeg, readers, trust
 from slidemill.errors import SlideError, UnreadablePatchError
 from slidemill.geometry import Grid, GridSpec
-from slidemill.readers import opened_reader, unreadable_patches
+from slidemill.readers import unreadable_patches
 from slidemill.reading import PatchReader
 from slidemill.slides import opened, slide_info
 from slidemill.tiff import TiledLevel, TilesError, opened_level
+from slidemill.trust import opened_reader
 from tests.conftest import painted
 from tests.tiffs import STRUCTURES, Structure, write
 
@@ -305,7 +306,7 @@ def test_a_last_tile_that_no_patch_touches_is_compared_too(even_file, monkeypatc
 
 
 def test_patches_of_more_pixels_than_are_held_are_left_to_openslide(even_file, monkeypatch):
-    monkeypatch.setattr(readers, "PATCHES_UNDER_WAY", 300 * 300 * 3 - 1)
+    monkeypatch.setattr(trust, "PATCHES_UNDER_WAY", 300 * 300 * 3 - 1)
     name, why = chosen(even_file, spec=GridSpec(300, level=0))
     assert (name, why) == ("openslide", "its patches are shrunk from more pixels than are held at once")
 
