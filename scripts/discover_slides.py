@@ -1,10 +1,11 @@
 """Write down what OpenSlide says of one slide."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slidemill.discovery import slide_path
+from slidemill.discovery import decoded, slide_path
 from slidemill.fingerprints import check_unchanged
 from slidemill.joblog import job_log
 from slidemill.outcomes import Outcome, attempt, write_outcome
@@ -33,7 +34,7 @@ def main(root: Path, slide: str, path: str, fingerprint: str, limit_bounds: bool
         }
         return Outcome(slide, STAGE, details=details)
 
-    outcome = attempt(slide, STAGE, look)
+    outcome = attempt(slide, STAGE, look, unchanged=partial(check_unchanged, root / decoded(path), fingerprint))
     known = {"path": path, "fingerprint": fingerprint}
     write_outcome(facts, replace(outcome, details={**known, **outcome.details}))
 

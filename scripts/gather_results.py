@@ -1,15 +1,13 @@
 """Gather every slide's outcomes, patches and findings into the cohort's tables."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from slidemill.cohort import merged_rows, slide_row
-from slidemill.columns import METADATA_COLUMNS, SLIDE_COLUMNS, VALIDATION_COLUMNS
-from slidemill.joblog import LOG, job_log
+from slidemill.cohort import CohortTables, SlideResults, write_cohort
+from slidemill.joblog import job_log
 from slidemill.outcomes import Outcome, read_outcome
-from slidemill.tables import read_columns, read_table, write_table
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import Snakemake
@@ -22,41 +20,31 @@ def main(
     later: Sequence[Path],
     metadata: Sequence[Path],
     validation: Sequence[Path],
-    slides_table: Path,
-    metadata_table: Path,
-    validation_table: Path,
+    skip_unreadable: bool,
+    tables: CohortTables,
 ) -> None:
-    """Publish the three tables; metadata.csv holds the patches of the slides that did not fail."""
+    """Publish the tables; `facts`, `metadata` and `validation` are of the same slides in the same order."""
     outcomes: dict[str, list[Outcome]] = defaultdict(list)
     for path in later:
         outcome = read_outcome(path)
         outcomes[outcome.slide].append(outcome)
-    good: list[Path] = []
-
-    def slide_rows() -> Iterator[dict[str, Any]]:
-        for path, patches, findings in zip(facts, metadata, validation, strict=True):
-            found = read_outcome(path)
-            row = slide_row(found, outcomes[found.slide], list(read_table(findings)))
-            LOG.info("%s: %s %s", row["slide"], row["status"], row["message"])
-            if row["status"] == "ok":
-                good.append(patches)
-            yield row
-
-    write_table(slides_table, SLIDE_COLUMNS, slide_rows())
-    header = read_columns(metadata[0]) if metadata else METADATA_COLUMNS
-    write_table(metadata_table, header, merged_rows(good))
-    write_table(validation_table, VALIDATION_COLUMNS, merged_rows(validation))
+    slides = [
+        SlideResults(found, outcomes[found.slide], patches, findings)
+        for found, patches, findings in zip(map(read_outcome, facts), metadata, validation, strict=True)
+    ]
+    write_cohort(slides, skip_unreadable, tables)
 
 
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
-        inputs = snakemake.input
+        inputs, outputs = snakemake.input, snakemake.output
         main(
             [Path(path) for path in inputs.facts],
             [Path(path) for path in (*inputs.sampled, *inputs.labelled, *inputs.stored)],
             [Path(path) for path in inputs.metadata],
             [Path(path) for path in inputs.validation],
-            Path(snakemake.output.slides),
-            Path(snakemake.output.metadata),
-            Path(snakemake.output.validation),
+            snakemake.params.unreadable_patches == "skip",
+            CohortTables(
+                *(Path(path) for path in (outputs.slides, outputs.metadata, outputs.unreadable, outputs.validation))
+            ),
         )

@@ -1,9 +1,12 @@
 """Write one slide's patches into one store."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slidemill.discovery import slide_path
+from slidemill.discovery import decoded
+from slidemill.files import scratch_folder
+from slidemill.fingerprints import check_unchanged
 from slidemill.geometry import GridSpec
 from slidemill.joblog import job_log
 from slidemill.outcomes import Outcome, attempt, read_outcome, write_outcome
@@ -40,11 +43,12 @@ def main(
     def write() -> Outcome:
         info = SlideInfo.from_json(found.details["info"])
         wanted = patches_of(read_table(patches), info, grid)
-        source = slide_path(root, found.details["path"])
         return store_slide(source, info, grid, wanted, kind, store, manifest, work)
 
-    result = attempt(found.slide, STAGE, write, after=before)
-    if result.failed and "unreadable" not in result.details:
+    source = root / decoded(found.details["path"])
+    unchanged = partial(check_unchanged, source, found.details["fingerprint"])
+    result = attempt(found.slide, STAGE, write, before, unchanged)
+    if result.failed:
         store_nothing(kind, store, manifest)
     write_outcome(outcome, result)
 
@@ -59,7 +63,13 @@ if __name__ == "__main__":
             snakemake.params.backend,
             StoreSpec(**snakemake.params.settings),
             GridSpec(**snakemake.params.grid),
-            WorkSpec(snakemake.params.reader, snakemake.threads, snakemake.params.seed),
+            WorkSpec(
+                snakemake.params.reader,
+                snakemake.threads,
+                snakemake.params.seed,
+                snakemake.config["checked_copies"],
+                scratch_folder(snakemake.config["scratch"]),
+            ),
             Path(snakemake.output.store),
             Path(snakemake.output.outcome),
         )

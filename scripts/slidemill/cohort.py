@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from slidemill.columns import METADATA_COLUMNS
+from slidemill.columns import METADATA_COLUMNS, SLIDE_COLUMNS, UNREADABLE_COLUMNS, VALIDATION_COLUMNS
 from slidemill.config import Config, is_sheet
 from slidemill.discovery import SlideFile, decoded, find_slides
+from slidemill.joblog import LOG
 from slidemill.outcomes import Outcome
 from slidemill.sheets import read_sheet
-from slidemill.tables import read_table
+from slidemill.tables import read_columns, read_table, write_table
 
 
 def list_slides(config: Config, sheet_schema: Mapping[str, Any]) -> list[SlideFile]:
@@ -28,10 +30,13 @@ def list_slides(config: Config, sheet_schema: Mapping[str, Any]) -> list[SlideFi
     return find_slides(config.slides, config.annotations, skip=config.results)
 
 
-def slide_row(facts: Outcome, later: Iterable[Outcome], findings: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+def slide_row(
+    facts: Outcome, later: Iterable[Outcome], findings: Sequence[Mapping[str, str]], skip_unreadable: bool
+) -> dict[str, Any]:
     """Return a slide's row of the table of slides.
 
-    The status is that of the first stage that failed; a finding of the validation fails the slide too.
+    The status is that of the first stage that failed; patches that cannot be read and findings of the
+    validation fail the slide too.
 
     Parameters
     ----------
@@ -41,12 +46,22 @@ def slide_row(facts: Outcome, later: Iterable[Outcome], findings: Sequence[Mappi
         The outcomes of the stages after it, in their order.
     findings
         The slide's rows of the validation table.
+    skip_unreadable
+        Whether a slide goes on without its patches that cannot be read; one that has no others fails all the same.
     """
     stages = [facts, *later]
     failure = next((outcome for outcome in stages if outcome.failed), None)
+    unreadable = unreadable_rows(stages)
+    patches = next((outcome.details["patches"] for outcome in reversed(stages) if "patches" in outcome.details), 0)
     wrong = [finding for finding in findings if finding["status"] == "failed"]
     if failure:
         status, stage, message = failure.status, failure.stage, failure.message
+    elif unreadable and not (skip_unreadable and patches):
+        status, stage = "failed", "store_patches"
+        message = (
+            f"{len(unreadable)} of {len(unreadable) + patches} patches cannot be read; the first: "
+            f"{unreadable[0]['reason']}"
+        )
     elif wrong:
         status, stage = "failed", "validate_stores"
         message = f"{wrong[0]['backend']}, {wrong[0]['check']}: {wrong[0]['message']}"
@@ -63,7 +78,8 @@ def slide_row(facts: Outcome, later: Iterable[Outcome], findings: Sequence[Mappi
         "status": status,
         "stage": stage,
         "message": message,
-        "patches": next((o.details["patches"] for o in reversed(stages) if "patches" in o.details), 0),
+        "patches": patches,
+        "unreadable": len(unreadable),
         "annotation": next((o.details["annotation"] for o in stages if "annotation" in o.details), ""),
         "regions": next((o.details["regions"] for o in stages if "regions" in o.details), ""),
         "reader": _joined(stages, "reader"),
@@ -83,22 +99,84 @@ def slide_row(facts: Outcome, later: Iterable[Outcome], findings: Sequence[Mappi
     }
 
 
+@dataclass(frozen=True, slots=True)
+class SlideResults:
+    """What a run has of one slide.
+
+    Parameters
+    ----------
+    facts
+        The outcome of discover_slides.
+    later
+        The outcomes of the stages after it, in their order.
+    metadata, validation
+        The slide's tables; None where they are missing.
+    """
+
+    facts: Outcome
+    later: Sequence[Outcome]
+    metadata: Path | None
+    validation: Path | None
+
+
+def write_cohort(slides: Sequence[SlideResults], skip_unreadable: bool, tables: CohortTables) -> None:
+    """Publish the cohort's tables; metadata.csv holds the patches that were stored of the slides that are ok."""
+    metadata: list[tuple[Path, frozenset[str]]] = []
+    unreadable: list[dict[str, Any]] = []
+
+    def slide_rows() -> Iterator[dict[str, Any]]:
+        for one in slides:
+            findings = list(read_table(one.validation)) if one.validation else []
+            row = slide_row(one.facts, one.later, findings, skip_unreadable)
+            LOG.info("%s: %s %s", row["slide"], row["status"], row["message"])
+            left_out = unreadable_rows(one.later)
+            unreadable.extend(left_out)
+            if row["status"] == "ok" and one.metadata:
+                metadata.append((one.metadata, frozenset(patch["patch_id"] for patch in left_out)))
+            yield row
+
+    write_table(tables.slides, SLIDE_COLUMNS, slide_rows())
+    header = next((read_columns(one.metadata) for one in slides if one.metadata), METADATA_COLUMNS)
+    stored = (row for table, left_out in metadata for row in read_table(table) if row["patch_id"] not in left_out)
+    write_table(tables.metadata, header, stored)
+    write_table(tables.unreadable, UNREADABLE_COLUMNS, unreadable)
+    findings = chain.from_iterable(read_table(one.validation) for one in slides if one.validation)
+    write_table(tables.validation, VALIDATION_COLUMNS, findings)
+
+
+@dataclass(frozen=True, slots=True)
+class CohortTables:
+    """Where the cohort's tables stand."""
+
+    slides: Path
+    metadata: Path
+    unreadable: Path
+    validation: Path
+
+
+def unreadable_rows(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
+    """Return a slide's rows of the table of unreadable patches, in raster order; every backend leaves out the same."""
+    found = {
+        patch["patch_id"]: {"slide": outcome.slide, **patch}
+        for outcome in outcomes
+        for patch in outcome.details.get("unreadable", ())
+    }
+    return [found[patch_id] for patch_id in sorted(found)]
+
+
 def _joined(stages: Iterable[Outcome], key: str) -> str:
     """Return what the stages say of `key`, each once; the jobs of several backends nearly always say the same."""
     return "; ".join(dict.fromkeys(stage.details[key] for stage in stages if key in stage.details))
 
 
-def merged_rows(tables: Iterable[Path]) -> Iterator[dict[str, str]]:
-    """Yield the rows of several tables one after another."""
-    return chain.from_iterable(read_table(table) for table in tables)
-
-
-def complaints(slides: Iterable[Mapping[str, str]], validation: Iterable[Mapping[str, str]]) -> list[str]:
-    """Return a line for each failed slide and each failed check, or nothing where all is well."""
-    lines = [f"{row['slide']}  {row['stage']}  {row['message']}" for row in slides if row["status"] == "failed"]
-    lines += [
-        f"{row['slide']}  validate_stores  {row['backend']}, {row['check']}: {row['message']}"
-        for row in validation
-        if row["status"] == "failed"
-    ]
-    return list(dict.fromkeys(lines))
+def complaints(slides: Iterable[Mapping[str, str]], validation: Iterable[Mapping[str, str]]) -> dict[str, list[str]]:
+    """Return, for each slide that failed, a line for what failed and one for each further check that did."""
+    lines: dict[str, dict[str, None]] = {}
+    for row in slides:
+        if row["status"] == "failed":
+            lines[row["slide"]] = {f"{row['slide']}  {row['stage']}  {row['message']}": None}
+    for row in validation:
+        if row["status"] == "failed":
+            line = f"{row['slide']}  validate_stores  {row['backend']}, {row['check']}: {row['message']}"
+            lines.setdefault(row["slide"], {})[line] = None
+    return {slide: list(own) for slide, own in lines.items()}

@@ -23,6 +23,7 @@ SLIDE_COLUMNS = (
     "stage",
     "message",
     "patches",
+    "unreadable",
     "annotation",
     "regions",
     "reader",
@@ -40,6 +41,7 @@ SLIDE_COLUMNS = (
     "file_size",
     "fingerprint",
 )
+UNREADABLE_COLUMNS = ("slide", "patch_id", "column", "row", "x0", "y0", "width0", "height0", "reason")
 VALIDATION_COLUMNS = ("slide", "backend", "check", "status", "checked", "message")
 BENCHMARK_COLUMNS = (
     "source",

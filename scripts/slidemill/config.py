@@ -26,7 +26,7 @@ LARGEST_SHRUNK = 1024
 
 WRITTEN = (
     *("slides", "patches", "metadata", "stores", "outcomes", "validation", "figures", "logs", "passed", ".snakemake"),
-    *("slides.csv", "metadata.csv", "validation.csv", "benchmark.csv"),
+    *("slides.csv", "metadata.csv", "unreadable.csv", "validation.csv", "benchmark.csv"),
 )
 """What a run writes into the results; slides may not lie there."""
 
@@ -61,6 +61,9 @@ class Config:
     sampling: GridSpec
     labels: LabelSpec
     reader: str
+    unreadable_patches: str
+    max_failed: int
+    scratch: str | None
     stores: Mapping[str, StoreSpec]
     validation: ValidationSpec
     benchmark: BenchmarkSpec
@@ -116,6 +119,9 @@ def read_config(values: Mapping[str, Any], schema: Mapping[str, Any], base: Path
         sampling=GridSpec(**({"level": 0} if "deepzoom_level" not in sampling else {}) | sampling),
         labels=LabelSpec(**full["labels"]),
         reader=full["reader"],
+        unreadable_patches=full["unreadable_patches"],
+        max_failed=full["max_failed"],
+        scratch=full["scratch"],
         stores={name: _store_spec(**settings) for name, settings in full["stores"].items()},
         validation=ValidationSpec(**full["validation"]),
         benchmark=BenchmarkSpec(**full["benchmark"]),

@@ -14,25 +14,29 @@ TOGETHER = 64
 
 
 def copied_patches(
-    reader: TileReader, patch_size: int, patches: Sequence[PatchRef]
+    reader: TileReader, patch_size: int, patches: Sequence[PatchRef], checked: bool = False
 ) -> Generator[tuple[PatchRef, EncodedPatch]]:
     """Yield patches with their tiles' bytes, in the order given.
 
-    The digest of the pixels is left out: it is taken when the store is validated.
+    The digest of the pixels is left out: it is taken when the store is validated. With `checked`, tiles are
+    decoded all the same, so that a broken one is found here.
 
     Raises
     ------
     SlideError
         When the patches are not the slide's tiles, one for one; the message says which patch size would be.
     TilesError
-        When a tile cannot be copied.
+        When a tile cannot be copied, or decoded where that is asked for.
     """
     # All are looked at before the first is copied. More threads would wait for each other: copying is Python's work.
     numbers = _tile_numbers(reader, patch_size, patches)
+    buffer = reader.level.buffer()
     for start in range(0, len(numbers), TOGETHER):
         some = numbers[start : start + TOGETHER]
         for patch, number, data in zip(patches[start : start + TOGETHER], some, reader.level.data(some), strict=True):
             stream = reader.level.standalone(number, data)
+            if checked:
+                reader.level.pixels(number, data, buffer)
             yield patch, EncodedPatch(stream, digest(stream))
 
 

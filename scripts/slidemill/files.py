@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
+import secrets
 import shutil
 import threading
 from collections.abc import Iterator
@@ -12,29 +15,110 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import xxhash
+
 from slidemill.errors import SlidemillError
+
+ASIDE = ".aside"
+"""What the names of files end in that are not yet whole."""
 
 SYNC_EVERY = 0.05
 """Seconds between two times that a file is written to its disk while it is being filled."""
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path` to write to, and rename it to `path` when the block ends well.
+def replacing(path: Path, scratch: Path | None = None) -> Iterator[Path]:
+    """Yield a path to write to, and publish at `path` what is there when the block ends well, by one rename.
 
-    A file or a folder may be written; a folder that stands in the way is removed right before. What an earlier,
-    killed process left aside is removed first; when the block fails, `path` is as it was.
+    A file or a folder may be written. When the block fails, `path` is as it was. What killed processes left aside
+    is removed first. Names are never used twice: a job that outlived its run finds its file gone, and cannot
+    publish what another has only half written.
+
+    Parameters
+    ----------
+    path
+        Where it will stand.
+    scratch
+        A folder on a disk of this machine to write in; the whole is moved from there, and compared.
+
+    Raises
+    ------
+    SlidemillError
+        When what was written is gone, since another run has taken over.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.aside")
-    remove(aside)
+    for left in asides(path):
+        remove(left)
+    aside, old = (path.with_name(f".{path.name}.{secrets.token_hex(4)}{ASIDE}") for _ in range(2))
+    written = aside if scratch is None else scratch / aside.name
     try:
-        yield aside
-        if path.is_dir() or aside.is_dir():
-            remove(path)
+        yield written
+        if written != aside:
+            copy_checked(written, aside)
+        if not aside.exists():
+            raise SlidemillError(f"{path}: what was written for it is gone: is another run at work here?")
+        if path.is_dir() or (aside.is_dir() and path.exists()):
+            # A folder cannot be replaced, and must not be seen half removed.
+            path.rename(old)
         aside.replace(path)
     finally:
-        remove(aside)
+        for left in (aside, old, written):
+            remove(left)
+
+
+def scratch_folder(name: str | None) -> Path | None:
+    """Return the folder that a configuration's `scratch` names, whose ``$VARIABLES`` are those of this machine.
+
+    Raises
+    ------
+    SlidemillError
+        When there is no such folder.
+    """
+    if name is None:
+        return None
+    folder = Path(os.path.expandvars(name))
+    if not folder.is_dir():
+        raise SlidemillError(f"scratch is {name}: {folder} is no folder here: make it, or name another, or null")
+    return folder
+
+
+def asides(path: Path) -> list[Path]:
+    """Return what processes that were killed, or are at work, have left beside `path`."""
+    name = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]+{re.escape(ASIDE)}")
+    return [file for file in path.parent.iterdir() if name.fullmatch(file.name)]
+
+
+def copy_checked(source: Path, target: Path) -> None:
+    """Copy a file or a folder of files to a new place, see that it is on the disk, read it again and compare.
+
+    Raises
+    ------
+    SlidemillError
+        When what is read there is not what was written.
+    """
+    files = sorted(source.iterdir()) if source.is_dir() else [source]
+    if source.is_dir():
+        target.mkdir()
+    for file in files:
+        copy = target / file.name if source.is_dir() else target
+        shutil.copyfile(file, copy)
+        descriptor = os.open(copy, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+            # Else the kernel's own memory of it would be compared.
+            if hasattr(os, "posix_fadvise"):
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(descriptor)
+        if file_digest(file) != file_digest(copy):
+            raise SlidemillError(f"{copy}: is not what was copied there: see to that disk, and run again")
+    sync(target)
+
+
+def file_digest(path: Path) -> str:
+    """Return a digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()
 
 
 def remove(path: Path) -> None:

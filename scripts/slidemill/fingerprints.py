@@ -11,6 +11,8 @@ from slidemill.errors import SlidemillError
 
 BLOCK = 65_536
 BLOCKS = 8
+UNREADABLE = "unreadable:"
+"""What stands, with the reason, in place of the fingerprint of a slide that cannot be read."""
 
 
 def fingerprint(path: Path) -> str:
@@ -23,7 +25,7 @@ def fingerprint(path: Path) -> str:
     digest = hashlib.blake2b(digest_size=16)
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            return "unreadable: not a file"
+            return f"{UNREADABLE} not a file"
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             digest.update(size.to_bytes(8, "big"))
@@ -35,7 +37,7 @@ def fingerprint(path: Path) -> str:
             digest.update(os.fsencode(companion.name) + b"\0")
             digest.update(companion.stat().st_size.to_bytes(8, "big"))
     except OSError as error:
-        return f"unreadable: {error.strerror}"
+        return f"{UNREADABLE} {error.strerror}"
     return digest.hexdigest()
 
 
@@ -47,9 +49,12 @@ def check_unchanged(path: Path, expected: str) -> None:
     SlidemillError
         When it has another fingerprint than `expected`.
     """
-    if fingerprint(path) != expected:
+    found = fingerprint(path)
+    if found != expected:
+        now = found if found.startswith(UNREADABLE) else "other content"
         raise SlidemillError(
-            f"{path.name}: the slide changed while it was worked on: let its copying end, and run again"
+            f"{path.name}: the slide is not what it was when the run was planned ({now}): let its copying end, see "
+            "that its disk is there, and run again"
         )
 
 

@@ -65,14 +65,23 @@ def read_outcome(path: Path) -> Outcome:
         raise SlidemillError(f"{path}: holds no outcome of a stage: remove it and run again") from None
 
 
-def attempt(slide: str, stage: str, work: Callable[[], Outcome], after: Outcome | None = None) -> Outcome:
+def attempt(
+    slide: str,
+    stage: str,
+    work: Callable[[], Outcome],
+    after: Outcome | None = None,
+    unchanged: Callable[[], None] = lambda: None,
+) -> Outcome:
     """Return what `work` returns, or a failed outcome where a `SlideError` says that the slide is at fault.
 
-    Where the slide had failed already (`after`), nothing is done and that outcome is carried along.
+    Where the slide had failed already (`after`), nothing is done and that outcome is carried along. `unchanged` is
+    called before the slide is blamed, and raises `SlidemillError` where the file is not what it was when the run
+    was planned: a mount that went away, or a slide that is being replaced, is no fault of its content.
     """
     if after is not None and after.failed:
         return after
     try:
         return work()
     except SlideError as error:
+        unchanged()
         return Outcome(slide, stage, "failed", str(error))

@@ -13,6 +13,7 @@ from slidemill.drawing import label_colour
 from slidemill.files import replacing
 from slidemill.outcomes import Outcome
 from slidemill.plots import claim, recommendation
+from slidemill.versions import Run
 
 TEMPLATE = "report.html"
 Rows = Sequence[Mapping[str, str]]
@@ -24,16 +25,6 @@ class Pictures:
 
     overlay: Path
     montage: Path
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """How the results came about: the parameters by section, versions by name, the command, the date."""
-
-    parameters: Mapping[str, Any]
-    versions: Mapping[str, str]
-    command: str
-    date: str
 
 
 def label_table(outcomes: Iterable[Outcome], label_map: Mapping[str, int]) -> dict[str, Any]:
@@ -74,9 +65,11 @@ def render(
     measured: Rows,
     outcomes: Sequence[Outcome],
     label_map: Mapping[str, int],
-    plot: Path,
+    plot: Path | None,
     pictures: Mapping[str, Pictures],
     run: Run,
+    unreadable: Rows = (),
+    finished: bool = True,
 ) -> None:
     """Publish the report at `page`.
 
@@ -91,11 +84,15 @@ def render(
     label_map
         Names of labels to integers.
     plot
-        The benchmark's plot, PNG.
+        The benchmark's plot, PNG; None where nothing was measured.
     pictures
         By slide, JPEG.
     run
         Parameters and versions.
+    unreadable
+        Rows of the table of patches that cannot be read.
+    finished
+        Whether all jobs ended; where some did not, the page says so.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -130,6 +127,8 @@ def render(
         "plot": plot,
         "pictures": pictures,
         "run": run,
+        "unreadable": unreadable,
+        "finished": finished,
     }
     with replacing(page) as aside:
         aside.write_text(environment.get_template(TEMPLATE).render(context), encoding="utf-8")

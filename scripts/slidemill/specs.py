@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +26,27 @@ class StoreSpec:
 
 @dataclass(frozen=True, slots=True)
 class WorkSpec:
-    """How a slide is read: the reader's name, how many threads, and the seed of what is compared with OpenSlide."""
+    """How a slide becomes a store.
+
+    Parameters
+    ----------
+    reader
+        The reader's name.
+    threads
+        How many threads read and encode.
+    seed
+        Of the choice of what is compared with OpenSlide.
+    checked_copies
+        Whether tiles that are copied are decoded too, so that broken ones are left out as in other stores.
+    scratch
+        A folder on a disk of this machine to write in first, or None.
+    """
 
     reader: str
     threads: int
     seed: int
+    checked_copies: bool = False
+    scratch: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

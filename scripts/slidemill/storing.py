@@ -16,7 +16,7 @@ import openslide
 from slidemill import __version__
 from slidemill.copying import copied_patches
 from slidemill.encodings import DIGEST, SOURCE, EncodedPatch, encoded
-from slidemill.errors import SlideError, UnreadablePatchError
+from slidemill.errors import SlideError, SlidemillError, UnreadablePatchError
 from slidemill.fingerprints import check_unchanged
 from slidemill.geometry import GridSpec
 from slidemill.joblog import LOG, progress
@@ -32,6 +32,8 @@ from slidemill.tiff import TilesError
 from slidemill.trust import opened_reader
 
 STAGE = "store_patches"
+PLACE = ("patch_id", "column", "row", "x0", "y0", "width0", "height0")
+"""What an outcome tells of a patch that cannot be read, beside the reason."""
 
 
 def new_manifest(backend: Backend, store: StoreSpec, slide: str, fingerprint: str, grid: GridSpec) -> Manifest:
@@ -92,16 +94,19 @@ def store_slide(
             with opened_reader(source, info, grid, wanted, choice, work.seed) as (reader, why):
                 LOG.info("reader %s: %s", reader.name, found or why)
                 # Closed before the slide is, whatever happens: its threads read from that.
-                with closing(_stored(reader, manifest, wanted, work.threads)) as stored:
-                    write_store(backend, target, manifest, wanted, progress(stored, len(wanted), "patches"))
-        except TilesError as error:
-            if choice == "tiles":
-                raise SlideError(f"{source.name}: {error}: see whether it is whole, or choose reader auto") from None
-            choice, found = "openslide", str(error)
-        except UnreadablePatchError:
+                with closing(_stored(reader, manifest, wanted, work)) as stored:
+                    counted = progress(stored, len(wanted), "patches")
+                    write_store(backend, target, manifest, wanted, counted, work.scratch)
+        except (TilesError, UnreadablePatchError) as error:
+            if isinstance(error, TilesError) and choice != "tiles":
+                choice, found = "openslide", str(error)
+                continue
             reasons = unreadable_patches(source, info, grid, wanted)
+            if not reasons and isinstance(error, UnreadablePatchError):
+                raise SlidemillError(f"{error}; but read once more it can be: see to the disk, and run again") from None
             if not reasons:
-                raise
+                other = "another encoding" if manifest.codec is SOURCE else "reader auto"
+                raise SlideError(f"{source.name}: {error}: see whether it is whole, or choose {other}") from None
             # Stores are sized by their count, so the store is begun again without them; reading is
             # deterministic, so every backend leaves out the same ones.
             unreadable |= reasons
@@ -119,12 +124,12 @@ def store_nothing(backend: Backend, target: Path, manifest: Manifest) -> None:
 
 
 def _stored(
-    reader: Reader, manifest: Manifest, patches: Sequence[PatchRef], threads: int
+    reader: Reader, manifest: Manifest, patches: Sequence[PatchRef], work: WorkSpec
 ) -> Generator[tuple[PatchRef, EncodedPatch]]:
     """Return the patches as they are to be stored: read and encoded, or copied from the slide's tiles."""
     if manifest.codec is SOURCE and patches and isinstance(reader, TileReader):
-        return copied_patches(reader, manifest.patch_size, patches)
-    return reader.read(patches, partial(encoded, manifest.codec, manifest.quality), threads)
+        return copied_patches(reader, manifest.patch_size, patches, work.checked_copies)
+    return reader.read(patches, partial(encoded, manifest.codec, manifest.quality), work.threads)
 
 
 def _outcome(
@@ -142,15 +147,11 @@ def _outcome(
         "peak_mb": round(_peak_bytes() / 1e6, 1),
         "patches": len(patches) - len(unreadable),
         "unreadable": [
-            {"patch_id": patch.patch_id, "x0": patch.x0, "y0": patch.y0, "reason": unreadable[patch.patch_id]}
+            {**{key: getattr(patch, key) for key in PLACE}, "reason": unreadable[patch.patch_id]}
             for patch in (patches if unreadable else ())
             if patch.patch_id in unreadable
         ],
     }
-    if unreadable:
-        first = next(iter(unreadable.values()))
-        message = f"{len(unreadable)} of {len(patches)} patches cannot be read; the first: {first}"
-        return Outcome(slide, STAGE, "failed", message, details)
     return Outcome(slide, STAGE, "ok" if patches else "empty", "", details)
 
 

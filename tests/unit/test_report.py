@@ -11,7 +11,8 @@ from slidemill.annotations import Annotation, Region
 from slidemill.columns import SLIDE_COLUMNS, VALIDATION_COLUMNS
 from slidemill.drawing import draw_overlay, label_colour
 from slidemill.outcomes import Outcome
-from slidemill.report import Pictures, Run, label_table, render
+from slidemill.report import Pictures, label_table, render
+from slidemill.versions import Run
 
 EVIL = "<script>alert('x')</script>\"&'"
 

@@ -19,7 +19,7 @@ from slidemill.specs import StoreSpec, ValidationSpec, WorkSpec
 from slidemill.stores.paths import SUFFIXES
 from slidemill.stores.registry import STORES, open_store
 from slidemill.storing import new_manifest, store_slide
-from slidemill.tiff import TiledLevel
+from slidemill.tiff import TiledLevel, TilesError
 from slidemill.validation import validate_slide
 from tests.conftest import painted
 from tests.tiffs import STRUCTURES, Structure, write
@@ -34,14 +34,15 @@ def picture():
     return painted(1030, 777)
 
 
-def stored(path, folder, spec=SPEC, backend="lmdb", encoding="source", reader="auto"):
+def stored(path, folder, spec=SPEC, backend="lmdb", encoding="source", reader="auto", checked=False):
     with opened(path) as slide:
         info = slide_info(slide)
     patches = list(Grid(info.pyramid, spec).patches())
     kind = STORES[backend]
     manifest = new_manifest(kind, StoreSpec(encoding), "slide", fingerprint(path), spec)
     target = folder / f"{backend}-{encoding}{SUFFIXES[backend]}"
-    outcome = store_slide(path, info, spec, patches, kind, target, manifest, WorkSpec(reader, 2, seed=0))
+    work = WorkSpec(reader, 2, seed=0, checked_copies=checked)
+    outcome = store_slide(path, info, spec, patches, kind, target, manifest, work)
     return target, outcome, info, patches
 
 
@@ -164,14 +165,45 @@ def test_a_tile_that_breaks_on_the_way_hands_the_slide_to_openslide(tmp_path, pi
     path = tmp_path / "a.tif"
     write(path, picture, SQUARE_JPEG[0], lambda number, data: data[:-40] + bytes(40) if number == 30 else data)
     target, outcome, _, patches = stored(path, tmp_path, encoding="zstd")
-    assert outcome.status == "failed"
-    assert "1 of 48 patches cannot be read" in outcome.message
     assert outcome.details["reader"] == "openslide"
     assert "tile 30 cannot be decoded" in outcome.details["reader_reason"]
+    left = [one.patch_id for one in patches if one.patch_id != "r00003_c00003"]
+    with open_store(target) as store:
+        assert list(store.ids) == left
+    (listed,) = outcome.details["unreadable"]
+    assert (listed["patch_id"], listed["x0"], listed["y0"]) == ("r00003_c00003", 384, 384)
+    assert listed["reason"]
+    target, outcome, _, _ = stored(path, tmp_path, encoding="zstd", reader="tiles")
+    assert (outcome.details["reader"], outcome.details["unreadable"]) == ("tiles", [listed])
+    with open_store(target) as store:
+        assert list(store.ids) == left
+
+
+@pytest.mark.parametrize("backend", SUFFIXES)
+def test_a_broken_tile_is_left_out_of_copies_that_are_checked_as_of_other_stores(tmp_path, picture, backend):
+    path = tmp_path / "a.tif"
+    write(path, picture, SQUARE_JPEG[0], lambda number, data: data[:-40] + bytes(40) if number == 30 else data)
+    target, outcome, _, patches = stored(path, tmp_path, backend=backend, checked=True)
+    assert [one["patch_id"] for one in outcome.details["unreadable"]] == ["r00003_c00003"]
     with open_store(target) as store:
         assert list(store.ids) == [one.patch_id for one in patches if one.patch_id != "r00003_c00003"]
-    with pytest.raises(SlideError, match=r"a\.tif: tile 30 cannot be decoded .*: see whether it is whole"):
-        stored(path, tmp_path, encoding="zstd", reader="tiles")
+
+
+def test_a_tile_that_openslide_reads_and_copying_does_not_fails_the_slide(tmp_path, picture, monkeypatch):
+    path = tmp_path / "a.tif"
+    write(path, picture, SQUARE_JPEG[0])
+    original = TiledLevel.standalone
+
+    def standalone(level, number, data):
+        if number == 30:
+            raise TilesError("tile 30 is odd")
+        return original(level, number, data)
+
+    monkeypatch.setattr(TiledLevel, "standalone", standalone)
+    with pytest.raises(
+        SlideError, match=r"a\.tif: tile 30 is odd: see whether it is whole, or choose another encoding"
+    ):
+        stored(path, tmp_path)
 
 
 def test_pixels_cannot_be_given_the_slides_bytes():

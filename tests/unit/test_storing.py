@@ -108,8 +108,7 @@ def test_patches_that_cannot_be_read_are_left_out_of_every_store_and_listed(samp
     good = [patch.patch_id for patch in sampled[2] if patch.patch_id not in bad]
     for backend in SUFFIXES:
         path, outcome = store(sampled, tmp_path, backend, reader="openslide")
-        assert outcome.status == "failed"
-        assert f"4 of {len(sampled[2])} patches cannot be read" in outcome.message
+        assert outcome.status == "ok", "what that makes of the slide, the cohort's table says"
         assert [patch["patch_id"] for patch in outcome.details["unreadable"]] == bad
         assert all("a broken tile" in patch["reason"] for patch in outcome.details["unreadable"])
         with open_store(path) as patches:
@@ -140,7 +139,7 @@ def test_a_writer_that_fails_ends_the_threads_before_the_slide_is_closed(sampled
 
 
 def test_a_slide_that_changed_fails_the_job_and_leaves_no_store(sampled, tmp_path):
-    with pytest.raises(SlidemillError, match="changed while it was worked on"):
+    with pytest.raises(SlidemillError, match="is not what it was when the run was planned"):
         store(sampled, tmp_path, fingerprinted="0" * 32)
     assert list(tmp_path.iterdir()) == []
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from slidemill import files, joblog
 from slidemill.columns import METADATA_COLUMNS
 from slidemill.errors import AnnotationError, ConfigError, SlideError, SlidemillError, StoreError
-from slidemill.files import read_json, remove, replacing, sync, synced, write_json
+from slidemill.files import asides, read_json, remove, replacing, scratch_folder, sync, synced, write_json
 from slidemill.joblog import LOG, job_log, progress
 from slidemill.metadata import read_metadata
 from slidemill.outcomes import Outcome, attempt, read_outcome, write_outcome
@@ -174,12 +174,67 @@ def test_what_a_killed_process_left_aside_is_removed_first(tmp_path, left, new):
         fill(name, "file", "first.txt")
     fill(name, left, "left.txt")
     path.unlink()
+    other = tmp_path / ".out.txt.0123abcd.aside"
+    other.touch()
     with replacing(path) as aside:
-        assert aside == name
-        assert not aside.exists()
+        # What outlived its run may still be writing under the old name.
+        assert aside != name
+        assert [file for file in tmp_path.iterdir() if file not in (other, aside)] == []
         fill(aside, new, "new.txt")
+        assert asides(path) == [aside]
     fill(tmp_path / "like", new, "new.txt")
     assert content(path) == content(tmp_path / "like")
+    assert other.exists()
+
+
+@pytest.mark.parametrize("new", ["file", "folder"])
+def test_a_job_whose_file_was_taken_from_it_publishes_nothing(tmp_path, new):
+    """A job outlived its run, and the next one works on the same: it alone may publish."""
+    path = tmp_path / "out"
+    with pytest.raises(SlidemillError, match="is another run at work here"), replacing(path) as outlived:
+        fill(outlived, new, "old.txt")
+        with replacing(path) as aside:
+            fill(aside, new, "new.txt")
+    fill(tmp_path / "like", new, "new.txt")
+    assert content(path) == content(tmp_path / "like")
+
+
+@pytest.mark.parametrize("new", ["file", "folder"])
+def test_what_is_written_elsewhere_first_is_moved_whole_and_compared(tmp_path, new, monkeypatch):
+    path, scratch = tmp_path / "results" / "out", tmp_path / "scratch"
+    scratch.mkdir()
+
+    def flat(folder, text):
+        if new == "folder":
+            folder.mkdir()
+        (folder / "a.txt" if new == "folder" else folder).write_text(text, encoding="utf-8")
+
+    def publish(text):
+        with replacing(path, scratch) as aside:
+            assert aside.parent == scratch
+            flat(aside, text)
+
+    publish("old")
+    before = content(path)
+    assert list(scratch.iterdir()) == []
+    digests = iter("abcdefgh")
+    monkeypatch.setattr("slidemill.files.file_digest", lambda _: next(digests))
+    with pytest.raises(SlidemillError, match="is not what was copied there"):
+        publish("new")
+    assert content(path) == before
+    assert list(scratch.iterdir()) == []
+    assert list(path.parent.iterdir()) == [path]
+    monkeypatch.undo()
+    publish("new")
+    assert content(path) != before
+
+
+def test_scratch_is_a_folder_of_this_machine(tmp_path, monkeypatch):
+    monkeypatch.setenv("JOBS_OWN", str(tmp_path))
+    assert scratch_folder("$JOBS_OWN") == tmp_path
+    assert scratch_folder(None) is None
+    with pytest.raises(SlidemillError, match=r"scratch is \$NOT_SET/x: \$NOT_SET/x is no folder here"):
+        scratch_folder("$NOT_SET/x")
 
 
 def test_folders_above_are_made(tmp_path):

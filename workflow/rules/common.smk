@@ -1,44 +1,8 @@
-# The checked configuration, the slides, and what rules ask about them.
+# What rules ask about the configuration and the slides.
 
-import shlex
-import sys
-from dataclasses import asdict
+import json
+import subprocess
 from functools import cache
-from os import environ, pathsep
-from pathlib import Path
-
-import yaml
-
-SCRIPTS = Path(workflow.basedir).parent / "scripts"
-sys.path.insert(0, str(SCRIPTS))
-# Snakemake puts scripts' folder last on a job's path: an installed copy of the package would win.
-environ["PYTHONPATH"] = pathsep.join(filter(None, [str(SCRIPTS), environ.get("PYTHONPATH")]))
-
-from slidemill.cohort import list_slides
-from slidemill.config import read_config
-from slidemill.discovery import decoded
-from slidemill.errors import ConfigError
-from slidemill.fingerprints import fingerprint
-from slidemill.provenance import code_digest
-from slidemill.stores.paths import store_path
-
-
-def schema(name):
-    return yaml.safe_load(Path(workflow.basedir, "schemas", f"{name}.schema.yaml").read_text())
-
-
-try:
-    CONFIG = read_config(config, schema("config"), base=Path.cwd())
-    SLIDES = {slide.slide: slide for slide in list_slides(CONFIG, schema("slides"))}
-except ConfigError as error:
-    sys.exit(f"slidemill: the configuration is wrong, and nothing has been run:\n{error}")
-
-BACKENDS = {backend: asdict(store) for backend, store in CONFIG.stores.items()}
-STORES = [str(store_path(backend, slide)) for slide in SLIDES for backend in BACKENDS]
-GRID = asdict(CONFIG.sampling)
-# No parameter of a rule: slides that are moved stay the same slides.
-config["roots"] = {"slides": str(CONFIG.root), "annotations": str(CONFIG.annotations_root)}
-config["command"] = shlex.join(sys.argv)
 
 
 wildcard_constraints:
@@ -77,3 +41,19 @@ def store_output(backend):
 def gate_inputs(wildcards):
     """The tables that the gate reads; for the whole run, it waits for the report too."""
     return ["slides.csv", "validation.csv", "report.html"][: 3 if wildcards.target == "all" else 2]
+
+
+def report_unfinished():
+    """Write the tables and the report of a run that has failed, with what is there.
+
+    It is no rule, because Snakemake runs nothing that depends on a job that failed.
+    """
+    known = {
+        "slides": {slide.slide: slide.path for slide in SLIDES.values()},
+        "backends": list(BACKENDS),
+        "parameters": PARAMETERS,
+        "command": config["command"],
+        "report": any(job.rule.name == "render_report" for job in workflow.dag.jobs),
+    }
+    script = SCRIPTS / "report_unfinished.py"
+    subprocess.run([sys.executable, script], input=json.dumps(known), text=True, cwd=CONFIG.results, check=False)

@@ -12,18 +12,20 @@ rule gather_results:
     output:
         slides="slides.csv",
         metadata="metadata.csv",
+        unreadable="unreadable.csv",
         validation="validation.csv",
     log:
         "logs/gather_results.log",
     conda:
         "../../environment.yml"
     params:
+        unreadable_patches=CONFIG.unreadable_patches,
         code=code("gather_results"),
     script:
         "../../scripts/gather_results.py"
 
 
-# Fails where a slide or a check has failed, after all else is written and kept.
+# Fails where more slides have failed than may, after all else is written and kept.
 rule gate:
     input:
         gate_inputs,
@@ -31,9 +33,12 @@ rule gate:
         touch("passed/{target}"),
     log:
         "logs/gate_{target}.log",
+    # What it finds is the same however often it looks.
+    retries: 0
     conda:
         "../../environment.yml"
     params:
+        max_failed=CONFIG.max_failed,
         code=code("gate"),
     script:
         "../../scripts/gate.py"

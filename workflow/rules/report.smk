@@ -51,6 +51,7 @@ rule render_report:
     input:
         slides="slides.csv",
         metadata="metadata.csv",
+        unreadable="unreadable.csv",
         validation="validation.csv",
         benchmark="benchmark.csv",
         plot="figures/benchmark.png",
@@ -64,15 +65,7 @@ rule render_report:
     conda:
         "../../environment.yml"
     params:
-        parameters={
-            "sampling": GRID,
-            "reader": CONFIG.reader,
-            "labels": asdict(CONFIG.labels),
-            "stores": BACKENDS,
-            "validation": asdict(CONFIG.validation),
-            "benchmark": asdict(CONFIG.benchmark),
-            "seed": CONFIG.seed,
-        },
+        parameters=PARAMETERS,
         code=code("render_report"),
         template=fingerprint(SCRIPTS / "slidemill" / "templates" / "report.html"),
     script:

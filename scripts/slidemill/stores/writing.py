@@ -19,6 +19,7 @@ def write_store(
     manifest: Manifest,
     patches: Sequence[PatchRef],
     stored: Iterable[tuple[PatchRef, EncodedPatch]],
+    scratch: Path | None = None,
 ) -> Manifest:
     """Write a store and publish it at `path` by one rename.
 
@@ -34,6 +35,8 @@ def write_store(
         The patches in raster order.
     stored
         The same patches as they are to be stored, each asked for when the one before is written.
+    scratch
+        A folder to write in first, as `slidemill.files.replacing` takes it.
 
     Returns
     -------
@@ -43,7 +46,7 @@ def write_store(
     ids: list[str] = []
     byte_digests: list[str] = []
     pixel_digests: list[str] = []
-    with replacing(path) as aside, backend.writing(aside, patches, manifest) as writer:
+    with replacing(path, scratch) as aside, backend.writing(aside, patches, manifest) as writer:
         for patch, (data, byte_digest, pixel_digest) in stored:
             writer.add(patch, data)
             ids.append(patch.patch_id)

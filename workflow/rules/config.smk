@@ -1,0 +1,58 @@
+# The checked configuration, the slides, and what is told of both.
+
+import shlex
+import sys
+from dataclasses import asdict
+from os import environ, pathsep
+from pathlib import Path
+
+import yaml
+
+SCRIPTS = Path(workflow.basedir).parent / "scripts"
+sys.path.insert(0, str(SCRIPTS))
+# Snakemake puts scripts' folder last on a job's path: an installed copy of the package would win.
+environ["PYTHONPATH"] = pathsep.join(filter(None, [str(SCRIPTS), environ.get("PYTHONPATH")]))
+
+from slidemill.cohort import list_slides
+from slidemill.config import read_config
+from slidemill.discovery import decoded
+from slidemill.errors import ConfigError
+from slidemill.fingerprints import fingerprint
+from slidemill.holding import hold
+from slidemill.provenance import code_digest
+from slidemill.stores.paths import store_path
+
+
+def schema(name):
+    return yaml.safe_load(Path(workflow.basedir, "schemas", f"{name}.schema.yaml").read_text())
+
+
+try:
+    CONFIG = read_config(config, schema("config"), base=Path.cwd())
+    SLIDES = {slide.slide: slide for slide in list_slides(CONFIG, schema("slides"))}
+except ConfigError as error:
+    sys.exit(f"slidemill: the configuration is wrong, and nothing has been run:\n{error}")
+
+# A run that was killed leaves its lock behind; a plain run again takes no notice of it.
+if workflow.is_main_process and not workflow.dryrun:
+    hold(CONFIG.results)
+
+BACKENDS = {backend: asdict(store) for backend, store in CONFIG.stores.items()}
+STORES = [str(store_path(backend, slide)) for slide in SLIDES for backend in BACKENDS]
+GRID = asdict(CONFIG.sampling)
+PARAMETERS = {
+    "sampling": GRID,
+    "reader": CONFIG.reader,
+    "unreadable_patches": CONFIG.unreadable_patches,
+    "labels": asdict(CONFIG.labels),
+    "stores": BACKENDS,
+    "validation": asdict(CONFIG.validation),
+    "benchmark": asdict(CONFIG.benchmark),
+    "seed": CONFIG.seed,
+}
+# No parameters of a rule: what follows changes no store of a whole slide.
+config["roots"] = {"slides": str(CONFIG.root), "annotations": str(CONFIG.annotations_root)}
+config["scratch"] = CONFIG.scratch
+# Stores that copy tiles need not decode them to be alike, unless another store does.
+config["checked_copies"] = {store.encoding for store in CONFIG.stores.values()} != {"source"}
+config["command"] = shlex.join(sys.argv)
