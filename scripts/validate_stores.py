@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from slidemill.columns import VALIDATION_COLUMNS
 from slidemill.discovery import slide_path
+from slidemill.fingerprints import check_unchanged
 from slidemill.geometry import GridSpec
 from slidemill.joblog import LOG, job_log
 from slidemill.outcomes import read_outcome
@@ -42,6 +43,8 @@ def main(
     wanted = patches_of(read_table(patches), info, grid) if info else []
     wanted = [patch for patch in wanted if patch.patch_id not in unreadable]
     findings = validate_slide(found.slide, stores, source, info, grid, wanted, spec, seed, threads)
+    if source:
+        check_unchanged(source, found.details["fingerprint"])
     for finding in findings:
         LOG.info("%s, %s: %s %s", finding.backend, finding.check, finding.status, finding.message)
     write_table(table, VALIDATION_COLUMNS, (finding.row() for finding in findings))

@@ -64,7 +64,7 @@ class Project:
         if annotated:
             write_annotation(self.annotations / f"{Path(name).stem}.xml", AREAS)
 
-    def snakemake(self, *arguments, cwd=None, configured=True, cores=2):
+    def snakemake(self, *arguments, cwd=None, configured=True, cores=2, snakefile=SNAKEFILE):
         """Run Snakemake, and return what it printed and how it ended."""
         file = self.folder / "config.yaml"
         file.write_text(yaml.safe_dump(self.config))
@@ -73,9 +73,8 @@ class Project:
             "-m",
             "snakemake",
             "--snakefile",
-            str(SNAKEFILE),
-            "--cores",
-            "2",
+            str(snakefile),
+            *(["--cores", str(cores)] if cores else []),
             *arguments,
         ]
         command += ["--configfile", str(file)] if configured else []

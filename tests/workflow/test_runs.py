@@ -164,6 +164,14 @@ class TestSecondRuns:
     def test_moved_to_another_place_nothing_is_done_again(self, copied):
         assert "Nothing to be done" in copied.plan().text
 
+    def test_nor_with_the_workflow_checked_out_anew(self, done, tmp_path):
+        """A checkout has new times; what counts is the code, of which each rule has a digest."""
+        for part in ("workflow", "scripts", "config"):
+            shutil.copytree(ROOT / part, tmp_path / part, copy_function=shutil.copy)
+        shutil.copy(ROOT / "environment.yml", tmp_path)
+        plan = done.plan(snakefile=tmp_path / "workflow" / "Snakefile")
+        assert "Nothing to be done" in plan.text
+
     def test_a_new_slide_is_done_alone(self, copied):
         copied.add("new.svs", seed=3)
         plan = copied.plan()
