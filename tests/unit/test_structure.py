@@ -250,7 +250,7 @@ def test_modules_that_are_not_imported_do_not_change_the_digest(copied, name):
     assert copied.digest() == before
 
 
-RENDERING = ["render_report", "report_unfinished"]
+RENDERING = ["render_report"]
 
 
 def test_the_report_changes_the_digest_of_the_scripts_that_render_it_alone(copied):

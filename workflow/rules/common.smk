@@ -1,7 +1,5 @@
 # What rules ask about the configuration and the slides.
 
-import json
-import subprocess
 from functools import cache
 
 
@@ -41,19 +39,3 @@ def store_output(backend):
 def gate_inputs(wildcards):
     """The tables that the gate reads; for the whole run, it waits for the report too."""
     return ["slides.csv", "validation.csv", "report.html"][: 3 if wildcards.target == "all" else 2]
-
-
-def report_unfinished():
-    """Write the tables and the report of a run that has failed, with what is there.
-
-    It is no rule, because Snakemake runs nothing that depends on a job that failed.
-    """
-    known = {
-        "slides": {slide.slide: slide.path for slide in SLIDES.values()},
-        "backends": list(BACKENDS),
-        "parameters": PARAMETERS,
-        "command": config["command"],
-        "report": any(job.rule.name == "render_report" for job in workflow.dag.jobs),
-    }
-    script = SCRIPTS / "report_unfinished.py"
-    subprocess.run([sys.executable, script], input=json.dumps(known), text=True, cwd=CONFIG.results, check=False)
