@@ -110,38 +110,13 @@ class SlideResults:
     later
         The outcomes of the stages after it, in their order.
     metadata, validation
-        The slide's tables; None where they are missing.
+        The slide's tables.
     """
 
     facts: Outcome
     later: Sequence[Outcome]
-    metadata: Path | None
-    validation: Path | None
-
-
-def write_cohort(slides: Sequence[SlideResults], skip_unreadable: bool, tables: CohortTables) -> None:
-    """Publish the cohort's tables; metadata.csv holds the patches that were stored of the slides that are ok."""
-    metadata: list[tuple[Path, frozenset[str]]] = []
-    unreadable: list[dict[str, Any]] = []
-
-    def slide_rows() -> Iterator[dict[str, Any]]:
-        for one in slides:
-            findings = list(read_table(one.validation)) if one.validation else []
-            row = slide_row(one.facts, one.later, findings, skip_unreadable)
-            LOG.info("%s: %s %s", row["slide"], row["status"], row["message"])
-            left_out = unreadable_rows(one.later)
-            unreadable.extend(left_out)
-            if row["status"] == "ok" and one.metadata:
-                metadata.append((one.metadata, frozenset(patch["patch_id"] for patch in left_out)))
-            yield row
-
-    write_table(tables.slides, SLIDE_COLUMNS, slide_rows())
-    header = next((read_columns(one.metadata) for one in slides if one.metadata), METADATA_COLUMNS)
-    stored = (row for table, left_out in metadata for row in read_table(table) if row["patch_id"] not in left_out)
-    write_table(tables.metadata, header, stored)
-    write_table(tables.unreadable, UNREADABLE_COLUMNS, unreadable)
-    findings = chain.from_iterable(read_table(one.validation) for one in slides if one.validation)
-    write_table(tables.validation, VALIDATION_COLUMNS, findings)
+    metadata: Path
+    validation: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +127,30 @@ class CohortTables:
     metadata: Path
     unreadable: Path
     validation: Path
+
+
+def write_cohort(slides: Sequence[SlideResults], skip_unreadable: bool, tables: CohortTables) -> None:
+    """Publish the cohort's tables; metadata.csv holds the patches that were stored of the slides that are ok."""
+    metadata: list[tuple[Path, frozenset[str]]] = []
+    unreadable: list[dict[str, Any]] = []
+
+    def slide_rows() -> Iterator[dict[str, Any]]:
+        for one in slides:
+            row = slide_row(one.facts, one.later, list(read_table(one.validation)), skip_unreadable)
+            LOG.info("%s: %s %s", row["slide"], row["status"], row["message"])
+            left_out = unreadable_rows(one.later)
+            unreadable.extend(left_out)
+            if row["status"] == "ok":
+                metadata.append((one.metadata, frozenset(patch["patch_id"] for patch in left_out)))
+            yield row
+
+    write_table(tables.slides, SLIDE_COLUMNS, slide_rows())
+    header = read_columns(slides[0].metadata) if slides else METADATA_COLUMNS
+    stored = (row for table, left_out in metadata for row in read_table(table) if row["patch_id"] not in left_out)
+    write_table(tables.metadata, header, stored)
+    write_table(tables.unreadable, UNREADABLE_COLUMNS, unreadable)
+    findings = chain.from_iterable(read_table(one.validation) for one in slides)
+    write_table(tables.validation, VALIDATION_COLUMNS, findings)
 
 
 def unreadable_rows(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:

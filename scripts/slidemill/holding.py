@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 try:
@@ -22,21 +23,31 @@ HOLDER = "slidemill.holder"
 def hold(results: Path) -> None:
     """Hold `results` until this process ends, and remove the lock of a run that was killed on this machine.
 
-    Where another process holds them, where the last one ran on another machine (whose locks may not reach this
-    one), or where the file system knows no locks, Snakemake's own lock decides.
+    Where another process holds them, where the last run was on another machine and has left its lock (the operating
+    system's may not reach this one), or where the file system knows no locks, Snakemake's own lock decides.
     """
     record = results / ".snakemake"
     record.mkdir(parents=True, exist_ok=True)
     # Never closed: the lock goes with the process. Children do not inherit it.
     file = os.open(record / HOLDER, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        if fcntl is None:
-            return
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    if fcntl is None:
         return
+    with suppress(OSError):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pass
+        else:
+            _clear(record / "locks", file)
+        # Shared by all that are at work or look on, such as --summary: nobody clears anything while one of them lives.
+        fcntl.flock(file, fcntl.LOCK_SH)
+
+
+def _clear(locks: Path, file: int) -> None:
+    """Remove the locks where the last run was on this machine; where there are none, note that this one is."""
     here = platform.node().encode()
-    if os.read(file, 1024) == here:
-        shutil.rmtree(record / "locks", ignore_errors=True)
-    os.ftruncate(file, 0)
-    os.pwrite(file, here, 0)
+    if os.pread(file, 1024, 0) == here:
+        shutil.rmtree(locks, ignore_errors=True)
+    elif not any(locks.glob("*")):
+        os.ftruncate(file, 0)
+        os.pwrite(file, here, 0)

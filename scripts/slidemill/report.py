@@ -65,11 +65,10 @@ def render(
     measured: Rows,
     outcomes: Sequence[Outcome],
     label_map: Mapping[str, int],
-    plot: Path | None,
+    plot: Path,
     pictures: Mapping[str, Pictures],
     run: Run,
     unreadable: Rows = (),
-    finished: bool = True,
 ) -> None:
     """Publish the report at `page`.
 
@@ -84,15 +83,13 @@ def render(
     label_map
         Names of labels to integers.
     plot
-        The benchmark's plot, PNG; None where nothing was measured.
+        The benchmark's plot, PNG.
     pictures
         By slide, JPEG.
     run
         Parameters and versions.
     unreadable
         Rows of the table of patches that cannot be read.
-    finished
-        Whether all jobs ended; where some did not, the page says so.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -128,7 +125,6 @@ def render(
         "pictures": pictures,
         "run": run,
         "unreadable": unreadable,
-        "finished": finished,
     }
     with replacing(page) as aside:
         aside.write_text(environment.get_template(TEMPLATE).render(context), encoding="utf-8")

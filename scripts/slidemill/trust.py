@@ -16,7 +16,7 @@ import numpy as np
 import openslide
 
 from slidemill.cutting import Region
-from slidemill.errors import SlideError
+from slidemill.errors import SlideError, UnreadablePatchError
 from slidemill.geometry import Grid, GridSpec
 from slidemill.patches import PatchRef
 from slidemill.readers import PATCHES_UNDER_WAY, OpenSlideReader, Reader, TileReader, largest_read
@@ -55,6 +55,8 @@ def opened_reader(
     ------
     SlideError
         When OpenSlide cannot open the slide, or `choice` is ``"tiles"`` and they cannot be read.
+    UnreadablePatchError
+        When `choice` is ``"tiles"`` and OpenSlide cannot read one of the patches that are compared.
     """
     with ExitStack() as stack:
         reader: Reader | None = None
@@ -68,6 +70,10 @@ def opened_reader(
                         f"{source.name}: its tiles cannot be used ({error}): choose reader auto, and another encoding "
                         "than source"
                     ) from None
+                why = str(error)
+            except UnreadablePatchError as error:
+                if choice == "tiles":
+                    raise
                 why = str(error)
         if reader is None:
             reader = OpenSlideReader(stack.enter_context(opened(source)), info, spec)
@@ -83,6 +89,8 @@ def _trusted(
     ------
     TilesError
         When it cannot.
+    UnreadablePatchError
+        When OpenSlide cannot read one of the patches that are compared.
     """
     if largest_read(patches) > PATCHES_UNDER_WAY:
         raise TilesError("its patches are shrunk from more pixels than are held at once")
@@ -102,8 +110,11 @@ def _compare(reader: TileReader, slide: openslide.OpenSlide, patches: Sequence[P
     ------
     TilesError
         When one is not, or a patch is no whole pixels of the level.
+    UnreadablePatchError
+        When OpenSlide cannot read one of the patches.
     """
-    chosen = list(dict.fromkeys(_chosen(reader, patches, seed)))
+    last = _last_tile(reader)
+    chosen = [*dict.fromkeys(region for region in _chosen(reader, patches, seed) if region != last), last]
     for region in chosen:
         size = min(region.width, LARGEST_COMPARED), min(region.height, LARGEST_COMPARED)
         # The far corner: at the edge of the slide, that is where tiles may differ.
@@ -112,18 +123,25 @@ def _compare(reader: TileReader, slide: openslide.OpenSlide, patches: Sequence[P
         try:
             expected = np.asarray(slide.read_region(place, reader.number, size))
         except openslide.OpenSlideError as error:
-            raise TilesError(f"OpenSlide cannot read {size} pixels at {place} ({error})") from None
+            if region == last:
+                # It need not be a patch's, and says nothing of the others. It was compared last: the handle is spent.
+                return len(chosen) - 1
+            raise UnreadablePatchError(f"OpenSlide cannot read {size} pixels at {place} ({error})") from None
         same = np.array_equal(expected[..., :3], reader.pixels(part))
         if not same or expected[..., 3].min() < 255:
             raise TilesError(f"its pixels at {place} of level {reader.number} are not those that OpenSlide reads")
     return len(chosen)
 
 
-def _chosen(reader: TileReader, patches: Sequence[PatchRef], seed: int) -> Iterator[Region]:
-    """Yield what is compared: the last tile, the patches at the edges, and some chosen by chance."""
+def _last_tile(reader: TileReader) -> Region:
+    """Return what of the last tile lies within the level."""
     (width, height), (tile_width, tile_height) = reader.level.size, reader.level.tile
     left, top = (width - 1) // tile_width * tile_width, (height - 1) // tile_height * tile_height
-    yield Region(left, top, width - left, height - top)
+    return Region(left, top, width - left, height - top)
+
+
+def _chosen(reader: TileReader, patches: Sequence[PatchRef], seed: int) -> Iterator[Region]:
+    """Yield what is compared beside the last tile: the patches at the edges, and some chosen by chance."""
     seen = [patch for patch in patches if min(patch.read_size) > 0]
     if seen:
         edges = (seen[0], max(seen, key=attrgetter("read_x0")), max(seen, key=attrgetter("read_y0")), seen[-1])

@@ -474,3 +474,15 @@ def test_a_block_that_fails_keeps_its_own_fault(tmp_path):
     with pytest.raises(ValueError, match="own"), synced(tmp_path / "a"):
         raise ValueError("own")
     assert threading.active_count() == before
+
+
+def test_a_slide_is_not_blamed_where_its_file_is_not_what_it_was():
+    def work():
+        raise SlideError("a.svs: cannot be read")
+
+    def away():
+        raise SlidemillError("a.svs: the disk is away")
+
+    assert attempt("a", "stage", work).message == "a.svs: cannot be read"
+    with pytest.raises(SlidemillError, match="the disk is away"):
+        attempt("a", "stage", work, unchanged=away)

@@ -64,31 +64,29 @@ class Project:
         if annotated:
             write_annotation(self.annotations / f"{Path(name).stem}.xml", AREAS)
 
-    def snakemake(self, *arguments, cwd=None, configured=True, cores=2, snakefile=SNAKEFILE):
-        """Run Snakemake, and return what it printed and how it ended."""
+    def start(self, *arguments, cwd=None, configured=True, cores=2, snakefile=SNAKEFILE):
+        """Start Snakemake."""
         file = self.folder / "config.yaml"
         file.write_text(yaml.safe_dump(self.config))
-        command = [
-            sys.executable,
-            "-m",
-            "snakemake",
-            "--snakefile",
-            str(snakefile),
-            *(["--cores", str(cores)] if cores else []),
-            *arguments,
-        ]
-        command += ["--configfile", str(file)] if configured else []
+        command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile)]
+        command += ["--cores", str(cores)] if cores else []
+        command += [*arguments, *(["--configfile", str(file)] if configured else [])]
         # The interpreter's own folder first, so that jobs run by the same Python.
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        done = subprocess.run(
+        return subprocess.Popen(
             command,
             cwd=cwd or self.folder,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, "PATH": path},
-            check=False,
         )
-        return Finished(done.returncode, done.stdout + done.stderr)
+
+    def snakemake(self, *arguments, **options):
+        """Run Snakemake, and return what it printed and how it ended."""
+        run = self.start(*arguments, **options)
+        out, complaints = run.communicate()
+        return Finished(run.returncode, out + complaints)
 
     def plan(self, *arguments, **options):
         """The jobs of a dry run."""

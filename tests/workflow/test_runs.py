@@ -17,6 +17,7 @@ from PIL import Image
 from slidemill import open_store, read_metadata
 from slidemill.synthetic import write_svs
 from tests.conftest import ROOT, painted
+from tests.tiffs import STRUCTURES, write
 from tests.workflow.conftest import Project
 
 COHORT = {"gather_results", "benchmark_stores", "render_report", "gate", "all"}
@@ -283,6 +284,65 @@ class TestFaults:
         mended = project.snakemake()
         assert mended.code == 0, mended.text
         assert {row["status"] for row in rows(project.results / "slides.csv")} == {"ok"}
+
+    def test_patches_that_cannot_be_read_are_listed_and_in_no_store(self, project):
+        structure = next(one for one in STRUCTURES if one.compression == "jpeg" and one.tile == (128, 128))
+        for name, bad in {"whole.tif": (), "broken.tif": (4,), "ruined.tif": range(12)}.items():
+            write(
+                project.slides / name,
+                painted(512, 384),
+                structure,
+                lambda number, data, bad=bad: data[:-40] + bytes(40) if number in bad else data,
+            )
+        project.config |= {
+            "annotations": None,
+            "sampling": {"patch_size": 128, "level": 0},
+            "stores": {"lmdb": {"encoding": "source"}, "hdf5": {"encoding": "zstd"}},
+        }
+        failed = project.snakemake("validated")
+        assert failed.code != 0
+        assert "2 slides failed" in failed.text
+        table = {row["path"]: row for row in rows(project.results / "slides.csv")}
+        assert {path: row["status"] for path, row in table.items()} == {
+            "whole.tif": "ok",
+            "broken.tif": "failed",
+            "ruined.tif": "failed",
+        }
+        assert "1 of 12 patches cannot be read" in table["broken.tif"]["message"]
+        slide = table["broken.tif"]["slide"]
+        listed = rows(project.results / "unreadable.csv")
+        (own,) = [row for row in listed if row["slide"] == slide]
+        assert (own["patch_id"], own["x0"], own["y0"]) == ("r00001_c00000", "0", "128")
+        assert own["reason"]
+        assert len(listed) == 13
+        for store in (f"lmdb/{slide}.lmdb", f"hdf5/{slide}.h5"):
+            with open_store(project.results / "stores" / store) as patches:
+                assert len(patches) == 11
+                assert "r00001_c00000" not in patches
+        assert set(read_metadata(project.results)["slide"]) == {table["whole.tif"]["slide"]}
+        project.config |= {"unreadable_patches": "skip", "max_failed": 1}
+        finished = project.snakemake("validated")
+        assert finished.code == 0, finished.text
+        assert finished.rules == {"gather_results", "gate", "validated"}
+        metadata = read_metadata(project.results)
+        assert len(metadata) == 23
+        assert "r00001_c00000" not in set(metadata[metadata["slide"] == slide]["patch_id"])
+
+    def test_what_a_killed_run_left_is_done_by_a_plain_run(self, project):
+        project.add("one.svs")
+        project.config |= {"stores": {"lmdb": {}}}
+        run = project.start()
+        while not (project.results / "slides").is_dir():
+            assert run.poll() is None
+        run.kill()
+        run.communicate()
+        finished = project.snakemake()
+        assert finished.code == 0, finished.text
+        assert not list(project.results.rglob("*.aside"))
+        for made in ("stores/lmdb/*.lmdb", "validation/*.csv", "figures/overlay/*.jpg"):
+            next(project.results.glob(made)).unlink()
+            assert project.snakemake().code == 0
+            assert list(project.results.glob(made))
 
     def test_a_damaged_store_fails_the_run_after_all_else_is_kept(self, project):
         project.add("one.svs")

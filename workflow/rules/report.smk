@@ -1,4 +1,4 @@
-# The benchmark, the pictures and the report.
+# The benchmark and the report.
 
 
 # The stores are no inputs beside their outcomes: Snakemake would read small ones whole, each time, to compare them.
@@ -26,27 +26,6 @@ rule benchmark_stores:
         "../../scripts/benchmark_stores.py"
 
 
-rule draw_slide:
-    input:
-        facts="slides/{slide}.json",
-        metadata="metadata/{slide}.csv",
-        labelled="outcomes/write_metadata/{slide}.json",
-        store=lambda wildcards: store_paths(wildcards)[0],
-    output:
-        overlay=report("figures/overlay/{slide}.jpg", caption="../report/overlay.rst", category="Slides"),
-        montage=report("figures/montage/{slide}.jpg", caption="../report/montage.rst", category="Slides"),
-    log:
-        "logs/draw_slide/{slide}.log",
-    conda:
-        "../../environment.yml"
-    params:
-        annotation=lambda wildcards: SLIDES[wildcards.slide].annotation,
-        seed=CONFIG.seed,
-        code=code("draw_slide"),
-    script:
-        "../../scripts/draw_slide.py"
-
-
 rule render_report:
     input:
         slides="slides.csv",
@@ -65,7 +44,16 @@ rule render_report:
     conda:
         "../../environment.yml"
     params:
-        parameters=PARAMETERS,
+        parameters={
+            "sampling": GRID,
+            "reader": CONFIG.reader,
+            "unreadable_patches": CONFIG.unreadable_patches,
+            "labels": asdict(CONFIG.labels),
+            "stores": BACKENDS,
+            "validation": asdict(CONFIG.validation),
+            "benchmark": asdict(CONFIG.benchmark),
+            "seed": CONFIG.seed,
+        },
         code=code("render_report"),
         template=fingerprint(SCRIPTS / "slidemill" / "templates" / "report.html"),
     script:

@@ -1,0 +1,22 @@
+# Pictures of each slide.
+
+
+rule draw_slide:
+    input:
+        facts="slides/{slide}.json",
+        metadata="metadata/{slide}.csv",
+        labelled="outcomes/write_metadata/{slide}.json",
+        store=lambda wildcards: store_paths(wildcards)[0],
+    output:
+        overlay=report("figures/overlay/{slide}.jpg", caption="../report/overlay.rst", category="Slides"),
+        montage=report("figures/montage/{slide}.jpg", caption="../report/montage.rst", category="Slides"),
+    log:
+        "logs/draw_slide/{slide}.log",
+    conda:
+        "../../environment.yml"
+    params:
+        annotation=lambda wildcards: SLIDES[wildcards.slide].annotation,
+        seed=CONFIG.seed,
+        code=code("draw_slide"),
+    script:
+        "../../scripts/draw_slide.py"
