@@ -65,10 +65,11 @@ def render(
     measured: Rows,
     outcomes: Sequence[Outcome],
     label_map: Mapping[str, int],
-    plot: Path,
+    plot: Path | None,
     pictures: Mapping[str, Pictures],
     run: Run,
     unreadable: Rows = (),
+    unmade: Sequence[str] = (),
 ) -> None:
     """Publish the report at `page`.
 
@@ -83,13 +84,15 @@ def render(
     label_map
         Names of labels to integers.
     plot
-        The benchmark's plot, PNG.
+        The benchmark's plot, PNG; None where nothing was measured.
     pictures
         By slide, JPEG.
     run
         Parameters and versions.
     unreadable
         Rows of the table of patches that cannot be read.
+    unmade
+        Files that the run should have made and has not; where there are any, the page says so.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -107,7 +110,9 @@ def render(
     )
     context = {
         "slides": slides,
-        "states": {state: sum(row["status"] == state for row in slides) for state in ("ok", "empty", "failed")},
+        "states": {
+            state: sum(row["status"] == state for row in slides) for state in ("ok", "empty", "failed", "unfinished")
+        },
         "patches": sum(int(row["patches"] or 0) for row in slides if row["status"] == "ok"),
         "checks": len(validation),
         "wrong": [row for row in validation if row["status"] == "failed"],
@@ -125,6 +130,7 @@ def render(
         "pictures": pictures,
         "run": run,
         "unreadable": unreadable,
+        "unmade": unmade,
     }
     with replacing(page) as aside:
         aside.write_text(environment.get_template(TEMPLATE).render(context), encoding="utf-8")

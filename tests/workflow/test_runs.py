@@ -328,6 +328,30 @@ class TestFaults:
         assert len(metadata) == 23
         assert "r00001_c00000" not in set(metadata[metadata["slide"] == slide]["patch_id"])
 
+    def test_a_run_that_did_not_finish_tells_what_there_is(self, copied):
+        before = (copied.results / "slides.csv").read_bytes()
+        copied.add("new.svs", seed=3)
+        copied.config["scratch"] = str(copied.folder / "not-there")
+        unfinished = copied.results / "unfinished"
+        finished = copied.snakemake("--retries", "0")
+        assert finished.code != 0
+        assert str(unfinished / "report.html") in finished.text
+        assert "Traceback" not in finished.text
+        assert {row["path"]: row["status"] for row in rows(unfinished / "slides.csv")} == {
+            "new.svs": "unfinished",
+            **{row["path"]: "ok" for row in rows(copied.results / "slides.csv")},
+        }
+        (new,) = [row for row in rows(unfinished / "slides.csv") if row["path"] == "new.svs"]
+        assert new["stage"] == "store_patches"
+        assert "scratch is" in new["message"]
+        assert set(read_metadata(unfinished)["slide"]) == set(read_metadata(copied.results)["slide"])
+        assert "This run did not finish" in (unfinished / "report.html").read_text(encoding="utf-8")
+        assert (copied.results / "slides.csv").read_bytes() == before
+        copied.config["scratch"] = None
+        assert copied.snakemake().code == 0
+        assert not unfinished.exists()
+        assert {row["status"] for row in rows(copied.results / "slides.csv")} == {"ok"}
+
     def test_what_a_killed_run_left_is_done_by_a_plain_run(self, project):
         project.add("one.svs")
         project.config |= {"stores": {"lmdb": {}}}

@@ -44,16 +44,7 @@ rule render_report:
     conda:
         "../../environment.yml"
     params:
-        parameters={
-            "sampling": GRID,
-            "reader": CONFIG.reader,
-            "unreadable_patches": CONFIG.unreadable_patches,
-            "labels": asdict(CONFIG.labels),
-            "stores": BACKENDS,
-            "validation": asdict(CONFIG.validation),
-            "benchmark": asdict(CONFIG.benchmark),
-            "seed": CONFIG.seed,
-        },
+        parameters=PARAMETERS,
         code=code("render_report"),
         template=fingerprint(SCRIPTS / "slidemill" / "templates" / "report.html"),
     script:
