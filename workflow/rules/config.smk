@@ -21,7 +21,7 @@ from slidemill.errors import ConfigError, SlidemillError
 from slidemill.fingerprints import fingerprint
 from slidemill.holding import hold
 from slidemill.provenance import code_digest
-from slidemill.stores.paths import store_path
+from slidemill.stores.paths import SUFFIXES, store_path
 
 
 def schema(name):
@@ -42,7 +42,8 @@ if workflow.is_main_process and not workflow.dryrun:
 gc.freeze()
 gc.set_threshold(1_000_000, 100, 100)
 
-BACKENDS = {backend: asdict(store) for backend, store in CONFIG.stores.items()}
+# In one order, however the configuration lists them: pictures are of the first.
+BACKENDS = {backend: asdict(CONFIG.stores[backend]) for backend in SUFFIXES if backend in CONFIG.stores}
 STORES = [str(store_path(backend, slide)) for slide in SLIDES for backend in BACKENDS]
 GRID = asdict(CONFIG.sampling)
 PARAMETERS = {
