@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from slidemill.columns import METADATA_COLUMNS, SLIDE_COLUMNS, UNREADABLE_COLUMNS, VALIDATION_COLUMNS
+from slidemill.columns import METADATA_COLUMNS, SLIDE_COLUMNS, STORE_COLUMNS, UNREADABLE_COLUMNS, VALIDATION_COLUMNS
 from slidemill.config import Config, is_sheet
 from slidemill.discovery import SlideFile, decoded, find_slides
 from slidemill.joblog import LOG
@@ -125,6 +125,7 @@ class CohortTables:
 
     slides: Path
     metadata: Path
+    stores: Path
     unreadable: Path
     validation: Path
 
@@ -149,9 +150,18 @@ def write_cohort(slides: Sequence[SlideResults], skip_unreadable: bool, tables: 
     header = next((read_columns(one.metadata) for one in slides if one.metadata), METADATA_COLUMNS)
     stored = (row for table, left_out in metadata for row in read_table(table) if row["patch_id"] not in left_out)
     write_table(tables.metadata, header, stored)
+    write_table(tables.stores, STORE_COLUMNS, _store_rows(slides))
     write_table(tables.unreadable, UNREADABLE_COLUMNS, unreadable)
     findings = chain.from_iterable(read_table(one.validation) for one in slides if one.validation)
     write_table(tables.validation, VALIDATION_COLUMNS, findings)
+
+
+def _store_rows(slides: Iterable[SlideResults]) -> Iterator[dict[str, Any]]:
+    for one in slides:
+        for outcome in one.later:
+            if "backend" in outcome.details:
+                known = {"slide": outcome.slide, **outcome.details}
+                yield {column: known[column] for column in STORE_COLUMNS}
 
 
 def unreadable_rows(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ LARGEST_SHRUNK = 1024
 WRITTEN = (
     *("slides", "patches", "metadata", "stores", "outcomes", "validation", "figures", "logs", "passed"),
     *("unfinished", ".snakemake"),
-    *("slides.csv", "metadata.csv", "unreadable.csv", "validation.csv", "benchmark.csv"),
+    *("slides.csv", "metadata.csv", "stores.csv", "unreadable.csv", "validation.csv", "benchmark.csv"),
 )
 """What a run writes into the results; slides may not lie there."""
 

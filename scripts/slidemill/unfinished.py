@@ -21,7 +21,7 @@ from slidemill.versions import Run
 
 FOLDER = Path("unfinished")
 REPORT, BENCHMARK, PLOT = "report.html", "benchmark.csv", "figures/benchmark.png"
-TABLES = ("slides.csv", "metadata.csv", "unreadable.csv", "validation.csv")
+TABLES = ("slides", "metadata", "stores", "unreadable", "validation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +64,14 @@ def report_unfinished(unmade: Collection[str], work: Work) -> Path | None:
     Path or None
         None where the cohort's tables and the report are made: nothing but the gate has failed.
     """
-    if not {TABLES[0], REPORT}.intersection(unmade):
+    if not {"slides.csv", REPORT}.intersection(unmade):
         remove(FOLDER)
         return None
     made = _Made(frozenset(unmade))
     slides = [_slide_results(slide, work, made) for slide in work.slides.values()]
     with replacing(FOLDER) as aside:
         aside.mkdir()
-        tables = CohortTables(*(aside / name for name in TABLES))
+        tables = CohortTables(**{name: aside / f"{name}.csv" for name in TABLES})
         write_cohort(slides, work.skip_unreadable, tables)
         labelled = [outcome for one in slides for outcome in one.later if outcome.stage == "write_metadata"]
         render(
