@@ -16,6 +16,7 @@ from slidemill.plots import claim, recommendation
 from slidemill.versions import Run
 
 TEMPLATE = "report.html"
+NOT_MEASURED = "The stores are measured once all of them are made."
 Rows = Sequence[Mapping[str, str]]
 
 
@@ -120,7 +121,7 @@ def render(
         "stores": list(dict.fromkeys(row["backend"] for row in validation)),
         "facts": [row for row in measured if row["unit"] != "patches/s"],
         "rates": [row for row in measured if row["unit"] == "patches/s"],
-        "recommendation": recommendation(measured),
+        "recommendation": NOT_MEASURED if unmade and not measured else recommendation(measured),
         "claim": claim(measured),
         "unannotated": sum(row["status"] != "failed" and not row["annotation"] for row in slides),
         "labels": label_table(outcomes, label_map),

@@ -409,7 +409,9 @@ class TestFaults:
         assert new["stage"] == "store_patches"
         assert "scratch is" in new["message"]
         assert set(read_metadata(unfinished)["slide"]) == set(read_metadata(copied.results)["slide"])
-        assert "This run did not finish" in (unfinished / "report.html").read_text(encoding="utf-8")
+        page = (unfinished / "report.html").read_text(encoding="utf-8")
+        assert "This run did not finish" in page
+        assert "The stores are measured once all of them are made" in page
         assert (copied.results / "slides.csv").read_bytes() == before
         copied.config["scratch"] = None
         assert copied.snakemake().code == 0
