@@ -14,7 +14,7 @@ RULES := workflow/Snakefile workflow/rules
 # Folders may have any name: they are handed on through the environment, never as part of a command.
 export SLIDES RESULTS ANNOTATIONS
 
-.PHONY: help demo run test cluster check format lock clean
+.PHONY: help demo run test check format lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,9 +41,6 @@ race: $(VENV)/run.stamp ## beside others on one slide: BENCH_SLIDE=slide PYWSI=c
 
 test: $(VENV)/test.stamp ## all tests
 	$(BIN)/python -m pytest -n $(CORES)
-
-cluster: $(VENV)/test.stamp ## the pipeline on a Slurm of two nodes, which it starts and ends
-	$(BIN)/python -m pytest -m cluster tests/cluster
 
 check: $(VENV)/test.stamp ## format, lint, types, workflow lint, tests
 	$(BIN)/ruff format --check $(CODE)

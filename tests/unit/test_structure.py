@@ -282,24 +282,3 @@ def test_the_digest_is_the_same_in_every_process():
     assert digests[0].keys() == set(SCRIPT_NAMES)
     changing = [script for script in SCRIPT_NAMES if len({digest[script] for digest in digests}) > 1]
     assert changing == []
-
-
-def test_the_profile_for_slurm_has_all_that_the_default_one_has():
-    """It stands in its place, and is not merged with it."""
-    default, slurm = (
-        yaml.safe_load((ROOT / f"workflow/profiles/{name}/config.yaml").read_text(encoding="utf-8"))
-        for name in ("default", "slurm")
-    )
-    assert default.items() <= slurm.items()
-
-
-def test_every_rule_of_a_slide_is_in_its_group():
-    slurm = yaml.safe_load((ROOT / "workflow/profiles/slurm/config.yaml").read_text(encoding="utf-8"))
-    rules = set()
-    for path in (ROOT / "workflow/rules").glob("*.smk"):
-        for rule in re.split(r"^(?= *rule\b)", path.read_text(encoding="utf-8"), flags=re.MULTILINE):
-            name = re.match(r" *rule (\w+):", rule)
-            if name and "{slide}" in rule.partition("output:")[2].partition("log:")[0]:
-                rules.add(name[1])
-    rules |= {f"store_patches_{backend}" for backend in ("lmdb", "hdf5", "disk")}
-    assert rules == {line.partition("=")[0] for line in slurm["groups"]}

@@ -18,7 +18,7 @@ from slidemill.cohort import list_slides
 from slidemill.config import read_config
 from slidemill.discovery import decoded
 from slidemill.errors import ConfigError, SlidemillError
-from slidemill.fingerprints import companions, fingerprint
+from slidemill.fingerprints import fingerprint
 from slidemill.holding import hold
 from slidemill.provenance import code_digest
 from slidemill.stores.paths import SUFFIXES, store_path

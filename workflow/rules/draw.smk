@@ -14,9 +14,6 @@ rule draw_slide:
         "logs/draw_slide/{slide}.log",
     conda:
         "../../environment.yml"
-    resources:
-        mem_mb=memory(600),
-        runtime=minutes,
     params:
         annotation=lambda wildcards: SLIDES[wildcards.slide].annotation,
         seed=CONFIG.seed,

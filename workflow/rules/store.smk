@@ -1,5 +1,8 @@
 # Patches into stores, a rule a backend and a job a slide; then every store is checked.
 
+# Of a job that reads or checks all patches of a slide; where there are fewer cores, Snakemake gives fewer.
+STORE_THREADS = 4
+
 for backend, settings in BACKENDS.items():
 
     rule:
@@ -16,10 +19,9 @@ for backend, settings in BACKENDS.items():
             f"logs/store_patches/{backend}/{{slide}}.log",
         conda:
             "../../environment.yml"
-        threads: store_threads
+        threads: STORE_THREADS
         resources:
-            mem_mb=memory(400),
-            runtime=minutes,
+            mem_mb=400,
         params:
             backend=backend,
             settings=settings,
@@ -43,10 +45,9 @@ rule validate_stores:
         "logs/validate_stores/{slide}.log",
     conda:
         "../../environment.yml"
-    threads: store_threads
+    threads: STORE_THREADS
     resources:
-        mem_mb=memory(400),
-        runtime=minutes,
+        mem_mb=400,
     params:
         backends=list(BACKENDS),
         grid=GRID,
