@@ -17,11 +17,11 @@ environ["PYTHONPATH"] = pathsep.join(filter(None, [str(SCRIPTS), environ.get("PY
 from slidemill.cohort import list_slides
 from slidemill.config import read_config
 from slidemill.discovery import decoded
-from slidemill.errors import ConfigError
+from slidemill.errors import ConfigError, SlidemillError
 from slidemill.fingerprints import fingerprint
-from slidemill.holding import hold
+from slidemill.holding import hold, take
 from slidemill.provenance import code_digest
-from slidemill.stores.paths import store_path
+from slidemill.stores.paths import store_file
 
 
 def schema(name):
@@ -38,12 +38,21 @@ except ConfigError as error:
 if workflow.is_main_process and not workflow.dryrun:
     hold(CONFIG.results)
 
+
+# Called when a run is about to work, and not by those that only look on, such as --dry-run and --summary.
+onstart:
+    try:
+        take(CONFIG.results)
+    except SlidemillError as error:
+        sys.exit(f"slidemill: {error}")
+
+
 # A plan is millions of objects that live to its end: looking for garbage among them took a third of its time.
 gc.freeze()
 gc.set_threshold(1_000_000, 100, 100)
 
 BACKENDS = {backend: asdict(store) for backend, store in CONFIG.stores.items()}
-STORES = [str(store_path(backend, slide)) for slide in SLIDES for backend in BACKENDS]
+STORES = [str(store_file(backend, slide)) for slide in SLIDES for backend in BACKENDS]
 GRID = asdict(CONFIG.sampling)
 # No parameters of a rule: what follows changes no store of a whole slide.
 config["roots"] = {"slides": str(CONFIG.root), "annotations": str(CONFIG.annotations_root)}
