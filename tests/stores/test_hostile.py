@@ -95,6 +95,14 @@ class TestHdf5:
         refuse(path, "ids")
 
 
+@pytest.mark.parametrize("backend", STORES)
+def test_a_store_that_went_away_a_moment_ago_is_told_as_such(tmp_path, noise, backend):
+    path = a_store(tmp_path, noise, backend, "png")
+    path.rename(tmp_path / "gone")
+    with pytest.raises(StoreError, match=str(path)):
+        STORES[backend].reading(path)
+
+
 def png_that_claims(width, height):
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
