@@ -14,6 +14,8 @@ from slidemill.stores.paths import store_of
 from tests.conftest import ROOT
 
 MADE = ("stores", "patches", "metadata", "validation")
+STAGES = ["discover_slides", "sample_patches", "write_metadata", "store_patches", "validate_stores", "draw_slide"]
+STAGES += ["gather_results", "benchmark_stores", "render_report"]
 TABLES = ("slides.csv", "metadata.csv", "unreadable.csv", "validation.csv")
 """What is the same in every run, beside what lies in the folders above."""
 
@@ -95,7 +97,7 @@ class Torturer:
     def __init__(self, project, random):
         self.project = project
         self.random = random
-        self.victims = []
+        self.victims, self.moments, self.stages = [], [], []
         self.kills = []
         self.outlived = {}
         self.log = (project.folder / "runs.log").open("a")
@@ -149,23 +151,33 @@ class Torturer:
             self.kills.append(("job", script))
 
     def _moment(self, run, processes):
-        """Wait for a moment that the seed draws; return whether the run is still there."""
-        event = self.random.choice(["planning", "script", "script", "aside", "aside"])
+        """Wait for a moment that the seed draws; return whether the run is still there.
+
+        A moment that a run did not come to is waited for in the next: a stage may have been done before.
+        """
+        if not self.moments:
+            self.stages = self.stages or self.random.sample(STAGES, len(STAGES))
+            self.moments = ["planning", "aside", "aside", self.stages.pop()]
+            self.random.shuffle(self.moments)
+        event = self.moments[-1]
         seen = self._seen(event, processes)
-        polls = self.random.randrange(12)
+        polls = self.random.randrange(100 if event == "planning" else 6)
+        come = event == "planning"
         while run.poll() is None:
             now = self._seen(event, processes)
-            if event == "planning" or now - seen:
-                polls -= 1
+            come = come or bool(now - seen)
+            seen &= now
+            polls -= come
             if polls < 0:
+                self.moments.pop()
                 return True
-            seen |= set() if now - seen else now
         return False
 
     def _seen(self, event, processes):
+        """The files that are being written aside, or the processes of a stage."""
         if event == "aside":
             return {path.name for path in (self.project.results / "stores").glob("*/.*.aside")}
-        return set(processes.jobs()) if event == "script" else set()
+        return {pid for pid, (script, _) in processes.jobs().items() if script == event}
 
 
 @contextmanager

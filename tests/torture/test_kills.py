@@ -118,5 +118,5 @@ def test_kills_at_many_moments(tmp_path, undisturbed, stores, scratch):
     kills = tortured(project, undisturbed(stores), f"{stores} {scratch}", KILLS)
     assert len(kills) >= KILLS
     assert {victim for victim, *_ in kills} == {"job", "snakemake", "group"}
-    assert len({script for _, *scripts in kills for script in scripts}) > 3
+    assert len({script for _, *scripts in kills for script in scripts}) > 2
     assert not scratch or list((tmp_path / "scratch").iterdir()) == []
