@@ -46,6 +46,11 @@ test: $(VENV)/test.stamp ## all tests
 torture: $(VENV)/test.stamp ## kills of runs at many random moments, about six minutes
 	$(BIN)/python -m pytest -m torture -n $(CORES) tests/torture
 
+.PHONY: fuzz
+fuzz: export FUZZ_SECONDS := $(or $(FUZZ_SECONDS),180)
+fuzz: $(VENV)/test.stamp ## damaged files of every kind that is read: FUZZ_SECONDS=number
+	$(BIN)/python -m pytest -m fuzz tests/fuzz
+
 check: $(VENV)/test.stamp ## format, lint, types, workflow lint, tests
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
