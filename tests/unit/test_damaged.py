@@ -1,8 +1,11 @@
 """Damaged tables, slides, annotations and configurations, each once found by `make fuzz`: they end in words."""
 
+import numpy as np
 import pytest
+import shapely
 import yaml
 
+from slidemill.annotations import read_annotation, region_names
 from slidemill.config import read_config
 from slidemill.errors import ConfigError, SlidemillError
 from slidemill.geometry import GridSpec
@@ -68,3 +71,35 @@ def test_names_that_no_file_system_takes(tmp_path, key, name):
     (tmp_path / "s").mkdir()
     with pytest.raises(ConfigError, match=key):
         read_config({"slides": "s", "results": "r", key: name}, SCHEMA, tmp_path)
+
+
+def squares(count, kind=""):
+    """So many squares of 40 pixels, side by side in rows of 20."""
+    places = [(place % 20 * 50 + (10 if kind else 0), place // 20 * 50 + (10 if kind else 0)) for place in range(count)]
+    side, hole = (10, 'NegativeROA="1" InputRegionId="0"') if kind else (40, "")
+    return "".join(
+        f'<Region Id="{kind}{number + 1}" Text="{number}" {hole}><Vertices>'
+        + "".join(f'<Vertex X="{x + a * side}" Y="{y + b * side}"/>' for a, b in ((0, 0), (1, 0), (1, 1), (0, 1)))
+        + "</Vertices></Region>"
+        for number, (x, y) in enumerate(places)
+    )
+
+
+def test_many_regions_look_at_the_points_and_the_holes_near_them_alone(tmp_path, monkeypatch):
+    """Each of 100,000 regions would else look at all points, and each of their holes be cut out of all."""
+    looked, cut = [], []
+    contains, union = shapely.contains_xy, shapely.union_all
+    monkeypatch.setattr("shapely.contains_xy", lambda shape, x, y: (looked.append(len(x)), contains(shape, x, y))[1])
+    monkeypatch.setattr("shapely.union_all", lambda shapes: (cut.append(len(shapes)), union(shapes))[1])
+    path = tmp_path / "many.xml"
+    regions = squares(400) + squares(400, "h")
+    path.write_text(f'<Annotations><Annotation Id="1"><Regions>{regions}</Regions></Annotation></Annotations>')
+    annotation = read_annotation(path)
+    assert cut == [1] * 400
+    assert {region.shape.area for region in annotation.regions} == {40 * 40 - 10 * 10}
+    points = np.stack(np.meshgrid(np.arange(5.0, 1000, 10), np.arange(5.0, 1000, 10)), axis=-1).reshape(-1, 2)
+    names = region_names(annotation, points, "outside")
+    assert sum(looked) <= len(points)
+    for (x, y), name in zip(points, names, strict=True):
+        inside = x % 50 < 40 and y % 50 < 40 and not (10 < x % 50 < 20 and 10 < y % 50 < 20)
+        assert name == (str(int(y // 50 * 20 + x // 50)) if inside else "outside")
