@@ -13,7 +13,9 @@ from slidemill.metadata import read_metadata
 from slidemill.sampling import patches_of
 from slidemill.slides import SlideInfo
 from slidemill.tables import read_columns, read_table
-from tests.conftest import ROOT
+from slidemill.tiff import TilesError, opened_level
+from tests.conftest import ROOT, painted
+from tests.tiffs import STRUCTURES, write
 
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
 INFO = SlideInfo("x", ((999, 999),), (1.0,), None, 1.0, 1.0, 1.0, "ffffff")
@@ -103,3 +105,28 @@ def test_many_regions_look_at_the_points_and_the_holes_near_them_alone(tmp_path,
     for (x, y), name in zip(points, names, strict=True):
         inside = x % 50 < 40 and y % 50 < 40 and not (10 < x % 50 < 20 and 10 < y % 50 < 20)
         assert name == (str(int(y // 50 * 20 + x // 50)) if inside else "outside")
+
+
+def a_tiff(folder, compression, damage=None):
+    structure = next(one for one in STRUCTURES if one.compression == compression and one.tile == (128, 128))
+    write(folder / "s.tif", painted(400, 300), structure, damage)
+    return SlideInfo(structure.vendor, ((400, 300),), (1.0,), None, None, None, None, "ffffff")
+
+
+def test_a_jpeg_2000_tile_that_claims_gigabytes_is_not_decoded(tmp_path):
+    def claim(number, data):
+        return data[:8] + (60_000).to_bytes(4, "big") * 2 + data[16:] if number == 1 else data
+
+    info = a_tiff(tmp_path, "APERIO_JP2000_RGB", claim)
+    with opened_level(tmp_path / "s.tif", info, 0) as level:
+        tiles = list(level.data(range(2)))
+        assert level.pixels(0, tiles[0], level.buffer()).shape == (128, 128, 3)
+        with pytest.raises(TilesError, match="60000 x 60000 pixels"):
+            level.pixels(1, tiles[1], level.buffer())
+
+
+def test_tiles_of_gigabytes_are_left_to_openslide(tmp_path, monkeypatch):
+    info = a_tiff(tmp_path, "jpeg")
+    monkeypatch.setattr("slidemill.tiff.LARGEST_TILE", 128 * 128 * 3 - 1)
+    with pytest.raises(TilesError, match="128 x 128 pixels are larger"), opened_level(tmp_path / "s.tif", info, 0):
+        pass

@@ -53,10 +53,7 @@ class Store(ABC):
         try:
             self.manifest = self._open()
         except OSError as error:
-            # A run that replaces it, or a kill between, took it away since one looked.
-            raise StoreError(
-                f"{path}: cannot be opened ({error.strerror}): see whether a run is at work there"
-            ) from None
+            raise StoreError(f"{path}: cannot be opened ({error.strerror}): is a run at work there?") from None
         self._places = {patch_id: place for place, patch_id in enumerate(self.manifest.ids)}
         self._codec, self._shape = self.manifest.codec, self.manifest.shape
         self._raw_size = math.prod(self._shape) if self._codec is RAW else -1
