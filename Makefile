@@ -42,6 +42,15 @@ race: $(VENV)/run.stamp ## beside others on one slide: BENCH_SLIDE=slide PYWSI=c
 test: $(VENV)/test.stamp ## all tests
 	$(BIN)/python -m pytest -n $(CORES)
 
+.PHONY: torture
+torture: $(VENV)/test.stamp ## kills of runs at many random moments, about six minutes
+	$(BIN)/python -m pytest -m torture -n $(CORES) tests/torture
+
+.PHONY: fuzz
+fuzz: export FUZZ_SECONDS := $(or $(FUZZ_SECONDS),180)
+fuzz: $(VENV)/test.stamp ## damaged files of every kind that is read: FUZZ_SECONDS=number
+	$(BIN)/python -m pytest -m fuzz tests/fuzz
+
 check: $(VENV)/test.stamp ## format, lint, types, workflow lint, tests
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)

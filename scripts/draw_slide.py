@@ -14,6 +14,7 @@ from slidemill.joblog import LOG, job_log
 from slidemill.outcomes import read_outcome
 from slidemill.reading import thumbnail
 from slidemill.slides import SlideInfo, opened
+from slidemill.stores.paths import store_of
 from slidemill.stores.registry import open_store
 from slidemill.tables import read_table
 
@@ -67,7 +68,7 @@ if __name__ == "__main__":
             Path(snakemake.input.facts),
             Path(snakemake.input.labelled),
             Path(snakemake.input.metadata),
-            Path(snakemake.input.store),
+            store_of(Path(snakemake.input.store)),
             snakemake.params.seed,
             Path(snakemake.output.overlay),
             Path(snakemake.output.montage),

@@ -13,6 +13,7 @@ from slidemill.outcomes import Outcome, attempt, read_outcome, write_outcome
 from slidemill.sampling import patches_of
 from slidemill.slides import SlideInfo
 from slidemill.specs import StoreSpec, WorkSpec
+from slidemill.stores.paths import store_of
 from slidemill.stores.registry import STORES
 from slidemill.storing import STAGE, new_manifest, store_nothing, store_slide
 from slidemill.tables import read_table
@@ -70,6 +71,6 @@ if __name__ == "__main__":
                 snakemake.config["checked_copies"],
                 scratch_folder(snakemake.config["scratch"]),
             ),
-            Path(snakemake.output.store),
+            store_of(Path(snakemake.output.store)),
             Path(snakemake.output.outcome),
         )

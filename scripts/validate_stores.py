@@ -13,6 +13,7 @@ from slidemill.outcomes import read_outcome
 from slidemill.sampling import patches_of
 from slidemill.slides import SlideInfo
 from slidemill.specs import ValidationSpec
+from slidemill.stores.paths import store_of
 from slidemill.tables import read_table, write_table
 from slidemill.validation import validate_slide
 
@@ -57,7 +58,10 @@ if __name__ == "__main__":
             Path(snakemake.input.facts),
             Path(snakemake.input.table),
             [Path(path) for path in snakemake.input.stored],
-            dict(zip(snakemake.params.backends, map(Path, snakemake.input.stores), strict=True)),
+            {
+                backend: store_of(Path(file))
+                for backend, file in zip(snakemake.params.backends, snakemake.input.stores, strict=True)
+            },
             GridSpec(**snakemake.params.grid),
             ValidationSpec(**snakemake.params.validation),
             snakemake.params.seed,

@@ -79,7 +79,7 @@ def read_annotation(path: Path) -> Annotation:
     except (OSError, ValueError, LookupError) as error:
         raise AnnotationError(f"{path.name}: cannot be read ({error}): see its permissions and encoding") from None
     if root is None or root.tag != "Annotations":
-        tag = None if root is None else root.tag
+        tag = getattr(root, "tag", None)
         raise AnnotationError(f"{path.name}: begins with <{tag}>: an annotation of ImageScope has <Annotations>")
     regions: list[Region] = []
     notes: list[str] = []
@@ -106,12 +106,16 @@ def region_names(annotation: Annotation, points: npt.NDArray[np.float64], outsid
         ``object (n,)`` of strings.
     """
     names = np.full(len(points), outside, dtype=object)
-    free = np.arange(len(points))
+    free = np.argsort(points[:, 1], kind="stable")  # so that each of many regions finds those near it
+    x, y = points[free].T
     for region in annotation.regions:
-        shapely.prepare(region.shape)
-        inside = shapely.contains_xy(region.shape, points[free, 0], points[free, 1])
-        names[free[inside]] = region.name
-        free = free[~inside]
+        left, top, right, bottom = region.shape.bounds
+        rows = slice(np.searchsorted(y, top), np.searchsorted(y, bottom, "right"))
+        if len(near := rows.start + np.flatnonzero((x[rows] >= left) & (x[rows] <= right))):
+            shapely.prepare(region.shape)
+            inside = near[shapely.contains_xy(region.shape, x[near], y[near])]
+            names[free[inside]] = region.name
+            free, x, y = np.delete(free, inside), np.delete(x, inside), np.delete(y, inside)
     return names
 
 
@@ -156,8 +160,13 @@ def _layer_regions(layer: Element, file: str, notes: list[str]) -> list[Region]:
             solid.append((element.get("Id", ""), Region(_name(element), MultiPolygon(polygons(shape)))))
     known = {element.get("Id", "") for element in layer.iter("Region") if element.get("NegativeROA", "0") != "1"}
     regions = []
+    own: dict[str | None, list[BaseGeometry]] = {}
+    for target, hole in holes:
+        own.setdefault(target if target in known else None, []).append(hole)
+    anyones = own.pop(None, [])
+    tree = shapely.STRtree(anyones)
     for identity, region in solid:
-        cut = [hole for target, hole in holes if target == identity or target not in known]
+        cut = own.get(identity, []) + [anyones[place] for place in tree.query(region.shape)]
         shape = shapely.difference(region.shape, shapely.union_all(cut)) if cut else region.shape
         regions.append(Region(region.name, MultiPolygon(polygons(shape))))
     return regions

@@ -5,6 +5,7 @@ Whatever is wrong ends as one `ConfigError` with a line for each fault.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -83,6 +84,9 @@ def read_config(values: Mapping[str, Any], schema: Mapping[str, Any], base: Path
     if wrong:
         raise ConfigError("\n".join(wrong))
     full = completed(values, schema, schema)
+    wrong = list(_impossible_paths(full, base))
+    if wrong:
+        raise ConfigError("\n".join(wrong))
     slides, results = (base / full["slides"]).resolve(), (base / full["results"]).resolve()
     wrong = list(_contradictions(full, slides, results))
     if wrong:
@@ -108,6 +112,18 @@ def read_config(values: Mapping[str, Any], schema: Mapping[str, Any], base: Path
 
 def _store_spec(encoding: str, quality: int = JPEG_QUALITY) -> StoreSpec:
     return StoreSpec(encoding, quality if encoding == "jpeg" else None)
+
+
+def _impossible_paths(full: Mapping[str, Any], base: Path) -> Iterator[str]:
+    """Yield a line for each path that no file can have."""
+    for key in ("slides", "annotations", "results"):
+        try:
+            (base / (full[key] or "")).lstat()
+        except ValueError:
+            yield f"{key} is {full[key]!r}: a path holds no null characters: mend it"
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                yield f"{key} is {full[key][:80]}...: a path of {len(full[key])} characters is too long: choose another"
 
 
 def _contradictions(full: Mapping[str, Any], slides: Path, results: Path) -> Iterator[str]:

@@ -151,16 +151,27 @@ def _encode_png(pixels: Pixels, _quality: int | None) -> Buffer:
     return data
 
 
-def _decode_png(data: Buffer, _shape: Shape) -> Pixels:
+def _decode_png(data: Buffer, shape: Shape) -> Pixels:
+    # A few bytes may claim gigabytes: IHDR comes first, after eight bytes that all begin with and eight of its own
+    # (https://www.w3.org/TR/png-3/#11IHDR).
+    width, height = (int.from_bytes(data[place : place + 4], "big") for place in (16, 20))
+    _check_size(width, height, shape)
     pixels: Pixels = imagecodecs.png_decode(data)
     return pixels
+
+
+def _check_size(width: int, height: int, shape: Shape) -> None:
+    """Raise ValueError where a picture's head claims another size than `shape` has, before any is decoded."""
+    if (height, width) != shape[:2]:
+        raise ValueError(f"{width} x {height} pixels, not {shape[1]} x {shape[0]}")
 
 
 def _encode_jpeg(pixels: Pixels, quality: int | None) -> Buffer:
     return jpeg.encode(np.ascontiguousarray(pixels), quality or 0)
 
 
-def _decode_jpeg(data: Buffer, _shape: Shape) -> Pixels:
+def _decode_jpeg(data: Buffer, shape: Shape) -> Pixels:
+    _check_size(*jpeg.size(data), shape)
     return jpeg.decode(data)
 
 

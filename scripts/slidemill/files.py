@@ -11,7 +11,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,8 @@ def replacing(path: Path, scratch: Path | None = None) -> Iterator[Path]:
     """Yield a path to write to, and publish at `path` what is there when the block ends well, by one rename.
 
     A file or a folder may be written. When the block fails, `path` is as it was. What killed processes left aside
-    is removed first. Names are never used twice: a job that outlived its run finds its file gone, and cannot
-    publish what another has only half written.
+    is removed first, in `scratch` too. Names are never used twice: a job that outlived its run finds its file gone,
+    and cannot publish what another has only half written.
 
     Parameters
     ----------
@@ -46,24 +46,42 @@ def replacing(path: Path, scratch: Path | None = None) -> Iterator[Path]:
     SlidemillError
         When what was written is gone, since another run has taken over.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for left in asides(path):
+    # What is itself in a folder aside stands or falls with that: a folder that another run removed is not made again.
+    if not path.parent.name.endswith(ASIDE):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    places = (path.parent, "") if scratch is None else (scratch, f"{_own_place(path):08x}")
+    for left in asides(path) + (asides(path, *places) if scratch else []):
         remove(left)
-    aside, old = (path.with_name(f".{path.name}.{secrets.token_hex(4)}{ASIDE}") for _ in range(2))
-    written = aside if scratch is None else scratch / aside.name
+    aside, old, claim = (_aside(path, path.parent) for _ in range(3))
+    written = aside if scratch is None else _aside(path, *places)
+    # Where the work goes on elsewhere, this alone tells whether another run has taken over meanwhile.
+    if scratch is not None:
+        claim.touch()
     try:
         yield written
-        if written != aside:
+        if written != aside and written.exists():
             copy_checked(written, aside)
-        if not aside.exists():
+        if not aside.exists() or not (scratch is None or claim.exists()):
             raise SlidemillError(f"{path}: what was written for it is gone: is another run at work here?")
-        if path.is_dir() or (aside.is_dir() and path.exists()):
-            # A folder cannot be replaced, and must not be seen half removed.
-            path.rename(old)
-        aside.replace(path)
+        _publish(aside, path, old)
     finally:
-        for left in (aside, old, written):
+        for left in (aside, old, claim, written):
             remove(left)
+
+
+def _publish(aside: Path, path: Path, old: Path) -> None:
+    """Rename `aside` to `path`; what stands there goes to `old` where a folder is concerned, or stays if that fails."""
+    # A folder cannot be replaced, and must not be seen half removed.
+    if not (path.is_dir() or (aside.is_dir() and path.exists())):
+        aside.replace(path)
+        return
+    path.rename(old)
+    try:
+        aside.replace(path)
+    except OSError:
+        # Another run took it away in this very moment: what that has published stays.
+        old.rename(path)
+        raise
 
 
 def scratch_folder(name: str | None) -> Path | None:
@@ -82,10 +100,23 @@ def scratch_folder(name: str | None) -> Path | None:
     return folder
 
 
-def asides(path: Path) -> list[Path]:
-    """Return what processes that were killed, or are at work, have left beside `path`."""
-    name = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]+{re.escape(ASIDE)}")
-    return [file for file in path.parent.iterdir() if name.fullmatch(file.name)]
+def asides(path: Path, folder: Path | None = None, mark: str = "") -> list[Path]:
+    """Return what processes that were killed, or are at work, have left beside `path`, or in a `folder` elsewhere.
+
+    `mark` are the first digits of the names to look for.
+    """
+    name = re.compile(rf"\.{re.escape(path.name)}\.{mark}[0-9a-f]+{re.escape(ASIDE)}")
+    return [file for file in (folder or path.parent).iterdir() if name.fullmatch(file.name)]
+
+
+def _aside(path: Path, folder: Path, mark: str = "") -> Path:
+    """Return a new name for what is to stand at `path`, in `folder`."""
+    return folder / f".{path.name}.{mark}{secrets.token_hex(4)}{ASIDE}"
+
+
+def _own_place(path: Path) -> int:
+    """Return a number for where `path` lies: several runs may share a folder for scratch."""
+    return xxhash.xxh32_intdigest(os.fsencode(path.absolute()))
 
 
 def copy_checked(source: Path, target: Path) -> None:
@@ -122,11 +153,19 @@ def file_digest(path: Path) -> str:
 
 
 def remove(path: Path) -> None:
-    """Remove the file or the folder at `path`, if there is one."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
+    """Remove the file or the folder at `path`, if there is one.
+
+    A folder is hidden first, by one rename: nobody sees half of it, and a job that outlived its run adds nothing to it.
+    """
+    if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)
+        return
+    own = path.name if path.name.endswith(ASIDE) else f".{path.name}.{ASIDE}"
+    hidden = path.with_name(own.removesuffix(ASIDE) + secrets.token_hex(4) + ASIDE)
+    # Another may be removing the same.
+    with suppress(FileNotFoundError):
+        path.rename(hidden)
+        shutil.rmtree(hidden)
 
 
 def sync(path: Path) -> None:

@@ -1,6 +1,7 @@
 """Holding a folder of results, so that what a killed run left locked can be told from a run that is at work.
 
-Snakemake's lock is files, which stay when its process is killed. The operating system's lock goes with the process.
+Snakemake's lock is files, which stay when its process is killed, and which two runs that begin at the same moment may
+both make. The operating system's lock goes with the process, and one alone gets it.
 """
 
 from __future__ import annotations
@@ -8,8 +9,11 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import sys
 from contextlib import suppress
 from pathlib import Path
+
+from slidemill.errors import SlidemillError
 
 try:
     import fcntl
@@ -18,6 +22,9 @@ except ImportError:  # not on Windows, where Snakemake's lock stands alone
 
 HOLDER = "slidemill.holder"
 """File in Snakemake's folder: locked for as long as a run lives, and the name of the machine that it runs on."""
+
+WORKER = "slidemill.worker"
+"""File in Snakemake's folder: locked for as long as a run works, and which process of which machine that is."""
 
 
 def hold(results: Path) -> None:
@@ -36,11 +43,41 @@ def hold(results: Path) -> None:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            pass
+            if any((record / "locks").glob("*")):
+                sys.stderr.write(f"slidemill: {_at_work(results)}; this call may look on, and will run nothing\n")
         else:
             _clear(record / "locks", file)
         # Shared by all that are at work or look on, such as --summary: nobody clears anything while one of them lives.
         fcntl.flock(file, fcntl.LOCK_SH)
+
+
+def take(results: Path) -> None:
+    """Take `results` for this run to work on, until its process ends; for those that look on `hold` is enough.
+
+    Raises
+    ------
+    SlidemillError
+        When another run is at work there.
+    """
+    file = os.open(results / ".snakemake" / WORKER, os.O_RDWR | os.O_CREAT, 0o666)
+    if fcntl is None:
+        return
+    with suppress(OSError):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SlidemillError(f"{_at_work(results)}; nothing has been run") from None
+        os.ftruncate(file, 0)
+        os.pwrite(file, f"process {os.getpid()} on {platform.node()}".encode(), 0)
+
+
+def _at_work(results: Path) -> str:
+    """Return a sentence on the run that works on `results`, and what to do."""
+    try:
+        who = (results / ".snakemake" / WORKER).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        who = ""
+    return f"{results}: another run is at work here{f' ({who})' if who else ''}: wait until it has ended, and run again"
 
 
 def _clear(locks: Path, file: int) -> None:

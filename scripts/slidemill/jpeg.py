@@ -101,6 +101,18 @@ def decode(data: bytes | memoryview, out: npt.NDArray[np.uint8] | None = None) -
     return pixels
 
 
+def size(data: bytes | memoryview) -> tuple[int, int]:
+    """Return ``(width, height)`` as a JPEG's head has it, without decoding any.
+
+    Raises
+    ------
+    ValueError
+        When the head is broken.
+    """
+    height, width, *_ = simplejpeg.decode_jpeg_header(data)
+    return width, height
+
+
 def encode(pixels: npt.NDArray[np.uint8], quality: int) -> bytes:
     """Return pixels, ``uint8 (height, width, 3)`` in C order, as JPEG.
 

@@ -87,4 +87,9 @@ def read_metadata(path: str | Path) -> pandas.DataFrame:
     )
     numbers |= {"downsample": "float64", "mpp": "float64"}
     texts = {column: str for column in header if column not in numbers}
-    return pd.read_csv(table, dtype={**numbers, **texts}, keep_default_na=False, na_values={"mpp": [""]})
+    try:
+        return pd.read_csv(table, dtype={**numbers, **texts}, keep_default_na=False, na_values={"mpp": [""]})
+    except (ValueError, TypeError, OverflowError) as error:
+        raise SlidemillError(
+            f"{table}: a value is not what its column holds ({error}): run the workflow again"
+        ) from None

@@ -63,9 +63,17 @@ def read_outcome(path: Path) -> Outcome:
     """
     value = read_json(path)
     try:
-        return Outcome(**value)
+        outcome = Outcome(**value)
     except TypeError:
-        raise SlidemillError(f"{path}: holds no outcome of a stage: remove it and run again") from None
+        outcome = None
+    if (
+        outcome is None
+        or not all(isinstance(text, str) for text in (outcome.slide, outcome.stage, outcome.message))
+        or outcome.status not in ("ok", "empty", "failed")
+        or not isinstance(outcome.details, dict)
+    ):
+        raise SlidemillError(f"{path}: holds no outcome of a stage: remove it and run again")
+    return outcome
 
 
 def attempt(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from slidemill.errors import SlidemillError
 from slidemill.geometry import Grid, GridSpec
 from slidemill.patches import PatchRef
 from slidemill.slides import SlideInfo
@@ -38,6 +39,15 @@ def patch_rows(slide: str, info: SlideInfo, spec: GridSpec) -> Iterator[dict[str
 
 
 def patches_of(rows: Iterable[Mapping[str, str]], info: SlideInfo, spec: GridSpec) -> list[PatchRef]:
-    """Return the patches that the rows of a patch table stand for."""
+    """Return the patches that the rows of a patch table stand for.
+
+    Raises
+    ------
+    SlidemillError
+        When a row stands for none of the grid.
+    """
     grid = Grid(info.pyramid, spec)
-    return [grid.patch(int(row["column"]), int(row["row"])) for row in rows]
+    try:
+        return [grid.patch(int(row["column"]), int(row["row"])) for row in rows]
+    except (KeyError, ValueError, IndexError) as error:
+        raise SlidemillError(f"the table of patches is not this slide's ({error}): remove it and run again") from None

@@ -11,7 +11,7 @@ from typing import Any
 
 import openslide
 
-from slidemill.errors import SlideError
+from slidemill.errors import SlideError, SlidemillError
 from slidemill.pyramid import Pyramid, halvings
 
 
@@ -63,15 +63,36 @@ class SlideInfo:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> SlideInfo:
-        """Return the facts that `to_json` gave."""
-        return cls(
-            **{
-                **value,
-                "dimensions": tuple((int(w), int(h)) for w, h in value["dimensions"]),
-                "downsamples": tuple(value["downsamples"]),
-                "bounds": tuple(value["bounds"]) if value["bounds"] else None,
-            }
-        )
+        """Return the facts that `to_json` gave.
+
+        Raises
+        ------
+        SlidemillError
+            When they are not what it gives.
+        """
+        try:
+            info = cls(
+                **{
+                    **value,
+                    "dimensions": tuple((int(w), int(h)) for w, h in value["dimensions"]),
+                    "downsamples": tuple(float(number + 0) for number in value["downsamples"]),
+                    "bounds": tuple(value["bounds"]) if value["bounds"] else None,
+                }
+            )
+            numbers = (info.mpp_x, info.mpp_y, info.objective_power, *(info.bounds or ()))
+            if not (
+                isinstance(info.vendor, str)
+                and re.fullmatch("[0-9A-Fa-f]{6}", info.background)
+                and all(number is None or isinstance(number, int | float) for number in numbers)
+                and len(info.bounds or (0, 0, 0, 0)) == 4
+                and 0 < len(info.dimensions) == len(info.downsamples)
+            ):
+                raise ValueError("a value of another kind")
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise SlidemillError(
+                f"the facts of a slide, in results/slides, are not what was written ({error}): remove it and run again"
+            ) from None
+        return info
 
 
 @contextmanager

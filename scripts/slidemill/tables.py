@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from slidemill.errors import SlidemillError
 from slidemill.files import replacing
@@ -46,9 +47,9 @@ def read_table(path: Path, columns: Sequence[str] = ()) -> Iterator[dict[str, st
     Raises
     ------
     SlidemillError
-        When the table lacks one of `columns`, or a row is longer or shorter than the header.
+        When the table lacks one of `columns`, a row is longer or shorter than the header, or it is no CSV in UTF-8.
     """
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with _opened(path) as file:
         reader = csv.reader(file)
         header = next(reader, [])
         missing = [column for column in columns if column not in header]
@@ -67,5 +68,15 @@ def read_table(path: Path, columns: Sequence[str] = ()) -> Iterator[dict[str, st
 
 def read_columns(path: Path) -> list[str]:
     """Return the names of a table's columns."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with _opened(path) as file:
         return next(csv.reader(file), [])
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[TextIO]:
+    """Open a table for reading; what the block finds to be no CSV in UTF-8 is told in words."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        try:
+            yield file
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise SlidemillError(f"{path}: is no table ({error}): remove it and run again") from None

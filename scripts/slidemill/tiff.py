@@ -28,6 +28,9 @@ VENDORS = ("aperio", "generic-tiff", "philips", "ventana")
 LIBRARY_CODECS = ("NONE", "LZW", "ADOBE_DEFLATE", "DEFLATE", "APERIO_JP2000_RGB")
 """Compressions beside JPEG that tifffile decodes as OpenSlide does, by tifffile's names."""
 
+LARGEST_TILE = 64 * 1024 * 1024
+"""Bytes of a decoded tile; a few bytes of a file may claim gigabytes."""
+
 Decode = Callable[[bytes, Pixels], Pixels]
 """A tile's bytes and an array to use if that helps, to its pixels, ``uint8 (height, width, 3)``."""
 
@@ -191,6 +194,8 @@ def _fault(page: Any, size: Size, length: int) -> str:
         return "its pixels are not three interleaved bytes"
     if page.photometric.name != "RGB" and not (_is_jpeg(page) and page.photometric.name == "YCBCR"):
         return f"its colours are {page.photometric.name}"
+    if page.tilewidth * page.tilelength * 3 > LARGEST_TILE:
+        return f"its tiles of {page.tilewidth} x {page.tilelength} pixels are larger than are read here"
     orientation = page.tags.get("Orientation")
     if (orientation is not None and orientation.value != 1) or page.fillorder != 1:
         return "it is turned, mirrored, or its bits are"
@@ -219,6 +224,10 @@ def _library_decoder(page: Any) -> Decode:
         # OpenSlide takes bare codestreams alone (ISO/IEC 15444-1, A.4.1), imagecodecs those in a file's boxes too.
         if jpeg2000 and not data.startswith(b"\xff\x4f"):
             raise ValueError("no JPEG 2000 codestream")
+        # Its size is in the SIZ segment, which comes first (A.5.1): the far corner, then the near one.
+        right, bottom, left, top = (int.from_bytes(data[place : place + 4], "big") for place in (8, 12, 16, 20))
+        if jpeg2000 and (right - left, bottom - top) != (page.tilewidth, page.tilelength):
+            raise ValueError(f"{right - left} x {bottom - top} pixels")
         pixels: Pixels = decode(data, 0)[0]
         # tifffile counts the plane, too: (depth, height, width, 3).
         return pixels.reshape(pixels.shape[-3:])

@@ -7,40 +7,48 @@ import sys
 
 import pytest
 
-from slidemill.holding import HOLDER
+from slidemill.holding import HOLDER, hold, take
 from tests.conftest import ROOT
 
-HOLD = (
-    "from pathlib import Path; from slidemill.holding import hold; hold(Path({!r})); print('held', flush=True); input()"
-)
+HOLD = """
+import sys
+from pathlib import Path
+from slidemill.holding import hold, take
+for call in sys.argv[2:]:
+    {"hold": hold, "take": take}[call](Path(sys.argv[1]))
+print("held", flush=True)
+input()
+"""
 
 
 class Holder:
-    """A process that holds results until it is ended."""
+    """A process that holds results until it is ended, and takes them where it is to work there."""
 
-    def __init__(self, results):
+    def __init__(self, results, *calls):
         self.process = subprocess.Popen(
-            [sys.executable, "-c", HOLD.format(str(results))],
+            [sys.executable, "-c", HOLD, str(results), "hold", *calls],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, "PYTHONPATH": str(ROOT / "scripts")},
         )
-        assert self.process.stdout.readline() == "held\n"
+        self.held = self.process.stdout.readline() == "held\n"
 
     def kill(self):
-        self.process.kill()
-        self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
+        """End it, and return what it complained of."""
+        if self.process.returncode is None:
+            self.process.kill()
+            self.complaints = self.process.communicate()[1]
+        return self.complaints
 
 
 @pytest.fixture
 def holding(tmp_path):
     holders = []
 
-    def hold():
-        holders.append(Holder(tmp_path))
+    def hold(*calls):
+        holders.append(Holder(tmp_path, *calls))
         return holders[-1]
 
     yield hold
@@ -89,3 +97,37 @@ def test_the_lock_of_a_run_on_another_machine_stays_however_often_one_tries(tmp_
     left.unlink()  # as snakemake --unlock does
     holding().kill()
     assert holder.read_text() == platform.node()
+
+
+def test_of_two_that_would_work_one_is_refused_and_told_of_the_other(tmp_path, holding):
+    """Both may have made Snakemake's lock: it looks for another's, and makes its own after that."""
+    at_work = holding("take")
+    refused = holding("take")
+    assert (at_work.held, refused.held) == (True, False)
+    said = refused.kill()
+    assert f"{tmp_path}: another run is at work here (process {at_work.process.pid} on {platform.node()})" in said
+    assert "wait until it has ended" in said
+    at_work.kill()
+    assert holding("take").held
+
+
+def test_whoever_looks_on_is_told_of_a_run_at_work_and_keeps_nobody_from_working(tmp_path, holding, lock):
+    looking_on = holding()
+    at_work = holding("take")
+    assert at_work.held
+    lock()
+    beside = holding()
+    assert beside.held
+    assert f"another run is at work here (process {at_work.process.pid} on" in beside.kill()
+    assert looking_on.kill() == ""
+
+
+def test_where_the_file_system_knows_no_locks_snakemakes_own_decides(tmp_path, monkeypatch, lock):
+    def refuse(*_):
+        raise OSError(95, "Operation not supported")
+
+    left = lock()
+    monkeypatch.setattr("slidemill.holding.fcntl.flock", refuse)
+    hold(tmp_path)
+    take(tmp_path)
+    assert left.exists()

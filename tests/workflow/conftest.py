@@ -64,8 +64,8 @@ class Project:
         if annotated:
             write_annotation(self.annotations / f"{Path(name).stem}.xml", AREAS)
 
-    def start(self, *arguments, cwd=None, configured=True, cores=2, snakefile=SNAKEFILE):
-        """Start Snakemake."""
+    def start(self, *arguments, cwd=None, configured=True, cores=2, snakefile=SNAKEFILE, **process):
+        """Start Snakemake; `process` is for `subprocess.Popen`."""
         file = self.folder / "config.yaml"
         file.write_text(yaml.safe_dump(self.config))
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile)]
@@ -76,10 +76,9 @@ class Project:
         return subprocess.Popen(
             command,
             cwd=cwd or self.folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, "PATH": path},
+            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **process},
         )
 
     def snakemake(self, *arguments, **options):

@@ -26,15 +26,9 @@ def every_slide(pattern):
     return [pattern.replace("{slide}", slide) for slide in SLIDES]
 
 
-def store_paths(wildcards):
-    """The stores of one slide, by backend."""
-    return [str(store_path(backend, wildcards.slide)) for backend in BACKENDS]
-
-
-def store_output(backend):
-    """A backend's output: a file, or a folder where its stores have no ending."""
-    path = store_path(backend, "{slide}")
-    return path if path.suffix else directory(path)
+def store_files(wildcards):
+    """The file of each store of one slide, by backend."""
+    return [str(store_file(backend, wildcards.slide)) for backend in BACKENDS]
 
 
 def gate_inputs(wildcards):

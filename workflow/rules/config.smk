@@ -19,9 +19,9 @@ from slidemill.config import read_config
 from slidemill.discovery import decoded
 from slidemill.errors import ConfigError, SlidemillError
 from slidemill.fingerprints import fingerprint
-from slidemill.holding import hold
+from slidemill.holding import hold, take
 from slidemill.provenance import code_digest
-from slidemill.stores.paths import SUFFIXES, store_path
+from slidemill.stores.paths import SUFFIXES, store_file
 
 
 def schema(name):
@@ -38,13 +38,22 @@ except ConfigError as error:
 if workflow.is_main_process and not workflow.dryrun:
     hold(CONFIG.results)
 
+
+# Called when a run is about to work, and not by those that only look on, such as --dry-run and --summary.
+onstart:
+    try:
+        take(CONFIG.results)
+    except SlidemillError as error:
+        sys.exit(f"slidemill: {error}")
+
+
 # A plan is millions of objects that live to its end: looking for garbage among them took a third of its time.
 gc.freeze()
 gc.set_threshold(1_000_000, 100, 100)
 
 # In one order, however the configuration lists them: pictures are of the first.
 BACKENDS = {backend: asdict(CONFIG.stores[backend]) for backend in SUFFIXES if backend in CONFIG.stores}
-STORES = [str(store_path(backend, slide)) for slide in SLIDES for backend in BACKENDS]
+STORES = [str(store_file(backend, slide)) for slide in SLIDES for backend in BACKENDS]
 GRID = asdict(CONFIG.sampling)
 PARAMETERS = {
     "sampling": GRID,

@@ -13,7 +13,7 @@ for backend, settings in BACKENDS.items():
             table="patches/{slide}.csv",
             sampled="outcomes/sample_patches/{slide}.json",
         output:
-            store=store_output(backend),
+            store=str(store_file(backend, "{slide}")),
             outcome=f"outcomes/store_patches/{backend}/{{slide}}.json",
         log:
             f"logs/store_patches/{backend}/{{slide}}.log",
@@ -38,7 +38,7 @@ rule validate_stores:
         facts="slides/{slide}.json",
         table="patches/{slide}.csv",
         stored=expand("outcomes/store_patches/{backend}/{{slide}}.json", backend=BACKENDS),
-        stores=store_paths,
+        stores=store_files,
     output:
         table="validation/{slide}.csv",
     log:

@@ -13,12 +13,12 @@ from slidemill.errors import SlidemillError, StoreError
 from slidemill.files import sync
 from slidemill.patches import PatchRef
 from slidemill.stores.manifest import Manifest
+from slidemill.stores.paths import MANIFEST
 from slidemill.stores.protocol import Backend, Lent, Store
 from slidemill.tables import read_table, write_table
 
 INDEX = "index.csv"
 INDEX_COLUMNS = ("patch_id", "file", "column", "row", "x0", "y0", "width0", "height0")
-MANIFEST = "manifest.json"
 SYNCING = 16
 """Files that are on their way to the disk at once."""
 

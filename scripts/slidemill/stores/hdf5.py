@@ -8,6 +8,7 @@ dataset ``payload``, ``uint8 (bytes,)``, contiguous, and ``offsets``, ``int64 (n
 
 from __future__ import annotations
 
+import math
 import mmap
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -100,23 +101,25 @@ class Hdf5Store(Store):
         """Return the ids that lie beside the patches."""
         with _opened(self.path) as file:
             try:
-                return [bytes(patch_id).decode("utf-8", "backslashreplace") for patch_id in file["ids"][:]]
+                ids = _own(file, "ids", "S")[:]
+                return [bytes(patch_id).decode("utf-8", "backslashreplace") for patch_id in ids]
             except _BROKEN as error:
                 raise StoreError(f"{self.path}: its ids cannot be read ({error}): {_REMEDY}") from None
 
     def _open(self) -> Manifest:
         with _opened(self.path) as file:
             try:
-                manifest = Manifest.from_bytes(file["manifest"][:].tobytes(), self.path)
+                manifest = Manifest.from_bytes(_own(file, "manifest", "u")[:].tobytes(), self.path)
                 count = len(manifest.ids)
                 if manifest.encoding == "raw":
-                    start = file["patches"].id.get_offset() or 0
+                    patches = _own(file, "patches", "u")
+                    start = patches.id.get_offset() or 0
                     size = int(np.prod(manifest.shape))
-                    if file["patches"].shape != (count, *manifest.shape):
-                        raise StoreError(f"{self.path}: holds {file['patches'].shape} for {count} patches: {_REMEDY}")
+                    if patches.shape != (count, *manifest.shape):
+                        raise StoreError(f"{self.path}: holds {patches.shape} for {count} patches: {_REMEDY}")
                     offsets: npt.NDArray[np.int64] = start + size * np.arange(count + 1, dtype=np.int64)
                 else:
-                    offsets = (file["payload"].id.get_offset() or 0) + file["offsets"][:]
+                    offsets = (_own(file, "payload", "u").id.get_offset() or 0) + _own(file, "offsets", "i")[:]
             except _BROKEN as error:
                 raise StoreError(f"{self.path}: a dataset is missing or broken ({error}): {_REMEDY}") from None
         if len(offsets) != count + 1 or (np.diff(offsets) < 0).any():
@@ -164,6 +167,26 @@ def _opened(path: Path) -> Iterator[h5py.File]:
         raise StoreError(f"{path}: HDF5 cannot open it ({error}): {_REMEDY}") from None
     with file:
         yield file
+
+
+def _own(file: h5py.File, name: str, kind: str) -> h5py.Dataset:
+    """Return a dataset of numbers or bytes of that kind (NumPy's letter), which lies in this very file in one piece.
+
+    HDF5 follows links into other files, keeps the bytes of a dataset in any file that it names, and has datasets of
+    few bytes that claim terabytes: a store from elsewhere shall read no other file, nor take more memory than its size.
+    """
+    if not isinstance(file.get(name, getlink=True) or h5py.HardLink(), h5py.HardLink):
+        raise StoreError(f"{file.filename}: {name} is a link into another file or place: {_REMEDY}")
+    dataset = file[name]
+    if dataset.external or dataset.is_virtual:
+        raise StoreError(f"{file.filename}: {name} keeps its bytes in another file: {_REMEDY}")
+    if dataset.dtype.kind != kind:
+        raise StoreError(f"{file.filename}: {name} holds {dataset.dtype}: {_REMEDY}")
+    size, start = math.prod(dataset.shape) * dataset.dtype.itemsize, dataset.id.get_offset()
+    contiguous = dataset.id.get_create_plist().get_layout() == h5py.h5d.CONTIGUOUS
+    if size and not (contiguous and start is not None and start + size <= file.id.get_filesize()):
+        raise StoreError(f"{file.filename}: {name}, {size} bytes, does not lie in it in one piece: {_REMEDY}")
+    return dataset
 
 
 def _contiguous(file: h5py.File, name: str, shape: tuple[int, ...]) -> h5py.Dataset:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -16,6 +16,33 @@ VERSION = 1
 LARGEST_PATCH = 4096
 """Largest patch_size in pixels that the configuration allows."""
 PATCH_ID = re.compile(r"r\d{5,}_c\d{5,}")
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_mapping(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_column(value: object) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+COLUMNS = ("ids", "byte_digests", "pixel_digests")
+KINDS: Mapping[str, Callable[[object], bool]] = {
+    **dict.fromkeys(("backend", "encoding", "slide", "fingerprint", "digest"), _is_text),
+    **dict.fromkeys(("sampling", "versions"), _is_mapping),
+    **dict.fromkeys(COLUMNS, _is_column),
+    "patch_size": _is_number,
+    "quality": lambda value: value is None or _is_number(value),
+}
+"""What each value of a manifest must be: it may come from anywhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,18 +121,18 @@ class Manifest:
                 f"{subject}: has version {version} of the format, and this slidemill reads {VERSION}: upgrade it"
             )
         count = values.pop("count", None)
+        if wrong := [name for name, right in KINDS.items() if name in values and not right(values[name])]:
+            raise StoreError(f"{subject}: its manifest holds a value of another kind as {wrong[0]}: {remedy}")
         try:
-            for column in ("ids", "byte_digests", "pixel_digests"):
+            for column in COLUMNS:
                 values[column] = tuple(values[column])
             manifest = cls(**values)
         except (KeyError, TypeError):
             raise StoreError(f"{subject}: its manifest lacks or adds a key: {remedy}") from None
         columns = (manifest.ids, manifest.byte_digests, manifest.pixel_digests or manifest.ids)
         # Ids become names of files, so nothing but an id may pass.
-        if not all(isinstance(patch_id, str) and PATCH_ID.fullmatch(patch_id) for patch_id in manifest.ids) or not (
-            isinstance(manifest.patch_size, int)
-            and 0 < manifest.patch_size <= LARGEST_PATCH
-            and isinstance(manifest.encoding, str)
+        if not all(PATCH_ID.fullmatch(patch_id) for patch_id in manifest.ids) or not (
+            0 < manifest.patch_size <= LARGEST_PATCH
         ):
             raise StoreError(f"{subject}: its manifest holds an id or a size that is none: {remedy}")
         if manifest.encoding not in ENCODINGS or any(len(column) != count for column in columns):

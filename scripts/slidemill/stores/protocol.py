@@ -50,7 +50,10 @@ class Store(ABC):
     def __init__(self, path: Path) -> None:
         self.path = path
         self._closed = False
-        self.manifest = self._open()
+        try:
+            self.manifest = self._open()
+        except OSError as error:
+            raise StoreError(f"{path}: cannot be opened ({error.strerror}): is a run at work there?") from None
         self._places = {patch_id: place for place, patch_id in enumerate(self.manifest.ids)}
         self._codec, self._shape = self.manifest.codec, self.manifest.shape
         self._raw_size = math.prod(self._shape) if self._codec is RAW else -1

@@ -1,0 +1,242 @@
+"""What is fuzzed: each reader, with valid inputs to damage, and a call that reads one to its end."""
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import yaml
+
+from slidemill.annotations import read_annotation, region_names
+from slidemill.config import read_config
+from slidemill.encodings import ENCODINGS, decoded, encoded
+from slidemill.errors import SlidemillError
+from slidemill.geometry import GridSpec
+from slidemill.metadata import read_metadata
+from slidemill.outcomes import Outcome, read_outcome, write_outcome
+from slidemill.sampling import patches_of
+from slidemill.sheets import read_sheet
+from slidemill.slides import SlideInfo, opened, slide_info
+from slidemill.specs import StoreSpec
+from slidemill.stores.manifest import Manifest
+from slidemill.stores.registry import STORES, open_store
+from slidemill.stores.writing import write_store
+from slidemill.storing import new_manifest
+from slidemill.synthetic import write_annotation
+from slidemill.tables import read_table
+from slidemill.tiff import opened_level
+from tests.conftest import AREAS, REAL_SLIDES, ROOT, painted
+from tests.stores.contract import SIZE, as_stored, patches_and_pixels
+from tests.tiffs import STRUCTURES, write
+
+SCHEMAS = {
+    name: yaml.safe_load((ROOT / f"workflow/schemas/{name}.schema.yaml").read_text(encoding="utf-8"))
+    for name in ("config", "slides")
+}
+POINTS = np.stack(np.meshgrid(np.arange(0, 1000, 50.0), np.arange(0, 1000, 50.0)), axis=-1).reshape(-1, 2)
+SHAPE = (SIZE, SIZE, 3)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A reader: the structure of its inputs, valid ones, and a call that reads one, given a folder to write in."""
+
+    kind: str
+    seeds: object
+    read: object
+    crashes: bool = False
+    """Whether a library may end the process where its file is damaged: told, and no fault of this project."""
+
+
+def noise(count, size):
+    return np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)
+
+
+def put(folder, name, data):
+    path = folder / name
+    path.write_bytes(data)
+    return path
+
+
+def annotations(folder):
+    write_annotation(folder / "a.xml", AREAS)
+    real = REAL_SLIDES / "CMU-1-Small-Region.xml"
+    yield from (path.read_bytes() for path in (folder / "a.xml", real) if path.exists())
+    yield (
+        b'<Annotations><Annotation Id="1"><Regions><Region Id="1" Type="2"><Vertices><Vertex X="1" Y="2"/>'
+        b'<Vertex X="500" Y="600"/></Vertices></Region><Region Id="2" NegativeROA="1" InputRegionId="1" Type="1">'
+        b'<Vertices><Vertex X="20" Y="20"/><Vertex X="90" Y="90"/></Vertices></Region>'
+        b"</Regions></Annotation></Annotations>"
+    )
+
+
+def read_xml(data, folder):
+    region_names(read_annotation(put(folder, "a.xml", data)), POINTS, "outside")
+
+
+def sheets(_folder):
+    yield b"slide,path,patient,annotation\nA-1,a.svs,P1,a.xml\nA-2,sub/b.svs,,\n"
+    yield '\ufeffslide,path,site\nA,"a ""b"", c.svs",Köln\n'.encode()
+
+
+def configs(_folder):
+    yield json.dumps({"slides": "s", "results": "r"}).encode()
+    for name in ("config", "demo"):
+        yield json.dumps(yaml.safe_load((ROOT / f"config/{name}.yaml").read_text(encoding="utf-8"))).encode()
+
+
+def read_configuration(data, folder):
+    try:
+        values = json.loads(data)
+    except (ValueError, RecursionError):
+        return  # Snakemake reads the file, and asks for a mapping
+    if isinstance(values, dict):
+        (folder / "s").mkdir(exist_ok=True)
+        read_config(values, SCHEMAS["config"], folder)
+
+
+def info_of(folder):
+    structure = STRUCTURES[0]
+    write(folder / "s.tif", painted(400, 300), structure)
+    with opened(folder / "s.tif") as slide:
+        return slide_info(slide)
+
+
+def outcomes(folder):
+    details = {"info": info_of(folder).to_json(), "path": "s.tif", "fingerprint": "f"}
+    write_outcome(folder / "o.json", Outcome("s", "discover_slides", details=details))
+    yield (folder / "o.json").read_bytes()
+
+
+def read_facts(data, folder):
+    outcome = read_outcome(put(folder, "o.json", data))
+    if isinstance(outcome.details.get("info"), dict):
+        SlideInfo.from_json(outcome.details["info"]).deepzoom_levels(True)
+
+
+def tables(_folder):
+    yield b"patch_id,column,row,x0,y0,width0,height0,level,downsample,mpp\nr00000_c00000,0,0,0,0,64,64,0,1.0,0.5\n" * 1
+    yield (
+        b"patch_id,slide,column,row,x0,y0,width0,height0,level,downsample,mpp,label,label_name\n"
+        b"r00000_c00000,s,0,0,0,0,64,64,0,1.0,0.5,0,Normal\nr00000_c00001,s,1,0,64,0,64,64,0,1.0,,-1,Other\n"
+    )
+
+
+def read_tables(data, folder):
+    path = put(folder, "t.csv", data)
+    for read in (
+        lambda: list(read_table(path, ("patch_id",))),
+        lambda: read_metadata(path),
+        lambda: patches_of(
+            read_table(path),
+            SlideInfo("x", ((999, 999),), (1.0,), None, 1.0, 1.0, 1.0, "ffffff"),
+            GridSpec(64, level=0),
+        ),
+    ):
+        try:
+            read()
+        except SlidemillError:
+            continue
+
+
+def written(folder, backend, encoding):
+    kind = STORES[backend]
+    manifest = new_manifest(
+        kind, StoreSpec(encoding, 90 if encoding == "jpeg" else None), "s", "f", GridSpec(SIZE, level=0)
+    )
+    patches, pixels = patches_and_pixels(noise)
+    path = folder / {"lmdb": "s.lmdb", "hdf5": "s.h5", "disk": "s"}[backend]
+    write_store(kind, path, manifest, patches, as_stored(manifest, zip(patches, pixels, strict=True)))
+    return path
+
+
+def manifests(folder):
+    yield (written(folder, "disk", "png") / "manifest.json").read_bytes()
+
+
+def files_of(backend):
+    def seeds(folder):
+        for encoding in ("raw", "zstd", "png", "jpeg"):
+            yield written(folder, backend, encoding).read_bytes()
+
+    return seeds
+
+
+def whole(path):
+    """Read all of a store; a patch that cannot be read hides none of the others."""
+    with open_store(path) as store:
+        for read in (store.stored_ids, *(lambda one=one: store.read(one) for one in store.ids[:40])):
+            try:
+                read()
+            except SlidemillError:
+                continue
+
+
+def folders(folder):
+    """The files of a folder of patches that are read, one after another in one input."""
+    path = written(folder, "disk", "png")
+    yield json.dumps(
+        {name: (path / name).read_text(encoding="utf-8") for name in ("manifest.json", "index.csv")}
+        | {"picture": (path / "r00000_c00000.png").read_bytes().decode("latin-1")}
+    ).encode()
+
+
+def read_folder(data, folder):
+    try:
+        files = json.loads(data)
+        (folder / "s").mkdir(exist_ok=True)
+        for name in ("manifest.json", "index.csv"):
+            (folder / "s" / name).write_text(files[name], encoding="utf-8")
+        (folder / "s" / "r00000_c00000.png").write_bytes(files["picture"].encode("latin-1"))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return
+    whole(folder / "s")
+
+
+def pictures(_folder):
+    pixels = noise(1, SIZE)[0]
+    for name, encoding in ENCODINGS.items():
+        if encoding.encode is not None:
+            yield name.encode() + b"|" + bytes(encoded(encoding, 90, pixels).data)
+
+
+def read_picture(data, _folder):
+    name, _, own = data.partition(b"|")
+    decoded(ENCODINGS.get(name.decode("latin-1"), ENCODINGS["png"]), own, SHAPE)
+
+
+def slides(folder):
+    for structure in STRUCTURES:
+        if structure.tile[0] * structure.tile[1] <= 240 * 240:
+            write(folder / "s.tif", painted(400, 300), structure)
+            yield (folder / "s.tif").read_bytes()
+
+
+def read_tiles(data, folder):
+    info = SlideInfo("generic-tiff", ((400, 300),), (1.0,), None, None, None, None, "ffffff")
+    with opened_level(put(folder, "s.tif", data), info, 0) as level:
+        buffer = level.buffer()
+        for number in range(len(level.offsets)):
+            try:
+                (own,) = level.data([number])
+                level.pixels(number, own, buffer)
+            except SlidemillError:
+                continue
+
+
+def read_slides(data, folder):
+    read_sheet(put(folder, "s.csv", data), SCHEMAS["slides"], frozenset({"label"}))
+
+
+TARGETS = {
+    "annotation": Target("xml", annotations, read_xml),
+    "sheet": Target("csv", sheets, read_slides),
+    "config": Target("json", configs, read_configuration),
+    "outcome": Target("json", outcomes, read_facts),
+    "table": Target("csv", tables, read_tables),
+    "manifest": Target("json", manifests, lambda data, _folder: Manifest.from_bytes(data, "it").to_bytes()),
+    "lmdb": Target("bytes", files_of("lmdb"), lambda data, folder: whole(put(folder, "s.lmdb", data)), crashes=True),
+    "hdf5": Target("bytes", files_of("hdf5"), lambda data, folder: whole(put(folder, "s.h5", data)), crashes=True),
+    "disk": Target("json", folders, read_folder),
+    "picture": Target("bytes", pictures, read_picture),
+    "tiff": Target("bytes", slides, read_tiles),
+}

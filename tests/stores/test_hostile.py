@@ -1,0 +1,178 @@
+"""Stores that somebody made to do harm: an archive that is passed on may hold one."""
+
+import json
+import struct
+import tracemalloc
+import zlib
+
+import h5py
+import imagecodecs
+import numpy as np
+import pytest
+
+from slidemill.encodings import ENCODINGS, decoded
+from slidemill.errors import StoreError
+from slidemill.geometry import GridSpec
+from slidemill.specs import StoreSpec
+from slidemill.stores.manifest import Manifest
+from slidemill.stores.registry import STORES, open_store
+from slidemill.stores.writing import write_store
+from slidemill.storing import new_manifest
+from tests.stores.contract import SIZE, as_stored, patches_and_pixels
+
+
+def a_store(folder, noise, backend="hdf5", encoding="raw"):
+    kind = STORES[backend]
+    manifest = new_manifest(
+        kind, StoreSpec(encoding, 90 if encoding == "jpeg" else None), "s", "f", GridSpec(SIZE, level=0)
+    )
+    patches, pixels = patches_and_pixels(noise)
+    path = folder / {"hdf5": "s.h5", "lmdb": "s.lmdb", "disk": "s"}[backend]
+    write_store(kind, path, manifest, patches, as_stored(manifest, zip(patches, pixels, strict=True)))
+    return path
+
+
+def refuse(path, words):
+    with pytest.raises(StoreError, match=words), open_store(path) as store:
+        store.stored_ids()
+        store.read_many(store.ids)
+
+
+class TestHdf5:
+    @pytest.mark.parametrize("name", ["manifest", "ids", "patches"])
+    def test_data_of_another_file_is_not_read(self, tmp_path, noise, name):
+        """HDF5 keeps a dataset's bytes in any file that it names, such as /etc/passwd."""
+        path = a_store(tmp_path, noise)
+        secret = tmp_path / "secret"
+        with h5py.File(path, "a") as file:
+            own = file[name]
+            secret.write_bytes(own[:].tobytes())
+            shape, kind = own.shape, own.dtype
+            del file[name]
+            file.create_dataset(name, shape, kind, external=[(str(secret), 0, h5py.h5f.UNLIMITED)])
+        refuse(path, f"{name}.*another file")
+
+    @pytest.mark.parametrize("name", ["manifest", "ids", "patches"])
+    def test_links_and_views_of_other_files_are_not_followed(self, tmp_path, noise, name):
+        path = a_store(tmp_path, noise)
+        (tmp_path / "other.h5").write_bytes(path.read_bytes())
+        with h5py.File(path, "a") as file:
+            shape, kind = file[name].shape, file[name].dtype
+            del file[name]
+            file[name] = h5py.ExternalLink(str(tmp_path / "other.h5"), name)
+        refuse(path, f"{name}.*another file")
+        with h5py.File(path, "a") as file:
+            del file[name]
+            layout = h5py.VirtualLayout(shape, kind)
+            layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), name, shape)
+            file.create_virtual_dataset(name, layout)
+        refuse(path, f"{name}.*another file")
+
+    @pytest.mark.parametrize("name", ["manifest", "ids", "offsets", "payload"])
+    def test_a_dataset_that_claims_more_than_the_file_has_takes_no_memory(self, tmp_path, noise, name):
+        path = a_store(tmp_path, noise, encoding="png")
+        with h5py.File(path, "a") as file:
+            kind = file[name].dtype
+            del file[name]
+            file.create_dataset(name, (2**34,), kind, chunks=(2**20,), compression="gzip")
+        tracemalloc.start()
+        refuse(path, f"{name}.*one piece")
+        assert tracemalloc.get_traced_memory()[1] < 50e6
+        tracemalloc.stop()
+
+    def test_nor_does_one_without_chunks(self, tmp_path, noise):
+        path = a_store(tmp_path, noise)
+        with h5py.File(path, "a") as file:
+            del file["ids"]
+            file.create_dataset("ids", (2**34,), "S16")
+        refuse(path, "ids.*one piece")
+
+    def test_ids_of_another_kind_are_refused(self, tmp_path, noise):
+        path = a_store(tmp_path, noise)
+        with h5py.File(path, "a") as file:
+            del file["ids"]
+            file["ids"] = np.arange(36)
+        refuse(path, "ids")
+
+
+@pytest.mark.parametrize("backend", STORES)
+def test_a_store_that_went_away_a_moment_ago_is_told_as_such(tmp_path, noise, backend):
+    path = a_store(tmp_path, noise, backend, "png")
+    path.rename(tmp_path / "gone")
+    with pytest.raises(StoreError, match=str(path)):
+        STORES[backend].reading(path)
+
+
+def png_that_claims(width, height):
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    rows = zlib.compress(bytes(10**6))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def jpeg_that_claims(width, height):
+    data = bytearray(imagecodecs.jpeg_encode(np.zeros((SIZE, SIZE, 3), np.uint8)))
+    place = data.index(b"\xff\xc0")
+    data[place + 5 : place + 9] = struct.pack(">HH", height, width)
+    return bytes(data)
+
+
+class TestPictures:
+    @pytest.mark.parametrize(
+        ("encoding", "data"),
+        [("png", png_that_claims(60_000, 60_000)), ("jpeg", jpeg_that_claims(60_000, 60_000))],
+    )
+    def test_a_picture_that_claims_gigabytes_is_not_decoded(self, encoding, data, monkeypatch):
+        """The size in its head is looked at first."""
+
+        def fail(*_args, **_options):
+            raise AssertionError("decoded")
+
+        monkeypatch.setattr("imagecodecs.png_decode", fail)
+        monkeypatch.setattr("simplejpeg.decode_jpeg", fail)
+        with pytest.raises(StoreError, match="60000 x 60000"):
+            decoded(ENCODINGS[encoding], data, (SIZE, SIZE, 3))
+
+    @pytest.mark.parametrize("encoding", ["png", "jpeg", "source", "zstd", "npy", "raw"])
+    @pytest.mark.parametrize("data", [b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"\xff\xd8" + b"\xff" * 100])
+    def test_hardly_any_bytes_are_refused(self, encoding, data):
+        with pytest.raises(StoreError):
+            decoded(ENCODINGS[encoding], data, (SIZE, SIZE, 3))
+
+    def test_zstd_that_holds_more_than_a_patch_takes_no_more_memory(self):
+        data = imagecodecs.zstd_encode(bytes(2**28))
+        with pytest.raises(StoreError):
+            decoded(ENCODINGS["zstd"], data, (SIZE, SIZE, 3))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("ids", "r00000_c00000"),
+        ("ids", {"r00000_c00000": 1}),
+        ("byte_digests", [1] * 36),
+        ("pixel_digests", [None] * 36),
+        ("pixel_digests", {"a": 1}),
+        ("sampling", 5),
+        ("sampling", [1]),
+        ("slide", 5),
+        ("slide", None),
+        ("fingerprint", []),
+        ("quality", "high"),
+        ("backend", {}),
+        ("encoding", []),
+        ("patch_size", True),
+        ("patch_size", 1e3),
+        ("digest", 1),
+        ("versions", "1"),
+        ("count", "36"),
+    ],
+)
+def test_a_manifest_with_a_value_of_another_kind_is_refused(tmp_path, noise, key, value):
+    path = a_store(tmp_path, noise, "disk", "png")
+    manifest = json.loads((path / "manifest.json").read_text())
+    Manifest.from_bytes(json.dumps(manifest).encode(), "it")
+    with pytest.raises(StoreError, match="manifest"):
+        Manifest.from_bytes(json.dumps(manifest | {key: value}).encode(), "it")
