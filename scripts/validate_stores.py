@@ -40,7 +40,9 @@ def main(
     source = None if found.failed else slide_path(root, found.details["path"])
     outcomes = [read_outcome(path) for path in stored]
     unreadable = {patch["patch_id"] for outcome in outcomes for patch in outcome.details.get("unreadable", ())}
-    wanted = patches_of(read_table(patches), info, grid) if info else []
+    rows = list(read_table(patches))
+    # Where the slide lacks the level that is asked for, it has no rows, and no grid can be laid over it.
+    wanted = patches_of(rows, info, grid) if info and rows else []
     wanted = [patch for patch in wanted if patch.patch_id not in unreadable]
     findings = validate_slide(found.slide, stores, source, info, grid, wanted, spec, seed, threads)
     if source:
