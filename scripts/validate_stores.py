@@ -13,6 +13,7 @@ from slidemill.outcomes import read_outcome
 from slidemill.sampling import patches_of
 from slidemill.slides import SlideInfo
 from slidemill.specs import ValidationSpec
+from slidemill.storing import STAGE as STORED
 from slidemill.tables import read_table, write_table
 from slidemill.validation import validate_slide
 
@@ -36,13 +37,13 @@ def main(
 ) -> None:
     """Publish a row for each check, whether it passed or not."""
     found = read_outcome(facts)
-    info = None if found.failed else SlideInfo.from_json(found.details["info"])
-    source = None if found.failed else slide_path(root, found.details["path"])
     outcomes = [read_outcome(path) for path in stored]
+    # One that lacks the level that is asked for was opened, but no grid can be laid over it.
+    sampled = not any(outcome.failed and outcome.stage != STORED for outcome in outcomes)
+    info = SlideInfo.from_json(found.details["info"]) if sampled else None
+    source = slide_path(root, found.details["path"]) if sampled else None
     unreadable = {patch["patch_id"] for outcome in outcomes for patch in outcome.details.get("unreadable", ())}
-    rows = list(read_table(patches))
-    # Where the slide lacks the level that is asked for, it has no rows, and no grid can be laid over it.
-    wanted = patches_of(rows, info, grid) if info and rows else []
+    wanted = patches_of(read_table(patches), info, grid) if info else []
     wanted = [patch for patch in wanted if patch.patch_id not in unreadable]
     findings = validate_slide(found.slide, stores, source, info, grid, wanted, spec, seed, threads)
     if source:
