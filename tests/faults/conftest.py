@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 import discover_slides
+import draw_slide
 import gate
 import gather_results
 import sample_patches
@@ -161,6 +162,19 @@ class Cohort:
             0,
             2,
             self.place("validation", one.slide, "csv"),
+        )
+
+    def draw(self, one):
+        draw_slide.main(
+            (self.checked.root, self.checked.annotations_root),
+            one.annotation,
+            self.place("slides", one.slide),
+            self.place("outcomes/write_metadata", one.slide),
+            self.place("metadata", one.slide, "csv"),
+            self.results / store_path(next(iter(self.checked.stores)), one.slide),
+            0,
+            self.place("figures/overlay", one.slide, "jpg"),
+            self.place("figures/montage", one.slide, "jpg"),
         )
 
     def stages(self):

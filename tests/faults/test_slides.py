@@ -300,13 +300,13 @@ def test_a_mended_slide_is_done_by_the_next_run(cohort):
     assert before["fingerprint"] != after["fingerprint"]
 
 
-@pytest.mark.parametrize("stage", ["discover", "store", "validate"])
+@pytest.mark.parametrize("stage", ["discover", "store", "validate", "draw"])
 @pytest.mark.parametrize("how", ["replaced", "gone", "cut"])
 def test_a_slide_that_changes_after_the_plan_fails_the_job_and_blames_no_slide(cohort, stage, how):
     (one,) = cohort.plan()
     path = cohort.slides / "good.svs"
     before = {"discover": [], "store": ["discover", "sample", "label"]}
-    before["validate"] = [*before["store"], "store"]
+    before["validate"] = before["draw"] = [*before["store"], "store"]
     for name in before[stage]:
         getattr(cohort, name)(one, *(["lmdb"] if name == "store" else []))
     if how == "gone":
@@ -315,5 +315,5 @@ def test_a_slide_that_changes_after_the_plan_fails_the_job_and_blames_no_slide(c
         path.write_bytes(good_bytes() + b"!" if how == "replaced" else good_bytes()[:1000])
     with pytest.raises(SlidemillError, match=r"good\.svs: .*run again|good\.svs: there is no such file"):
         getattr(cohort, stage)(one, *(["lmdb"] if stage == "store" else []))
-    made = {"discover": "slides/*", "store": "stores/lmdb/*", "validate": "validation/*"}
+    made = {"discover": "slides/*", "store": "stores/lmdb/*", "validate": "validation/*", "draw": "figures/*/*"}
     assert list(cohort.results.glob(made[stage])) == []
