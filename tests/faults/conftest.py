@@ -1,10 +1,14 @@
 """Cheap runs over bad input: the stages' scripts called one after another in this process, and none of Snakemake."""
 
+import ctypes
 import os
 import shutil
 import subprocess
 import sys
-from functools import cache
+import tempfile
+import traceback
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
@@ -32,8 +36,6 @@ from tests.conftest import AREAS, ROOT, painted
 from tests.tiffs import STRUCTURES, write
 
 STRUCTURE = next(one for one in STRUCTURES if one.compression == "jpeg" and one.tile == (128, 128))
-WITHOUT_POWERS = ("setpriv", "--inh-caps=-all", "--bounding-set=-all", "--ambient-caps=-all")
-"""Runs a command as root whom permissions bind as they bind anybody."""
 
 
 def schema(name):
@@ -235,21 +237,65 @@ def cohort(tmp_path):
     return made
 
 
-def apart(code, *prefix, cwd=None):
-    """Run Python code in a process of its own, behind the command `prefix`."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "scripts"), str(ROOT)])}
-    command = [*prefix, sys.executable, "-c", code]
-    return subprocess.run(command, env=environment, cwd=cwd or ROOT, capture_output=True, text=True, check=False)
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended, and what it printed."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def apart(code, powers=True):
+    """Run Python code in a child of this process; without root's powers, should it have them, permissions count."""
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as complaints:
+        child = os.fork()
+        if not child:
+            status = 70
+            try:
+                os.dup2(out.fileno(), 1)
+                os.dup2(complaints.fileno(), 2)
+                sys.stdout, sys.stderr = (open(number, "w", 1, closefd=False) for number in (1, 2))  # noqa: SIM115
+                if not powers:
+                    drop_powers()
+                status = _status(code)
+                sys.stdout.flush()
+                sys.stderr.flush()
+            finally:
+                os._exit(status)
+        ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        out.seek(0)
+        complaints.seek(0)
+        return Ended(ended, out.read(), complaints.read())
+
+
+def _status(code):
+    """Run code, and return the status that Python would end with."""
+    try:
+        exec(code, {})
+    except SystemExit as error:
+        print(error.code, file=sys.stderr)
+        return 1
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def drop_powers():
+    """Give up all of Linux's capabilities, which let root pass over permissions; see capset(2)."""
+    header = (ctypes.c_uint32 * 2)(0x2008_0522, 0)
+    nothing = (ctypes.c_uint32 * 6)()
+    if ctypes.CDLL(None, use_errno=True).capset(header, nothing):
+        raise OSError(ctypes.get_errno(), "capset")
 
 
 @pytest.fixture
 def bound():
-    """The command that makes permissions count, which for root they do not."""
-    if os.geteuid() != 0:
-        return ()
-    if not shutil.which("setpriv") or subprocess.run([*WITHOUT_POWERS, "true"], capture_output=True).returncode:
-        pytest.skip("runs as root, whom permissions do not bind, and setpriv (util-linux) cannot drop that")
-    return WITHOUT_POWERS
+    """Runs code as one whom permissions bind, which root is not."""
+    if os.geteuid() == 0 and not hasattr(ctypes.CDLL(None), "capset"):
+        pytest.skip("runs as root, whom permissions do not bind, and this system has no capset to give that up")
+    return partial(apart, powers=os.geteuid() != 0)
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from slidemill.annotations import read_annotation
 from slidemill.errors import AnnotationError, ConfigError, SlidemillError
 from slidemill.synthetic import write_annotation
 from tests.conftest import AREAS
-from tests.faults.conftest import apart
 
 SQUARE = [(0, 0), (256, 0), (256, 256), (0, 256)]
 
@@ -140,7 +139,7 @@ def test_an_annotation_that_may_not_be_read_fails_its_slide(tmp_path, bound):
         "cohort.add('good.svs'); cohort.add('bad.svs'); cohort.annotate('bad').chmod(0)\n"
         "for row in cohort.run().values(): print(row['status'], row['message'])"
     )
-    done = apart(code, *bound)
+    done = bound(code)
     assert done.returncode == 0, done.stderr
     bad, good = done.stdout.splitlines()
     assert bad.startswith("failed bad.xml: cannot be read ([Errno 13] Permission denied")
@@ -154,7 +153,7 @@ def test_a_folder_of_annotations_that_may_not_be_searched_is_named_before_any_jo
         "cohort.add('good.svs'); (cohort.annotations / 'locked').mkdir(mode=0)\n"
         "cohort.plan()"
     )
-    done = apart(code, *bound)
+    done = bound(code)
     assert done.returncode != 0
     assert f"ConfigError: annotations: the folder {tmp_path}/annotations/locked cannot be searched" in done.stderr
 

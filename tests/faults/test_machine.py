@@ -83,7 +83,7 @@ def test_results_that_may_not_be_written_are_refused_before_any_job(tmp_path, bo
         "cohort.add('good.svs'); cohort.results.chmod(0o555)\n"
         "cohort.plan()"
     )
-    done = apart(code, *bound)
+    done = bound(code)
     assert done.returncode != 0
     assert f"ConfigError: results is {tmp_path}/results" in done.stderr
     assert "is no folder that one may write to: choose another" in done.stderr
@@ -116,7 +116,7 @@ with job_log("log"):
     ids=["a folder", "a file in the place of a folder", "a log"],
 )
 def test_what_cannot_be_written_in_the_results_is_named(tmp_path, bound, before, subject):
-    done = apart(UNWRITABLE.format(folder=str(tmp_path), before=before), *bound)
+    done = bound(UNWRITABLE.format(folder=str(tmp_path), before=before))
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     (line,) = done.stderr.splitlines()
@@ -129,7 +129,7 @@ def test_a_table_that_may_not_be_written_is_replaced(tmp_path, bound):
     """A file is published by a rename, which asks its folder and not the file that was there."""
     before = "os.makedirs('outcomes/store_patches/lmdb')\n"
     before += "path = cohort.place('outcomes/store_patches/lmdb', one.slide); path.touch(mode=0o444)"
-    done = apart(UNWRITABLE.format(folder=str(tmp_path), before=before), *bound)
+    done = bound(UNWRITABLE.format(folder=str(tmp_path), before=before))
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -3,7 +3,6 @@
 import pytest
 
 from slidemill.errors import ConfigError
-from tests.faults.conftest import apart
 
 
 @pytest.fixture
@@ -81,7 +80,7 @@ def test_a_sheet_that_may_not_be_read_is_told_before_any_job(tmp_path, bound):
         "cohort.config |= {'slides': str(sheet), 'annotations': None}\n"
         "cohort.plan()"
     )
-    done = apart(code, *bound)
+    done = bound(code)
     assert done.returncode != 0
     assert "ConfigError: " in done.stderr
     assert "the sheet cannot be read (Permission denied): see its permissions" in done.stderr

@@ -9,7 +9,7 @@ from PIL import Image
 
 from slidemill.dicom import series_of
 from slidemill.errors import ConfigError, SlidemillError
-from tests.faults.conftest import apart, damaged, good_bytes, picture
+from tests.faults.conftest import damaged, good_bytes, picture
 
 UNKNOWN = "OpenSlide knows no format that this file has"
 WHOLE_SLIDE = b"1.2.840.10008.5.1.4.1.1.77.1.6"
@@ -115,7 +115,7 @@ def test_a_slide_that_may_not_be_read_fails(tmp_path, bound):
         "rows = cohort.run()\n"
         "print([(row['status'], row['message']) for row in rows.values()])"
     )
-    done = apart(code, *bound)
+    done = bound(code)
     assert done.returncode == 0, done.stderr
     assert "('failed', 'bad.svs: Permission denied: see that the file is there and may be read')" in done.stdout
     assert "('ok', '')" in done.stdout
@@ -155,7 +155,7 @@ def test_a_folder_that_may_not_be_searched_is_named_before_any_job(tmp_path, bou
         "cohort.add('good.svs'); cohort.add('locked/lost.svs').parent.chmod(0)\n"
         "cohort.plan()"
     )
-    done = apart(code, *bound)
+    done = bound(code)
     assert done.returncode != 0
     assert f"ConfigError: slides: the folder {tmp_path}/slides/locked cannot be searched (Permission denied)" in (
         done.stderr
