@@ -156,3 +156,26 @@ def test_a_mended_slide_is_done_by_the_next_plain_run_and_the_others_stay_untouc
     done = {slide for _, slide in finished.jobs if slide}
     assert done == {table["text.svs"]["slide"], table["marked.svs"]["slide"]}
     assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in kept} == kept
+
+
+def test_a_job_that_the_machine_fails_is_tried_twice_more_and_by_the_next_run(tmp_path):
+    project = Project(tmp_path)
+    placed(project.slides, "good.svs")
+    scratch = tmp_path / "scratch"
+    project.config |= {
+        "sampling": {"patch_size": 128, "level": 0},
+        "stores": {"lmdb": {"encoding": "zstd"}},
+        "scratch": str(scratch),
+    }
+    failed = project.snakemake("stores")
+    assert failed.code != 0
+    assert failed.text.count(f"{scratch} is no folder here: make it, or name another, or null") >= 3
+    assert failed.text.count("Trying to restart job") == 2
+    assert "Traceback" not in failed.text
+    assert not list((project.results / "stores").rglob("*.lmdb"))
+    scratch.mkdir()
+    again = project.snakemake("stores")
+    assert again.code == 0, again.text
+    assert again.rules - {"stores"} == {"store_patches_lmdb"}
+    assert len(list((project.results / "stores").rglob("*.lmdb"))) == 1
+    assert not list(scratch.iterdir())
