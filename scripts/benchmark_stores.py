@@ -1,7 +1,7 @@
 """Measure how fast patches are read from the stores and from the slides."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +9,6 @@ from slidemill.benchmark import benchmark, fact_rows
 from slidemill.columns import BENCHMARK_COLUMNS
 from slidemill.geometry import GridSpec
 from slidemill.joblog import LOG, job_log
-from slidemill.outcomes import read_outcome
 from slidemill.plots import plot_benchmark
 from slidemill.sources import open_sources
 from slidemill.specs import BenchmarkSpec, StoreSpec
@@ -27,9 +26,8 @@ MOST_SLIDES = 16
 def main(
     root: Path,
     slides: Path,
-    facts: Sequence[Path],
+    stored: Path,
     stores: Mapping[str, StoreSpec],
-    stored: Sequence[Path],
     grid: GridSpec,
     spec: BenchmarkSpec,
     workers: int,
@@ -39,14 +37,15 @@ def main(
 ) -> None:
     """Publish the figures and their plot; without a patch there is nothing to measure but sizes."""
     rows: list[dict[str, object]] = []
+    written = list(read_table(stored))
     for backend, settings in stores.items():
-        # An outcome lies in its backend's folder.
-        outcomes = [read_outcome(path) for path in stored if path.parent.name == backend]
-        rows += fact_rows(backend, settings.encoding, outcomes)
+        own = [row for row in written if row["backend"] == backend]
+        rows += fact_rows(backend, settings.encoding, own)
     good = [row["slide"] for row in read_table(slides) if row["status"] == "ok"]
     sample = set(random.Random(seed).sample(good, min(MOST_SLIDES, len(good))))  # noqa: S311
     if sample:
-        by_slide = {path.stem: path for path in facts if path.stem in sample}
+        # They belong to the table of slides, which is another when they are.
+        by_slide = {slide: Path("slides", f"{slide}.json") for slide in good if slide in sample}
         sources, chosen = open_sources(root, by_slide, stores, grid, spec.patches, seed)
         LOG.info("%d patches of %d slides, %d workers at most", len(chosen["random"]), len(sample), workers)
         rows += benchmark(sources, chosen, spec, workers, seed)
@@ -59,9 +58,8 @@ if __name__ == "__main__":
         main(
             Path(snakemake.config["roots"]["slides"]),
             Path(snakemake.input.slides),
-            [Path(path) for path in snakemake.input.facts],
+            Path(snakemake.input.stores),
             {name: StoreSpec(**settings) for name, settings in snakemake.params.stores.items()},
-            [Path(path) for path in snakemake.input.stored],
             GridSpec(**snakemake.params.grid),
             BenchmarkSpec(**snakemake.params.benchmark),
             snakemake.threads,

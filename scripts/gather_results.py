@@ -40,11 +40,9 @@ if __name__ == "__main__":
         inputs, outputs = snakemake.input, snakemake.output
         main(
             [Path(path) for path in inputs.facts],
-            [Path(path) for path in (*inputs.sampled, *inputs.labelled, *inputs.stored)],
+            [Path(path) for path in (*inputs.labelled, *inputs.stored)],
             [Path(path) for path in inputs.metadata],
             [Path(path) for path in inputs.validation],
             snakemake.params.unreadable_patches == "skip",
-            CohortTables(
-                *(Path(path) for path in (outputs.slides, outputs.metadata, outputs.unreadable, outputs.validation))
-            ),
+            CohortTables(**{name: Path(path) for name, path in outputs.items()}),
         )

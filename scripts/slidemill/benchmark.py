@@ -9,7 +9,7 @@ import random
 import statistics
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier
@@ -19,7 +19,6 @@ import numpy as np
 import numpy.typing as npt
 
 from slidemill.joblog import LOG
-from slidemill.outcomes import Outcome
 from slidemill.sources import Key, Source
 from slidemill.specs import BenchmarkSpec
 
@@ -78,18 +77,17 @@ def benchmark(
     return [_row(one, sources[one.source].encoding, readings[one]) for one in plan]
 
 
-def fact_rows(backend: str, encoding: str, outcomes: Iterable[Outcome]) -> list[dict[str, object]]:
-    """Return the rows of what was counted while a backend's stores were written.
+def fact_rows(backend: str, encoding: str, stores: Sequence[Mapping[str, str]]) -> list[dict[str, object]]:
+    """Return the rows of what was counted while a backend's `stores`, rows of the table of stores, were written.
 
     Bytes, files and seconds are summed over the slides; memory is the largest job's peak, pages of mapped files
     included.
     """
-    details = [outcome.details for outcome in outcomes if "seconds" in outcome.details]
     facts = {
-        ("bytes", "bytes"): sum(one["bytes"] for one in details),
-        ("files", "files"): sum(one["files"] for one in details),
-        ("write", "s"): sum(one["seconds"] for one in details),
-        ("write memory", "MB"): max((one["peak_mb"] for one in details), default=0),
+        ("bytes", "bytes"): sum(int(store["bytes"]) for store in stores),
+        ("files", "files"): sum(int(store["files"]) for store in stores),
+        ("write", "s"): sum(float(store["seconds"]) for store in stores),
+        ("write memory", "MB"): max((float(store["peak_mb"]) for store in stores), default=0),
     }
     notes = {
         "write": "sum of the jobs, reading the slides included",

@@ -8,11 +8,11 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from slidemill.columns import METADATA_COLUMNS, SLIDE_COLUMNS, UNREADABLE_COLUMNS, VALIDATION_COLUMNS
+from slidemill.columns import METADATA_COLUMNS, SLIDE_COLUMNS, STORE_COLUMNS, UNREADABLE_COLUMNS, VALIDATION_COLUMNS
 from slidemill.config import Config, is_sheet
 from slidemill.discovery import SlideFile, decoded, find_slides
 from slidemill.joblog import LOG
-from slidemill.outcomes import Outcome
+from slidemill.outcomes import UNFINISHED, Outcome
 from slidemill.sheets import read_sheet
 from slidemill.tables import read_columns, read_table, write_table
 
@@ -35,7 +35,7 @@ def slide_row(
 ) -> dict[str, Any]:
     """Return a slide's row of the table of slides.
 
-    The status is that of the first stage that failed; patches that cannot be read and findings of the
+    The status is that of the first stage that failed, or did not end; patches that cannot be read and findings of the
     validation fail the slide too.
 
     Parameters
@@ -50,7 +50,7 @@ def slide_row(
         Whether a slide goes on without its patches that cannot be read; one that has no others fails all the same.
     """
     stages = [facts, *later]
-    failure = next((outcome for outcome in stages if outcome.failed), None)
+    failure = next((outcome for outcome in stages if outcome.status in ("failed", UNFINISHED)), None)
     unreadable = unreadable_rows(stages)
     patches = next((outcome.details["patches"] for outcome in reversed(stages) if "patches" in outcome.details), 0)
     wrong = [finding for finding in findings if finding["status"] == "failed"]
@@ -110,13 +110,13 @@ class SlideResults:
     later
         The outcomes of the stages after it, in their order.
     metadata, validation
-        The slide's tables.
+        The slide's tables; None where a run did not finish, and has not made them.
     """
 
     facts: Outcome
     later: Sequence[Outcome]
-    metadata: Path
-    validation: Path
+    metadata: Path | None
+    validation: Path | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +125,7 @@ class CohortTables:
 
     slides: Path
     metadata: Path
+    stores: Path
     unreadable: Path
     validation: Path
 
@@ -136,21 +137,31 @@ def write_cohort(slides: Sequence[SlideResults], skip_unreadable: bool, tables: 
 
     def slide_rows() -> Iterator[dict[str, Any]]:
         for one in slides:
-            row = slide_row(one.facts, one.later, list(read_table(one.validation)), skip_unreadable)
+            found = list(read_table(one.validation)) if one.validation else []
+            row = slide_row(one.facts, one.later, found, skip_unreadable)
             LOG.info("%s: %s %s", row["slide"], row["status"], row["message"])
             left_out = unreadable_rows(one.later)
             unreadable.extend(left_out)
-            if row["status"] == "ok":
+            if row["status"] == "ok" and one.metadata:
                 metadata.append((one.metadata, frozenset(patch["patch_id"] for patch in left_out)))
             yield row
 
     write_table(tables.slides, SLIDE_COLUMNS, slide_rows())
-    header = read_columns(slides[0].metadata) if slides else METADATA_COLUMNS
+    header = next((read_columns(one.metadata) for one in slides if one.metadata), METADATA_COLUMNS)
     stored = (row for table, left_out in metadata for row in read_table(table) if row["patch_id"] not in left_out)
     write_table(tables.metadata, header, stored)
+    write_table(tables.stores, STORE_COLUMNS, _store_rows(slides))
     write_table(tables.unreadable, UNREADABLE_COLUMNS, unreadable)
-    findings = chain.from_iterable(read_table(one.validation) for one in slides)
+    findings = chain.from_iterable(read_table(one.validation) for one in slides if one.validation)
     write_table(tables.validation, VALIDATION_COLUMNS, findings)
+
+
+def _store_rows(slides: Iterable[SlideResults]) -> Iterator[dict[str, Any]]:
+    for one in slides:
+        for outcome in one.later:
+            if "backend" in outcome.details:
+                known = {"slide": outcome.slide, **outcome.details}
+                yield {column: known[column] for column in STORE_COLUMNS}
 
 
 def unreadable_rows(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:

@@ -21,8 +21,9 @@ LARGEST_SHRUNK = 1024
 """Largest patch_size with a DeepZoom level, in pixels: 4096 x 4096 of a native level are held at once then."""
 
 WRITTEN = (
-    *("slides", "patches", "metadata", "stores", "outcomes", "validation", "figures", "logs", "passed", ".snakemake"),
-    *("slides.csv", "metadata.csv", "unreadable.csv", "validation.csv", "benchmark.csv"),
+    *("slides", "patches", "metadata", "stores", "outcomes", "validation", "figures", "logs", "passed"),
+    *("unfinished", ".snakemake"),
+    *("slides.csv", "metadata.csv", "stores.csv", "unreadable.csv", "validation.csv", "benchmark.csv"),
 )
 """What a run writes into the results; slides may not lie there."""
 

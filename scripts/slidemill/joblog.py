@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import time
 import traceback
@@ -15,6 +16,8 @@ from slidemill.errors import SlidemillError, explained
 
 Item = TypeVar("Item")
 LOG = logging.getLogger("slidemill")
+ERROR = re.compile(r"\S+ \S+ ERROR ")
+"""How the line of an error begins in a job's log."""
 
 
 @contextmanager
@@ -52,6 +55,19 @@ class _Handler(logging.FileHandler):
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         pass
+
+
+def last_error(path: Path) -> str:
+    """Return the last error that a job's log tells, in one line, or nothing where there is none."""
+    if not path.is_file():
+        return ""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    errors = [place for place, line in enumerate(lines) if ERROR.match(line)]
+    if not errors:
+        return ""
+    first = ERROR.sub("", lines[errors[-1]])
+    # Below a traceback, its last line says what went wrong.
+    return lines[-1] if len(lines) > errors[-1] + 1 and lines[errors[-1] + 1].startswith("Traceback") else first
 
 
 def progress(items: Iterable[Item], total: int, what: str, every: float = 10.0) -> Iterator[Item]:

@@ -14,6 +14,9 @@ from typing import Any
 from slidemill.errors import SlideError, SlidemillError
 from slidemill.files import read_json, write_json
 
+UNFINISHED = "unfinished"
+"""The status of a stage whose job did not end; no job writes it, only the tables of a run that did not finish."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -26,7 +29,7 @@ class Outcome:
     stage
         The stage, named as its script, that decided `status`.
     status
-        ``"ok"``, ``"empty"`` (no patch wanted) or ``"failed"``.
+        ``"ok"``, ``"empty"`` (no patch wanted), ``"failed"``, or `UNFINISHED`.
     message
         Why it failed, in words for a user.
     details

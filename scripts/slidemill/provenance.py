@@ -7,23 +7,31 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
 
 
-def code_digest(script: Path) -> str:
+def code_digest(script: Path, unused: Collection[str] = ()) -> str:
     """Return a digest of a script and of all modules of this package that it imports, at whatever depth.
 
     Comments, blank lines and docstrings do not count.
+
+    Parameters
+    ----------
+    script
+        The script's file.
+    unused
+        Modules, such as ``slidemill.stores.lmdb``, that it imports and does not run: they do not count either.
     """
     modules: set[Path] = set()
+    left_out = {file for module in unused for file in _files(module)}
     waiting = [script]
     while waiting:
         path = waiting.pop()
-        if path not in modules:
+        if path not in modules and path not in left_out:
             modules.add(path)
             waiting.extend(_parsed(path)[1])
     digest = hashlib.blake2b(digest_size=8)
@@ -36,11 +44,16 @@ def code_digest(script: Path) -> str:
 def _parsed(path: Path) -> tuple[str, tuple[Path, ...]]:
     """Return a module's code in a form without comments, and the files of the package that it imports."""
     tree = ast.parse(path.read_bytes())
-    imports = tuple(file for node in ast.walk(tree) for file in _imported(node))
+    never_run = {id(node) for part in ast.walk(tree) if _is_for_types(part) for node in ast.walk(part)}
+    imports = tuple(file for node in ast.walk(tree) if id(node) not in never_run for file in _imported(node))
     for node in ast.walk(tree):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             node.value = ast.Constant("")
     return ast.dump(tree), imports
+
+
+def _is_for_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
 def _imported(node: ast.AST) -> Iterator[Path]:
@@ -51,5 +64,9 @@ def _imported(node: ast.AST) -> Iterator[Path]:
         names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
     for name in names:
         if name.split(".")[0] == PACKAGE.name:
-            base = PACKAGE.joinpath(*name.split(".")[1:])
-            yield from (file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file())
+            yield from _files(name)
+
+
+def _files(module: str) -> Iterator[Path]:
+    base = PACKAGE.joinpath(*module.split(".")[1:])
+    yield from (file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file())

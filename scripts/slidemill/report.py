@@ -16,6 +16,7 @@ from slidemill.plots import claim, recommendation
 from slidemill.versions import Run
 
 TEMPLATE = "report.html"
+NOT_MEASURED = "The stores are measured once all of them are made."
 Rows = Sequence[Mapping[str, str]]
 
 
@@ -65,10 +66,11 @@ def render(
     measured: Rows,
     outcomes: Sequence[Outcome],
     label_map: Mapping[str, int],
-    plot: Path,
+    plot: Path | None,
     pictures: Mapping[str, Pictures],
     run: Run,
     unreadable: Rows = (),
+    unmade: Sequence[str] = (),
 ) -> None:
     """Publish the report at `page`.
 
@@ -83,13 +85,15 @@ def render(
     label_map
         Names of labels to integers.
     plot
-        The benchmark's plot, PNG.
+        The benchmark's plot, PNG; None where nothing was measured.
     pictures
         By slide, JPEG.
     run
         Parameters and versions.
     unreadable
         Rows of the table of patches that cannot be read.
+    unmade
+        Files that the run should have made and has not; where there are any, the page says so.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -107,7 +111,9 @@ def render(
     )
     context = {
         "slides": slides,
-        "states": {state: sum(row["status"] == state for row in slides) for state in ("ok", "empty", "failed")},
+        "states": {
+            state: sum(row["status"] == state for row in slides) for state in ("ok", "empty", "failed", "unfinished")
+        },
         "patches": sum(int(row["patches"] or 0) for row in slides if row["status"] == "ok"),
         "checks": len(validation),
         "wrong": [row for row in validation if row["status"] == "failed"],
@@ -115,7 +121,7 @@ def render(
         "stores": list(dict.fromkeys(row["backend"] for row in validation)),
         "facts": [row for row in measured if row["unit"] != "patches/s"],
         "rates": [row for row in measured if row["unit"] == "patches/s"],
-        "recommendation": recommendation(measured),
+        "recommendation": NOT_MEASURED if unmade and not measured else recommendation(measured),
         "claim": claim(measured),
         "unannotated": sum(row["status"] != "failed" and not row["annotation"] for row in slides),
         "labels": label_table(outcomes, label_map),
@@ -125,6 +131,7 @@ def render(
         "pictures": pictures,
         "run": run,
         "unreadable": unreadable,
+        "unmade": unmade,
     }
     with replacing(page) as aside:
         aside.write_text(environment.get_template(TEMPLATE).render(context), encoding="utf-8")

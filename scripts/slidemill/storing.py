@@ -114,7 +114,13 @@ def store_slide(
         else:
             break
     check_unchanged(source, manifest.fingerprint)
-    details = {"reader": reader.name, "reader_reason": found or why, "seconds": round(time.perf_counter() - begun, 3)}
+    details = {
+        "backend": manifest.backend,
+        "encoding": manifest.encoding,
+        "reader": reader.name,
+        "reader_reason": found or why,
+        "seconds": round(time.perf_counter() - begun, 3),
+    }
     return _outcome(manifest.slide, target, patches, unreadable, details)
 
 

@@ -33,6 +33,17 @@ A_SLIDE = {
 }
 
 
+STORING = {name for name in A_SLIDE if name.startswith("store_patches")}
+
+
+def checked_out(folder):
+    """The Snakefile of a copy of the workflow, whose files have new times."""
+    for part in ("workflow", "scripts", "config"):
+        shutil.copytree(ROOT / part, folder / part, copy_function=shutil.copy)
+    shutil.copy(ROOT / "environment.yml", folder)
+    return folder / "workflow" / "Snakefile"
+
+
 def rows(path):
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
@@ -167,11 +178,29 @@ class TestSecondRuns:
 
     def test_nor_with_the_workflow_checked_out_anew(self, done, tmp_path):
         """A checkout has new times; what counts is the code, of which each rule has a digest."""
-        for part in ("workflow", "scripts", "config"):
-            shutil.copytree(ROOT / part, tmp_path / part, copy_function=shutil.copy)
-        shutil.copy(ROOT / "environment.yml", tmp_path)
-        plan = done.plan(snakefile=tmp_path / "workflow" / "Snakefile")
-        assert "Nothing to be done" in plan.text
+        assert "Nothing to be done" in done.plan(snakefile=checked_out(tmp_path)).text
+
+    @pytest.mark.parametrize(
+        ("module", "stages"),
+        [
+            ("scripts/gate.py", set()),
+            ("scripts/slidemill/drawing.py", {"draw_slide"}),
+            ("scripts/slidemill/plots.py", set()),
+            ("scripts/slidemill/cohort.py", set()),
+            ("scripts/slidemill/validation.py", {"validate_stores"}),
+            ("scripts/slidemill/annotations.py", {"write_metadata", "draw_slide"}),
+            ("scripts/slidemill/storing.py", STORING | {"validate_stores", "draw_slide"}),
+            ("scripts/slidemill/stores/hdf5.py", {"store_patches_hdf5", "validate_stores", "draw_slide"}),
+            ("scripts/slidemill/sampling.py", A_SLIDE - {"discover_slides"}),
+            ("scripts/slidemill/discovery.py", A_SLIDE),
+        ],
+    )
+    def test_an_edit_runs_the_rules_again_whose_code_it_is(self, done, tmp_path, module, stages):
+        """And those that come after them; the cohort's rules stand for themselves."""
+        snakefile = checked_out(tmp_path)
+        with (tmp_path / module).open("a") as file:
+            file.write("\nCHANGED = True\n")
+        assert done.plan(snakefile=snakefile).rules - COHORT == stages
 
     def test_a_new_slide_is_done_alone(self, copied):
         copied.add("new.svs", seed=3)
@@ -200,13 +229,25 @@ class TestSecondRuns:
                 {"stores": {"lmdb": {"encoding": "png"}, "hdf5": {}, "disk": {}}},
                 {"store_patches_lmdb", "validate_stores", "draw_slide"},
             ),
+            ({"stores": {"hdf5": {}, "lmdb": {}}}, {"validate_stores"}),
             ({"sampling": {"patch_size": 32}}, A_SLIDE - {"discover_slides"}),
+            ({"sampling": {"patch_size": 64, "deepzoom_level": 10, "limit_bounds": False}}, A_SLIDE),
+            ({"reader": "openslide"}, STORING | {"validate_stores", "draw_slide"}),
+            ({"unreadable_patches": "skip"}, set()),
+            ({"max_failed": 3}, set()),
             ({"validation": {"sample": 5}}, {"validate_stores"}),
+            ({"benchmark": {"patches": 7}}, set()),
+            ({"scratch": "/tmp"}, None),
         ],
     )
     def test_a_changed_parameter_runs_its_stages_again(self, copied, change, stages):
         copied.config |= change
-        assert copied.plan().rules - COHORT == stages
+        plan = copied.plan()
+        if stages is None:
+            assert "Nothing to be done" in plan.text
+        else:
+            assert plan.rules
+            assert plan.rules - COHORT == stages
 
     def test_it_does_so_from_any_working_directory(self, copied, tmp_path):
         copied.config |= {"labels": {"map": {"Normal": 5}}}
@@ -232,7 +273,30 @@ class TestSecondRuns:
         copied.config["stores"] = {"lmdb": {}}
         assert copied.snakemake().code == 0
         copied.config["stores"] = {"lmdb": {}, "hdf5": {"encoding": "jpeg"}}
-        assert copied.plan().rules & {name for name in A_SLIDE if "store_" in name} == {"store_patches_hdf5"}
+        assert copied.plan().rules & STORING == {"store_patches_hdf5"}
+
+    def test_another_quality_stores_again_where_there_is_jpeg(self, copied):
+        copied.config["stores"] = {"lmdb": {}, "hdf5": {"encoding": "jpeg", "quality": 90}}
+        assert copied.snakemake().code == 0
+        copied.config["stores"] = {"lmdb": {}, "hdf5": {"encoding": "jpeg", "quality": 80}}
+        assert copied.plan().rules - COHORT == {"store_patches_hdf5", "validate_stores"}
+
+    def test_a_slide_that_is_taken_away_leaves_the_tables_and_its_stores_stay(self, copied):
+        (copied.slides / "one.svs").unlink()
+        finished = copied.snakemake()
+        assert finished.code == 0, finished.text
+        assert finished.rules == COHORT
+        for table in ("slides.csv", "metadata.csv", "validation.csv"):
+            assert not [row for row in rows(copied.results / table) if row["slide"].startswith("one-")]
+        assert len(list((copied.results / "stores").glob("*/one-*"))) == 3
+
+    def test_another_folder_of_slides_does_its_own_alone(self, copied):
+        """The same content under the same names is the same; what the other folder has beside it is new."""
+        other = copied.folder / "other"
+        shutil.copytree(copied.slides, other, copy_function=shutil.copyfile)
+        write_svs(other / "new.svs", painted(620, 530, seed=3))
+        copied.config["slides"] = str(other)
+        assert {slide.split("-")[0] for _, slide in copied.plan().jobs if slide} == {"new"}
 
 
 class TestFaults:
@@ -327,6 +391,32 @@ class TestFaults:
         metadata = read_metadata(project.results)
         assert len(metadata) == 23
         assert "r00001_c00000" not in set(metadata[metadata["slide"] == slide]["patch_id"])
+
+    def test_a_run_that_did_not_finish_tells_what_there_is(self, copied):
+        before = (copied.results / "slides.csv").read_bytes()
+        copied.add("new.svs", seed=3)
+        copied.config["scratch"] = str(copied.folder / "not-there")
+        unfinished = copied.results / "unfinished"
+        finished = copied.snakemake("--retries", "0")
+        assert finished.code != 0
+        assert str(unfinished / "report.html") in finished.text
+        assert "Traceback" not in finished.text
+        assert {row["path"]: row["status"] for row in rows(unfinished / "slides.csv")} == {
+            "new.svs": "unfinished",
+            **{row["path"]: "ok" for row in rows(copied.results / "slides.csv")},
+        }
+        (new,) = [row for row in rows(unfinished / "slides.csv") if row["path"] == "new.svs"]
+        assert new["stage"] == "store_patches"
+        assert "scratch is" in new["message"]
+        assert set(read_metadata(unfinished)["slide"]) == set(read_metadata(copied.results)["slide"])
+        page = (unfinished / "report.html").read_text(encoding="utf-8")
+        assert "This run did not finish" in page
+        assert "The stores are measured once all of them are made" in page
+        assert (copied.results / "slides.csv").read_bytes() == before
+        copied.config["scratch"] = None
+        assert copied.snakemake().code == 0
+        assert not unfinished.exists()
+        assert {row["status"] for row in rows(copied.results / "slides.csv")} == {"ok"}
 
     def test_what_a_killed_run_left_is_done_by_a_plain_run(self, project):
         project.add("one.svs")

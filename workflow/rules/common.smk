@@ -9,9 +9,10 @@ wildcard_constraints:
 
 
 @cache
-def code(script):
+def code(script, backend=None):
     """A digest of the code that a script runs: as a parameter, it runs the rule again after an edit."""
-    return code_digest(SCRIPTS / f"{script}.py")
+    others = [f"slidemill.stores.{name}" for name in SUFFIXES if backend and name != backend]
+    return code_digest(SCRIPTS / f"{script}.py", others)
 
 
 @cache

@@ -17,11 +17,11 @@ environ["PYTHONPATH"] = pathsep.join(filter(None, [str(SCRIPTS), environ.get("PY
 from slidemill.cohort import list_slides
 from slidemill.config import read_config
 from slidemill.discovery import decoded
-from slidemill.errors import ConfigError
+from slidemill.errors import ConfigError, SlidemillError
 from slidemill.fingerprints import fingerprint
 from slidemill.holding import hold
 from slidemill.provenance import code_digest
-from slidemill.stores.paths import store_path
+from slidemill.stores.paths import SUFFIXES, store_path
 
 
 def schema(name):
@@ -42,9 +42,20 @@ if workflow.is_main_process and not workflow.dryrun:
 gc.freeze()
 gc.set_threshold(1_000_000, 100, 100)
 
-BACKENDS = {backend: asdict(store) for backend, store in CONFIG.stores.items()}
+# In one order, however the configuration lists them: pictures are of the first.
+BACKENDS = {backend: asdict(CONFIG.stores[backend]) for backend in SUFFIXES if backend in CONFIG.stores}
 STORES = [str(store_path(backend, slide)) for slide in SLIDES for backend in BACKENDS]
 GRID = asdict(CONFIG.sampling)
+PARAMETERS = {
+    "sampling": GRID,
+    "reader": CONFIG.reader,
+    "unreadable_patches": CONFIG.unreadable_patches,
+    "labels": asdict(CONFIG.labels),
+    "stores": BACKENDS,
+    "validation": asdict(CONFIG.validation),
+    "benchmark": asdict(CONFIG.benchmark),
+    "seed": CONFIG.seed,
+}
 # No parameters of a rule: what follows changes no store of a whole slide.
 config["roots"] = {"slides": str(CONFIG.root), "annotations": str(CONFIG.annotations_root)}
 config["scratch"] = CONFIG.scratch

@@ -4,7 +4,6 @@
 rule gather_results:
     input:
         facts=every_slide("slides/{slide}.json"),
-        sampled=every_slide("outcomes/sample_patches/{slide}.json"),
         labelled=every_slide("outcomes/write_metadata/{slide}.json"),
         stored=[every_slide(f"outcomes/store_patches/{backend}/{{slide}}.json") for backend in BACKENDS],
         metadata=every_slide("metadata/{slide}.csv"),
@@ -12,6 +11,7 @@ rule gather_results:
     output:
         slides="slides.csv",
         metadata="metadata.csv",
+        stores="stores.csv",
         unreadable="unreadable.csv",
         validation="validation.csv",
     log:

@@ -1,12 +1,11 @@
 # The benchmark and the report.
 
 
-# The stores are no inputs beside their outcomes: Snakemake would read small ones whole, each time, to compare them.
+# The stores are no inputs, but the table of them: Snakemake would read small ones whole, each time, to compare them.
 rule benchmark_stores:
     input:
         slides="slides.csv",
-        facts=every_slide("slides/{slide}.json"),
-        stored=[every_slide(f"outcomes/store_patches/{backend}/{{slide}}.json") for backend in BACKENDS],
+        stores="stores.csv",
     output:
         table="benchmark.csv",
         plot=report("figures/benchmark.png", caption="../report/benchmark.rst", category="Benchmark"),
@@ -44,16 +43,7 @@ rule render_report:
     conda:
         "../../environment.yml"
     params:
-        parameters={
-            "sampling": GRID,
-            "reader": CONFIG.reader,
-            "unreadable_patches": CONFIG.unreadable_patches,
-            "labels": asdict(CONFIG.labels),
-            "stores": BACKENDS,
-            "validation": asdict(CONFIG.validation),
-            "benchmark": asdict(CONFIG.benchmark),
-            "seed": CONFIG.seed,
-        },
+        parameters=PARAMETERS,
         code=code("render_report"),
         template=fingerprint(SCRIPTS / "slidemill" / "templates" / "report.html"),
     script:

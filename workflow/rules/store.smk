@@ -28,7 +28,7 @@ for backend, settings in BACKENDS.items():
             grid=GRID,
             reader=CONFIG.reader,
             seed=CONFIG.seed,
-            code=code("store_patches"),
+            code=code("store_patches", backend),
         script:
             "../../scripts/store_patches.py"
 

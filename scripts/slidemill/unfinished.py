@@ -1,0 +1,131 @@
+"""What a run that did not finish has to tell: its tables and its report, in a folder of their own.
+
+Jobs that failed for the machine's sake, or were never started, leave slides without an end. The tables of the last
+run that finished stay as they are beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from slidemill.cohort import CohortTables, SlideResults, write_cohort
+from slidemill.discovery import SlideFile
+from slidemill.files import remove, replacing
+from slidemill.joblog import last_error
+from slidemill.outcomes import UNFINISHED, Outcome, read_outcome
+from slidemill.report import Pictures, render
+from slidemill.tables import read_table
+from slidemill.versions import Run
+
+FOLDER = Path("unfinished")
+REPORT, BENCHMARK, PLOT = "report.html", "benchmark.csv", "figures/benchmark.png"
+TABLES = ("slides", "metadata", "stores", "unreadable", "validation")
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a run was to do.
+
+    Parameters
+    ----------
+    slides
+        By id.
+    backends
+        The stores' names.
+    skip_unreadable
+        Whether a slide goes on without its patches that cannot be read.
+    label_map
+        Names of labels to integers.
+    run
+        For the report.
+    """
+
+    slides: Mapping[str, SlideFile]
+    backends: Sequence[str]
+    skip_unreadable: bool
+    label_map: Mapping[str, int]
+    run: Run
+
+
+def report_unfinished(unmade: Collection[str], work: Work) -> Path | None:
+    """Publish tables and report of what is there, in the working directory, and return the folder.
+
+    Parameters
+    ----------
+    unmade
+        The files that the run should have made and has not; what an earlier run left in their places does not count.
+    work
+        What the run was to do.
+
+    Returns
+    -------
+    Path or None
+        None where the cohort's tables and the report are made: nothing but the gate has failed.
+    """
+    if not {"slides.csv", REPORT}.intersection(unmade):
+        remove(FOLDER)
+        return None
+    made = _Made(frozenset(unmade))
+    slides = [_slide_results(slide, work, made) for slide in work.slides.values()]
+    with replacing(FOLDER) as aside:
+        aside.mkdir()
+        tables = CohortTables(**{name: aside / f"{name}.csv" for name in TABLES})
+        write_cohort(slides, work.skip_unreadable, tables)
+        labelled = [outcome for one in slides for outcome in one.later if outcome.stage == "write_metadata"]
+        render(
+            aside / REPORT,
+            list(read_table(tables.slides)),
+            list(read_table(tables.validation)),
+            list(read_table(benchmark)) if (benchmark := made.path(BENCHMARK)) else [],
+            [outcome for outcome in labelled if outcome.status != UNFINISHED],
+            work.label_map,
+            made.path(PLOT),
+            {slide: own for slide in work.slides if (own := made.pictures(slide))},
+            work.run,
+            list(read_table(tables.unreadable)),
+            sorted(unmade),
+        )
+    return FOLDER
+
+
+class _Made:
+    """The files of the results that count as made."""
+
+    def __init__(self, unmade: frozenset[str]) -> None:
+        self._unmade = unmade
+
+    def path(self, name: str) -> Path | None:
+        return Path(name) if name not in self._unmade and Path(name).exists() else None
+
+    def pictures(self, slide: str) -> Pictures | None:
+        overlay, montage = (self.path(f"figures/{kind}/{slide}.jpg") for kind in ("overlay", "montage"))
+        return Pictures(overlay, montage) if overlay and montage else None
+
+
+def _slide_results(slide: SlideFile, work: Work, made: _Made) -> SlideResults:
+    """Return what there is of a slide; a stage that did not end has an outcome that says so."""
+    own = slide.slide
+    stages = [
+        ("discover_slides", f"slides/{own}.json", "discover_slides"),
+        *((stage, f"outcomes/{stage}/{own}.json", stage) for stage in ("sample_patches", "write_metadata")),
+        *(
+            ("store_patches", f"outcomes/store_patches/{backend}/{own}.json", f"store_patches/{backend}")
+            for backend in work.backends
+        ),
+    ]
+    facts, *later = [
+        read_outcome(path) if (path := made.path(name)) else _unfinished(own, stage, f"logs/{log}/{own}.log")
+        for stage, name, log in stages
+    ]
+    validation = made.path(f"validation/{own}.csv")
+    if validation is None:
+        later.append(_unfinished(own, "validate_stores", f"logs/validate_stores/{own}.log"))
+    facts = replace(facts, details={"path": slide.path, "fingerprint": "", **facts.details})
+    return SlideResults(facts, later, made.path(f"metadata/{own}.csv"), validation)
+
+
+def _unfinished(slide: str, stage: str, log: str) -> Outcome:
+    reason = last_error(Path(log)) or "it was not started, or was cut off"
+    return Outcome(slide, stage, UNFINISHED, f"{reason}; the next run goes on with it")

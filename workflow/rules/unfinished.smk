@@ -1,0 +1,26 @@
+# What a run that did not finish tells all the same, in a folder of its own.
+
+
+onerror:
+    from slidemill.unfinished import Work, report_unfinished
+    from slidemill.versions import this_run
+
+    unmade = {str(path) for job in workflow.dag.needrun_jobs() for path in job.output}
+    skip = CONFIG.unreadable_patches == "skip"
+    work = Work(SLIDES, list(BACKENDS), skip, CONFIG.labels.map, this_run(PARAMETERS, config["command"]))
+    try:
+        folder = report_unfinished(unmade, work)
+    except (SlidemillError, OSError) as error:
+        folder = None
+        print(f"slidemill: the report of this unfinished run cannot be written: {error}", file=sys.stderr)
+    if folder:
+        print(
+            f"slidemill: this run did not finish; its report is {folder.resolve() / 'report.html'}", file=sys.stderr
+        )
+
+
+onsuccess:
+    from slidemill.files import remove
+    from slidemill.unfinished import FOLDER
+
+    remove(FOLDER)
