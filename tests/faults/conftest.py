@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache, partial
 from pathlib import Path
 
@@ -191,7 +191,7 @@ class Cohort:
 
     def gather(self):
         ids = [one.slide for one in self.listed]
-        later = [f"outcomes/{kind}" for kind in ("sample_patches", "write_metadata")]
+        later = ["outcomes/write_metadata"]
         later += [f"outcomes/store_patches/{backend}" for backend in self.checked.stores]
         gather_results.main(
             [self.place("slides", slide) for slide in ids],
@@ -199,9 +199,7 @@ class Cohort:
             [self.place("metadata", slide, "csv") for slide in ids],
             [self.place("validation", slide, "csv") for slide in ids],
             self.checked.unreadable_patches == "skip",
-            CohortTables(
-                *(self.results / f"{name}.csv" for name in ("slides", "metadata", "unreadable", "validation"))
-            ),
+            CohortTables(**{one.name: self.results / f"{one.name}.csv" for one in fields(CohortTables)}),
         )
 
     def table(self, name):

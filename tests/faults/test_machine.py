@@ -5,10 +5,12 @@ import os
 
 import numpy as np
 import pytest
+import yaml
 
 from slidemill.errors import SlidemillError
 from slidemill.joblog import job_log
-from tests.faults.conftest import apart
+from tests.conftest import ROOT
+from tests.faults.conftest import Cohort, apart
 
 FILLED = """
 import os, sys
@@ -200,3 +202,17 @@ def test_a_scratch_folder_that_is_not_there_is_told(tmp_path):
             scratch_folder("$SLIDEMILL_NOWHERE")
     finally:
         del os.environ["SLIDEMILL_NOWHERE"]
+
+
+def test_a_record_that_may_not_be_entered_is_told_before_any_job(tmp_path, bound):
+    cohort = Cohort(tmp_path)
+    cohort.add("good.svs")
+    (cohort.results / ".snakemake").mkdir(mode=0)
+    settings = tmp_path / "config.yaml"
+    settings.write_text(yaml.safe_dump(cohort.config))
+    arguments = ["--snakefile", str(ROOT / "workflow/Snakefile"), "--cores", "1", "--configfile", str(settings)]
+    done = bound(f"import os\nos.chdir({str(tmp_path)!r})\nfrom snakemake.cli import main\nmain({arguments!r})")
+    assert done.returncode == 1
+    assert f"{cohort.results}/.snakemake/slidemill.holder: Permission denied: see to that disk" in done.stderr
+    assert "nothing has been run" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -2,6 +2,7 @@
 
 import os
 import struct
+from pathlib import Path
 
 import pytest
 import tifffile
@@ -9,6 +10,7 @@ from PIL import Image
 
 from slidemill.dicom import series_of
 from slidemill.errors import ConfigError, SlidemillError
+from slidemill.stores.lmdb import LmdbWriter
 from tests.faults.conftest import damaged, good_bytes, picture
 
 UNKNOWN = "OpenSlide knows no format that this file has"
@@ -177,6 +179,12 @@ def test_a_photograph_that_ends_in_tif_fails(cohort):
     assert UNKNOWN in row["message"]
 
 
+def test_a_tiled_tif_is_a_slide_whatever_it_shows(cohort):
+    tifffile.imwrite(cohort.slides / "tiles.tif", picture(), photometric="rgb", tile=(128, 128))
+    row = only(cohort, "tiles.tif")
+    assert (row["status"], row["vendor"], row["patches"]) == ("ok", "generic-tiff", "12")
+
+
 def test_a_jpeg_named_tif_fails(cohort):
     Image.fromarray(picture()).save(cohort.slides / "jpeg.tif", "jpeg")
     row = only(cohort, "jpeg.tif")
@@ -317,3 +325,24 @@ def test_a_slide_that_changes_after_the_plan_fails_the_job_and_blames_no_slide(c
         getattr(cohort, stage)(one, *(["lmdb"] if stage == "store" else []))
     made = {"discover": "slides/*", "store": "stores/lmdb/*", "validate": "validation/*", "draw": "figures/*/*"}
     assert list(cohort.results.glob(made[stage])) == []
+
+
+def test_a_slide_that_is_replaced_while_it_is_read_fails_the_job_before_a_store_is_published(cohort, monkeypatch):
+    (one,) = cohort.plan()
+    cohort.discover(one)
+    cohort.sample(one)
+    original = LmdbWriter.add
+
+    def add(writer, patch, data):
+        original(writer, patch, data)
+        if patch.patch_id == "r00001_c00001":
+            other = cohort.add("other.svs", good_bytes() + b"!")
+            other.replace(cohort.slides / "good.svs")
+
+    monkeypatch.setattr(LmdbWriter, "add", add)
+    published = []
+    monkeypatch.setattr(Path, "replace", lambda source, target: published.append(target) or os.replace(source, target))  # noqa: PTH105
+    with pytest.raises(SlidemillError, match=r"good\.svs: the slide is not what it was .*other content.*run again"):
+        cohort.store(one, "lmdb")
+    assert published == [cohort.slides / "good.svs"]
+    assert list((cohort.results / "stores/lmdb").iterdir()) == []
