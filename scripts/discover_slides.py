@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from slidemill.dicom import check_one_series
 from slidemill.discovery import decoded, slide_path
 from slidemill.fingerprints import check_unchanged
 from slidemill.joblog import job_log
@@ -24,6 +25,7 @@ def main(root: Path, slide: str, path: str, fingerprint: str, limit_bounds: bool
 
     def look() -> Outcome:
         source = slide_path(root, path)
+        check_one_series(source)
         with opened(source) as handle:
             info = slide_info(handle)
         check_unchanged(source, fingerprint)

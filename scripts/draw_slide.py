@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from slidemill.annotations import Annotation, read_annotation
-from slidemill.discovery import slide_path
+from slidemill.discovery import decoded, slide_path
 from slidemill.drawing import LONGEST, draw_message, draw_montage, draw_overlay
 from slidemill.errors import SlideError
 from slidemill.files import replacing
+from slidemill.fingerprints import check_unchanged
 from slidemill.joblog import LOG, job_log
 from slidemill.outcomes import read_outcome
 from slidemill.reading import thumbnail
@@ -36,12 +37,11 @@ def main(
     montage: Path,
 ) -> None:
     """Publish both pictures; what cannot be drawn is a picture that says why."""
-    before = read_outcome(labelled)
+    before, found = read_outcome(labelled), read_outcome(facts)
     rows = list(read_table(metadata))
     try:
         if before.failed:
             raise SlideError(f"failed in {before.stage}")
-        found = read_outcome(facts)
         info = SlideInfo.from_json(found.details["info"])
         regions = read_annotation(slide_path(roots[1], annotation)) if annotation else Annotation(())
         with opened(slide_path(roots[0], found.details["path"])) as slide:
@@ -49,6 +49,10 @@ def main(
     except SlideError as error:
         LOG.warning("%s", error)
         picture = draw_message(f"no picture: {error}")
+    if not before.failed:
+        check_unchanged(roots[0] / decoded(found.details["path"]), found.details["fingerprint"])
+        expected = before.details["annotation_fingerprint"]
+        check_unchanged(roots[1] / decoded(annotation or ""), expected, "annotation")
     save(picture, overlay)
     with open_store(store) as patches:
         save(draw_montage(patches, [row for row in rows if row["patch_id"] in patches], seed), montage)

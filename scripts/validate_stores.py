@@ -14,6 +14,7 @@ from slidemill.sampling import patches_of
 from slidemill.slides import SlideInfo
 from slidemill.specs import ValidationSpec
 from slidemill.stores.paths import store_of
+from slidemill.storing import STAGE as STORED
 from slidemill.tables import read_table, write_table
 from slidemill.validation import validate_slide
 
@@ -37,9 +38,11 @@ def main(
 ) -> None:
     """Publish a row for each check, whether it passed or not."""
     found = read_outcome(facts)
-    info = None if found.failed else SlideInfo.from_json(found.details["info"])
-    source = None if found.failed else slide_path(root, found.details["path"])
     outcomes = [read_outcome(path) for path in stored]
+    # One that lacks the level that is asked for was opened, but no grid can be laid over it.
+    sampled = not any(outcome.failed and outcome.stage != STORED for outcome in outcomes)
+    info = SlideInfo.from_json(found.details["info"]) if sampled else None
+    source = slide_path(root, found.details["path"]) if sampled else None
     unreadable = {patch["patch_id"] for outcome in outcomes for patch in outcome.details.get("unreadable", ())}
     wanted = patches_of(read_table(patches), info, grid) if info else []
     wanted = [patch for patch in wanted if patch.patch_id not in unreadable]

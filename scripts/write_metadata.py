@@ -2,12 +2,14 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slidemill.annotations import Annotation, read_annotation
 from slidemill.columns import METADATA_COLUMNS
 from slidemill.discovery import decoded, slide_path
+from slidemill.fingerprints import check_unchanged
 from slidemill.joblog import LOG, job_log
 from slidemill.metadata import counted, labelled_blocks
 from slidemill.outcomes import Outcome, attempt, read_outcome, write_outcome
@@ -25,6 +27,7 @@ STAGE = "write_metadata"
 def main(
     root: Path,
     annotation: str | None,
+    fingerprint: str | None,
     labels: LabelSpec,
     columns: Mapping[str, str],
     patches: Path,
@@ -35,9 +38,11 @@ def main(
     """Publish the labelled patches; a broken annotation fails the slide, and its table stays empty."""
     before = read_outcome(sampled)
     header = (*METADATA_COLUMNS, *columns)
+    unchanged = partial(check_unchanged, root / decoded(annotation or ""), fingerprint, "annotation")
 
     def label() -> Outcome:
         regions = read_annotation(slide_path(root, annotation)) if annotation else Annotation(())
+        unchanged()
         counts: Counter[str] = Counter()
         write_table(table, header, counted(labelled_blocks(read_table(patches), regions, labels, columns), counts))
         named = {region.name for region in regions.regions} | set(counts)
@@ -46,13 +51,14 @@ def main(
             "counts": dict(sorted(counts.items())),
             "unmapped": sorted(named - set(labels.map)),
             "annotation": str(decoded(annotation)) if annotation else "",
+            "annotation_fingerprint": fingerprint,
             "regions": len(regions.regions),
             "notes": list(regions.notes),
         }
         LOG.info("%s: %s", before.slide, details)
         return Outcome(before.slide, STAGE, before.status, details=details)
 
-    result = attempt(before.slide, STAGE, label, after=before)
+    result = attempt(before.slide, STAGE, label, before, unchanged)
     if result.failed:
         write_table(table, header, [])
     write_outcome(outcome, result)
@@ -63,6 +69,7 @@ if __name__ == "__main__":
         main(
             Path(snakemake.config["roots"]["annotations"]),
             snakemake.params.annotation,
+            snakemake.params.fingerprint,
             LabelSpec(**snakemake.params.labels),
             snakemake.params.columns,
             Path(snakemake.input.table),

@@ -9,6 +9,7 @@ ellipse given by corners of its bounding box; other types (rulers, arrows) enclo
 from __future__ import annotations
 
 import math
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,11 @@ def read_annotation(path: Path) -> Annotation:
         When the file cannot be read, is no XML of ImageScope, declares entities, or a value is no number.
     """
     try:
+        # Opening a pipe would wait for somebody to write into it.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise AnnotationError(
+                f"{path.name}: cannot be read (it is no file): put the annotation in its place, or take it away"
+            )
         root = parse(path, forbid_dtd=False, forbid_entities=True, forbid_external=True).getroot()
     except ParseError as error:
         line, column = error.position

@@ -99,7 +99,7 @@ def find_slides(root: Path, annotations: Path | None = None, skip: Path | None =
     ConfigError
         When the folder is missing or has no slide, or when an annotation fits two slides.
     """
-    if not root.is_dir():
+    if not _is_folder(root):
         raise ConfigError(
             f"slides: {root} is no folder: name the folder that holds the slides, or a .csv or .tsv sheet"
         )
@@ -120,18 +120,26 @@ def slide_path(root: Path, path: str) -> Path:
     Raises
     ------
     SlideError
-        When it does not exist.
+        When it does not exist, or cannot be looked at.
     """
     found = root / decoded(path)
-    if not found.exists():
-        raise SlideError(f"{found.name}: there is no such file in {found.parent}: restore it, or correct the path")
+    try:
+        found.stat()
+    except FileNotFoundError:
+        raise SlideError(
+            f"{found.name}: there is no such file in {found.parent}: restore it, or correct the path"
+        ) from None
+    except OSError as error:
+        raise SlideError(
+            f"{found.name}: {error.strerror}: see its permissions in {found.parent}, or correct the path"
+        ) from None
     return found
 
 
 def _slide_paths(root: Path, skip: Path | None) -> Iterator[Path]:
     """Yield the slides' files, relative to `root`."""
     skipped = skip.resolve() if skip else None
-    for folder, subfolders, names in os.walk(root):
+    for folder, subfolders, names in _walked(root, "slides"):
         here = Path(folder)
         files = sorted(name for name in names if not name.startswith("."))
         slides = [name for name in files if Path(name).suffix.lower() in EXTENSIONS]
@@ -147,9 +155,28 @@ def _slide_paths(root: Path, skip: Path | None) -> Iterator[Path]:
                 yield (here / name).relative_to(root)
 
 
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # such as a folder above it that may not be entered
+        return False
+
+
+def _walked(root: Path, key: str) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Walk as `os.walk` does, but refuse a folder that cannot be searched: what lies in it would be missing."""
+
+    def refuse(error: OSError) -> None:
+        raise ConfigError(
+            f"{key}: the folder {error.filename} cannot be searched ({error.strerror}): see its permissions and its "
+            "disk, or move it elsewhere"
+        )
+
+    return os.walk(root, onerror=refuse)
+
+
 def _match_annotations(slides: list[Path], root: Path) -> dict[Path, Path]:
     """Return each slide's annotation, both relative to their folders."""
-    if not root.is_dir():
+    if not _is_folder(root):
         raise ConfigError(f"annotations: {root} is no folder: name the folder of the .xml files, or null for none")
     # By the path that a slide would give them: endings match in any letter case.
     found = {path.with_suffix(".xml"): path for path in sorted(_annotation_paths(root))}
@@ -178,7 +205,7 @@ def _match_annotations(slides: list[Path], root: Path) -> dict[Path, Path]:
 
 def _annotation_paths(root: Path) -> Iterator[Path]:
     """Yield the .xml files below `root`, relative to it; hidden ones are passed over."""
-    for folder, subfolders, names in os.walk(root):
+    for folder, subfolders, names in _walked(root, "annotations"):
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
         for name in names:
             if name.lower().endswith(".xml") and not name.startswith("."):

@@ -3,6 +3,14 @@
 Every message names the subject, the value and the remedy, so that it can be shown to a user as it is.
 """
 
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
 
 class SlidemillError(Exception):
     """The base of all errors that slidemill raises on purpose."""
@@ -26,3 +34,17 @@ class AnnotationError(SlideError):
 
 class StoreError(SlidemillError):
     """A store is missing, closed, foreign, truncated or lacks the patch that was asked for."""
+
+
+def explained(error: Exception) -> str | None:
+    """Return what a user should read of an error that ends a job, or None where it is a fault of the program."""
+    if isinstance(error, SlidemillError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "the memory was not enough for this job: run with fewer cores, or give the job more memory"
+    if not isinstance(error, OSError):
+        return None
+    subject = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else Path.cwd()
+    if error.errno in FULL:
+        return f"the disk of {subject} is full ({os.strerror(error.errno)}): make room and run again"
+    return f"{subject}: {error.strerror or error}: see to that disk and its permissions, and run again"

@@ -41,19 +41,23 @@ def fingerprint(path: Path) -> str:
     return digest.hexdigest()
 
 
-def check_unchanged(path: Path, expected: str) -> None:
-    """See that a slide's content is still what it was.
+def check_unchanged(path: Path, expected: str | None, what: str = "slide") -> None:
+    """See that the content of a slide, or of another file that `what` names, is still what it was.
+
+    There is nothing to see where nothing is `expected`, as of an annotation that a slide lacks.
 
     Raises
     ------
     SlidemillError
         When it has another fingerprint than `expected`.
     """
+    if expected is None:
+        return
     found = fingerprint(path)
     if found != expected:
         now = found if found.startswith(UNREADABLE) else "other content"
         raise SlidemillError(
-            f"{path.name}: the slide is not what it was when the run was planned ({now}): let its copying end, see "
+            f"{path.name}: the {what} is not what it was when the run was planned ({now}): let its copying end, see "
             "that its disk is there, and run again"
         )
 

@@ -6,12 +6,13 @@ import logging
 import re
 import sys
 import time
+import traceback
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
-from slidemill.errors import SlidemillError
+from slidemill.errors import SlidemillError, explained
 
 Item = TypeVar("Item")
 LOG = logging.getLogger("slidemill")
@@ -23,24 +24,37 @@ ERROR = re.compile(r"\S+ \S+ ERROR ")
 def job_log(path: str | Path) -> Iterator[None]:
     """Send slidemill's log to the file at `path` while the block runs.
 
-    An error that slidemill raised on purpose ends the process with its message alone; any other is written
-    to the log with its traceback and raised on.
+    An error that slidemill raised on purpose, or that the machine is to blame for, ends the process with its message
+    alone; any other is raised on. The log has the traceback of all but the first.
     """
-    handler = logging.FileHandler(path, mode="w", encoding="utf-8", errors="backslashreplace")
+    try:
+        handler = _Handler(path, mode="w", encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        sys.exit(f"slidemill: {explained(error)}")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     LOG.addHandler(handler)
     LOG.setLevel(logging.INFO)
     try:
         yield
-    except SlidemillError as error:
-        LOG.error("%s", error)
-        sys.exit(f"slidemill: {error}")
-    except Exception:
-        LOG.exception("this job failed; the run that follows will try it again")
-        raise
+    except Exception as error:
+        message = explained(error)
+        if not isinstance(error, SlidemillError):
+            LOG.error("this job failed; it will be tried again\n%s", traceback.format_exc())
+        if message is None:
+            raise
+        LOG.error("%s", message)
+        sys.exit(f"slidemill: {message}")
     finally:
         LOG.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):
+            handler.close()
+
+
+class _Handler(logging.FileHandler):
+    """A log that a full disk cuts short; what the job has to tell is told elsewhere, too."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        pass
 
 
 def last_error(path: Path) -> str:

@@ -31,7 +31,11 @@ def read_sheet(sheet: Path, schema: Mapping[str, Any], reserved: frozenset[str])
     ConfigError
         When the sheet is missing, or a column or a row is wrong.
     """
-    if not sheet.is_file():
+    try:
+        there = sheet.is_file()
+    except OSError:  # such as a folder above it that may not be entered
+        there = False
+    if not there:
         raise ConfigError(f"slides: the sheet {sheet} does not exist: name a .csv or .tsv file, or a folder of slides")
     delimiter = "\t" if sheet.suffix.lower() == ".tsv" else ","
     try:
@@ -42,6 +46,8 @@ def read_sheet(sheet: Path, schema: Mapping[str, Any], reserved: frozenset[str])
             slides = [_sheet_row(sheet, reader.line_num, row, schema) for row in reader]
     except UnicodeDecodeError as error:
         raise ConfigError(f"{sheet}: not UTF-8 at byte {error.start}: save the sheet as UTF-8") from None
+    except OSError as error:
+        raise ConfigError(f"{sheet}: the sheet cannot be read ({error.strerror}): see its permissions") from None
     except csv.Error as error:
         raise ConfigError(f"{sheet}: line {reader.reader.line_num}: {error}: mend the line's quotes") from None
     if not slides:
@@ -74,6 +80,8 @@ def _sheet_row(sheet: Path, line: int, row: Mapping[str, Any], schema: Mapping[s
         raise ConfigError(f"{sheet}: line {line}: {subject}: {remedy}")
     if None in row or None in row.values():
         raise ConfigError(f"{sheet}: line {line} has more or fewer fields than the header: mend it")
+    if any("\0" in value for value in values.values()):
+        raise ConfigError(f"{sheet}: line {line} holds a NUL character, which no name can have: mend it")
     annotation = row.get("annotation")
     return SlideFile(
         slide=row["slide"],

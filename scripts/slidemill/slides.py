@@ -109,6 +109,8 @@ def opened(path: Path) -> Iterator[openslide.OpenSlide]:
             raise SlideError(f"{path.name}: is no file: remove it, or put the slide in its place")
         with path.open("rb"):
             pass
+        if path.suffix.lower() == ".mrxs" and not path.with_suffix("").is_dir():
+            raise SlideError(f"{path.name}: its folder {path.stem} is missing: put it beside the file")
         slide = openslide.OpenSlide(path)
     except OSError as error:
         raise SlideError(f"{path.name}: {error.strerror}: see that the file is there and may be read") from None

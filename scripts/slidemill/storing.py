@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from functools import partial
@@ -95,7 +95,7 @@ def store_slide(
                 LOG.info("reader %s: %s", reader.name, found or why)
                 # Closed before the slide is, whatever happens: its threads read from that.
                 with closing(_stored(reader, manifest, wanted, work)) as stored:
-                    counted = progress(stored, len(wanted), "patches")
+                    counted = _of_unchanged(source, manifest, progress(stored, len(wanted), "patches"))
                     write_store(backend, target, manifest, wanted, counted, work.scratch)
         except (TilesError, UnreadablePatchError) as error:
             if isinstance(error, TilesError) and choice != "tiles":
@@ -113,7 +113,6 @@ def store_slide(
             wanted = [patch for patch in wanted if patch.patch_id not in unreadable]
         else:
             break
-    check_unchanged(source, manifest.fingerprint)
     details = {
         "backend": manifest.backend,
         "encoding": manifest.encoding,
@@ -122,6 +121,14 @@ def store_slide(
         "seconds": round(time.perf_counter() - begun, 3),
     }
     return _outcome(manifest.slide, target, patches, unreadable, details)
+
+
+def _of_unchanged(
+    source: Path, manifest: Manifest, stored: Iterable[tuple[PatchRef, EncodedPatch]]
+) -> Generator[tuple[PatchRef, EncodedPatch]]:
+    """Yield what is stored, and see, before the store is published, that it is of the slide that was planned."""
+    yield from stored
+    check_unchanged(source, manifest.fingerprint)
 
 
 def store_nothing(backend: Backend, target: Path, manifest: Manifest) -> None:

@@ -319,6 +319,12 @@ def test_a_fingerprint_covers_head_and_tail(large, offset):
         check_unchanged(large, before)
 
 
+def test_a_fingerprint_leaves_out_what_lies_between_its_blocks(large):
+    before = fingerprint(large)
+    change(large, BLOCK + 10)
+    assert fingerprint(large) == before
+
+
 def test_a_fingerprint_covers_the_size(large):
     before = fingerprint(large)
     with large.open("r+b") as file:

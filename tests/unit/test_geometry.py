@@ -3,8 +3,9 @@
 import math
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
+from openslide.deepzoom import DeepZoomGenerator
 from PIL import Image
 
 from slidemill.errors import SlideError
@@ -63,7 +64,44 @@ def test_the_grid_covers_every_pixel_and_its_last_patches_are_needed(grid):
     assert (rows - 1) * step < height <= rows * step
 
 
+LAST_FRACTION = Grid(
+    Pyramid(((1092, 975), (546, 487), (273, 243)), (1.0, 2.0010266940451746, 4.006172839506172), (0, 974, 5, 1)),
+    GridSpec(64, 0, 0, None, limit_bounds=True, edges="pad"),
+)
+"""Its bounds begin at row 974, and its coarsest level ends at 243 x 4.006 = 973.5."""
+
+
+class Unopened:
+    """What DeepZoomGenerator asks of a slide, from a pyramid alone."""
+
+    def __init__(self, pyramid):
+        self.dimensions = pyramid.dimensions[0]
+        self.level_dimensions = pyramid.dimensions
+        self.level_downsamples = pyramid.downsamples
+        names = ("x", "y", "width", "height")
+        self.properties = {
+            f"openslide.bounds-{name}": str(value) for name, value in zip(names, pyramid.bounds or (), strict=False)
+        }
+
+    def get_best_level_for_downsample(self, downsample):
+        fine = [level for level, own in enumerate(self.level_downsamples) if own <= downsample]
+        return fine[-1] if fine else 0
+
+
 @given(grids())
+@example(LAST_FRACTION)
+@settings(max_examples=200, deadline=None)
+def test_what_is_read_is_what_deepzoomgenerator_reads(grid):
+    spec = grid.spec
+    assume(spec.deepzoom_level is not None)
+    oracle = DeepZoomGenerator(Unopened(grid.pyramid), spec.step, spec.overlap, spec.limit_bounds)
+    for patch in grid.patches():
+        expected = oracle.get_tile_coordinates(spec.deepzoom_level, (patch.column, patch.row))
+        assert ((patch.read_x0, patch.read_y0), patch.level, patch.read_size) == expected
+
+
+@given(grids())
+@example(LAST_FRACTION)
 @settings(max_examples=200, deadline=None)
 def test_what_is_read_lies_inside_its_level_and_area(grid):
     # With an overlap beyond the step, DeepZoomGenerator's second column begins outside the slide, too.
@@ -73,9 +111,15 @@ def test_what_is_read_lies_inside_its_level_and_area(grid):
             continue
         width, height = grid.pyramid.dimensions[patch.level]
         downsample = grid.pyramid.downsamples[patch.level]
-        # A level's downsample is the mean of both axes', so its last pixels may lie a little beyond level 0.
-        assert 0 <= patch.read_x0 < downsample * width
-        assert 0 <= patch.read_y0 < downsample * height
+        full = grid.pyramid.dimensions[0]
+        left, top, *area = (grid.pyramid.bounds if grid.spec.limit_bounds else None) or (0, 0, *full)
+        if grid.spec.deepzoom_level is None:
+            # A level's downsample is the mean of both axes', so its last pixels may lie a little beyond level 0.
+            part = (math.ceil(width * (area[0] / full[0])), math.ceil(height * (area[1] / full[1])))
+            area = [downsample * part[0], downsample * part[1]]
+        # Counted from the area, not from the level: that may end in a fraction of a pixel before the area begins.
+        assert 0 <= patch.read_x0 - left < area[0]
+        assert 0 <= patch.read_y0 - top < area[1]
         if not (grid.spec.limit_bounds and grid.pyramid.bounds):
             # OpenSlide's rounding may reach one level pixel too far where downsamples are fractions.
             assert patch.read_x0 / downsample + patch.read_size[0] <= width + 1

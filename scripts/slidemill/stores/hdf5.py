@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import mmap
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -81,7 +82,7 @@ class EncodedWriter:
 @contextmanager
 def writing(path: Path, patches: Sequence[PatchRef], manifest: Manifest) -> Iterator[Writer]:
     """Open a new store at `path` for writing; it is on the disk when the block ends."""
-    with synced(path), h5py.File(path, "w", libver="latest", locking=False) as file:
+    with synced(path), h5py.File(path, "w", libver="latest", locking=False) as file, _abandoned(file):
         ids = np.array([patch.patch_id.encode() for patch in patches], dtype="S")
         file.create_dataset("ids", data=ids if len(ids) else np.array([], "S1"), track_times=False)
         for name in COORDINATES:
@@ -92,6 +93,23 @@ def writing(path: Path, patches: Sequence[PatchRef], manifest: Manifest) -> Iter
         else:
             with tempfile.TemporaryFile(dir=path.parent) as spool:
                 yield EncodedWriter(file, spool)
+
+
+@contextmanager
+def _abandoned(file: h5py.File) -> Iterator[None]:
+    """Write all that HDF5 still holds when the block ends; where that or the block fails, have the rest go nowhere.
+
+    HDF5 ends the process where it cannot write at closing, on a full disk for example.
+    """
+    try:
+        yield
+        file.flush()
+    except BaseException:
+        if hasattr(os, "memfd_create"):
+            nowhere = os.memfd_create("abandoned")
+            os.dup2(nowhere, file.id.get_vfd_handle())
+            os.close(nowhere)
+        raise
 
 
 class Hdf5Store(Store):

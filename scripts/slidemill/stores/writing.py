@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import errno
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from slidemill.encodings import EncodedPatch
+from slidemill.errors import FULL, SlidemillError
 from slidemill.files import replacing
 from slidemill.patches import PatchRef
 from slidemill.stores.manifest import Manifest
 from slidemill.stores.protocol import Backend
+
+ROOM = 1_048_576
+"""Where a disk has fewer bytes left, a library that fails to write without a reason fails for want of them."""
 
 
 def write_store(
@@ -46,7 +54,7 @@ def write_store(
     ids: list[str] = []
     byte_digests: list[str] = []
     pixel_digests: list[str] = []
-    with replacing(path, scratch) as aside, backend.writing(aside, patches, manifest) as writer:
+    with replacing(path, scratch) as aside, _full_disk_told(aside), backend.writing(aside, patches, manifest) as writer:
         for patch, (data, byte_digest, pixel_digest) in stored:
             writer.add(patch, data)
             ids.append(patch.patch_id)
@@ -56,3 +64,23 @@ def write_store(
         whole = replace(manifest, ids=tuple(ids), byte_digests=tuple(byte_digests), pixel_digests=tuple(pixel_digests))
         writer.finish(whole)
     return whole
+
+
+@contextmanager
+def _full_disk_told(aside: Path) -> Iterator[None]:
+    """Raise an OSError that says so where the block fails since the disk of `aside` is full.
+
+    HDF5 and LMDB have errors of their own, and where half of a block could be written LMDB knows no reason.
+    """
+    try:
+        yield
+    except SlidemillError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in FULL:
+            error.filename = error.filename or str(aside.parent)
+            raise
+        told = any(os.strerror(code) in str(error) for code in FULL)
+        if not told and shutil.disk_usage(aside.parent).free >= ROOM:
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(aside.parent)) from error

@@ -1,0 +1,310 @@
+"""Cheap runs over bad input: the stages' scripts called one after another in this process, and none of Snakemake."""
+
+import ctypes
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import traceback
+from dataclasses import dataclass, fields
+from functools import cache, partial
+from pathlib import Path
+
+import pytest
+import yaml
+
+import discover_slides
+import draw_slide
+import gate
+import gather_results
+import sample_patches
+import store_patches
+import validate_stores
+import write_metadata
+from slidemill.cohort import CohortTables, list_slides
+from slidemill.config import read_config
+from slidemill.discovery import decoded
+from slidemill.errors import SlidemillError
+from slidemill.fingerprints import fingerprint
+from slidemill.specs import WorkSpec
+from slidemill.stores.paths import store_path
+from slidemill.stores.registry import open_store
+from slidemill.synthetic import write_annotation, write_svs
+from slidemill.tables import read_table
+from tests.conftest import AREAS, ROOT, painted
+from tests.tiffs import STRUCTURES, write
+
+STRUCTURE = next(one for one in STRUCTURES if one.compression == "jpeg" and one.tile == (128, 128))
+
+
+def schema(name):
+    return yaml.safe_load((ROOT / "workflow/schemas" / f"{name}.schema.yaml").read_text(encoding="utf-8"))
+
+
+@cache
+def picture():
+    return painted(512, 384)
+
+
+@cache
+def good_bytes():
+    """A whole slide, small: 512 x 384 pixels, in 12 tiles of 128 pixels."""
+    path = Path(os.environ.get("TMPDIR", "/tmp")) / f"slidemill-good-{os.getpid()}.svs"
+    try:
+        write_svs(path, picture(), downsamples=(1,), tile=128)
+        return path.read_bytes()
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def damaged(path, damage):
+    """Write a slide whose tiles `damage`, ``(number, bytes) -> bytes``, has changed."""
+    write(path, picture(), STRUCTURE, damage)
+
+
+def placed(folder, name, content=None):
+    """Write a file of any name, in bytes or not, and return its path; a good slide unless told what it holds."""
+    path = Path(os.fsdecode(os.fsencode(folder) + b"/" + os.fsencode(name)))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(good_bytes() if content is None else content)
+    return path
+
+
+class Cohort:
+    """A folder of slides, its annotations and results, and the stages that take it from one to the other."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self.slides, self.annotations, self.results = (
+            self.folder / name for name in ("slides", "annotations", "results")
+        )
+        for made in (self.slides, self.annotations, self.results):
+            made.mkdir(exist_ok=True)
+        self.config = {
+            "slides": str(self.slides),
+            "annotations": str(self.annotations),
+            "results": str(self.results),
+            "sampling": {"patch_size": 128, "level": 0},
+            "labels": {"map": {"Normal": 0, "Benign": 1}},
+            "stores": {"lmdb": {"encoding": "zstd"}},
+            "validation": {"sample": 2},
+        }
+
+    def add(self, name, content=None):
+        return placed(self.slides, name, content)
+
+    def annotate(self, stem, text=None):
+        file = self.annotations / f"{stem}.xml"
+        if text is None:
+            write_annotation(file, AREAS)
+        else:
+            file.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return file
+
+    def plan(self):
+        """Look at the configuration and the slides as the Snakefile does, fingerprints too."""
+        self.checked = read_config(self.config, schema("config"), base=self.folder)
+        self.listed = list_slides(self.checked, schema("slides"))
+        self.prints = {one.slide: fingerprint(self.checked.root / decoded(one.path)) for one in self.listed}
+        self.marks = {
+            one.slide: fingerprint(self.checked.annotations_root / decoded(one.annotation)) if one.annotation else None
+            for one in self.listed
+        }
+        return self.listed
+
+    def place(self, kind, slide, end="json"):
+        return self.results / kind / f"{slide}.{end}"
+
+    def discover(self, one):
+        root, bounds = self.checked.root, self.checked.sampling.limit_bounds
+        facts = self.place("slides", one.slide)
+        discover_slides.main(root, one.slide, one.path, self.prints[one.slide], bounds, facts)
+
+    def sample(self, one):
+        table, outcome = self.place("patches", one.slide, "csv"), self.place("outcomes/sample_patches", one.slide)
+        sample_patches.main(self.place("slides", one.slide), self.checked.sampling, table, outcome)
+
+    def label(self, one):
+        write_metadata.main(
+            self.checked.annotations_root,
+            one.annotation,
+            self.marks[one.slide],
+            self.checked.labels,
+            one.columns,
+            self.place("patches", one.slide, "csv"),
+            self.place("outcomes/sample_patches", one.slide),
+            self.place("metadata", one.slide, "csv"),
+            self.place("outcomes/write_metadata", one.slide),
+        )
+
+    def store(self, one, backend):
+        store_patches.main(
+            self.checked.root,
+            self.place("slides", one.slide),
+            self.place("patches", one.slide, "csv"),
+            self.place("outcomes/sample_patches", one.slide),
+            backend,
+            self.checked.stores[backend],
+            self.checked.sampling,
+            WorkSpec(self.checked.reader, 2, 0, True),
+            self.results / store_path(backend, one.slide),
+            self.place(f"outcomes/store_patches/{backend}", one.slide),
+        )
+
+    def validate(self, one):
+        validate_stores.main(
+            self.checked.root,
+            self.place("slides", one.slide),
+            self.place("patches", one.slide, "csv"),
+            [self.place(f"outcomes/store_patches/{backend}", one.slide) for backend in self.checked.stores],
+            {backend: self.results / store_path(backend, one.slide) for backend in self.checked.stores},
+            self.checked.sampling,
+            self.checked.validation,
+            0,
+            2,
+            self.place("validation", one.slide, "csv"),
+        )
+
+    def draw(self, one):
+        draw_slide.main(
+            (self.checked.root, self.checked.annotations_root),
+            one.annotation,
+            self.place("slides", one.slide),
+            self.place("outcomes/write_metadata", one.slide),
+            self.place("metadata", one.slide, "csv"),
+            self.results / store_path(next(iter(self.checked.stores)), one.slide),
+            0,
+            self.place("figures/overlay", one.slide, "jpg"),
+            self.place("figures/montage", one.slide, "jpg"),
+        )
+
+    def stages(self):
+        """Yield each stage of each slide, to be called."""
+        for one in self.listed:
+            yield lambda one=one: self.discover(one)
+            yield lambda one=one: self.sample(one)
+            yield lambda one=one: self.label(one)
+            for backend in self.checked.stores:
+                yield lambda one=one, backend=backend: self.store(one, backend)
+            yield lambda one=one: self.validate(one)
+
+    def gather(self):
+        ids = [one.slide for one in self.listed]
+        later = ["outcomes/write_metadata"]
+        later += [f"outcomes/store_patches/{backend}" for backend in self.checked.stores]
+        gather_results.main(
+            [self.place("slides", slide) for slide in ids],
+            [self.place(kind, slide) for kind in later for slide in ids],
+            [self.place("metadata", slide, "csv") for slide in ids],
+            [self.place("validation", slide, "csv") for slide in ids],
+            self.checked.unreadable_patches == "skip",
+            CohortTables(**{one.name: self.results / f"{one.name}.csv" for one in fields(CohortTables)}),
+        )
+
+    def table(self, name):
+        return list(read_table(self.results / f"{name}.csv"))
+
+    def run(self):
+        """Run all stages, and return the rows of slides.csv by path; `verdict` holds what the gate says."""
+        self.plan()
+        for stage in self.stages():
+            stage()
+        self.gather()
+        try:
+            gate.main(self.results / "slides.csv", self.results / "validation.csv", self.checked.max_failed)
+            self.verdict = ""
+        except SlidemillError as error:
+            self.verdict = str(error)
+        return {row["path"]: row for row in self.table("slides")}
+
+    def stored(self, slide):
+        """The ids of the patches that each store of a slide holds."""
+        found = {}
+        for backend in self.checked.stores:
+            with open_store(self.results / store_path(backend, slide)) as store:
+                found[backend] = list(store.ids)
+        return found
+
+
+@pytest.fixture
+def cohort(tmp_path):
+    """A cohort that has a good slide, which no bad one may harm."""
+    made = Cohort(tmp_path)
+    made.add("good.svs")
+    return made
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended, and what it printed."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def apart(code, powers=True):
+    """Run Python code in a child of this process; without root's powers, should it have them, permissions count."""
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as complaints:
+        child = os.fork()
+        if not child:
+            status = 70
+            try:
+                os.dup2(out.fileno(), 1)
+                os.dup2(complaints.fileno(), 2)
+                sys.stdout, sys.stderr = (open(number, "w", 1, closefd=False) for number in (1, 2))  # noqa: SIM115
+                if not powers:
+                    drop_powers()
+                status = _status(code)
+                sys.stdout.flush()
+                sys.stderr.flush()
+            finally:
+                os._exit(status)
+        ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        out.seek(0)
+        complaints.seek(0)
+        return Ended(ended, out.read(), complaints.read())
+
+
+def _status(code):
+    """Run code, and return the status that Python would end with."""
+    try:
+        exec(code, {})
+    except SystemExit as error:
+        print(error.code, file=sys.stderr)
+        return 1
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def drop_powers():
+    """Give up all of Linux's capabilities, which let root pass over permissions; see capset(2)."""
+    header = (ctypes.c_uint32 * 2)(0x2008_0522, 0)
+    nothing = (ctypes.c_uint32 * 6)()
+    if ctypes.CDLL(None, use_errno=True).capset(header, nothing):
+        raise OSError(ctypes.get_errno(), "capset")
+
+
+@pytest.fixture
+def bound():
+    """Runs code as one whom permissions bind, which root is not."""
+    if os.geteuid() == 0 and not hasattr(ctypes.CDLL(None), "capset"):
+        pytest.skip("runs as root, whom permissions do not bind, and this system has no capset to give that up")
+    return partial(apart, powers=os.geteuid() != 0)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 2 MB: ``megabytes``."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = shutil.which("mount") and subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(folder)], capture_output=True
+    )
+    if not mounted or mounted.returncode:
+        pytest.skip("a disk of 2 MB cannot be mounted here: that takes root, and mount allowed")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)

@@ -1,0 +1,190 @@
+"""Annotations that are broken, hostile or strange: what they do to their slide, and that they do nothing to others."""
+
+import os
+
+import numpy as np
+import pytest
+
+from slidemill.annotations import read_annotation
+from slidemill.errors import AnnotationError, ConfigError, SlidemillError
+from slidemill.synthetic import write_annotation
+from tests.conftest import AREAS
+
+SQUARE = [(0, 0), (256, 0), (256, 256), (0, 256)]
+
+
+def xml(vertices, name="Benign", head=""):
+    places = "".join(f'<Vertex X="{x}" Y="{y}"/>' for x, y in vertices)
+    return (
+        f'{head}<Annotations><Annotation Id="1"><Regions><Region Id="1" Type="0" Text="{name}">'
+        f"<Vertices>{places}</Vertices></Region></Regions></Annotation></Annotations>"
+    )
+
+
+@pytest.fixture
+def annotated(cohort):
+    """Runs with an annotation of `bad.svs`; the row of that slide comes back, and the good one must be ok."""
+    cohort.add("bad.svs")
+    cohort.annotate("good")
+
+    def run(text):
+        if text is not None:
+            cohort.annotate("bad", text)
+        rows = cohort.run()
+        assert (rows["good.svs"]["status"], rows["good.svs"]["regions"]) == ("ok", "2")
+        return rows["bad.svs"]
+
+    run.cohort = cohort
+    return run
+
+
+BOMB = '<?xml version="1.0"?><!DOCTYPE a [<!ENTITY a "ha"><!ENTITY b "&a;&a;"><!ENTITY c "&b;&b;">]>'
+BAD = {
+    "malformed": ("<Annotations>\n<Annotation>\n</Annotations>", "bad.xml: line 3"),
+    "empty": ("", "bad.xml: line 1"),
+    "an encoding that nobody knows": (xml(SQUARE, head='<?xml version="1.0" encoding="klingon"?>'), "bad.xml"),
+    "other bytes than its encoding's": (xml(SQUARE, "Präparat").encode("latin-1"), "bad.xml: line 1"),
+    "an entity bomb": (xml(SQUARE, "&c;", BOMB), "declares entities or external files"),
+    "an external entity": (
+        xml(SQUARE, "&x;", '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]>'),
+        "declares entities or external files",
+    ),
+    "a huge coordinate": (xml([*SQUARE, ("1e300", "5")]), "a vertex lies at X='1e300'"),
+    "a coordinate that is no number": (xml([*SQUARE, ("nan", "5")]), "a vertex lies at X='nan'"),
+    "an outline that crosses itself without end": (
+        xml([(x % 1000, y % 1000) for x, y in np.random.default_rng(0).integers(0, 1000, (3000, 2)).tolist()]),
+        "crosses itself more than 10000 times",
+    ),
+    "of another program": ("<GeoJSON/>", "begins with <GeoJSON>"),
+}
+
+
+@pytest.mark.parametrize(("text", "words"), BAD.values(), ids=BAD)
+def test_a_bad_annotation_fails_its_slide(annotated, text, words):
+    row = annotated(text)
+    assert (row["status"], row["stage"]) == ("failed", "write_metadata")
+    assert words in row["message"]
+    assert row["slide"] in annotated.cohort.verdict
+    assert {patch["slide"] for patch in annotated.cohort.table("metadata")} != {row["slide"]}
+    assert "root:" not in (annotated.cohort.results / "slides.csv").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1", "utf-8-sig"])
+def test_an_annotation_in_another_encoding_that_it_declares_is_read(annotated, encoding):
+    declared = {"latin-1": "ISO-8859-1", "utf-16": "UTF-16", "utf-8-sig": "UTF-8"}[encoding]
+    row = annotated(xml(SQUARE, "Präparat", f'<?xml version="1.0" encoding="{declared}"?>').encode(encoding))
+    assert (row["status"], row["regions"]) == ("ok", "1")
+    names = {patch["label_name"] for patch in annotated.cohort.table("metadata") if patch["slide"] == row["slide"]}
+    assert names == {"Präparat", "Normal"}
+
+
+def test_an_annotation_of_100000_vertices_is_read(annotated):
+    angles = np.linspace(0, 2 * np.pi, 100_000, endpoint=False)
+    circle = np.column_stack([128 + 120 * np.cos(angles), 128 + 120 * np.sin(angles)])
+    row = annotated(xml(circle.round(6).tolist()))
+    assert (row["status"], row["regions"]) == ("ok", "1")
+
+
+STRANGE = {
+    "an outline that crosses itself": (
+        xml([(0, 0), (256, 256), (256, 0), (0, 256)]),
+        "1",
+        "crosses itself and was repaired",
+    ),
+    "two vertices": (xml(SQUARE[:2]), "0", "2 vertices enclose nothing"),
+    "an outline without area": (xml([(0, 0), (9, 9), (18, 18)]), "0", "no area"),
+}
+
+
+@pytest.mark.parametrize(("text", "regions", "note"), STRANGE.values(), ids=STRANGE)
+def test_a_strange_region_is_noted_and_fails_nothing(annotated, text, regions, note):
+    row = annotated(text)
+    assert (row["status"], row["regions"]) == ("ok", regions)
+    assert note in "\n".join(read_annotation(annotated.cohort.annotations / "bad.xml").notes)
+
+
+def test_an_annotation_without_regions_labels_all_as_outside(annotated):
+    row = annotated("<Annotations/>")
+    assert (row["status"], row["regions"]) == ("ok", "0")
+    names = {patch["label_name"] for patch in annotated.cohort.table("metadata") if patch["slide"] == row["slide"]}
+    assert names == {"Normal"}
+
+
+def test_an_annotation_that_is_a_pipe_fails_its_slide_and_nobody_waits_for_it(annotated):
+    os.mkfifo(annotated.cohort.annotations / "bad.xml")
+    row = annotated(None)
+    assert (row["status"], row["stage"]) == ("failed", "write_metadata")
+    assert "it is no file" in row["message"]
+
+
+@pytest.mark.parametrize("kind", ["device", "folder"])
+def test_what_is_no_file_is_no_annotation(tmp_path, kind):
+    path = tmp_path / "a.xml"
+    path.mkdir() if kind == "folder" else path.symlink_to("/dev/zero")
+    with pytest.raises(AnnotationError, match=r"a\.xml: cannot be read \(it is no file\)"):
+        read_annotation(path)
+
+
+def test_an_annotation_that_leads_nowhere_fails_its_slide(annotated):
+    (annotated.cohort.annotations / "bad.xml").symlink_to("nowhere")
+    row = annotated(None)
+    assert (row["status"], row["stage"]) == ("failed", "write_metadata")
+    assert "bad.xml: there is no such file" in row["message"]
+
+
+def test_an_annotation_that_may_not_be_read_fails_its_slide(tmp_path, bound):
+    code = (
+        "from tests.faults.conftest import Cohort\n"
+        f"cohort = Cohort({str(tmp_path)!r})\n"
+        "cohort.add('good.svs'); cohort.add('bad.svs'); cohort.annotate('bad').chmod(0)\n"
+        "for row in cohort.run().values(): print(row['status'], row['message'])"
+    )
+    done = bound(code)
+    assert done.returncode == 0, done.stderr
+    bad, good = done.stdout.splitlines()
+    assert bad.startswith("failed bad.xml: cannot be read ([Errno 13] Permission denied")
+    assert good.strip() == "ok"
+
+
+def test_a_folder_of_annotations_that_may_not_be_searched_is_named_before_any_job(tmp_path, bound):
+    code = (
+        "from tests.faults.conftest import Cohort\n"
+        f"cohort = Cohort({str(tmp_path)!r})\n"
+        "cohort.add('good.svs'); (cohort.annotations / 'locked').mkdir(mode=0)\n"
+        "cohort.plan()"
+    )
+    done = bound(code)
+    assert done.returncode != 0
+    assert f"ConfigError: annotations: the folder {tmp_path}/annotations/locked cannot be searched" in done.stderr
+
+
+@pytest.mark.parametrize("how", ["replaced", "gone", "broken"])
+def test_an_annotation_that_changes_after_the_plan_fails_the_job_and_blames_no_slide(cohort, how):
+    file = cohort.annotate("good")
+    (one,) = cohort.plan()
+    cohort.discover(one)
+    cohort.sample(one)
+    if how == "replaced":
+        write_annotation(file, AREAS[:1])
+    elif how == "broken":
+        file.write_text("<Annotations>")
+    else:
+        file.unlink()
+    with pytest.raises(SlidemillError, match=r"good\.xml: the annotation is not what it was .* run again") as caught:
+        cohort.label(one)
+    assert not isinstance(caught.value, AnnotationError)
+    assert not list(cohort.results.glob("outcomes/write_metadata/*"))
+
+
+def test_an_annotation_that_fits_two_slides_is_refused_before_any_job(cohort):
+    cohort.add("a/twin.svs")
+    cohort.add("b/twin.svs")
+    cohort.annotate("twin")
+    with pytest.raises(ConfigError, match=r"twin\.xml fits 2 slides"):
+        cohort.plan()
+
+
+def test_an_annotation_is_mended_and_its_slide_done_by_the_next_run(annotated):
+    assert annotated("<Annotations>")["status"] == "failed"
+    assert annotated(xml(SQUARE))["status"] == "ok"
+    assert annotated.cohort.verdict == ""

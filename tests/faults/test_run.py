@@ -1,0 +1,181 @@
+"""One real run over good slides and bad ones together: all good work is done and kept, the rest accounted for."""
+
+import shutil
+
+import pytest
+
+from slidemill import open_store, read_metadata
+from slidemill.synthetic import write_svs
+from slidemill.tables import read_table
+from tests.conftest import painted
+from tests.faults.conftest import damaged, good_bytes, placed
+from tests.faults.test_names import told
+from tests.faults.test_slides import dicom
+from tests.workflow.conftest import Project
+
+WEIRD = 'it\'s "two" ;$(x) {braces}\n\N{MICROSCOPE}.svs'
+LATIN = b"caf\xe9.svs"
+GOOD = {"good.svs", WEIRD, told(LATIN)}
+FAILED = {
+    "text.svs": ("discover_slides", "OpenSlide knows no format"),
+    "cut.svs": ("discover_slides", "see whether it is whole"),
+    "gone.svs": ("discover_slides", "there is no such file"),
+    "series/one.dcm": ("discover_slides", "its folder holds 2 series"),
+    "marked.svs": ("write_metadata", "marked.xml: line 1"),
+    "tile.svs": ("store_patches", "1 of 12 patches cannot be read"),
+}
+
+
+def rows(project, name="slides"):
+    return list(read_table(project.results / f"{name}.csv"))
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory):
+    """A run over all of them, finished; nobody changes it."""
+    project = Project(tmp_path_factory.mktemp("zoo"))
+    for name in ("good.svs", WEIRD, LATIN, "marked.svs"):
+        placed(project.slides, name)
+    placed(project.slides, "text.svs", b"this is no slide")
+    placed(project.slides, "cut.svs", good_bytes()[:-2000])
+    placed(project.slides, "._good.svs", b"")
+    placed(project.slides, "series/one.dcm", dicom(b"1.2.3"))
+    placed(project.slides, "series/two.dcm", dicom(b"1.2.4"))
+    damaged(project.slides / "tile.svs", lambda number, data: data[:-200] + bytes(200) if number == 5 else data)
+    (project.slides / "gone.svs").symlink_to("nowhere")
+    (project.slides / "folder.svs").mkdir()
+    write_svs(project.slides / "tiny.svs", painted(100, 90), downsamples=(1,), tile=64)
+    (project.annotations / "marked.xml").write_text("<Annotations>")
+    project.config |= {"sampling": {"patch_size": 128, "level": 0}, "stores": {"hdf5": {"encoding": "zstd"}}}
+    project.finished = project.snakemake()
+    return project
+
+
+@pytest.fixture(scope="module")
+def table(zoo):
+    return {row["path"]: row for row in rows(zoo)}
+
+
+def test_every_slide_has_one_row_and_one_state(table, zoo):
+    assert len(rows(zoo)) == len(table)
+    assert set(table) == GOOD | set(FAILED) | {"tiny.svs"}
+    assert {path for path, row in table.items() if row["status"] == "ok"} == GOOD
+    assert {path for path, row in table.items() if row["status"] == "empty"} == {"tiny.svs"}
+    assert {path for path, row in table.items() if row["status"] == "failed"} == set(FAILED)
+
+
+@pytest.mark.parametrize("path", FAILED)
+def test_a_failed_slide_says_in_which_stage_and_why(table, path):
+    stage, words = FAILED[path]
+    assert table[path]["stage"] == stage
+    assert words in table[path]["message"]
+
+
+def test_the_run_fails_at_its_very_end_with_a_table_of_what_failed(zoo, table):
+    assert zoo.finished.code != 0
+    assert "6 slides failed; everything else is done and kept in" in zoo.finished.text
+    for path in FAILED:
+        row = table[path]
+        assert f"{row['slide']}  {row['stage']}  {row['message']}" in zoo.finished.text
+    assert "Traceback" not in zoo.finished.text
+
+
+def test_no_job_but_the_last_has_failed(zoo):
+    errors = [line for line in zoo.finished.text.splitlines() if line.startswith("Error in rule")]
+    assert errors == ["Error in rule gate:"]
+    assert (zoo.results / "report.html").exists()
+    assert not (zoo.results / "passed").exists() or not list((zoo.results / "passed").iterdir())
+
+
+def test_good_slides_are_whole_in_tables_and_stores(zoo, table):
+    metadata = read_metadata(zoo.results)
+    assert set(metadata["slide"]) == {table[path]["slide"] for path in GOOD}
+    for path in GOOD:
+        slide = table[path]["slide"]
+        with open_store(zoo.results / f"stores/hdf5/{slide}.h5") as store:
+            assert list(store.ids) == list(metadata[metadata["slide"] == slide]["patch_id"])
+            assert len(store) == 12
+    assert {row["status"] for row in rows(zoo, "validation")} == {"ok"}
+
+
+def test_an_unreadable_patch_is_listed_with_its_place_and_reason(zoo, table):
+    (patch,) = rows(zoo, "unreadable")
+    assert patch["slide"] == table["tile.svs"]["slide"]
+    assert (patch["patch_id"], patch["x0"], patch["y0"], patch["width0"], patch["height0"]) == (
+        *("r00001_c00001", "128", "128", "128", "128"),
+    )
+    assert patch["reason"]
+    with open_store(zoo.results / f"stores/hdf5/{patch['slide']}.h5") as store:
+        assert patch["patch_id"] not in store
+        assert len(store) == 11
+
+
+def test_the_report_tells_every_state(zoo, table):
+    page = (zoo.results / "report.html").read_text(encoding="utf-8")
+    for path, row in table.items():
+        assert row["slide"] in page, path
+    for _, words in FAILED.values():
+        assert words in page
+
+
+def test_nothing_lies_aside_and_no_name_was_run_as_a_command(zoo):
+    assert not list(zoo.results.rglob("*.aside"))
+    assert sorted(path.name for path in zoo.folder.iterdir() if path.name != ".snakemake") == [
+        *("annotations", "config.yaml", "results", "slides"),
+    ]
+
+
+def copied(project, folder):
+    """A copy that may be changed."""
+    shutil.copytree(project.folder, folder, symlinks=True)
+    other = Project.__new__(Project)
+    other.folder, other.slides = folder, folder / "slides"
+    other.annotations, other.results = folder / "annotations", folder / "results"
+    places = {key: str(getattr(other, key)) for key in ("slides", "annotations", "results")}
+    other.config = {**project.config, **places}
+    return other
+
+
+def test_a_mended_slide_is_done_by_the_next_plain_run_and_the_others_stay_untouched(zoo, table, tmp_path):
+    project = copied(zoo, tmp_path / "mended")
+    kept = {
+        path: (path.stat().st_mtime_ns, path.read_bytes())
+        for path in (project.results / "stores").rglob("*.h5")
+        if not path.name.startswith(("text-", "marked-"))
+    }
+    placed(project.slides, "text.svs")
+    (project.annotations / "marked.xml").unlink()
+    project.config["max_failed"] = 4
+    finished = project.snakemake("validated")
+    assert finished.code == 0, finished.text
+    after = {row["path"]: row["status"] for row in rows(project)}
+    assert (after["text.svs"], after["marked.svs"]) == ("ok", "ok")
+    assert {path: state for path, state in after.items() if path not in ("text.svs", "marked.svs")} == {
+        path: row["status"] for path, row in table.items() if path not in ("text.svs", "marked.svs")
+    }
+    done = {slide for _, slide in finished.jobs if slide}
+    assert done == {table["text.svs"]["slide"], table["marked.svs"]["slide"]}
+    assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in kept} == kept
+
+
+def test_a_job_that_the_machine_fails_is_tried_twice_more_and_by_the_next_run(tmp_path):
+    project = Project(tmp_path)
+    placed(project.slides, "good.svs")
+    scratch = tmp_path / "scratch"
+    project.config |= {
+        "sampling": {"patch_size": 128, "level": 0},
+        "stores": {"lmdb": {"encoding": "zstd"}},
+        "scratch": str(scratch),
+    }
+    failed = project.snakemake("stores")
+    assert failed.code != 0
+    assert failed.text.count(f"{scratch} is no folder here: make it, or name another, or null") >= 3
+    assert failed.text.count("Trying to restart job") == 2
+    assert "Traceback" not in failed.text
+    assert not list((project.results / "stores").rglob("*.lmdb"))
+    scratch.mkdir()
+    again = project.snakemake("stores")
+    assert again.code == 0, again.text
+    assert again.rules - {"stores"} == {"store_patches_lmdb"}
+    assert len(list((project.results / "stores").rglob("*.lmdb"))) == 1
+    assert not list(scratch.iterdir())

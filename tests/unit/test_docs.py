@@ -1,0 +1,88 @@
+"""The docs against the code: the tests that they name are there, and their links lead somewhere."""
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TESTS = ROOT / "tests"
+PAGE = ROOT / "docs" / "what-happens-when.md"
+DOCS = sorted(
+    [*ROOT.glob("*.md"), *(file for name in ("config", "docs", "benchmarks") for file in (ROOT / name).glob("*.md"))]
+)
+NAMED = re.compile(r"((?:[\w-]+/)*test_\w+\.py)::(\w+(?:::\w+)?)")
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+
+@cache
+def names_in(path):
+    """Return the names of a file's tests, those of a class after its name and two colons."""
+    found = set()
+    for node in ast.parse(path.read_bytes()).body:
+        own = node.body if isinstance(node, ast.ClassDef) else [node]
+        before = f"{node.name}::" if isinstance(node, ast.ClassDef) else ""
+        found |= {
+            f"{before}{one.name}" for one in own if isinstance(one, ast.FunctionDef) and one.name.startswith("test_")
+        }
+    return frozenset(found)
+
+
+def named(document):
+    """Return the tests that a document names: the file below tests/, and the test in it."""
+    text = document.read_text(encoding="utf-8")
+    return {(file.removeprefix("tests/"), name) for file, name in NAMED.findall(text)}
+
+
+def headings(document):
+    """Return the anchors of a document's headings, as GitHub makes them."""
+    text = re.sub(r"^```.*?^```", "", document.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("document", DOCS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_test_that_a_document_names_is_there(document):
+    missing = [
+        f"{file}::{name}"
+        for file, name in sorted(named(document))
+        if not (TESTS / file).exists() or name not in names_in(TESTS / file)
+    ]
+    assert missing == []
+
+
+def test_every_test_of_a_fault_is_named_in_the_page():
+    files = sorted((TESTS / "faults").glob("test_*.py"))
+    there = {(f"faults/{file.name}", name) for file in files for name in names_in(file)}
+    assert len(there) > 50
+    assert sorted(there - named(PAGE)) == []
+
+
+def test_every_line_of_the_pages_tables_names_a_test():
+    lines = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+    bare = [line for line in lines if not NAMED.search(line)]
+    assert set(bare) == {"| what | what happens | test |", "|---|---|---|"}
+
+
+@pytest.mark.parametrize("document", DOCS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_between_documents_lead_somewhere(document):
+    broken = []
+    for link in LINK.findall(document.read_text(encoding="utf-8")):
+        if re.match(r"[a-z]+:", link):
+            continue
+        place, _, anchor = link.partition("#")
+        target = (document.parent / place) if place else document
+        if not target.exists() or (anchor and anchor not in headings(target)):
+            broken.append(link)
+    assert broken == []
+
+
+def test_the_page_is_linked_from_the_readme_or_the_architecture():
+    links = {
+        (document.parent / link.partition("#")[0]).resolve()
+        for document in (ROOT / "README.md", ROOT / "ARCHITECTURE.md")
+        for link in LINK.findall(document.read_text(encoding="utf-8"))
+    }
+    assert PAGE in links
