@@ -42,6 +42,7 @@ class Apart:
 
     def __init__(self) -> None:
         self._child: subprocess.Popen[bytes] | None = None
+        self._closed = False
 
     def call(
         self, function: Callable[Arguments, Result], *arguments: Arguments.args, **named: Arguments.kwargs
@@ -51,8 +52,10 @@ class Apart:
         Raises
         ------
         DiedError
-            When the process ended first.
+            When the process ended first, or was closed.
         """
+        if self._closed:
+            raise DiedError("closed")
         child = self._child = self._child or _started()
         try:
             _send(_piped(child.stdin), (LOG.level, function, arguments, named))
@@ -71,7 +74,8 @@ class Apart:
         return result
 
     def close(self) -> None:
-        """End the process."""
+        """End the process; another thread's call ends with it."""
+        self._closed = True
         child, self._child = self._child, None
         if child is not None:
             child.kill()
