@@ -1,13 +1,16 @@
 """Check all stores of one slide, against each other and against the slide."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from slidemill.checking import check_apart
 from slidemill.columns import VALIDATION_COLUMNS
 from slidemill.discovery import slide_path
 from slidemill.fingerprints import check_unchanged
 from slidemill.geometry import GridSpec
+from slidemill.isolation import Apart
 from slidemill.joblog import LOG, job_log
 from slidemill.outcomes import read_outcome
 from slidemill.sampling import patches_of
@@ -46,7 +49,10 @@ def main(
     unreadable = {patch["patch_id"] for outcome in outcomes for patch in outcome.details.get("unreadable", ())}
     wanted = patches_of(read_table(patches), info, grid) if info else []
     wanted = [patch for patch in wanted if patch.patch_id not in unreadable]
-    findings = validate_slide(found.slide, stores, source, info, grid, wanted, spec, seed, threads)
+    # A damaged store may end the process that reads it.
+    with Apart() as process:
+        check = partial(check_apart, process)
+        findings = validate_slide(found.slide, stores, source, info, grid, wanted, spec, seed, threads, check)
     if source:
         check_unchanged(source, found.details["fingerprint"])
     for finding in findings:

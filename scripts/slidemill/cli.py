@@ -1,18 +1,23 @@
-"""The command line: ``slidemill inspect``."""
+"""The command line: ``slidemill inspect``, ``slidemill verify`` and ``slidemill prune``."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from slidemill import __version__
+from slidemill.checking import EVERY_STORE, Finding
 from slidemill.discovery import decoded, find_slides
 from slidemill.errors import SlidemillError
 from slidemill.geometry import GridSpec
 from slidemill.inspection import contact_sheet, describe, levels_of
+from slidemill.pruning import at_rest, delete, left_over
 from slidemill.slides import opened, slide_info
+from slidemill.stores.paths import store_path
+from slidemill.verification import verify
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,12 +34,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=Path("slidemill-inspect"),
     )  # fmt: skip
     inspect.set_defaults(run=_inspect)
+    again = commands.add_parser("verify", help="whether finished results are still whole, from the stores alone")
+    again.add_argument("results", type=Path, metavar="RESULTS")
+    again.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="slides at once (default: all cores)")
+    again.set_defaults(run=_verify)
+    prune = commands.add_parser("prune", help="what slides that were taken away have left in the results")
+    prune.add_argument("results", type=Path, metavar="RESULTS")
+    prune.add_argument("--delete", action="store_true", help="remove it, and do not name it alone")
+    prune.set_defaults(run=_prune)
     options = parser.parse_args(arguments)
     try:
         return int(options.run(options))
     except (SlidemillError, OSError) as error:
         sys.stderr.write(f"slidemill: {error}\n")
         return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("slidemill: ended by Ctrl-C\n")
+        return 130
 
 
 def _inspect(options: argparse.Namespace) -> int:
@@ -64,3 +80,50 @@ def _inspect(options: argparse.Namespace) -> int:
             failures += 1
             sys.stderr.write(f"slidemill: {error}\n")
     return 1 if failures else 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    results: Path = options.results
+    if options.jobs < 1:
+        raise SlidemillError(f"--jobs is {options.jobs}: give 1 or more")
+    live = sys.stderr.isatty()
+
+    def tell(done: int, total: int, faults: Sequence[Finding]) -> None:
+        if faults:
+            for one in faults:
+                print(f"{_subject(results, one)}: {one.check}: {one.message}", flush=True)
+        if live or done == total or done % 100 == 0:
+            sys.stderr.write(f"{done} of {total} slides verified" + ("\r" if live and done < total else "\n"))
+
+    found = verify(results, options.jobs, tell)
+    for path in found.unlisted:
+        sys.stderr.write(f"slidemill: {results / path} is in no table of these results: see slidemill prune\n")
+    if found.faults:
+        broken = len({(one.slide, one.backend) for one in found.faults if one.backend != EVERY_STORE})
+        slides = len({one.slide for one in found.faults})
+        print(f"{broken} of {found.stores} stores, of {slides} of {found.slides} slides, are not whole: "
+              "remove them and run the workflow again")  # fmt: skip
+        return 1
+    print(f"{found.stores} stores of {found.slides} slides are whole")
+    return 0
+
+
+def _subject(results: Path, finding: Finding) -> str:
+    if finding.backend == EVERY_STORE:
+        return finding.slide
+    return str(results / store_path(finding.backend, finding.slide))
+
+
+def _prune(options: argparse.Namespace) -> int:
+    with at_rest(options.results):
+        left = left_over(options.results)
+        for path, size in left.sizes.items():
+            print(f"{size:>15,}  {path}")
+        for path, why in left.kept.items():
+            print(f"{'left alone':>15}  {path} {why}")
+        total = f"{len(left.sizes)} files and folders, {sum(left.sizes.values()):,} bytes, of {len(left.slides)} slides"
+        if options.delete:
+            delete(left)
+        end = "" if not left.sizes else "; removed" if options.delete else "; nothing removed: --delete does that"
+        print(f"{total} that were taken away{end}")
+    return 0

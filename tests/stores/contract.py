@@ -349,10 +349,10 @@ class StoreContract:
                 open_store(path)
 
     def test_a_newer_version_is_said(self, tmp_path, noise, monkeypatch):
-        monkeypatch.setattr("slidemill.stores.manifest.VERSION", 2)
+        monkeypatch.setattr("slidemill.stores.manifest.VERSION", 3)
         path, *_ = self.write(tmp_path, noise)
         monkeypatch.undo()
-        with pytest.raises(StoreError, match="version 2 of the format, and this slidemill reads 1"):
+        with pytest.raises(StoreError, match="version 3 of the format, and this slidemill reads 2"):
             open_store(path)
 
     @pytest.mark.parametrize("seed", range(5))

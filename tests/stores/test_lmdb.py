@@ -1,4 +1,5 @@
 import os
+from contextlib import suppress
 
 import lmdb
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from slidemill import open_store
 from slidemill.errors import StoreError
 from slidemill.geometry import Grid, GridSpec
+from slidemill.isolation import Apart, DiedError
 from slidemill.pyramid import Pyramid
 from slidemill.specs import StoreSpec, ValidationSpec
 from slidemill.stores.lmdb import MANIFEST_KEY, LmdbStore
@@ -14,6 +16,7 @@ from slidemill.stores.registry import STORES
 from slidemill.stores.writing import write_store
 from slidemill.storing import new_manifest
 from slidemill.validation import validate_slide
+from tests.results import write_a_store
 from tests.stores.contract import StoreContract, as_stored
 
 
@@ -84,3 +87,44 @@ class TestLmdb(StoreContract):
             with os.fdopen(reading) as pipe:
                 assert "another store has taken its place: open it again" in pipe.read()
             os.waitpid(child, 0)
+
+    def test_a_bad_page_spoils_the_reading_of_no_other(self, tmp_path, noise):
+        """LMDB lets a transaction that has met a bad page read nothing more."""
+        path = tmp_path / "a.lmdb"
+        write_a_store("lmdb", path, "raw", noise(6, 16))
+        whole = path.read_bytes()
+        found = []
+        with Apart() as process:
+            for page in range(2 * 4096, len(whole), 4096):
+                # A leaf of the tree says that it is a branch, too.
+                path.write_bytes(whole[: page + 10] + bytes([whole[page + 10] ^ 1]) + whole[page + 11 :])
+                with suppress(DiedError, StoreError):
+                    found.append(process.call(unread, path))
+        for one_by_one, read, read_bytes in found:
+            assert one_by_one == read == read_bytes
+        assert any(0 < len(one_by_one) < 6 for one_by_one, *_ in found)
+
+
+def unread(path):
+    """The patches that cannot be read: each by a reader of its own, by one for all, and by one for all their bytes."""
+
+    def failing(store, read):
+        failed = []
+        for one in store.ids:
+            try:
+                read(one)
+            except StoreError:
+                failed.append(one)
+        return failed
+
+    alone = []
+    with open_store(path) as store:
+        ids = store.ids
+    for one in ids:
+        with open_store(path) as store:
+            try:
+                store.read(one)
+            except StoreError:
+                alone.append(one)
+    with open_store(path) as store, open_store(path) as other:
+        return alone, failing(store, store.read), failing(other, other.read_bytes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from slidemill.encodings import Buffer
 from slidemill.errors import SlidemillError, StoreError
-from slidemill.files import sync
+from slidemill.files import file_digest, sync
 from slidemill.patches import PatchRef
 from slidemill.stores.manifest import Manifest
 from slidemill.stores.paths import MANIFEST
@@ -44,8 +45,8 @@ class DiskWriter:
             os.close(file)
         self._patches.append(patch)
 
-    def finish(self, manifest: Manifest) -> None:
-        """Store the index and the manifest."""
+    def index(self) -> str:
+        """Store the index, and return its digest."""
         rows = (
             {
                 "file": f"{patch.patch_id}{self._suffix}",
@@ -54,6 +55,10 @@ class DiskWriter:
             for patch in self._patches
         )
         write_table(self._folder / INDEX, INDEX_COLUMNS, rows)
+        return file_digest(self._folder / INDEX)
+
+    def finish(self, manifest: Manifest) -> None:
+        """Store the manifest."""
         (self._folder / MANIFEST).write_bytes(manifest.to_bytes())
 
 
@@ -82,10 +87,17 @@ class DiskStore(Store):
         """Return the ids that the index has and whose files are there, then the names of files that it lacks."""
         try:
             index = {row["file"]: row["patch_id"] for row in read_table(self.path / INDEX, INDEX_COLUMNS)}
-        except (OSError, SlidemillError) as error:
+        except (OSError, ValueError, csv.Error, SlidemillError) as error:
             raise StoreError(f"{self.path}: its index cannot be read ({error}): store the slide again") from None
         files = {file.name for file in self.path.iterdir() if not file.name.startswith(".")} - {INDEX, MANIFEST}
         return [index[file] for file in index if file in files] + sorted(files - set(index))
+
+    def index_digest(self) -> str:
+        """Return the digest of index.csv."""
+        try:
+            return file_digest(self.path / INDEX)
+        except OSError as error:
+            raise StoreError(f"{self.path}: its index cannot be read ({error}): store the slide again") from None
 
     def _open(self) -> Manifest:
         try:

@@ -21,7 +21,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from slidemill.encodings import UINT8, Buffer, Pixels
+from slidemill.encodings import UINT8, Buffer, Pixels, digest
 from slidemill.errors import StoreError
 from slidemill.files import synced
 from slidemill.patches import PatchRef
@@ -50,6 +50,10 @@ class RawWriter:
         self._patches.write(self._here, self._there, np.frombuffer(data, np.uint8))
         self._next += 1
 
+    def index(self) -> str:
+        """Return the digest of what lies beside the patches already."""
+        return _index_digest(self._file)
+
     def finish(self, manifest: Manifest) -> None:
         """Store the manifest."""
         _write_manifest(self._file, manifest)
@@ -67,8 +71,8 @@ class EncodedWriter:
         """Store the encoded `data` of the next patch."""
         self._offsets.append(self._offsets[-1] + self._spool.write(data))
 
-    def finish(self, manifest: Manifest) -> None:
-        """Store the payload, its offsets, and the manifest."""
+    def index(self) -> str:
+        """Store the payload and its offsets, and return the digest of what lies beside it."""
         payload = _contiguous(self._file, "payload", (self._offsets[-1],))
         self._file.create_dataset("offsets", data=np.array(self._offsets, np.int64), track_times=False)
         self._spool.seek(0)
@@ -76,6 +80,10 @@ class EncodedWriter:
         while block := self._spool.read(BLOCK):
             payload[start : start + len(block)] = np.frombuffer(block, np.uint8)
             start += len(block)
+        return _index_digest(self._file)
+
+    def finish(self, manifest: Manifest) -> None:
+        """Store the manifest."""
         _write_manifest(self._file, manifest)
 
 
@@ -123,6 +131,14 @@ class Hdf5Store(Store):
                 return [bytes(patch_id).decode("utf-8", "backslashreplace") for patch_id in ids]
             except _BROKEN as error:
                 raise StoreError(f"{self.path}: its ids cannot be read ({error}): {_REMEDY}") from None
+
+    def index_digest(self) -> str:
+        """Return the digest of what h5py gives beside the pixels and the manifest."""
+        with _opened(self.path) as file:
+            try:
+                return _index_digest(file)
+            except _BROKEN as error:
+                raise StoreError(f"{self.path}: its index cannot be read ({error}): {_REMEDY}") from None
 
     def _open(self) -> Manifest:
         with _opened(self.path) as file:
@@ -172,6 +188,7 @@ class Hdf5Store(Store):
 
 
 _REMEDY = "it is damaged or from elsewhere; remove it and run again"
+_PIXELS = ("patches", "payload")
 _BROKEN = (KeyError, TypeError, ValueError, AttributeError, OSError, RuntimeError)
 """What h5py raises where a file's structure is not what it should be."""
 
@@ -216,6 +233,17 @@ def _contiguous(file: h5py.File, name: str, shape: tuple[int, ...]) -> h5py.Data
     properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     space = h5py.h5s.create_simple(shape)
     return h5py.Dataset(h5py.h5d.create(file.id, name.encode(), h5py.h5t.NATIVE_UINT8, space, properties))
+
+
+def _index_digest(file: h5py.File) -> str:
+    """Return a digest of every dataset's name, type, shape and, but for pixels and manifest, values."""
+    parts = []
+    for name in sorted({*file} - {"manifest"}):
+        dataset = file[name]
+        parts.append(f"{name} {dataset.dtype.str} {dataset.shape} {sorted(dataset.attrs)}".encode())
+        if name not in _PIXELS:
+            parts.append(dataset[:].tobytes())
+    return digest(b"\n".join(parts))
 
 
 def _write_manifest(file: h5py.File, manifest: Manifest) -> None:

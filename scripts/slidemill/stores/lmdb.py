@@ -6,8 +6,9 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
-from weakref import WeakSet, WeakValueDictionary
+from weakref import WeakSet
 
 import lmdb
 import numpy as np
@@ -16,14 +17,17 @@ from slidemill.encodings import UINT8, Buffer, Pixels
 from slidemill.errors import StoreError
 from slidemill.files import synced
 from slidemill.patches import PatchRef
+from slidemill.stores.environments import PAGE, SHARED, identity
 from slidemill.stores.manifest import Manifest
 from slidemill.stores.protocol import Backend, Lent, Store
 
 MANIFEST_KEY = b"__manifest__"
-PAGE = 4096
 COMMIT_BYTES = 768 * 1024
 """Of patches in one transaction, four raw ones of 256 pixels: dirty pages stay in the processor's cache and memory
 is bounded; one sync at the end makes all last."""
+
+MOST_EXTRA = 1000
+"""Keys that are looked at beyond those that a store says it has."""
 
 KEY_AND_DIGESTS = 160
 """Generous estimate of the bytes that a patch takes beside its value: key, page headers, manifest."""
@@ -46,6 +50,10 @@ class LmdbWriter:
         if self._bytes >= COMMIT_BYTES:
             self._transaction.commit()
             self._begin()
+
+    def index(self) -> str:
+        """Return no digest: nothing lies beside the patches but their keys."""
+        return ""
 
     def finish(self, manifest: Manifest) -> None:
         """Store the manifest under its reserved key, and fit the map to what is used."""
@@ -106,14 +114,18 @@ class LmdbStore(Store):
         """Return the keys that are really there, the manifest's left out."""
         try:
             with self._environment().begin() as transaction:
-                keys = list(transaction.cursor().iternext(values=False))
+                entries = transaction.stat()["entries"]
+                # Damaged pages may lead to each other, so that there are keys without end.
+                keys = list(islice(transaction.cursor().iternext(values=False), len(self) + MOST_EXTRA))
         except lmdb.Error as error:
             raise StoreError(f"{self.path}: its keys cannot be read ({error}): store the slide again") from None
+        if entries != len(keys) and len(keys) < len(self) + MOST_EXTRA:
+            raise StoreError(f"{self.path}: counts {entries} keys and has {len(keys)}: store the slide again")
         return [key.decode("utf-8", "backslashreplace") for key in keys if key != MANIFEST_KEY]
 
     def _open(self) -> Manifest:
         self._env: lmdb.Environment | None
-        self._file, self._env = _SHARED.take(self.path)
+        self._file, self._env = SHARED.take(self.path)
         self._thread: threading.local | None = threading.local()
         self._process = os.getpid()
         _STORES.add(self)
@@ -127,8 +139,10 @@ class LmdbStore(Store):
             data = transaction.get(patch_id.encode())
             if len(data) == self._raw_size and patch_id in self._places:
                 return np.ndarray(self._shape, UINT8, data).copy()
-        except (AttributeError, TypeError, lmdb.Error):
+        except (AttributeError, TypeError):
             pass
+        except lmdb.Error:
+            self._renew()
         return super()._read_raw(patch_id)  # which says what is wrong, or begins the thread's transaction
 
     def _get(self, place: int, patch_id: str) -> Lent | None:
@@ -139,6 +153,7 @@ class LmdbStore(Store):
         try:
             value = transaction.get(patch_id.encode())
         except lmdb.Error as error:
+            self._renew()
             raise StoreError(f"{self.path}: patch {patch_id}: {error}: the store is damaged; store it again") from None
         # Nothing writes to a store, so what is there stays while the map does.
         return None if value is None else (value, transaction)
@@ -154,10 +169,16 @@ class LmdbStore(Store):
             thread.transaction = transaction
         return transaction
 
+    def _renew(self) -> None:
+        """Have this thread begin another transaction: a bad page spoils the one that met it for all reads after it."""
+        thread = self._thread
+        if thread is not None:
+            thread.__dict__.pop("transaction", None)
+
     def _environment(self) -> lmdb.Environment:
         if self._process != os.getpid():
             # A fork's child reads on through the map that it inherited, which without locks is its own.
-            if _identity(self.path) != self._file:
+            if identity(self.path) != self._file:
                 raise StoreError(f"{self.path}: another store has taken its place: open it again")
             self._process = os.getpid()
         env = self._env
@@ -171,64 +192,11 @@ class LmdbStore(Store):
             self._thread = threading.local()
 
 
-class _SharedEnvironments:
-    """The LMDB environments that this process has open, each once: LMDB refuses a second one on one file.
-
-    An environment is closed when nothing refers to it any more: no store, no reading thread, no view.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._open: WeakValueDictionary[tuple[int, int], lmdb.Environment] = WeakValueDictionary()
-
-    def take(self, path: Path) -> tuple[tuple[int, int], lmdb.Environment]:
-        """Open the file at `path`, or share it where it is open; return its identity beside it."""
-        file = _identity(path)
-        with self._lock:
-            env = self._open.get(file)
-            if env is None:
-                self._open[file] = env = _opened(path)
-        return file, env
-
-    def renew_lock(self) -> None:
-        """Forget that a thread of the parent held the lock, which a forked child lacks."""
-        self._lock = threading.Lock()
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    """Return what tells the file at `path` from others, whatever its name."""
-    status = path.stat()
-    return status.st_dev, status.st_ino
-
-
-def _opened(path: Path) -> lmdb.Environment:
-    """Open an LMDB file for reading, and see that all of it is there.
-
-    LMDB maps the file into memory: reading what was cut off would end the process.
-    """
-    remedy = "it is truncated or no LMDB file; remove it and run again"
-    if path.stat().st_size < 2 * PAGE:
-        raise StoreError(f"{path}: {path.stat().st_size} bytes are no LMDB store: {remedy}")
-    try:
-        env = lmdb.open(os.fspath(path), subdir=False, lock=False, readonly=True)
-    except lmdb.Error as error:
-        if "already open" in str(error):
-            remedy = "close the environment that this process has open on it, or read it through open_store alone"
-        raise StoreError(f"{path}: LMDB cannot open it ({error}): {remedy}") from None
-    needed = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
-    if path.stat().st_size < needed:
-        env.close()
-        raise StoreError(f"{path}: has {path.stat().st_size} bytes of {needed}: {remedy}")
-    return env
-
-
 def _after_fork() -> None:
-    _SHARED.renew_lock()
     for store in list(_STORES):
         store._forget()
 
 
-_SHARED = _SharedEnvironments()
 _STORES: WeakSet[LmdbStore] = WeakSet()
 os.register_at_fork(after_in_child=_after_fork)
 BACKEND = Backend("lmdb", writing, LmdbStore)

@@ -1,4 +1,8 @@
-"""What a store says of itself."""
+"""What a store says of itself, and by what it tells its own damage.
+
+Digests of each patch's bytes and pixels tell damage in the pixels, `Manifest.index_digest` tells it in what a reader
+gets beside them, and the seal, the last key of the JSON, in the manifest: it is a digest of all the bytes before it.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from slidemill.encodings import ENCODINGS, Encoding, Shape
+from slidemill.encodings import ENCODINGS, Encoding, Shape, digest
 from slidemill.errors import StoreError
 
 FORMAT = "slidemill"
-VERSION = 1
+VERSION = 2
+SEAL = re.compile(rb',"seal":"([0-9a-f]{32})"\}')
+SEAL_SIZE = len(',"seal":""}') + 32
 LARGEST_PATCH = 4096
 """Largest patch_size in pixels that the configuration allows."""
 PATCH_ID = re.compile(r"r\d{5,}_c\d{5,}")
@@ -65,6 +71,10 @@ class Manifest:
         The patches' ids in raster order.
     byte_digests, pixel_digests
         A digest of each patch's stored bytes, and of its decoded pixels (empty where the encoding is lossy).
+    index_digest
+        A digest of what a reader gets beside the pixels, as the backend's `Store.index_digest` takes it: of HDF5 the
+        names, types and shapes of its datasets, ids, coordinates and offsets; of files, index.csv; empty for LMDB,
+        which has nothing but its keys.
     versions
         Of slidemill and of OpenSlide.
     """
@@ -81,6 +91,7 @@ class Manifest:
     ids: tuple[str, ...] = ()
     byte_digests: tuple[str, ...] = ()
     pixel_digests: tuple[str, ...] = ()
+    index_digest: str = ""
 
     @property
     def shape(self) -> Shape:
@@ -93,11 +104,12 @@ class Manifest:
         return ENCODINGS[self.encoding]
 
     def to_bytes(self) -> bytes:
-        """Return the manifest as JSON in UTF-8."""
+        """Return the manifest as JSON in UTF-8, and its seal."""
         # Not asdict(), which would copy every id and digest first.
         own = {field.name: getattr(self, field.name) for field in fields(self)}
         head = {"format": FORMAT, "version": VERSION, "count": len(self.ids)}
-        return json.dumps({**head, **own}, separators=(",", ":")).encode()
+        text = json.dumps({**head, **own}, separators=(",", ":")).encode()[:-1]
+        return text + f',"seal":"{digest(text)}"}}'.encode()
 
     @classmethod
     def from_bytes(cls, data: bytes, subject: object) -> Manifest:
@@ -106,7 +118,8 @@ class Manifest:
         Raises
         ------
         StoreError
-            When the bytes are no manifest, or one of a newer version; `subject` names the store.
+            When the bytes are no manifest, are not those that were sealed, or are of another version; `subject` names
+            the store.
         """
         remedy = "it is damaged or from elsewhere; remove it and run again"
         try:
@@ -117,9 +130,14 @@ class Manifest:
             raise StoreError(f"{subject}: its manifest is not slidemill's: {remedy}")
         version = values.pop("version", None)
         if version != VERSION:
+            older = isinstance(version, int) and version < VERSION
             raise StoreError(
-                f"{subject}: has version {version} of the format, and this slidemill reads {VERSION}: upgrade it"
+                f"{subject}: has version {version} of the format, and this slidemill reads {VERSION}: "
+                + ("remove it and run again" if older else "upgrade it")
             )
+        seal = SEAL.fullmatch(data, max(len(data) - SEAL_SIZE, 0))
+        if not seal or seal[1].decode() != digest(memoryview(data)[:-SEAL_SIZE]) or values.pop("seal", None) is None:
+            raise StoreError(f"{subject}: its manifest is not as it was sealed: {remedy}")
         count = values.pop("count", None)
         if wrong := [name for name, right in KINDS.items() if name in values and not right(values[name])]:
             raise StoreError(f"{subject}: its manifest holds a value of another kind as {wrong[0]}: {remedy}")

@@ -24,15 +24,16 @@ BLOCK = 16
 
 
 class Writer(Protocol):
-    """Takes a store's patches in the order of their ids, and its manifest last."""
+    """Takes a store's patches in the order of their ids, its index then, and its manifest last."""
 
     def add(self, patch: PatchRef, data: Buffer) -> None:
         """Store the encoded `data` of the next patch; its memory may be used for another right after."""
-        ...
+
+    def index(self) -> str:
+        """Store what lies beside the patches, and return its digest as `Store.index_digest` does."""
 
     def finish(self, manifest: Manifest) -> None:
         """Store the manifest; the store is whole then."""
-        ...
 
 
 Lent = tuple[Buffer, object]
@@ -123,13 +124,7 @@ class Store(ABC):
         return pixels
 
     def read_bytes(self, patch_id: str) -> bytes:
-        """Return a patch's bytes as they are stored.
-
-        Raises
-        ------
-        StoreError
-            When the store is closed, or has no such patch.
-        """
+        """Return a patch's bytes as they are stored; StoreError where the store is closed or has no such patch."""
         data, _keeper = self._lent(patch_id)
         return bytes(data)
 
@@ -167,6 +162,10 @@ class Store(ABC):
     @abstractmethod
     def stored_ids(self) -> list[str]:
         """Return the ids of the patches that are really there, by the backend's own count, in its order."""
+
+    def index_digest(self) -> str:
+        """Return a digest of what a reader gets beside the pixels, as it is now; empty where there is nothing."""
+        return ""
 
     @abstractmethod
     def _open(self) -> Manifest:

@@ -61,7 +61,13 @@ def write_store(
             byte_digests.append(byte_digest)
             if pixel_digest:
                 pixel_digests.append(pixel_digest)
-        whole = replace(manifest, ids=tuple(ids), byte_digests=tuple(byte_digests), pixel_digests=tuple(pixel_digests))
+        whole = replace(
+            manifest,
+            ids=tuple(ids),
+            byte_digests=tuple(byte_digests),
+            pixel_digests=tuple(pixel_digests),
+            index_digest=writer.index(),
+        )
         writer.finish(whole)
     return whole
 

@@ -1,0 +1,69 @@
+"""LMDB environments, each open once in a process."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from weakref import WeakValueDictionary
+
+import lmdb
+
+from slidemill.errors import StoreError
+
+PAGE = 4096
+
+
+class SharedEnvironments:
+    """The LMDB environments that this process has open, each once: LMDB refuses a second one on one file.
+
+    An environment is closed when nothing refers to it any more: no store, no reading thread, no view.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: WeakValueDictionary[tuple[int, int], lmdb.Environment] = WeakValueDictionary()
+
+    def take(self, path: Path) -> tuple[tuple[int, int], lmdb.Environment]:
+        """Open the file at `path`, or share it where it is open; return its identity beside it."""
+        file = identity(path)
+        with self._lock:
+            env = self._open.get(file)
+            if env is None:
+                self._open[file] = env = _opened(path)
+        return file, env
+
+    def renew_lock(self) -> None:
+        """Forget that a thread of the parent held the lock, which a forked child lacks."""
+        self._lock = threading.Lock()
+
+
+def identity(path: Path) -> tuple[int, int]:
+    """Return what tells the file at `path` from others, whatever its name."""
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
+def _opened(path: Path) -> lmdb.Environment:
+    """Open an LMDB file for reading, and see that all of it is there.
+
+    LMDB maps the file into memory: reading what was cut off would end the process.
+    """
+    remedy = "it is truncated or no LMDB file; remove it and run again"
+    if path.stat().st_size < 2 * PAGE:
+        raise StoreError(f"{path}: {path.stat().st_size} bytes are no LMDB store: {remedy}")
+    try:
+        env = lmdb.open(os.fspath(path), subdir=False, lock=False, readonly=True)
+    except lmdb.Error as error:
+        if "already open" in str(error):
+            remedy = "close the environment that this process has open on it, or read it through open_store alone"
+        raise StoreError(f"{path}: LMDB cannot open it ({error}): {remedy}") from None
+    needed = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
+    if path.stat().st_size < needed:
+        env.close()
+        raise StoreError(f"{path}: has {path.stat().st_size} bytes of {needed}: {remedy}")
+    return env
+
+
+SHARED = SharedEnvironments()
+os.register_at_fork(after_in_child=SHARED.renew_lock)

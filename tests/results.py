@@ -1,0 +1,56 @@
+"""Folders of results that no run has made: the tables, and stores of a few small patches."""
+
+from slidemill.columns import SLIDE_COLUMNS, VALIDATION_COLUMNS
+from slidemill.encodings import encoded
+from slidemill.geometry import Grid, GridSpec
+from slidemill.outcomes import Outcome, write_outcome
+from slidemill.pyramid import Pyramid
+from slidemill.specs import StoreSpec
+from slidemill.stores.paths import SUFFIXES, store_path
+from slidemill.stores.registry import STORES
+from slidemill.stores.writing import write_store
+from slidemill.storing import new_manifest
+from slidemill.tables import write_table
+
+SIZE = 16
+GRID = GridSpec(SIZE, level=0)
+PATCHES = list(Grid(Pyramid(((SIZE * 3, SIZE * 2),), (1.0,)), GRID).patches())
+ENCODING = {"lmdb": "zstd", "hdf5": "raw", "disk": "png"}
+FINGERPRINT = "f" * 32
+
+
+def write_a_store(backend, path, encoding, pixels, slide="slide", patches=PATCHES):
+    """Write a store of six patches, or those given."""
+    kind = STORES[backend]
+    quality = 90 if encoding == "jpeg" else None
+    manifest = new_manifest(kind, StoreSpec(encoding, quality), slide, FINGERPRINT, GRID)
+    stored = ((patch, encoded(manifest.codec, quality, one)) for patch, one in zip(patches, pixels, strict=True))
+    write_store(kind, path, manifest, patches, stored)
+
+
+def write_slide(results, slide, pixels):
+    """Write what the jobs of one slide make of it."""
+    write_outcome(results / f"slides/{slide}.json", Outcome(slide, "discover_slides"))
+    for stage in ("sample_patches", "write_metadata"):
+        write_outcome(results / f"outcomes/{stage}/{slide}.json", Outcome(slide, stage))
+    for backend in SUFFIXES:
+        write_outcome(results / f"outcomes/store_patches/{backend}/{slide}.json", Outcome(slide, "store_patches"))
+        write_a_store(backend, results / store_path(backend, slide), ENCODING[backend], pixels, slide)
+    for name in (f"patches/{slide}.csv", f"logs/store_patches/lmdb/{slide}.log", f"figures/montage/{slide}.jpg"):
+        (results / name).parent.mkdir(parents=True, exist_ok=True)
+        (results / name).write_text("12345")
+
+
+def write_tables(results, slides):
+    """Write the cohort's tables; `slides` are the status of each."""
+    rows = [
+        {"slide": slide, "status": status, "patches": len(PATCHES), "fingerprint": FINGERPRINT}
+        for slide, status in slides.items()
+    ]
+    write_table(results / "slides.csv", SLIDE_COLUMNS, rows)
+    found = [
+        {"slide": slide, "backend": backend, "check": "opens", "status": "ok"}
+        for slide in slides
+        for backend in (*SUFFIXES, "all")
+    ]
+    write_table(results / "validation.csv", VALIDATION_COLUMNS, found)

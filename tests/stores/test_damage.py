@@ -1,0 +1,273 @@
+"""Hundreds of random damages: each that changes what a reader gets is found, and its patch named where it is one's.
+
+What a reader gets is looked at without the checks: by slidemill's reader, and by h5py, lmdb and plain files.
+"""
+
+import json
+import os
+import random
+import re
+import shutil
+from pathlib import Path
+
+import h5py
+import lmdb
+import numpy as np
+import pytest
+
+from slidemill.checking import Expected, check_apart
+from slidemill.encodings import digest
+from slidemill.isolation import Apart, DiedError
+from slidemill.stores.paths import SUFFIXES
+from slidemill.stores.registry import open_store
+from tests.results import PATCHES, SIZE, write_a_store
+
+CASES = [
+    ("lmdb", "raw"), ("lmdb", "zstd"), ("lmdb", "jpeg"), ("hdf5", "raw"), ("hdf5", "png"), ("hdf5", "zstd"),
+    ("disk", "raw"), ("disk", "png"), ("disk", "jpeg"),
+]  # fmt: skip
+EACH = 70
+IDS = [patch.patch_id for patch in PATCHES]
+COORDINATES = ("column", "row", "x0", "y0", "width0", "height0")
+
+
+def tried(read):
+    """What `read` returns, or that it raises."""
+    try:
+        return read()
+    except Exception:
+        return "raised"
+
+
+def gotten(path):
+    """What readers get of a store: the part, a patch's id or another name, to its value."""
+    return slidemills(path) | OTHERS[path.suffix](path)
+
+
+def slidemills(path):
+    try:
+        store = open_store(path)
+    except Exception:
+        return {("opens", ""): "raised"}
+    with store:
+        found = {("patch", one): tried(lambda one=one: digest(store.read(one))) for one in store.ids}
+        return found | {("ids", ""): list(store.ids), ("manifest", ""): repr(store.manifest)}
+
+
+def by_h5py(path):
+    found = {}
+    try:
+        with h5py.File(path, locking=False) as file:
+            for name in file:
+                got = tried(lambda name=name: (str(file[name].dtype), file[name].shape, file[name][:].tobytes()))
+                found["h5py", name] = got
+            if "patches" in file:
+                pixels = tried(lambda: file["patches"][:])
+                found.pop(("h5py", "patches"))
+                found |= {("patch by h5py", one): digest(pixels[place]) for place, one in enumerate(IDS)}
+            elif "payload" in file:
+                payload, offsets = file["payload"][:], file["offsets"][:]
+                found.pop(("h5py", "payload"))
+                for place, one in enumerate(IDS):
+                    found["patch by h5py", one] = payload[offsets[place] : offsets[place + 1]].tobytes()
+    except Exception:
+        found["h5py", "opens"] = "raised"
+    return found
+
+
+def by_lmdb(path):
+    found = {}
+    try:
+        with lmdb.open(os.fspath(path), subdir=False, lock=False, readonly=True) as env:
+            for one in (*IDS, "__manifest__"):
+                # Each by itself: a page that is bad spoils a transaction for the next read.
+                with env.begin() as transaction:
+                    kind = "patch by lmdb" if one in IDS else "lmdb"
+                    found[kind, one] = tried(lambda one=one, txn=transaction: txn.get(one.encode()))
+            with env.begin() as transaction:
+                found["lmdb", "count"] = transaction.stat()["entries"]
+    except Exception:
+        found["lmdb", "opens"] = "raised"
+    return found
+
+
+def by_files(path):
+    found = {}
+    for file in path.iterdir():
+        kind = "patch by file" if file.stem in IDS else "file"
+        found[kind, file.stem if file.stem in IDS else file.name] = file.read_bytes()
+    return found
+
+
+OTHERS = {".h5": by_h5py, ".lmdb": by_lmdb, "": by_files}
+
+
+def flip(path, draw):
+    """Change one byte anywhere."""
+    file = a_file(path, draw)
+    data = bytearray(file.read_bytes())
+    data[draw.randrange(len(data))] ^= draw.randrange(1, 256)
+    file.write_bytes(data)
+
+
+def cut(path, draw):
+    """Cut a file short."""
+    file = a_file(path, draw)
+    os.truncate(file, draw.randrange(file.stat().st_size))
+
+
+def delete_patch(path, draw):
+    one = draw.choice(IDS)
+    if path.is_dir():
+        patch_file(path, one).unlink()
+    elif path.suffix == ".lmdb":
+        edit_lmdb(path, lambda transaction: transaction.delete(one.encode()))
+    else:
+        with h5py.File(path, "r+") as file:
+            left = [each for each in file["ids"][:] if each != one.encode()]
+            del file["ids"]
+            file["ids"] = np.array(left)
+
+
+def add_patch(path, draw):
+    """Give a patch that is there to an id that is not."""
+    one, other = draw.choice(IDS), f"r{draw.randrange(5, 99):05d}_c00000"
+    if path.is_dir():
+        shutil.copyfile(patch_file(path, one), patch_file(path, one).with_stem(other))
+    elif path.suffix == ".lmdb":
+        edit_lmdb(path, lambda transaction: transaction.put(other.encode(), transaction.get(one.encode())))
+    else:
+        with h5py.File(path, "r+") as file:
+            ids = [*file["ids"][:], other.encode()]
+            del file["ids"]
+            file["ids"] = np.array(ids)
+
+
+def swap_patches(path, draw):
+    one, other = draw.sample(IDS, 2)
+    if path.is_dir():
+        files = patch_file(path, one), patch_file(path, other)
+        values = [file.read_bytes() for file in files]
+        for file, value in zip(files, reversed(values), strict=True):
+            file.write_bytes(value)
+    elif path.suffix == ".lmdb":
+
+        def swap(transaction):
+            values = transaction.get(one.encode()), transaction.get(other.encode())
+            transaction.put(one.encode(), values[1])
+            transaction.put(other.encode(), values[0])
+
+        edit_lmdb(path, swap)
+    else:
+        with h5py.File(path, "r+") as file:
+            ids = file["ids"][:]
+            places = IDS.index(one), IDS.index(other)
+            ids[list(places)] = ids[list(reversed(places))]
+            file["ids"][:] = ids
+
+
+def edit_index(path, draw):
+    """Change one number beside the pixels; LMDB has none."""
+    if path.is_dir():
+        text = (path / "index.csv").read_text()
+        place = draw.choice([match.start() for match in re.finditer(r"\d", text)])
+        digit = str((int(text[place]) + draw.randrange(1, 10)) % 10)
+        (path / "index.csv").write_text(text[:place] + digit + text[place + 1 :])
+    elif path.suffix == ".h5":
+        with h5py.File(path, "r+") as file:
+            name = draw.choice([*COORDINATES, *({"offsets"} & {*file})])
+            file[name][draw.randrange(len(IDS))] += draw.choice((-1, 1, 4096))
+    else:
+        edit_manifest(path, draw)
+
+
+def edit_manifest(path, draw):
+    """Change what a store says of itself, and leave the seal as it was."""
+
+    def edited(data):
+        values = json.loads(data)
+        key = draw.choice([key for key in values if key not in ("format", "seal")])
+        value = values[key]
+        if isinstance(value, list) and value:
+            draw.shuffle(value)
+            value[0] = draw.choice([value[0], value[0][:-1] + draw.choice("0123456789")])
+        elif isinstance(value, dict):
+            value[draw.choice([*value])] = 7
+        elif isinstance(value, int):
+            values[key] = value + draw.choice((-1, 1))
+        else:
+            values[key] = "other"
+        return json.dumps(values, separators=(",", ":")).encode()
+
+    if path.is_dir():
+        (path / "manifest.json").write_bytes(edited((path / "manifest.json").read_bytes()))
+    elif path.suffix == ".lmdb":
+        edit_lmdb(path, lambda txn: txn.put(b"__manifest__", edited(txn.get(b"__manifest__"))))
+    else:
+        with h5py.File(path, "r+") as file:
+            data = edited(file["manifest"][:].tobytes())
+            del file["manifest"]
+            file["manifest"] = np.frombuffer(data, np.uint8)
+
+
+def a_file(path, draw):
+    """A file of the store; of a folder, the index and the manifest as often as the patches."""
+    if not path.is_dir():
+        return path
+    return path / draw.choice(
+        ["index.csv", "manifest.json", *(patch_file(path, one).name for one in draw.choices(IDS, k=2))]
+    )
+
+
+def patch_file(path, patch_id):
+    return next(path.glob(f"{patch_id}.*"))
+
+
+def edit_lmdb(path, change):
+    with lmdb.open(os.fspath(path), subdir=False, lock=False, map_size=1 << 22) as env, env.begin(write=True) as txn:
+        change(txn)
+
+
+DAMAGES = [*[flip] * 6, cut, cut, delete_patch, add_patch, swap_patches, edit_index, edit_manifest]
+
+
+@pytest.mark.parametrize(("backend", "encoding"), CASES)
+def test_every_damage_that_changes_what_a_reader_gets_is_found(tmp_path, noise, backend, encoding):
+    assert len(CASES) * EACH >= 500
+    whole = tmp_path / f"whole{SUFFIXES[backend]}"
+    write_a_store(backend, whole, encoding, noise(len(PATCHES), SIZE))
+    expected = Expected("slide", backend)
+    missed, unnamed, changing = [], [], 0
+    with Apart() as process:
+        before = process.call(gotten, whole)
+        assert all(finding.message == "" for finding in check_apart(process, whole, expected).findings)
+        assert "raised" not in before.values()
+        for number in range(EACH):
+            draw = random.Random(f"{backend} {encoding} {number}")
+            damage = DAMAGES[number % len(DAMAGES)]
+            path = tmp_path / f"{number}{SUFFIXES[backend]}"
+            (shutil.copytree if whole.is_dir() else shutil.copyfile)(whole, path)
+            damage(path, draw)
+            changed = changes(process, before, path)
+            said = "; ".join(finding.message for finding in check_apart(process, path, expected).findings)
+            tale = f"{damage.__name__} {number}: {sorted(changed)}: {said}"
+            if changed:
+                changing += 1
+                if not said.strip("; "):
+                    missed.append(tale)
+                patches = {one for kind, one in changed if kind.startswith("patch")}
+                alone = all(kind.startswith("patch") for kind, _ in changed) and len(patches) == 1
+                if alone and next(iter(patches)) not in said:
+                    unnamed.append(tale)
+    assert missed == []
+    assert unnamed == []
+    assert changing > EACH // 2
+
+
+def changes(process: Apart, before, path: Path):
+    """What is no longer as it was, by part and name."""
+    try:
+        after = process.call(gotten, path)
+    except DiedError:
+        return {("process", "died")}
+    return {key for key in before | after if before.get(key) != after.get(key)}

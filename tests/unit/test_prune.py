@@ -1,0 +1,161 @@
+"""`slidemill prune`: what slides that were taken away have left, named and no more unless asked."""
+
+import fcntl
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from slidemill.cli import main
+from slidemill.holding import HOLDER
+from slidemill.pruning import MADE
+from slidemill.stores.paths import SUFFIXES, store_path
+from tests.results import PATCHES, SIZE, write_slide, write_tables
+
+ROOT = Path(__file__).parents[2]
+
+
+def everything(folder):
+    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+def age(folder):
+    """Give all files a time in the past, so that what is newer than slides.csv is so for certain."""
+    for path in folder.rglob("*"):
+        os.utime(path, (1_000_000_000, 1_000_000_000), follow_symlinks=False)
+    os.utime(folder / "slides.csv", (1_000_000_010,) * 2)
+
+
+@pytest.fixture
+def results(tmp_path, noise):
+    """Results of `kept` and `kept.2`, and of `gone`, which a later run no longer had."""
+    folder = tmp_path / "results"
+    for slide in ("kept", "gone", "kept.2"):
+        write_slide(folder, slide, noise(len(PATCHES), SIZE))
+    write_tables(folder, {"kept": "ok", "kept.2": "failed"})
+    age(folder)
+    return folder
+
+
+def named(text):
+    """The paths that are named with a size."""
+    return {Path(match[1]) for match in re.finditer(r"^ *[\d,]+  (/.*)$", text, re.MULTILINE)}
+
+
+def test_it_names_all_of_a_slide_that_was_taken_away_and_removes_nothing(results, capsys):
+    before = everything(results)
+    assert main(["prune", str(results)]) == 0
+    out = capsys.readouterr().out
+    assert named(out) == {
+        *(results / store_path(backend, "gone") for backend in SUFFIXES),
+        *(path for path in results.rglob("gone.*") if path.is_file()),
+    }
+    assert len(named(out)) == 12
+    assert "of 1 slides that were taken away; nothing removed: --delete does that" in out
+    assert everything(results) == before
+
+
+def test_when_told_it_removes_that_and_nothing_else(results, capsys):
+    before = everything(results)
+    assert main(["prune", str(results), "--delete"]) == 0
+    removed = named(capsys.readouterr().out)
+    assert everything(results) == {
+        path: data for path, data in before.items() if path not in removed and not removed & set(path.parents)
+    }
+    assert main(["prune", str(results)]) == 0
+    assert capsys.readouterr().out.startswith("0 files and folders, 0 bytes, of 0 slides")
+    assert main(["verify", str(results)]) == 0
+
+
+def test_sizes_are_the_files_own(results, capsys):
+    main(["prune", str(results)])
+    out = capsys.readouterr().out
+    path = results / store_path("disk", "gone")
+    assert f"{sum(file.stat().st_size for file in path.iterdir()):,}  {path}\n" in out
+
+
+def test_a_slide_of_a_run_under_way_or_failed_is_no_slide_taken_away(results, capsys):
+    os.utime(results / store_path("hdf5", "gone"), (1_000_000_020,) * 2)
+    assert main(["prune", str(results), "--delete"]) == 0
+    out = capsys.readouterr().out
+    assert named(out) == set()
+    assert f"left alone  {results}/slides/gone.json is newer than slides.csv" in out
+    assert (results / store_path("lmdb", "gone")).exists()
+
+
+def test_what_the_workflow_did_not_make_is_not_named(results, capsys):
+    mine = [results / name for name in ("stores/lmdb/mine.lmdb", "slides/mine.json", "metadata/gone-mine.csv", "gone")]
+    for path in mine:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("{}")
+    note = results / store_path("disk", "gone") / "note.txt"
+    note.write_text("mine")
+    age(results)
+    assert main(["prune", str(results), "--delete"]) == 0
+    out = capsys.readouterr().out
+    assert not named(out) & {*mine, note.parent}
+    assert f"left alone  {note.parent} holds note.txt, which the workflow did not make" in out
+    assert all(path.exists() for path in (*mine, note))
+    assert not (results / store_path("lmdb", "gone")).exists()
+
+
+def test_links_are_not_followed(results, tmp_path, capsys):
+    away = tmp_path / "away"
+    shutil.move(results / "stores" / "lmdb", away)
+    (results / "stores" / "lmdb").symlink_to(away)
+    folder = results / store_path("disk", "gone")
+    shutil.move(folder, tmp_path / "folder")
+    folder.symlink_to(tmp_path / "folder")
+    age(results)
+    before = everything(away) | everything(tmp_path / "folder")
+    assert main(["prune", str(results), "--delete"]) == 0
+    out = capsys.readouterr().out
+    assert f"left alone  {results / store_path('lmdb', 'gone')} is a link, or lies behind one" in out
+    assert everything(away) | everything(tmp_path / "folder") == before
+    assert folder.is_symlink()
+
+
+def test_what_killed_jobs_left_aside_goes_with_the_slide(results, capsys):
+    aside = results / "stores/lmdb/.gone.lmdb.0a1b2c3d.aside"
+    aside.write_bytes(b"half")
+    other = results / "stores/lmdb/.kept.lmdb.0a1b2c3d.aside"
+    other.write_bytes(b"half")
+    age(results)
+    assert main(["prune", str(results), "--delete"]) == 0
+    assert (aside.exists(), other.exists()) == (False, True)
+
+
+def test_locked_results_are_refused(results, capsys):
+    lock = results / ".snakemake" / "locks" / "0.output.lock"
+    lock.parent.mkdir(parents=True)
+    lock.touch()
+    before = everything(results)
+    assert main(["prune", str(results), "--delete"]) == 1
+    assert "is locked: a run is at work there, or was killed" in capsys.readouterr().err
+    assert everything(results) == before
+
+
+def test_results_that_a_run_holds_are_refused(results, capsys):
+    record = results / ".snakemake"
+    record.mkdir()
+    with (record / HOLDER).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        assert main(["prune", str(results), "--delete"]) == 1
+        assert "a run is at work there: wait for its end" in capsys.readouterr().err
+    assert (results / store_path("lmdb", "gone")).exists()
+    assert main(["prune", str(results), "--delete"]) == 0
+    assert not (results / store_path("lmdb", "gone")).exists()
+
+
+def test_all_that_the_rules_make_of_a_slide_is_known():
+    rules = "\n".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
+    paths = set(re.findall(r'(?<!every_slide\()"([\w/{}]+\{slide\}+\.\w+)"', rules))
+    wanted = {
+        path.replace("{{", "{").replace("}}", "}").replace("{backend}", backend)
+        for path in paths
+        for backend in SUFFIXES
+    }
+    assert len(wanted) > 15
+    assert wanted - set(MADE) == set()

@@ -1,0 +1,144 @@
+"""`slidemill verify`: finished results, looked at again from the stores alone."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from slidemill import verification
+from slidemill.cli import main
+from slidemill.stores.paths import SUFFIXES, store_path
+from tests.results import PATCHES, SIZE, write_a_store, write_slide, write_tables
+
+
+@pytest.fixture
+def results(tmp_path, noise):
+    """Results of two slides, as a run leaves them."""
+    folder = tmp_path / "results"
+    for seed, slide in enumerate(("one", "two")):
+        write_slide(folder, slide, noise(len(PATCHES), SIZE, seed))
+    write_tables(folder, {"one": "ok", "two": "ok"})
+    return folder
+
+
+def flip(path, place, bit=1):
+    data = bytearray(path.read_bytes())
+    data[place] ^= bit
+    path.write_bytes(data)
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_whole_results_are_whole_and_stay_as_they_are(results, capsys, jobs):
+    before = contents(results)
+    assert main(["verify", str(results), "--jobs", str(jobs)]) == 0
+    assert capsys.readouterr().out == "6 stores of 2 slides are whole\n"
+    assert contents(results) == before
+
+
+def test_a_changed_patch_is_named_and_its_store(results, capsys):
+    victim = results / store_path("disk", "two") / "r00001_c00002.png"
+    flip(victim, -20)
+    assert main(["verify", str(results)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert all(line.startswith(f"{victim.parent}: ") for line in lines[:-1])
+    assert any("digests: r00001_c00002's bytes are not those that were written" in line for line in lines)
+    assert lines[-1].startswith("1 of 6 stores, of 1 of 2 slides, are not whole")
+
+
+@pytest.mark.parametrize("backend", SUFFIXES)
+def test_a_store_that_is_gone_is_said(results, capsys, backend):
+    path = results / store_path(backend, "one")
+    path.rename(results / "elsewhere")
+    assert main(["verify", str(results)]) == 1
+    assert f"{path}: opens: {path}: there is no such store" in capsys.readouterr().out
+
+
+def test_a_store_of_another_slide_in_its_place_is_said(results, capsys):
+    (results / store_path("hdf5", "one")).write_bytes((results / store_path("hdf5", "two")).read_bytes())
+    assert main(["verify", str(results)]) == 1
+    out = capsys.readouterr().out
+    assert "the manifest is of two in hdf5" in out
+    assert "one: stores agree: r00000_c00000 differs between lmdb and hdf5" in out
+
+
+def test_a_whole_store_of_fewer_patches_is_said(results, capsys, noise):
+    write_a_store("lmdb", results / store_path("lmdb", "one"), "zstd", noise(6, SIZE)[:5], "one", PATCHES[:5])
+    assert main(["verify", str(results)]) == 1
+    assert "count: has 5 patches, and slides.csv 6" in capsys.readouterr().out
+
+
+def test_a_store_that_ends_the_process_is_said_and_the_others_are_looked_at(results, capsys, monkeypatch):
+    monkeypatch.setattr("slidemill.checking.check_store", dies_over_lmdb_of_one)
+    assert main(["verify", str(results), "--jobs", "1"]) == 1
+    out = capsys.readouterr().out
+    assert f"{results / store_path('lmdb', 'one')}: opens: " in out
+    assert "the process that read it died (signal 11)" in out
+    assert out.splitlines()[-1].startswith("1 of 6 stores, of 1 of 2 slides")
+
+
+def dies_over_lmdb_of_one(path, expected, threads=1):
+    """Stands for `check_store` in the process of its own."""
+    from slidemill.checking import check_store
+
+    if path.name == "one.lmdb":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return check_store(path, expected, threads)
+
+
+def test_stores_in_no_table_are_said_and_are_no_fault(results, capsys):
+    write_tables(results, {"one": "ok"})
+    assert main(["verify", str(results)]) == 0
+    said = capsys.readouterr()
+    assert said.out == "3 stores of 1 slides are whole\n"
+    assert f"{results / store_path('lmdb', 'two')} is in no table of these results: see slidemill prune" in said.err
+
+
+def test_the_stores_of_a_failed_slide_may_hold_less(results, capsys, noise):
+    for backend in SUFFIXES:
+        write_a_store(backend, results / store_path(backend, "one"), "raw", noise(6, SIZE)[:5], "one", PATCHES[:5])
+    write_tables(results, {"one": "failed", "two": "ok"})
+    assert main(["verify", str(results)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda folder: folder, "there is no such folder: name the folder of results"),
+        (lambda folder: folder.mkdir(), "this is no folder of results"),
+        (lambda folder: (folder / "stores").mkdir(parents=True), "its run has not ended yet"),
+    ],
+    ids=["none", "another", "unfinished"],
+)
+@pytest.mark.parametrize("command", ["verify", "prune"])
+def test_what_is_no_finished_run_is_said(tmp_path, capsys, make, message, command):
+    folder = tmp_path / "there"
+    make(folder)
+    assert main([command, str(folder)]) == 1
+    said = capsys.readouterr()
+    assert message in said.err
+    assert str(folder) in said.err
+    assert said.out == ""
+
+
+def test_ctrl_c_ends_it_with_a_word(results, capsys, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(verification, "_faults_of", interrupted)
+    assert main(["verify", str(results)]) == 130
+    assert "ended by Ctrl-C" in capsys.readouterr().err
+
+
+def test_it_runs_as_a_command(results):
+    command = [sys.executable, "-m", "slidemill", "verify", str(results), "--jobs", "2"]
+    environment = os.environ | {"PYTHONPATH": str(Path(verification.__file__).parents[1])}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "6 stores of 2 slides are whole\n"
+    assert done.stderr == "2 of 2 slides verified\n"
