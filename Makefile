@@ -42,6 +42,10 @@ race: $(VENV)/run.stamp ## beside others on one slide: BENCH_SLIDE=slide PYWSI=c
 test: $(VENV)/test.stamp ## all tests
 	$(BIN)/python -m pytest -n $(CORES)
 
+.PHONY: cluster
+cluster: $(VENV)/test.stamp ## the pipeline on a throw-away Slurm of two nodes; needs root, slurm-wlm and munge
+	$(BIN)/python -m pytest -m cluster -rs tests/cluster
+
 check: $(VENV)/test.stamp ## format, lint, types, workflow lint, tests
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
