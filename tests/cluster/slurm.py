@@ -5,13 +5,14 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
 
-PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "squeue", "scontrol", "scancel", "sinfo")
-# The executor's jobs lose every SLURM_ variable, so that the configuration has to lie where Slurm looks for it.
-PLACE = Path("/etc/slurm/slurm.conf")
+DAEMONS = ("slurmctld", "slurmd", "munged")
+CLIENTS = ("sbatch", "srun", "squeue", "scontrol", "scancel", "sinfo", "sacct", "sacctmgr")
+SEARCHED = f"{os.environ['PATH']}:/usr/sbin"
 NODES = ("node1", "node2")
 SETTINGS = """\
 ClusterName=test
@@ -20,7 +21,7 @@ SlurmUser=root
 SlurmdUser=root
 SlurmctldPort={port}
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge/munge.socket
+AuthInfo=socket={munge}/munge.socket
 CredType=cred/munge
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool/%n
@@ -48,15 +49,11 @@ JobAcctGatherType=jobacct_gather/none
 
 def missing():
     """Return why no cluster can be started here, or None."""
-    absent = [name for name in PROGRAMS if not shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")]
+    absent = [name for name in (*DAEMONS, *CLIENTS) if not shutil.which(name, path=SEARCHED)]
     if absent:
         return f"Slurm is not installed ({', '.join(absent)}): apt-get install slurm-wlm munge"
     if os.geteuid() != 0:
         return "a throw-away Slurm needs root, for munged and slurmd"
-    if PLACE.exists() and not PLACE.is_symlink():
-        return f"{PLACE} is a file: this machine has a Slurm of its own"
-    if PLACE.exists():
-        return f"{PLACE} is a link to {PLACE.resolve()}: another throw-away Slurm is at work"
     return None
 
 
@@ -81,6 +78,10 @@ def free_ports(count):
     return ports
 
 
+def daemon(name):
+    return shutil.which(name, path=SEARCHED)
+
+
 def called(*command):
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
@@ -90,9 +91,11 @@ class Slurm:
 
     def __init__(self, folder):
         self.folder = Path(folder)
-        for name in ("munge", "state", "log", *(f"spool/{node}" for node in NODES)):
+        for name in ("state", "log", *(f"spool/{node}" for node in NODES)):
             (self.folder / name).mkdir(parents=True)
-        (self.folder / "munge").chmod(0o711)
+        # munged wants a way for everyone to its socket, and pytest's folders are closed to others.
+        self.munge = Path(tempfile.mkdtemp(prefix="munge-"))
+        self.munge.chmod(0o711)
         host = socket.gethostname().split(".")[0]
         port, *ports = free_ports(1 + len(NODES))
         lines = [
@@ -100,33 +103,40 @@ class Slurm:
             for node, own in zip(NODES, ports, strict=True)
         ]
         lines.append(f"PartitionName=main Nodes={','.join(NODES)} Default=YES MaxTime=INFINITE State=UP")
-        settings = SETTINGS.format(host=host, port=port, folder=self.folder)
-        (self.folder / "slurm.conf").write_text(settings + "\n".join(lines) + "\n")
+        settings = SETTINGS.format(host=host, port=port, folder=self.folder, munge=self.munge)
+        self.settings = self.folder / "slurm.conf"
+        self.settings.write_text(settings + "\n".join(lines) + "\n")
+        # Snakemake's executor takes every SLURM_ variable away, the one that names the settings too: commands of this
+        # cluster's own put it back. So /etc is left alone, and a Slurm that this machine has is not disturbed.
+        self.commands = self.folder / "bin"
+        self.commands.mkdir()
+        for name in CLIENTS:
+            command = self.commands / name
+            real = shutil.which(name, path=SEARCHED)
+            command.write_text(f'#!/bin/sh\nSLURM_CONF="{self.settings}" exec {real} "$@"\n')
+            command.chmod(0o755)
 
     def start(self):
-        munge = self.folder / "munge"
-        key = munge / "munge.key"
+        key = self.munge / "munge.key"
         key.write_bytes(os.urandom(1024))
         key.chmod(0o600)
         called(
-            "/usr/sbin/munged",
-            *(f"--{name}-file={munge}/munged.{name}" for name in ("pid", "log", "seed")),
+            daemon("munged"),
+            *(f"--{name}-file={self.munge}/munged.{name}" for name in ("pid", "log", "seed")),
             f"--key-file={key}",
-            f"--socket={munge}/munge.socket",
+            f"--socket={self.munge}/munge.socket",
         )
-        PLACE.parent.mkdir(exist_ok=True)
-        PLACE.symlink_to(self.folder / "slurm.conf")
-        called("/usr/sbin/slurmctld", "-i")
+        called(daemon("slurmctld"), "-i", "-f", str(self.settings))
         for node in NODES:
             self.start_node(node)
 
     def start_node(self, node):
-        called("/usr/sbin/slurmd", "-N", node)
+        called(daemon("slurmd"), "-f", str(self.settings), "-N", node)
         wait_for(lambda: self.state(node) in {"idle", "mixed", "allocated"}, f"{node} is up")
 
     def state(self, node):
         with suppress(subprocess.CalledProcessError):
-            return called("sinfo", "-h", "-N", "-n", node, "-o", "%T").strip()
+            return self.call("sinfo", "-h", "-N", "-n", node, "-o", "%T").strip()
 
     def kill_node(self, node):
         """Kill a node's daemon the hard way; return its process id."""
@@ -137,9 +147,13 @@ class Slurm:
         file.unlink()
         return pid
 
+    def call(self, name, *arguments):
+        """Run one of Slurm's commands on this cluster, and no other; return what it printed."""
+        return called(str(self.commands / name), *arguments)
+
     def jobs(self):
         """All jobs that were ever submitted, as Slurm's own fields."""
-        lines = called("scontrol", "show", "job", "-o").splitlines()
+        lines = self.call("scontrol", "show", "job", "-o").splitlines()
         return [
             dict(field.split("=", 1) for field in line.split() if "=" in field) for line in lines if "JobId" in line
         ]
@@ -150,15 +164,15 @@ class Slurm:
 
     def stop(self):
         with suppress(subprocess.CalledProcessError):
-            called("scancel", "--user", "root")
-            wait_for(lambda: not called("squeue", "-h"), "the jobs have ended", 20)
-        for name in (*NODES, "slurmctld", "munge/munged"):
+            self.call("scancel", "--user", "root")
+            wait_for(lambda: not self.call("squeue", "-h"), "the jobs have ended", 20)
+        files = [self.folder / f"{name}.pid" for name in (*NODES, "slurmctld")]
+        for file in [*files, self.munge / "munged.pid"]:
             with suppress(OSError, ValueError):
-                pid = int((self.folder / f"{name}.pid").read_text())
+                pid = int(file.read_text())
                 os.kill(pid, signal.SIGTERM)
-                wait_for(lambda pid=pid: not alive(pid), f"{name} has ended", 20)
-        if PLACE.is_symlink() and PLACE.readlink() == self.folder / "slurm.conf":
-            PLACE.unlink()
+                wait_for(lambda pid=pid: not alive(pid), f"{file.stem} has ended", 20)
+        shutil.rmtree(self.munge)
 
 
 def alive(pid):

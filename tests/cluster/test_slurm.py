@@ -1,11 +1,12 @@
 """The pipeline on a real Slurm of two nodes, with a job and a node's daemon killed in the middle."""
 
 import hashlib
+import os
 import shutil
 
 import pytest
 
-from tests.cluster.slurm import NODES, Slurm, called, missing, wait_for
+from tests.cluster.slurm import NODES, Slurm, missing, wait_for
 from tests.conftest import ROOT
 from tests.workflow.conftest import Project
 
@@ -28,11 +29,12 @@ TABLES = ("slides.csv", "metadata.csv", "unreadable.csv", "validation.csv")
 
 
 @pytest.fixture
-def slurm(tmp_path):
+def slurm(tmp_path, monkeypatch):
     reason = missing()
     if reason:
         pytest.skip(reason)
     cluster = Slurm(tmp_path / "slurm")
+    monkeypatch.setenv("PATH", str(cluster.commands), prepend=os.pathsep)
     try:
         cluster.start()
         yield cluster
@@ -71,7 +73,7 @@ def test_a_run_over_two_nodes_survives_a_killed_job_and_a_killed_daemon(slurm, c
     try:
         both = wait_for(lambda: len(found := slurm.running()) == 2 and found, "jobs run on both nodes", 90)
         assert run.poll() is None
-        called("scancel", "--signal=KILL", "--full", both[NODES[0]])
+        slurm.call("scancel", "--signal=KILL", "--full", both[NODES[0]])
         slurm.kill_node(NODES[1])
         slurm.start_node(NODES[1])
         out, complaints = run.communicate(timeout=300)
