@@ -51,6 +51,10 @@ fuzz: export FUZZ_SECONDS := $(or $(FUZZ_SECONDS),180)
 fuzz: $(VENV)/test.stamp ## damaged files of every kind that is read: FUZZ_SECONDS=number
 	$(BIN)/python -m pytest -m fuzz tests/fuzz
 
+.PHONY: cluster
+cluster: $(VENV)/test.stamp ## the pipeline on a throw-away Slurm of two nodes; needs root, slurm-wlm and munge
+	$(BIN)/python -m pytest -m cluster -rs tests/cluster
+
 check: $(VENV)/test.stamp ## format, lint, types, workflow lint, tests
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)

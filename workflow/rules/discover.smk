@@ -8,6 +8,9 @@ rule discover_slides:
         "logs/discover_slides/{slide}.log",
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=slide_memory,
+        runtime=table_runtime,
     params:
         path=lambda wildcards: SLIDES[wildcards.slide].path,
         fingerprint=lambda wildcards: content(CONFIG.root, SLIDES[wildcards.slide].path),

@@ -14,6 +14,9 @@ rule draw_slide:
         "logs/draw_slide/{slide}.log",
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=slide_memory,
+        runtime=pixels_runtime,
     params:
         annotation=lambda wildcards: SLIDES[wildcards.slide].annotation,
         seed=CONFIG.seed,

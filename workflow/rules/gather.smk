@@ -18,6 +18,9 @@ rule gather_results:
         "logs/gather_results.log",
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=cohort_memory,
+        runtime=cohort_runtime,
     params:
         unreadable_patches=CONFIG.unreadable_patches,
         code=code("gather_results"),
@@ -35,6 +38,8 @@ rule gate:
         "logs/gate_{target}.log",
     # What it finds is the same however often it looks.
     retries: 0
+    # It reads two tables: not worth a submission to a cluster.
+    localrule: True
     conda:
         "../../environment.yml"
     params:

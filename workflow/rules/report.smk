@@ -15,6 +15,9 @@ rule benchmark_stores:
         "../../environment.yml"
     # All cores, so that nothing runs beside it and disturbs the figures.
     threads: workflow.resource_settings.cores or 1
+    resources:
+        mem_mb=cohort_memory,
+        runtime=cohort_runtime,
     params:
         stores=BACKENDS,
         grid=GRID,
@@ -42,6 +45,9 @@ rule render_report:
         "logs/render_report.log",
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=cohort_memory,
+        runtime=cohort_runtime,
     params:
         parameters=PARAMETERS,
         code=code("render_report"),

@@ -11,6 +11,9 @@ rule sample_patches:
         "logs/sample_patches/{slide}.log",
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=slide_memory,
+        runtime=table_runtime,
     params:
         grid=GRID,
         code=code("sample_patches"),
@@ -29,6 +32,9 @@ rule write_metadata:
         "logs/write_metadata/{slide}.log",
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=slide_memory,
+        runtime=table_runtime,
     params:
         annotation=lambda wildcards: SLIDES[wildcards.slide].annotation,
         fingerprint=lambda wildcards: content(CONFIG.annotations_root, SLIDES[wildcards.slide].annotation),

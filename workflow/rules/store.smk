@@ -1,8 +1,5 @@
 # Patches into stores, a rule a backend and a job a slide; then every store is checked.
 
-# Of a job that reads or checks all patches of a slide; where there are fewer cores, Snakemake gives fewer.
-STORE_THREADS = 4
-
 for backend, settings in BACKENDS.items():
 
     rule:
@@ -19,9 +16,10 @@ for backend, settings in BACKENDS.items():
             f"logs/store_patches/{backend}/{{slide}}.log",
         conda:
             "../../environment.yml"
-        threads: STORE_THREADS
+        threads: slide_threads
         resources:
-            mem_mb=400,
+            mem_mb=slide_memory,
+            runtime=pixels_runtime,
         params:
             backend=backend,
             settings=settings,
@@ -45,9 +43,10 @@ rule validate_stores:
         "logs/validate_stores/{slide}.log",
     conda:
         "../../environment.yml"
-    threads: STORE_THREADS
+    threads: slide_threads
     resources:
-        mem_mb=400,
+        mem_mb=slide_memory,
+        runtime=pixels_runtime,
     params:
         backends=list(BACKENDS),
         grid=GRID,

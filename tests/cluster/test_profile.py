@@ -1,0 +1,88 @@
+"""What jobs ask of a cluster, and the profile for Slurm beside the default one; no cluster is needed."""
+
+import re
+from functools import cache
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from slidemill.discovery import decoded
+from tests.conftest import ROOT
+
+PROFILES = ROOT / "workflow/profiles"
+MB = 1_000_000
+
+
+def profile(name):
+    return yaml.safe_load((PROFILES / name / "config.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def rules(tmp_path):
+    """The functions of resources.smk, for slides of 1 MB, 40 MB and 4 GB and one that is not there."""
+    slides = {"small": MB, "middle": 40 * MB, "large": 4000 * MB, "gone": None}
+    for name, size in slides.items():
+        if size:
+            with (tmp_path / f"{name}.svs").open("wb") as file:
+                file.truncate(size)
+    names = {
+        "cache": cache,
+        "decoded": decoded,
+        "CONFIG": SimpleNamespace(root=tmp_path),
+        "SLIDES": {name: SimpleNamespace(path=f"{name}.svs") for name in slides},
+    }
+    exec(compile((ROOT / "workflow/rules/resources.smk").read_text(encoding="utf-8"), "resources.smk", "exec"), names)
+    return SimpleNamespace(**names)
+
+
+def of(slide):
+    return SimpleNamespace(slide=slide)
+
+
+def test_a_slide_is_as_large_as_its_files(rules, tmp_path):
+    assert [rules.megabytes(name) for name in rules.SLIDES] == [1, 40, 4000, 0]
+    (tmp_path / "mirax.mrxs").write_bytes(b"x")
+    (tmp_path / "mirax").mkdir()
+    (tmp_path / "mirax" / "Data0001.dat").write_bytes(bytes(3 * MB))
+    rules.SLIDES["mirax"] = SimpleNamespace(path="mirax.mrxs")
+    assert rules.megabytes("mirax") == 3
+
+
+@pytest.mark.parametrize("name", ["slide_memory", "table_runtime", "pixels_runtime", "cohort_memory", "cohort_runtime"])
+def test_each_attempt_asks_for_more(rules, name):
+    asked = [getattr(rules, name)(of("middle"), attempt) for attempt in (1, 2, 3)]
+    assert asked[0] > 0
+    assert asked == [asked[0], 2 * asked[0], 3 * asked[0]]
+
+
+@pytest.mark.parametrize("name", ["slide_memory", "table_runtime", "pixels_runtime"])
+def test_a_larger_slide_asks_for_more(rules, name):
+    asked = [getattr(rules, name)(of(slide), 1) for slide in ("gone", "large")]
+    assert 0 < asked[0] < asked[1]
+
+
+def test_small_slides_take_one_thread_and_large_ones_no_more_than_four(rules):
+    assert [rules.slide_threads(of(slide)) for slide in rules.SLIDES] == [1, 3, 4, 1]
+
+
+def test_every_rule_that_runs_says_what_it_needs():
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "workflow/rules").glob("*.smk")))
+    blocks = [block for block in re.split(r"^\s*rule\b", text, flags=re.MULTILINE) if "script:" in block]
+    assert len(blocks) == 10
+    asking = [block for block in blocks if re.search(r"mem_mb=\w+,\s+runtime=\w+,", block)]
+    assert [re.search(r"scripts/(\w+)", block)[1] for block in blocks if block not in asking] == ["gate"]
+
+
+def test_the_slurm_profile_keeps_what_the_default_one_says():
+    """A profile replaces the default one, so that a key that it lacks would be lost."""
+    slurm = profile("slurm")
+    default = profile("default")
+    assert {key: slurm.get(key) for key in default} == default
+
+
+def test_the_slurm_profile_sends_all_jobs_of_a_slide_as_one():
+    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
+    stores = {f"store_patches_{backend}" for backend in schema["properties"]["stores"]["properties"]}
+    rules = {"discover_slides", "sample_patches", "write_metadata", "validate_stores", "draw_slide"}
+    assert dict(entry.split("=") for entry in profile("slurm")["groups"]) == dict.fromkeys(stores | rules, "slide")

@@ -1,0 +1,91 @@
+"""The pipeline on a real Slurm of two nodes, with a job and a node's daemon killed in the middle."""
+
+import hashlib
+import os
+import shutil
+
+import pytest
+
+from tests.cluster.slurm import NODES, Slurm, missing, wait_for
+from tests.conftest import ROOT
+from tests.workflow.conftest import Project
+
+pytestmark = pytest.mark.cluster
+PROFILE = ROOT / "workflow/profiles/slurm"
+SLIDES = 12
+# No accounting here, so that squeue has to tell; two slides a submission, so that there are several for each node.
+HERE = [
+    *("--workflow-profile", str(PROFILE)),
+    *("--jobs", "6"),
+    *("--group-components", "slide=2"),
+    *("--default-resources", "slurm_partition=main"),
+    "--slurm-no-account",
+    *("--slurm-status-command", "squeue"),
+    *("--slurm-init-seconds-before-status-checks", "5"),
+    *("--latency-wait", "10"),
+]
+MADE = ("slides", "patches", "metadata", "stores", "outcomes", "validation", "figures/overlay", "figures/montage")
+TABLES = ("slides.csv", "metadata.csv", "unreadable.csv", "validation.csv")
+
+
+@pytest.fixture
+def slurm(tmp_path, monkeypatch):
+    reason = missing()
+    if reason:
+        pytest.skip(reason)
+    cluster = Slurm(tmp_path / "slurm")
+    monkeypatch.setenv("PATH", str(cluster.commands), prepend=os.pathsep)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+def digests(results):
+    """The digest of each file that does not tell of times, by its path below the results."""
+    files = [path for name in MADE for path in (results / name).rglob("*") if path.is_file()]
+    return {
+        str(path.relative_to(results)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in [*files, *(results / name for name in TABLES)]
+        if path.name != ".snakemake_timestamp"
+    }
+
+
+@pytest.fixture
+def cohort(tmp_path):
+    """Twelve slides, named as a user would: by paths relative to where Snakemake is started."""
+    project = Project(tmp_path)
+    for number in range(SLIDES):
+        project.add(f"case {number}.svs", seed=number, annotated=number % 3 > 0)
+    project.config |= {"slides": "slides", "annotations": "annotations", "results": "results"}
+    return project
+
+
+def test_a_run_over_two_nodes_survives_a_killed_job_and_a_killed_daemon(slurm, cohort):
+    alone = cohort.snakemake()
+    assert alone.code == 0, alone.text
+    expected = digests(cohort.results)
+    assert len(expected) > SLIDES * len(MADE)
+    shutil.rmtree(cohort.results)
+
+    run = cohort.start(*HERE, cores=2)
+    try:
+        both = wait_for(lambda: len(found := slurm.running()) == 2 and found, "jobs run on both nodes", 90)
+        assert run.poll() is None
+        slurm.call("scancel", "--signal=KILL", "--full", both[NODES[0]])
+        slurm.kill_node(NODES[1])
+        slurm.start_node(NODES[1])
+        out, complaints = run.communicate(timeout=300)
+    finally:
+        run.kill()
+    assert run.returncode == 0, out + complaints
+
+    jobs = slurm.jobs()
+    ended = {job["JobId"]: job["JobState"] for job in jobs}
+    assert ended[both[NODES[0]]] != "COMPLETED"
+    assert {job["NodeList"] for job in jobs if job["JobState"] == "COMPLETED"} == set(NODES)
+    # Two slides a submission, one of them twice; then the tables, the benchmark and the report.
+    assert len(jobs) == SLIDES // 2 + 1 + 3, ended
+    assert digests(cohort.results) == expected
+    assert not [path for path in cohort.results.rglob("*.aside") if ".snakemake" not in path.parts]
