@@ -14,9 +14,9 @@ from slidemill.errors import SlidemillError
 from slidemill.files import asides, remove
 from slidemill.holding import HOLDER
 from slidemill.outcomes import read_outcome
-from slidemill.stores.disk import INDEX, MANIFEST
+from slidemill.stores.disk import INDEX
 from slidemill.stores.manifest import PATCH_ID
-from slidemill.stores.paths import SUFFIXES, store_path
+from slidemill.stores.paths import MANIFEST, SUFFIXES, store_path
 from slidemill.verification import read_results_table
 
 try:
