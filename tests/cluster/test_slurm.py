@@ -64,8 +64,10 @@ def cohort(tmp_path):
 
 
 def test_a_run_over_two_nodes_survives_a_killed_job_and_a_killed_daemon(slurm, cohort):
-    run = cohort.start(*HERE, cores=2)
+    # A CPU a submission, so that four are at work on the four CPUs.
+    run = cohort.start(*HERE, cores=1)
     try:
+        wait_for(lambda: list(cohort.results.glob("stores/lmdb/*.lmdb")), "a store is made", 180)
         both = wait_for(lambda: len(found := slurm.running()) == 2 and found, "jobs run on both nodes", 180)
         assert run.poll() is None
         slurm.call("scancel", "--signal=KILL", "--full", both[NODES[0]])
@@ -79,6 +81,7 @@ def test_a_run_over_two_nodes_survives_a_killed_job_and_a_killed_daemon(slurm, c
     jobs = slurm.jobs()
     ended = {job["JobId"]: job["JobState"] for job in jobs}
     assert ended[both[NODES[0]]] != "COMPLETED"
+    # Slurm's own record says where each submission ran.
     assert {job["NodeList"] for job in jobs if job["JobState"] == "COMPLETED"} == set(NODES)
     # Two slides a submission, one of them twice; then the tables, the benchmark and the report.
     assert len(jobs) == SLIDES // 2 + 1 + 3, ended
