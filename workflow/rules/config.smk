@@ -28,8 +28,12 @@ def schema(name):
     return yaml.safe_load(Path(workflow.basedir, "schemas", f"{name}.schema.yaml").read_text())
 
 
+# A cluster's jobs start elsewhere, with the environment of the run that sent them.
+if workflow.is_main_process:
+    environ["SLIDEMILL_STARTED_IN"] = str(Path.cwd())
+
 try:
-    CONFIG = read_config(config, schema("config"), base=Path.cwd())
+    CONFIG = read_config(config, schema("config"), base=Path(environ.get("SLIDEMILL_STARTED_IN", Path.cwd())))
     SLIDES = {slide.slide: slide for slide in list_slides(CONFIG, schema("slides"))}
 except (ConfigError, OSError) as error:
     sys.exit(f"slidemill: the configuration is wrong, and nothing has been run:\n{explained(error)}")
