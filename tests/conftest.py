@@ -20,6 +20,14 @@ def painted(width=1030, height=777, seed=1):
     return paint(width, height, Tissue("Normal", (20, 20, width - 30, height - 20), 3.0, 5), AREAS, seed)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Names that are not UTF-8 stand in logs, and xdist's workers send captured logs as UTF-8."""
+    report = yield
+    report.sections = [(name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections]
+    return report
+
+
 @pytest.fixture(scope="session")
 def slide_file(tmp_path_factory):
     """An .svs of 1030 x 777 pixels, levels at 1, 4 and 16."""
