@@ -5,15 +5,18 @@ LMDB and HDF5 read what a file says of itself as it stands there: a flipped byte
 
 from __future__ import annotations
 
+import faulthandler
 import logging
+import multiprocessing
 import os
-import pickle
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import IO, ParamSpec, Self, TypeVar
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from threading import Lock
+from typing import ParamSpec, Self, TypeVar
 
 from slidemill.errors import SlidemillError
 from slidemill.joblog import LOG
@@ -21,12 +24,9 @@ from slidemill.joblog import LOG
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
-_CHILD = """
-import pickle, sys
-sys.path[:] = pickle.load(sys.stdin.buffer)
-from slidemill.isolation import serve
-serve()
-"""
+_CONTEXT = multiprocessing.get_context("fork") if sys.platform == "linux" else multiprocessing.get_context("spawn")
+_STARTING = Lock()
+"""Held while a process starts, so that no other inherits its end of the pipe and keeps it open after its death."""
 
 
 class DiedError(SlidemillError):
@@ -36,12 +36,11 @@ class DiedError(SlidemillError):
 class Apart:
     """A process of its own, which calls functions one after another; it is started again when it has died.
 
-    Functions, arguments and results are pickled; what a function logs to slidemill's log arrives in this process's.
-    Use it as a context manager.
+    What a function logs to slidemill's log arrives in this process's. Use it as a context manager.
     """
 
     def __init__(self) -> None:
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child: tuple[BaseProcess, Connection] | None = None
         self._closed = False
 
     def call(
@@ -56,18 +55,18 @@ class Apart:
         """
         if self._closed:
             raise DiedError("closed")
-        child = self._child = self._child or _started()
+        process, pipe = self._child = self._child or _started()
         try:
-            _send(_piped(child.stdin), (LOG.level, function, arguments, named))
+            pipe.send((LOG.level, function, arguments, named))
             while True:
-                kind, value = pickle.load(_piped(child.stdout))  # noqa: S301
+                kind, value = pipe.recv()
                 if kind == "log":
                     LOG.log(*value)
                 else:
                     break
-        except (EOFError, BrokenPipeError, pickle.UnpicklingError):
+        except (EOFError, OSError):
             self._child = None
-            raise DiedError(_ending(child)) from None
+            raise DiedError(_ending(process)) from None
         if kind == "raised":
             raise value
         result: Result = value
@@ -78,8 +77,8 @@ class Apart:
         self._closed = True
         child, self._child = self._child, None
         if child is not None:
-            child.kill()
-            _ending(child)
+            child[0].kill()
+            _ending(child[0])
 
     def __enter__(self) -> Self:
         return self
@@ -88,59 +87,52 @@ class Apart:
         self.close()
 
 
-def serve() -> None:
-    """Call what the parent asks for until it closes the pipe; this is the child's side."""
+def _started() -> tuple[BaseProcess, Connection]:
+    with _STARTING:
+        here, there = _CONTEXT.Pipe()
+        process = _CONTEXT.Process(target=_serve, args=(there,), daemon=True)
+        process.start()
+        there.close()
+    return process, here
+
+
+def _serve(pipe: Connection) -> None:
+    """Call what the parent asks for until it is gone; this is the child's side."""
     # Ctrl-C is sent to both; the parent answers it, and ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what libraries print is no answer
-    LOG.addHandler(_Sending(answers))
-    with suppress(EOFError):
-        while True:
-            level, function, arguments, named = pickle.load(sys.stdin.buffer)  # noqa: S301
+    # Libraries that end their process complain first, of which the finding says the rest.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    faulthandler.disable()
+    LOG.handlers[:] = [_Sending(pipe)]
+    LOG.propagate = False
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    with suppress(EOFError, OSError):
+        while pipe in wait([pipe, parent.sentinel]):
+            level, function, arguments, named = pipe.recv()
             LOG.setLevel(level)
             try:
                 answer = ("returned", function(*arguments, **named))
             except Exception as error:
                 answer = ("raised", error)
-            _send(answers, answer)
+            pipe.send(answer)
 
 
 class _Sending(logging.Handler):
     """Sends what is logged to the parent."""
 
-    def __init__(self, answers: IO[bytes]) -> None:
+    def __init__(self, pipe: Connection) -> None:
         super().__init__()
-        self._answers = answers
+        self._pipe = pipe
 
     def emit(self, record: logging.LogRecord) -> None:
-        _send(self._answers, ("log", (record.levelno, "%s", record.getMessage())))
+        self._pipe.send(("log", (record.levelno, "%s", record.getMessage())))
 
 
-def _started() -> subprocess.Popen[bytes]:
-    # Libraries that end their process complain on standard error first, of which the finding says the rest.
-    command = [sys.executable, "-c", _CHILD]
-    child = subprocess.Popen(  # noqa: S603
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
-    _send(_piped(child.stdin), sys.path)
-    return child
-
-
-def _send(pipe: IO[bytes], value: object) -> None:
-    pipe.write(pickle.dumps(value))
-    pipe.flush()
-
-
-def _piped(pipe: IO[bytes] | None) -> IO[bytes]:
-    assert pipe is not None
-    return pipe
-
-
-def _ending(child: subprocess.Popen[bytes]) -> str:
+def _ending(process: BaseProcess) -> str:
     """Wait for the process to end, and return how it did."""
-    for pipe in (child.stdin, child.stdout):
-        with suppress(BrokenPipeError):
-            _piped(pipe).close()
-    code = child.wait()
+    process.join()
+    code = process.exitcode or 0
     return f"signal {-code}" if code < 0 else f"exit code {code}"

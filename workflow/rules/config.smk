@@ -17,9 +17,8 @@ environ["PYTHONPATH"] = pathsep.join(filter(None, [str(SCRIPTS), environ.get("PY
 from slidemill.cohort import list_slides
 from slidemill.config import read_config
 from slidemill.discovery import decoded
-from slidemill.errors import ConfigError, SlidemillError, explained
+from slidemill.errors import ConfigError, explained
 from slidemill.fingerprints import fingerprint
-from slidemill.holding import hold, take
 from slidemill.provenance import code_digest
 from slidemill.stores.paths import SUFFIXES, store_file
 
@@ -37,22 +36,6 @@ try:
     SLIDES = {slide.slide: slide for slide in list_slides(CONFIG, schema("slides"))}
 except (ConfigError, OSError) as error:
     sys.exit(f"slidemill: the configuration is wrong, and nothing has been run:\n{explained(error)}")
-
-# A run that was killed leaves its lock behind; a plain run again takes no notice of it.
-if workflow.is_main_process and not workflow.dryrun:
-    try:
-        hold(CONFIG.results)
-    except OSError as error:
-        sys.exit(f"slidemill: nothing has been run:\n{explained(error)}")
-
-
-# Called when a run is about to work, and not by those that only look on, such as --dry-run and --summary.
-onstart:
-    try:
-        take(CONFIG.results)
-    except SlidemillError as error:
-        sys.exit(f"slidemill: {error}")
-
 
 # A plan is millions of objects that live to its end: looking for garbage among them took a third of its time.
 gc.freeze()

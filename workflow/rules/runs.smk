@@ -1,6 +1,25 @@
+# How a run begins and how it ends.
+
+from slidemill.errors import SlidemillError
+from slidemill.holding import hold, take
+
+# A run that was killed leaves its lock behind; a plain run again takes no notice of it.
+if workflow.is_main_process and not workflow.dryrun:
+    try:
+        hold(CONFIG.results)
+    except OSError as error:
+        sys.exit(f"slidemill: nothing has been run:\n{explained(error)}")
+
+
+# Called when a run is about to work, and not by those that only look on, such as --dry-run and --summary.
+onstart:
+    try:
+        take(CONFIG.results)
+    except SlidemillError as error:
+        sys.exit(f"slidemill: {error}")
+
+
 # What a run that did not finish tells all the same, in a folder of its own.
-
-
 onerror:
     from slidemill.unfinished import Work, report_unfinished
     from slidemill.versions import this_run
