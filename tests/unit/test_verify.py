@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from slidemill import verification
+from slidemill.checking import check_store as really_checked
 from slidemill.cli import main
 from slidemill.stores.paths import SUFFIXES, store_path
 from tests.results import PATCHES, SIZE, write_a_store, write_slide, write_tables
@@ -85,11 +86,9 @@ def test_a_store_that_ends_the_process_is_said_and_the_others_are_looked_at(resu
 
 def dies_over_lmdb_of_one(path, expected, threads=1):
     """Stands for `check_store` in the process of its own."""
-    from slidemill.checking import check_store
-
     if path.name == "one.lmdb":
         os.kill(os.getpid(), signal.SIGSEGV)
-    return check_store(path, expected, threads)
+    return really_checked(path, expected, threads)
 
 
 def test_stores_in_no_table_are_said_and_are_no_fault(results, capsys):
