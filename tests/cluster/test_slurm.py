@@ -65,8 +65,10 @@ def cohort(tmp_path):
 
 
 def test_a_run_over_two_nodes_survives_a_killed_job_and_a_killed_daemon(slurm, cohort):
-    # A CPU a submission, so that four are at work on the four CPUs.
-    run = cohort.start(*HERE, cores=1)
+    # A CPU a submission, so that four are at work on the four CPUs. Into a file: nobody empties a pipe meanwhile.
+    said = cohort.folder / "said"
+    with said.open("w") as file:
+        run = cohort.start(*HERE, cores=1, stdout=file, stderr=file)
     try:
         wait_for(lambda: list(cohort.results.glob("stores/lmdb/*.lmdb")), "a store is made", 180)
         both = wait_for(lambda: len(found := slurm.running()) == 2 and found, "jobs run on both nodes", 180)
@@ -74,10 +76,11 @@ def test_a_run_over_two_nodes_survives_a_killed_job_and_a_killed_daemon(slurm, c
         slurm.call("scancel", "--signal=KILL", "--full", both[NODES[0]])
         slurm.kill_node(NODES[1])
         slurm.start_node(NODES[1])
-        out, complaints = run.communicate(timeout=600)
+        run.wait(timeout=600)
     finally:
         run.kill()
-    assert run.returncode == 0, out + complaints
+        run.wait()
+    assert run.returncode == 0, said.read_text()
 
     jobs = slurm.jobs()
     ended = {job["JobId"]: job["JobState"] for job in jobs}
