@@ -46,8 +46,7 @@ if __name__ == "__main__":
         main(
             Path(snakemake.config["roots"]["slides"]),
             snakemake.wildcards.slide,
-            snakemake.params.path,
-            snakemake.params.fingerprint,
-            snakemake.params.limit_bounds,
-            Path(snakemake.output.facts),
+            limit_bounds=snakemake.params.limit_bounds,
+            facts=Path(snakemake.output.facts),
+            **snakemake.params.file,
         )

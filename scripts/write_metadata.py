@@ -68,12 +68,10 @@ if __name__ == "__main__":
     with job_log(snakemake.log[0]):
         main(
             Path(snakemake.config["roots"]["annotations"]),
-            snakemake.params.annotation,
-            snakemake.params.fingerprint,
-            LabelSpec(**snakemake.params.labels),
-            snakemake.params.columns,
-            Path(snakemake.input.table),
-            Path(snakemake.input.sampled),
-            Path(snakemake.output.table),
-            Path(snakemake.output.outcome),
+            labels=LabelSpec(**snakemake.params.labels),
+            patches=Path(snakemake.input.table),
+            sampled=Path(snakemake.input.sampled),
+            table=Path(snakemake.output.table),
+            outcome=Path(snakemake.output.outcome),
+            **snakemake.params.known,
         )

@@ -15,20 +15,23 @@ def code(script, backend=None):
     return code_digest(SCRIPTS / f"{script}.py", others)
 
 
-@cache
-def content(root, path):
-    """A fingerprint of a slide's or an annotation's content, or None where there is no annotation."""
-    return fingerprint(root / decoded(path)) if path else None
+# Functions cost a plan of thousands of slides its time: one for all that a rule knows of its slide.
+def slide_file(wildcards):
+    """A slide's path, and the fingerprint of its content."""
+    path = SLIDES[wildcards.slide].path
+    return {"path": path, "fingerprint": fingerprint(CONFIG.root / decoded(path))}
+
+
+def slide_annotation(wildcards):
+    """The path and the fingerprint of a slide's annotation, or None, and the slide's further columns in the sheet."""
+    slide = SLIDES[wildcards.slide]
+    content = fingerprint(CONFIG.annotations_root / decoded(slide.annotation)) if slide.annotation else None
+    return {"annotation": slide.annotation, "fingerprint": content, "columns": dict(slide.columns)}
 
 
 def every_slide(pattern):
     """The paths that a pattern gives for every slide; braces around `slide` alone."""
     return [pattern.replace("{slide}", slide) for slide in SLIDES]
-
-
-def store_files(wildcards):
-    """The file of each store of one slide, by backend."""
-    return [str(store_file(backend, wildcards.slide)) for backend in BACKENDS]
 
 
 def gate_inputs(wildcards):

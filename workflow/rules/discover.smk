@@ -12,8 +12,7 @@ rule discover_slides:
         mem_mb=slide_memory,
         runtime=table_runtime,
     params:
-        path=lambda wildcards: SLIDES[wildcards.slide].path,
-        fingerprint=lambda wildcards: content(CONFIG.root, SLIDES[wildcards.slide].path),
+        file=slide_file,
         limit_bounds=CONFIG.sampling.limit_bounds,
         code=code("discover_slides"),
     script:

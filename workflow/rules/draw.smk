@@ -6,7 +6,7 @@ rule draw_slide:
         facts="slides/{slide}.json",
         metadata="metadata/{slide}.csv",
         labelled="outcomes/write_metadata/{slide}.json",
-        store=lambda wildcards: store_files(wildcards)[0],
+        store=str(store_file(next(iter(BACKENDS)), "{slide}")),
     output:
         overlay=report("figures/overlay/{slide}.jpg", caption="../report/overlay.rst", category="Slides"),
         montage=report("figures/montage/{slide}.jpg", caption="../report/montage.rst", category="Slides"),

@@ -36,10 +36,8 @@ rule write_metadata:
         mem_mb=slide_memory,
         runtime=table_runtime,
     params:
-        annotation=lambda wildcards: SLIDES[wildcards.slide].annotation,
-        fingerprint=lambda wildcards: content(CONFIG.annotations_root, SLIDES[wildcards.slide].annotation),
+        known=slide_annotation,
         labels=asdict(CONFIG.labels),
-        columns=lambda wildcards: dict(SLIDES[wildcards.slide].columns),
         code=code("write_metadata"),
     script:
         "../../scripts/write_metadata.py"

@@ -36,7 +36,7 @@ rule validate_stores:
         facts="slides/{slide}.json",
         table="patches/{slide}.csv",
         stored=expand("outcomes/store_patches/{backend}/{{slide}}.json", backend=BACKENDS),
-        stores=store_files,
+        stores=[str(store_file(backend, "{slide}")) for backend in BACKENDS],
     output:
         table="validation/{slide}.csv",
     log:
