@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 def main(
     roots: tuple[Path, Path],
     annotation: str | None,
-    facts: Path,
     labelled: Path,
     metadata: Path,
     store: Path,
@@ -37,11 +36,11 @@ def main(
     montage: Path,
 ) -> None:
     """Publish both pictures; what cannot be drawn is a picture that says why."""
-    before, found = read_outcome(labelled), read_outcome(facts)
+    found = read_outcome(labelled)
     rows = list(read_table(metadata))
     try:
-        if before.failed:
-            raise SlideError(f"failed in {before.stage}")
+        if found.failed:
+            raise SlideError(f"failed in {found.stage}")
         info = SlideInfo.from_json(found.details["info"])
         regions = read_annotation(slide_path(roots[1], annotation)) if annotation else Annotation(())
         with opened(slide_path(roots[0], found.details["path"])) as slide:
@@ -49,9 +48,9 @@ def main(
     except SlideError as error:
         LOG.warning("%s", error)
         picture = draw_message(f"no picture: {error}")
-    if not before.failed:
+    if not found.failed:
         check_unchanged(roots[0] / decoded(found.details["path"]), found.details["fingerprint"])
-        expected = before.details["annotation_fingerprint"]
+        expected = found.details["annotation_fingerprint"]
         check_unchanged(roots[1] / decoded(annotation or ""), expected, "annotation")
     save(picture, overlay)
     with open_store(store) as patches:
@@ -69,7 +68,6 @@ if __name__ == "__main__":
         main(
             (Path(snakemake.config["roots"]["slides"]), Path(snakemake.config["roots"]["annotations"])),
             snakemake.params.annotation,
-            Path(snakemake.input.facts),
             Path(snakemake.input.labelled),
             Path(snakemake.input.metadata),
             store_of(Path(snakemake.input.store)),

@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 
 
 def main(
-    facts: Sequence[Path],
-    later: Sequence[Path],
+    labelled: Sequence[Path],
+    stored: Sequence[Path],
     metadata: Sequence[Path],
     validation: Sequence[Path],
     skip_unreadable: bool,
     tables: CohortTables,
 ) -> None:
-    """Publish the tables; `facts`, `metadata` and `validation` are of the same slides in the same order."""
+    """Publish the tables; `labelled`, `metadata` and `validation` are of the same slides in the same order."""
     outcomes: dict[str, list[Outcome]] = defaultdict(list)
-    for path in later:
+    for path in stored:
         outcome = read_outcome(path)
         outcomes[outcome.slide].append(outcome)
     slides = [
         SlideResults(found, outcomes[found.slide], patches, findings)
-        for found, patches, findings in zip(map(read_outcome, facts), metadata, validation, strict=True)
+        for found, patches, findings in zip(map(read_outcome, labelled), metadata, validation, strict=True)
     ]
     write_cohort(slides, skip_unreadable, tables)
 
@@ -39,8 +39,8 @@ if __name__ == "__main__":
     with job_log(snakemake.log[0]):
         inputs, outputs = snakemake.input, snakemake.output
         main(
-            [Path(path) for path in inputs.facts],
-            [Path(path) for path in (*inputs.labelled, *inputs.stored)],
+            [Path(path) for path in inputs.labelled],
+            [Path(path) for path in inputs.stored],
             [Path(path) for path in inputs.metadata],
             [Path(path) for path in inputs.validation],
             snakemake.params.unreadable_patches == "skip",

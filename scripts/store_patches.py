@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 def main(
     root: Path,
-    facts: Path,
     patches: Path,
     sampled: Path,
     backend: str,
@@ -37,7 +36,7 @@ def main(
     outcome: Path,
 ) -> None:
     """Publish the slide's store; a slide that failed before gets a store without patches."""
-    found, before = read_outcome(facts), read_outcome(sampled)
+    found = read_outcome(sampled)
     kind = STORES[backend]
     manifest = new_manifest(kind, settings, found.slide, found.details["fingerprint"], grid)
 
@@ -48,7 +47,7 @@ def main(
 
     source = root / decoded(found.details["path"])
     unchanged = partial(check_unchanged, source, found.details["fingerprint"])
-    result = attempt(found.slide, STAGE, write, before, unchanged)
+    result = attempt(found.slide, STAGE, write, found, unchanged)
     if result.failed:
         store_nothing(kind, store, manifest)
     write_outcome(outcome, result)
@@ -58,7 +57,6 @@ if __name__ == "__main__":
     with job_log(snakemake.log[0]):
         main(
             Path(snakemake.config["roots"]["slides"]),
-            Path(snakemake.input.facts),
             Path(snakemake.input.table),
             Path(snakemake.input.sampled),
             snakemake.params.backend,

@@ -47,7 +47,6 @@ def main(
         write_table(table, header, counted(labelled_blocks(read_table(patches), regions, labels, columns), counts))
         named = {region.name for region in regions.regions} | set(counts)
         details = {
-            **before.details,
             "counts": dict(sorted(counts.items())),
             "unmapped": sorted(named - set(labels.map)),
             "annotation": str(decoded(annotation)) if annotation else "",

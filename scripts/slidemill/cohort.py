@@ -41,9 +41,9 @@ def slide_row(
     Parameters
     ----------
     facts
-        The outcome of discover_slides, with the slide's facts.
+        An outcome with the slide's facts, of discover_slides or of a stage after it.
     later
-        The outcomes of the stages after it, in their order.
+        The outcomes of the stages after that one, in their order.
     findings
         The slide's rows of the validation table.
     skip_unreadable
@@ -106,9 +106,9 @@ class SlideResults:
     Parameters
     ----------
     facts
-        The outcome of discover_slides.
+        An outcome with the slide's facts, of discover_slides or of a stage after it.
     later
-        The outcomes of the stages after it, in their order.
+        The outcomes of the stages after that one, in their order.
     metadata, validation
         The slide's tables; None where a run did not finish, and has not made them.
     """

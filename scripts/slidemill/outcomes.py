@@ -7,7 +7,7 @@ stages after it carry it along, and the table of slides shows it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -85,14 +85,16 @@ def attempt(
 ) -> Outcome:
     """Return what `work` returns, or a failed outcome where a `SlideError` says that the slide is at fault.
 
-    Where the slide had failed already (`after`), nothing is done and that outcome is carried along. `unchanged` is
-    called before the slide is blamed, and raises `SlidemillError` where the file is not what it was when the run
-    was planned: a mount that went away, or a slide that is being replaced, is no fault of its content.
+    What the stages before have told (`after`) stays told: its details stand beside those of this one, so that the
+    next stage needs this outcome alone. Where the slide had failed already, nothing is done and that outcome is carried
+    along. `unchanged` is called before the slide is blamed, and raises `SlidemillError` where the file is not what it
+    was when the run was planned: a mount that went away, or a slide that is being replaced, is no fault of its content.
     """
     if after is not None and after.failed:
         return after
     try:
-        return work()
+        outcome = work()
     except SlideError as error:
         unchanged()
-        return Outcome(slide, stage, "failed", str(error))
+        outcome = Outcome(slide, stage, "failed", str(error))
+    return replace(outcome, details={**(after.details if after else {}), **outcome.details})

@@ -141,7 +141,6 @@ class Cohort:
     def store(self, one, backend):
         store_patches.main(
             self.checked.root,
-            self.place("slides", one.slide),
             self.place("patches", one.slide, "csv"),
             self.place("outcomes/sample_patches", one.slide),
             backend,
@@ -155,7 +154,6 @@ class Cohort:
     def validate(self, one):
         validate_stores.main(
             self.checked.root,
-            self.place("slides", one.slide),
             self.place("patches", one.slide, "csv"),
             [self.place(f"outcomes/store_patches/{backend}", one.slide) for backend in self.checked.stores],
             {backend: self.results / store_path(backend, one.slide) for backend in self.checked.stores},
@@ -170,7 +168,6 @@ class Cohort:
         draw_slide.main(
             (self.checked.root, self.checked.annotations_root),
             one.annotation,
-            self.place("slides", one.slide),
             self.place("outcomes/write_metadata", one.slide),
             self.place("metadata", one.slide, "csv"),
             self.results / store_path(next(iter(self.checked.stores)), one.slide),
@@ -191,11 +188,10 @@ class Cohort:
 
     def gather(self):
         ids = [one.slide for one in self.listed]
-        later = ["outcomes/write_metadata"]
-        later += [f"outcomes/store_patches/{backend}" for backend in self.checked.stores]
+        stored = [f"outcomes/store_patches/{backend}" for backend in self.checked.stores]
         gather_results.main(
-            [self.place("slides", slide) for slide in ids],
-            [self.place(kind, slide) for kind in later for slide in ids],
+            [self.place("outcomes/write_metadata", slide) for slide in ids],
+            [self.place(kind, slide) for kind in stored for slide in ids],
             [self.place("metadata", slide, "csv") for slide in ids],
             [self.place("validation", slide, "csv") for slide in ids],
             self.checked.unreadable_patches == "skip",

@@ -5,6 +5,7 @@ import logging
 import math
 import os
 import threading
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -305,7 +306,23 @@ def test_only_failed_outcomes_have_failed():
 @pytest.mark.parametrize("before", [None, OK, Outcome("case-1", "sample_patches", "empty")])
 def test_work_that_succeeds_gives_its_own_outcome(before):
     outcome = Outcome("case-1", "write_metadata")
-    assert attempt("case-1", "write_metadata", lambda: outcome, after=before) is outcome
+    assert attempt("case-1", "write_metadata", lambda: outcome, after=before) == replace(
+        outcome, details=before.details if before else {}
+    )
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_earlier_stages_told_stays_told(fails):
+    before = Outcome("case-1", "sample_patches", details={"path": "case-1.svs", "patches": 3})
+
+    def work():
+        if fails:
+            raise SlideError("case-1.svs: what is wrong")
+        return Outcome("case-1", "store_patches", details={"patches": 2, "bytes": 5})
+
+    outcome = attempt("case-1", "store_patches", work, after=before)
+    own = {} if fails else {"patches": 2, "bytes": 5}
+    assert outcome.details == {"path": "case-1.svs", "patches": 3, **own}
 
 
 @pytest.mark.parametrize("error", [SlideError, AnnotationError])

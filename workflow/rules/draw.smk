@@ -3,7 +3,6 @@
 
 rule draw_slide:
     input:
-        facts="slides/{slide}.json",
         metadata="metadata/{slide}.csv",
         labelled="outcomes/write_metadata/{slide}.json",
         store=str(store_file(next(iter(BACKENDS)), "{slide}")),

@@ -3,7 +3,6 @@
 
 rule gather_results:
     input:
-        facts=every_slide("slides/{slide}.json"),
         labelled=every_slide("outcomes/write_metadata/{slide}.json"),
         stored=[every_slide(f"outcomes/store_patches/{backend}/{{slide}}.json") for backend in BACKENDS],
         metadata=every_slide("metadata/{slide}.csv"),

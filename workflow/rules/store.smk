@@ -6,7 +6,6 @@ for backend, settings in BACKENDS.items():
         name:
             f"store_patches_{backend}"
         input:
-            facts="slides/{slide}.json",
             table="patches/{slide}.csv",
             sampled="outcomes/sample_patches/{slide}.json",
         output:
@@ -33,7 +32,6 @@ for backend, settings in BACKENDS.items():
 
 rule validate_stores:
     input:
-        facts="slides/{slide}.json",
         table="patches/{slide}.csv",
         stored=expand("outcomes/store_patches/{backend}/{{slide}}.json", backend=BACKENDS),
         stores=[str(store_file(backend, "{slide}")) for backend in BACKENDS],
