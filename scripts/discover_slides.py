@@ -10,7 +10,7 @@ from slidemill.discovery import decoded, slide_path
 from slidemill.fingerprints import check_unchanged
 from slidemill.joblog import job_log
 from slidemill.outcomes import Outcome, attempt, write_outcome
-from slidemill.slides import opened, slide_info
+from slidemill.slides import measured, opened, slide_info
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import Snakemake
@@ -20,18 +20,29 @@ if TYPE_CHECKING:
 STAGE = "discover_slides"
 
 
-def main(root: Path, slide: str, path: str, fingerprint: str, limit_bounds: bool, facts: Path) -> None:
+def main(
+    root: Path,
+    slide: str,
+    path: str,
+    fingerprint: str,
+    limit_bounds: bool,
+    facts: Path,
+    mpp: float | None = None,
+    assume_mpp: float | None = None,
+) -> None:
     """Open the slide and publish its facts; a slide that cannot be opened becomes a failed outcome."""
 
     def look() -> Outcome:
         source = slide_path(root, path)
         check_one_series(source)
         with opened(source) as handle:
-            info = slide_info(handle)
+            info, mpp_source, notes = measured(slide_info(handle), mpp, assume_mpp)
         check_unchanged(source, fingerprint)
         details = {
             "info": info.to_json(),
             "deepzoom_levels": info.deepzoom_levels(limit_bounds),
+            "mpp_source": mpp_source,
+            "slide_notes": notes,
             "file_size": source.stat().st_size,
         }
         return Outcome(slide, STAGE, details=details)
@@ -48,5 +59,6 @@ if __name__ == "__main__":
             snakemake.wildcards.slide,
             limit_bounds=snakemake.params.limit_bounds,
             facts=Path(snakemake.output.facts),
+            assume_mpp=snakemake.params.assume_mpp,
             **snakemake.params.file,
         )

@@ -18,8 +18,11 @@ from slidemill.schemas import completed, faults
 from slidemill.specs import BenchmarkSpec, LabelSpec, StoreSpec, ValidationSpec
 
 JPEG_QUALITY = 90
+RESOLUTIONS = ("deepzoom_level", "level", "mpp", "magnification")
+"""Keys of `sampling` that say how fine the patches are, of which a configuration gives one."""
+
 LARGEST_SHRUNK = 1024
-"""Largest patch_size with a DeepZoom level, in pixels: 4096 x 4096 of a native level are held at once then."""
+"""Largest patch_size but with a native level, in pixels: 4096 x 4096 of a native level are held at once then."""
 
 WRITTEN = (
     *("slides", "patches", "metadata", "stores", "outcomes", "validation", "figures", "logs", "passed"),
@@ -37,6 +40,7 @@ class Config:
     annotations: Path | None
     results: Path
     sampling: GridSpec
+    assume_mpp: float | None
     labels: LabelSpec
     reader: str
     unreadable_patches: str
@@ -91,13 +95,15 @@ def read_config(values: Mapping[str, Any], schema: Mapping[str, Any], base: Path
     wrong = list(_contradictions(full, slides, results))
     if wrong:
         raise ConfigError("\n".join(wrong))
-    sampling = full["sampling"]
+    sampling: dict[str, Any] = dict(full["sampling"])
+    assume_mpp = sampling.pop("assume_mpp")
     annotations = full["annotations"]
     return Config(
         slides=slides,
         annotations=(base / annotations).resolve() if annotations else None,
         results=results,
-        sampling=GridSpec(**({"level": 0} if "deepzoom_level" not in sampling else {}) | sampling),
+        sampling=GridSpec(**sampling if sampling.keys() & set(RESOLUTIONS) else {"level": 0, **sampling}),
+        assume_mpp=assume_mpp,
         labels=LabelSpec(**full["labels"]),
         reader=full["reader"],
         unreadable_patches=full["unreadable_patches"],
@@ -129,15 +135,14 @@ def _impossible_paths(full: Mapping[str, Any], base: Path) -> Iterator[str]:
 def _contradictions(full: Mapping[str, Any], slides: Path, results: Path) -> Iterator[str]:
     """Yield a line for each fault that a schema cannot tell."""
     sampling = full["sampling"]
-    if "deepzoom_level" in sampling and "level" in sampling:
+    given = [key for key in RESOLUTIONS if key in sampling]
+    if len(given) > 1:
+        values = " and ".join(f"sampling.{key} is {sampling[key]}" for key in given)
+        yield f"{values}: give one of the {'two' if len(given) == 2 else len(given)}"
+    if given not in ([], ["level"]) and sampling["patch_size"] > LARGEST_SHRUNK:
         yield (
-            f"sampling.deepzoom_level is {sampling['deepzoom_level']} and sampling.level is {sampling['level']}: "
-            "give one of the two"
-        )
-    if "deepzoom_level" in sampling and sampling["patch_size"] > LARGEST_SHRUNK:
-        yield (
-            f"sampling.patch_size is {sampling['patch_size']}: patches of a DeepZoom level are read up to four times "
-            f"as wide and shrunk, so that memory allows for {LARGEST_SHRUNK}: choose no more, or give a native level"
+            f"sampling.patch_size is {sampling['patch_size']}: patches by {given[0]} are read several times as wide "
+            f"and shrunk, so that memory allows for {LARGEST_SHRUNK}: choose no more, or give a native level"
         )
     if 2 * sampling["overlap"] >= sampling["patch_size"]:
         yield (

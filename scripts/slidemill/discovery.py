@@ -50,12 +50,15 @@ class SlideFile:
         The annotation, relative to the folder of annotations (or of the sheet), percent-encoded; or None.
     columns
         Further columns of the sheet.
+    mpp
+        Micrometres a level-0 pixel that the sheet gives, or None.
     """
 
     slide: str
     path: str
     annotation: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
+    mpp: float | None = None
 
 
 def encoded(path: Path) -> str:

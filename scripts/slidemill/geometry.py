@@ -19,6 +19,7 @@ from functools import cached_property
 from slidemill.errors import SlideError
 from slidemill.patches import PatchRef
 from slidemill.pyramid import Pyramid, Size, fitted, halvings
+from slidemill.resolution import wanted_downsample
 
 MOST_ALONG_A_SIDE = 100_000
 """Ids have five digits for the column and for the row, and sort in raster order so far alone."""
@@ -38,11 +39,15 @@ class GridSpec:
     deepzoom_level
         DeepZoom level to sample, counted from 0 = one pixel; or None.
     level
-        Native level to sample, counted from 0 = full resolution; or None. Exactly one of the two is given.
+        Native level to sample, counted from 0 = full resolution; or None.
     limit_bounds
         Lay the grid over the slide's bounds, where it has them, rather than over the whole canvas.
     edges
         ``"drop"`` leaves out patches that reach beyond the slide, ``"pad"`` fills them up with background.
+    mpp
+        Micrometres a grid pixel; or None.
+    magnification
+        Magnification to sample; or None. Exactly one of these two and the two levels is given.
     """
 
     patch_size: int = 256
@@ -51,11 +56,18 @@ class GridSpec:
     level: int | None = None
     limit_bounds: bool = True
     edges: str = "drop"
+    mpp: float | None = None
+    magnification: float | None = None
 
     @property
     def step(self) -> int:
         """Distance between neighbouring patches in grid pixels."""
         return self.patch_size - 2 * self.overlap
+
+    @property
+    def by_resolution(self) -> bool:
+        """Whether a resolution is asked for, and not a level by its number."""
+        return self.mpp is not None or self.magnification is not None
 
 
 @dataclass(frozen=True)
@@ -101,11 +113,15 @@ class Grid:
         """Level-0 pixels a grid pixel."""
         if self.spec.deepzoom_level is not None:
             return float(2 ** (len(self.deepzoom_sizes) - 1 - self.spec.deepzoom_level))
+        if self.spec.by_resolution:
+            return wanted_downsample(self.pyramid, self.spec.mpp, self.spec.magnification)
         return self.pyramid.downsamples[self.level]
 
     @cached_property
     def level(self) -> int:
         """The native level that is read."""
+        if self.spec.by_resolution:
+            return self.pyramid.best_level(self.downsample)
         wanted, native = self.spec.deepzoom_level, self.spec.level
         kind, asked, count = ("native", native, len(self.pyramid.dimensions))
         if wanted is not None:
@@ -122,7 +138,21 @@ class Grid:
         """``(width, height)`` of the sampled area in grid pixels."""
         if self.spec.deepzoom_level is not None:
             return self.deepzoom_sizes[self.spec.deepzoom_level]
+        if self._shrinks_freely:
+            # No pixel reaches beyond the area, by however little.
+            width, height = self._level_sizes[self.level]
+            return max(int(width / self._shrink), 1), max(int(height / self._shrink), 1)
         return self._level_sizes[self.level]
+
+    @cached_property
+    def _shrink(self) -> float:
+        """Level pixels a grid pixel."""
+        return self.downsample / self.pyramid.downsamples[self.level]
+
+    @cached_property
+    def _shrinks_freely(self) -> bool:
+        """Whether a level is shrunk, by a factor that is DeepZoom's business no more."""
+        return self.spec.by_resolution and self._shrink != 1
 
     @cached_property
     def shape(self) -> Size:
@@ -174,7 +204,8 @@ class Grid:
         known = self._known_sizes.get(key)
         if known is None:
             read_size, fit_size, offset = zip(*key, strict=True)
-            known = self._known_sizes[key] = (read_size, fitted(read_size, fit_size), offset)
+            size = fit_size if self._shrinks_freely else fitted(read_size, fit_size)
+            known = self._known_sizes[key] = (read_size, size, offset)
         return known
 
     def _span(self, axis: int, index: int) -> _Span:
@@ -184,8 +215,13 @@ class Grid:
         after = overlap if index < self.shape[axis] - 1 else 0
         fit_size = min(step, self.size[axis] - step * index) + before + after
         level_downsample = self.pyramid.downsamples[self.level]
-        shrink = self.downsample / level_downsample
+        shrink = self._shrink
         read_at = shrink * (step * index - before)
+        if self._shrinks_freely:
+            # What the overlap has beyond the area is no part of the patch; elsewhere less is read, and gives less.
+            fit_size = min(step + after, self.size[axis] - step * index) + before
+            # Whole pixels of the level: tiles have no others, and OpenSlide would blur them.
+            read_at = math.floor(read_at)
         # Rounded as OpenSlide does: the place down, the size up, and no further than the level reaches.
         read_size = min(math.ceil(shrink * fit_size), self._level_sizes[self.level][axis] - math.ceil(read_at))
         return _Span(

@@ -21,11 +21,17 @@ class Pyramid:
         Level-0 pixels a level pixel, one for each level.
     bounds
         ``(x, y, width, height)`` of the scanned area in level-0 pixels, or None where the slide names none.
+    mpp
+        Micrometres a level-0 pixel, or None where they are not known.
+    power
+        Objective power of the scan, or None where it is not known.
     """
 
     dimensions: tuple[Size, ...]
     downsamples: tuple[float, ...]
     bounds: tuple[int, int, int, int] | None = None
+    mpp: float | None = None
+    power: float | None = None
 
     def best_level(self, downsample: float) -> int:
         """Return the smallest native level that is no coarser than `downsample` (OpenSlide's rule)."""

@@ -13,6 +13,9 @@ import jsonschema
 from slidemill.discovery import SlideFile, check_unique, encoded
 from slidemill.errors import ConfigError
 
+KNOWN = ("slide", "path", "annotation", "mpp")
+"""Columns that mean something here; all others travel into metadata.csv."""
+
 
 def read_sheet(sheet: Path, schema: Mapping[str, Any], reserved: frozenset[str]) -> list[SlideFile]:
     """Return the slides that a sheet (.csv or .tsv) lists, in its order.
@@ -67,7 +70,7 @@ def _check_header(sheet: Path, header: list[str], reserved: frozenset[str], deli
     twice = [column for column, count in Counter(header).items() if count > 1 or not column]
     if twice:
         raise ConfigError(f"{sheet}: the column {twice[0]!r} is nameless or stands twice: give each its own name")
-    clash = sorted(reserved.intersection(header) - {"slide"})
+    clash = sorted(reserved.intersection(header) - {"slide", "mpp"})
     if clash:
         raise ConfigError(f"{sheet}: the column {clash[0]!r} is one of metadata.csv's own: rename it in the sheet")
 
@@ -87,5 +90,6 @@ def _sheet_row(sheet: Path, line: int, row: Mapping[str, Any], schema: Mapping[s
         slide=row["slide"],
         path=encoded(Path(row["path"])),
         annotation=encoded(Path(annotation)) if annotation else None,
-        columns={name: value for name, value in row.items() if name not in ("slide", "path", "annotation")},
+        columns={name: value for name, value in row.items() if name not in KNOWN},
+        mpp=float(values["mpp"]) if "mpp" in values else None,
     )

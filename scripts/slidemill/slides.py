@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import openslide
 
 from slidemill.errors import SlideError, SlidemillError
 from slidemill.pyramid import Pyramid, halvings
+from slidemill.resolution import contradiction, plausible
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class SlideInfo:
     @property
     def pyramid(self) -> Pyramid:
         """The slide's levels, for the grid."""
-        return Pyramid(self.dimensions, self.downsamples, self.bounds)
+        return Pyramid(self.dimensions, self.downsamples, self.bounds, self.mpp, self.objective_power)
 
     @property
     def mpp(self) -> float | None:
@@ -138,6 +139,36 @@ def slide_info(slide: openslide.OpenSlide) -> SlideInfo:
         objective_power=_positive(properties.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER)),
         background=background if re.fullmatch("[0-9A-Fa-f]{6}", background) else "ffffff",
     )
+
+
+def measured(info: SlideInfo, own: float | None, assumed: float | None) -> tuple[SlideInfo, str, list[str]]:
+    """Return a slide's facts with the micrometres a pixel that count, where those are from, and what to note.
+
+    Parameters
+    ----------
+    info
+        What OpenSlide says.
+    own
+        Micrometres a level-0 pixel that somebody has given for this slide, which count before the slide's own; or None.
+    assumed
+        Those of slides that do not say, or say what no slide can have; or None.
+
+    Returns
+    -------
+    SlideInfo, str, list of str
+        The source is ``"sheet"``, ``"slide"``, ``"assumed"``, or nothing where they are not known.
+    """
+    said, notes = info.mpp, []
+    if said is not None and not plausible(said):
+        notes.append(f"the slide says {said:.4g} micrometres a pixel, which no slide has")
+        said = None
+    note = contradiction(own or said, info.objective_power)
+    if note:
+        notes.append(note)
+    if own is None and said is not None:
+        return info, "slide", notes
+    given = own or assumed
+    return replace(info, mpp_x=given, mpp_y=given), "sheet" if own else "assumed" if assumed else "", notes
 
 
 def _positive(text: str | None) -> float | None:

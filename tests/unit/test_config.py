@@ -56,6 +56,7 @@ def test_slides_and_results_alone_give_the_defaults():
         annotations=None,
         results=BASE / "results",
         sampling=GridSpec(256, 0, None, 0, True, "drop"),
+        assume_mpp=None,
         labels=LabelSpec({"Normal": 0}, "centre", "Normal"),
         reader="auto",
         unreadable_patches="fail",
@@ -147,6 +148,15 @@ FAULTS = {
     "both levels": (
         {"sampling": {"level": 0, "deepzoom_level": 9}},
         ["sampling.deepzoom_level is 9", "sampling.level is 0", "give one of the two"],
+    ),
+    "a level and a resolution": (
+        {"sampling": {"level": 0, "mpp": 0.5, "magnification": 20}},
+        ["sampling.level is 0", "sampling.mpp is 0.5", "sampling.magnification is 20", "give one of the 3"],
+    ),
+    "no resolution": ({"sampling": {"mpp": 0}}, ["sampling.mpp is 0", "more than 0"]),
+    "large patches of a resolution": (
+        {"sampling": {"mpp": 0.5, "patch_size": 2048}},
+        ["sampling.patch_size is 2048", "by mpp", "choose no more"],
     ),
     "label below 0": ({"labels": {"map": {"Fold": -1}}}, ["labels.map.Fold is -1", "0 or more"]),
     "label a word": ({"labels": {"map": {"Fold": "one"}}}, ["labels.map.Fold is 'one'", "whole number"]),

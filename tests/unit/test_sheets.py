@@ -107,10 +107,21 @@ def test_safe_ids_stay_as_they_are(listed, slide):
     assert listed(f"slide,path\n{slide},a.svs\n") == [SlideFile(slide, "a.svs")]
 
 
-@pytest.mark.parametrize("column", sorted(set(METADATA_COLUMNS) - {"slide"}))
+@pytest.mark.parametrize("column", sorted(set(METADATA_COLUMNS) - {"slide", "mpp"}))
 def test_every_column_of_the_metadata_is_reserved(listed, column):
     with pytest.raises(ConfigError, match=f"the column '{column}' is one of metadata.csv's own"):
         listed(f"slide,path,{column}\na,a.svs,1\n")
+
+
+def test_a_sheet_may_say_what_pixels_measure(listed):
+    one, two = listed("slide,path,mpp\na,a.svs,0.25\nb,b.svs,\n")
+    assert (one.mpp, two.mpp, dict(one.columns)) == (0.25, None, {})
+
+
+@pytest.mark.parametrize("mpp", ["0", "-1", "x", "0.0", "nan", "1e400", "0.25.1"])
+def test_pixels_that_measure_nothing_are_refused(listed, mpp):
+    with pytest.raises(ConfigError, match="micrometres a level-0 pixel"):
+        listed(f"slide,path,mpp\na,a.svs,{mpp}\n")
 
 
 def test_commas_in_a_tsv_are_told_to_be_tabs(listed):

@@ -457,6 +457,40 @@ class TestFaults:
         assert rows(project.results / "metadata.csv") == []
 
 
+def test_slides_of_several_scanners_give_the_same_physical_patches(project):
+    picture = painted(620, 530)
+    write_svs(project.slides / "20x.svs", picture, mpp=0.5, power=20)
+    write_svs(project.slides / "40x.svs", picture.repeat(2, 0).repeat(2, 1), mpp=0.25, power=40)
+    write_svs(project.slides / "silent.svs", picture, mpp=None, power=None)
+    write_svs(project.slides / "at-odds.svs", picture, mpp=0.5, power=40)
+    project.config |= {"annotations": None, "stores": {"lmdb": {}}, "sampling": {"patch_size": 64, "mpp": 1.0}}
+    finished = project.snakemake("validated")
+    assert finished.code != 0
+    table = {row["path"]: row for row in rows(project.results / "slides.csv")}
+    assert {path: row["status"] for path, row in table.items()} == {
+        "20x.svs": "ok",
+        "40x.svs": "ok",
+        "silent.svs": "failed",
+        "at-odds.svs": "ok",
+    }
+    assert "assume_mpp" in table["silent.svs"]["message"]
+    assert table["at-odds.svs"]["notes"]
+    metadata = read_metadata(project.results)
+    squares = {
+        path: [(patch.patch_id, patch.x0 * 0.25 * scale, patch.width0 * 0.25 * scale) for patch in own.itertuples()]
+        for path, scale in (("20x.svs", 2), ("40x.svs", 1))
+        if len(own := metadata[metadata["slide"] == table[path]["slide"]])
+    }
+    assert squares["20x.svs"] == squares["40x.svs"]
+    assert set(metadata["mpp"]) == {1.0}
+    project.config["sampling"]["assume_mpp"] = 0.5
+    assert project.plan("validated").rules >= {"discover_slides"}
+    mended = project.snakemake("validated")
+    assert mended.code == 0, mended.text
+    (silent,) = [row for row in rows(project.results / "slides.csv") if row["path"] == "silent.svs"]
+    assert (silent["status"], silent["mpp_source"], silent["mpp_x"]) == ("ok", "assumed", "0.5")
+
+
 class TestCopiedTiles:
     def test_slides_whose_tiles_fit_are_copied_and_the_others_are_told_what_would(self, project):
         project.add("one.svs")

@@ -17,9 +17,9 @@ def code(script, backend=None):
 
 # Functions cost a plan of thousands of slides its time: one for all that a rule knows of its slide.
 def slide_file(wildcards):
-    """A slide's path, and the fingerprint of its content."""
-    path = SLIDES[wildcards.slide].path
-    return {"path": path, "fingerprint": fingerprint(CONFIG.root / decoded(path))}
+    """A slide's path, the fingerprint of its content, and what a sheet says of its pixels."""
+    slide = SLIDES[wildcards.slide]
+    return {"path": slide.path, "fingerprint": fingerprint(CONFIG.root / decoded(slide.path)), "mpp": slide.mpp}
 
 
 def slide_annotation(wildcards):

@@ -13,6 +13,7 @@ rule discover_slides:
         runtime=table_runtime,
     params:
         file=slide_file,
+        assume_mpp=CONFIG.assume_mpp,
         limit_bounds=CONFIG.sampling.limit_bounds,
         code=code("discover_slides"),
     script:

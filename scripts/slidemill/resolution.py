@@ -1,0 +1,78 @@
+"""What a slide's pixels measure, and which of its levels a wanted resolution is read from: pure arithmetic."""
+
+from __future__ import annotations
+
+from slidemill.errors import SlideError
+from slidemill.pyramid import Pyramid
+
+POWER_MPP = 10.0
+"""Micrometres a pixel, times the objective power: scanners give about 0.25 at 40x and 0.5 at 20x."""
+
+FINEST, COARSEST = 0.02, 50.0
+"""Micrometres a level-0 pixel that a slide can have; what lies beyond is a mistake in its properties."""
+
+APART = 1.3
+"""Power and mpp contradict each other where one says so many times as much as the other."""
+
+NEAR = 0.02
+"""A level whose resolution is within this of the wanted one is taken as it is: its pixels stay the slide's own."""
+
+
+def plausible(mpp: float | None) -> bool:
+    """Return whether a slide can have so many micrometres a level-0 pixel."""
+    return mpp is not None and FINEST <= mpp <= COARSEST
+
+
+def contradiction(mpp: float | None, power: float | None) -> str:
+    """Return what a reader should know where a slide's mpp and power do not fit each other, else nothing."""
+    if mpp is None or power is None or 1 / APART <= POWER_MPP / power / mpp <= APART:
+        return ""
+    return (
+        f"the slide says {mpp:.4g} micrometres a pixel and an objective power of {power:g}, which is about "
+        f"{POWER_MPP / power:.4g}"
+    )
+
+
+def wanted_downsample(pyramid: Pyramid, mpp: float | None, magnification: float | None) -> float:
+    """Return the level-0 pixels a pixel of the wanted resolution.
+
+    Parameters
+    ----------
+    pyramid
+        The slide's levels and what its pixels measure.
+    mpp
+        Micrometres a pixel that are wanted; or None.
+    magnification
+        Magnification that is wanted; or None. Exactly one of the two is given. Where the slide names no power, its
+        mpp stands for it, by ``power = 10 / mpp``.
+
+    Returns
+    -------
+    float
+        That of a native level where one is within `NEAR` of what is wanted.
+
+    Raises
+    ------
+    SlideError
+        When the slide does not say what its pixels measure, or is coarser than what is wanted.
+    """
+    if mpp is not None:
+        asked = f"{mpp:g} micrometres a pixel"
+        exact = mpp / pyramid.mpp if pyramid.mpp else None
+        own = pyramid.mpp
+    else:
+        asked = f"magnification {magnification:g}"
+        power = pyramid.power or (POWER_MPP / pyramid.mpp if pyramid.mpp else None)
+        exact = power / magnification if power and magnification else None
+        own = power
+    if exact is None:
+        raise SlideError(
+            f"the slide does not say what its pixels measure, and {asked} is wanted: give sampling.assume_mpp, or its "
+            "mpp in a sheet of slides"
+        )
+    for downsample in pyramid.downsamples:
+        if abs(exact / downsample - 1) <= NEAR:
+            return downsample
+    if exact < pyramid.downsamples[0]:
+        raise SlideError(f"{asked} is finer than the slide, which has {own:.4g}: choose what all slides have")
+    return exact

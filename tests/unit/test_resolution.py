@@ -1,0 +1,187 @@
+"""Patches by micrometres a pixel and by magnification: which level, which places, which pixels."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from slidemill.errors import SlideError
+from slidemill.geometry import Grid, GridSpec
+from slidemill.pyramid import Pyramid
+from slidemill.reading import PatchReader
+from slidemill.resolution import wanted_downsample
+from slidemill.slides import measured, opened, slide_info
+from slidemill.synthetic import write_svs
+from slidemill.trust import opened_reader
+from slidemill.validation import psnr
+from tests.conftest import painted
+
+PYRAMID = Pyramid(((4000, 3000), (1000, 750), (250, 187)), (1.0, 4.0, 16.0), None, 0.25, 40.0)
+
+
+@pytest.mark.parametrize(
+    ("mpp", "magnification", "downsample", "level"),
+    [
+        (0.25, None, 1.0, 0),
+        (0.5, None, 2.0, 0),
+        (1.0, None, 4.0, 1),
+        (1.015, None, 4.0, 1),  # near enough to be the level's own pixels
+        (0.985, None, 4.0, 1),
+        (1.1, None, 4.4, 1),
+        (0.9, None, 3.6, 0),
+        (10.0, None, 40.0, 2),
+        (None, 40, 1.0, 0),
+        (None, 20, 2.0, 0),
+        (None, 10, 4.0, 1),
+        (None, 1.25, 32.0, 2),
+    ],
+)
+def test_the_best_level_at_or_above_what_is_wanted_is_read(mpp, magnification, downsample, level):
+    grid = Grid(PYRAMID, GridSpec(64, mpp=mpp, magnification=magnification))
+    assert grid.downsample == pytest.approx(downsample)
+    assert grid.level == level
+
+
+def test_what_is_finer_than_the_slide_is_refused():
+    with pytest.raises(SlideError, match=r"0\.2 micrometres a pixel is finer than the slide, which has 0\.25"):
+        Grid(PYRAMID, GridSpec(64, mpp=0.2))
+    with pytest.raises(SlideError, match=r"magnification 80 is finer than the slide, which has 40"):
+        Grid(PYRAMID, GridSpec(64, magnification=80))
+
+
+@pytest.mark.parametrize("spec", [GridSpec(64, mpp=0.5), GridSpec(64, magnification=20)])
+def test_a_slide_that_does_not_say_what_its_pixels_measure_is_refused(spec):
+    with pytest.raises(SlideError, match=r"give sampling\.assume_mpp, or its mpp in a sheet"):
+        Grid(replace(PYRAMID, mpp=None, power=None), spec)
+
+
+def test_mpp_stands_for_a_power_that_is_not_known():
+    assert wanted_downsample(replace(PYRAMID, power=None), None, 20) == 2.0
+
+
+@st.composite
+def grids(draw, overlaps=(0, 13, 20), edges=("drop", "pad")):
+    width, height = draw(st.integers(600, 4000)), draw(st.integers(600, 4000))
+    factors = draw(st.sampled_from([(1,), (1, 2, 4), (1, 4, 16), (1, 3)]))
+    sizes = [(width // factor, height // factor) for factor in factors]
+    downsamples = (1.0, *((width / w + height / h) / 2 for w, h in sizes[1:]))
+    bounds = None
+    if draw(st.booleans()):
+        bounds = (draw(st.integers(0, 99)), draw(st.integers(0, 99)), width - 100, height - 100)
+    mpp = draw(st.floats(0.1, 1.0))
+    size, overlap = draw(st.sampled_from([64, 100])), draw(st.sampled_from(overlaps))
+    wanted = mpp * draw(st.floats(1.0, 12.0))
+    pyramid = Pyramid(tuple(sizes), downsamples, bounds, mpp, None)
+    return Grid(pyramid, GridSpec(size, overlap, edges=draw(st.sampled_from(edges)), mpp=wanted))
+
+
+@given(grids())
+@settings(max_examples=300, deadline=None)
+def test_what_is_read_is_the_patchs_square_but_for_a_pixel_of_the_level(grid):
+    spec, own = grid.spec, grid.pyramid.downsamples[grid.level]
+    left, top, width, height = grid.pyramid.bounds or (0, 0, *grid.pyramid.dimensions[0])
+    for patch in grid.patches():
+        if spec.edges == "drop":
+            assert patch.size == (spec.patch_size, spec.patch_size)
+        for axis, (start, extent) in enumerate(((left, width), (top, height))):
+            index = (patch.column, patch.row)[axis]
+            wanted = start + grid.downsample * (spec.step * index - spec.overlap + patch.offset[axis])
+            read = (patch.read_x0, patch.read_y0)[axis]
+            assert wanted - own - 1 <= read <= wanted + 1e-6
+            end, read_end = wanted + grid.downsample * patch.size[axis], read + own * patch.read_size[axis]
+            assert abs(end - read_end) <= 2 * own + 1
+            assert end <= start + extent + 2 * own
+
+
+@given(grids(overlaps=(0,), edges=("drop",)))
+@settings(max_examples=200, deadline=None)
+def test_as_many_patches_as_fit_are_kept(grid):
+    kept = list(grid.patches())
+    across, down = (side // grid.spec.patch_size for side in grid.size)
+    assert len(kept) == across * down
+    whole = (grid.pyramid.bounds or (0, 0, *grid.pyramid.dimensions[0]))[2:]
+    for side, own in zip(whole, grid.size, strict=True):
+        # No grid pixel more than fits, but for the rounding of the level's own sizes, and none fewer.
+        level = grid.pyramid.downsamples[grid.level]
+        assert side - grid.downsample - level <= own * grid.downsample <= side + 2 * level
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    """One picture, scanned three times: at 20x and at 40x, with and without coarser levels."""
+    folder = tmp_path_factory.mktemp("cohort")
+    picture = painted(1030, 777)
+    finer = np.asarray(Image.fromarray(picture).resize((2060, 1554), Image.Resampling.BICUBIC))
+    write_svs(folder / "20x.svs", picture, mpp=0.5, power=20, quality=95)
+    write_svs(folder / "40x.svs", finer, mpp=0.25, power=40, quality=95)
+    write_svs(folder / "40x-flat.svs", finer, downsamples=(1,), mpp=0.25, power=40, quality=95)
+    return sorted(folder.iterdir())
+
+
+@pytest.mark.parametrize("spec", [GridSpec(64, mpp=1.0), GridSpec(64, mpp=0.8), GridSpec(64, magnification=10)])
+def test_a_cohort_of_several_scanners_gives_the_same_physical_patches(cohort, spec):
+    found = []
+    for file in cohort:
+        with opened(file) as slide:
+            info = slide_info(slide)
+            grid = Grid(info.pyramid, spec)
+            reader = PatchReader(slide, info, spec)
+            patches = [patch for patch in grid.patches() if max(patch.column, patch.row) < 5]
+            found.append([(patch.patch_id, patch.x0 * info.mpp, reader.read(patch)) for patch in patches])
+            assert all(
+                patch.width0 * info.mpp == pytest.approx(64 * info.mpp * grid.downsample, abs=1) for patch in patches
+            )
+    for others in found[1:]:
+        for (one_id, one_x, one), (other_id, other_x, other) in zip(found[0], others, strict=True):
+            assert one_id == other_id
+            assert one_x == pytest.approx(other_x, abs=0.5)
+            assert psnr(one, other) > 28
+
+
+def test_a_level_that_is_near_enough_gives_its_own_pixels(cohort):
+    with opened(cohort[0]) as slide:
+        info = slide_info(slide)
+        native, near = GridSpec(64, level=0), GridSpec(64, mpp=0.505)
+        for patch in Grid(info.pyramid, native).patches():
+            other = Grid(info.pyramid, near).patch(patch.column, patch.row)
+            assert other == patch
+    assert Grid(info.pyramid, near).size == Grid(info.pyramid, native).size
+
+
+@pytest.mark.parametrize("spec", [GridSpec(64, mpp=0.8), GridSpec(64, 5, mpp=0.37, edges="pad"), GridSpec(32, mpp=3.1)])
+def test_tiles_give_the_pixels_of_openslide(cohort, spec):
+    file = cohort[1]
+    with opened(file) as slide:
+        info = slide_info(slide)
+        patches = list(Grid(info.pyramid, spec).patches())
+        oracle = PatchReader(slide, info, spec)
+        with opened_reader(file, info, spec, patches, "auto", seed=0) as (reader, why):
+            assert reader.name == "tiles", why
+            for patch, pixels in reader.read(patches, np.copy, 2):
+                np.testing.assert_array_equal(pixels, oracle.read(patch))
+                assert pixels.shape == (spec.patch_size, spec.patch_size, 3)
+
+
+@pytest.mark.parametrize(
+    ("said", "power", "own", "assumed", "counts", "source", "noted"),
+    [
+        (0.25, 40, None, None, 0.25, "slide", ""),
+        (0.25, 40, None, 0.5, 0.25, "slide", ""),
+        (0.25, 20, None, None, 0.25, "slide", "objective power of 20, which is about 0.5"),
+        (0.25, 40, 0.5, None, 0.5, "sheet", "objective power of 40, which is about 0.25"),
+        (None, 40, None, 0.25, 0.25, "assumed", ""),
+        (None, None, None, None, None, "", ""),
+        (1000.0, 40, None, None, None, "", "which no slide has"),
+        (1000.0, 40, None, 0.25, 0.25, "assumed", "which no slide has"),
+    ],
+)
+def test_what_counts_as_a_slides_mpp(cohort, said, power, own, assumed, counts, source, noted):
+    with opened(cohort[0]) as slide:
+        info = replace(slide_info(slide), mpp_x=said, mpp_y=said, objective_power=power)
+    found, where, notes = measured(info, own, assumed)
+    assert (found.mpp, where) == (counts, source)
+    assert noted in "; ".join(notes)
+    assert bool(notes) == bool(noted)
