@@ -3,20 +3,17 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PIL import Image
-
 from slidemill.annotations import Annotation, read_annotation
 from slidemill.discovery import decoded, slide_path
-from slidemill.drawing import LONGEST, draw_message, draw_montage, draw_overlay
-from slidemill.errors import SlideError
-from slidemill.files import replacing
+from slidemill.drawing import LONGEST, draw_message, draw_overlay, draw_sample, save_picture
+from slidemill.errors import SlideError, StoreError
 from slidemill.fingerprints import check_unchanged
+from slidemill.isolation import Apart, DiedError
 from slidemill.joblog import LOG, job_log
 from slidemill.outcomes import read_outcome
 from slidemill.reading import thumbnail
 from slidemill.slides import SlideInfo, opened
 from slidemill.stores.paths import store_of
-from slidemill.stores.registry import open_store
 from slidemill.tables import read_table
 
 if TYPE_CHECKING:
@@ -52,15 +49,15 @@ def main(
         check_unchanged(roots[0] / decoded(found.details["path"]), found.details["fingerprint"])
         expected = found.details["annotation_fingerprint"]
         check_unchanged(roots[1] / decoded(annotation or ""), expected, "annotation")
-    save(picture, overlay)
-    with open_store(store) as patches:
-        save(draw_montage(patches, [row for row in rows if row["patch_id"] in patches], seed), montage)
-
-
-def save(picture: Image.Image, path: Path) -> None:
-    """Publish a picture as JPEG, a tenth of PNG's bytes for tissue."""
-    with replacing(path) as aside:
-        picture.save(aside, format="jpeg", quality=85)
+    save_picture(picture, overlay)
+    # A damaged store may end the process that reads it; its validation says what is wrong.
+    with Apart() as process:
+        try:
+            sample = process.call(draw_sample, store, rows, seed)
+        except (StoreError, DiedError) as error:
+            LOG.warning("%s", error)
+            sample = draw_message("no picture: the store cannot be read")
+    save_picture(sample, montage)
 
 
 if __name__ == "__main__":

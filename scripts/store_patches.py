@@ -66,7 +66,7 @@ if __name__ == "__main__":
                 snakemake.params.reader,
                 snakemake.threads,
                 snakemake.params.seed,
-                snakemake.config["checked_copies"],
+                snakemake.params.checked_copies,
                 scratch_folder(snakemake.config["scratch"]),
             ),
             store_of(Path(snakemake.output.store)),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from slidemill.encodings import decoded, digest
-from slidemill.errors import StoreError
+from slidemill.errors import StoreError, is_machines
 from slidemill.isolation import Apart, DiedError
 from slidemill.joblog import progress
 from slidemill.pipeline import Step, in_order
@@ -168,7 +168,9 @@ def named(messages: Sequence[str]) -> str:
 
 
 def _told(path: Path, error: Exception) -> str:
-    """Return an error's message, with the store that it is about."""
+    """Return an error's message, with the store that it is about; the machine's fault is no store's, and raised on."""
+    if is_machines(error):
+        raise error
     if isinstance(error, StoreError):
         return str(error)
     return f"{path}: cannot be read ({type(error).__name__}: {error}): it is damaged; remove it and run again"
@@ -217,6 +219,8 @@ def _look(store: Store, backend: str, threads: int) -> Iterator[_Seen]:
             data = store.read_bytes(store.ids[place])
             pixels = decoded(store.manifest.codec, data, store.manifest.shape)
         except Exception as error:
+            if is_machines(error):
+                raise
             return [(place, _Seen(digest(data) if data else "", fault=f"{store.ids[place]}: {error}"))]
         return [(place, _Seen(digest(data), digest(pixels)))]
 

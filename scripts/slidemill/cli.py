@@ -97,12 +97,12 @@ def _verify(options: argparse.Namespace) -> int:
 
     found = verify(results, options.jobs, tell)
     for path in found.unlisted:
-        sys.stderr.write(f"slidemill: {results / path} is in no table of these results: see slidemill prune\n")
+        sys.stderr.write(f"slidemill: {results / path} is in no table of these results: remove it if nobody wants it\n")
     if found.faults:
         broken = len({(one.slide, one.backend) for one in found.faults if one.backend != EVERY_STORE})
         slides = len({one.slide for one in found.faults})
         print(f"{broken} of {found.stores} stores, of {slides} of {found.slides} slides, are not whole: "
-              "remove them and run the workflow again")  # fmt: skip
+              "let a run come to its end; what is named then all the same, remove, and run again")  # fmt: skip
         return 1
     print(f"{found.stores} stores of {found.slides} slides are whole")
     return 0

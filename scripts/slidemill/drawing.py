@@ -5,11 +5,14 @@ from __future__ import annotations
 import random
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
 from slidemill.annotations import Annotation, polygons
+from slidemill.files import replacing
 from slidemill.stores.protocol import Store
+from slidemill.stores.registry import open_store
 
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#B8A800", "#6A3D9A")
 """Colours of labels 0, 1, ...; Okabe and Ito's, which most readers tell apart, and two more."""
@@ -81,11 +84,23 @@ def draw_montage(store: Store, rows: Sequence[Row], seed: int) -> Image.Image:
     return canvas
 
 
+def draw_sample(path: Path, rows: Sequence[Row], seed: int) -> Image.Image:
+    """Return a montage of the patches of the store at `path`, of those rows that it has."""
+    with open_store(path) as store:
+        return draw_montage(store, [row for row in rows if row["patch_id"] in store], seed)
+
+
 def draw_message(message: str) -> Image.Image:
     """Return a picture that holds a message, in place of one that cannot be drawn."""
     canvas = Image.new("RGB", (600, 60), "white")
     ImageDraw.Draw(canvas).text((10, 20), _shortened(message, 80), fill="black", font=_font(14))
     return canvas
+
+
+def save_picture(picture: Image.Image, path: Path) -> None:
+    """Publish a picture as JPEG, a tenth of PNG's bytes for tissue."""
+    with replacing(path) as aside:
+        picture.save(aside, format="jpeg", quality=85)
 
 
 def _with_legend(picture: Image.Image, rows: Sequence[Row]) -> Image.Image:

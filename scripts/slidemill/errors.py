@@ -10,6 +10,16 @@ import os
 from pathlib import Path
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+AWAY = (
+    errno.EIO,
+    errno.ESTALE,
+    errno.ETIMEDOUT,
+    errno.ENOTCONN,
+    errno.ENODEV,
+    errno.ENOMEM,
+    errno.EMFILE,
+    errno.ENFILE,
+)
 
 
 class SlidemillError(Exception):
@@ -34,6 +44,11 @@ class AnnotationError(SlideError):
 
 class StoreError(SlidemillError):
     """A store is missing, closed, foreign, truncated or lacks the patch that was asked for."""
+
+
+def is_machines(error: Exception) -> bool:
+    """Return whether an error is the machine's, whatever was worked on: memory, a drive that is away."""
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in AWAY)
 
 
 def explained(error: Exception) -> str | None:

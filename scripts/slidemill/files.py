@@ -78,9 +78,10 @@ def _publish(aside: Path, path: Path, old: Path) -> None:
     path.rename(old)
     try:
         aside.replace(path)
-    except OSError:
-        # Another run took it away in this very moment: what that has published stays.
-        old.rename(path)
+    except BaseException:
+        # Another run took it away in this very moment, or Ctrl-C came: what has been published stays.
+        if not path.exists():
+            old.rename(path)
         raise
 
 

@@ -33,6 +33,13 @@ class DiedError(SlidemillError):
     """The process that worked on something ended before it was done; the message says how."""
 
 
+class EndedError(SlidemillError):
+    """The process was ended from outside, for its memory perhaps: that says nothing of what it worked on."""
+
+
+FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
+
+
 class Apart:
     """A process of its own, which calls functions one after another; it is started again when it has died.
 
@@ -52,6 +59,8 @@ class Apart:
         ------
         DiedError
             When the process ended first, or was closed.
+        EndedError
+            When it was ended from outside.
         """
         if self._closed:
             raise DiedError("closed")
@@ -66,7 +75,13 @@ class Apart:
                     break
         except (EOFError, OSError):
             self._child = None
-            raise DiedError(_ending(process)) from None
+            how = _ending(process)
+            if -(process.exitcode or 0) in FROM_OUTSIDE and not self._closed:
+                raise EndedError(
+                    f"the process that this one had started was ended ({how}), by the system for its memory perhaps: "
+                    "run with fewer cores, or give the job more memory"
+                ) from None
+            raise DiedError(how) from None
         if kind == "raised":
             raise value
         result: Result = value
@@ -116,7 +131,11 @@ def _serve(pipe: Connection) -> None:
             try:
                 answer = ("returned", function(*arguments, **named))
             except Exception as error:
-                answer = ("raised", error)
+                # What cannot be sent would end this process, and be taken for damage.
+                answer = (
+                    "raised",
+                    error if isinstance(error, SlidemillError | OSError | MemoryError) else RuntimeError(repr(error)),
+                )
             pipe.send(answer)
 
 

@@ -14,6 +14,7 @@ from slidemill.errors import SlidemillError
 from slidemill.files import asides, remove
 from slidemill.holding import HOLDER
 from slidemill.outcomes import read_outcome
+from slidemill.planned import PLAN, read_plan
 from slidemill.stores.disk import INDEX
 from slidemill.stores.manifest import PATCH_ID
 from slidemill.stores.paths import MANIFEST, SUFFIXES, store_path
@@ -85,7 +86,7 @@ def at_rest(results: Path) -> Iterator[None]:
     if fcntl is None or not (record / HOLDER).exists():
         yield
         return
-    file = os.open(record / HOLDER, os.O_RDONLY)
+    file = os.open(record / HOLDER, os.O_RDWR)  # which NFS wants for a lock
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -105,7 +106,8 @@ def left_over(results: Path) -> Left:
 
     A slide that was taken away is one that has facts (``slides/ID.json``) and no row in `slides.csv`, of which all is
     older than that table: a run gathers the table anew after a slide is taken away, and what a run that did not come
-    to its end made of a new slide is younger than it. Links are not followed.
+    to its end made of a new slide is younger than it. A slide that the last run was planned for is none either: it
+    may have come back. Links are not followed.
 
     Raises
     ------
@@ -114,6 +116,7 @@ def left_over(results: Path) -> Left:
     """
     listed = {row["slide"] for row in read_results_table(results, "slides.csv", SLIDE_COLUMNS)}
     gathered = (results / "slides.csv").stat().st_mtime_ns
+    wanted = set(read_plan(results / PLAN)[0]) if (results / PLAN).exists() else set()
     sizes: dict[Path, int] = {}
     kept: dict[Path, str] = {}
     slides = []
@@ -126,6 +129,9 @@ def left_over(results: Path) -> Left:
         linked = {path for path in there if _is_link(results, path)}
         kept |= dict.fromkeys(linked, "is a link, or lies behind one")
         own = [path for path in there if path not in linked]
+        if slide in wanted:
+            kept[facts] = "is of a slide that the last run had, and did not come to gather"
+            continue
         if any(file.lstat().st_mtime_ns >= gathered for path in own for file in _files(path)):
             kept[facts] = NEWER
             continue

@@ -13,6 +13,7 @@ from pathlib import Path
 from slidemill.cohort import CohortTables, SlideResults, write_cohort
 from slidemill.discovery import SlideFile
 from slidemill.files import remove, replacing
+from slidemill.holding import WORKER
 from slidemill.joblog import last_error
 from slidemill.outcomes import UNFINISHED, Outcome, read_outcome
 from slidemill.report import Pictures, render
@@ -20,7 +21,7 @@ from slidemill.tables import read_table
 from slidemill.versions import Run
 
 FOLDER = Path("unfinished")
-REPORT, BENCHMARK, PLOT = "report.html", "benchmark.csv", "figures/benchmark.png"
+REPORT, BENCHMARK, PLOT, GATE = "report.html", "benchmark.csv", "figures/benchmark.png", "passed/"
 TABLES = ("slides", "metadata", "stores", "unreadable", "validation")
 
 
@@ -62,9 +63,9 @@ def report_unfinished(unmade: Collection[str], work: Work) -> Path | None:
     Returns
     -------
     Path or None
-        None where the cohort's tables and the report are made: nothing but the gate has failed.
+        None where nothing but the gate has failed, after the tables and the report.
     """
-    if not {"slides.csv", REPORT}.intersection(unmade):
+    if all(name.startswith(GATE) for name in unmade):
         remove(FOLDER)
         return None
     made = _Made(frozenset(unmade))
@@ -127,5 +128,8 @@ def _slide_results(slide: SlideFile, work: Work, made: _Made) -> SlideResults:
 
 
 def _unfinished(slide: str, stage: str, log: str) -> Outcome:
-    reason = last_error(Path(log)) or "it was not started, or was cut off"
+    begun = Path(".snakemake", WORKER)
+    # A log is emptied when its job begins: one that is older than this run tells of another.
+    stale = begun.exists() and Path(log).exists() and Path(log).stat().st_mtime < begun.stat().st_mtime
+    reason = ("" if stale else last_error(Path(log))) or "it was not started, or was cut off"
     return Outcome(slide, stage, UNFINISHED, f"{reason}; the next run goes on with it")

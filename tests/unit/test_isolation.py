@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from slidemill.errors import StoreError
-from slidemill.isolation import Apart, DiedError
+from slidemill.isolation import Apart, DiedError, EndedError
 from slidemill.joblog import LOG
 
 
@@ -50,11 +50,20 @@ def test_what_a_function_raises_is_raised_here_and_the_process_goes_on():
         assert process.call(tell, text="ä") == "ä"
 
 
-@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT])
 def test_a_process_that_dies_is_said_and_another_takes_its_place(number):
     with Apart() as process:
         first = process.call(own_id)
         with pytest.raises(DiedError, match=f"signal {number:d}"):
+            process.call(end, number)
+        assert process.call(own_id) not in (first, os.getpid())
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_process_that_is_ended_from_outside_says_nothing_of_its_work(number):
+    with Apart() as process:
+        first = process.call(own_id)
+        with pytest.raises(EndedError, match=f"was ended .signal {number:d}"):
             process.call(end, number)
         assert process.call(own_id) not in (first, os.getpid())
 

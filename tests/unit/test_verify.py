@@ -96,7 +96,10 @@ def test_stores_in_no_table_are_said_and_are_no_fault(results, capsys):
     assert main(["verify", str(results)]) == 0
     said = capsys.readouterr()
     assert said.out == "3 stores of 1 slides are whole\n"
-    assert f"{results / store_path('lmdb', 'two')} is in no table of these results: see slidemill prune" in said.err
+    assert (
+        f"{results / store_path('lmdb', 'two')} is in no table of these results: remove it if nobody wants it"
+        in said.err
+    )
 
 
 def test_the_stores_of_a_failed_slide_may_hold_less(results, capsys, noise):

@@ -15,18 +15,32 @@ def code(script, backend=None):
     return code_digest(SCRIPTS / f"{script}.py", others)
 
 
+def seen(slide):
+    """What the plan sees of a slide's file and of its annotation: once, since Snakemake asks again before each job."""
+    if slide not in SEEN:
+        file, facts = SLIDES[slide], f"slides/{slide}.json"
+        own = look(CONFIG.root, file.path, CONFIG.results / facts)
+        labelled = CONFIG.results / "outcomes/write_metadata" / f"{slide}.json"
+        SEEN[slide] = own, look(CONFIG.annotations_root, file.annotation, labelled)
+    return SEEN[slide]
+
+
 # Functions cost a plan of thousands of slides its time: one for all that a rule knows of its slide.
 def slide_file(wildcards):
-    """A slide's path, the fingerprint of its content, and what a sheet says of its pixels."""
-    slide = SLIDES[wildcards.slide]
-    return {"path": slide.path, "fingerprint": fingerprint(CONFIG.root / decoded(slide.path)), "mpp": slide.mpp}
+    """A slide's path, what the plan saw of it, and what a sheet says of its pixels."""
+    slide, (own, _) = SLIDES[wildcards.slide], seen(wildcards.slide)
+    return {"path": slide.path, "mpp": slide.mpp, **asdict(own)}
 
 
 def slide_annotation(wildcards):
-    """The path and the fingerprint of a slide's annotation, or None, and the slide's further columns in the sheet."""
-    slide = SLIDES[wildcards.slide]
-    content = fingerprint(CONFIG.annotations_root / decoded(slide.annotation)) if slide.annotation else None
-    return {"annotation": slide.annotation, "fingerprint": content, "columns": dict(slide.columns)}
+    """A slide's annotation, or None, what the plan saw of it, and the slide's further columns in the sheet."""
+    slide, (_, own) = SLIDES[wildcards.slide], seen(wildcards.slide)
+    return {"annotation": slide.annotation, "columns": dict(slide.columns), **asdict(own)}
+
+
+def checked_copies(encoding):
+    """Whether tiles that a store copies are decoded too: where other stores decode them, all leave out the same."""
+    return encoding == "source" and {store.encoding for store in CONFIG.stores.values()} != {"source"}
 
 
 def every_slide(pattern):

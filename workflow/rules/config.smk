@@ -19,6 +19,7 @@ from slidemill.config import read_config
 from slidemill.discovery import decoded
 from slidemill.errors import ConfigError, explained
 from slidemill.fingerprints import fingerprint
+from slidemill.planned import PLAN, look, read_plan, write_plan
 from slidemill.provenance import code_digest
 from slidemill.stores.paths import SUFFIXES, store_file
 
@@ -33,7 +34,11 @@ if workflow.is_main_process:
 
 try:
     CONFIG = read_config(config, schema("config"), base=Path(environ.get("SLIDEMILL_STARTED_IN", Path.cwd())))
-    SLIDES = {slide.slide: slide for slide in list_slides(CONFIG, schema("slides"))}
+    planned = CONFIG.results / PLAN
+    if workflow.is_main_process or not planned.exists():
+        SLIDES, SEEN = {slide.slide: slide for slide in list_slides(CONFIG, schema("slides"))}, {}
+    else:
+        SLIDES, SEEN = read_plan(planned)
 except (ConfigError, OSError) as error:
     sys.exit(f"slidemill: the configuration is wrong, and nothing has been run:\n{explained(error)}")
 
@@ -58,6 +63,4 @@ PARAMETERS = {
 # No parameters of a rule: what follows changes no store of a whole slide.
 config["roots"] = {"slides": str(CONFIG.root), "annotations": str(CONFIG.annotations_root)}
 config["scratch"] = CONFIG.scratch
-# Stores that copy tiles need not decode them to be alike, unless another store does.
-config["checked_copies"] = {store.encoding for store in CONFIG.stores.values()} != {"source"}
 config["command"] = shlex.join(sys.argv)

@@ -15,6 +15,7 @@ if workflow.is_main_process and not workflow.dryrun:
 onstart:
     try:
         take(CONFIG.results)
+        write_plan(SLIDES, {slide: seen(slide) for slide in SLIDES})
     except SlidemillError as error:
         sys.exit(f"slidemill: {error}")
 
@@ -42,4 +43,6 @@ onsuccess:
     from slidemill.files import remove
     from slidemill.unfinished import FOLDER
 
-    remove(FOLDER)
+    # A part of the work, such as one store, says nothing of the rest.
+    if any("report.html" in job.output for job in workflow.dag.jobs):
+        remove(FOLDER)

@@ -24,6 +24,7 @@ for backend, settings in BACKENDS.items():
             settings=settings,
             grid=GRID,
             reader=CONFIG.reader,
+            checked_copies=checked_copies(settings["encoding"]),
             seed=CONFIG.seed,
             code=code("store_patches", backend),
         script:
