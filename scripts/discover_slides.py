@@ -10,7 +10,6 @@ from slidemill.discovery import decoded, slide_path
 from slidemill.fingerprints import check_unchanged
 from slidemill.joblog import job_log
 from slidemill.outcomes import Outcome, attempt, write_outcome
-from slidemill.planned import check_not_lost
 from slidemill.slides import measured, opened, slide_info
 
 if TYPE_CHECKING:
@@ -28,12 +27,10 @@ def main(
     fingerprint: str,
     limit_bounds: bool,
     facts: Path,
-    lost: bool = False,
     mpp: float | None = None,
     assume_mpp: float | None = None,
 ) -> None:
     """Open the slide and publish its facts; a slide that cannot be opened becomes a failed outcome."""
-    check_not_lost(path, lost)
 
     def look() -> Outcome:
         source = slide_path(root, path)

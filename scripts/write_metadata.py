@@ -13,7 +13,6 @@ from slidemill.fingerprints import check_unchanged
 from slidemill.joblog import LOG, job_log
 from slidemill.metadata import counted, labelled_blocks
 from slidemill.outcomes import Outcome, attempt, read_outcome, write_outcome
-from slidemill.planned import check_not_lost
 from slidemill.specs import LabelSpec
 from slidemill.tables import read_table, write_table
 
@@ -35,10 +34,8 @@ def main(
     sampled: Path,
     table: Path,
     outcome: Path,
-    lost: bool = False,
 ) -> None:
     """Publish the labelled patches; a broken annotation fails the slide, and its table stays empty."""
-    check_not_lost(annotation or "", lost)
     before = read_outcome(sampled)
     header = (*METADATA_COLUMNS, *columns)
     unchanged = partial(check_unchanged, root / decoded(annotation or ""), fingerprint, "annotation")

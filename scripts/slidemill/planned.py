@@ -6,12 +6,12 @@ list that the run which sent them has written.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from slidemill.discovery import SlideFile, decoded
-from slidemill.errors import SlidemillError
 from slidemill.files import read_json, write_json
 from slidemill.fingerprints import UNREADABLE, fingerprint
 from slidemill.outcomes import read_outcome
@@ -19,57 +19,45 @@ from slidemill.outcomes import read_outcome
 PLAN = Path(".snakemake/slidemill.plan.json")
 """The list, in the results."""
 
+Prints = tuple[str | None, str | None]
+"""The fingerprints of a slide's file and of its annotation, None where there is none."""
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What a plan saw of a slide's file, or of its annotation.
+
+def planned_print(root: Path, path: str | None, outcome: Path, key: str) -> str | None:
+    """Return the fingerprint of a slide's file, or of its annotation, that a run goes by.
+
+    A file that cannot be read, and could be in the last run, keeps that run's: its disk is away, or somebody has
+    removed it, and what was made of it is not given up for that. A line on standard error says so. Jobs that need the
+    file fail.
 
     Parameters
     ----------
-    fingerprint
-        Of its content; None where there is no annotation.
-    lost
-        Whether it cannot be read, and could be in the last run: its disk is away, or somebody has removed it. What
-        was made of it is not given up for that.
+    root, path
+        The file, as `SlideFile` names it; None where there is none.
+    outcome
+        The outcome of the stage that last read it, which has the fingerprint under `key`.
     """
-
-    fingerprint: str | None
-    lost: bool = False
-
-
-def look(root: Path, path: str | None, outcome: Path) -> Seen:
-    """Return what is seen of a file; `outcome` is the stage's that last read it."""
     if path is None:
-        return Seen(None)
+        return None
     seen = fingerprint(root / decoded(path))
-    return Seen(seen, seen.startswith(UNREADABLE) and outcome.is_file() and not read_outcome(outcome).failed)
-
-
-def check_not_lost(name: str, lost: bool) -> None:
-    """See that a file is not lost.
-
-    Raises
-    ------
-    SlidemillError
-        When it is.
-    """
-    if lost:
-        raise SlidemillError(
-            f"{name}: could be read in the last run, and cannot be now: see that its disk is there, restore it, "
-            "or take it out of the folder or the sheet; what was made of it is kept"
+    if seen.startswith(UNREADABLE) and outcome.is_file() and not (last := read_outcome(outcome)).failed:
+        sys.stderr.write(
+            f"slidemill: {decoded(path)}: could be read in the last run, and cannot be now ({seen}); what was made of it "
+            "is kept: see that its disk is there, restore it, or take it out of the folder or the sheet\n"
         )
+        return str(last.details[key])
+    return seen
 
 
-def write_plan(slides: Mapping[str, SlideFile], seen: Mapping[str, tuple[Seen, Seen]]) -> None:
-    """Publish the plan in the working directory; `seen` has of each slide its file and its annotation."""
-    write_json(PLAN, [{**asdict(slide), "seen": [asdict(one) for one in seen[name]]} for name, slide in slides.items()])
+def write_plan(slides: Mapping[str, SlideFile], prints: Mapping[str, Prints]) -> None:
+    """Publish the plan in the working directory."""
+    write_json(PLAN, [{**asdict(slide), "prints": prints[name]} for name, slide in slides.items()])
 
 
-def read_plan(path: Path) -> tuple[dict[str, SlideFile], dict[str, tuple[Seen, Seen]]]:
-    """Return what `write_plan` published at `path`: the slides by id, and what was seen of each."""
-    slides, seen = {}, {}
+def read_plan(path: Path) -> tuple[dict[str, SlideFile], dict[str, Prints]]:
+    """Return what `write_plan` published at `path`: the slides, and the fingerprints, by id."""
+    slides, prints = {}, {}
     for row in read_json(path):
-        file, annotation = row.pop("seen")
+        prints[row["slide"]] = tuple(row.pop("prints"))
         slides[row["slide"]] = SlideFile(**row)
-        seen[row["slide"]] = (Seen(**file), Seen(**annotation))
-    return slides, seen
+    return slides, prints

@@ -21,6 +21,7 @@ from slidemill.tables import read_table
 from slidemill.versions import Run
 
 FOLDER = Path("unfinished")
+NOT_STARTED = "it was not started, or was cut off"
 REPORT, BENCHMARK, PLOT, GATE = "report.html", "benchmark.csv", "figures/benchmark.png", "passed/"
 TABLES = ("slides", "metadata", "stores", "unreadable", "validation")
 
@@ -123,6 +124,8 @@ def _slide_results(slide: SlideFile, work: Work, made: _Made) -> SlideResults:
     validation = made.path(f"validation/{own}.csv")
     if validation is None:
         later.append(_unfinished(own, "validate_stores", f"logs/validate_stores/{own}.log"))
+    # What failed is told before what has not been started for it.
+    later.sort(key=lambda one: one.message.startswith(NOT_STARTED))
     facts = replace(facts, details={"path": slide.path, "fingerprint": "", **facts.details})
     return SlideResults(facts, later, made.path(f"metadata/{own}.csv"), validation)
 
@@ -131,5 +134,5 @@ def _unfinished(slide: str, stage: str, log: str) -> Outcome:
     begun = Path(".snakemake", WORKER)
     # A log is emptied when its job begins: one that is older than this run tells of another.
     stale = begun.exists() and Path(log).exists() and Path(log).stat().st_mtime < begun.stat().st_mtime
-    reason = ("" if stale else last_error(Path(log))) or "it was not started, or was cut off"
+    reason = ("" if stale else last_error(Path(log))) or NOT_STARTED
     return Outcome(slide, stage, UNFINISHED, f"{reason}; the next run goes on with it")

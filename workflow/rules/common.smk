@@ -15,27 +15,34 @@ def code(script, backend=None):
     return code_digest(SCRIPTS / f"{script}.py", others)
 
 
-def seen(slide):
-    """What the plan sees of a slide's file and of its annotation: once, since Snakemake asks again before each job."""
-    if slide not in SEEN:
-        file, facts = SLIDES[slide], f"slides/{slide}.json"
-        own = look(CONFIG.root, file.path, CONFIG.results / facts)
-        labelled = CONFIG.results / "outcomes/write_metadata" / f"{slide}.json"
-        SEEN[slide] = own, look(CONFIG.annotations_root, file.annotation, labelled)
-    return SEEN[slide]
+def prints(slide):
+    """The fingerprints of a slide's file and annotation: taken once, since Snakemake asks again before each job."""
+    if slide not in PRINTS:
+        file, results = SLIDES[slide], CONFIG.results
+        PRINTS[slide] = (
+            planned_print(CONFIG.root, file.path, results / f"slides/{slide}.json", "fingerprint"),
+            planned_print(
+                CONFIG.annotations_root,
+                file.annotation,
+                results / f"outcomes/write_metadata/{slide}.json",
+                "annotation_fingerprint",
+            ),
+        )
+    return PRINTS[slide]
 
 
 # Functions cost a plan of thousands of slides its time: one for all that a rule knows of its slide.
 def slide_file(wildcards):
-    """A slide's path, what the plan saw of it, and what a sheet says of its pixels."""
-    slide, (own, _) = SLIDES[wildcards.slide], seen(wildcards.slide)
-    return {"path": slide.path, "mpp": slide.mpp, **asdict(own)}
+    """A slide's path, the fingerprint of its content, and what a sheet says of its pixels."""
+    slide = SLIDES[wildcards.slide]
+    return {"path": slide.path, "fingerprint": prints(slide.slide)[0], "mpp": slide.mpp}
 
 
 def slide_annotation(wildcards):
-    """A slide's annotation, or None, what the plan saw of it, and the slide's further columns in the sheet."""
-    slide, (_, own) = SLIDES[wildcards.slide], seen(wildcards.slide)
-    return {"annotation": slide.annotation, "columns": dict(slide.columns), **asdict(own)}
+    """A slide's annotation and its fingerprint, or None, and the slide's further columns in the sheet."""
+    slide = SLIDES[wildcards.slide]
+    own = prints(slide.slide)[1]
+    return {"annotation": slide.annotation, "fingerprint": own, "columns": dict(slide.columns)}
 
 
 def checked_copies(encoding):

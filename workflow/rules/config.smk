@@ -19,7 +19,7 @@ from slidemill.config import read_config
 from slidemill.discovery import decoded
 from slidemill.errors import ConfigError, explained
 from slidemill.fingerprints import fingerprint
-from slidemill.planned import PLAN, look, read_plan, write_plan
+from slidemill.planned import PLAN, planned_print, read_plan, write_plan
 from slidemill.provenance import code_digest
 from slidemill.stores.paths import SUFFIXES, store_file
 
@@ -36,9 +36,9 @@ try:
     CONFIG = read_config(config, schema("config"), base=Path(environ.get("SLIDEMILL_STARTED_IN", Path.cwd())))
     planned = CONFIG.results / PLAN
     if workflow.is_main_process or not planned.exists():
-        SLIDES, SEEN = {slide.slide: slide for slide in list_slides(CONFIG, schema("slides"))}, {}
+        SLIDES, PRINTS = {slide.slide: slide for slide in list_slides(CONFIG, schema("slides"))}, {}
     else:
-        SLIDES, SEEN = read_plan(planned)
+        SLIDES, PRINTS = read_plan(planned)
 except (ConfigError, OSError) as error:
     sys.exit(f"slidemill: the configuration is wrong, and nothing has been run:\n{explained(error)}")
 
