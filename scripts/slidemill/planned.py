@@ -42,8 +42,8 @@ def planned_print(root: Path, path: str | None, outcome: Path, key: str) -> str 
     seen = fingerprint(root / decoded(path))
     if seen.startswith(UNREADABLE) and outcome.is_file() and not (last := read_outcome(outcome)).failed:
         sys.stderr.write(
-            f"slidemill: {decoded(path)}: could be read in the last run, and cannot be now ({seen}); what was made of it "
-            "is kept: see that its disk is there, restore it, or take it out of the folder or the sheet\n"
+            f"slidemill: {decoded(path)}: could be read in the last run, and cannot be now ({seen}); what was made of "
+            "it is kept: see that its disk is there, restore it, or take it out of the folder or the sheet\n"
         )
         return str(last.details[key])
     return seen
