@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import shapely
-from shapely.geometry import MultiPolygon
 
-from slidemill.regions import Annotation, polygons
+from slidemill.covering import Floats, covered
+from slidemill.regions import Annotation
 from slidemill.specs import LabelSpec
 
 UNMAPPED = -1
@@ -21,8 +21,6 @@ EXACT = 9
 """Decimals to which fractions are compared; what differs less is rounding."""
 
 Names = npt.NDArray[np.object_]
-Floats = npt.NDArray[np.float64]
-Places = npt.NDArray[np.intp]
 Rows = Sequence[Mapping[str, Any]]
 Labeller = Callable[[Rows], tuple[Names, Floats | None]]
 
@@ -101,7 +99,7 @@ def _named_by_area(annotation: Annotation, tree: shapely.STRtree, spec: LabelSpe
     low = _columns(rows, "x0", "y0")
     extent = _columns(rows, "width0", "height0")
     boxes = np.asarray(shapely.box(*low.T, *(low + extent).T)).reshape(-1)
-    patch, region, area = covered(annotation, tree, boxes)
+    patch, region, area = covered(annotation.regions, tree, boxes)
     fraction = area / np.prod(extent, axis=1)[patch]
     known = list(spec.map)
     ranked = sorted(
@@ -117,66 +115,7 @@ def _named_by_area(annotation: Annotation, tree: shapely.STRtree, spec: LabelSpe
     fractions = np.clip(1 - np.bincount(owner, share, len(rows)), 0, 1)
     best = np.lexsort((label, -share, owner))
     best = best[np.unique(owner[best], return_index=True)[1]]
-    best = best[share[best] >= round(spec.min_fraction, EXACT)]
+    best = best[share[best] >= max(round(spec.min_fraction, EXACT), 10**-EXACT)]
     names[owner[best]] = np.array(ranked, dtype=object)[label[best]]
     fractions[owner[best]] = np.minimum(share[best], 1)
     return names, np.asarray(fractions, np.float64)
-
-
-def covered(annotation: Annotation, tree: shapely.STRtree, boxes: Names) -> tuple[Places, Places, Floats]:
-    """Return how much of each box each region covers that none before it does.
-
-    Parameters
-    ----------
-    annotation
-        The regions, the first of which owns ground that several cover.
-    tree
-        Of the regions' shapes.
-    boxes
-        ``object (n,)`` of boxes.
-
-    Returns
-    -------
-    tuple
-        Places of boxes, places of regions, and areas; nothing for what is not covered.
-    """
-    box, region = tree.query(boxes)
-    order = np.argsort(region, kind="stable")
-    box, region = box[order], region[order]
-    whole, part = np.zeros(len(box), bool), np.zeros(len(box), bool)
-    for pairs in np.split(np.arange(len(box)), np.flatnonzero(np.diff(region)) + 1) if len(box) else []:
-        shape = annotation.regions[region[pairs[0]]].shape
-        shapely.prepare(shape)
-        whole[pairs] = shapely.covers(shape, boxes[box[pairs]])
-        rest = pairs[~whole[pairs]]
-        part[rest] = shapely.intersects(shape, boxes[box[rest]])
-    # What comes after a region that covers all of a box gets nothing of it.
-    last = np.full(len(boxes), len(annotation.regions))
-    np.minimum.at(last, box[whole], region[whole])
-    part &= region < last[box]
-    whole &= region == last[box]
-    shapes = np.array([one.shape for one in annotation.regions], dtype=object)
-    pieces = shapely.intersection(shapes[region[part]], boxes[box[part]])
-    area = _unowned(box[part], pieces)
-    left = shapely.area(boxes) - np.bincount(box[part], area, len(boxes))
-    places, owners = np.append(box[part], box[whole]), np.append(region[part], region[whole])
-    areas = np.append(area, left[box[whole]])
-    some = areas > 0
-    return places[some], owners[some], areas[some]
-
-
-def _unowned(box: Places, pieces: Names) -> Floats:
-    """Return the area of each piece of a box that no earlier piece of the same box covers."""
-    area = np.asarray(shapely.area(pieces))
-    pieces = np.array([one if one.geom_type == "Polygon" else MultiPolygon(polygons(one)) for one in pieces], object)
-    later, earlier = shapely.STRtree(pieces).query(pieces)
-    both = (box[later] == box[earlier]) & (earlier < later)
-    later, earlier = later[both], earlier[both]
-    both = np.asarray(shapely.intersects(pieces[later], pieces[earlier]), bool)
-    later, earlier = later[both], earlier[both]
-    order = np.argsort(later, kind="stable")
-    later, earlier = later[order], earlier[order]
-    starts = np.flatnonzero(np.diff(later, prepend=-1))
-    before = [one[0] if len(one) == 1 else shapely.union_all(one) for one in np.split(pieces[earlier], starts)[1:]]
-    area[later[starts]] = shapely.area(shapely.difference(pieces[later[starts]], np.array(before, dtype=object)))
-    return area

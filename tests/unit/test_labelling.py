@@ -68,6 +68,7 @@ def test_a_region_may_have_the_name_of_the_outside():
 
 def test_touching_covers_nothing():
     assert by_area(squares(("A", 10, 0, 20, 10)), patch(), least=1e-9) == [("out", "1.0000")]
+    assert by_area(squares(("A", 10, 0, 20, 10)), patch(), least=1e-12) == [("out", "1.0000")]
 
 
 @pytest.mark.parametrize("rule", ["centre", "top_left"])
