@@ -43,8 +43,14 @@ def covered(regions: Sequence[Region], tree: shapely.STRtree, boxes: Shapes) -> 
     box, region = tree.query(boxes)
     order = np.argsort(region, kind="stable")
     box, region = box[order], region[order]
-    groups = np.split(np.arange(len(box)), np.flatnonzero(np.diff(region)) + 1) if len(box) else []
-    whole, part = np.zeros(len(box), bool), np.zeros(len(box), bool)
+    shapes = np.array([one.shape for one in regions], dtype=object)
+    bounds, extents = shapely.bounds(boxes), shapely.bounds(shapes).reshape(-1, 4)
+    # Of small regions, such as cells, most lie within one box.
+    within = (bounds[box, :2] <= extents[region, :2]) & (extents[region, 2:] <= bounds[box, 2:])
+    part = np.asarray(within.all(axis=1), bool)
+    area, whole = np.where(part, shapely.area(shapes)[region], 0.0), np.zeros(len(box), bool)
+    crossing = np.flatnonzero(~part)
+    groups = np.split(crossing, np.flatnonzero(np.diff(region[crossing])) + 1) if len(crossing) else []
     for pairs in groups:
         shape = regions[region[pairs[0]]].shape
         shapely.prepare(shape)
@@ -56,13 +62,12 @@ def covered(regions: Sequence[Region], tree: shapely.STRtree, boxes: Shapes) -> 
     np.minimum.at(last, box[whole], region[whole])
     part &= region < last[box]
     whole &= region == last[box]
-    area, bounds = np.zeros(len(box)), shapely.bounds(boxes)
     for pairs in groups:
         if len(rest := pairs[part[pairs]]):
             area[rest] = areas_within(regions[region[rest[0]]].shape, bounds[box[rest]])
     part &= area > 0
+    area[~part] = 0
     several = np.flatnonzero(part & (np.bincount(box[part], minlength=len(boxes))[box] > 1))
-    shapes = np.array([one.shape for one in regions], dtype=object)
     pieces = shapely.intersection(shapes[region[several]], boxes[box[several]])
     later, unowned = _unowned(box[several], pieces)
     area[several[later]] = unowned

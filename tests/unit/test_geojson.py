@@ -5,9 +5,17 @@ import json
 import numpy as np
 import pytest
 
+import write_metadata
 from slidemill.annotations import read_annotation
+from slidemill.columns import PATCH_COLUMNS
 from slidemill.errors import AnnotationError
+from slidemill.fingerprints import fingerprint
 from slidemill.labelling import region_names
+from slidemill.metadata import read_metadata
+from slidemill.outcomes import Outcome, read_outcome, write_outcome
+from slidemill.slides import SlideInfo
+from slidemill.specs import LabelSpec
+from slidemill.tables import read_table, write_table
 
 SQUARE = [[0, 0], [10, 0], [10, 10], [0, 10], [0, 0]]
 INNER = [[4, 4], [6, 4], [6, 6], [4, 6], [4, 4]]
@@ -104,6 +112,34 @@ def test_coordinates_start_at_the_slides_bounds_and_a_note_says_so(read):
     annotation = read(feature([SQUARE, INNER]), (1000, 500))
     assert names(annotation, (1001, 501), (1005, 505), (5, 5)) == ["A", "out", "out"]
     assert annotation.notes == ("coordinates were taken to start at the slide's bounds, 1000, 500, as QuPath's do",)
+
+
+def test_labels_take_the_bounds_of_the_slide_that_openslide_tells(tmp_path):
+    """The patches of a slide are counted from its whole canvas, QuPath's regions from its bounds."""
+    (tmp_path / "a.geojson").write_text(json.dumps(feature([SQUARE])), encoding="utf-8")
+    info = SlideInfo("mirax", ((2000, 2000),), (1.0,), (1000, 500, 900, 900), None, None, None, "ffffff")
+    write_outcome(tmp_path / "sampled.json", Outcome("a", "sample_patches", details={"info": info.to_json()}))
+    places = [(1000, 500), (1010, 500), (0, 0)]
+    rows = [
+        dict.fromkeys(PATCH_COLUMNS, "1") | {"x0": x, "y0": y, "width0": 10, "height0": 10, "patch_id": f"{x}"}
+        for x, y in places
+    ]
+    write_table(tmp_path / "patches.csv", PATCH_COLUMNS, rows)
+    write_metadata.main(
+        tmp_path,
+        "a.geojson",
+        fingerprint(tmp_path / "a.geojson"),
+        LabelSpec({"A": 1, "out": 0}, "area", "out"),
+        {},
+        tmp_path / "patches.csv",
+        tmp_path / "sampled.json",
+        tmp_path / "metadata.csv",
+        tmp_path / "labelled.json",
+    )
+    told = [(row["label"], row["label_fraction"]) for row in read_table(tmp_path / "metadata.csv")]
+    assert told == [("1", "1.0000"), ("0", "1.0000"), ("0", "1.0000")]
+    assert "start at the slide's bounds, 1000, 500" in read_outcome(tmp_path / "labelled.json").details["notes"][0]
+    assert list(read_metadata(tmp_path)["label_fraction"]) == [1.0, 1.0, 1.0]
 
 
 def test_other_geometries_are_left_out_and_counted_in_a_note(read):

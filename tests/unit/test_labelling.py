@@ -66,6 +66,13 @@ def test_a_region_may_have_the_name_of_the_outside():
     assert by_area(annotation, patch(), outside="A", least=0.7) == [("A", "0.4000")]
 
 
+def test_regions_within_a_patch_are_counted_whole_and_once():
+    cells = [("A" if x % 2 else "B", x, y, x + 1, y + 1) for x in range(0, 10) for y in range(0, 10, 2)]
+    annotation = squares(*cells, ("A", 0, 0, 10, 1), ("B", 2, 3, 4, 3.5))
+    assert by_area(annotation, patch(-5, -5, 20, 20), least=0.01) == [("B", "0.0650")]
+    assert by_area(annotation, patch(), least=0.01) == [("B", "0.2600")]
+
+
 def test_touching_covers_nothing():
     assert by_area(squares(("A", 10, 0, 20, 10)), patch(), least=1e-9) == [("out", "1.0000")]
     assert by_area(squares(("A", 10, 0, 20, 10)), patch(), least=1e-12) == [("out", "1.0000")]
@@ -93,7 +100,7 @@ coordinates = st.integers(0, SIDE)
 ring = st.lists(st.tuples(coordinates, coordinates), min_size=3, max_size=8, unique=True)
 drawn = st.lists(st.tuples(ring, st.lists(ring, max_size=2), st.sampled_from("ABC")), min_size=1, max_size=5)
 places = st.lists(
-    st.tuples(st.integers(-3, SIDE), st.integers(-3, SIDE), st.integers(1, 12), st.integers(1, 12)),
+    st.tuples(st.integers(-3, SIDE), st.integers(-3, SIDE), st.integers(1, 20), st.integers(1, 20)),
     min_size=1,
     max_size=8,
 )
