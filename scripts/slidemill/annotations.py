@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+from dataclasses import replace
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
 
@@ -21,6 +22,9 @@ XML_READERS = {"Annotations": read_imagescope, "ASAP_Annotations": read_asap}
 
 LARGEST = 2**29
 """Bytes; a file of JSON takes ten times as much memory when it is read."""
+
+MOST_NOTES = 100
+"""Notes of one file that are kept: each stands in the report, and of cells there are hundreds of thousands."""
 
 MARKS = b"\xef\xbb\xbf\xff\xfe\x00 \t\r\n"
 """What may stand before a file's first character: byte-order marks, wide characters' zeros, blanks."""
@@ -58,7 +62,7 @@ def read_annotation(path: Path, corner: Vertex = (0, 0)) -> Annotation:
         with path.open("rb") as file:
             start = file.read(4096).lstrip(MARKS)[:1]
         if start in (b"{", b"["):
-            return _read_json(path, corner)
+            return _told(_read_json(path, corner))
         root = _root(path)
     except (OSError, ValueError, LookupError) as error:
         raise AnnotationError(f"{path.name}: cannot be read ({error}): see its permissions and encoding") from None
@@ -68,7 +72,14 @@ def read_annotation(path: Path, corner: Vertex = (0, 0)) -> Annotation:
             f"{path.name}: begins with <{tag}>: an annotation of ImageScope has <Annotations>, one of ASAP "
             "<ASAP_Annotations>, one of QuPath is GeoJSON"
         )
-    return XML_READERS[tag](root, path.name)
+    return _told(XML_READERS[tag](root, path.name))
+
+
+def _told(annotation: Annotation) -> Annotation:
+    """Return an annotation with no more notes than somebody would read."""
+    more = len(annotation.notes) - MOST_NOTES
+    notes = (*annotation.notes[:MOST_NOTES], f"and {more} more notes of this kind")
+    return replace(annotation, notes=notes) if more > 0 else annotation
 
 
 def _root(path: Path) -> Element | None:

@@ -56,7 +56,7 @@ def read_geojson(value: object, file: str, corner: Vertex) -> Annotation:
     notes += [f"{count} features of type {kind} enclose nothing and were left out" for kind, count in others.items()]
     if regions and any(corner):
         x, y = corner
-        notes.append(f"coordinates were taken to start at the slide's bounds, {x:g}, {y:g}, as QuPath's do")
+        notes.insert(0, f"coordinates were taken to start at the slide's bounds, {x:g}, {y:g}, as QuPath's do")
     return Annotation(tuple(regions), tuple(notes))
 
 

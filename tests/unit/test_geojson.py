@@ -153,6 +153,14 @@ def test_other_geometries_are_left_out_and_counted_in_a_note(read):
     )
 
 
+def test_of_very_many_notes_some_are_kept_and_the_bounds_among_them(read):
+    annotation = read([feature([BOW_TIE])] * 250, (7, 8))
+    assert len(annotation.regions) == 250
+    assert len(annotation.notes) == 101
+    assert "start at the slide's bounds" in annotation.notes[0]
+    assert annotation.notes[-1] == "and 151 more notes of this kind"
+
+
 @pytest.mark.parametrize("ring", [[], [[1, 1]], [[1, 1], [2, 2]]])
 def test_rings_of_too_few_vertices_are_left_out_with_a_note(read, ring):
     annotation = read([feature([ring]), feature([SQUARE, ring])])
