@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slidemill.annotations import Annotation, read_annotation
+from slidemill.annotations import read_annotation
 from slidemill.discovery import decoded, slide_path
 from slidemill.drawing import LONGEST, draw_message, draw_overlay, draw_sample, save_picture
 from slidemill.errors import SlideError, StoreError
@@ -12,6 +12,7 @@ from slidemill.isolation import Apart, DiedError
 from slidemill.joblog import LOG, job_log
 from slidemill.outcomes import read_outcome
 from slidemill.reading import thumbnail
+from slidemill.regions import Annotation
 from slidemill.slides import SlideInfo, opened
 from slidemill.stores.paths import store_of
 from slidemill.tables import read_table
@@ -39,7 +40,7 @@ def main(
         if found.failed:
             raise SlideError(f"failed in {found.stage}")
         info = SlideInfo.from_json(found.details["info"])
-        regions = read_annotation(slide_path(roots[1], annotation)) if annotation else Annotation(())
+        regions = read_annotation(slide_path(roots[1], annotation), info.corner) if annotation else Annotation(())
         with opened(slide_path(roots[0], found.details["path"])) as slide:
             picture = draw_overlay(thumbnail(slide, info, LONGEST), info.dimensions[0][0], rows, regions)
     except SlideError as error:

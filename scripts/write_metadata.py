@@ -6,13 +6,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slidemill.annotations import Annotation, read_annotation
+from slidemill.annotations import read_annotation
 from slidemill.columns import METADATA_COLUMNS
 from slidemill.discovery import decoded, slide_path
 from slidemill.fingerprints import check_unchanged
 from slidemill.joblog import LOG, job_log
 from slidemill.metadata import counted, labelled_blocks
 from slidemill.outcomes import Outcome, attempt, read_outcome, write_outcome
+from slidemill.regions import Annotation
+from slidemill.slides import SlideInfo
 from slidemill.specs import LabelSpec
 from slidemill.tables import read_table, write_table
 
@@ -41,7 +43,8 @@ def main(
     unchanged = partial(check_unchanged, root / decoded(annotation or ""), fingerprint, "annotation")
 
     def label() -> Outcome:
-        regions = read_annotation(slide_path(root, annotation)) if annotation else Annotation(())
+        corner = SlideInfo.from_json(before.details["info"]).corner
+        regions = read_annotation(slide_path(root, annotation), corner) if annotation else Annotation(())
         unchanged()
         counts: Counter[str] = Counter()
         write_table(table, header, counted(labelled_blocks(read_table(patches), regions, labels, columns), counts))

@@ -13,7 +13,7 @@ PATCH_COLUMNS = (
     "downsample",
     "mpp",
 )
-METADATA_COLUMNS = (*PATCH_COLUMNS, "label", "label_name")
+METADATA_COLUMNS = (*PATCH_COLUMNS, "label", "label_name", "label_fraction")
 """Those that every cohort has; a sheet's own columns follow."""
 
 SLIDE_COLUMNS = (

@@ -144,6 +144,12 @@ def _contradictions(full: Mapping[str, Any], slides: Path, results: Path) -> Ite
             f"sampling.patch_size is {sampling['patch_size']}: patches by {given[0]} are read several times as wide "
             f"and shrunk, so that memory allows for {LARGEST_SHRUNK}: choose no more, or give a native level"
         )
+    labels = full["labels"]
+    if "min_fraction" in labels and labels["rule"] != "area":
+        yield (
+            f"labels.min_fraction is {labels['min_fraction']} and labels.rule is {labels['rule']}: only rule area "
+            "has a least fraction: leave it out, or choose area"
+        )
     if 2 * sampling["overlap"] >= sampling["patch_size"]:
         yield (
             f"sampling.overlap is {sampling['overlap']}: 2 x overlap must be less than patch_size "

@@ -32,6 +32,9 @@ EXTENSIONS = (
 )
 """What the names of slides that OpenSlide opens end in."""
 
+ANNOTATIONS = (".geojson", ".json", ".xml")
+"""What the names of annotations end in."""
+
 STEM_LENGTH = 80
 
 
@@ -93,14 +96,15 @@ def find_slides(root: Path, annotations: Path | None = None, skip: Path | None =
     root
         The folder of slides.
     annotations
-        The folder of annotations, ``<stem>.xml`` at the slide's relative path or anywhere below.
+        The folder of annotations, ``<stem>.xml``, ``.geojson`` or ``.json`` at the slide's relative path or
+        anywhere below.
     skip
         A folder that is not searched: the results, should they lie among the slides.
 
     Raises
     ------
     ConfigError
-        When the folder is missing or has no slide, or when an annotation fits two slides.
+        When the folder is missing or has no slide, or when an annotation fits two slides, or two fit one.
     """
     if not _is_folder(root):
         raise ConfigError(
@@ -180,17 +184,22 @@ def _walked(root: Path, key: str) -> Iterator[tuple[str, list[str], list[str]]]:
 def _match_annotations(slides: list[Path], root: Path) -> dict[Path, Path]:
     """Return each slide's annotation, both relative to their folders."""
     if not _is_folder(root):
-        raise ConfigError(f"annotations: {root} is no folder: name the folder of the .xml files, or null for none")
-    # By the path that a slide would give them: endings match in any letter case.
-    found = {path.with_suffix(".xml"): path for path in sorted(_annotation_paths(root))}
-    wanted = {slide: slide.with_suffix(".xml") for slide in slides}
-    matched = {slide: found[place] for slide, place in wanted.items() if place in found}
+        raise ConfigError(f"annotations: {root} is no folder: name the folder of the annotations, or null for none")
+    found: dict[Path, list[Path]] = {}
+    for path in sorted(_annotation_paths(root)):
+        found.setdefault(path.with_suffix(""), []).append(path)
+    matched = {}
+    for slide in slides:
+        for annotation, *others in [found[place]] if (place := slide.with_suffix("")) in found else []:
+            if others:
+                raise ConfigError(f"annotations: {slide} has two, {annotation} and {others[0]}: take one of them away")
+            matched[slide] = annotation
     taken = Counter(matched.values())
     for annotation, count in taken.items():
         if count > 1:
             raise _ambiguous(annotation, [slide for slide in slides if matched.get(slide) == annotation])
     by_stem: dict[str, list[Path]] = {}
-    for annotation in sorted(set(found.values()) - set(taken)):
+    for annotation in sorted({path for paths in found.values() for path in paths} - set(taken)):
         by_stem.setdefault(_plain(annotation.stem), []).append(annotation)
     for stem, candidates in by_stem.items():
         wanting = [slide for slide in slides if _plain(slide.stem) == stem and slide not in matched]
@@ -207,11 +216,11 @@ def _match_annotations(slides: list[Path], root: Path) -> dict[Path, Path]:
 
 
 def _annotation_paths(root: Path) -> Iterator[Path]:
-    """Yield the .xml files below `root`, relative to it; hidden ones are passed over."""
+    """Yield the annotations' files below `root`, relative to it; hidden ones are passed over."""
     for folder, subfolders, names in _walked(root, "annotations"):
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
         for name in names:
-            if name.lower().endswith(".xml") and not name.startswith("."):
+            if name.lower().endswith(ANNOTATIONS) and not name.startswith("."):
                 yield (Path(folder) / name).relative_to(root)
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from slidemill.annotations import Annotation, polygons
 from slidemill.files import replacing
+from slidemill.regions import Annotation, polygons
 from slidemill.stores.protocol import Store
 from slidemill.stores.registry import open_store
 

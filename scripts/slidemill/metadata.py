@@ -8,9 +8,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slidemill.annotations import UNMAPPED, Annotation, reference_points, region_names
 from slidemill.columns import METADATA_COLUMNS
 from slidemill.errors import SlidemillError
+from slidemill.labelling import UNMAPPED, Labeller, labeller
+from slidemill.regions import Annotation
 from slidemill.specs import LabelSpec
 
 if TYPE_CHECKING:
@@ -28,10 +29,17 @@ def labelled(
 
     A name that the map lacks gives label -1.
     """
-    names = region_names(annotation, reference_points(rows, spec.rule), spec.outside)
+    return _labelled(rows, labeller(annotation, spec), spec, columns)
+
+
+def _labelled(
+    rows: Sequence[Mapping[str, Any]], decide: Labeller, spec: LabelSpec, columns: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    names, fractions = decide(rows)
+    told = [""] * len(rows) if fractions is None else [f"{fraction:.4f}" for fraction in fractions]
     return [
-        {**row, "label": spec.map.get(name, UNMAPPED), "label_name": name, **columns}
-        for row, name in zip(rows, names, strict=True)
+        {**row, "label": spec.map.get(name, UNMAPPED), "label_name": name, "label_fraction": fraction, **columns}
+        for row, name, fraction in zip(rows, names, told, strict=True)
     ]
 
 
@@ -40,8 +48,9 @@ def labelled_blocks(
 ) -> Iterator[dict[str, Any]]:
     """Yield the rows with their labels, as `labelled` gives them, a block of rows in memory at a time."""
     waiting = iter(rows)
+    decide = labeller(annotation, spec)
     while block := list(islice(waiting, BLOCK)):
-        yield from labelled(block, annotation, spec, columns)
+        yield from _labelled(block, decide, spec, columns)
 
 
 def counted(rows: Iterable[dict[str, Any]], counts: Counter[str]) -> Iterator[dict[str, Any]]:
@@ -62,7 +71,8 @@ def read_metadata(path: str | Path) -> pandas.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A row a patch in raster order, slide by slide. Ids and names are strings; an unknown ``mpp`` is NaN.
+        A row a patch in raster order, slide by slide. Ids and names are strings; an unknown ``mpp`` is NaN, and so
+        is a ``label_fraction`` where a point decided.
 
     Raises
     ------
@@ -85,10 +95,11 @@ def read_metadata(path: str | Path) -> pandas.DataFrame:
     numbers: dict[str, Any] = dict.fromkeys(
         ("column", "row", "x0", "y0", "width0", "height0", "level", "label"), "int64"
     )
-    numbers |= {"downsample": "float64", "mpp": "float64"}
+    numbers |= {"downsample": "float64", "mpp": "float64", "label_fraction": "float64"}
     texts = {column: str for column in header if column not in numbers}
+    empty = {"mpp": [""], "label_fraction": [""]}
     try:
-        return pd.read_csv(table, dtype={**numbers, **texts}, keep_default_na=False, na_values={"mpp": [""]})
+        return pd.read_csv(table, dtype={**numbers, **texts}, keep_default_na=False, na_values=empty)
     except (ValueError, TypeError, OverflowError) as error:
         raise SlidemillError(
             f"{table}: a value is not what its column holds ({error}): run the workflow again"

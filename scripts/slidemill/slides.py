@@ -53,6 +53,11 @@ class SlideInfo:
         """Micrometres a level-0 pixel, the mean of both axes."""
         return None if self.mpp_x is None or self.mpp_y is None else (self.mpp_x + self.mpp_y) / 2
 
+    @property
+    def corner(self) -> tuple[int, int]:
+        """The first pixel of the slide's bounds, in level-0 pixels."""
+        return self.bounds[:2] if self.bounds else (0, 0)
+
     def deepzoom_levels(self, limit_bounds: bool) -> int:
         """Return how many DeepZoom levels the slide has."""
         whole = self.bounds[2:] if limit_bounds and self.bounds else self.dimensions[0]

@@ -9,11 +9,27 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class LabelSpec:
-    """How annotations become labels: names to integers, which point of a patch decides, the name outside."""
+    """How annotations become labels.
+
+    Parameters
+    ----------
+    map
+        Names to integers; of labels that cover as much of a patch, the one that comes first in it wins.
+    rule
+        ``"centre"`` or ``"top_left"``, the point of a patch that decides, or ``"area"``.
+    outside
+        The name of patches that no region labels.
+    min_fraction
+        How much of a patch a label must cover, by area.
+    overlap
+        Which of overlapping regions comes first: the one that does in the ``"file"``, or the ``"smallest"``.
+    """
 
     map: Mapping[str, int]
     rule: str
     outside: str
+    min_fraction: float = 0.5
+    overlap: str = "file"
 
 
 @dataclass(frozen=True, slots=True)

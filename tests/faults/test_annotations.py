@@ -1,5 +1,6 @@
 """Annotations that are broken, hostile or strange: what they do to their slide, and that they do nothing to others."""
 
+import json
 import os
 
 import numpy as np
@@ -38,6 +39,23 @@ def annotated(cohort):
     return run
 
 
+def geojson(vertices, kind="Polygon", **properties):
+    coordinates = [[list(place) for place in vertices]]
+    properties = properties or {"classification": {"name": "Benign"}}
+    feature = {"type": "Feature", "geometry": {"type": kind, "coordinates": coordinates}, "properties": properties}
+    return json.dumps({"type": "FeatureCollection", "features": [feature]})
+
+
+def asap(vertices, kind="Polygon"):
+    places = "".join(f'<Coordinate Order="{n}" X="{x}" Y="{y}"/>' for n, (x, y) in enumerate(vertices))
+    return (
+        f'<ASAP_Annotations><Annotations><Annotation Name="1" Type="{kind}" PartOfGroup="Benign"><Coordinates>{places}'
+        '</Coordinates></Annotation></Annotations><AnnotationGroups><Group Name="Benign"/></AnnotationGroups>'
+        "</ASAP_Annotations>"
+    )
+
+
+TANGLE = [(x % 1000, y % 1000) for x, y in np.random.default_rng(0).integers(0, 1000, (3000, 2)).tolist()]
 BOMB = '<?xml version="1.0"?><!DOCTYPE a [<!ENTITY a "ha"><!ENTITY b "&a;&a;"><!ENTITY c "&b;&b;">]>'
 BAD = {
     "malformed": ("<Annotations>\n<Annotation>\n</Annotations>", "bad.xml: line 3"),
@@ -52,10 +70,23 @@ BAD = {
     "a huge coordinate": (xml([*SQUARE, ("1e300", "5")]), "a vertex lies at X='1e300'"),
     "a coordinate that is no number": (xml([*SQUARE, ("nan", "5")]), "a vertex lies at X='nan'"),
     "an outline that crosses itself without end": (
-        xml([(x % 1000, y % 1000) for x, y in np.random.default_rng(0).integers(0, 1000, (3000, 2)).tolist()]),
+        xml(TANGLE),
         "crosses itself more than 10000 times",
     ),
     "of another program": ("<GeoJSON/>", "begins with <GeoJSON>"),
+    "ASAP: a huge coordinate": (asap([*SQUARE, ("1e300", "5")]), "a vertex lies at X='1e300'"),
+    "ASAP: an outline that crosses itself without end": (asap(TANGLE), "crosses itself more than 10000 times"),
+    "ASAP: cut off": (asap(SQUARE)[:-40], "bad.xml: line 1"),
+    "GeoJSON: malformed": (geojson(SQUARE)[:-1], "bad.xml: line 1"),
+    "GeoJSON: other bytes than UTF-8": (geojson(SQUARE).encode().replace(b"Benign", b"Pr\xe4"), "bad.xml"),
+    "GeoJSON: a huge coordinate": (geojson([*SQUARE, (1e300, 5)]), "a vertex lies at X=1e+300"),
+    "GeoJSON: a number of 5000 digits": (geojson(SQUARE).replace("256", "9" * 5000), "bad.xml: cannot be read"),
+    "GeoJSON: a coordinate that is no number": (geojson([*SQUARE, (float("nan"), 5)]), "a vertex lies at X=nan"),
+    "GeoJSON: a coordinate that is text": (geojson([*SQUARE, ("7", 5)]), "a position is ['7', 5]"),
+    "GeoJSON: lists in lists without end": ("[" * 100_000, "lists lie in lists without end"),
+    "GeoJSON: an outline that crosses itself without end": (geojson(TANGLE), "crosses itself more than 10000 times"),
+    "GeoJSON: no features": ('{"type": "Topology"}', "holds no features of GeoJSON"),
+    "GeoJSON: a name that is no text": (geojson(SQUARE, classification={"name": 5}), "is named 5"),
 }
 
 
@@ -93,6 +124,19 @@ STRANGE = {
     ),
     "two vertices": (xml(SQUARE[:2]), "0", "2 vertices enclose nothing"),
     "an outline without area": (xml([(0, 0), (9, 9), (18, 18)]), "0", "no area"),
+    "GeoJSON: an outline that crosses itself": (
+        geojson([(0, 0), (256, 256), (256, 0), (0, 256)]),
+        "1",
+        "crosses itself and was repaired",
+    ),
+    "GeoJSON: a line": (geojson(SQUARE, "LineString"), "0", "type LineString enclose nothing"),
+    "GeoJSON: two vertices": (geojson(SQUARE[:2]), "0", "2 vertices enclose nothing"),
+    "ASAP: an outline that crosses itself": (
+        asap([(0, 0), (256, 256), (256, 0), (0, 256)]),
+        "1",
+        "crosses itself and was repaired",
+    ),
+    "ASAP: a measurement": (asap(SQUARE, "Measurement"), "0", "type Measurement encloses nothing"),
 }
 
 
@@ -174,6 +218,21 @@ def test_an_annotation_that_changes_after_the_plan_fails_the_job_and_blames_no_s
         cohort.label(one)
     assert not isinstance(caught.value, AnnotationError)
     assert not list(cohort.results.glob("outcomes/write_metadata/*"))
+
+
+@pytest.mark.parametrize("write", [geojson, asap], ids=["GeoJSON", "ASAP"])
+def test_an_annotation_of_another_program_is_read_whatever_its_name(annotated, write):
+    row = annotated(write(SQUARE))
+    assert (row["status"], row["regions"]) == ("ok", "1")
+    names = {patch["label_name"] for patch in annotated.cohort.table("metadata") if patch["slide"] == row["slide"]}
+    assert names == {"Benign", "Normal"}
+
+
+def test_two_annotations_of_one_slide_are_refused_before_any_job(cohort):
+    cohort.annotate("good")
+    (cohort.annotations / "good.geojson").write_text(geojson(SQUARE))
+    with pytest.raises(ConfigError, match=r"good\.svs has two, good\.geojson and good\.xml"):
+        cohort.plan()
 
 
 def test_an_annotation_that_fits_two_slides_is_refused_before_any_job(cohort):

@@ -6,17 +6,18 @@ from dataclasses import dataclass
 import numpy as np
 import yaml
 
-from slidemill.annotations import read_annotation, region_names
+from slidemill.annotations import read_annotation
 from slidemill.config import read_config
 from slidemill.encodings import ENCODINGS, decoded, encoded
 from slidemill.errors import SlidemillError
 from slidemill.geometry import GridSpec
-from slidemill.metadata import read_metadata
+from slidemill.labelling import region_names
+from slidemill.metadata import labelled, read_metadata
 from slidemill.outcomes import Outcome, read_outcome, write_outcome
 from slidemill.sampling import patches_of
 from slidemill.sheets import read_sheet
 from slidemill.slides import SlideInfo, opened, slide_info
-from slidemill.specs import StoreSpec
+from slidemill.specs import LabelSpec, StoreSpec
 from slidemill.stores.manifest import Manifest
 from slidemill.stores.registry import STORES, open_store
 from slidemill.stores.writing import write_store
@@ -68,9 +69,28 @@ def annotations(folder):
         b"</Regions></Annotation></Annotations>"
     )
 
+    yield (
+        b'<ASAP_Annotations><Annotations><Annotation Name="1" Type="Polygon" PartOfGroup="A"><Coordinates>'
+        b'<Coordinate Order="0" X="1" Y="2"/><Coordinate Order="2" X="90" Y="90"/><Coordinate Order="1" X="90" Y="2"/>'
+        b'</Coordinates></Annotation></Annotations><AnnotationGroups><Group Name="A"/>'
+        b"</AnnotationGroups></ASAP_Annotations>"
+    )
 
-def read_xml(data, folder):
-    region_names(read_annotation(put(folder, "a.xml", data)), POINTS, "outside")
+
+def geojson(_folder):
+    rings = [[[0, 0], [900, 0], [900, 900.5], [0, 900], [0, 0]], [[10, 10], [20, 10], [20, 20], [10, 10]]]
+    for kind, coordinates in (("Polygon", rings), ("MultiPolygon", [rings, rings])):
+        properties = {"objectType": "annotation", "name": "n", "classification": {"name": "A", "color": [1, 2, 3]}}
+        feature = {"type": "Feature", "geometry": {"type": kind, "coordinates": coordinates}, "properties": properties}
+        yield json.dumps({"type": "FeatureCollection", "features": [feature]}).encode()
+        yield json.dumps([feature, feature]).encode()
+
+
+def read_regions(data, folder):
+    annotation = read_annotation(put(folder, "a.xml", data), (5, 5))
+    region_names(annotation, POINTS, "outside")
+    rows = [{"x0": x, "y0": y, "width0": 100, "height0": 100} for x, y in POINTS]
+    labelled(rows, annotation, LabelSpec({}, "area", "outside"), {})
 
 
 def sheets(_folder):
@@ -116,8 +136,8 @@ def read_facts(data, folder):
 def tables(_folder):
     yield b"patch_id,column,row,x0,y0,width0,height0,level,downsample,mpp\nr00000_c00000,0,0,0,0,64,64,0,1.0,0.5\n" * 1
     yield (
-        b"patch_id,slide,column,row,x0,y0,width0,height0,level,downsample,mpp,label,label_name\n"
-        b"r00000_c00000,s,0,0,0,0,64,64,0,1.0,0.5,0,Normal\nr00000_c00001,s,1,0,64,0,64,64,0,1.0,,-1,Other\n"
+        b"patch_id,slide,column,row,x0,y0,width0,height0,level,downsample,mpp,label,label_name,label_fraction\n"
+        b"r00000_c00000,s,0,0,0,0,64,64,0,1.0,0.5,0,Normal,0.75\nr00000_c00001,s,1,0,64,0,64,64,0,1.0,,-1,Other,\n"
     )
 
 
@@ -228,7 +248,8 @@ def read_slides(data, folder):
 
 
 TARGETS = {
-    "annotation": Target("xml", annotations, read_xml),
+    "annotation": Target("xml", annotations, read_regions),
+    "geojson": Target("json", geojson, read_regions),
     "sheet": Target("csv", sheets, read_slides),
     "config": Target("json", configs, read_configuration),
     "outcome": Target("json", outcomes, read_facts),

@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slidemill.annotations import polygons, read_annotation, reference_points, region_names
+from slidemill.annotations import read_annotation
 from slidemill.columns import METADATA_COLUMNS, PATCH_COLUMNS
 from slidemill.errors import AnnotationError
+from slidemill.labelling import reference_points, region_names
 from slidemill.metadata import counted, labelled, labelled_blocks
+from slidemill.regions import polygons
 from slidemill.specs import LabelSpec
 
 ROOT = Path(__file__).parents[2]
@@ -209,9 +211,9 @@ def test_names_that_the_map_lacks_are_labelled_minus_one(annotation):
 def test_labelled_rows_keep_what_they_had_and_gain_the_sheets_columns(annotation):
     row = {**dict.fromkeys(PATCH_COLUMNS, "?"), **patch()}
     (full,) = labelled([row], annotation(), LabelSpec({"N": 0}, "centre", "N"), {"patient": "007"})
-    assert full == {**row, "label": 0, "label_name": "N", "patient": "007"}
+    assert full == {**row, "label": 0, "label_name": "N", "label_fraction": "", "patient": "007"}
     assert tuple(full) == (*METADATA_COLUMNS, "patient")
-    assert METADATA_COLUMNS[-2:] == ("label", "label_name")
+    assert METADATA_COLUMNS[-3:] == ("label", "label_name", "label_fraction")
 
 
 def test_labels_are_counted_by_name():
@@ -304,8 +306,8 @@ def test_encodings_that_a_file_declares_are_read(tmp_path, encoding):
 
 
 def test_xml_of_another_kind_is_refused(refused):
-    message = refused("<ASAP_Annotations><Annotations/></ASAP_Annotations>")
-    assert "begins with <ASAP_Annotations>: an annotation of ImageScope has <Annotations>" in message
+    message = refused("<HALO><Annotations/></HALO>")
+    assert "begins with <HALO>: an annotation of ImageScope has <Annotations>, one of ASAP" in message
 
 
 BOMB = """<?xml version="1.0"?>

@@ -76,6 +76,12 @@ def test_a_section_given_in_part_is_completed():
     assert config.benchmark == BenchmarkSpec(512, 1, 120)
 
 
+def test_labels_by_area_have_a_least_fraction():
+    assert read(labels={"rule": "area"}).labels == LabelSpec({"Normal": 0}, "area", "Normal", 0.5, "file")
+    given = {"rule": "area", "min_fraction": 1, "overlap": "smallest"}
+    assert read(labels=given).labels == LabelSpec({"Normal": 0}, "area", "Normal", 1, "smallest")
+
+
 def test_a_deepzoom_level_takes_the_place_of_the_native_level():
     assert read(sampling={"deepzoom_level": 12}).sampling == GridSpec(deepzoom_level=12, level=None)
 
@@ -141,6 +147,19 @@ FAULTS = {
     "too large": ({"sampling": {"patch_size": 5000}}, ["sampling.patch_size is 5000", "16 to 4096"]),
     "unknown choice": ({"sampling": {"edges": "crop"}}, ["sampling.edges is 'crop'", "drop", "pad"]),
     "unknown rule": ({"labels": {"rule": "center"}}, ["labels.rule is 'center'", "centre or top_left"]),
+    "least fraction without area": (
+        {"labels": {"min_fraction": 0.3}},
+        ["labels.min_fraction is 0.3", "labels.rule is centre", "leave it out, or choose area"],
+    ),
+    "least fraction of nothing": (
+        {"labels": {"rule": "area", "min_fraction": 0}},
+        ["labels.min_fraction is 0", "more"],
+    ),
+    "fraction of more": (
+        {"labels": {"rule": "area", "min_fraction": 1.1}},
+        ["labels.min_fraction is 1.1", "1 or less"],
+    ),
+    "unknown order": ({"labels": {"overlap": "largest"}}, ["labels.overlap is 'largest'", "file, smallest"]),
     "overlap too large": (
         {"sampling": {"patch_size": 64, "overlap": 32}},
         ["sampling.overlap is 32", "2 x overlap must be less than patch_size (64)"],

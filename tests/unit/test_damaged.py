@@ -5,10 +5,11 @@ import pytest
 import shapely
 import yaml
 
-from slidemill.annotations import read_annotation, region_names
+from slidemill.annotations import read_annotation
 from slidemill.config import read_config
 from slidemill.errors import ConfigError, SlidemillError
 from slidemill.geometry import GridSpec
+from slidemill.labelling import region_names
 from slidemill.metadata import read_metadata
 from slidemill.sampling import patches_of
 from slidemill.slides import SlideInfo
@@ -19,8 +20,8 @@ from tests.tiffs import STRUCTURES, write
 
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
 INFO = SlideInfo("x", ((999, 999),), (1.0,), None, 1.0, 1.0, 1.0, "ffffff")
-HEADER = b"patch_id,slide,column,row,x0,y0,width0,height0,level,downsample,mpp,label,label_name\n"
-ROW = b"r00000_c00000,s,0,0,0,0,64,64,0,1.0,0.5,0,Normal\n"
+HEADER = b"patch_id,slide,column,row,x0,y0,width0,height0,level,downsample,mpp,label,label_name,label_fraction\n"
+ROW = b"r00000_c00000,s,0,0,0,0,64,64,0,1.0,0.5,0,Normal,\n"
 
 
 @pytest.mark.parametrize("data", [b"patch_id,row\n\xe3\x28,1\n", b"patch_id\xff\n", b'patch_id,row\n"a\0",1\n"'])

@@ -274,6 +274,21 @@ def test_two_annotations_that_fit_one_slide_are_refused(tmp_path):
         find_slides(tmp_path / "slides", tmp_path / "xml")
 
 
+@pytest.mark.parametrize("end", ["geojson", "json", "GeoJSON", "xml"])
+def test_annotations_of_all_programs_are_matched(tmp_path, end):
+    make(tmp_path, "slides/x/a.svs", "slides/b.svs", f"xml/x/a.{end}", f"xml/other/b.{end}")
+    assert annotated(tmp_path / "slides", tmp_path / "xml") == {"b.svs": f"other/b.{end}", "x/a.svs": f"x/a.{end}"}
+
+
+def test_annotations_of_two_programs_for_one_slide_are_refused(tmp_path):
+    make(tmp_path, "slides/a.svs", "xml/a.xml", "xml/a.geojson")
+    with pytest.raises(ConfigError, match=r"a\.svs has two, a\.geojson and a\.xml: take one of them away"):
+        annotated(tmp_path / "slides", tmp_path / "xml")
+    make(tmp_path, "s/a.svs", "far/x/a.xml", "far/y/a.json")
+    with pytest.raises(ConfigError, match=r"a\.svs has 2 annotations by its stem, x/a\.xml and y/a\.json"):
+        annotated(tmp_path / "s", tmp_path / "far")
+
+
 def test_hidden_annotations_are_passed_over(tmp_path):
     make(tmp_path / "slides", "a.svs", "b.svs")
     make(tmp_path / "xml", "._a.xml", "b.xml", ".trash/a.xml")

@@ -7,10 +7,10 @@ import numpy as np
 from PIL import Image
 from shapely.geometry import box
 
-from slidemill.annotations import Annotation, Region
 from slidemill.columns import SLIDE_COLUMNS, VALIDATION_COLUMNS
 from slidemill.drawing import draw_overlay, label_colour
 from slidemill.outcomes import Outcome
+from slidemill.regions import Annotation, Region
 from slidemill.report import Pictures, label_table, render
 from slidemill.versions import Run
 

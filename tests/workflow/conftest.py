@@ -67,7 +67,7 @@ class Project:
     def start(self, *arguments, cwd=None, configured=True, cores=2, snakefile=SNAKEFILE, **process):
         """Start Snakemake; `process` is for `subprocess.Popen`."""
         file = self.folder / "config.yaml"
-        file.write_text(yaml.safe_dump(self.config))
+        file.write_text(yaml.safe_dump(self.config, sort_keys=False))
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile)]
         command += ["--cores", str(cores)] if cores else []
         command += [*arguments, *(["--configfile", str(file)] if configured else [])]

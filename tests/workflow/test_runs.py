@@ -225,6 +225,8 @@ class TestSecondRuns:
         ("change", "stages"),
         [
             ({"labels": {"map": {"Normal": 5}}}, {"write_metadata", "draw_slide"}),
+            ({"labels": {"map": {"Benign": 1, "Normal": 0}}}, {"write_metadata", "draw_slide"}),
+            ({"labels": {"map": {"Normal": 0, "Benign": 1}, "rule": "area"}}, {"write_metadata", "draw_slide"}),
             (
                 {"stores": {"lmdb": {"encoding": "png"}, "hdf5": {}, "disk": {}}},
                 {"store_patches_lmdb", "validate_stores", "draw_slide"},

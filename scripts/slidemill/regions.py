@@ -1,0 +1,134 @@
+"""The regions of an annotation, whatever program drew it: their names, and shapes that are valid."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+from shapely.geometry import MultiPolygon, Polygon, box
+from shapely.geometry.base import BaseGeometry
+
+from slidemill.errors import AnnotationError
+
+FARTHEST = 1e9
+"""No slide has pixels beyond this; arithmetic on far larger coordinates loses the small ones."""
+
+MOST_CROSSINGS = 10_000
+"""An outline that crosses itself more often is no outline, and would take hours to repair."""
+
+Vertex = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """An annotated area: its label's name, and its shape in level-0 pixels with the holes cut out."""
+
+    name: str
+    shape: MultiPolygon
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """The regions of a slide in the file's order, and what a reader should know of how they were read."""
+
+    regions: tuple[Region, ...]
+    notes: tuple[str, ...] = ()
+
+
+def polygons(shape: BaseGeometry) -> list[Polygon]:
+    """Return the polygons that a region's shape consists of."""
+    if isinstance(shape, Polygon):
+        return [shape] if not shape.is_empty else []
+    if isinstance(shape, MultiPolygon):
+        return list(shape.geoms)
+    return [polygon for part in getattr(shape, "geoms", ()) for polygon in polygons(part)]
+
+
+def vertex(x: object, y: object, subject: str, file: str) -> Vertex:
+    """Return a vertex of two numbers, or of two texts that tell numbers.
+
+    Raises
+    ------
+    AnnotationError
+        When one is no number, or lies beyond any slide.
+    """
+    place = _number(x), _number(y)
+    if not all(abs(value) <= FARTHEST for value in place):
+        raise AnnotationError(
+            f"{file}: {subject}: a vertex lies at X={x!r:.80}, Y={y!r:.80}: give two numbers, of level-0 pixels"
+        )
+    return place
+
+
+def _number(value: object) -> float:
+    """Return what a value tells, or NaN where it tells no number."""
+    try:
+        return float(value) if isinstance(value, str | float | int) and not isinstance(value, bool) else math.nan
+    except (ValueError, OverflowError):
+        return math.nan
+
+
+def corners(vertices: Sequence[Vertex]) -> Polygon:
+    """Return the polygon through the vertices, or the box that two opposite corners span."""
+    return box(*bounding_box(vertices)) if len(vertices) == 2 else Polygon(vertices)
+
+
+def bounding_box(vertices: Sequence[Vertex]) -> tuple[float, float, float, float]:
+    """Return the left, top, right and bottom of the vertices."""
+    xs, ys = [x for x, _ in vertices], [y for _, y in vertices]
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def enclosed(parts: Sequence[Sequence[Polygon]], subject: str, file: str, notes: list[str]) -> MultiPolygon | None:
+    """Return what outlines enclose as a valid shape, or None where that is nothing; a note tells of repairs.
+
+    Parameters
+    ----------
+    parts
+        Of each part its outline, and then its holes; none has holes of its own.
+    subject, file
+        What the outlines belong to, and the annotation's file.
+    notes
+        Is added to.
+
+    Raises
+    ------
+    AnnotationError
+        When the outlines cross each other more than `MOST_CROSSINGS` times.
+    """
+    shape = MultiPolygon([Polygon(outer.exterior, [hole.exterior for hole in holes]) for outer, *holes in parts])
+    if not shape.is_valid:
+        if _crosses_often(shape):
+            raise AnnotationError(
+                f"{file}: {subject}: the outline crosses itself more than {MOST_CROSSINGS} times: draw it again"
+            )
+        notes.append(f"{subject}: the outline crosses itself and was repaired")
+        shape = MultiPolygon(polygons(shapely.union_all([_repaired(*part) for part in parts])))
+    if shape.area == 0:
+        notes.append(f"{subject}: the outline has no area, and it was left out")
+        return None
+    return shape
+
+
+def _repaired(outer: Polygon, *holes: Polygon) -> BaseGeometry:
+    """Return what an outline encloses beside its holes; a point that it goes round twice lies outside."""
+    solid, *cut = (MultiPolygon(polygons(shapely.make_valid(ring))) for ring in (outer, *holes))
+    return shapely.difference(solid, shapely.union_all(cut)) if cut else solid
+
+
+def _crosses_often(shape: BaseGeometry) -> bool:
+    """Return whether outlines cross more than `MOST_CROSSINGS` times; stops counting there."""
+    rings = shapely.get_rings(shapely.get_parts(shape))
+    vertices, ring = shapely.get_coordinates(rings, return_index=True)
+    segments = np.asarray(shapely.linestrings(np.stack([vertices[:-1], vertices[1:]], axis=1)[ring[:-1] == ring[1:]]))
+    tree = shapely.STRtree(segments)
+    # A segment meets itself and its two neighbours; a crossing is met from both sides.
+    left = 3 * len(segments) + 2 * MOST_CROSSINGS
+    for start in range(0, len(segments), 256):
+        left -= tree.query(segments[start : start + 256], predicate="intersects").shape[1]
+        if left < 0:
+            return True
+    return False

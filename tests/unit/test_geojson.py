@@ -1,0 +1,233 @@
+"""Annotations as GeoJSON, as QuPath exports them."""
+
+import json
+
+import numpy as np
+import pytest
+
+import write_metadata
+from slidemill.annotations import read_annotation
+from slidemill.columns import PATCH_COLUMNS
+from slidemill.errors import AnnotationError
+from slidemill.fingerprints import fingerprint
+from slidemill.labelling import region_names
+from slidemill.metadata import read_metadata
+from slidemill.outcomes import Outcome, read_outcome, write_outcome
+from slidemill.slides import SlideInfo
+from slidemill.specs import LabelSpec
+from slidemill.tables import read_table, write_table
+
+SQUARE = [[0, 0], [10, 0], [10, 10], [0, 10], [0, 0]]
+INNER = [[4, 4], [6, 4], [6, 6], [4, 6], [4, 4]]
+FAR = [[20, 0], [30, 0], [30, 10], [20, 0]]
+BOW_TIE = [[0, 0], [10, 10], [10, 0], [0, 10], [0, 0]]
+
+
+def feature(coordinates, kind="Polygon", **properties):
+    properties = properties or {"objectType": "annotation", "classification": {"name": "A", "color": [1, 2, 3]}}
+    return {"type": "Feature", "geometry": {"type": kind, "coordinates": coordinates}, "properties": properties}
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Return a function that reads an annotation of this content, bytes or what is told as JSON."""
+
+    def read(value, corner=(0, 0)):
+        path = tmp_path / "case.geojson"
+        path.write_bytes(value if isinstance(value, bytes) else json.dumps(value).encode())
+        return read_annotation(path, corner)
+
+    return read
+
+
+def names(annotation, *points):
+    return list(region_names(annotation, np.array(points, np.float64).reshape(-1, 2), "out"))
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        lambda one: one,
+        lambda one: [one],
+        lambda one: {"type": "FeatureCollection", "features": [one]},
+        lambda one: json.dumps([one]).encode("utf-16"),
+        lambda one: b"\xef\xbb\xbf \n" + json.dumps([one]).encode(),
+    ],
+    ids=["a feature", "a list", "a collection", "in UTF-16", "after a byte-order mark"],
+)
+def test_features_may_be_wrapped_in_many_ways(read, wrapped):
+    assert names(read(wrapped(feature([SQUARE]))), (5, 5), (11, 5)) == ["A", "out"]
+
+
+@pytest.mark.parametrize(
+    ("properties", "name"),
+    [
+        ({"classification": {"name": "A"}, "name": "own"}, "A"),
+        ({"classification": {"names": ["A", "Positive"]}}, "A: Positive"),
+        ({"classification": " A "}, "A"),
+        ({"classification": None, "name": "own"}, "own"),
+        ({"classification": {}, "name": "own"}, "own"),
+        ({"name": "own"}, "own"),
+        ({"objectType": "tile"}, ""),
+    ],
+)
+def test_a_region_is_named_by_its_classification_or_else_its_own_name(read, properties, name):
+    assert [region.name for region in read(feature([SQUARE], **properties)).regions] == [name]
+
+
+def test_null_properties_name_nothing(read):
+    assert [region.name for region in read(feature([SQUARE]) | {"properties": None}).regions] == [""]
+
+
+@pytest.mark.parametrize("kind", ["tile", "cell", "detection"])
+def test_objects_of_any_kind_count(read, kind):
+    assert names(read(feature([SQUARE], objectType=kind, name="A")), (5, 5)) == ["A"]
+
+
+def test_holes_are_cut_out(read):
+    assert names(read(feature([SQUARE, INNER])), (1, 1), (5, 5)) == ["A", "out"]
+
+
+def test_a_multipolygon_is_one_region_and_each_part_has_its_holes(read):
+    annotation = read(feature([[SQUARE, INNER], [FAR]], "MultiPolygon"))
+    assert len(annotation.regions) == 1
+    assert names(annotation, (1, 1), (5, 5), (28, 2)) == ["A", "out", "A"]
+    assert annotation.notes == ()
+
+
+def test_parts_that_overlap_are_one_and_an_outline_that_crosses_itself_is_repaired_with_a_note(read):
+    annotation = read([feature([[SQUARE], [INNER]], "MultiPolygon"), feature([[[x + 20, y] for x, y in BOW_TIE]])])
+    assert names(annotation, (5, 5), (22, 5), (25, 2)) == ["A", "A", "out"]
+    assert annotation.notes == tuple(f"feature {n}: the outline crosses itself and was repaired" for n in (1, 2))
+
+
+def test_a_hole_that_reaches_beyond_its_outline_is_cut_out_with_a_note(read):
+    beyond = [[5, 2], [15, 2], [15, 8], [5, 8], [5, 2]]
+    annotation = read(feature([SQUARE, beyond]))
+    assert names(annotation, (2, 5), (7, 5), (12, 5)) == ["A", "out", "out"]
+    assert "was repaired" in annotation.notes[0]
+
+
+def test_coordinates_start_at_the_slides_bounds_and_a_note_says_so(read):
+    annotation = read(feature([SQUARE, INNER]), (1000, 500))
+    assert names(annotation, (1001, 501), (1005, 505), (5, 5)) == ["A", "out", "out"]
+    assert annotation.notes == ("coordinates were taken to start at the slide's bounds, 1000, 500, as QuPath's do",)
+
+
+def test_labels_take_the_bounds_of_the_slide_that_openslide_tells(tmp_path):
+    """The patches of a slide are counted from its whole canvas, QuPath's regions from its bounds."""
+    (tmp_path / "a.geojson").write_text(json.dumps(feature([SQUARE])), encoding="utf-8")
+    info = SlideInfo("mirax", ((2000, 2000),), (1.0,), (1000, 500, 900, 900), None, None, None, "ffffff")
+    write_outcome(tmp_path / "sampled.json", Outcome("a", "sample_patches", details={"info": info.to_json()}))
+    places = [(1000, 500), (1010, 500), (0, 0)]
+    rows = [
+        dict.fromkeys(PATCH_COLUMNS, "1") | {"x0": x, "y0": y, "width0": 10, "height0": 10, "patch_id": f"{x}"}
+        for x, y in places
+    ]
+    write_table(tmp_path / "patches.csv", PATCH_COLUMNS, rows)
+    write_metadata.main(
+        tmp_path,
+        "a.geojson",
+        fingerprint(tmp_path / "a.geojson"),
+        LabelSpec({"A": 1, "out": 0}, "area", "out"),
+        {},
+        tmp_path / "patches.csv",
+        tmp_path / "sampled.json",
+        tmp_path / "metadata.csv",
+        tmp_path / "labelled.json",
+    )
+    told = [(row["label"], row["label_fraction"]) for row in read_table(tmp_path / "metadata.csv")]
+    assert told == [("1", "1.0000"), ("0", "1.0000"), ("0", "1.0000")]
+    assert "start at the slide's bounds, 1000, 500" in read_outcome(tmp_path / "labelled.json").details["notes"][0]
+    assert list(read_metadata(tmp_path)["label_fraction"]) == [1.0, 1.0, 1.0]
+
+
+def test_other_geometries_are_left_out_and_counted_in_a_note(read):
+    others = [feature([1, 2], "Point"), feature([3, 4], "Point"), feature(SQUARE, "LineString")]
+    annotation = read([*others, feature([SQUARE]), feature([SQUARE]) | {"geometry": None}])
+    assert len(annotation.regions) == 1
+    assert annotation.notes == (
+        "2 features of type Point enclose nothing and were left out",
+        "1 features of type LineString enclose nothing and were left out",
+        "1 features of type none enclose nothing and were left out",
+    )
+
+
+def test_of_very_many_notes_some_are_kept_and_the_bounds_among_them(read):
+    annotation = read([feature([BOW_TIE])] * 250, (7, 8))
+    assert len(annotation.regions) == 250
+    assert len(annotation.notes) == 101
+    assert "start at the slide's bounds" in annotation.notes[0]
+    assert annotation.notes[-1] == "and 151 more notes of this kind"
+
+
+@pytest.mark.parametrize("ring", [[], [[1, 1]], [[1, 1], [2, 2]]])
+def test_rings_of_too_few_vertices_are_left_out_with_a_note(read, ring):
+    annotation = read([feature([ring]), feature([SQUARE, ring])])
+    assert names(annotation, (5, 5)) == ["A"]
+    note = f"{len(ring)} vertices enclose nothing, and were left out"
+    assert annotation.notes == (f"feature 1: {note}", f"feature 2: {note}")
+
+
+def test_a_ring_without_area_is_left_out_with_a_note(read):
+    annotation = read(feature([[[0, 0], [5, 5], [0, 0]]]))
+    assert annotation.regions == ()
+    assert "the outline has no area" in annotation.notes[-1]
+
+
+def test_heights_are_passed_over(read):
+    assert names(read(feature([[[x, y, 7] for x, y in SQUARE]])), (5, 5)) == ["A"]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (b"{", "line 1, column 2"),
+        (b'[{"type": "Feature"\xff}]', "cannot be read"),
+        (b"[" * 100_000, "lists lie in lists without end"),
+        (b'[{"type": "Feature", "geometry": ' + b'{"a":' * 900 + b"1" + b"}" * 901 + b"]", "left out"),
+        (b"[1" + b"0" * 5000 + b"]", "cannot be read"),
+        ({"type": "Topology"}, "holds no features of GeoJSON"),
+        ({"type": "FeatureCollection", "features": {}}, "holds no features of GeoJSON"),
+        ([5], "feature 1 is no feature of GeoJSON"),
+        ([feature([SQUARE]), {"type": "Polygon", "coordinates": [SQUARE]}], "feature 2 is no feature"),
+        (feature([SQUARE]) | {"geometry": "x"}, "no feature of GeoJSON with geometry"),
+        (feature([SQUARE]) | {"properties": [1]}, "no feature of GeoJSON with properties"),
+        (feature([SQUARE], classification={"name": 5}), "is named 5: give text"),
+        (feature(None), "its coordinates hold None"),
+        (feature([5]), "its coordinates hold 5"),
+        (feature([[5]]), "its coordinates hold 5"),
+        (feature([[[5], *SQUARE]]), "a position is [5]: give two numbers"),
+        (feature([[["1", "2"], *SQUARE]]), "a position is ['1', '2']: give two numbers"),
+        (feature([[[None, 2], *SQUARE]]), "X=None"),
+        (feature([[[True, 2], *SQUARE]]), "X=True"),
+        (feature([[[[1], 2], *SQUARE]]), "X=[1]"),
+        (feature([[[float("nan"), 2], *SQUARE]]), "X=nan"),
+        (feature([[[float("inf"), 2], *SQUARE]]), "X=inf"),
+        (feature([[[10**400, 2], *SQUARE]]), "a vertex lies at"),
+        (feature([[[2e9, 2], *SQUARE]]), "X=2000000000.0"),
+    ],
+)
+def test_what_is_wrong_is_told_and_ends_nothing_else(read, value, words):
+    try:
+        told = "\n".join(read(value).notes)
+    except AnnotationError as error:
+        told = str(error)
+        assert told.startswith("case.geojson: ")
+        assert len(told) < 300
+    assert words in told
+
+
+def test_many_rings_that_cross_each_other_without_end_are_refused(read):
+    bars = [[[k, 0], [k + 0.5, 0], [k + 0.5, 200], [k, 200], [k, 0]] for k in range(120)]
+    crossed = [[[ring] for ring in bars], [[[[y, x] for x, y in ring]] for ring in bars]]
+    with pytest.raises(AnnotationError, match="feature 1: the outline crosses itself more than 10000 times"):
+        read(feature(crossed[0] + crossed[1], "MultiPolygon"))
+
+
+def test_a_file_of_endless_size_is_refused(tmp_path):
+    path = tmp_path / "a.json"
+    with path.open("wb") as file:
+        file.truncate(2**29 + 1)
+    with pytest.raises(AnnotationError, match=r"a\.json: has 536870913 bytes"):
+        read_annotation(path)
