@@ -23,7 +23,7 @@ Prints = tuple[str | None, str | None]
 """The fingerprints of a slide's file and of its annotation, None where there is none."""
 
 
-def planned_print(root: Path, path: str | None, outcome: Path, key: str) -> str | None:
+def planned_print(root: Path, path: str | None, outcome: str, key: str) -> str | None:
     """Return the fingerprint of a slide's file, or of its annotation, that a run goes by.
 
     A file that cannot be read, and could be in the last run, keeps that run's: its disk is away, or somebody has
@@ -35,12 +35,12 @@ def planned_print(root: Path, path: str | None, outcome: Path, key: str) -> str 
     root, path
         The file, as `SlideFile` names it; None where there is none.
     outcome
-        The outcome of the stage that last read it, which has the fingerprint under `key`.
+        The outcome of the stage that last read it, in the working directory, which has the fingerprint under `key`.
     """
     if path is None:
         return None
     seen = fingerprint(root / decoded(path))
-    if seen.startswith(UNREADABLE) and outcome.is_file() and not (last := read_outcome(outcome)).failed:
+    if seen.startswith(UNREADABLE) and Path(outcome).is_file() and not (last := read_outcome(Path(outcome))).failed:
         sys.stderr.write(
             f"slidemill: {decoded(path)}: could be read in the last run, and cannot be now ({seen}); what was made of "
             "it is kept: see that its disk is there, restore it, or take it out of the folder or the sheet\n"

@@ -18,15 +18,10 @@ def code(script, backend=None):
 def prints(slide):
     """The fingerprints of a slide's file and annotation: taken once, since Snakemake asks again before each job."""
     if slide not in PRINTS:
-        file, results = SLIDES[slide], CONFIG.results
+        file, labelled = SLIDES[slide], f"outcomes/write_metadata/{slide}.json"
         PRINTS[slide] = (
-            planned_print(CONFIG.root, file.path, results / f"slides/{slide}.json", "fingerprint"),
-            planned_print(
-                CONFIG.annotations_root,
-                file.annotation,
-                results / f"outcomes/write_metadata/{slide}.json",
-                "annotation_fingerprint",
-            ),
+            planned_print(CONFIG.root, file.path, f"slides/{slide}.json", "fingerprint"),
+            planned_print(CONFIG.annotations_root, file.annotation, labelled, "annotation_fingerprint"),
         )
     return PRINTS[slide]
 
