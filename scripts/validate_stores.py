@@ -16,7 +16,7 @@ from slidemill.outcomes import read_outcome
 from slidemill.sampling import patches_of
 from slidemill.slides import SlideInfo
 from slidemill.specs import ValidationSpec
-from slidemill.stores.paths import store_of
+from slidemill.stores.paths import store_path
 from slidemill.storing import STAGE as STORED
 from slidemill.tables import read_table, write_table
 from slidemill.validation import validate_slide
@@ -65,10 +65,7 @@ if __name__ == "__main__":
             Path(snakemake.config["roots"]["slides"]),
             Path(snakemake.input.table),
             [Path(path) for path in snakemake.input.stored],
-            {
-                backend: store_of(Path(file))
-                for backend, file in zip(snakemake.params.backends, snakemake.input.stores, strict=True)
-            },
+            {backend: store_path(backend, snakemake.wildcards.slide) for backend in snakemake.params.backends},
             GridSpec(**snakemake.params.grid),
             ValidationSpec(**snakemake.params.validation),
             snakemake.params.seed,

@@ -1,6 +1,7 @@
 # What rules ask about the configuration and the slides.
 
 from functools import cache
+from os.path import exists
 
 
 wildcard_constraints:
@@ -48,6 +49,11 @@ def checked_copies(encoding):
 def every_slide(pattern):
     """The paths that a pattern gives for every slide; braces around `slide` alone."""
     return [pattern.replace("{slide}", slide) for slide in SLIDES]
+
+
+def missing(paths):
+    """The paths at which there is nothing: to ask for the others too would cost a plan of thousands of slides its time."""
+    return [path for path in paths if not exists(path)]
 
 
 def gate_inputs(wildcards):
