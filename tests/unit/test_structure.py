@@ -28,7 +28,12 @@ LOCKS = {
     "requirements.lock": PROJECT["dependencies"] + EXTRAS["workflow"],
     "requirements-test.lock": PROJECT["dependencies"] + EXTRAS["workflow"] + EXTRAS["test"],
 }
-CONDA_NAMES = {"lmdb": "python-lmdb", "xxhash": "python-xxhash", "matplotlib": "matplotlib-base"}
+CONDA_NAMES = {
+    "opencv-python-headless": "py-opencv",
+    "lmdb": "python-lmdb",
+    "xxhash": "python-xxhash",
+    "matplotlib": "matplotlib-base",
+}
 PIP_ALONE = {"openslide-bin"}  # conda's openslide-python brings the library itself
 HEAVY = ("openslide", "h5py", "lmdb", "pandas", "matplotlib")
 
