@@ -10,6 +10,7 @@ from slidemill.errors import SlideError, StoreError
 from slidemill.fingerprints import check_unchanged
 from slidemill.isolation import Apart, DiedError
 from slidemill.joblog import LOG, job_log
+from slidemill.masks import load_mask
 from slidemill.outcomes import read_outcome
 from slidemill.reading import thumbnail
 from slidemill.regions import Annotation
@@ -26,12 +27,14 @@ if TYPE_CHECKING:
 def main(
     roots: tuple[Path, Path],
     annotation: str | None,
+    seed: int,
     labelled: Path,
     metadata: Path,
+    dropped: Path,
     store: Path,
-    seed: int,
     overlay: Path,
     montage: Path,
+    mask: Path | None = None,
 ) -> None:
     """Publish both pictures; what cannot be drawn is a picture that says why."""
     found = read_outcome(labelled)
@@ -42,7 +45,9 @@ def main(
         info = SlideInfo.from_json(found.details["info"])
         regions = read_annotation(slide_path(roots[1], annotation), info.corner) if annotation else Annotation(())
         with opened(slide_path(roots[0], found.details["path"])) as slide:
-            picture = draw_overlay(thumbnail(slide, info, LONGEST), info.dimensions[0][0], rows, regions)
+            ground = thumbnail(slide, info, LONGEST)
+        tissue = load_mask(mask, info.dimensions[0]) if mask else None
+        picture = draw_overlay(ground, info.dimensions[0][0], rows, regions, list(read_table(dropped)), tissue)
     except SlideError as error:
         LOG.warning("%s", error)
         picture = draw_message(f"no picture: {error}")
@@ -54,7 +59,7 @@ def main(
     # A damaged store may end the process that reads it; its validation says what is wrong.
     with Apart() as process:
         try:
-            sample = process.call(draw_sample, store, rows, seed)
+            sample = process.call(draw_sample, store_of(store), rows, seed)
         except (StoreError, DiedError) as error:
             LOG.warning("%s", error)
             sample = draw_message("no picture: the store cannot be read")
@@ -66,10 +71,6 @@ if __name__ == "__main__":
         main(
             (Path(snakemake.config["roots"]["slides"]), Path(snakemake.config["roots"]["annotations"])),
             snakemake.params.annotation,
-            Path(snakemake.input.labelled),
-            Path(snakemake.input.metadata),
-            store_of(Path(snakemake.input.store)),
             snakemake.params.seed,
-            Path(snakemake.output.overlay),
-            Path(snakemake.output.montage),
+            **{name: Path(file) for name, file in (*snakemake.input.items(), *snakemake.output.items())},
         )

@@ -79,6 +79,8 @@ def slide_row(
         "stage": stage,
         "message": message,
         "notes": "; ".join(details.get("slide_notes", ())),
+        "grid_patches": next((o.details["grid"] for o in stages if "grid" in o.details), ""),
+        "dropped": _counts(next((o.details["dropped"] for o in stages if "dropped" in o.details), {})),
         "patches": patches,
         "unreadable": len(unreadable),
         "annotation": next((o.details["annotation"] for o in stages if "annotation" in o.details), ""),
@@ -174,6 +176,11 @@ def unreadable_rows(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
         for patch in outcome.details.get("unreadable", ())
     }
     return [found[patch_id] for patch_id in sorted(found)]
+
+
+def _counts(dropped: Mapping[str, int]) -> str:
+    """Return how many patches were dropped for each reason, such as ``tissue 120; blur 3``."""
+    return "; ".join(f"{reason} {count}" for reason, count in dropped.items())
 
 
 def _joined(stages: Iterable[Outcome], key: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from slidemill.errors import ConfigError
 from slidemill.geometry import GridSpec
 from slidemill.schemas import completed, faults
-from slidemill.specs import BenchmarkSpec, LabelSpec, StoreSpec, ValidationSpec
+from slidemill.specs import BenchmarkSpec, LabelSpec, StoreSpec, TissueSpec, ValidationSpec
 
 JPEG_QUALITY = 90
 RESOLUTIONS = ("deepzoom_level", "level", "mpp", "magnification")
@@ -25,7 +25,19 @@ LARGEST_SHRUNK = 1024
 """Largest patch_size but with a native level, in pixels: 4096 x 4096 of a native level are held at once then."""
 
 WRITTEN = (
-    *("slides", "patches", "metadata", "stores", "outcomes", "validation", "figures", "logs", "passed"),
+    *(
+        "slides",
+        "patches",
+        "dropped",
+        "tissue",
+        "metadata",
+        "stores",
+        "outcomes",
+        "validation",
+        "figures",
+        "logs",
+        "passed",
+    ),
     *("unfinished", ".snakemake"),
     *("slides.csv", "metadata.csv", "stores.csv", "unreadable.csv", "validation.csv", "benchmark.csv"),
 )
@@ -41,6 +53,7 @@ class Config:
     results: Path
     sampling: GridSpec
     assume_mpp: float | None
+    tissue: TissueSpec
     labels: LabelSpec
     reader: str
     unreadable_patches: str
@@ -104,6 +117,7 @@ def read_config(values: Mapping[str, Any], schema: Mapping[str, Any], base: Path
         results=results,
         sampling=GridSpec(**sampling if sampling.keys() & set(RESOLUTIONS) else {"level": 0, **sampling}),
         assume_mpp=assume_mpp,
+        tissue=TissueSpec(**full["tissue"]),
         labels=LabelSpec(**full["labels"]),
         reader=full["reader"],
         unreadable_patches=full["unreadable_patches"],

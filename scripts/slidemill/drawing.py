@@ -7,9 +7,10 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
 from slidemill.files import replacing
+from slidemill.masks import Mask
 from slidemill.regions import Annotation, polygons
 from slidemill.stores.protocol import Store
 from slidemill.stores.registry import open_store
@@ -18,6 +19,8 @@ PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#B
 """Colours of labels 0, 1, ...; Okabe and Ito's, which most readers tell apart, and two more."""
 
 UNMAPPED_COLOUR = "#555555"
+DROPPED_COLOUR = "#808080"
+TISSUE_COLOUR = "#00B050"
 LONGEST = 1000
 """Pixels of the longer side of an overlay."""
 
@@ -33,7 +36,14 @@ def label_colour(label: int) -> str:
     return UNMAPPED_COLOUR if label < 0 else PALETTE[label % len(PALETTE)]
 
 
-def draw_overlay(thumbnail: Image.Image, width0: int, rows: Sequence[Row], annotation: Annotation) -> Image.Image:
+def draw_overlay(
+    thumbnail: Image.Image,
+    width0: int,
+    rows: Sequence[Row],
+    annotation: Annotation,
+    dropped: Sequence[Row] = (),
+    tissue: Mask | None = None,
+) -> Image.Image:
     """Return a thumbnail with the patches' squares in their labels' colours, the annotation, and a legend.
 
     Parameters
@@ -46,15 +56,23 @@ def draw_overlay(thumbnail: Image.Image, width0: int, rows: Sequence[Row], annot
         Rows of the metadata table.
     annotation
         Its outlines are drawn in black and white, its holes too.
+    dropped
+        Rows of the table of dropped patches: crossed out in grey.
+    tissue
+        The mask of tissue, the edge of which is drawn; or None.
     """
     scale = thumbnail.width / width0
     veil = Image.new("RGBA", thumbnail.size)
     pen = ImageDraw.Draw(veil)
+    for row in dropped:
+        left, top, right, bottom = _square(row, scale)
+        pen.rectangle((left, top, right, bottom), outline=f"{DROPPED_COLOUR}70")
+        pen.line((left, bottom, right, top), fill=f"{DROPPED_COLOUR}70")
     for row in rows:
-        left, top = float(row["x0"]) * scale, float(row["y0"]) * scale
-        right, bottom = left + float(row["width0"]) * scale, top + float(row["height0"]) * scale
         colour = label_colour(int(row["label"]))
-        pen.rectangle((left, top, right, bottom), fill=f"{colour}20", outline=f"{colour}D0")
+        pen.rectangle(_square(row, scale), fill=f"{colour}20", outline=f"{colour}D0")
+    if tissue is not None:
+        veil.paste(TISSUE_COLOUR, mask=_edge(tissue, veil.size))
     for region in annotation.regions:
         for polygon in polygons(region.shape):
             for ring in (polygon.exterior, *polygon.interiors):
@@ -62,7 +80,7 @@ def draw_overlay(thumbnail: Image.Image, width0: int, rows: Sequence[Row], annot
                 pen.line(line, fill="#FFFFFFFF", width=4)
                 pen.line(line, fill="#000000FF", width=2)
     picture = Image.alpha_composite(thumbnail.convert("RGBA"), veil).convert("RGB")
-    return _with_legend(picture, rows)
+    return _with_legend(picture, rows, dropped, tissue)
 
 
 def draw_montage(store: Store, rows: Sequence[Row], seed: int) -> Image.Image:
@@ -103,22 +121,40 @@ def save_picture(picture: Image.Image, path: Path) -> None:
         picture.save(aside, format="jpeg", quality=85)
 
 
-def _with_legend(picture: Image.Image, rows: Sequence[Row]) -> Image.Image:
+def _square(row: Row, scale: float) -> tuple[float, float, float, float]:
+    """Return a patch's left, top, right and bottom in the picture."""
+    left, top = float(row["x0"]) * scale, float(row["y0"]) * scale
+    return left, top, left + float(row["width0"]) * scale, top + float(row["height0"]) * scale
+
+
+def _edge(mask: Mask, size: tuple[int, int]) -> Image.Image:
+    """Return the inner edge of a mask in a picture of `size`, opaque where it lies."""
+    inside = Image.fromarray(mask.pixels * 255).resize(size, Image.Resampling.NEAREST)
+    return ImageChops.subtract(inside, inside.filter(ImageFilter.MinFilter(3)))
+
+
+def _with_legend(picture: Image.Image, rows: Sequence[Row], dropped: Sequence[Row], tissue: Mask | None) -> Image.Image:
     counts = Counter((int(row["label"]), row["label_name"]) for row in rows)
-    font = _font(20)
-    canvas = Image.new("RGB", (max(picture.width, 320), picture.height + 30 * len(counts) + 8), "white")
+    lines = [
+        (
+            label_colour(label),
+            f"{label}  {_shortened(name, 40)}{'' if label >= 0 else ' (not in labels.map)'}: {count:,} patches",
+        )
+        for (label, name), count in sorted(counts.items())
+    ]
+    lines += [
+        (DROPPED_COLOUR, f"dropped for {reason}: {count:,} patches")
+        for reason, count in Counter(row["reason"] for row in dropped).items()
+    ]
+    if tissue is not None:
+        lines.append((TISSUE_COLOUR, f"the edge of the tissue, {tissue.fraction:.0%} of the slide"))
+    canvas = Image.new("RGB", (max(picture.width, 320), picture.height + 30 * len(lines) + 8), "white")
     canvas.paste(picture, (0, 0))
     pen = ImageDraw.Draw(canvas)
-    for place, ((label, name), count) in enumerate(sorted(counts.items())):
+    for place, (colour, text) in enumerate(lines):
         top = picture.height + 8 + 30 * place
-        pen.rectangle((4, top + 2, 24, top + 22), fill=label_colour(label))
-        unmapped = " (not in labels.map)" if label < 0 else ""
-        pen.text(
-            (34, top),
-            f"{label}  {_shortened(name, 40)}{unmapped}: {count:,} patches",
-            fill="black",
-            font=font,
-        )
+        pen.rectangle((4, top + 2, 24, top + 22), fill=colour)
+        pen.text((34, top), text, fill="black", font=_font(20))
     return canvas
 
 

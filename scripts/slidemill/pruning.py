@@ -29,6 +29,8 @@ FACTS = "slides/{slide}.json"
 MADE = (
     FACTS,
     "patches/{slide}.csv",
+    "dropped/{slide}.csv",
+    "tissue/{slide}.png",
     "metadata/{slide}.csv",
     "validation/{slide}.csv",
     "outcomes/sample_patches/{slide}.json",

@@ -33,6 +33,25 @@ class LabelSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class TissueSpec:
+    """Which patches have tissue enough.
+
+    Parameters
+    ----------
+    method
+        ``"otsu"`` or ``"hsv"``; ``"none"`` keeps all patches, and looks at no pixel.
+    min_fraction
+        How much of a patch must be tissue.
+    level
+        The native level that the mask is made from, or None for a resolution of its own.
+    """
+
+    method: str = "none"
+    min_fraction: float = 0.1
+    level: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class StoreSpec:
     """How one backend encodes patches: an encoding's name, and the quality of ``jpeg`` (None for the others)."""
 

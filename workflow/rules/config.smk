@@ -50,8 +50,10 @@ gc.set_threshold(1_000_000, 100, 100)
 BACKENDS = {backend: asdict(CONFIG.stores[backend]) for backend in SUFFIXES if backend in CONFIG.stores}
 STORES = [str(store_file(backend, slide)) for slide in SLIDES for backend in BACKENDS]
 GRID = asdict(CONFIG.sampling)
+TISSUE_MASK = {"mask": "tissue/{slide}.png"} if CONFIG.tissue.method != "none" else {}
 PARAMETERS = {
     "sampling": GRID,
+    "tissue": asdict(CONFIG.tissue),
     "reader": CONFIG.reader,
     "unreadable_patches": CONFIG.unreadable_patches,
     "labels": asdict(CONFIG.labels),

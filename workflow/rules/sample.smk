@@ -5,7 +5,9 @@ rule sample_patches:
     input:
         facts="slides/{slide}.json",
     output:
+        **TISSUE_MASK,
         table="patches/{slide}.csv",
+        dropped="dropped/{slide}.csv",
         outcome="outcomes/sample_patches/{slide}.json",
     log:
         "logs/sample_patches/{slide}.log",
@@ -16,6 +18,7 @@ rule sample_patches:
         runtime=table_runtime,
     params:
         grid=GRID,
+        tissue=asdict(CONFIG.tissue),
         code=code("sample_patches"),
     script:
         "../../scripts/sample_patches.py"
