@@ -143,7 +143,7 @@ def _with_legend(picture: Image.Image, rows: Sequence[Row], dropped: Sequence[Ro
         for (label, name), count in sorted(counts.items())
     ]
     lines += [
-        (DROPPED_COLOUR, f"dropped for {reason}: {count:,} patches")
+        (DROPPED_COLOUR, f"dropped, {reason}: {count:,} patches")
         for reason, count in Counter(row["reason"] for row in dropped).items()
     ]
     if tissue is not None:

@@ -46,7 +46,7 @@ STAINED_HUES = (100, 20)
 DARKEST = 40
 """What is darker in all three channels, of 255, is padding or ink: nuclei at this resolution are far brighter."""
 
-SPECK, HOLE = 20_000.0, 20_000.0
+SPECK, HOLE = 5_000.0, 10_000.0
 """Square micrometres of the smallest piece of tissue that is kept, and of the smallest hole."""
 
 PENS = (
@@ -161,7 +161,8 @@ def _unusable(image: Pixels) -> Shades:
     """Return which pixels are ink, with its edge, or black."""
     black = (image.max(axis=2) < DARKEST).astype(np.uint8)
     # Single pixels of such colours are noise of the scanner; a stroke is wider.
-    marks = cv2.morphologyEx(ink(image) | black, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
+    square = np.ones((2, 2), np.uint8)
+    marks = cv2.morphologyEx(ink(image) | black, cv2.MORPH_OPEN, square, borderType=cv2.BORDER_CONSTANT, borderValue=0)
     reach = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * HALO + 1, 2 * HALO + 1))
     return np.asarray(cv2.dilate(marks, reach), np.uint8)
 

@@ -122,8 +122,19 @@ class Cohort:
         discover_slides.main(root, one.slide, one.path, self.prints[one.slide], bounds, facts)
 
     def sample(self, one):
-        table, outcome = self.place("patches", one.slide, "csv"), self.place("outcomes/sample_patches", one.slide)
-        sample_patches.main(self.place("slides", one.slide), self.checked.sampling, table, outcome)
+        sample_patches.main(
+            self.checked.root,
+            self.place("slides", one.slide),
+            self.checked.sampling,
+            self.checked.tissue,
+            self.place("patches", one.slide, "csv"),
+            self.place("dropped", one.slide, "csv"),
+            self.place("outcomes/sample_patches", one.slide),
+            self.mask(one),
+        )
+
+    def mask(self, one):
+        return self.place("tissue", one.slide, "png") if self.checked.tissue.method != "none" else None
 
     def label(self, one):
         write_metadata.main(
@@ -168,12 +179,14 @@ class Cohort:
         draw_slide.main(
             (self.checked.root, self.checked.annotations_root),
             one.annotation,
+            0,
             self.place("outcomes/write_metadata", one.slide),
             self.place("metadata", one.slide, "csv"),
+            self.place("dropped", one.slide, "csv"),
             self.results / store_path(next(iter(self.checked.stores)), one.slide),
-            0,
             self.place("figures/overlay", one.slide, "jpg"),
             self.place("figures/montage", one.slide, "jpg"),
+            self.mask(one),
         )
 
     def stages(self):

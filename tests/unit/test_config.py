@@ -12,7 +12,7 @@ import yaml
 from slidemill.config import Config, read_config
 from slidemill.errors import ConfigError
 from slidemill.geometry import GridSpec
-from slidemill.specs import BenchmarkSpec, LabelSpec, StoreSpec, ValidationSpec
+from slidemill.specs import BenchmarkSpec, LabelSpec, StoreSpec, TissueSpec, ValidationSpec
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
@@ -57,6 +57,7 @@ def test_slides_and_results_alone_give_the_defaults():
         results=BASE / "results",
         sampling=GridSpec(256, 0, None, 0, True, "drop"),
         assume_mpp=None,
+        tissue=TissueSpec("none", 0.1, None),
         labels=LabelSpec({"Normal": 0}, "centre", "Normal"),
         reader="auto",
         unreadable_patches="fail",
@@ -326,11 +327,12 @@ def test_every_key_is_described(key):
     assert KEYS[key].get("description", "").strip()
 
 
-def test_config_yaml_holds_the_defaults():
+def test_config_yaml_holds_the_defaults_and_looks_for_tissue():
     given = yaml.safe_load(CONFIG_FILE.read_text(encoding="utf-8"))
     config = read_config(given, SCHEMA, BASE)
     default = read(slides=given["slides"], results=given["results"])
-    assert config == replace(default, labels=replace(default.labels, map=config.labels.map))
+    labels = replace(default.labels, map=config.labels.map)
+    assert config == replace(default, labels=labels, tissue=replace(default.tissue, method="otsu"))
     assert default.labels.map.items() <= config.labels.map.items()
 
 

@@ -1,0 +1,50 @@
+"""What chooses among a grid's patches, through a whole run: every patch is in one table, and all stores agree."""
+
+import csv
+
+from PIL import Image
+
+from slidemill import open_store
+from slidemill.stores.paths import SUFFIXES
+from slidemill.synthetic import Tissue, paint, write_svs
+
+
+def rows(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_patches_without_tissue_are_dropped_from_all_stores_alike(project):
+    pixels = paint(2400, 1800, Tissue("Normal", (200, 200, 1400, 1500), 2.0, 9), [], seed=1)
+    project.slides.mkdir(exist_ok=True)
+    write_svs(project.slides / "one.svs", pixels)
+    project.config |= {
+        "sampling": {"patch_size": 128, "level": 0},
+        "tissue": {"method": "otsu", "min_fraction": 0.5},
+        "stores": {"lmdb": {"encoding": "zstd"}, "hdf5": {"encoding": "zstd"}, "disk": {}},
+    }
+    finished = project.snakemake()
+    assert finished.code == 0, finished.text
+    slide = rows(project.results / "slides.csv")[0]
+    name = slide["slide"]
+    kept, dropped = (rows(project.results / kind / f"{name}.csv") for kind in ("patches", "dropped"))
+    grid = {f"r{row:05d}_c{column:05d}" for row in range(1800 // 128) for column in range(2400 // 128)}
+    assert sorted(row["patch_id"] for row in [*kept, *dropped]) == sorted(grid)
+    assert {row["reason"] for row in dropped} == {"tissue"}
+    assert all(float(row["tissue_fraction"]) >= 0.5 for row in kept)
+    assert all(float(row["tissue_fraction"]) < 0.5 for row in dropped)
+    assert (slide["grid_patches"], slide["patches"]) == (str(len(grid)), str(len(kept)))
+    assert slide["dropped"] == f"tissue {len(dropped)}"
+    # An ellipse of 1200 x 1300 pixels, within the patches that it may half cover.
+    assert abs(len(kept) - 3.1416 / 4 * 1200 * 1300 / 128**2) < 8
+    ids = [row["patch_id"] for row in rows(project.results / "metadata.csv")]
+    assert ids == [row["patch_id"] for row in kept]
+    for store in ("lmdb", "hdf5", "disk"):
+        suffix = SUFFIXES[store]
+        with open_store(project.results / "stores" / store / f"{name}{suffix}") as opened:
+            assert list(opened.ids) == ids
+    with Image.open(project.results / "tissue" / f"{name}.png") as mask:
+        assert mask.mode == "1"
+        assert mask.size == (150, 112)
+    assert f"tissue {len(dropped)}" in (project.results / "report.html").read_text(encoding="utf-8")
+    assert "Nothing to be done" in project.plan().text
