@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,18 +10,12 @@ from slidemill.columns import SLIDE_COLUMNS
 from slidemill.encodings import ENCODINGS
 from slidemill.errors import SlidemillError
 from slidemill.files import asides, remove
-from slidemill.holding import HOLDER
 from slidemill.outcomes import read_outcome
 from slidemill.planned import PLAN, read_plan
 from slidemill.stores.disk import INDEX
 from slidemill.stores.manifest import PATCH_ID
 from slidemill.stores.paths import MANIFEST, SUFFIXES, store_path
 from slidemill.verification import read_results_table
-
-try:
-    import fcntl
-except ImportError:  # not on Windows, where Snakemake's lock stands alone
-    fcntl = None  # type: ignore[assignment]
 
 FACTS = "slides/{slide}.json"
 MADE = (
@@ -67,38 +59,6 @@ class Left:
     sizes: dict[Path, int]
     slides: tuple[str, ...]
     kept: dict[Path, str]
-
-
-@contextmanager
-def at_rest(results: Path) -> Iterator[None]:
-    """See that no run works in `results`, and have one that begins now wait until the block ends.
-
-    Raises
-    ------
-    SlidemillError
-        When a run is at work there, or was killed and not run again.
-    """
-    record = results / ".snakemake"
-    if any((record / "locks").glob("*")):
-        raise SlidemillError(
-            f"{results}: is locked: a run is at work there, or was killed; let one run to its end first"
-        )
-    if fcntl is None or not (record / HOLDER).exists():
-        yield
-        return
-    file = os.open(record / HOLDER, os.O_RDWR)  # which NFS wants for a lock
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise SlidemillError(f"{results}: a run is at work there: wait for its end") from None
-    except OSError:
-        pass  # a file system that knows no locks: Snakemake's own has been looked at
-    else:
-        yield
-        return
-    finally:
-        os.close(file)
-    yield
 
 
 def left_over(results: Path) -> Left:
