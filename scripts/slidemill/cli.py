@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     again.add_argument("results", type=Path, metavar="RESULTS")
     again.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="slides at once (default: all cores)")
     again.set_defaults(run=_verify)
-    prune = commands.add_parser("prune", help="what slides that were taken away have left in the results")
+    prune = commands.add_parser("prune", help="what slides and backends that were taken away have left in the results")
     prune.add_argument("results", type=Path, metavar="RESULTS")
     prune.add_argument("--delete", action="store_true", help="remove it, and do not name it alone")
     prune.set_defaults(run=_prune)
@@ -132,8 +132,11 @@ def _prune(options: argparse.Namespace) -> int:
         for path, why in left.kept.items():
             print(f"{'left alone':>15}  {path} {why}")
         total = f"{len(left.sizes)} files and folders, {sum(left.sizes.values()):,} bytes, of {len(left.slides)} slides"
+        total += " that were taken away"
+        for backend, slides in left.backends.items():
+            total += f" and of {slides} slides' {backend}, which the last run did not have"
         if options.delete:
             delete(left)
         end = "" if not left.sizes else "; removed" if options.delete else "; nothing removed: --delete does that"
-        print(f"{total} that were taken away{end}")
+        print(f"{total}{end}")
     return 0
