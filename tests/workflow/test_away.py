@@ -150,3 +150,21 @@ def test_a_part_of_the_work_that_fails_tells_what_there_is_too(quick):
     assert (quick.results / "unfinished").exists()
     assert quick.snakemake().code == 0
     assert not (quick.results / "unfinished").exists()
+
+
+def test_what_an_unfinished_run_told_goes_with_the_next_run_though_that_has_nothing_to_do(quick):
+    quick.add("a.svs", annotated=False)
+    assert quick.snakemake().code == 0
+    quick.config["scratch"] = str(quick.folder / "nowhere")
+    quick.add("new.svs", annotated=False)
+    assert quick.snakemake("--retries", "0").code != 0
+    assert (quick.results / "unfinished" / "report.html").exists()
+    (quick.slides / "new.svs").unlink()
+    tables = {path: path.stat().st_mtime_ns for path in quick.results.glob("[!.]*.*")}
+    assert quick.plan().rules == {"gate", "all"}
+    assert (quick.results / "unfinished").exists(), "a dry run writes nothing"
+    finished = quick.snakemake()
+    assert finished.code == 0, finished.text
+    assert not (quick.results / "unfinished").exists()
+    assert {path: path.stat().st_mtime_ns for path in quick.results.glob("[!.]*.*")} == tables
+    assert "Nothing to be done" in quick.snakemake().text
