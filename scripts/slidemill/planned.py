@@ -7,11 +7,12 @@ list that the run which sent them has written.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from slidemill.discovery import SlideFile, decoded
+from slidemill.errors import SlidemillError
 from slidemill.files import read_json, write_json
 from slidemill.fingerprints import UNREADABLE, fingerprint
 from slidemill.outcomes import read_outcome
@@ -49,15 +50,36 @@ def planned_print(root: Path, path: str | None, outcome: str, key: str) -> str |
     return seen
 
 
-def write_plan(slides: Mapping[str, SlideFile], prints: Mapping[str, Prints]) -> None:
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run was planned for: slides and the fingerprints of each, by id, and the backends of its stores."""
+
+    slides: dict[str, SlideFile]
+    prints: dict[str, Prints]
+    backends: tuple[str, ...]
+
+
+def write_plan(slides: Mapping[str, SlideFile], prints: Mapping[str, Prints], backends: Iterable[str]) -> None:
     """Publish the plan in the working directory."""
-    write_json(PLAN, [{**asdict(slide), "prints": prints[name]} for name, slide in slides.items()])
+    rows = [{**asdict(slide), "prints": prints[name]} for name, slide in slides.items()]
+    write_json(PLAN, {"backends": list(backends), "slides": rows})
 
 
-def read_plan(path: Path) -> tuple[dict[str, SlideFile], dict[str, Prints]]:
-    """Return what `write_plan` published at `path`: the slides, and the fingerprints, by id."""
-    slides, prints = {}, {}
-    for row in read_json(path):
-        prints[row["slide"]] = tuple(row.pop("prints"))
-        slides[row["slide"]] = SlideFile(**row)
-    return slides, prints
+def read_plan(path: Path) -> Plan:
+    """Return what `write_plan` published at `path`.
+
+    Raises
+    ------
+    SlidemillError
+        When it is no such plan.
+    """
+    found, slides, prints = read_json(path), {}, {}
+    try:
+        for row in found["slides"]:
+            prints[row["slide"]] = tuple(row.pop("prints"))
+            slides[row["slide"]] = SlideFile(**row)
+        return Plan(slides, prints, tuple(found["backends"]))
+    except (AttributeError, KeyError, TypeError):
+        raise SlidemillError(
+            f"{path}: is of another version of slidemill: let a run make the tables anew (--forcerun gather_results)"
+        ) from None

@@ -38,7 +38,8 @@ try:
     if workflow.is_main_process or not planned.exists():
         SLIDES, PRINTS = {slide.slide: slide for slide in list_slides(CONFIG, schema("slides"))}, {}
     else:
-        SLIDES, PRINTS = read_plan(planned)
+        plan = read_plan(planned)
+        SLIDES, PRINTS = plan.slides, plan.prints
 except (ConfigError, OSError) as error:
     sys.exit(f"slidemill: the configuration is wrong, and nothing has been run:\n{explained(error)}")
 
