@@ -43,11 +43,13 @@ def main(
         if found.failed:
             raise SlideError(f"failed in {found.stage}")
         info = SlideInfo.from_json(found.details["info"])
-        regions = read_annotation(slide_path(roots[1], annotation), info.corner) if annotation else Annotation(())
+        regions = Annotation(())
+        if annotation:
+            regions = read_annotation(slide_path(roots[1], annotation), info.corner, info.size)
         with opened(slide_path(roots[0], found.details["path"])) as slide:
             ground = thumbnail(slide, info, LONGEST)
-        tissue = load_mask(mask, info.dimensions[0]) if mask else None
-        picture = draw_overlay(ground, info.dimensions[0][0], rows, regions, list(read_table(dropped)), tissue)
+        tissue = load_mask(mask, info.size) if mask else None
+        picture = draw_overlay(ground, info.size[0], rows, regions, list(read_table(dropped)), tissue)
     except SlideError as error:
         LOG.warning("%s", error)
         picture = draw_message(f"no picture: {error}")

@@ -43,18 +43,18 @@ def main(
     unchanged = partial(check_unchanged, root / decoded(annotation or ""), fingerprint, "annotation")
 
     def label() -> Outcome:
-        corner = SlideInfo.from_json(before.details["info"]).corner
-        regions = read_annotation(slide_path(root, annotation), corner) if annotation else Annotation(())
+        info = SlideInfo.from_json(before.details["info"])
+        file = slide_path(root, annotation) if annotation else None
+        regions = read_annotation(file, info.corner, info.size) if file else Annotation(())
         unchanged()
         counts: Counter[str] = Counter()
         write_table(table, header, counted(labelled_blocks(read_table(patches), regions, labels, columns), counts))
-        named = {region.name for region in regions.regions} | set(counts)
         details = {
             "counts": dict(sorted(counts.items())),
-            "unmapped": sorted(named - set(labels.map)),
+            "unmapped": sorted({*regions.names, *counts} - set(labels.map)),
             "annotation": str(decoded(annotation)) if annotation else "",
             "annotation_fingerprint": fingerprint,
-            "regions": len(regions.regions),
+            "regions": len(regions.names),
             "notes": list(regions.notes),
         }
         LOG.info("%s: %s", before.slide, details)

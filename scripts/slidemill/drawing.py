@@ -7,10 +7,12 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
 from slidemill.files import replacing
 from slidemill.masks import Mask
+from slidemill.rasters import Places
 from slidemill.regions import Annotation, polygons
 from slidemill.stores.protocol import Store
 from slidemill.stores.registry import open_store
@@ -55,7 +57,7 @@ def draw_overlay(
     rows
         Rows of the metadata table.
     annotation
-        Its outlines are drawn in black and white, its holes too.
+        Its outlines are drawn in black and white, its holes too, and those of a label image's labels.
     dropped
         Rows of the table of dropped patches: crossed out in grey.
     tissue
@@ -79,8 +81,23 @@ def draw_overlay(
                 line = [(x * scale, y * scale) for x, y in ring.coords]
                 pen.line(line, fill="#FFFFFFFF", width=4)
                 pen.line(line, fill="#000000FF", width=2)
+    if annotation.image:
+        edges = _borders(annotation.image.sampled(thumbnail.size))
+        veil.paste("#FFFFFFFF", mask=edges.filter(ImageFilter.MaxFilter(3)))
+        veil.paste("#000000FF", mask=edges)
     picture = Image.alpha_composite(thumbnail.convert("RGBA"), veil).convert("RGB")
     return _with_legend(picture, rows, dropped, tissue)
+
+
+def _borders(labels: Places) -> Image.Image:
+    """Return the pixels of a label image that have another label to their left, right, top or bottom."""
+    edges = np.zeros(labels.shape, bool)
+    across, down = labels[:, 1:] != labels[:, :-1], labels[1:] != labels[:-1]
+    edges[:, 1:] |= across
+    edges[1:] |= down
+    edges[:, :-1] |= across
+    edges[:-1] |= down
+    return Image.fromarray(edges.astype(np.uint8) * 255)
 
 
 def draw_montage(store: Store, rows: Sequence[Row], seed: int) -> Image.Image:

@@ -14,6 +14,7 @@ from shapely.geometry import MultiPolygon, Polygon, box
 from shapely.geometry.base import BaseGeometry
 
 from slidemill.errors import AnnotationError
+from slidemill.rasters import LabelImage
 
 FARTHEST = 1e9
 """No slide has pixels beyond this; arithmetic on far larger coordinates loses the small ones."""
@@ -34,10 +35,16 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """The regions of a slide in the file's order, and what a reader should know of how they were read."""
+    """The regions of a slide in the file's order, or its label image, and what to know of how they were read."""
 
     regions: tuple[Region, ...]
     notes: tuple[str, ...] = ()
+    image: LabelImage | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The label's name of each region; an image's labels count as a region each."""
+        return self.image.names if self.image else tuple(region.name for region in self.regions)
 
 
 def polygons(shape: BaseGeometry) -> list[Polygon]:

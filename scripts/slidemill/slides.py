@@ -12,7 +12,7 @@ from typing import Any
 import openslide
 
 from slidemill.errors import SlideError, SlidemillError
-from slidemill.pyramid import Pyramid, halvings
+from slidemill.pyramid import Pyramid, Size, halvings
 from slidemill.resolution import contradiction, plausible
 
 
@@ -52,6 +52,11 @@ class SlideInfo:
     def mpp(self) -> float | None:
         """Micrometres a level-0 pixel, the mean of both axes."""
         return None if self.mpp_x is None or self.mpp_y is None else (self.mpp_x + self.mpp_y) / 2
+
+    @property
+    def size(self) -> Size:
+        """``(width, height)`` in level-0 pixels."""
+        return self.dimensions[0]
 
     @property
     def corner(self) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from shapely.geometry import LineString, MultiPolygon, Polygon
 from slidemill.annotations import read_annotation
 from slidemill.columns import METADATA_COLUMNS, PATCH_COLUMNS
 from slidemill.errors import AnnotationError
-from slidemill.labelling import reference_points, region_names
+from slidemill.labelling import reference_points, region_at
 from slidemill.metadata import counted, labelled, labelled_blocks
 from slidemill.regions import enclosed, polygons
 from slidemill.specs import LabelSpec
@@ -75,7 +75,10 @@ def refused(tmp_path):
 
 
 def names(annotation, *points):
-    return list(region_names(annotation, np.array(points, np.float64).reshape(-1, 2), "out"))
+    return [
+        (*annotation.names, "out")[place]
+        for place in region_at(annotation, np.array(points, np.float64).reshape(-1, 2))
+    ]
 
 
 def patch(x0=0, y0=0, width0=10, height0=10):
