@@ -13,9 +13,7 @@ from slidemill.encodings import Pixels
 WHITE = 220
 """A pixel is white whose red, green and blue are all at least this, of 255: glass and fat, not pale stroma."""
 BLACK = 40
-"""A pixel is black whose red, green and blue are all at most this, of 255: folds, black ink, what a scanner left out."""
-INK_SATURATION = 128
-"""Least saturation of ink, of 255: half of what there can be."""
+"""A pixel is black whose red, green and blue are all at most this, of 255: folds, black ink, padding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,23 +29,18 @@ class Quality:
         eosin absorb it, and since grey, which is green for the most part, takes as long again to make. As a measure of
         focus: Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy: a comparative study", ICPR 2000.
     mean_saturation
-        Mean of the pixels' saturation in HSV, (most - least) / most of red, green and blue, 0 for (0, 0, 0), each rounded
-        to 1/255; 0 (grey) to 1.
+        Mean of the pixels' saturation in HSV, (most - least) / most of red, green and blue, 0 for (0, 0, 0), each
+        rounded to 1/255; 0 (grey) to 1.
     white_fraction
         Share of pixels whose red, green and blue are all `WHITE` or more; 0 to 1. The bound is slidemill's own choice.
     black_fraction
         Share of pixels whose red, green and blue are all `BLACK` or less; 0 to 1. The bound is slidemill's own choice.
-    ink_fraction
-        Share of pixels of the colours of green and blue ink; 0 to 1. In HSV: hue from 120 to 240 degrees (no channel is
-        less than red), saturation `INK_SATURATION` or more, and not black. Slidemill's own choice: haematoxylin is
-        violet, hue 240 to 300, and eosin pink, so that red and brown ink cannot be told from tissue by colour.
     """
 
     blur: float
     mean_saturation: float
     white_fraction: float
     black_fraction: float
-    ink_fraction: float
 
 
 class _Scratch(threading.local):
@@ -59,8 +52,8 @@ class _Scratch(threading.local):
         """Return what fits patches of `shape`, ``(height, width)``."""
         if self.shape != shape:
             self.shape = shape
-            self.red, self.green, self.blue, self.most, self.least, self.hue, self.mask = (
-                np.empty(shape, np.uint8) for _ in range(7)
+            self.red, self.green, self.blue, self.most, self.least, self.mask = (
+                np.empty(shape, np.uint8) for _ in range(6)
             )
             self.laplacian = np.empty(shape, np.int16)
         return self
@@ -84,17 +77,11 @@ def measured(pixels: Pixels) -> Quality:
     most = cv2.max(cv2.max(own.red, own.green, own.most), own.blue, own.most)
     least = cv2.min(cv2.min(own.green, own.blue, own.least), own.red, own.least)
     white = cv2.countNonZero(cv2.threshold(least, WHITE - 1, 255, cv2.THRESH_BINARY, own.mask)[1])
-    ink = cv2.compare(own.red, least, cv2.CMP_EQ, own.hue)
-    saturation = cv2.divide(cv2.subtract(most, least, own.least), most, own.least, 255)
-    saturated = cv2.sumElems(saturation)[0]
-    cv2.threshold(saturation, INK_SATURATION - 1, 255, cv2.THRESH_BINARY, own.mask)
-    cv2.bitwise_and(ink, own.mask, ink)
-    cv2.threshold(most, BLACK, 255, cv2.THRESH_BINARY, own.mask)
-    coloured = cv2.countNonZero(own.mask)
+    saturation = cv2.sumElems(cv2.divide(cv2.subtract(most, least, own.least), most, own.least, 255))[0]
+    brighter = cv2.countNonZero(cv2.threshold(most, BLACK, 255, cv2.THRESH_BINARY, own.mask)[1])
     return Quality(
         blur=max(blur, 0.0),
-        mean_saturation=saturated / (255 * count),
+        mean_saturation=saturation / (255 * count),
         white_fraction=white / count,
-        black_fraction=(count - coloured) / count,
-        ink_fraction=cv2.countNonZero(cv2.bitwise_and(ink, own.mask, ink)) / count,
+        black_fraction=(count - brighter) / count,
     )
