@@ -4,19 +4,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from slidemill.choosing import Choice, write_chosen
 from slidemill.columns import DROPPED_COLUMNS, PATCH_COLUMNS
-from slidemill.discovery import decoded, slide_path
+from slidemill.discovery import decoded
 from slidemill.fingerprints import check_unchanged
 from slidemill.geometry import GridSpec
-from slidemill.joblog import LOG, job_log
+from slidemill.joblog import job_log
 from slidemill.masks import NOTHING, save_mask
 from slidemill.outcomes import Outcome, attempt, read_outcome, write_outcome
-from slidemill.sampling import patch_rows
-from slidemill.selecting import Step, write_judged
-from slidemill.slides import SlideInfo, opened
-from slidemill.specs import TissueSpec
+from slidemill.specs import QualitySpec, TissueSpec, WorkSpec
 from slidemill.tables import write_table
-from slidemill.tissue import tissue_mask, tissue_step
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import Snakemake
@@ -27,38 +24,20 @@ STAGE = "sample_patches"
 
 
 def main(
-    root: Path,
-    facts: Path,
-    grid: GridSpec,
-    tissue: TissueSpec,
-    table: Path,
-    dropped: Path,
-    outcome: Path,
-    mask: Path | None = None,
+    root: Path, facts: Path, choice: Choice, table: Path, dropped: Path, outcome: Path, mask: Path | None = None
 ) -> None:
     """Publish the slide's patches in raster order; a slide without any is empty, which is no fault.
 
     `mask` is where the tissue's goes, and None where no tissue is asked for.
     """
     found = read_outcome(facts)
-    unchanged = partial(check_unchanged, root / decoded(found.details["path"]), found.details["fingerprint"])
+    source = root / decoded(found.details["path"])
 
     def sample() -> Outcome:
-        info = SlideInfo.from_json(found.details["info"])
-        steps: list[Step] = []
-        if mask:
-            with opened(slide_path(root, found.details["path"])) as slide:
-                wanted = tissue_mask(slide, info, tissue)
-            unchanged()
-            save_mask(wanted, mask)
-            steps.append(tissue_step(wanted, tissue.min_fraction))
-        reasons = write_judged(patch_rows(found.slide, info, grid), steps, table, dropped)
-        count = reasons.pop("", 0)
-        LOG.info("%s: %d patches, dropped: %s", found.slide, count, dict(reasons))
-        details = {"grid": count + reasons.total(), "dropped": dict(reasons), "patches": count}
-        return Outcome(found.slide, STAGE, "ok" if count else "empty", details=details)
+        details = write_chosen(source, found, choice, table, dropped, mask)
+        return Outcome(found.slide, STAGE, "ok" if details["patches"] else "empty", details=details)
 
-    result = attempt(found.slide, STAGE, sample, found, unchanged)
+    result = attempt(found.slide, STAGE, sample, found, partial(check_unchanged, source, found.details["fingerprint"]))
     if result.failed:
         write_table(table, PATCH_COLUMNS, [])
         write_table(dropped, DROPPED_COLUMNS, [])
@@ -69,10 +48,16 @@ def main(
 
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
+        params = snakemake.params
+        quality = params.get("quality")
         main(
             Path(snakemake.config["roots"]["slides"]),
             Path(snakemake.input.facts),
-            GridSpec(**snakemake.params.grid),
-            TissueSpec(**snakemake.params.tissue),
+            Choice(
+                GridSpec(**params.grid),
+                TissueSpec(**params.tissue),
+                QualitySpec(**quality) if quality else None,
+                WorkSpec(params.reader, snakemake.threads, params.seed) if quality else None,
+            ),
             **{name: Path(file) for name, file in snakemake.output.items()},
         )

@@ -15,7 +15,7 @@ from typing import Any
 from slidemill.errors import ConfigError
 from slidemill.geometry import GridSpec
 from slidemill.schemas import completed, faults
-from slidemill.specs import BenchmarkSpec, LabelSpec, StoreSpec, TissueSpec, ValidationSpec
+from slidemill.specs import BenchmarkSpec, LabelSpec, QualitySpec, StoreSpec, TissueSpec, ValidationSpec
 
 JPEG_QUALITY = 90
 RESOLUTIONS = ("deepzoom_level", "level", "mpp", "magnification")
@@ -63,6 +63,7 @@ class Config:
     validation: ValidationSpec
     benchmark: BenchmarkSpec
     seed: int
+    quality: QualitySpec | None = None
 
     @property
     def root(self) -> Path:
@@ -127,7 +128,15 @@ def read_config(values: Mapping[str, Any], schema: Mapping[str, Any], base: Path
         validation=ValidationSpec(**full["validation"]),
         benchmark=BenchmarkSpec(**full["benchmark"]),
         seed=full["seed"],
+        quality=_quality_spec(full["quality"]),
     )
+
+
+def _quality_spec(given: bool | Mapping[str, float | None]) -> QualitySpec | None:
+    """Return what patches must have, or None where nobody asks."""
+    if isinstance(given, bool):
+        return QualitySpec() if given else None
+    return QualitySpec(**given)
 
 
 def _store_spec(encoding: str, quality: int = JPEG_QUALITY) -> StoreSpec:

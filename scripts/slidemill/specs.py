@@ -99,3 +99,21 @@ class BenchmarkSpec:
     patches: int
     repeats: int
     time_limit: float
+
+
+@dataclass(frozen=True, slots=True)
+class QualitySpec:
+    """What the measures of a patch must be for it to be kept; None where it does not matter.
+
+    Parameters
+    ----------
+    min_blur, min_saturation
+        The least ``blur`` and ``mean_saturation``.
+    max_white_fraction, max_black_fraction
+        The largest share of white and of black pixels.
+    """
+
+    min_blur: float | None = None
+    min_saturation: float | None = None
+    max_white_fraction: float | None = None
+    max_black_fraction: float | None = None

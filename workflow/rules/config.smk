@@ -52,11 +52,14 @@ BACKENDS = {backend: asdict(CONFIG.stores[backend]) for backend in SUFFIXES if b
 STORES = [str(store_file(backend, slide)) for slide in SLIDES for backend in BACKENDS]
 GRID = asdict(CONFIG.sampling)
 TISSUE_MASK = {"mask": "tissue/{slide}.png"} if CONFIG.tissue.method != "none" else {}
+# Without measures, no pixel is read to sample: then another reader samples nothing anew.
+MEASURED = {"quality": asdict(CONFIG.quality), "reader": CONFIG.reader, "seed": CONFIG.seed} if CONFIG.quality else {}
 PARAMETERS = {
     "sampling": GRID,
     "tissue": asdict(CONFIG.tissue),
     "reader": CONFIG.reader,
     "unreadable_patches": CONFIG.unreadable_patches,
+    "quality": MEASURED.get("quality", False),
     "labels": asdict(CONFIG.labels),
     "stores": BACKENDS,
     "validation": asdict(CONFIG.validation),

@@ -13,10 +13,12 @@ rule sample_patches:
         "logs/sample_patches/{slide}.log",
     conda:
         "../../environment.yml"
+    threads: slide_threads if MEASURED else 1
     resources:
         mem_mb=slide_memory,
-        runtime=table_runtime,
+        runtime=pixels_runtime if MEASURED else table_runtime,
     params:
+        **MEASURED,
         grid=GRID,
         tissue=asdict(CONFIG.tissue),
         code=code("sample_patches"),
