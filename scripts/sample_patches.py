@@ -1,6 +1,5 @@
 """Write the table of one slide's patches, and that of those which were dropped."""
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,11 +32,15 @@ def main(
     found = read_outcome(facts)
     source = root / decoded(found.details["path"])
 
+    def unchanged() -> None:
+        check_unchanged(source, found.details["fingerprint"])
+        check_unchanged(choice.own_mask or source, choice.mask_fingerprint, "mask of tissue")
+
     def sample() -> Outcome:
         details = write_chosen(source, found, choice, table, dropped, mask)
         return Outcome(found.slide, STAGE, "ok" if details["patches"] else "empty", details=details)
 
-    result = attempt(found.slide, STAGE, sample, found, partial(check_unchanged, source, found.details["fingerprint"]))
+    result = attempt(found.slide, STAGE, sample, found, unchanged)
     if result.failed:
         write_table(table, PATCH_COLUMNS, [])
         write_table(dropped, DROPPED_COLUMNS, [])
@@ -49,13 +52,15 @@ def main(
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
         params = snakemake.params
-        quality = params.get("quality")
+        quality, own = params.get("quality"), params.own_mask
         main(
             Path(snakemake.config["roots"]["slides"]),
             Path(snakemake.input.facts),
             Choice(
                 GridSpec(**params.grid),
                 TissueSpec(**params.tissue),
+                Path(snakemake.config["roots"]["masks"]) / decoded(own["path"]) if own else None,
+                own["fingerprint"] if own else None,
                 QualitySpec(**quality) if quality else None,
                 WorkSpec(params.reader, snakemake.threads, params.seed) if quality else None,
             ),

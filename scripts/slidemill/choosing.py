@@ -7,18 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from slidemill.cautions import ink_notes
 from slidemill.fingerprints import check_unchanged
 from slidemill.geometry import GridSpec
 from slidemill.joblog import LOG
-from slidemill.masks import save_mask
+from slidemill.masks import Fractions, Mask, save_mask
 from slidemill.measuring import QualityStep, quality_step
 from slidemill.outcomes import Outcome
+from slidemill.ownmasks import own_mask
 from slidemill.sampling import patch_rows
 from slidemill.selecting import Step, write_judged
 from slidemill.slides import SlideInfo, opened
 from slidemill.specs import QualitySpec, TissueSpec, WorkSpec
-from slidemill.tissue import tissue_mask, tissue_step
+from slidemill.tissue import mask_size, tissue_mask, tissue_step
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +32,16 @@ class Choice:
     ----------
     grid, tissue
         Where patches lie, and how much tissue they must have.
+    own_mask, mask_fingerprint
+        The file of a mask of tissue that somebody has made, and its fingerprint; or None.
     quality, work
         What their pixels must be, and how these are read; None where no pixel is.
     """
 
     grid: GridSpec
     tissue: TissueSpec
+    own_mask: Path | None = None
+    mask_fingerprint: str | None = None
     quality: QualitySpec | None = None
     work: WorkSpec | None = None
 
@@ -66,11 +73,11 @@ def write_chosen(
     details: dict[str, Any] = {}
     with ExitStack() as stack:
         if mask:
-            with opened(source) as slide:
-                wanted = tissue_mask(slide, info, choice.tissue)
+            fractions, wanted = _tissue(source, info, choice)
             check_unchanged(*planned)
             save_mask(wanted, mask)
-            steps.append(tissue_step(wanted, choice.tissue.min_fraction))
+            steps.append(tissue_step(fractions, choice.tissue.min_fraction))
+            details["mask_fingerprint"] = choice.mask_fingerprint
         if choice.quality and choice.work:
             steps.append(stack.enter_context(quality_step(*planned, info, choice.grid, choice.quality, choice.work)))
         reasons = write_judged(patch_rows(found.slide, info, choice.grid), steps, table, dropped)
@@ -81,3 +88,17 @@ def write_chosen(
     count = reasons.pop("", 0)
     LOG.info("%s: %d patches, dropped: %s", found.slide, count, dict(reasons))
     return details | {"grid": count + reasons.total(), "dropped": dict(reasons), "patches": count}
+
+
+def _tissue(source: Path, info: SlideInfo, choice: Choice) -> tuple[Fractions, Mask]:
+    """Return how much tissue patches have, and the mask: one's own, or that of the method."""
+    if choice.own_mask and choice.mask_fingerprint:
+        found = own_mask(choice.own_mask, info, mask_size(info))
+        check_unchanged(choice.own_mask, choice.mask_fingerprint, "mask of tissue")
+        return found
+    if choice.tissue.method == "none":
+        everything = Mask(np.ones((1, 1), np.uint8), info.size)
+        return everything.fractions, everything
+    with opened(source) as slide:
+        mask = tissue_mask(slide, info, choice.tissue)
+    return mask.fractions, mask

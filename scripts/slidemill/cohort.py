@@ -27,7 +27,7 @@ def list_slides(config: Config, sheet_schema: Mapping[str, Any]) -> list[SlideFi
     """
     if is_sheet(config.slides):
         return read_sheet(config.slides, sheet_schema, frozenset(METADATA_COLUMNS))
-    return find_slides(config.slides, config.annotations, skip=config.results)
+    return find_slides(config.slides, config.annotations, config.results, config.tissue_masks)
 
 
 def slide_row(

@@ -54,6 +54,7 @@ class Config:
     sampling: GridSpec
     assume_mpp: float | None
     tissue: TissueSpec
+    tissue_masks: Path | None
     labels: LabelSpec
     reader: str
     unreadable_patches: str
@@ -74,6 +75,11 @@ class Config:
     def annotations_root(self) -> Path:
         """The folder that annotations' paths are relative to."""
         return self.annotations or self.root
+
+    @property
+    def masks_root(self) -> Path:
+        """The folder that masks' paths are relative to."""
+        return self.tissue_masks or self.root
 
 
 def is_sheet(slides: Path) -> bool:
@@ -111,14 +117,16 @@ def read_config(values: Mapping[str, Any], schema: Mapping[str, Any], base: Path
         raise ConfigError("\n".join(wrong))
     sampling: dict[str, Any] = dict(full["sampling"])
     assume_mpp = sampling.pop("assume_mpp")
-    annotations = full["annotations"]
+    annotations, tissue = full["annotations"], dict(full["tissue"])
+    masks = tissue.pop("masks")
     return Config(
         slides=slides,
         annotations=(base / annotations).resolve() if annotations else None,
         results=results,
         sampling=GridSpec(**sampling if sampling.keys() & set(RESOLUTIONS) else {"level": 0, **sampling}),
         assume_mpp=assume_mpp,
-        tissue=TissueSpec(**full["tissue"]),
+        tissue=TissueSpec(**tissue),
+        tissue_masks=(base / masks).resolve() if masks else None,
         labels=LabelSpec(**full["labels"]),
         reader=full["reader"],
         unreadable_patches=full["unreadable_patches"],
@@ -145,14 +153,15 @@ def _store_spec(encoding: str, quality: int = JPEG_QUALITY) -> StoreSpec:
 
 def _impossible_paths(full: Mapping[str, Any], base: Path) -> Iterator[str]:
     """Yield a line for each path that no file can have."""
-    for key in ("slides", "annotations", "results"):
+    given = {key: full[key] for key in ("slides", "annotations", "results")} | {"tissue.masks": full["tissue"]["masks"]}
+    for key, path in given.items():
         try:
-            (base / (full[key] or "")).lstat()
+            (base / (path or "")).lstat()
         except ValueError:
-            yield f"{key} is {full[key]!r}: a path holds no null characters: mend it"
+            yield f"{key} is {path!r}: a path holds no null characters: mend it"
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:
-                yield f"{key} is {full[key][:80]}...: a path of {len(full[key])} characters is too long: choose another"
+                yield f"{key} is {path[:80]}...: a path of {len(path)} characters is too long: choose another"
 
 
 def _contradictions(full: Mapping[str, Any], slides: Path, results: Path) -> Iterator[str]:
@@ -186,11 +195,12 @@ def _contradictions(full: Mapping[str, Any], slides: Path, results: Path) -> Ite
             )
         if settings["encoding"] == "source":
             yield from _unfit_for_source(backend, full)
-    if full["annotations"] and is_sheet(slides):
-        yield (
-            f"annotations is {full['annotations']}: a sheet lists annotations itself: "
-            "use its column 'annotation', and null here"
-        )
+    for key, folder, column in (
+        ("annotations", full["annotations"], "annotation"),
+        ("tissue.masks", full["tissue"]["masks"], "tissue_mask"),
+    ):
+        if folder and is_sheet(slides):
+            yield f"{key} is {folder}: a sheet lists them itself: use its column '{column}', and null here"
     standing = next((folder for folder in (results, *results.parents) if folder.exists()), results)
     if not standing.is_dir() or not os.access(standing, os.W_OK | os.X_OK):
         yield f"results is {results}: {standing} is no folder that one may write to: choose another"

@@ -54,6 +54,8 @@ class SlideFile:
         Further columns of the sheet.
     mpp
         Micrometres a level-0 pixel that the sheet gives, or None.
+    tissue_mask
+        The mask of its tissue that somebody has made, as `annotation` names its file; or None.
     """
 
     slide: str
@@ -61,6 +63,7 @@ class SlideFile:
     annotation: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     mpp: float | None = None
+    tissue_mask: str | None = None
 
 
 def encoded(path: Path) -> str:
@@ -84,7 +87,9 @@ def slide_id(path: Path) -> str:
     return f"{stem}-{hashlib.blake2b(os.fsencode(path), digest_size=5).hexdigest()}"
 
 
-def find_slides(root: Path, annotations: Path | None = None, skip: Path | None = None) -> list[SlideFile]:
+def find_slides(
+    root: Path, annotations: Path | None = None, skip: Path | None = None, masks: Path | None = None
+) -> list[SlideFile]:
     """Return the slides below the folder `root`, sorted by path.
 
     Files that together make one slide are one: a .mrxs with its folder, the .dcm files of a folder. Links to
@@ -99,6 +104,8 @@ def find_slides(root: Path, annotations: Path | None = None, skip: Path | None =
         the slide's relative path or anywhere below. Where it lies among the slides, a ``.tif`` is a slide.
     skip
         A folder that is not searched: the results, should they lie among the slides.
+    masks
+        The folder of masks of tissue, found as annotations are.
 
     Raises
     ------
@@ -114,8 +121,15 @@ def find_slides(root: Path, annotations: Path | None = None, skip: Path | None =
     if not paths:
         raise ConfigError(f"slides: no slide found in {root}: its files should end in one of {', '.join(EXTENSIONS)}")
     matched = match_annotations(root, paths, annotations, skip) if annotations else {}
+    masked = match_annotations(root, paths, masks, skip, "tissue.masks") if masks else {}
     slides = [
-        SlideFile(slide_id(path), encoded(path), encoded(matched[path]) if path in matched else None) for path in paths
+        SlideFile(
+            slide_id(path),
+            encoded(path),
+            encoded(matched[path]) if path in matched else None,
+            tissue_mask=encoded(masked[path]) if path in masked else None,
+        )
+        for path in paths
     ]
     check_unique(slides, "two slides' paths give one id: rename one of the files")
     return slides

@@ -96,6 +96,19 @@ def reference_points(rows: Rows, rule: str) -> Floats:
     return corner if rule == "top_left" else corner + _columns(rows, "width0", "height0") / 2
 
 
+def fractions_within(annotation: Annotation) -> Callable[[Rows], Floats]:
+    """Return a function from patches to how much of each lies within regions, or labels of an image, whichever."""
+    cover = _coverer(annotation, range(len(annotation.regions)))
+
+    def fractions(rows: Rows) -> Floats:
+        low, extent = _columns(rows, "x0", "y0"), _columns(rows, "width0", "height0")
+        patch, _, area = cover(np.hstack([low, low + extent]))
+        share = np.bincount(patch, area, len(rows)) / np.prod(extent, axis=1)
+        return np.asarray(np.clip(share, 0, 1), np.float64)
+
+    return fractions
+
+
 def _columns(rows: Rows, first: str, second: str) -> Floats:
     return np.array([[float(row[first]), float(row[second])] for row in rows]).reshape(-1, 2)
 

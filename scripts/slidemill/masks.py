@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,9 @@ from PIL import Image
 from slidemill.covering import Floats
 from slidemill.files import replacing
 from slidemill.pyramid import Size
+
+Fractions = Callable[[Sequence[Mapping[str, Any]]], Floats]
+"""From patches to how much of each is wanted."""
 
 MOST_PIXELS = 36_000_000
 """A mask with more pixels is none of a low level."""

@@ -20,12 +20,12 @@ from slidemill.outcomes import read_outcome
 PLAN = Path(".snakemake/slidemill.plan.json")
 """The list, in the results."""
 
-Prints = tuple[str | None, str | None]
-"""The fingerprints of a slide's file and of its annotation, None where there is none."""
+Prints = tuple[str | None, ...]
+"""The fingerprints of a slide's file, its annotation and its mask, None where there is none."""
 
 
 def planned_print(root: Path, path: str | None, outcome: str, key: str) -> str | None:
-    """Return the fingerprint of a slide's file, or of its annotation, that a run goes by.
+    """Return the fingerprint of a slide's file, its annotation or its mask, that a run goes by.
 
     A file that cannot be read, and could be in the last run, keeps that run's: its disk is away, or somebody has
     removed it, and what was made of it is not given up for that. A line on standard error says so. Jobs that need the

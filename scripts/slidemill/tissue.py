@@ -16,7 +16,8 @@ import openslide
 
 from slidemill.encodings import Pixels
 from slidemill.errors import SlideError
-from slidemill.masks import MOST_PIXELS, Mask
+from slidemill.masks import MOST_PIXELS, Fractions, Mask
+from slidemill.pyramid import Size
 from slidemill.reading import thumbnail
 from slidemill.selecting import Row, Step
 from slidemill.slides import SlideInfo
@@ -79,10 +80,9 @@ def tissue_mask(slide: openslide.OpenSlide, info: SlideInfo, spec: TissueSpec) -
     SlideError
         When the slide lacks the level, it is too large for a mask, or cannot be read.
     """
-    mpp = info.mpp or USUAL_MPP
-    longest = max(info.dimensions[0])
+    mpp, longest = info.mpp or USUAL_MPP, max(info.size)
     if spec.level is None:
-        pixels = min(math.ceil(longest * mpp / MASK_MPP), LONGEST)
+        pixels = max(mask_size(info))
     else:
         if spec.level >= len(info.dimensions):
             raise SlideError(
@@ -96,15 +96,23 @@ def tissue_mask(slide: openslide.OpenSlide, info: SlideInfo, spec: TissueSpec) -
                 "choose a coarser level, or null"
             )
         pixels = max(width, height)
-    image = np.asarray(thumbnail(slide, info, max(pixels, 1)))
-    return Mask(stained(image, spec.method, longest * mpp / max(image.shape)), info.dimensions[0])
+    image = np.asarray(thumbnail(slide, info, pixels))
+    return Mask(stained(image, spec.method, longest * mpp / max(image.shape)), info.size)
 
 
-def tissue_step(mask: Mask, min_fraction: float) -> Step:
+def mask_size(info: SlideInfo) -> Size:
+    """Return the ``(width, height)`` of a mask at `MASK_MPP`."""
+    mpp, longest = info.mpp or USUAL_MPP, max(info.size)
+    pixels = min(math.ceil(longest * mpp / MASK_MPP), LONGEST)
+    width, height = (max(round(side * pixels / longest), 1) for side in info.size)
+    return width, height
+
+
+def tissue_step(fractions: Fractions, min_fraction: float) -> Step:
     """Return the step that tells each patch's ``tissue_fraction``, and drops those with less than `min_fraction`."""
 
     def step(rows: Sequence[Row]) -> list[str]:
-        told = [f"{fraction:.4f}" for fraction in mask.fractions(rows)]
+        told = [f"{fraction:.4f}" for fraction in fractions(rows)]
         for row, fraction in zip(rows, told, strict=True):
             row["tissue_fraction"] = fraction
         # What the table says decides.

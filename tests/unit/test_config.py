@@ -58,6 +58,7 @@ def test_slides_and_results_alone_give_the_defaults():
         sampling=GridSpec(256, 0, None, 0, True, "drop"),
         assume_mpp=None,
         tissue=TissueSpec("none", 0.1, None),
+        tissue_masks=None,
         labels=LabelSpec({"Normal": 0}, "centre", "Normal"),
         reader="auto",
         unreadable_patches="fail",
@@ -68,6 +69,11 @@ def test_slides_and_results_alone_give_the_defaults():
         benchmark=BenchmarkSpec(512, 3, 120),
         seed=0,
     )
+
+
+def test_a_sheet_lists_masks_of_tissue_itself():
+    told = faults({"slides": "sheet.csv", "results": "results", "tissue": {"masks": "masks"}})
+    assert told == "tissue.masks is masks: a sheet lists them itself: use its column 'tissue_mask', and null here"
 
 
 def test_a_section_given_in_part_is_completed():

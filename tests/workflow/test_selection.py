@@ -1,6 +1,7 @@
 """What chooses among a grid's patches, through a whole run: every patch is in one table, and all stores agree."""
 
 import csv
+import json
 
 from PIL import Image
 
@@ -12,6 +13,47 @@ from slidemill.synthetic import Tissue, paint, write_svs
 def rows(path):
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
+
+
+def test_masks_of_ones_own_take_the_place_of_the_method(project):
+    """An image for one slide, GeoJSON for another, the method for a third; a changed mask samples its slide again."""
+    masks = project.folder / "masks"
+    masks.mkdir()
+    for name in ("image", "drawn", "none"):
+        project.add(f"{name}.svs", annotated=False)  # 620 x 530
+    half = Image.new("L", (62, 53))
+    half.paste(7, (0, 0, 31, 53))
+    half.save(masks / "image.png")
+    ring = [[0, 0], [620, 0], [620, 265], [0, 265], [0, 0]]
+    feature = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]}, "properties": {}}
+    (masks / "drawn.geojson").write_text(json.dumps(feature))
+    project.config |= {
+        "sampling": {"patch_size": 53, "level": 0},
+        "tissue": {"method": "none", "min_fraction": 1, "masks": str(masks)},
+        "stores": {"lmdb": {"encoding": "zstd"}},
+    }
+    finished = project.snakemake()
+    assert finished.code == 0, finished.text
+    kept = {
+        path.stem.split("-")[0]: {(int(row["column"]), int(row["row"])) for row in rows(path)}
+        for path in (project.results / "metadata").iterdir()
+    }
+    grid = {(column, row) for column in range(11) for row in range(10)}
+    assert kept["none"] == grid
+    assert kept["image"] == {(column, row) for column, row in grid if (column + 1) * 53 <= 310}
+    assert kept["drawn"] == {(column, row) for column, row in grid if row < 5}
+    assert "Nothing to be done" in project.plan().text
+    half.paste(0, (0, 0, 10, 53))
+    half.save(masks / "image.png")
+    plan = project.plan()
+    assert {slide.split("-")[0] for _, slide in plan.jobs if slide} == {"image"}
+    assert "discover_slides" not in plan.rules
+    half.convert("RGB").save(masks / "image.png")
+    finished = project.snakemake()
+    assert finished.code != 0
+    row = next(row for row in rows(project.results / "slides.csv") if row["slide"].startswith("image-"))
+    assert (row["status"], row["stage"]) == ("failed", "sample_patches")
+    assert "image.png" in row["message"]
 
 
 def test_patches_without_tissue_are_dropped_from_all_stores_alike(project):

@@ -17,12 +17,14 @@ def code(script, backend=None):
 
 
 def prints(slide):
-    """The fingerprints of a slide's file and annotation: taken once, since Snakemake asks again before each job."""
+    """The fingerprints of a slide's file, annotation and mask: taken once, since Snakemake asks again before each job."""
     if slide not in PRINTS:
-        file, labelled = SLIDES[slide], f"outcomes/write_metadata/{slide}.json"
+        file = SLIDES[slide]
+        labelled, sampled = (f"outcomes/{stage}/{slide}.json" for stage in ("write_metadata", "sample_patches"))
         PRINTS[slide] = (
             planned_print(CONFIG.root, file.path, f"slides/{slide}.json", "fingerprint"),
             planned_print(CONFIG.annotations_root, file.annotation, labelled, "annotation_fingerprint"),
+            planned_print(CONFIG.masks_root, file.tissue_mask, sampled, "mask_fingerprint"),
         )
     return PRINTS[slide]
 
@@ -39,6 +41,12 @@ def slide_annotation(wildcards):
     slide = SLIDES[wildcards.slide]
     own = prints(slide.slide)[1]
     return {"annotation": slide.annotation, "fingerprint": own, "columns": dict(slide.columns)}
+
+
+def slide_mask(wildcards):
+    """A slide's own mask of tissue and its fingerprint, or None."""
+    slide = SLIDES[wildcards.slide]
+    return slide.tissue_mask and {"path": slide.tissue_mask, "fingerprint": prints(slide.slide)[2]}
 
 
 def checked_copies(encoding):

@@ -21,6 +21,7 @@ rule sample_patches:
         **MEASURED,
         grid=GRID,
         tissue=asdict(CONFIG.tissue),
+        own_mask=slide_mask if MASKS_GIVEN else None,
         code=code("sample_patches"),
     script:
         "../../scripts/sample_patches.py"
