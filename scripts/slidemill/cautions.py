@@ -44,3 +44,13 @@ def focus_notes(outcomes: Iterable[Outcome]) -> dict[str, str]:
         for slide, own in focus.items()
         if own < FOCUS_SHARE * usual
     }
+
+
+def all_counts(outcomes: Iterable[Outcome]) -> dict[str, list[int]]:
+    """Return how many patches of all slides lie in each bin, by measure; nothing where none was measured."""
+    sums: dict[str, list[int]] = {}
+    for outcome in outcomes:
+        if not outcome.failed:
+            for name, own in outcome.details.get("quality", {}).get("counts", {}).items():
+                sums[name] = [one + other for one, other in zip(sums.get(name, [0] * len(own)), own, strict=True)]
+    return sums

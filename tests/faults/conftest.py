@@ -22,6 +22,7 @@ import sample_patches
 import store_patches
 import validate_stores
 import write_metadata
+from slidemill.choosing import Choice
 from slidemill.cohort import CohortTables, list_slides
 from slidemill.config import read_config
 from slidemill.discovery import decoded
@@ -125,8 +126,7 @@ class Cohort:
         sample_patches.main(
             self.checked.root,
             self.place("slides", one.slide),
-            self.checked.sampling,
-            self.checked.tissue,
+            Choice(self.checked.sampling, self.checked.tissue),
             self.place("patches", one.slide, "csv"),
             self.place("dropped", one.slide, "csv"),
             self.place("outcomes/sample_patches", one.slide),

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 from shapely.geometry import box
 
+from slidemill.cautions import all_counts
 from slidemill.columns import SLIDE_COLUMNS, VALIDATION_COLUMNS
 from slidemill.drawing import draw_overlay, label_colour
 from slidemill.outcomes import Outcome
@@ -95,3 +96,32 @@ def test_an_overlay_draws_the_outlines_of_regions_and_their_holes():
     assert (picture[200, 100] == 0).all()
     assert (picture[200, 160] == 0).all()
     assert picture[200, 130].tolist() == [255, 0, 0]
+
+
+def measured(slide, focus, marked=0):
+    counts = {"blur": [0] * 19 + [100], "white_fraction": [100] + [0] * 19}
+    summary = {"measured": 100, "counts": counts, "focus": focus, "focus_patches": 90, "marked": marked}
+    return Outcome(slide, "write_metadata", details={"counts": {"Normal": 100}, "quality": summary})
+
+
+def test_quality_is_shown_with_what_is_worth_a_look(tmp_path):
+    outcomes = [measured("a", 300.0), measured("b", 310.0, marked=40), measured("c", 20.0), measured("d", 290.0)]
+    page = rendered(tmp_path, [slide_row(slide=one.slide, status="ok") for one in outcomes], outcomes)
+    assert page.count("data:image/png") == 2
+    assert "pen: 40 of 100 patches have ink on them" in page
+    assert page.count("focus: ") == 1
+    assert "focus: its median blur is 20, and 295 over the slides" in page
+
+
+def test_without_measures_the_report_has_no_section_for_them(tmp_path):
+    plain = Outcome("a", "write_metadata", details={"counts": {"Normal": 3}})
+    page = rendered(tmp_path, [slide_row(slide="a", status="ok")], [plain])
+    assert 'id="quality"' not in page
+    assert page.count("data:image/png") == 1
+
+
+def test_distributions_are_summed_over_the_slides():
+    failed = Outcome("f", "write_metadata", "failed", details=measured("f", 1.0).details)
+    sums = all_counts([measured("a", 1.0), measured("b", 1.0), failed, Outcome("plain", "write_metadata")])
+    assert sums == {"blur": [0] * 19 + [200], "white_fraction": [200] + [0] * 19}
+    assert all_counts([]) == {}

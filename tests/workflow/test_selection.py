@@ -90,3 +90,43 @@ def test_patches_without_tissue_are_dropped_from_all_stores_alike(project):
         assert mask.size == (150, 112)
     assert f"tissue {len(dropped)}" in (project.results / "report.html").read_text(encoding="utf-8")
     assert "Nothing to be done" in project.plan().text
+
+
+def test_bad_patches_are_dropped_from_all_stores_alike(project):
+    pixels = paint(1300, 1000, Tissue("Normal", (100, 100, 1200, 900), 2.0, 9), [], seed=1)
+    pixels[640:1000, 640:1300] = 12  # what no scanner sees: black
+    pixels[300:420, 100:1100] = (30, 60, 170)  # a blue pen
+    project.slides.mkdir(exist_ok=True)
+    write_svs(project.slides / "one.svs", pixels)
+    project.config |= {
+        "sampling": {"patch_size": 128, "level": 0},
+        "quality": {"max_white_fraction": 0.5, "max_black_fraction": 0.25},
+        "stores": {"lmdb": {"encoding": "zstd"}, "hdf5": {"encoding": "zstd"}, "disk": {}},
+    }
+    finished = project.snakemake()
+    assert finished.code == 0, finished.text
+    slide = rows(project.results / "slides.csv")[0]
+    name = slide["slide"]
+    kept, dropped = (rows(project.results / kind / f"{name}.csv") for kind in ("patches", "dropped"))
+    grid = {f"r{row:05d}_c{column:05d}" for row in range(1000 // 128) for column in range(1300 // 128)}
+    assert sorted(row["patch_id"] for row in [*kept, *dropped]) == sorted(grid)
+    assert {row["reason"] for row in dropped} == {"white_fraction", "black_fraction"}
+    for row in [*kept, *dropped]:
+        white, black = float(row["white_fraction"]), float(row["black_fraction"])
+        reason = "white_fraction" if white > 0.5 else "black_fraction" if black > 0.25 else None
+        assert row.get("reason") == reason
+        assert float(row["blur"]) >= 0
+    metadata = rows(project.results / "metadata.csv")
+    assert [[row[key] for key in kept[0]] for row in metadata] == [list(row.values()) for row in kept]
+    for store in ("lmdb", "hdf5", "disk"):
+        with open_store(project.results / "stores" / store / f"{name}{SUFFIXES[store]}") as opened:
+            assert list(opened.ids) == [row["patch_id"] for row in kept]
+    assert {row["status"] for row in rows(project.results / "validation.csv")} == {"ok"}
+    assert "pen: " in slide["notes"]
+    report = (project.results / "report.html").read_text(encoding="utf-8")
+    assert 'id="quality"' in report
+    assert slide["notes"].split("; ")[-1] in report
+    assert "Nothing to be done" in project.plan().text
+    # The pixels are read to sample: so another reader samples anew; and without measures, none does.
+    project.config["reader"] = "openslide"
+    assert ("sample_patches", name) in project.plan().jobs
