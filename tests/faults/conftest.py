@@ -147,6 +147,7 @@ class Cohort:
             self.place("outcomes/sample_patches", one.slide),
             self.place("metadata", one.slide, "csv"),
             self.place("outcomes/write_metadata", one.slide),
+            0,
         )
 
     def store(self, one, backend):

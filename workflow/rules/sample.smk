@@ -43,6 +43,7 @@ rule write_metadata:
     params:
         known=slide_annotation,
         labels=asdict(CONFIG.labels),
+        seed=CONFIG.seed,
         code=code("write_metadata"),
     script:
         "../../scripts/write_metadata.py"
