@@ -10,9 +10,10 @@ from slidemill.discovery import decoded
 from slidemill.fingerprints import check_unchanged
 from slidemill.geometry import GridSpec
 from slidemill.joblog import job_log
+from slidemill.labelchoice import LabelChoice
 from slidemill.masks import NOTHING, save_mask
 from slidemill.outcomes import Outcome, attempt, read_outcome, write_outcome
-from slidemill.specs import QualitySpec, TissueSpec, WorkSpec
+from slidemill.specs import LabelSpec, QualitySpec, TissueSpec, WorkSpec
 from slidemill.tables import write_table
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ def main(
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
         params = snakemake.params
-        quality = params.get("quality")
+        quality, labels = params.get("quality"), params.get("labels")
+        annotations = Path(snakemake.config["roots"]["annotations"])
         main(
             Path(snakemake.config["roots"]["slides"]),
             Path(snakemake.input.facts),
@@ -58,6 +60,7 @@ if __name__ == "__main__":
                 TissueSpec(**params.tissue),
                 QualitySpec(**quality) if quality else None,
                 WorkSpec(params.reader, snakemake.threads, params.seed) if quality else None,
+                LabelChoice(annotations, **{**labels, "spec": LabelSpec(**labels["spec"])}) if labels else None,
             ),
             **{name: Path(file) for name, file in snakemake.output.items()},
         )

@@ -5,14 +5,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slidemill.annotations import read_annotation
 from slidemill.columns import METADATA_COLUMNS
-from slidemill.discovery import decoded, slide_path
+from slidemill.discovery import decoded
 from slidemill.fingerprints import check_unchanged
 from slidemill.joblog import LOG, job_log
+from slidemill.labelchoice import slide_regions
 from slidemill.metadata import write_labelled
 from slidemill.outcomes import Outcome, attempt, read_outcome, write_outcome
-from slidemill.regions import Annotation
 from slidemill.slides import SlideInfo
 from slidemill.specs import LabelSpec
 from slidemill.tables import read_table, write_table
@@ -43,9 +42,7 @@ def main(
 
     def label() -> Outcome:
         info = SlideInfo.from_json(before.details["info"])
-        file = slide_path(root, annotation) if annotation else None
-        regions = read_annotation(file, info.corner, info.size) if file else Annotation(())
-        unchanged()
+        regions = slide_regions(root, annotation, fingerprint, info)
         count = before.details["patches"]
         found = write_labelled(table, read_table(patches), count, regions, labels, columns, seed)
         LOG.info("%s: %s", before.slide, found)

@@ -11,6 +11,7 @@ from slidemill.cautions import ink_notes
 from slidemill.fingerprints import check_unchanged
 from slidemill.geometry import GridSpec
 from slidemill.joblog import LOG
+from slidemill.labelchoice import LabelChoice, label_step
 from slidemill.masks import save_mask
 from slidemill.measuring import QualityStep, quality_step
 from slidemill.outcomes import Outcome
@@ -31,12 +32,15 @@ class Choice:
         Where patches lie, and how much tissue they must have.
     quality, work
         What their pixels must be, and how these are read; None where no pixel is.
+    labels
+        Which labels they must have; None where all are wanted, and no annotation is read.
     """
 
     grid: GridSpec
     tissue: TissueSpec
     quality: QualitySpec | None = None
     work: WorkSpec | None = None
+    labels: LabelChoice | None = None
 
 
 def write_chosen(
@@ -56,7 +60,7 @@ def write_chosen(
     Raises
     ------
     SlideError
-        When the slide lacks a level that is asked for, or cannot be read.
+        When the slide lacks a level that is asked for, or it or its annotation cannot be read.
     SlidemillError
         When it changed while it was read.
     """
@@ -71,6 +75,8 @@ def write_chosen(
             check_unchanged(*planned)
             save_mask(wanted, mask)
             steps.append(tissue_step(wanted, choice.tissue.min_fraction))
+        if choice.labels:
+            steps.append(label_step(choice.labels, info))
         if choice.quality and choice.work:
             steps.append(stack.enter_context(quality_step(*planned, info, choice.grid, choice.quality, choice.work)))
         reasons = write_judged(patch_rows(found.slide, info, choice.grid), steps, table, dropped)

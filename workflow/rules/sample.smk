@@ -19,6 +19,7 @@ rule sample_patches:
         runtime=pixels_runtime if MEASURED else table_runtime,
     params:
         **MEASURED,
+        **LABELLED,
         grid=GRID,
         tissue=asdict(CONFIG.tissue),
         code=code("sample_patches"),
