@@ -9,9 +9,10 @@ from slidemill.discovery import decoded
 from slidemill.fingerprints import check_unchanged
 from slidemill.geometry import GridSpec
 from slidemill.joblog import job_log
+from slidemill.labelchoice import LabelChoice
 from slidemill.masks import NOTHING, save_mask
 from slidemill.outcomes import Outcome, attempt, read_outcome, write_outcome
-from slidemill.specs import QualitySpec, TissueSpec, WorkSpec
+from slidemill.specs import LabelSpec, QualitySpec, TissueSpec, WorkSpec
 from slidemill.tables import write_table
 
 if TYPE_CHECKING:
@@ -52,17 +53,21 @@ def main(
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
         params = snakemake.params
-        quality, own = params.get("quality"), params.own_mask
+        quality, labels, own = params.get("quality"), params.get("labels"), params.own_mask
+        roots = {name: Path(root) for name, root in snakemake.config["roots"].items()}
         main(
-            Path(snakemake.config["roots"]["slides"]),
+            roots["slides"],
             Path(snakemake.input.facts),
             Choice(
                 GridSpec(**params.grid),
                 TissueSpec(**params.tissue),
-                Path(snakemake.config["roots"]["masks"]) / decoded(own["path"]) if own else None,
+                roots["masks"] / decoded(own["path"]) if own else None,
                 own["fingerprint"] if own else None,
                 QualitySpec(**quality) if quality else None,
                 WorkSpec(params.reader, snakemake.threads, params.seed) if quality else None,
+                LabelChoice(roots["annotations"], **{**labels, "spec": LabelSpec(**labels["spec"])})
+                if labels
+                else None,
             ),
             **{name: Path(file) for name, file in snakemake.output.items()},
         )

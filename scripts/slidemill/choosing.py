@@ -13,6 +13,7 @@ from slidemill.cautions import ink_notes
 from slidemill.fingerprints import check_unchanged
 from slidemill.geometry import GridSpec
 from slidemill.joblog import LOG
+from slidemill.labelchoice import LabelChoice, label_step
 from slidemill.masks import Fractions, Mask, save_mask
 from slidemill.measuring import QualityStep, quality_step
 from slidemill.outcomes import Outcome
@@ -36,6 +37,8 @@ class Choice:
         The file of a mask of tissue that somebody has made, and its fingerprint; or None.
     quality, work
         What their pixels must be, and how these are read; None where no pixel is.
+    labels
+        Which labels they must have; None where all are wanted, and no annotation is read.
     """
 
     grid: GridSpec
@@ -44,6 +47,7 @@ class Choice:
     mask_fingerprint: str | None = None
     quality: QualitySpec | None = None
     work: WorkSpec | None = None
+    labels: LabelChoice | None = None
 
 
 def write_chosen(
@@ -63,7 +67,7 @@ def write_chosen(
     Raises
     ------
     SlideError
-        When the slide lacks a level that is asked for, or cannot be read.
+        When the slide lacks a level that is asked for, or it or its annotation cannot be read.
     SlidemillError
         When it changed while it was read.
     """
@@ -78,6 +82,8 @@ def write_chosen(
             save_mask(wanted, mask)
             steps.append(tissue_step(fractions, choice.tissue.min_fraction))
             details["mask_fingerprint"] = choice.mask_fingerprint
+        if choice.labels:
+            steps.append(label_step(choice.labels, info))
         if choice.quality and choice.work:
             steps.append(stack.enter_context(quality_step(*planned, info, choice.grid, choice.quality, choice.work)))
         reasons = write_judged(patch_rows(found.slide, info, choice.grid), steps, table, dropped)

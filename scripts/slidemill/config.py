@@ -182,6 +182,13 @@ def _contradictions(full: Mapping[str, Any], slides: Path, results: Path) -> Ite
             f"labels.min_fraction is {labels['min_fraction']} and labels.rule is {labels['rule']}: only rule area "
             "has a least fraction: leave it out, or choose area"
         )
+    for name in labels.get("only", ()):
+        if name not in labels["map"] and name != labels["outside"]:
+            known = ", ".join(dict.fromkeys([*labels["map"], labels["outside"]]))
+            yield (
+                f"labels.only names {name!r}, which labels.map lacks and labels.outside is not: no patch that is kept "
+                f"may be without a label: map it, or name one of {known}"
+            )
     if 2 * sampling["overlap"] >= sampling["patch_size"]:
         yield (
             f"sampling.overlap is {sampling['overlap']}: 2 x overlap must be less than patch_size "

@@ -41,7 +41,8 @@ def planned_print(root: Path, path: str | None, outcome: str, key: str) -> str |
     if path is None:
         return None
     seen = fingerprint(root / decoded(path))
-    if seen.startswith(UNREADABLE) and Path(outcome).is_file() and not (last := read_outcome(Path(outcome))).failed:
+    last = read_outcome(Path(outcome)) if seen.startswith(UNREADABLE) and Path(outcome).is_file() else None
+    if last and not last.failed and last.details.get(key):
         sys.stderr.write(
             f"slidemill: {decoded(path)}: could be read in the last run, and cannot be now ({seen}); what was made of "
             "it is kept: see that its disk is there, restore it, or take it out of the folder or the sheet\n"

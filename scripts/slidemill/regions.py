@@ -46,6 +46,11 @@ class Annotation:
         """The label's name of each region; an image's labels count as a region each."""
         return self.image.names if self.image else tuple(region.name for region in self.regions)
 
+    @property
+    def bounds(self) -> tuple[tuple[float, ...], ...]:
+        """The left, top, right and bottom of each region, in level-0 pixels."""
+        return self.image.bounds if self.image else tuple(region.shape.bounds for region in self.regions)
+
 
 def polygons(shape: BaseGeometry) -> list[Polygon]:
     """Return the polygons that a region's shape consists of."""

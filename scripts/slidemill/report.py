@@ -78,6 +78,22 @@ def quality_of(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     return {"counts": all_counts(outcomes), "rows": rows}
 
 
+def audits(outcomes: Iterable[Outcome]) -> dict[str, Mapping[str, Any]]:
+    """Return the audit of each slide's labels and how many regions it has, the most doubtful slide first."""
+    found = {
+        outcome.slide: {**outcome.details["audit"], "all": outcome.details["regions"]}
+        for outcome in outcomes
+        if "audit" in outcome.details
+    }
+    return dict(
+        sorted(
+            found.items(),
+            key=lambda item: (item[1]["differing"] / max(item[1]["patches"], 1), item[1]["unreached"]),
+            reverse=True,
+        )
+    )
+
+
 def render(
     page: Path,
     slides: Rows,
@@ -143,9 +159,11 @@ def render(
         "rates": [row for row in measured if row["unit"] == "patches/s"],
         "recommendation": NOT_MEASURED if unmade and not measured else recommendation(measured),
         "claim": claim(measured),
-        "unannotated": sum(row["status"] != "failed" and not row["annotation"] for row in slides),
+        "unannotated": [row["slide"] for row in slides if row["status"] != "failed" and not row["annotation"]],
         "labels": label_table(outcomes, label_map),
         "unmapped": unmapped_names(outcomes),
+        "audits": audits(outcomes),
+        "anchors": {slide: f"picture-{number}" for number, slide in enumerate(pictures, start=1)},
         "notes": {outcome.slide: outcome.details["notes"] for outcome in outcomes if outcome.details.get("notes")},
         "quality": quality_of(outcomes),
         "plot": plot,

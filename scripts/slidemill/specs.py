@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,8 @@ class LabelSpec:
         How much of a patch a label must cover, by area.
     overlap
         Which of overlapping regions comes first: the one that does in the ``"file"``, or the ``"smallest"``.
+    only
+        The names of the labels whose patches are sampled; None for all.
     """
 
     map: Mapping[str, int]
@@ -30,6 +32,7 @@ class LabelSpec:
     outside: str
     min_fraction: float = 0.5
     overlap: str = "file"
+    only: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from slidemill.config import read_config
 from slidemill.discovery import decoded
 from slidemill.errors import SlidemillError
 from slidemill.fingerprints import fingerprint
+from slidemill.labelchoice import LabelChoice
 from slidemill.specs import WorkSpec
 from slidemill.stores.paths import store_path
 from slidemill.stores.registry import open_store
@@ -123,10 +124,11 @@ class Cohort:
         discover_slides.main(root, one.slide, one.path, self.prints[one.slide], bounds, facts)
 
     def sample(self, one):
+        labels = LabelChoice(self.checked.annotations_root, one.annotation, self.marks[one.slide], self.checked.labels)
         sample_patches.main(
             self.checked.root,
             self.place("slides", one.slide),
-            Choice(self.checked.sampling, self.checked.tissue),
+            Choice(self.checked.sampling, self.checked.tissue, labels=labels if labels.spec.only else None),
             self.place("patches", one.slide, "csv"),
             self.place("dropped", one.slide, "csv"),
             self.place("outcomes/sample_patches", one.slide),
@@ -147,6 +149,7 @@ class Cohort:
             self.place("outcomes/sample_patches", one.slide),
             self.place("metadata", one.slide, "csv"),
             self.place("outcomes/write_metadata", one.slide),
+            0,
         )
 
     def store(self, one, backend):

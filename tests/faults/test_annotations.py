@@ -297,6 +297,28 @@ def test_a_label_image_labels_as_regions_do_and_the_slide_is_drawn_with_it(annot
         assert picture.width == 512
 
 
+def test_a_bad_annotation_fails_its_slide_once_where_labels_choose(annotated):
+    annotated.cohort.config["labels"] |= {"only": ["Benign"]}
+    row = annotated("<Annotations>")
+    assert (row["status"], row["stage"], row["patches"]) == ("failed", "sample_patches", "0")
+    assert row["message"].startswith("bad.xml: line 1")
+    assert annotated.cohort.verdict.count("bad.xml: line 1") == 1
+    names = {patch["label_name"] for patch in annotated.cohort.table("metadata")}
+    assert names == {"Benign"}
+
+
+@pytest.mark.parametrize("how", ["replaced", "gone"])
+def test_an_annotation_that_changes_before_labels_choose_blames_no_slide(cohort, how):
+    file = cohort.annotate("good")
+    cohort.config["labels"] |= {"only": ["Benign"]}
+    (one,) = cohort.plan()
+    cohort.discover(one)
+    file.write_text("<Annotations>") if how == "replaced" else file.unlink()
+    with pytest.raises(SlidemillError, match=r"good\.xml: the annotation is not what it was .* run again") as caught:
+        cohort.sample(one)
+    assert not isinstance(caught.value, AnnotationError)
+
+
 def test_a_file_that_may_be_a_slide_or_a_label_image_is_refused_before_any_job(cohort):
     cohort.annotations = cohort.slides / "labels"
     cohort.config["annotations"] = str(cohort.annotations)

@@ -158,6 +158,18 @@ FAULTS = {
         {"labels": {"min_fraction": 0.3}},
         ["labels.min_fraction is 0.3", "labels.rule is centre", "leave it out, or choose area"],
     ),
+    "only a label that the map lacks": (
+        {"labels": {"map": {"Tumour": 1}, "outside": "none", "only": ["Tumour", "none", "Tumor"]}},
+        ["labels.only names 'Tumor', which labels.map lacks", "or name one of Tumour, none"],
+    ),
+    "only no label": (
+        {"labels": {"only": []}},
+        ["labels.only is []", "one at least"],
+    ),
+    "only a number": (
+        {"labels": {"map": {"1": 1}, "only": [1]}},
+        ["labels.only.0 is 1", "in quotes"],
+    ),
     "least fraction of nothing": (
         {"labels": {"rule": "area", "min_fraction": 0}},
         ["labels.min_fraction is 0", "more"],

@@ -64,6 +64,47 @@ def test_a_cohort_without_a_good_slide_has_a_report(tmp_path):
     assert "no slide" in page
 
 
+AUDIT = {
+    "patches": 50,
+    "differing": 5,
+    "pairs": {"centre and top_left": 4, "centre and area": 1, "top_left and area": 5},
+    "examples": [{"patch_id": "r1_c2", "centre": EVIL, "top_left": "Normal", "area": EVIL}],
+    "unreached": 1,
+    "names": {EVIL: 1},
+    "regions": [{"name": EVIL, "box": [1, 2, 3, 4]}],
+}
+
+
+def text_of(page):
+    """The page's words, tags left out."""
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page.partition("</style>")[2]))
+
+
+def test_the_audit_tells_of_each_slide_the_most_doubtful_first(tmp_path):
+    details = {"counts": {"Normal": 50}, "regions": 7, "audit": AUDIT | {"differing": 0, "examples": []}}
+    outcomes = [
+        Outcome("calm", "write_metadata", details=details),
+        Outcome("doubtful", "write_metadata", details=details | {"counts": {"Normal": 1234}, "audit": AUDIT}),
+        Outcome("bare", "write_metadata", details={"counts": {"Normal": 3}, "regions": 0}),
+    ]
+    rows = [
+        slide_row(slide=one.slide, status="ok", annotation="" if one.slide == "bare" else "a.xml") for one in outcomes
+    ]
+    page = rendered(tmp_path, rows, outcomes)
+    section = page[page.index('<h2 id="audit">') : page.index('<h2 id="pictures">')]
+    words = text_of("</style>" + section)
+    assert words.index("doubtful") < words.index("calm")
+    assert "1 of 3 slides have no annotation" in words
+    assert "bare" in words
+    assert "doubtful 50 a sample of 1,234 5 (10.0 %) 4 1 5 1 of 7" in words
+    assert "calm 50 0 (0.0 %) 4 1 5 1 of 7" in words
+    assert "x 1 to 3, y 2 to 4" in words
+    assert "<script" not in section
+    for anchor in re.findall(r'href="#(picture-[0-9]+)"', section):
+        assert f'id="{anchor}"' in page
+    assert 'href="#picture-2">doubtful' in section
+
+
 def test_labels_are_counted_by_slide():
     outcomes = [
         Outcome("a", "write_metadata", details={"counts": {"Normal": 3, "Fold": 1}}),

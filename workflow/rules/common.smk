@@ -13,6 +13,8 @@ wildcard_constraints:
 def code(script, backend=None):
     """A digest of the code that a script runs: as a parameter, it runs the rule again after an edit."""
     others = [f"slidemill.stores.{name}" for name in SUFFIXES if backend and name != backend]
+    if script == "sample_patches" and not CONFIG.labels.only:
+        others.append("slidemill.labelchoice")
     return code_digest(SCRIPTS / f"{script}.py", others)
 
 
@@ -47,6 +49,16 @@ def slide_mask(wildcards):
     """A slide's own mask of tissue and its fingerprint, or None."""
     slide = SLIDES[wildcards.slide]
     return slide.tissue_mask and {"path": slide.tissue_mask, "fingerprint": prints(slide.slide)[2]}
+
+
+def label_choice(wildcards):
+    """What decides which labels are sampled: the annotation, and how it is read."""
+    known = slide_annotation(wildcards)
+    return {"annotation": known["annotation"], "fingerprint": known["fingerprint"], "spec": asdict(CONFIG.labels)}
+
+
+# Where all labels are sampled, other annotations and other labels sample nothing again.
+LABELLED = {"labels": label_choice} if CONFIG.labels.only else {}
 
 
 def checked_copies(encoding):

@@ -68,6 +68,10 @@ PARAMETERS = {
     "seed": CONFIG.seed,
 }
 # No parameters of a rule: what follows changes no store of a whole slide.
-config["roots"] = {"slides": str(CONFIG.root), "annotations": str(CONFIG.annotations_root), "masks": str(CONFIG.masks_root)}
+config["roots"] = {
+    "slides": str(CONFIG.root),
+    "annotations": str(CONFIG.annotations_root),
+    "masks": str(CONFIG.masks_root),
+}
 config["scratch"] = CONFIG.scratch
 config["command"] = shlex.join(sys.argv)

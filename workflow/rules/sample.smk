@@ -19,6 +19,7 @@ rule sample_patches:
         runtime=pixels_runtime if MEASURED else table_runtime,
     params:
         **MEASURED,
+        **LABELLED,
         grid=GRID,
         tissue=asdict(CONFIG.tissue),
         own_mask=slide_mask if MASKS_GIVEN else None,
@@ -44,6 +45,7 @@ rule write_metadata:
     params:
         known=slide_annotation,
         labels=asdict(CONFIG.labels),
+        seed=CONFIG.seed,
         code=code("write_metadata"),
     script:
         "../../scripts/write_metadata.py"
