@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slidemill.annotations import read_annotation
+from slidemill.colours import stated
 from slidemill.discovery import decoded, slide_path
 from slidemill.drawing import LONGEST, draw_message, draw_overlay, draw_sample, save_picture
 from slidemill.errors import SlideError, StoreError
@@ -32,6 +33,7 @@ def main(
     seed: int,
     overlay: Path,
     montage: Path,
+    icc: str = "ignore",
 ) -> None:
     """Publish both pictures; what cannot be drawn is a picture that says why."""
     found = read_outcome(labelled)
@@ -42,7 +44,8 @@ def main(
         info = SlideInfo.from_json(found.details["info"])
         regions = read_annotation(slide_path(roots[1], annotation), info.corner) if annotation else Annotation(())
         with opened(slide_path(roots[0], found.details["path"])) as slide:
-            picture = draw_overlay(thumbnail(slide, info, LONGEST), info.dimensions[0][0], rows, regions)
+            whole = thumbnail(slide, info, LONGEST, stated(icc, info.icc))
+        picture = draw_overlay(whole, info.dimensions[0][0], rows, regions)
     except SlideError as error:
         LOG.warning("%s", error)
         picture = draw_message(f"no picture: {error}")
@@ -72,4 +75,5 @@ if __name__ == "__main__":
             snakemake.params.seed,
             Path(snakemake.output.overlay),
             Path(snakemake.output.montage),
+            snakemake.params.icc,
         )

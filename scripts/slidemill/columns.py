@@ -38,6 +38,7 @@ SLIDE_COLUMNS = (
     "mpp_y",
     "mpp_source",
     "objective_power",
+    "icc",
     "bounds",
     "deepzoom_levels",
     "file_size",

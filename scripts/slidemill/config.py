@@ -43,6 +43,7 @@ class Config:
     assume_mpp: float | None
     labels: LabelSpec
     reader: str
+    icc: str
     unreadable_patches: str
     max_failed: int
     scratch: str | None
@@ -106,6 +107,7 @@ def read_config(values: Mapping[str, Any], schema: Mapping[str, Any], base: Path
         assume_mpp=assume_mpp,
         labels=LabelSpec(**full["labels"]),
         reader=full["reader"],
+        icc=full["icc"],
         unreadable_patches=full["unreadable_patches"],
         max_failed=full["max_failed"],
         scratch=full["scratch"],

@@ -7,26 +7,17 @@ import numpy as np
 import openslide
 import pytest
 
-import discover_slides
-import sample_patches
-import store_patches
-import validate_stores
 from slidemill.cli import main as command_line
-from slidemill.cohort import slide_row
-from slidemill.discovery import decoded, find_slides
-from slidemill.fingerprints import fingerprint
+from slidemill.discovery import find_slides
 from slidemill.geometry import GridSpec
-from slidemill.outcomes import read_outcome
-from slidemill.slides import SlideInfo
-from slidemill.specs import StoreSpec, ValidationSpec, WorkSpec
-from slidemill.stores.paths import SUFFIXES
+from slidemill.specs import StoreSpec
 from slidemill.stores.registry import open_store
 from slidemill.tables import read_table
 from tests.conftest import painted
 from tests.formats import FORMATS
+from tests.stages import Run
 
 GRID = GridSpec(100, 10, level=0)
-BACKENDS = {"lmdb": StoreSpec("zstd"), "hdf5": StoreSpec("raw")}
 BY_NAME = {one.name: one for one in FORMATS}
 
 
@@ -35,50 +26,9 @@ def picture():
     return painted(1024, 768)
 
 
-class Run:
-    """A slide taken through the stages one by one, by the scripts that the rules call."""
-
-    def __init__(self, folder, kind, picture):
-        self.kind, self.folder, self.root = kind, folder, folder / "slides"
-        self.root.mkdir()
-        self.source = kind.write(self.root, picture)
-        (self.found,) = find_slides(self.root)
-        assert self.root / decoded(self.found.path) == self.source
-        self.facts = folder / "facts.json"
-        printed = fingerprint(self.source)
-        discover_slides.main(self.root, self.found.slide, self.found.path, printed, True, self.facts)
-        self.discovered = read_outcome(self.facts)
-        assert not self.discovered.failed, self.discovered.message
-        self.info = SlideInfo.from_json(self.discovered.details["info"])
-
-    def stores(self, grid=GRID, backends=BACKENDS):
-        """Store and validate; return the slide's row of slides.csv, and the stores' paths."""
-        table, sampled = self.folder / "patches.csv", self.folder / "sampled.json"
-        sample_patches.main(self.facts, grid, table, sampled)
-        paths = {backend: self.folder / f"{backend}{SUFFIXES[backend]}" for backend in backends}
-        stored = []
-        for backend, spec in backends.items():
-            stored.append(self.folder / f"{backend}.json")
-            work = WorkSpec("auto", 2, seed=1)
-            store_patches.main(self.root, table, sampled, backend, spec, grid, work, paths[backend], stored[-1])
-        checked = self.folder / "validation.csv"
-        validate_stores.main(self.root, table, stored, paths, grid, ValidationSpec(20, 30), 1, 2, checked)
-        later = [read_outcome(path) for path in (sampled, *stored)]
-        return slide_row(self.discovered, later, list(read_table(checked)), skip_unreadable=False), paths
-
-    def pixels(self, patch, level=0):
-        """A patch as OpenSlide reads it, over the slide's background."""
-        with openslide.OpenSlide(self.source) as slide:
-            region = slide.read_region((int(patch["x0"]), int(patch["y0"])), level, (100, 100))
-        canvas = np.full((100, 100, 3), tuple(bytes.fromhex(self.info.background)), np.uint8)
-        seen = np.asarray(region)[..., 3] == 255
-        canvas[seen] = np.asarray(region)[seen, :3]
-        return canvas
-
-
 @pytest.fixture(params=FORMATS, ids=lambda one: one.name)
 def run(request, picture, tmp_path):
-    return Run(tmp_path, request.param, picture)
+    return Run(tmp_path, request.param.write, picture, kind=request.param)
 
 
 def test_facts_are_those_that_were_written(run):
@@ -92,7 +42,7 @@ def test_facts_are_those_that_were_written(run):
 
 
 def test_stores_hold_openslides_own_pixels_and_say_what_read_them(run, picture):
-    row, paths = run.stores()
+    row, paths = run.stores(GRID)
     assert (row["status"], row["message"]) == ("ok", "")
     assert row["reader"] == run.kind.reader
     assert run.kind.why in row["reader_reason"]
@@ -132,14 +82,14 @@ def test_inspect_tells_of_each_format(run, tmp_path, capsys):
 
 @pytest.mark.parametrize("name", ["generic, per centimetre", "DICOM, JPEG", "Philips", "Hamamatsu", "Leica"])
 def test_a_resolution_is_read_from_each_that_tells_its_own(name, picture, tmp_path):
-    run = Run(tmp_path, BY_NAME[name], picture)
+    run = Run(tmp_path, BY_NAME[name].write, picture)
     row, _ = run.stores(GridSpec(64, 0, mpp=1.0))
     assert (row["status"], row["message"]) == ("ok", "")
     assert {float(patch["mpp"]) for patch in read_table(tmp_path / "patches.csv")} == {1.0}
 
 
 def test_one_without_units_has_no_resolution_and_is_told_so(picture, tmp_path):
-    run = Run(tmp_path, BY_NAME["generic, no unit"], picture)
+    run = Run(tmp_path, BY_NAME["generic, no unit"].write, picture)
     row, _ = run.stores(GridSpec(64, 0, mpp=1.0))
     assert (row["status"], row["stage"]) == ("failed", "sample_patches")
     assert "assume_mpp" in row["message"]
@@ -147,7 +97,7 @@ def test_one_without_units_has_no_resolution_and_is_told_so(picture, tmp_path):
 
 def test_a_series_whose_coarse_levels_come_first_is_one_slide(picture, tmp_path):
     """Whichever file of a series is opened, OpenSlide lays its levels by size."""
-    run = Run(tmp_path, BY_NAME["DICOM, JPEG"], picture)
+    run = Run(tmp_path, BY_NAME["DICOM, JPEG"].write, picture)
     (run.root / "series" / "level-1.dcm").rename(run.root / "series" / "a.dcm")
     (found,) = find_slides(run.root)
     assert found.path == "series/a.dcm"
@@ -157,7 +107,7 @@ def test_a_series_whose_coarse_levels_come_first_is_one_slide(picture, tmp_path)
 
 @pytest.mark.parametrize(("name", "reason"), [("DICOM, JPEG", "cannot be used"), ("Aperio", "")])
 def test_source_copies_tiles_of_tiffs_alone(name, reason, picture, tmp_path):
-    run = Run(tmp_path, BY_NAME[name], picture)
+    run = Run(tmp_path, BY_NAME[name].write, picture)
     row, _ = run.stores(GridSpec(256 if name == "Aperio" else 128, 0, level=0), {"lmdb": StoreSpec("source")})
     assert row["status"] == ("failed" if reason else "ok")
     assert reason in row["message"]

@@ -53,6 +53,7 @@ GRID = asdict(CONFIG.sampling)
 PARAMETERS = {
     "sampling": GRID,
     "reader": CONFIG.reader,
+    "icc": CONFIG.icc,
     "unreadable_patches": CONFIG.unreadable_patches,
     "labels": asdict(CONFIG.labels),
     "stores": BACKENDS,
