@@ -37,7 +37,6 @@ def main(
 ) -> None:
     """Publish both pictures; what cannot be drawn is a picture that says why."""
     found = read_outcome(labelled)
-    rows = list(read_table(metadata))
     try:
         if found.failed:
             raise SlideError(f"failed in {found.stage}")
@@ -45,7 +44,7 @@ def main(
         regions = read_annotation(slide_path(roots[1], annotation), info.corner) if annotation else Annotation(())
         with opened(slide_path(roots[0], found.details["path"])) as slide:
             whole = thumbnail(slide, info, LONGEST, stated(icc, info.icc))
-        picture = draw_overlay(whole, info.dimensions[0][0], rows, regions)
+        picture = draw_overlay(whole, info.dimensions[0][0], read_table(metadata), regions)
     except SlideError as error:
         LOG.warning("%s", error)
         picture = draw_message(f"no picture: {error}")
@@ -57,7 +56,7 @@ def main(
     # A damaged store may end the process that reads it; its validation says what is wrong.
     with Apart() as process:
         try:
-            sample = process.call(draw_sample, store, rows, seed)
+            sample = process.call(draw_sample, store, metadata, seed)
         except (StoreError, DiedError) as error:
             LOG.warning("%s", error)
             sample = draw_message("no picture: the store cannot be read")

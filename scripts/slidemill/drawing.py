@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
@@ -13,6 +13,7 @@ from slidemill.files import replacing
 from slidemill.regions import Annotation, polygons
 from slidemill.stores.protocol import Store
 from slidemill.stores.registry import open_store
+from slidemill.tables import read_table
 
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#B8A800", "#6A3D9A")
 """Colours of labels 0, 1, ...; Okabe and Ito's, which most readers tell apart, and two more."""
@@ -33,7 +34,7 @@ def label_colour(label: int) -> str:
     return UNMAPPED_COLOUR if label < 0 else PALETTE[label % len(PALETTE)]
 
 
-def draw_overlay(thumbnail: Image.Image, width0: int, rows: Sequence[Row], annotation: Annotation) -> Image.Image:
+def draw_overlay(thumbnail: Image.Image, width0: int, rows: Iterable[Row], annotation: Annotation) -> Image.Image:
     """Return a thumbnail with the patches' squares in their labels' colours, the annotation, and a legend.
 
     Parameters
@@ -43,14 +44,16 @@ def draw_overlay(thumbnail: Image.Image, width0: int, rows: Sequence[Row], annot
     width0
         The slide's width in level-0 pixels.
     rows
-        Rows of the metadata table.
+        Rows of the metadata table, one after another: a million are more than memory should hold.
     annotation
         Its outlines are drawn in black and white, its holes too.
     """
     scale = thumbnail.width / width0
     veil = Image.new("RGBA", thumbnail.size)
     pen = ImageDraw.Draw(veil)
+    counts: Counter[tuple[int, str]] = Counter()
     for row in rows:
+        counts[int(row["label"]), row["label_name"]] += 1
         left, top = float(row["x0"]) * scale, float(row["y0"]) * scale
         right, bottom = left + float(row["width0"]) * scale, top + float(row["height0"]) * scale
         colour = label_colour(int(row["label"]))
@@ -62,13 +65,12 @@ def draw_overlay(thumbnail: Image.Image, width0: int, rows: Sequence[Row], annot
                 pen.line(line, fill="#FFFFFFFF", width=4)
                 pen.line(line, fill="#000000FF", width=2)
     picture = Image.alpha_composite(thumbnail.convert("RGBA"), veil).convert("RGB")
-    return _with_legend(picture, rows)
+    return _with_legend(picture, counts)
 
 
-def draw_montage(store: Store, rows: Sequence[Row], seed: int) -> Image.Image:
-    """Return a sample of a slide's patches, spread over its labels, each with its label below."""
+def draw_montage(store: Store, chosen: Sequence[Row]) -> Image.Image:
+    """Return patches of a store, those of rows of the metadata table, each with its label below."""
     font = _font(13)
-    chosen = _sample(rows, seed)
     lines = max(-(-len(chosen) // COLUMNS), 1)
     canvas = Image.new("RGB", (COLUMNS * CELL, lines * (CELL + 20)), "white")
     pen = ImageDraw.Draw(canvas)
@@ -84,10 +86,10 @@ def draw_montage(store: Store, rows: Sequence[Row], seed: int) -> Image.Image:
     return canvas
 
 
-def draw_sample(path: Path, rows: Sequence[Row], seed: int) -> Image.Image:
-    """Return a montage of the patches of the store at `path`, of those rows that it has."""
+def draw_sample(path: Path, metadata: Path, seed: int) -> Image.Image:
+    """Return a montage of some of the patches that a slide's metadata table and its store at `path` have."""
     with open_store(path) as store:
-        return draw_montage(store, [row for row in rows if row["patch_id"] in store], seed)
+        return draw_montage(store, sample(metadata, store, seed))
 
 
 def draw_message(message: str) -> Image.Image:
@@ -103,8 +105,7 @@ def save_picture(picture: Image.Image, path: Path) -> None:
         picture.save(aside, format="jpeg", quality=85)
 
 
-def _with_legend(picture: Image.Image, rows: Sequence[Row]) -> Image.Image:
-    counts = Counter((int(row["label"]), row["label_name"]) for row in rows)
+def _with_legend(picture: Image.Image, counts: Mapping[tuple[int, str], int]) -> Image.Image:
     font = _font(20)
     canvas = Image.new("RGB", (max(picture.width, 320), picture.height + 30 * len(counts) + 8), "white")
     canvas.paste(picture, (0, 0))
@@ -122,17 +123,22 @@ def _with_legend(picture: Image.Image, rows: Sequence[Row]) -> Image.Image:
     return canvas
 
 
-def _sample(rows: Sequence[Row], seed: int) -> list[Row]:
-    """Return rows chosen by `seed`, as many of each label as there is room for, in the table's order."""
+def sample(metadata: Path, stored: Container[str], seed: int) -> list[Row]:
+    """Return rows of the table at `metadata` chosen by `seed`, as many of each label as there is room for, by label.
+
+    Only patches that are `stored` count. The table is read twice, so that no more than the chosen rows are held.
+    """
     by_label: dict[str, list[int]] = defaultdict(list)
-    for place, row in enumerate(rows):
-        by_label[row["label_name"]].append(place)
+    for place, row in enumerate(read_table(metadata)):
+        if row["patch_id"] in stored:
+            by_label[row["label_name"]].append(place)
     generator = random.Random(seed)  # noqa: S311
-    chosen: list[int] = []
-    for place, (_, places) in enumerate(sorted(by_label.items(), key=lambda item: len(item[1]))):
-        share = (MOST_PATCHES - len(chosen)) // (len(by_label) - place)
-        chosen += generator.sample(places, min(len(places), share))
-    return sorted((rows[place] for place in sorted(chosen)), key=lambda row: int(row["label"]))
+    chosen: set[int] = set()
+    for number, (_, places) in enumerate(sorted(by_label.items(), key=lambda item: len(item[1]))):
+        share = (MOST_PATCHES - len(chosen)) // (len(by_label) - number)
+        chosen.update(generator.sample(places, min(len(places), share)))
+    rows = (row for place, row in enumerate(read_table(metadata)) if place in chosen)
+    return sorted(rows, key=lambda row: int(row["label"]))
 
 
 def _shortened(text: str, length: int) -> str:
