@@ -34,6 +34,7 @@ def main(
     seed: int,
     table: Path,
     plot: Path,
+    icc: str,
 ) -> None:
     """Publish the figures and their plot; without a patch there is nothing to measure but sizes."""
     rows: list[dict[str, object]] = []
@@ -46,7 +47,7 @@ def main(
     if sample:
         # They belong to the table of slides, which is another when they are.
         by_slide = {slide: Path("slides", f"{slide}.json") for slide in good if slide in sample}
-        sources, chosen = open_sources(root, by_slide, stores, grid, spec.patches, seed)
+        sources, chosen = open_sources(root, by_slide, stores, grid, spec.patches, seed, icc)
         LOG.info("%d patches of %d slides, %d workers at most", len(chosen["random"]), len(sample), workers)
         rows += benchmark(sources, chosen, spec, workers, seed)
     write_table(table, BENCHMARK_COLUMNS, rows)
@@ -66,4 +67,5 @@ if __name__ == "__main__":
             snakemake.params.seed,
             Path(snakemake.output.table),
             Path(snakemake.output.plot),
+            snakemake.params.icc,
         )

@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from slidemill.colours import stated
 from slidemill.discovery import decoded
 from slidemill.files import scratch_folder
 from slidemill.fingerprints import check_unchanged
@@ -34,11 +35,13 @@ def main(
     work: WorkSpec,
     store: Path,
     outcome: Path,
+    icc: str = "ignore",
 ) -> None:
     """Publish the slide's store; a slide that failed before gets a store without patches."""
     found = read_outcome(sampled)
     kind = STORES[backend]
-    manifest = new_manifest(kind, settings, found.slide, found.details["fingerprint"], grid)
+    colours = stated(icc, found.details.get("info", {}).get("icc", ""))
+    manifest = new_manifest(kind, settings, found.slide, found.details["fingerprint"], grid, colours)
 
     def write() -> Outcome:
         info = SlideInfo.from_json(found.details["info"])
@@ -71,4 +74,5 @@ if __name__ == "__main__":
             ),
             store_of(Path(snakemake.output.store)),
             Path(snakemake.output.outcome),
+            snakemake.params.icc,
         )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slidemill.checking import check_apart
+from slidemill.colours import IGNORED, stated
 from slidemill.columns import VALIDATION_COLUMNS
 from slidemill.discovery import slide_path
 from slidemill.fingerprints import check_unchanged
@@ -37,6 +38,7 @@ def main(
     seed: int,
     threads: int,
     table: Path,
+    icc: str = "ignore",
 ) -> None:
     """Publish a row for each check, whether it passed or not."""
     outcomes = [read_outcome(path) for path in stored]
@@ -51,7 +53,8 @@ def main(
     # A damaged store may end the process that reads it.
     with Apart() as process:
         check = partial(check_apart, process)
-        findings = validate_slide(found.slide, stores, source, info, grid, wanted, spec, seed, threads, check)
+        colours = stated(icc, info.icc) if info else IGNORED
+        findings = validate_slide(found.slide, stores, source, info, grid, wanted, spec, seed, threads, check, colours)
     if source:
         check_unchanged(source, found.details["fingerprint"])
     for finding in findings:
@@ -71,4 +74,5 @@ if __name__ == "__main__":
             snakemake.params.seed,
             snakemake.threads,
             Path(snakemake.output.table),
+            snakemake.params.icc,
         )

@@ -60,6 +60,8 @@ class Expected:
         The grid, as the manifest has it.
     fingerprint
         The fingerprint of the slide's content.
+    icc
+        What was done to the slide's colours, as the manifest has it.
     """
 
     slide: str
@@ -67,6 +69,7 @@ class Expected:
     ids: Sequence[str] | None = None
     sampling: Mapping[str, Any] | None = None
     fingerprint: str | None = None
+    icc: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +200,8 @@ def _wrong_manifest(store: Store, expected: Expected) -> Iterator[str]:
             yield f"patch_size is {manifest.patch_size}, not {expected.sampling['patch_size']}"
         if dict(manifest.sampling) != dict(expected.sampling):
             yield f"sampling is {dict(manifest.sampling)}, not {dict(expected.sampling)}"
+    if expected.icc not in (None, manifest.icc):
+        yield f"icc is {manifest.icc}, not {expected.icc}"
     if expected.fingerprint not in (None, manifest.fingerprint):
         yield f"it was made from another state of the slide ({manifest.fingerprint}, not {expected.fingerprint})"
 

@@ -46,6 +46,7 @@ SLIDE_COLUMNS = (
     "mpp_y",
     "mpp_source",
     "objective_power",
+    "icc",
     "bounds",
     "deepzoom_levels",
     "file_size",

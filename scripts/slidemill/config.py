@@ -57,6 +57,7 @@ class Config:
     tissue_masks: Path | None
     labels: LabelSpec
     reader: str
+    icc: str
     unreadable_patches: str
     max_failed: int
     scratch: str | None
@@ -129,6 +130,7 @@ def read_config(values: Mapping[str, Any], schema: Mapping[str, Any], base: Path
         tissue_masks=(base / masks).resolve() if masks else None,
         labels=LabelSpec(**full["labels"]),
         reader=full["reader"],
+        icc=full["icc"],
         unreadable_patches=full["unreadable_patches"],
         max_failed=full["max_failed"],
         scratch=full["scratch"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from slidemill.rasters import Places
 from slidemill.regions import Annotation, polygons
 from slidemill.stores.protocol import Store
 from slidemill.stores.registry import open_store
+from slidemill.tables import read_table
 
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#B8A800", "#6A3D9A")
 """Colours of labels 0, 1, ...; Okabe and Ito's, which most readers tell apart, and two more."""
@@ -41,9 +42,9 @@ def label_colour(label: int) -> str:
 def draw_overlay(
     thumbnail: Image.Image,
     width0: int,
-    rows: Sequence[Row],
+    rows: Iterable[Row],
     annotation: Annotation,
-    dropped: Sequence[Row] = (),
+    dropped: Iterable[Row] = (),
     tissue: Mask | None = None,
 ) -> Image.Image:
     """Return a thumbnail with the patches' squares in their labels' colours, the annotation, and a legend.
@@ -55,7 +56,7 @@ def draw_overlay(
     width0
         The slide's width in level-0 pixels.
     rows
-        Rows of the metadata table.
+        Rows of the metadata table, one after another: a million are more than memory should hold.
     annotation
         Its outlines are drawn in black and white, its holes too, and those of a label image's labels.
     dropped
@@ -66,11 +67,15 @@ def draw_overlay(
     scale = thumbnail.width / width0
     veil = Image.new("RGBA", thumbnail.size)
     pen = ImageDraw.Draw(veil)
+    reasons: Counter[str] = Counter()
     for row in dropped:
+        reasons[row["reason"]] += 1
         left, top, right, bottom = _square(row, scale)
         pen.rectangle((left, top, right, bottom), outline=f"{DROPPED_COLOUR}70")
         pen.line((left, bottom, right, top), fill=f"{DROPPED_COLOUR}70")
+    counts: Counter[tuple[int, str]] = Counter()
     for row in rows:
+        counts[int(row["label"]), row["label_name"]] += 1
         colour = label_colour(int(row["label"]))
         pen.rectangle(_square(row, scale), fill=f"{colour}20", outline=f"{colour}D0")
     if tissue is not None:
@@ -86,7 +91,7 @@ def draw_overlay(
         veil.paste("#FFFFFFFF", mask=edges.filter(ImageFilter.MaxFilter(3)))
         veil.paste("#000000FF", mask=edges)
     picture = Image.alpha_composite(thumbnail.convert("RGBA"), veil).convert("RGB")
-    return _with_legend(picture, rows, dropped, tissue)
+    return _with_legend(picture, counts, reasons, tissue)
 
 
 def _borders(labels: Places) -> Image.Image:
@@ -100,10 +105,9 @@ def _borders(labels: Places) -> Image.Image:
     return Image.fromarray(edges.astype(np.uint8) * 255)
 
 
-def draw_montage(store: Store, rows: Sequence[Row], seed: int) -> Image.Image:
-    """Return a sample of a slide's patches, spread over its labels, each with its label below."""
+def draw_montage(store: Store, chosen: Sequence[Row]) -> Image.Image:
+    """Return patches of a store, those of rows of the metadata table, each with its label below."""
     font = _font(13)
-    chosen = _sample(rows, seed)
     lines = max(-(-len(chosen) // COLUMNS), 1)
     canvas = Image.new("RGB", (COLUMNS * CELL, lines * (CELL + 20)), "white")
     pen = ImageDraw.Draw(canvas)
@@ -119,10 +123,10 @@ def draw_montage(store: Store, rows: Sequence[Row], seed: int) -> Image.Image:
     return canvas
 
 
-def draw_sample(path: Path, rows: Sequence[Row], seed: int) -> Image.Image:
-    """Return a montage of the patches of the store at `path`, of those rows that it has."""
+def draw_sample(path: Path, metadata: Path, seed: int) -> Image.Image:
+    """Return a montage of some of the patches that a slide's metadata table and its store at `path` have."""
     with open_store(path) as store:
-        return draw_montage(store, [row for row in rows if row["patch_id"] in store], seed)
+        return draw_montage(store, sample(metadata, store, seed))
 
 
 def draw_message(message: str) -> Image.Image:
@@ -150,8 +154,9 @@ def _edge(mask: Mask, size: tuple[int, int]) -> Image.Image:
     return ImageChops.subtract(inside, inside.filter(ImageFilter.MinFilter(3)))
 
 
-def _with_legend(picture: Image.Image, rows: Sequence[Row], dropped: Sequence[Row], tissue: Mask | None) -> Image.Image:
-    counts = Counter((int(row["label"]), row["label_name"]) for row in rows)
+def _with_legend(
+    picture: Image.Image, counts: Mapping[tuple[int, str], int], reasons: Mapping[str, int], tissue: Mask | None
+) -> Image.Image:
     lines = [
         (
             label_colour(label),
@@ -159,10 +164,7 @@ def _with_legend(picture: Image.Image, rows: Sequence[Row], dropped: Sequence[Ro
         )
         for (label, name), count in sorted(counts.items())
     ]
-    lines += [
-        (DROPPED_COLOUR, f"dropped, {reason}: {count:,} patches")
-        for reason, count in Counter(row["reason"] for row in dropped).items()
-    ]
+    lines += [(DROPPED_COLOUR, f"dropped, {reason}: {count:,} patches") for reason, count in reasons.items()]
     if tissue is not None:
         lines.append((TISSUE_COLOUR, f"the edge of the tissue, {tissue.fraction:.0%} of the slide"))
     canvas = Image.new("RGB", (max(picture.width, 320), picture.height + 30 * len(lines) + 8), "white")
@@ -175,17 +177,22 @@ def _with_legend(picture: Image.Image, rows: Sequence[Row], dropped: Sequence[Ro
     return canvas
 
 
-def _sample(rows: Sequence[Row], seed: int) -> list[Row]:
-    """Return rows chosen by `seed`, as many of each label as there is room for, in the table's order."""
+def sample(metadata: Path, stored: Container[str], seed: int) -> list[Row]:
+    """Return rows of the table at `metadata` chosen by `seed`, as many of each label as there is room for, by label.
+
+    Only patches that are `stored` count. The table is read twice, so that no more than the chosen rows are held.
+    """
     by_label: dict[str, list[int]] = defaultdict(list)
-    for place, row in enumerate(rows):
-        by_label[row["label_name"]].append(place)
+    for place, row in enumerate(read_table(metadata)):
+        if row["patch_id"] in stored:
+            by_label[row["label_name"]].append(place)
     generator = random.Random(seed)  # noqa: S311
-    chosen: list[int] = []
-    for place, (_, places) in enumerate(sorted(by_label.items(), key=lambda item: len(item[1]))):
-        share = (MOST_PATCHES - len(chosen)) // (len(by_label) - place)
-        chosen += generator.sample(places, min(len(places), share))
-    return sorted((rows[place] for place in sorted(chosen)), key=lambda row: int(row["label"]))
+    chosen: set[int] = set()
+    for number, (_, places) in enumerate(sorted(by_label.items(), key=lambda item: len(item[1]))):
+        share = (MOST_PATCHES - len(chosen)) // (len(by_label) - number)
+        chosen.update(generator.sample(places, min(len(places), share)))
+    rows = (row for place, row in enumerate(read_table(metadata)) if place in chosen)
+    return sorted(rows, key=lambda row: int(row["label"]))
 
 
 def _shortened(text: str, length: int) -> str:

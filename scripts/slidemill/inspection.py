@@ -44,10 +44,11 @@ def describe(path: Path, info: SlideInfo, levels: Sequence[Level]) -> str:
     """Return a table of a slide's levels: pixels, patches of the grid (those at the edges too), mpp."""
     power = f"{info.objective_power:g}x" if info.objective_power else "power unknown"
     mpp = f"{info.mpp:.4g} micrometres a pixel" if info.mpp else "mpp unknown"
+    profile = f", ICC profile {info.icc}" if info.icc else ""
     size = levels[0].grid.spec.patch_size
     row = "{:>18}  {:>17}  {:>16}  {:>12}  {:>10}  {}"
     lines = [
-        f"{path.name}: {info.vendor}, {power}, {mpp}",
+        f"{path.name}: {info.vendor}, {power}, {mpp}{profile}",
         row.format("sampling key", "pixels", f"grid of {size} px", "full patches", "downsample", "mpp"),
     ]
     for level in levels:

@@ -6,6 +6,7 @@ import numpy as np
 import openslide
 from PIL import Image
 
+from slidemill.colours import IGNORED, conversion
 from slidemill.encodings import Pixels
 from slidemill.errors import SlideError, UnreadablePatchError
 from slidemill.geometry import GridSpec
@@ -81,22 +82,25 @@ def shrunk(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     return _resized(reduced, image.size, factor, size)
 
 
-def thumbnail(slide: openslide.OpenSlide, info: SlideInfo, longest: int) -> Image.Image:
+def thumbnail(slide: openslide.OpenSlide, info: SlideInfo, longest: int, icc: str = IGNORED) -> Image.Image:
     """Return the whole canvas of a slide, RGB over its background, `longest` pixels at its longer side.
+
+    Its colours are as `icc`, of `slidemill.colours.stated`, has them.
 
     Raises
     ------
     SlideError
-        When OpenSlide cannot read all of it.
+        When OpenSlide cannot read all of it, or its ICC profile cannot be used.
     """
     width, height = info.dimensions[0]
     scale = min(longest / max(width, height), 1.0)
     size = (max(round(width * scale), 1), max(round(height * scale), 1))
     level = info.pyramid.best_level(1 / scale)
     try:
-        return _shrunk(slide, level, (0, 0), info.dimensions[level], size, f"#{info.background}")
+        image = _shrunk(slide, level, (0, 0), info.dimensions[level], size, f"#{info.background}")
     except openslide.OpenSlideError as error:
         raise SlideError(f"the slide's level {level} cannot be read whole ({error}): see whether it is whole") from None
+    return Image.fromarray(conversion(slide, icc)(np.asarray(image)))
 
 
 def _shrunk(

@@ -11,6 +11,7 @@ from typing import Any
 
 import openslide
 
+from slidemill.colours import profile_of
 from slidemill.errors import SlideError, SlidemillError
 from slidemill.pyramid import Pyramid, Size, halvings
 from slidemill.resolution import contradiction, plausible
@@ -32,6 +33,8 @@ class SlideInfo:
         Nominal magnification of the scan, or None where the slide does not say.
     background
         Colour, six hex digits, that transparent pixels are laid over.
+    icc
+        Description and size of the ICC profile, as `slidemill.colours.profile_of` gives them; empty without one.
     """
 
     vendor: str
@@ -42,6 +45,7 @@ class SlideInfo:
     mpp_y: float | None
     objective_power: float | None
     background: str
+    icc: str = ""
 
     @property
     def pyramid(self) -> Pyramid:
@@ -93,6 +97,7 @@ class SlideInfo:
             numbers = (info.mpp_x, info.mpp_y, info.objective_power, *(info.bounds or ()))
             if not (
                 isinstance(info.vendor, str)
+                and isinstance(info.icc, str)
                 and re.fullmatch("[0-9A-Fa-f]{6}", info.background)
                 and all(number is None or isinstance(number, int | float) for number in numbers)
                 and len(info.bounds or (0, 0, 0, 0)) == 4
@@ -148,6 +153,7 @@ def slide_info(slide: openslide.OpenSlide) -> SlideInfo:
         mpp_y=_positive(properties.get(openslide.PROPERTY_NAME_MPP_Y)),
         objective_power=_positive(properties.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER)),
         background=background if re.fullmatch("[0-9A-Fa-f]{6}", background) else "ffffff",
+        icc=profile_of(slide),
     )
 
 

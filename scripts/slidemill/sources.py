@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from slidemill.colours import conversion, stated
 from slidemill.discovery import slide_path
 from slidemill.encodings import Pixels
 from slidemill.fingerprints import companions
@@ -112,10 +113,11 @@ class SampledSlide:
 class SlideSource(Source):
     """The slides themselves, read and shrunk by OpenSlide."""
 
-    def __init__(self, slides: Mapping[str, SampledSlide], spec: GridSpec) -> None:
+    def __init__(self, slides: Mapping[str, SampledSlide], spec: GridSpec, icc: str = "ignore") -> None:
         super().__init__()
         self._slides = slides
         self._spec = spec
+        self._icc = icc
 
     @property
     def encoding(self) -> str:
@@ -129,12 +131,20 @@ class SlideSource(Source):
 
     def _reader(self, slide: str, stack: ExitStack) -> Read:
         known = self._slides[slide]
-        reader = PatchReader(stack.enter_context(opened(known.path)), known.info, self._spec)
-        return lambda patch_id: reader.read(known.patches[patch_id])
+        handle = stack.enter_context(opened(known.path))
+        reader = PatchReader(handle, known.info, self._spec)
+        convert = conversion(handle, stated(self._icc, known.info.icc))
+        return lambda patch_id: convert(reader.read(known.patches[patch_id]))
 
 
 def open_sources(
-    root: Path, facts: Mapping[str, Path], stores: Mapping[str, StoreSpec], spec: GridSpec, count: int, seed: int
+    root: Path,
+    facts: Mapping[str, Path],
+    stores: Mapping[str, StoreSpec],
+    spec: GridSpec,
+    count: int,
+    seed: int,
+    icc: str = "ignore",
 ) -> tuple[dict[str, Source], dict[str, list[Key]]]:
     """Return what is read from by name, stores and slides, and which patches are read: neighbours and scattered ones.
 
@@ -168,7 +178,7 @@ def open_sources(
         patches = Grid(info.pyramid, spec).patches()
         own = {patch.patch_id: patch for patch in patches if (slide, patch.patch_id) in wanted}
         slides[slide] = SampledSlide(slide_path(root, found.details["path"]), info, own)
-    return {**sources, SLIDES: SlideSource(slides, spec)}, chosen
+    return {**sources, SLIDES: SlideSource(slides, spec, icc)}, chosen
 
 
 def choose_scattered(ids: Mapping[str, Sequence[str]], count: int, seed: int) -> list[Key]:

@@ -14,15 +14,17 @@ from typing import Any
 import openslide
 
 from slidemill import __version__
+from slidemill.colours import CONVERTED, IGNORED, LITTLECMS, NO_PROFILE, Convert, conversion
 from slidemill.copying import copied_patches
 from slidemill.encodings import DIGEST, SOURCE, EncodedPatch, encoded
+from slidemill.errors import SlideError
 from slidemill.fingerprints import check_unchanged
 from slidemill.geometry import GridSpec
 from slidemill.joblog import progress
 from slidemill.outcomes import Outcome
 from slidemill.patches import PatchRef
 from slidemill.readers import Reader, TileReader
-from slidemill.slides import SlideInfo
+from slidemill.slides import SlideInfo, opened
 from slidemill.specs import StoreSpec, WorkSpec
 from slidemill.stores.manifest import Manifest
 from slidemill.stores.protocol import Backend
@@ -30,11 +32,14 @@ from slidemill.stores.writing import write_store
 from slidemill.whole import read_whole
 
 STAGE = "store_patches"
+UNCONVERTED = "it has no ICC profile: its colours are stored as they are"
 PLACE = ("patch_id", "column", "row", "x0", "y0", "width0", "height0")
 """What an outcome tells of a patch that cannot be read, beside the reason."""
 
 
-def new_manifest(backend: Backend, store: StoreSpec, slide: str, fingerprint: str, grid: GridSpec) -> Manifest:
+def new_manifest(
+    backend: Backend, store: StoreSpec, slide: str, fingerprint: str, grid: GridSpec, icc: str = IGNORED
+) -> Manifest:
     """Return the manifest of a store that holds no patch yet."""
     return Manifest(
         backend=backend.name,
@@ -45,7 +50,12 @@ def new_manifest(backend: Backend, store: StoreSpec, slide: str, fingerprint: st
         patch_size=grid.patch_size,
         sampling=asdict(grid),
         digest=DIGEST,
-        versions={"slidemill": __version__, "openslide": openslide.__library_version__},
+        versions={
+            "slidemill": __version__,
+            "openslide": openslide.__library_version__,
+            **({"littlecms": LITTLECMS} if icc == CONVERTED else {}),
+        },
+        icc=icc,
     )
 
 
@@ -88,11 +98,18 @@ def store_slide(
 
     def store(reader: Reader, wanted: Sequence[PatchRef]) -> None:
         # Closed before the slide is, whatever happens: its threads read from that.
-        with closing(_stored(reader, manifest, wanted, work)) as stored:
+        with closing(_stored(reader, manifest, wanted, work, convert)) as stored:
             counted = _of_unchanged(source, manifest, progress(stored, len(wanted), "patches"))
             write_store(backend, target, manifest, wanted, counted, work.scratch)
 
     check_unchanged(source, manifest.fingerprint)
+    if manifest.codec is SOURCE and manifest.icc == CONVERTED:
+        raise SlideError(
+            f"encoding source copies the slide's tiles as they are, icc is srgb, and the slide has a profile, "
+            f"{info.icc}: choose another encoding, or set icc to ignore"
+        )
+    with opened(source) as slide:
+        convert = conversion(slide, manifest.icc)
     choice = "tiles" if copied else work.reader
     whole = read_whole(source, info, grid, patches, choice, work.seed, store, remedy)
     details = {
@@ -100,6 +117,7 @@ def store_slide(
         "encoding": manifest.encoding,
         "reader": whole.reader,
         "reader_reason": whole.reader_reason,
+        **({"colour_note": UNCONVERTED} if manifest.icc == NO_PROFILE else {}),
         "seconds": round(time.perf_counter() - begun, 3),
     }
     return _outcome(manifest.slide, target, patches, whole.unreadable, details)
@@ -119,12 +137,13 @@ def store_nothing(backend: Backend, target: Path, manifest: Manifest) -> None:
 
 
 def _stored(
-    reader: Reader, manifest: Manifest, patches: Sequence[PatchRef], work: WorkSpec
+    reader: Reader, manifest: Manifest, patches: Sequence[PatchRef], work: WorkSpec, convert: Convert
 ) -> Generator[tuple[PatchRef, EncodedPatch]]:
     """Return the patches as they are to be stored: read and encoded, or copied from the slide's tiles."""
     if manifest.codec is SOURCE and patches and isinstance(reader, TileReader):
         return copied_patches(reader, manifest.patch_size, patches, work.checked_copies)
-    return reader.read(patches, partial(encoded, manifest.codec, manifest.quality), work.threads)
+    encode = partial(encoded, manifest.codec, manifest.quality)
+    return reader.read(patches, lambda pixels: encode(convert(pixels)), work.threads)
 
 
 def _outcome(

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from slidemill.checking import EVERY_STORE, Expected, Finding, StoreCheck, check_agreement, check_store, named
+from slidemill.colours import IGNORED, conversion
 from slidemill.encodings import Pixels
 from slidemill.errors import SlideError, StoreError
 from slidemill.geometry import GridSpec
@@ -39,6 +40,7 @@ def validate_slide(
     seed: int,
     threads: int = 1,
     check: Callable[[Path, Expected, int], StoreCheck] = check_store,
+    icc: str = IGNORED,
 ) -> list[Finding]:
     """Check all stores of a slide.
 
@@ -58,10 +60,13 @@ def validate_slide(
         How many threads decode the stores' patches.
     check
         What checks one store by itself: `slidemill.checking.check_store`, or the same in another process.
+    icc
+        What is done to the slide's colours, as `slidemill.colours.stated` says it.
     """
     ids = [patch.patch_id for patch in patches]
     checks = {
-        backend: check(path, Expected(slide, backend, ids, asdict(grid)), threads) for backend, path in stores.items()
+        backend: check(path, Expected(slide, backend, ids, asdict(grid), icc=icc), threads)
+        for backend, path in stores.items()
     }
     findings = [finding for one in checks.values() for finding in one.findings]
     findings.extend(check_agreement(slide, checks))
@@ -77,7 +82,7 @@ def validate_slide(
                 for backend, path in stores.items()
                 if checks[backend].opened
             }
-            findings.extend(_check_against_slide(slide, readable, source, info, grid, sample, spec))
+            findings.extend(_check_against_slide(slide, readable, source, info, grid, sample, spec, icc))
     return findings
 
 
@@ -89,14 +94,15 @@ def _check_against_slide(
     grid: GridSpec,
     sample: Sequence[PatchRef],
     spec: ValidationSpec,
+    icc: str,
 ) -> Iterator[Finding]:
-    """Check a sample of every store's patches against the slide's own pixels, read anew through OpenSlide."""
+    """Check a sample of every store's patches against the slide's pixels, read anew through OpenSlide."""
     wrong: dict[str, list[str]] = {backend: [] for backend in stores}
     try:
         with opened(source) as handle:
-            reader = PatchReader(handle, info, grid)
+            reader, convert = PatchReader(handle, info, grid), conversion(handle, icc)
             for patch in sample:
-                expected = reader.read(patch)
+                expected = convert(reader.read(patch))
                 for backend, store in stores.items():
                     wrong[backend].extend(_differences(store, patch.patch_id, expected, spec.min_psnr))
     except SlideError as error:

@@ -61,6 +61,7 @@ def test_slides_and_results_alone_give_the_defaults():
         tissue_masks=None,
         labels=LabelSpec({"Normal": 0}, "centre", "Normal"),
         reader="auto",
+        icc="ignore",
         unreadable_patches="fail",
         max_failed=0,
         scratch=None,
@@ -218,6 +219,7 @@ FAULTS = {
         ["stores.hdf5.encoding is source", "reader is openslide", "give auto or tiles"],
     ),
     "zstd in files": ({"stores": {"disk": {"encoding": "zstd"}}}, ["stores.disk.encoding is 'zstd'", "raw (.npy"]),
+    "unknown colours": ({"icc": "adobe"}, ["icc is 'adobe'", "ignore, srgb"]),
     "unknown reader": ({"reader": "cucim"}, ["reader is 'cucim'", "auto, openslide, tiles"]),
     "quality without jpeg": (
         {"stores": {"disk": {"quality": 80}}},

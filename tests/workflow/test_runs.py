@@ -237,6 +237,7 @@ class TestSecondRuns:
             ({"quality": True}, A_SLIDE - {"discover_slides"}),
             ({"sampling": {"patch_size": 64, "deepzoom_level": 10, "limit_bounds": False}}, A_SLIDE),
             ({"reader": "openslide"}, STORING | {"validate_stores", "draw_slide"}),
+            ({"icc": "srgb"}, STORING | {"validate_stores", "draw_slide"}),
             ({"unreadable_patches": "skip"}, set()),
             ({"max_failed": 3}, set()),
             ({"validation": {"sample": 5}}, {"validate_stores"}),

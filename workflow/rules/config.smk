@@ -59,6 +59,7 @@ PARAMETERS = {
     "sampling": GRID,
     "tissue": asdict(CONFIG.tissue),
     "reader": CONFIG.reader,
+    "icc": CONFIG.icc,
     "unreadable_patches": CONFIG.unreadable_patches,
     "quality": MEASURED.get("quality", False),
     "labels": asdict(CONFIG.labels),

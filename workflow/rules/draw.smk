@@ -21,6 +21,7 @@ rule draw_slide:
     params:
         annotation=lambda wildcards: SLIDES[wildcards.slide].annotation,
         seed=CONFIG.seed,
+        icc=CONFIG.icc,
         code=code("draw_slide"),
     script:
         "../../scripts/draw_slide.py"

@@ -23,6 +23,7 @@ rule benchmark_stores:
         grid=GRID,
         benchmark=asdict(CONFIG.benchmark),
         seed=CONFIG.seed,
+        icc=CONFIG.icc,
         code=code("benchmark_stores"),
     script:
         "../../scripts/benchmark_stores.py"

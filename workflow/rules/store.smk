@@ -24,6 +24,7 @@ for backend, settings in BACKENDS.items():
             settings=settings,
             grid=GRID,
             reader=CONFIG.reader,
+            icc=CONFIG.icc,
             checked_copies=checked_copies(settings["encoding"]),
             seed=CONFIG.seed,
             code=code("store_patches", backend),
@@ -50,6 +51,7 @@ rule validate_stores:
         backends=list(BACKENDS),
         grid=GRID,
         validation=asdict(CONFIG.validation),
+        icc=CONFIG.icc,
         seed=CONFIG.seed,
         code=code("validate_stores"),
     script:

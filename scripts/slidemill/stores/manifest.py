@@ -42,7 +42,7 @@ def _is_column(value: object) -> bool:
 
 COLUMNS = ("ids", "byte_digests", "pixel_digests")
 KINDS: Mapping[str, Callable[[object], bool]] = {
-    **dict.fromkeys(("backend", "encoding", "slide", "fingerprint", "digest"), _is_text),
+    **dict.fromkeys(("backend", "encoding", "slide", "fingerprint", "digest", "icc"), _is_text),
     **dict.fromkeys(("sampling", "versions"), _is_mapping),
     **dict.fromkeys(COLUMNS, _is_column),
     "patch_size": _is_number,
@@ -76,7 +76,10 @@ class Manifest:
         names, types and shapes of its datasets, ids, coordinates and offsets; of files, index.csv; empty for LMDB,
         which has nothing but its keys.
     versions
-        Of slidemill and of OpenSlide.
+        Of slidemill and of OpenSlide; of LittleCMS too, where it converted the pixels.
+    icc
+        What was done to the slide's colours, as `slidemill.colours.stated` says it; a store that does not say was
+        written when there was nothing but ``"ignore"``.
     """
 
     backend: str
@@ -92,6 +95,7 @@ class Manifest:
     byte_digests: tuple[str, ...] = ()
     pixel_digests: tuple[str, ...] = ()
     index_digest: str = ""
+    icc: str = "ignore"
 
     @property
     def shape(self) -> Shape:

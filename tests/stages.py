@@ -1,0 +1,61 @@
+"""A slide taken through the stages one by one, by the scripts that the rules call, without Snakemake."""
+
+import numpy as np
+import openslide
+
+import discover_slides
+import sample_patches
+import store_patches
+import validate_stores
+from slidemill.cohort import slide_row
+from slidemill.discovery import decoded, find_slides
+from slidemill.fingerprints import fingerprint
+from slidemill.outcomes import read_outcome
+from slidemill.slides import SlideInfo
+from slidemill.specs import StoreSpec, ValidationSpec, WorkSpec
+from slidemill.stores.paths import SUFFIXES
+from slidemill.tables import read_table
+
+BACKENDS = {"lmdb": StoreSpec("zstd"), "hdf5": StoreSpec("raw")}
+CHECKS = ValidationSpec(sample=20, min_psnr=30)
+
+
+class Run:
+    """The slide, as `write` writes it in a folder of its own, and its facts; `kind` is the test's own."""
+
+    def __init__(self, folder, write, picture, kind=None):
+        self.kind, self.folder, self.root = kind, folder, folder / "slides"
+        self.root.mkdir(parents=True)
+        self.source = write(self.root, picture)
+        (self.found,) = find_slides(self.root)
+        assert self.root / decoded(self.found.path) == self.source
+        self.facts = folder / "facts.json"
+        printed = fingerprint(self.source)
+        discover_slides.main(self.root, self.found.slide, self.found.path, printed, True, self.facts)
+        self.discovered = read_outcome(self.facts)
+        assert not self.discovered.failed, self.discovered.message
+        self.info = SlideInfo.from_json(self.discovered.details["info"])
+
+    def stores(self, grid, backends=BACKENDS, icc="ignore", reader="auto"):
+        """Store and validate; return the slide's row of slides.csv, and the stores' paths."""
+        table, sampled = self.folder / "patches.csv", self.folder / "sampled.json"
+        sample_patches.main(self.facts, grid, table, sampled)
+        paths = {backend: self.folder / f"{backend}{SUFFIXES[backend]}" for backend in backends}
+        stored = []
+        for backend, spec in backends.items():
+            stored.append(self.folder / f"{backend}.json")
+            work = WorkSpec(reader, 2, seed=1)
+            store_patches.main(self.root, table, sampled, backend, spec, grid, work, paths[backend], stored[-1], icc)
+        checked = self.folder / "validation.csv"
+        validate_stores.main(self.root, table, stored, paths, grid, CHECKS, 1, 2, checked, icc)
+        later = [read_outcome(path) for path in (sampled, *stored)]
+        return slide_row(self.discovered, later, list(read_table(checked)), skip_unreadable=False), paths
+
+    def pixels(self, patch, level=0):
+        """A patch as OpenSlide reads it, over the slide's background."""
+        with openslide.OpenSlide(self.source) as slide:
+            region = slide.read_region((int(patch["x0"]), int(patch["y0"])), level, (100, 100))
+        canvas = np.full((100, 100, 3), tuple(bytes.fromhex(self.info.background)), np.uint8)
+        seen = np.asarray(region)[..., 3] == 255
+        canvas[seen] = np.asarray(region)[seen, :3]
+        return canvas
