@@ -26,10 +26,11 @@ import sample_patches
 import store_patches
 import validate_stores
 import write_metadata
+from slidemill.choosing import Choice
 from slidemill.cohort import CohortTables
 from slidemill.fingerprints import fingerprint
 from slidemill.geometry import GridSpec
-from slidemill.specs import LabelSpec, StoreSpec, ValidationSpec, WorkSpec
+from slidemill.specs import LabelSpec, StoreSpec, TissueSpec, ValidationSpec, WorkSpec
 from slidemill.stores.paths import store_of, store_path
 from slidemill.synthetic import Tissue, write_annotation
 from slidemill.versions import this_run
@@ -83,7 +84,9 @@ class Stages:
 
     def sample_patches(self) -> None:
         """Write the table of patches."""
-        sample_patches.main(self.outcome("discover"), GRID, self.table, self.outcome("sample"))
+        choice = Choice(GRID, TissueSpec("none"))
+        written = self.table, self.folder / "dropped.csv", self.outcome("sample")
+        sample_patches.main(self.folder, self.outcome("discover"), choice, *written)
 
     def write_metadata(self, rule: str = "centre") -> None:
         """Label them, by their centres unless told."""
@@ -122,8 +125,9 @@ class Stages:
     def draw_slide(self) -> None:
         """Draw the slide and a sample of its patches."""
         pictures = self.folder / "overlay.jpg", self.folder / "montage.jpg"
-        read = self.outcome("metadata"), self.labelled, self.folder / store_path("lmdb", NAME)
-        draw_slide.main((self.folder, self.folder), ANNOTATION, *read, 0, *pictures)
+        read = self.outcome("metadata"), self.labelled, self.folder / "dropped.csv"
+        store = self.folder / store_path("lmdb", NAME)
+        draw_slide.main((self.folder, self.folder), ANNOTATION, 0, *read, store, *pictures)
 
     def gather_results(self) -> None:
         """Gather the tables."""

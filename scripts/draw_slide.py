@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slidemill.annotations import read_annotation
 from slidemill.colours import stated
 from slidemill.discovery import decoded, slide_path
 from slidemill.drawing import LONGEST, draw_message, draw_overlay, draw_sample, save_picture
@@ -11,9 +10,10 @@ from slidemill.errors import SlideError, StoreError
 from slidemill.fingerprints import check_unchanged
 from slidemill.isolation import Apart, DiedError
 from slidemill.joblog import LOG, job_log
+from slidemill.labelchoice import slide_regions
+from slidemill.masks import load_mask
 from slidemill.outcomes import read_outcome
 from slidemill.reading import thumbnail
-from slidemill.regions import Annotation
 from slidemill.slides import SlideInfo, opened
 from slidemill.stores.paths import store_of
 from slidemill.tables import read_table
@@ -27,12 +27,14 @@ if TYPE_CHECKING:
 def main(
     roots: tuple[Path, Path],
     annotation: str | None,
+    seed: int,
     labelled: Path,
     metadata: Path,
+    dropped: Path,
     store: Path,
-    seed: int,
     overlay: Path,
     montage: Path,
+    mask: Path | None = None,
     icc: str = "ignore",
 ) -> None:
     """Publish both pictures; what cannot be drawn is a picture that says why."""
@@ -41,22 +43,21 @@ def main(
         if found.failed:
             raise SlideError(f"failed in {found.stage}")
         info = SlideInfo.from_json(found.details["info"])
-        regions = read_annotation(slide_path(roots[1], annotation), info.corner) if annotation else Annotation(())
+        regions = slide_regions(roots[1], annotation, found.details["annotation_fingerprint"], info)
         with opened(slide_path(roots[0], found.details["path"])) as slide:
-            whole = thumbnail(slide, info, LONGEST, stated(icc, info.icc))
-        picture = draw_overlay(whole, info.dimensions[0][0], read_table(metadata), regions)
+            ground = thumbnail(slide, info, LONGEST, stated(icc, info.icc))
+        tissue = load_mask(mask, info.size) if mask else None
+        picture = draw_overlay(ground, info.size[0], read_table(metadata), regions, read_table(dropped), tissue)
     except SlideError as error:
         LOG.warning("%s", error)
         picture = draw_message(f"no picture: {error}")
     if not found.failed:
         check_unchanged(roots[0] / decoded(found.details["path"]), found.details["fingerprint"])
-        expected = found.details["annotation_fingerprint"]
-        check_unchanged(roots[1] / decoded(annotation or ""), expected, "annotation")
     save_picture(picture, overlay)
     # A damaged store may end the process that reads it; its validation says what is wrong.
     with Apart() as process:
         try:
-            sample = process.call(draw_sample, store, metadata, seed)
+            sample = process.call(draw_sample, store_of(store), metadata, seed)
         except (StoreError, DiedError) as error:
             LOG.warning("%s", error)
             sample = draw_message("no picture: the store cannot be read")
@@ -68,11 +69,7 @@ if __name__ == "__main__":
         main(
             (Path(snakemake.config["roots"]["slides"]), Path(snakemake.config["roots"]["annotations"])),
             snakemake.params.annotation,
-            Path(snakemake.input.labelled),
-            Path(snakemake.input.metadata),
-            store_of(Path(snakemake.input.store)),
             snakemake.params.seed,
-            Path(snakemake.output.overlay),
-            Path(snakemake.output.montage),
-            snakemake.params.icc,
+            **{name: Path(file) for name, file in (*snakemake.input.items(), *snakemake.output.items())},
+            icc=snakemake.params.icc,
         )

@@ -1,14 +1,18 @@
-"""Write the table of one slide's patches."""
+"""Write the table of one slide's patches, and that of those which were dropped."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slidemill.columns import PATCH_COLUMNS
+from slidemill.choosing import Choice, write_chosen
+from slidemill.columns import DROPPED_COLUMNS, PATCH_COLUMNS
+from slidemill.discovery import decoded
+from slidemill.fingerprints import check_unchanged
 from slidemill.geometry import GridSpec
-from slidemill.joblog import LOG, job_log
+from slidemill.joblog import job_log
+from slidemill.labelchoice import LabelChoice
+from slidemill.masks import NOTHING, save_mask
 from slidemill.outcomes import Outcome, attempt, read_outcome, write_outcome
-from slidemill.sampling import patch_rows
-from slidemill.slides import SlideInfo
+from slidemill.specs import LabelSpec, QualitySpec, TissueSpec, WorkSpec
 from slidemill.tables import write_table
 
 if TYPE_CHECKING:
@@ -19,27 +23,51 @@ if TYPE_CHECKING:
 STAGE = "sample_patches"
 
 
-def main(facts: Path, grid: GridSpec, table: Path, outcome: Path) -> None:
-    """Publish the slide's patches in raster order; a slide without any is empty, which is no fault."""
+def main(
+    root: Path, facts: Path, choice: Choice, table: Path, dropped: Path, outcome: Path, mask: Path | None = None
+) -> None:
+    """Publish the slide's patches in raster order; a slide without any is empty, which is no fault.
+
+    `mask` is where the tissue's goes, and None where no tissue is asked for.
+    """
     found = read_outcome(facts)
+    source = root / decoded(found.details["path"])
+
+    def unchanged() -> None:
+        check_unchanged(source, found.details["fingerprint"])
+        check_unchanged(choice.own_mask or source, choice.mask_fingerprint, "mask of tissue")
 
     def sample() -> Outcome:
-        rows = patch_rows(found.slide, SlideInfo.from_json(found.details["info"]), grid)
-        count = write_table(table, PATCH_COLUMNS, rows)
-        LOG.info("%s: %d patches", found.slide, count)
-        return Outcome(found.slide, STAGE, "ok" if count else "empty", details={"patches": count})
+        details = write_chosen(source, found, choice, table, dropped, mask)
+        return Outcome(found.slide, STAGE, "ok" if details["patches"] else "empty", details=details)
 
-    result = attempt(found.slide, STAGE, sample, after=found)
+    result = attempt(found.slide, STAGE, sample, found, unchanged)
     if result.failed:
         write_table(table, PATCH_COLUMNS, [])
+        write_table(dropped, DROPPED_COLUMNS, [])
+        if mask:
+            save_mask(NOTHING, mask)
     write_outcome(outcome, result)
 
 
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
+        params = snakemake.params
+        quality, labels, own = params.get("quality"), params.get("labels"), params.own_mask
+        roots = {name: Path(root) for name, root in snakemake.config["roots"].items()}
         main(
+            roots["slides"],
             Path(snakemake.input.facts),
-            GridSpec(**snakemake.params.grid),
-            Path(snakemake.output.table),
-            Path(snakemake.output.outcome),
+            Choice(
+                GridSpec(**params.grid),
+                TissueSpec(**params.tissue),
+                roots["masks"] / decoded(own["path"]) if own else None,
+                own["fingerprint"] if own else None,
+                QualitySpec(**quality) if quality else None,
+                WorkSpec(params.reader, snakemake.threads, params.seed) if quality else None,
+                LabelChoice(roots["annotations"], **{**labels, "spec": LabelSpec(**labels["spec"])})
+                if labels
+                else None,
+            ),
+            **{name: Path(file) for name, file in snakemake.output.items()},
         )

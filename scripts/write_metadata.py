@@ -1,19 +1,17 @@
 """Write one slide's patches with their labels."""
 
-from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slidemill.annotations import read_annotation
 from slidemill.columns import METADATA_COLUMNS
-from slidemill.discovery import decoded, slide_path
+from slidemill.discovery import decoded
 from slidemill.fingerprints import check_unchanged
 from slidemill.joblog import LOG, job_log
-from slidemill.metadata import counted, labelled_blocks
+from slidemill.labelchoice import slide_regions
+from slidemill.metadata import write_labelled
 from slidemill.outcomes import Outcome, attempt, read_outcome, write_outcome
-from slidemill.regions import Annotation
 from slidemill.slides import SlideInfo
 from slidemill.specs import LabelSpec
 from slidemill.tables import read_table, write_table
@@ -36,33 +34,24 @@ def main(
     sampled: Path,
     table: Path,
     outcome: Path,
+    seed: int,
 ) -> None:
     """Publish the labelled patches; a broken annotation fails the slide, and its table stays empty."""
     before = read_outcome(sampled)
-    header = (*METADATA_COLUMNS, *columns)
     unchanged = partial(check_unchanged, root / decoded(annotation or ""), fingerprint, "annotation")
 
     def label() -> Outcome:
-        corner = SlideInfo.from_json(before.details["info"]).corner
-        regions = read_annotation(slide_path(root, annotation), corner) if annotation else Annotation(())
-        unchanged()
-        counts: Counter[str] = Counter()
-        write_table(table, header, counted(labelled_blocks(read_table(patches), regions, labels, columns), counts))
-        named = {region.name for region in regions.regions} | set(counts)
-        details = {
-            "counts": dict(sorted(counts.items())),
-            "unmapped": sorted(named - set(labels.map)),
-            "annotation": str(decoded(annotation)) if annotation else "",
-            "annotation_fingerprint": fingerprint,
-            "regions": len(regions.regions),
-            "notes": list(regions.notes),
-        }
-        LOG.info("%s: %s", before.slide, details)
-        return Outcome(before.slide, STAGE, before.status, details=details)
+        info = SlideInfo.from_json(before.details["info"])
+        regions = slide_regions(root, annotation, fingerprint, info)
+        count = before.details["patches"]
+        found = write_labelled(table, read_table(patches), count, regions, labels, columns, seed)
+        LOG.info("%s: %s", before.slide, found)
+        known = {"annotation": str(decoded(annotation)) if annotation else "", "annotation_fingerprint": fingerprint}
+        return Outcome(before.slide, STAGE, before.status, details={**known, **found})
 
     result = attempt(before.slide, STAGE, label, before, unchanged)
     if result.failed:
-        write_table(table, header, [])
+        write_table(table, (*METADATA_COLUMNS, *columns), [])
     write_outcome(outcome, result)
 
 
@@ -75,5 +64,6 @@ if __name__ == "__main__":
             sampled=Path(snakemake.input.sampled),
             table=Path(snakemake.output.table),
             outcome=Path(snakemake.output.outcome),
+            seed=snakemake.params.seed,
             **snakemake.params.known,
         )

@@ -15,10 +15,12 @@ from slidemill.asap import read_asap
 from slidemill.errors import AnnotationError
 from slidemill.geojson import read_geojson
 from slidemill.imagescope import read_imagescope
+from slidemill.labelimages import STARTS, read_label_image
+from slidemill.pyramid import Size
 from slidemill.regions import Annotation, Vertex
 
 XML_READERS = {"Annotations": read_imagescope, "ASAP_Annotations": read_asap}
-"""What reads a file of XML, by its first element; a file of JSON is GeoJSON."""
+"""What reads a file of XML, by its first element; a file of JSON is GeoJSON, and an image holds labels."""
 
 LARGEST = 2**29
 """Bytes; a file of JSON takes ten times as much memory when it is read."""
@@ -26,12 +28,14 @@ LARGEST = 2**29
 MOST_NOTES = 100
 """Notes of one file that are kept: each stands in the report, and of cells there are hundreds of thousands."""
 
+JPEG = b"\xff\xd8\xff"
+
 MARKS = b"\xef\xbb\xbf\xff\xfe\x00 \t\r\n"
 """What may stand before a file's first character: byte-order marks, wide characters' zeros, blanks."""
 
 
-def read_annotation(path: Path, corner: Vertex = (0, 0)) -> Annotation:
-    """Return the regions of an annotation of ImageScope, ASAP, or QuPath (GeoJSON).
+def read_annotation(path: Path, corner: Vertex = (0, 0), canvas: Size | None = None) -> Annotation:
+    """Return the regions of an annotation of ImageScope, ASAP, or QuPath (GeoJSON), or its label image (PNG, TIFF).
 
     A region that encloses nothing is left out, and one that crosses itself is repaired; a note says so.
 
@@ -42,6 +46,8 @@ def read_annotation(path: Path, corner: Vertex = (0, 0)) -> Annotation:
     corner
         The first pixel of the slide's bounds, where GeoJSON's coordinates start; those of the others start at the
         whole slide's.
+    canvas
+        ``(width, height)`` of the slide in level-0 pixels, which a label image is laid over.
 
     Raises
     ------
@@ -55,13 +61,19 @@ def read_annotation(path: Path, corner: Vertex = (0, 0)) -> Annotation:
             raise AnnotationError(
                 f"{path.name}: cannot be read (it is no file): put the annotation in its place, or take it away"
             )
+        with path.open("rb") as file:
+            start = file.read(4096)
+        if start.startswith(STARTS) and canvas:
+            return Annotation((), image=read_label_image(path, canvas))
+        if start.startswith(JPEG):
+            raise AnnotationError(
+                f"{path.name}: is a JPEG, which keeps no integers: save the label image as PNG or TIFF"
+            )
         if found.st_size > LARGEST:
             raise AnnotationError(
                 f"{path.name}: has {found.st_size} bytes, and {LARGEST} are read at most: export fewer objects"
             )
-        with path.open("rb") as file:
-            start = file.read(4096).lstrip(MARKS)[:1]
-        if start in (b"{", b"["):
+        if start.lstrip(MARKS)[:1] in (b"{", b"["):
             return _told(_read_json(path, corner))
         root = _root(path)
     except (OSError, ValueError, LookupError) as error:
@@ -70,7 +82,7 @@ def read_annotation(path: Path, corner: Vertex = (0, 0)) -> Annotation:
     if root is None or tag not in XML_READERS:
         raise AnnotationError(
             f"{path.name}: begins with <{tag}>: an annotation of ImageScope has <Annotations>, one of ASAP "
-            "<ASAP_Annotations>, one of QuPath is GeoJSON"
+            "<ASAP_Annotations>, one of QuPath is GeoJSON, a label image is PNG or TIFF"
         )
     return _told(XML_READERS[tag](root, path.name))
 

@@ -13,15 +13,19 @@ from slidemill.checking import EVERY_STORE, Finding
 from slidemill.discovery import decoded, find_slides
 from slidemill.errors import SlidemillError
 from slidemill.geometry import GridSpec
+from slidemill.holding import at_rest, working
 from slidemill.inspection import contact_sheet, describe, levels_of
-from slidemill.pruning import at_rest, delete, left_over
+from slidemill.pruning import delete, left_over
 from slidemill.slides import opened, slide_info
 from slidemill.stores.paths import store_path
 from slidemill.verification import verify
 
+LOOK_AGAIN = 75
+"""Exit code of ``verify`` where a run at work may be why stores do not fit; EX_TEMPFAIL of sysexits.h."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line, and return the exit code: 0, or 1 where a slide or the command is at fault."""
+    """Run the command line, and return the exit code: 0, 1 where something is at fault, or `LOOK_AGAIN`."""
     parser = argparse.ArgumentParser(prog="slidemill", description="Patch stores from whole-slide images.")
     parser.add_argument("--version", action="version", version=f"slidemill {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -38,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     again.add_argument("results", type=Path, metavar="RESULTS")
     again.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="slides at once (default: all cores)")
     again.set_defaults(run=_verify)
-    prune = commands.add_parser("prune", help="what slides that were taken away have left in the results")
+    prune = commands.add_parser("prune", help="what slides and backends that were taken away have left in the results")
     prune.add_argument("results", type=Path, metavar="RESULTS")
     prune.add_argument("--delete", action="store_true", help="remove it, and do not name it alone")
     prune.set_defaults(run=_prune)
@@ -95,14 +99,20 @@ def _verify(options: argparse.Namespace) -> int:
         if live or done == total or done % 100 == 0:
             sys.stderr.write(f"{done} of {total} slides verified" + ("\r" if live and done < total else "\n"))
 
+    if at_work := working(results):
+        sys.stderr.write(f"slidemill: {at_work}: stores that it has made anew do not fit the tables yet\n")
     found = verify(results, options.jobs, tell)
     for path in found.unlisted:
         sys.stderr.write(f"slidemill: {results / path} is in no table of these results: remove it if nobody wants it\n")
     if found.faults:
         broken = len({(one.slide, one.backend) for one in found.faults if one.backend != EVERY_STORE})
         slides = len({one.slide for one in found.faults})
-        print(f"{broken} of {found.stores} stores, of {slides} of {found.slides} slides, are not whole: "
-              "let a run come to its end; what is named then all the same, remove, and run again")  # fmt: skip
+        count = f"{broken} of {found.stores} stores, of {slides} of {found.slides} slides, are not"
+        if at_work := at_work or working(results):
+            print(f"{count} those of the last run that ended; {at_work}: look again when it has ended, "
+                  "and where it was killed, let a run come to its end first")  # fmt: skip
+            return LOOK_AGAIN
+        print(f"{count} whole: let a run come to its end; what is named then all the same, remove, and run again")
         return 1
     print(f"{found.stores} stores of {found.slides} slides are whole")
     return 0
@@ -122,8 +132,11 @@ def _prune(options: argparse.Namespace) -> int:
         for path, why in left.kept.items():
             print(f"{'left alone':>15}  {path} {why}")
         total = f"{len(left.sizes)} files and folders, {sum(left.sizes.values()):,} bytes, of {len(left.slides)} slides"
+        total += " that were taken away"
+        for backend, slides in left.backends.items():
+            total += f" and of {slides} slides' {backend}, which the last run did not have"
         if options.delete:
             delete(left)
         end = "" if not left.sizes else "; removed" if options.delete else "; nothing removed: --delete does that"
-        print(f"{total} that were taken away{end}")
+        print(f"{total}{end}")
     return 0

@@ -8,6 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from slidemill.cautions import focus_notes
 from slidemill.columns import METADATA_COLUMNS, SLIDE_COLUMNS, STORE_COLUMNS, UNREADABLE_COLUMNS, VALIDATION_COLUMNS
 from slidemill.config import Config, is_sheet
 from slidemill.discovery import SlideFile, decoded, find_slides
@@ -27,11 +28,15 @@ def list_slides(config: Config, sheet_schema: Mapping[str, Any]) -> list[SlideFi
     """
     if is_sheet(config.slides):
         return read_sheet(config.slides, sheet_schema, frozenset(METADATA_COLUMNS))
-    return find_slides(config.slides, config.annotations, skip=config.results)
+    return find_slides(config.slides, config.annotations, config.results, config.tissue_masks)
 
 
 def slide_row(
-    facts: Outcome, later: Iterable[Outcome], findings: Sequence[Mapping[str, str]], skip_unreadable: bool
+    facts: Outcome,
+    later: Iterable[Outcome],
+    findings: Sequence[Mapping[str, str]],
+    skip_unreadable: bool,
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return a slide's row of the table of slides.
 
@@ -48,6 +53,8 @@ def slide_row(
         The slide's rows of the validation table.
     skip_unreadable
         Whether a slide goes on without its patches that cannot be read; one that has no others fails all the same.
+    notes
+        What can be told beside the slide's own notes, when all slides are known.
     """
     stages = [facts, *later]
     failure = next((outcome for outcome in stages if outcome.status in ("failed", UNFINISHED)), None)
@@ -78,7 +85,9 @@ def slide_row(
         "status": status,
         "stage": stage,
         "message": message,
-        "notes": "; ".join([*details.get("slide_notes", ()), *filter(None, [_joined(stages, "colour_note")])]),
+        "notes": "; ".join([*details.get("slide_notes", ()), *filter(None, [_joined(stages, "colour_note")]), *notes]),
+        "grid_patches": next((o.details["grid"] for o in stages if "grid" in o.details), ""),
+        "dropped": _counts(next((o.details["dropped"] for o in stages if "dropped" in o.details), {})),
         "patches": patches,
         "unreadable": len(unreadable),
         "annotation": next((o.details["annotation"] for o in stages if "annotation" in o.details), ""),
@@ -137,11 +146,13 @@ def write_cohort(slides: Sequence[SlideResults], skip_unreadable: bool, tables: 
     """Publish the cohort's tables; metadata.csv holds the patches that were stored of the slides that are ok."""
     metadata: list[tuple[Path, frozenset[str]]] = []
     unreadable: list[dict[str, Any]] = []
+    blurred = focus_notes(one.facts for one in slides)
 
     def slide_rows() -> Iterator[dict[str, Any]]:
         for one in slides:
             found = list(read_table(one.validation)) if one.validation else []
-            row = slide_row(one.facts, one.later, found, skip_unreadable)
+            notes = [blurred[one.facts.slide]] if one.facts.slide in blurred else []
+            row = slide_row(one.facts, one.later, found, skip_unreadable, notes)
             LOG.info("%s: %s %s", row["slide"], row["status"], row["message"])
             left_out = unreadable_rows(one.later)
             unreadable.extend(left_out)
@@ -175,6 +186,11 @@ def unreadable_rows(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
         for patch in outcome.details.get("unreadable", ())
     }
     return [found[patch_id] for patch_id in sorted(found)]
+
+
+def _counts(dropped: Mapping[str, int]) -> str:
+    """Return how many patches were dropped for each reason, such as ``tissue 120; blur 3``."""
+    return "; ".join(f"{reason} {count}" for reason, count in dropped.items())
 
 
 def _joined(stages: Iterable[Outcome], key: str) -> str:

@@ -12,7 +12,13 @@ PATCH_COLUMNS = (
     "level",
     "downsample",
     "mpp",
+    "tissue_fraction",
+    "blur",
+    "mean_saturation",
+    "white_fraction",
+    "black_fraction",
 )
+DROPPED_COLUMNS = (*PATCH_COLUMNS, "reason")
 METADATA_COLUMNS = (*PATCH_COLUMNS, "label", "label_name", "label_fraction")
 """Those that every cohort has; a sheet's own columns follow."""
 
@@ -23,6 +29,8 @@ SLIDE_COLUMNS = (
     "stage",
     "message",
     "notes",
+    "grid_patches",
+    "dropped",
     "patches",
     "unreadable",
     "annotation",

@@ -15,7 +15,7 @@ from typing import Any
 from slidemill.errors import ConfigError
 from slidemill.geometry import GridSpec
 from slidemill.schemas import completed, faults
-from slidemill.specs import BenchmarkSpec, LabelSpec, StoreSpec, ValidationSpec
+from slidemill.specs import BenchmarkSpec, LabelSpec, QualitySpec, StoreSpec, TissueSpec, ValidationSpec
 
 JPEG_QUALITY = 90
 RESOLUTIONS = ("deepzoom_level", "level", "mpp", "magnification")
@@ -25,7 +25,19 @@ LARGEST_SHRUNK = 1024
 """Largest patch_size but with a native level, in pixels: 4096 x 4096 of a native level are held at once then."""
 
 WRITTEN = (
-    *("slides", "patches", "metadata", "stores", "outcomes", "validation", "figures", "logs", "passed"),
+    *(
+        "slides",
+        "patches",
+        "dropped",
+        "tissue",
+        "metadata",
+        "stores",
+        "outcomes",
+        "validation",
+        "figures",
+        "logs",
+        "passed",
+    ),
     *("unfinished", ".snakemake"),
     *("slides.csv", "metadata.csv", "stores.csv", "unreadable.csv", "validation.csv", "benchmark.csv"),
 )
@@ -41,6 +53,8 @@ class Config:
     results: Path
     sampling: GridSpec
     assume_mpp: float | None
+    tissue: TissueSpec
+    tissue_masks: Path | None
     labels: LabelSpec
     reader: str
     icc: str
@@ -51,6 +65,7 @@ class Config:
     validation: ValidationSpec
     benchmark: BenchmarkSpec
     seed: int
+    quality: QualitySpec | None = None
 
     @property
     def root(self) -> Path:
@@ -61,6 +76,11 @@ class Config:
     def annotations_root(self) -> Path:
         """The folder that annotations' paths are relative to."""
         return self.annotations or self.root
+
+    @property
+    def masks_root(self) -> Path:
+        """The folder that masks' paths are relative to."""
+        return self.tissue_masks or self.root
 
 
 def is_sheet(slides: Path) -> bool:
@@ -98,13 +118,16 @@ def read_config(values: Mapping[str, Any], schema: Mapping[str, Any], base: Path
         raise ConfigError("\n".join(wrong))
     sampling: dict[str, Any] = dict(full["sampling"])
     assume_mpp = sampling.pop("assume_mpp")
-    annotations = full["annotations"]
+    annotations, tissue = full["annotations"], dict(full["tissue"])
+    masks = tissue.pop("masks")
     return Config(
         slides=slides,
         annotations=(base / annotations).resolve() if annotations else None,
         results=results,
         sampling=GridSpec(**sampling if sampling.keys() & set(RESOLUTIONS) else {"level": 0, **sampling}),
         assume_mpp=assume_mpp,
+        tissue=TissueSpec(**tissue),
+        tissue_masks=(base / masks).resolve() if masks else None,
         labels=LabelSpec(**full["labels"]),
         reader=full["reader"],
         icc=full["icc"],
@@ -115,7 +138,15 @@ def read_config(values: Mapping[str, Any], schema: Mapping[str, Any], base: Path
         validation=ValidationSpec(**full["validation"]),
         benchmark=BenchmarkSpec(**full["benchmark"]),
         seed=full["seed"],
+        quality=_quality_spec(full["quality"]),
     )
+
+
+def _quality_spec(given: bool | Mapping[str, float | None]) -> QualitySpec | None:
+    """Return what patches must have, or None where nobody asks."""
+    if isinstance(given, bool):
+        return QualitySpec() if given else None
+    return QualitySpec(**given)
 
 
 def _store_spec(encoding: str, quality: int = JPEG_QUALITY) -> StoreSpec:
@@ -124,14 +155,15 @@ def _store_spec(encoding: str, quality: int = JPEG_QUALITY) -> StoreSpec:
 
 def _impossible_paths(full: Mapping[str, Any], base: Path) -> Iterator[str]:
     """Yield a line for each path that no file can have."""
-    for key in ("slides", "annotations", "results"):
+    given = {key: full[key] for key in ("slides", "annotations", "results")} | {"tissue.masks": full["tissue"]["masks"]}
+    for key, path in given.items():
         try:
-            (base / (full[key] or "")).lstat()
+            (base / (path or "")).lstat()
         except ValueError:
-            yield f"{key} is {full[key]!r}: a path holds no null characters: mend it"
+            yield f"{key} is {path!r}: a path holds no null characters: mend it"
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:
-                yield f"{key} is {full[key][:80]}...: a path of {len(full[key])} characters is too long: choose another"
+                yield f"{key} is {path[:80]}...: a path of {len(path)} characters is too long: choose another"
 
 
 def _contradictions(full: Mapping[str, Any], slides: Path, results: Path) -> Iterator[str]:
@@ -152,6 +184,13 @@ def _contradictions(full: Mapping[str, Any], slides: Path, results: Path) -> Ite
             f"labels.min_fraction is {labels['min_fraction']} and labels.rule is {labels['rule']}: only rule area "
             "has a least fraction: leave it out, or choose area"
         )
+    for name in labels.get("only", ()):
+        if name not in labels["map"] and name != labels["outside"]:
+            known = ", ".join(dict.fromkeys([*labels["map"], labels["outside"]]))
+            yield (
+                f"labels.only names {name!r}, which labels.map lacks and labels.outside is not: no patch that is kept "
+                f"may be without a label: map it, or name one of {known}"
+            )
     if 2 * sampling["overlap"] >= sampling["patch_size"]:
         yield (
             f"sampling.overlap is {sampling['overlap']}: 2 x overlap must be less than patch_size "
@@ -165,11 +204,12 @@ def _contradictions(full: Mapping[str, Any], slides: Path, results: Path) -> Ite
             )
         if settings["encoding"] == "source":
             yield from _unfit_for_source(backend, full)
-    if full["annotations"] and is_sheet(slides):
-        yield (
-            f"annotations is {full['annotations']}: a sheet lists annotations itself: "
-            "use its column 'annotation', and null here"
-        )
+    for key, folder, column in (
+        ("annotations", full["annotations"], "annotation"),
+        ("tissue.masks", full["tissue"]["masks"], "tissue_mask"),
+    ):
+        if folder and is_sheet(slides):
+            yield f"{key} is {folder}: a sheet lists them itself: use its column '{column}', and null here"
     standing = next((folder for folder in (results, *results.parents) if folder.exists()), results)
     if not standing.is_dir() or not os.access(standing, os.W_OK | os.X_OK):
         yield f"results is {results}: {standing} is no folder that one may write to: choose another"

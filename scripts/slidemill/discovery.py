@@ -16,6 +16,8 @@ from pathlib import Path
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from slidemill.errors import ConfigError, SlideError
+from slidemill.folders import is_folder, walked
+from slidemill.matching import match_annotations
 
 EXTENSIONS = (
     ".bif",
@@ -31,9 +33,6 @@ EXTENSIONS = (
     ".vmu",
 )
 """What the names of slides that OpenSlide opens end in."""
-
-ANNOTATIONS = (".geojson", ".json", ".xml")
-"""What the names of annotations end in."""
 
 STEM_LENGTH = 80
 
@@ -55,6 +54,8 @@ class SlideFile:
         Further columns of the sheet.
     mpp
         Micrometres a level-0 pixel that the sheet gives, or None.
+    tissue_mask
+        The mask of its tissue that somebody has made, as `annotation` names its file; or None.
     """
 
     slide: str
@@ -62,6 +63,7 @@ class SlideFile:
     annotation: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     mpp: float | None = None
+    tissue_mask: str | None = None
 
 
 def encoded(path: Path) -> str:
@@ -85,7 +87,9 @@ def slide_id(path: Path) -> str:
     return f"{stem}-{hashlib.blake2b(os.fsencode(path), digest_size=5).hexdigest()}"
 
 
-def find_slides(root: Path, annotations: Path | None = None, skip: Path | None = None) -> list[SlideFile]:
+def find_slides(
+    root: Path, annotations: Path | None = None, skip: Path | None = None, masks: Path | None = None
+) -> list[SlideFile]:
     """Return the slides below the folder `root`, sorted by path.
 
     Files that together make one slide are one: a .mrxs with its folder, the .dcm files of a folder. Links to
@@ -96,26 +100,36 @@ def find_slides(root: Path, annotations: Path | None = None, skip: Path | None =
     root
         The folder of slides.
     annotations
-        The folder of annotations, ``<stem>.xml``, ``.geojson`` or ``.json`` at the slide's relative path or
-        anywhere below.
+        The folder of annotations, ``<stem>.xml``, ``.geojson``, ``.json``, or a label image, ``.png`` or ``.tif``, at
+        the slide's relative path or anywhere below. Where it lies among the slides, a ``.tif`` is a slide.
     skip
         A folder that is not searched: the results, should they lie among the slides.
+    masks
+        The folder of masks of tissue, found as annotations are.
 
     Raises
     ------
     ConfigError
-        When the folder is missing or has no slide, or when an annotation fits two slides, or two fit one.
+        When the folder is missing or has no slide, or when an annotation fits two slides, or two fit one, or a file may
+        be a slide or another's label image.
     """
-    if not _is_folder(root):
+    if not is_folder(root):
         raise ConfigError(
             f"slides: {root} is no folder: name the folder that holds the slides, or a .csv or .tsv sheet"
         )
     paths = sorted(_slide_paths(root, skip), key=os.fsencode)
     if not paths:
         raise ConfigError(f"slides: no slide found in {root}: its files should end in one of {', '.join(EXTENSIONS)}")
-    matched = _match_annotations(paths, annotations) if annotations else {}
+    matched = match_annotations(root, paths, annotations, skip) if annotations else {}
+    masked = match_annotations(root, paths, masks, skip, "tissue.masks") if masks else {}
     slides = [
-        SlideFile(slide_id(path), encoded(path), encoded(matched[path]) if path in matched else None) for path in paths
+        SlideFile(
+            slide_id(path),
+            encoded(path),
+            encoded(matched[path]) if path in matched else None,
+            tissue_mask=encoded(masked[path]) if path in masked else None,
+        )
+        for path in paths
     ]
     check_unique(slides, "two slides' paths give one id: rename one of the files")
     return slides
@@ -146,7 +160,7 @@ def slide_path(root: Path, path: str) -> Path:
 def _slide_paths(root: Path, skip: Path | None) -> Iterator[Path]:
     """Yield the slides' files, relative to `root`."""
     skipped = skip.resolve() if skip else None
-    for folder, subfolders, names in _walked(root, "slides"):
+    for folder, subfolders, names in walked(root, "slides"):
         here = Path(folder)
         files = sorted(name for name in names if not name.startswith("."))
         slides = [name for name in files if Path(name).suffix.lower() in EXTENSIONS]
@@ -160,80 +174,6 @@ def _slide_paths(root: Path, skip: Path | None) -> Iterator[Path]:
         for name in slides:
             if name not in dicom[1:]:
                 yield (here / name).relative_to(root)
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError:  # such as a folder above it that may not be entered
-        return False
-
-
-def _walked(root: Path, key: str) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Walk as `os.walk` does, but refuse a folder that cannot be searched: what lies in it would be missing."""
-
-    def refuse(error: OSError) -> None:
-        raise ConfigError(
-            f"{key}: the folder {error.filename} cannot be searched ({error.strerror}): see its permissions and its "
-            "disk, or move it elsewhere"
-        )
-
-    return os.walk(root, onerror=refuse)
-
-
-def _match_annotations(slides: list[Path], root: Path) -> dict[Path, Path]:
-    """Return each slide's annotation, both relative to their folders."""
-    if not _is_folder(root):
-        raise ConfigError(f"annotations: {root} is no folder: name the folder of the annotations, or null for none")
-    found: dict[Path, list[Path]] = {}
-    for path in sorted(_annotation_paths(root)):
-        found.setdefault(path.with_suffix(""), []).append(path)
-    matched = {}
-    for slide in slides:
-        for annotation, *others in [found[place]] if (place := slide.with_suffix("")) in found else []:
-            if others:
-                raise ConfigError(f"annotations: {slide} has two, {annotation} and {others[0]}: take one of them away")
-            matched[slide] = annotation
-    taken = Counter(matched.values())
-    for annotation, count in taken.items():
-        if count > 1:
-            raise _ambiguous(annotation, [slide for slide in slides if matched.get(slide) == annotation])
-    by_stem: dict[str, list[Path]] = {}
-    for annotation in sorted({path for paths in found.values() for path in paths} - set(taken)):
-        by_stem.setdefault(_plain(annotation.stem), []).append(annotation)
-    for stem, candidates in by_stem.items():
-        wanting = [slide for slide in slides if _plain(slide.stem) == stem and slide not in matched]
-        if len(wanting) > 1:
-            raise _ambiguous(candidates[0], wanting)
-        if wanting and len(candidates) > 1:
-            raise ConfigError(
-                f"annotations: {wanting[0]} has {len(candidates)} annotations by its stem, {candidates[0]} and "
-                f"{candidates[1]} among them: put one at the slide's own relative path"
-            )
-        if wanting:
-            matched[wanting[0]] = candidates[0]
-    return matched
-
-
-def _annotation_paths(root: Path) -> Iterator[Path]:
-    """Yield the annotations' files below `root`, relative to it; hidden ones are passed over."""
-    for folder, subfolders, names in _walked(root, "annotations"):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        for name in names:
-            if name.lower().endswith(ANNOTATIONS) and not name.startswith("."):
-                yield (Path(folder) / name).relative_to(root)
-
-
-def _plain(stem: str) -> str:
-    """Return a stem in the form in which stems are compared: any letter case, composed or not (macOS does not)."""
-    return unicodedata.normalize("NFC", stem).casefold()
-
-
-def _ambiguous(annotation: Path, slides: list[Path]) -> ConfigError:
-    return ConfigError(
-        f"annotations: {annotation} fits {len(slides)} slides, {slides[0]} and {slides[1]} among them: "
-        "put each annotation at its slide's relative path, or list the slides in a sheet"
-    )
 
 
 def check_unique(slides: list[SlideFile], complaint: str) -> None:

@@ -7,9 +7,12 @@ from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+import numpy as np
+from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
 from slidemill.files import replacing
+from slidemill.masks import Mask
+from slidemill.rasters import Places
 from slidemill.regions import Annotation, polygons
 from slidemill.stores.protocol import Store
 from slidemill.stores.registry import open_store
@@ -19,6 +22,8 @@ PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#B
 """Colours of labels 0, 1, ...; Okabe and Ito's, which most readers tell apart, and two more."""
 
 UNMAPPED_COLOUR = "#555555"
+DROPPED_COLOUR = "#808080"
+TISSUE_COLOUR = "#00B050"
 LONGEST = 1000
 """Pixels of the longer side of an overlay."""
 
@@ -34,7 +39,14 @@ def label_colour(label: int) -> str:
     return UNMAPPED_COLOUR if label < 0 else PALETTE[label % len(PALETTE)]
 
 
-def draw_overlay(thumbnail: Image.Image, width0: int, rows: Iterable[Row], annotation: Annotation) -> Image.Image:
+def draw_overlay(
+    thumbnail: Image.Image,
+    width0: int,
+    rows: Iterable[Row],
+    annotation: Annotation,
+    dropped: Iterable[Row] = (),
+    tissue: Mask | None = None,
+) -> Image.Image:
     """Return a thumbnail with the patches' squares in their labels' colours, the annotation, and a legend.
 
     Parameters
@@ -46,26 +58,51 @@ def draw_overlay(thumbnail: Image.Image, width0: int, rows: Iterable[Row], annot
     rows
         Rows of the metadata table, one after another: a million are more than memory should hold.
     annotation
-        Its outlines are drawn in black and white, its holes too.
+        Its outlines are drawn in black and white, its holes too, and those of a label image's labels.
+    dropped
+        Rows of the table of dropped patches: crossed out in grey.
+    tissue
+        The mask of tissue, the edge of which is drawn; or None.
     """
     scale = thumbnail.width / width0
     veil = Image.new("RGBA", thumbnail.size)
     pen = ImageDraw.Draw(veil)
+    reasons: Counter[str] = Counter()
+    for row in dropped:
+        reasons[row["reason"]] += 1
+        left, top, right, bottom = _square(row, scale)
+        pen.rectangle((left, top, right, bottom), outline=f"{DROPPED_COLOUR}70")
+        pen.line((left, bottom, right, top), fill=f"{DROPPED_COLOUR}70")
     counts: Counter[tuple[int, str]] = Counter()
     for row in rows:
         counts[int(row["label"]), row["label_name"]] += 1
-        left, top = float(row["x0"]) * scale, float(row["y0"]) * scale
-        right, bottom = left + float(row["width0"]) * scale, top + float(row["height0"]) * scale
         colour = label_colour(int(row["label"]))
-        pen.rectangle((left, top, right, bottom), fill=f"{colour}20", outline=f"{colour}D0")
+        pen.rectangle(_square(row, scale), fill=f"{colour}20", outline=f"{colour}D0")
+    if tissue is not None:
+        veil.paste(TISSUE_COLOUR, mask=_edge(tissue, veil.size))
     for region in annotation.regions:
         for polygon in polygons(region.shape):
             for ring in (polygon.exterior, *polygon.interiors):
                 line = [(x * scale, y * scale) for x, y in ring.coords]
                 pen.line(line, fill="#FFFFFFFF", width=4)
                 pen.line(line, fill="#000000FF", width=2)
+    if annotation.image:
+        edges = _borders(annotation.image.sampled(thumbnail.size))
+        veil.paste("#FFFFFFFF", mask=edges.filter(ImageFilter.MaxFilter(3)))
+        veil.paste("#000000FF", mask=edges)
     picture = Image.alpha_composite(thumbnail.convert("RGBA"), veil).convert("RGB")
-    return _with_legend(picture, counts)
+    return _with_legend(picture, counts, reasons, tissue)
+
+
+def _borders(labels: Places) -> Image.Image:
+    """Return the pixels of a label image that have another label to their left, right, top or bottom."""
+    edges = np.zeros(labels.shape, bool)
+    across, down = labels[:, 1:] != labels[:, :-1], labels[1:] != labels[:-1]
+    edges[:, 1:] |= across
+    edges[1:] |= down
+    edges[:, :-1] |= across
+    edges[:-1] |= down
+    return Image.fromarray(edges.astype(np.uint8) * 255)
 
 
 def draw_montage(store: Store, chosen: Sequence[Row]) -> Image.Image:
@@ -105,21 +142,38 @@ def save_picture(picture: Image.Image, path: Path) -> None:
         picture.save(aside, format="jpeg", quality=85)
 
 
-def _with_legend(picture: Image.Image, counts: Mapping[tuple[int, str], int]) -> Image.Image:
-    font = _font(20)
-    canvas = Image.new("RGB", (max(picture.width, 320), picture.height + 30 * len(counts) + 8), "white")
+def _square(row: Row, scale: float) -> tuple[float, float, float, float]:
+    """Return a patch's left, top, right and bottom in the picture."""
+    left, top = float(row["x0"]) * scale, float(row["y0"]) * scale
+    return left, top, left + float(row["width0"]) * scale, top + float(row["height0"]) * scale
+
+
+def _edge(mask: Mask, size: tuple[int, int]) -> Image.Image:
+    """Return the inner edge of a mask in a picture of `size`, opaque where it lies."""
+    inside = Image.fromarray(mask.pixels * 255).resize(size, Image.Resampling.NEAREST)
+    return ImageChops.subtract(inside, inside.filter(ImageFilter.MinFilter(3)))
+
+
+def _with_legend(
+    picture: Image.Image, counts: Mapping[tuple[int, str], int], reasons: Mapping[str, int], tissue: Mask | None
+) -> Image.Image:
+    lines = [
+        (
+            label_colour(label),
+            f"{label}  {_shortened(name, 40)}{'' if label >= 0 else ' (not in labels.map)'}: {count:,} patches",
+        )
+        for (label, name), count in sorted(counts.items())
+    ]
+    lines += [(DROPPED_COLOUR, f"dropped, {reason}: {count:,} patches") for reason, count in reasons.items()]
+    if tissue is not None:
+        lines.append((TISSUE_COLOUR, f"the edge of the tissue, {tissue.fraction:.0%} of the slide"))
+    canvas = Image.new("RGB", (max(picture.width, 320), picture.height + 30 * len(lines) + 8), "white")
     canvas.paste(picture, (0, 0))
     pen = ImageDraw.Draw(canvas)
-    for place, ((label, name), count) in enumerate(sorted(counts.items())):
+    for place, (colour, text) in enumerate(lines):
         top = picture.height + 8 + 30 * place
-        pen.rectangle((4, top + 2, 24, top + 22), fill=label_colour(label))
-        unmapped = " (not in labels.map)" if label < 0 else ""
-        pen.text(
-            (34, top),
-            f"{label}  {_shortened(name, 40)}{unmapped}: {count:,} patches",
-            fill="black",
-            font=font,
-        )
+        pen.rectangle((4, top + 2, 24, top + 22), fill=colour)
+        pen.text((34, top), text, fill="black", font=_font(20))
     return canvas
 
 

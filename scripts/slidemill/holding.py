@@ -10,7 +10,8 @@ import os
 import platform
 import shutil
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from slidemill.errors import SlidemillError
@@ -71,13 +72,71 @@ def take(results: Path) -> None:
         os.pwrite(file, f"process {os.getpid()} on {platform.node()}".encode(), 0)
 
 
+def working(results: Path) -> str:
+    """Return a sentence on the run that is at work in `results`, or that was killed there; none where they are at rest.
+
+    Results that cannot be written are looked at too.
+    """
+    record = results / ".snakemake"
+    # Where Snakemake has no lock nobody works, and a run that begins now is not to find its own lock taken.
+    if not any((record / "locks").glob("*")):
+        return ""
+    if fcntl is not None and (record / WORKER).exists():
+        with suppress(OSError):
+            file = os.open(record / WORKER, os.O_RDONLY)
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return f"{results}: a run is at work here{_who(results)}"
+            finally:
+                os.close(file)
+    return f"{results}: is locked: a run was killed here, or is at work on another machine"
+
+
+@contextmanager
+def at_rest(results: Path) -> Iterator[None]:
+    """See that no run works in `results`, and have one that begins now wait until the block ends.
+
+    Raises
+    ------
+    SlidemillError
+        When a run is at work there, or was killed and not run again.
+    """
+    record = results / ".snakemake"
+    if any((record / "locks").glob("*")):
+        raise SlidemillError(
+            f"{results}: is locked: a run is at work there, or was killed; let one run to its end first"
+        )
+    if fcntl is None or not (record / HOLDER).exists():
+        yield
+        return
+    file = os.open(record / HOLDER, os.O_RDWR)  # which NFS wants for a lock
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise SlidemillError(f"{results}: a run is at work there: wait for its end") from None
+    except OSError:
+        pass  # a file system that knows no locks: Snakemake's own has been looked at
+    else:
+        yield
+        return
+    finally:
+        os.close(file)
+    yield
+
+
 def _at_work(results: Path) -> str:
     """Return a sentence on the run that works on `results`, and what to do."""
+    return f"{results}: another run is at work here{_who(results)}: wait until it has ended, and run again"
+
+
+def _who(results: Path) -> str:
+    """Return which process of which machine works on `results`, in brackets, or nothing where that is not known."""
     try:
         who = (results / ".snakemake" / WORKER).read_text(encoding="utf-8", errors="replace")
     except OSError:
         who = ""
-    return f"{results}: another run is at work here{f' ({who})' if who else ''}: wait until it has ended, and run again"
+    return f" ({who})" if who else ""
 
 
 def _clear(locks: Path, file: int) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
-from slidemill.covering import Floats, covered
+from slidemill.covering import Floats, Places, covered
 from slidemill.regions import Annotation
 from slidemill.specs import LabelSpec
 
@@ -23,57 +23,63 @@ EXACT = 9
 Names = npt.NDArray[np.object_]
 Rows = Sequence[Mapping[str, Any]]
 Labeller = Callable[[Rows], tuple[Names, Floats | None]]
+Parts = tuple[Places, Places, Floats]
+"""What of boxes is covered: places of boxes, places of regions, and areas."""
 
 
-def labeller(annotation: Annotation, spec: LabelSpec) -> Labeller:
+def labeller(annotation: Annotation, spec: LabelSpec, reached: set[int] | None = None) -> Labeller:
     """Return a function from patches to their labels' names and, by area, the fraction of each that is of its label.
 
     Parameters
     ----------
     annotation
-        The regions.
+        The regions, or the label image.
     spec
         The rule, and which of overlapping regions comes first.
+    reached
+        Is added to: the places in the annotation's names of regions that have labelled a patch.
     """
-    regions = annotation.regions
-    if spec.overlap == "smallest":
-        regions = tuple(sorted(regions, key=lambda region: region.shape.area))
-    ordered = Annotation(regions)
+    order, names = _ordered(annotation, spec), np.array(annotation.names, dtype=object)
+    reached = set() if reached is None else reached
     if spec.rule == "area":
-        tree = shapely.STRtree([region.shape for region in regions])
-        return partial(_named_by_area, ordered, tree, spec)
-    return lambda rows: (region_names(ordered, reference_points(rows, spec.rule), spec.outside), None)
+        return partial(_named_by_area, names, _coverer(annotation, order), spec, reached)
+
+    def decide(rows: Rows) -> tuple[Names, None]:
+        region = region_at(annotation, reference_points(rows, spec.rule), order)
+        reached.update(np.unique(region[region >= 0]).tolist())
+        return np.append(names, spec.outside)[region], None
+
+    return decide
 
 
-def region_names(annotation: Annotation, points: Floats, outside: str) -> Names:
-    """Return the label's name of each point: that of the first region that it lies in, or `outside`.
+def region_at(annotation: Annotation, points: Floats, order: Sequence[int] | None = None) -> Places:
+    """Return the place in the annotation's names of the first region that each point lies in, or -1.
 
     Parameters
     ----------
     annotation
-        The regions.
+        The regions, or the label image.
     points
-        ``float64 (n, 2)``, x and y in level-0 pixels. A point on an outline lies in no region.
-    outside
-        The name of points in no region.
-
-    Returns
-    -------
-    numpy.ndarray
-        ``object (n,)`` of strings.
+        ``float64 (n, 2)``, x and y in level-0 pixels. A point on an outline lies in no region; each lies in one
+        pixel of an image.
+    order
+        Places of the regions, the first first; that of the file unless told.
     """
-    names = np.full(len(points), outside, dtype=object)
+    if annotation.image:
+        return annotation.image.at(points)
+    found = np.full(len(points), -1, np.intp)
     free = np.argsort(points[:, 1], kind="stable")  # so that each of many regions finds those near it
     x, y = points[free].T
-    for region in annotation.regions:
-        left, top, right, bottom = region.shape.bounds
+    for place in range(len(annotation.regions)) if order is None else order:
+        shape = annotation.regions[place].shape
+        left, top, right, bottom = shape.bounds
         rows = slice(np.searchsorted(y, top), np.searchsorted(y, bottom, "right"))
         if len(near := rows.start + np.flatnonzero((x[rows] >= left) & (x[rows] <= right))):
-            shapely.prepare(region.shape)
-            inside = near[shapely.contains_xy(region.shape, x[near], y[near])]
-            names[free[inside]] = region.name
+            shapely.prepare(shape)
+            inside = near[shapely.contains_xy(shape, x[near], y[near])]
+            found[free[inside]] = place
             free, x, y = np.delete(free, inside), np.delete(x, inside), np.delete(y, inside)
-    return names
+    return found
 
 
 def reference_points(rows: Rows, rule: str) -> Floats:
@@ -90,32 +96,67 @@ def reference_points(rows: Rows, rule: str) -> Floats:
     return corner if rule == "top_left" else corner + _columns(rows, "width0", "height0") / 2
 
 
+def fractions_within(annotation: Annotation) -> Callable[[Rows], Floats]:
+    """Return a function from patches to how much of each lies within regions, or labels of an image, whichever."""
+    cover = _coverer(annotation, range(len(annotation.regions)))
+
+    def fractions(rows: Rows) -> Floats:
+        low, extent = _columns(rows, "x0", "y0"), _columns(rows, "width0", "height0")
+        patch, _, area = cover(np.hstack([low, low + extent]))
+        share = np.bincount(patch, area, len(rows)) / np.prod(extent, axis=1)
+        return np.asarray(np.clip(share, 0, 1), np.float64)
+
+    return fractions
+
+
 def _columns(rows: Rows, first: str, second: str) -> Floats:
     return np.array([[float(row[first]), float(row[second])] for row in rows]).reshape(-1, 2)
 
 
-def _named_by_area(annotation: Annotation, tree: shapely.STRtree, spec: LabelSpec, rows: Rows) -> tuple[Names, Floats]:
+def _ordered(annotation: Annotation, spec: LabelSpec) -> list[int]:
+    """Return the places of the regions, the one first that owns ground that several cover."""
+    order = list(range(len(annotation.regions)))
+    if spec.overlap == "smallest":
+        order.sort(key=lambda place: annotation.regions[place].shape.area)
+    return order
+
+
+def _coverer(annotation: Annotation, order: Sequence[int]) -> Callable[[Floats], Parts]:
+    """Return a function from boxes to what of each which region covers that none before it does."""
+    if annotation.image:
+        return annotation.image.covered
+    regions = [annotation.regions[place] for place in order]
+    tree, places = shapely.STRtree([region.shape for region in regions]), np.array(order, np.intp)
+
+    def cover(bounds: Floats) -> Parts:
+        boxes = np.asarray(shapely.box(*bounds.T)).reshape(-1)
+        box, region, area = covered(regions, tree, boxes)
+        return box, places[region], area
+
+    return cover
+
+
+def _named_by_area(
+    of_region: Names, cover: Callable[[Floats], Parts], spec: LabelSpec, reached: set[int], rows: Rows
+) -> tuple[Names, Floats]:
     """Return the name of each patch's largest label, and how much of the patch that covers."""
     low = _columns(rows, "x0", "y0")
     extent = _columns(rows, "width0", "height0")
-    boxes = np.asarray(shapely.box(*low.T, *(low + extent).T)).reshape(-1)
-    patch, region, area = covered(annotation.regions, tree, boxes)
+    patch, region, area = cover(np.hstack([low, low + extent]))
     fraction = area / np.prod(extent, axis=1)[patch]
     known = list(spec.map)
-    ranked = sorted(
-        {one.name for one in annotation.regions},
-        key=lambda name: (known.index(name) if name in spec.map else len(known), name),
-    )
+    ranked = sorted(set(of_region), key=lambda name: (known.index(name) if name in spec.map else len(known), name))
     rank = {name: place for place, name in enumerate(ranked)}
-    of_region = np.array([rank[one.name] for one in annotation.regions], np.intp)
-    pairs, place = np.unique(patch * max(len(ranked), 1) + of_region[region], return_inverse=True)
+    ranks = np.array([rank[name] for name in of_region], np.intp)
+    pairs, place = np.unique(patch * max(len(ranked), 1) + ranks[region], return_inverse=True)
     share = np.round(np.bincount(place, fraction, len(pairs)), EXACT)
     owner, label = np.divmod(pairs, max(len(ranked), 1))
-    names = np.full(len(rows), spec.outside, dtype=object)
     fractions = np.clip(1 - np.bincount(owner, share, len(rows)), 0, 1)
     best = np.lexsort((label, -share, owner))
     best = best[np.unique(owner[best], return_index=True)[1]]
     best = best[share[best] >= max(round(spec.min_fraction, EXACT), 10**-EXACT)]
-    names[owner[best]] = np.array(ranked, dtype=object)[label[best]]
+    chosen = np.full(len(rows), -1)
+    chosen[owner[best]] = label[best]
     fractions[owner[best]] = np.minimum(share[best], 1)
-    return names, np.asarray(fractions, np.float64)
+    reached.update(np.unique(region[ranks[region] == chosen[patch]]).tolist())
+    return np.array([*ranked, spec.outside], dtype=object)[chosen], np.asarray(fractions, np.float64)

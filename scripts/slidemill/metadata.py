@@ -8,11 +8,13 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slidemill.auditing import label_audit, remembered
 from slidemill.columns import METADATA_COLUMNS
 from slidemill.errors import SlidemillError
 from slidemill.labelling import UNMAPPED, Labeller, labeller
 from slidemill.regions import Annotation
 from slidemill.specs import LabelSpec
+from slidemill.tables import write_table
 
 if TYPE_CHECKING:
     import pandas
@@ -44,11 +46,18 @@ def _labelled(
 
 
 def labelled_blocks(
-    rows: Iterable[Mapping[str, Any]], annotation: Annotation, spec: LabelSpec, columns: Mapping[str, str]
+    rows: Iterable[Mapping[str, Any]],
+    annotation: Annotation,
+    spec: LabelSpec,
+    columns: Mapping[str, str],
+    reached: set[int] | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Yield the rows with their labels, as `labelled` gives them, a block of rows in memory at a time."""
+    """Yield the rows with their labels, as `labelled` gives them, a block of rows in memory at a time.
+
+    The places of the regions that label a patch are added to `reached`.
+    """
     waiting = iter(rows)
-    decide = labeller(annotation, spec)
+    decide = labeller(annotation, spec, reached)
     while block := list(islice(waiting, BLOCK)):
         yield from _labelled(block, decide, spec, columns)
 
@@ -58,6 +67,49 @@ def counted(rows: Iterable[dict[str, Any]], counts: Counter[str]) -> Iterator[di
     for row in rows:
         counts[row["label_name"]] += 1
         yield row
+
+
+def write_labelled(
+    table: Path,
+    rows: Iterable[Mapping[str, Any]],
+    count: int,
+    annotation: Annotation,
+    spec: LabelSpec,
+    columns: Mapping[str, str],
+    seed: int,
+) -> dict[str, Any]:
+    """Publish a slide's metadata table, and return what there is to tell of its labels, as JSON values.
+
+    Parameters
+    ----------
+    table
+        Where it will stand.
+    rows, count
+        The slide's patches, and how many they are.
+    annotation, spec, columns
+        As of `labelled`.
+    seed
+        Of the sample of patches that is audited.
+
+    Returns
+    -------
+    dict
+        ``counts`` of patches by label's name; ``unmapped`` names; ``regions``, how many; ``notes`` on them; where there
+        are any, the ``audit``.
+    """
+    reached: set[int] = set()
+    counts: Counter[str] = Counter()
+    chosen: list[dict[str, Any]] = []
+    told = counted(labelled_blocks(rows, annotation, spec, columns, reached), counts)
+    write_table(table, (*METADATA_COLUMNS, *columns), remembered(told, count, seed, chosen))
+    audit = {"audit": label_audit(chosen, annotation, spec, reached)} if annotation.names else {}
+    return {
+        "counts": dict(sorted(counts.items())),
+        "unmapped": sorted({*annotation.names, *counts} - set(spec.map)),
+        "regions": len(annotation.names),
+        "notes": list(annotation.notes),
+        **audit,
+    }
 
 
 def read_metadata(path: str | Path) -> pandas.DataFrame:

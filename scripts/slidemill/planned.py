@@ -7,11 +7,12 @@ list that the run which sent them has written.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from slidemill.discovery import SlideFile, decoded
+from slidemill.errors import SlidemillError
 from slidemill.files import read_json, write_json
 from slidemill.fingerprints import UNREADABLE, fingerprint
 from slidemill.outcomes import read_outcome
@@ -19,12 +20,12 @@ from slidemill.outcomes import read_outcome
 PLAN = Path(".snakemake/slidemill.plan.json")
 """The list, in the results."""
 
-Prints = tuple[str | None, str | None]
-"""The fingerprints of a slide's file and of its annotation, None where there is none."""
+Prints = tuple[str | None, ...]
+"""The fingerprints of a slide's file, its annotation and its mask, None where there is none."""
 
 
 def planned_print(root: Path, path: str | None, outcome: str, key: str) -> str | None:
-    """Return the fingerprint of a slide's file, or of its annotation, that a run goes by.
+    """Return the fingerprint of a slide's file, its annotation or its mask, that a run goes by.
 
     A file that cannot be read, and could be in the last run, keeps that run's: its disk is away, or somebody has
     removed it, and what was made of it is not given up for that. A line on standard error says so. Jobs that need the
@@ -40,7 +41,8 @@ def planned_print(root: Path, path: str | None, outcome: str, key: str) -> str |
     if path is None:
         return None
     seen = fingerprint(root / decoded(path))
-    if seen.startswith(UNREADABLE) and Path(outcome).is_file() and not (last := read_outcome(Path(outcome))).failed:
+    last = read_outcome(Path(outcome)) if seen.startswith(UNREADABLE) and Path(outcome).is_file() else None
+    if last and not last.failed and last.details.get(key):
         sys.stderr.write(
             f"slidemill: {decoded(path)}: could be read in the last run, and cannot be now ({seen}); what was made of "
             "it is kept: see that its disk is there, restore it, or take it out of the folder or the sheet\n"
@@ -49,15 +51,36 @@ def planned_print(root: Path, path: str | None, outcome: str, key: str) -> str |
     return seen
 
 
-def write_plan(slides: Mapping[str, SlideFile], prints: Mapping[str, Prints]) -> None:
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run was planned for: slides and the fingerprints of each, by id, and the backends of its stores."""
+
+    slides: dict[str, SlideFile]
+    prints: dict[str, Prints]
+    backends: tuple[str, ...]
+
+
+def write_plan(slides: Mapping[str, SlideFile], prints: Mapping[str, Prints], backends: Iterable[str]) -> None:
     """Publish the plan in the working directory."""
-    write_json(PLAN, [{**asdict(slide), "prints": prints[name]} for name, slide in slides.items()])
+    rows = [{**asdict(slide), "prints": prints[name]} for name, slide in slides.items()]
+    write_json(PLAN, {"backends": list(backends), "slides": rows})
 
 
-def read_plan(path: Path) -> tuple[dict[str, SlideFile], dict[str, Prints]]:
-    """Return what `write_plan` published at `path`: the slides, and the fingerprints, by id."""
-    slides, prints = {}, {}
-    for row in read_json(path):
-        prints[row["slide"]] = tuple(row.pop("prints"))
-        slides[row["slide"]] = SlideFile(**row)
-    return slides, prints
+def read_plan(path: Path) -> Plan:
+    """Return what `write_plan` published at `path`.
+
+    Raises
+    ------
+    SlidemillError
+        When it is no such plan.
+    """
+    found, slides, prints = read_json(path), {}, {}
+    try:
+        for row in found["slides"]:
+            prints[row["slide"]] = tuple(row.pop("prints"))
+            slides[row["slide"]] = SlideFile(**row)
+        return Plan(slides, prints, tuple(found["backends"]))
+    except (AttributeError, KeyError, TypeError):
+        raise SlidemillError(
+            f"{path}: is of another version of slidemill: let a run make the tables anew (--forcerun gather_results)"
+        ) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -53,6 +54,34 @@ def plot_benchmark(rows: Rows, path: Path) -> None:
     with replacing(path) as aside:
         # Without the version of matplotlib in it, the same figures give the same file.
         figure.savefig(aside, format="png", dpi=130, metadata={"Software": None})
+
+
+def plot_quality(counts: Mapping[str, Sequence[int]]) -> bytes:
+    """Return a PNG: how many patches lie in each bin of each measure.
+
+    Parameters
+    ----------
+    counts
+        By measure, as `slidemill.cautions.all_counts` gives them.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 2.4), layout="constrained")
+    panels = figure.subplots(1, len(counts), squeeze=False)[0]
+    for panel, (name, own) in zip(panels, counts.items(), strict=True):
+        places = range(len(own) + 1)
+        if name == "blur":
+            panel.set_xscale("log", base=2)
+        edges = [2.0**place if name == "blur" else place / len(own) for place in places]
+        panel.stairs(own, edges, fill=True, color="#0072b2")
+        panel.set_title(name.replace("_", " "), fontsize=10)
+        panel.set_ylim(0)
+        panel.tick_params(labelsize=8)
+        panel.grid(alpha=0.3)
+    panels[0].set_ylabel("patches", fontsize=9)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=110, metadata={"Software": None})
+    return picture.getvalue()
 
 
 def recommendation(rows: Rows) -> str:

@@ -1,18 +1,17 @@
-"""What a slide that was taken away has left in the results."""
+"""What slides that were taken away, and backends that were taken out, have left in the results."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
-from slidemill.columns import SLIDE_COLUMNS
+from slidemill.columns import SLIDE_COLUMNS, VALIDATION_COLUMNS
 from slidemill.encodings import ENCODINGS
 from slidemill.errors import SlidemillError
 from slidemill.files import asides, remove
-from slidemill.holding import HOLDER
 from slidemill.outcomes import read_outcome
 from slidemill.planned import PLAN, read_plan
 from slidemill.stores.disk import INDEX
@@ -20,94 +19,71 @@ from slidemill.stores.manifest import PATCH_ID
 from slidemill.stores.paths import MANIFEST, SUFFIXES, store_path
 from slidemill.verification import read_results_table
 
-try:
-    import fcntl
-except ImportError:  # not on Windows, where Snakemake's lock stands alone
-    fcntl = None  # type: ignore[assignment]
-
 FACTS = "slides/{slide}.json"
+OF_A_STORE = {
+    backend: (
+        str(store_path(backend, "{slide}")),
+        f"logs/store_patches/{backend}/{{slide}}.log",
+        f"outcomes/store_patches/{backend}/{{slide}}.json",
+    )
+    for backend in SUFFIXES
+}
+"""What the workflow makes of a store; last what tells of it, so that what is cut off while it is removed is found."""
+
 MADE = (
-    FACTS,
-    "patches/{slide}.csv",
-    "metadata/{slide}.csv",
-    "validation/{slide}.csv",
-    "outcomes/sample_patches/{slide}.json",
-    "outcomes/write_metadata/{slide}.json",
-    *(f"outcomes/store_patches/{backend}/{{slide}}.json" for backend in SUFFIXES),
-    *(str(store_path(backend, "{slide}")) for backend in SUFFIXES),
     "figures/overlay/{slide}.jpg",
     "figures/montage/{slide}.jpg",
+    *chain.from_iterable(OF_A_STORE.values()),
     *(
         f"logs/{rule}/{{slide}}.log"
         for rule in ("discover_slides", "sample_patches", "write_metadata", "validate_stores", "draw_slide")
     ),
-    *(f"logs/store_patches/{backend}/{{slide}}.log" for backend in SUFFIXES),
+    "validation/{slide}.csv",
+    "outcomes/write_metadata/{slide}.json",
+    "metadata/{slide}.csv",
+    "outcomes/sample_patches/{slide}.json",
+    "dropped/{slide}.csv",
+    "tissue/{slide}.png",
+    "patches/{slide}.csv",
+    FACTS,
 )
 """All that the workflow makes of one slide alone; the rules say so too."""
 
+ANEW = "let a run come to its end, or make the tables anew (--forcerun gather_results)"
+NEWER = f"is newer than slides.csv: {ANEW}"
+WANTED = f"that the last run had, and did not come to gather: {ANEW}"
+"""Why what is not listed is not taken for what was taken away."""
 
-NEWER = "is newer than slides.csv: let a run come to its end, or make that anew (--forcerun gather_results)"
-"""Why a slide that is not listed is not taken for one that was taken away."""
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Left:
-    """What is left of slides that were taken away.
+    """What is left of slides that were taken away, and of backends that were taken out of the configuration.
 
     Parameters
     ----------
     sizes
-        The bytes of each file or folder of a slide that was taken away.
+        The bytes of each file or folder of such a slide or store, in the order in which they are to be removed.
     slides
         The slides that were taken away.
+    backends
+        Of each backend that was taken out, how many slides have left something.
     kept
-        What is left alone though the table of slides does not have it, and why.
+        What is left alone though the tables do not have it, and why.
     """
 
-    sizes: dict[Path, int]
-    slides: tuple[str, ...]
-    kept: dict[Path, str]
-
-
-@contextmanager
-def at_rest(results: Path) -> Iterator[None]:
-    """See that no run works in `results`, and have one that begins now wait until the block ends.
-
-    Raises
-    ------
-    SlidemillError
-        When a run is at work there, or was killed and not run again.
-    """
-    record = results / ".snakemake"
-    if any((record / "locks").glob("*")):
-        raise SlidemillError(
-            f"{results}: is locked: a run is at work there, or was killed; let one run to its end first"
-        )
-    if fcntl is None or not (record / HOLDER).exists():
-        yield
-        return
-    file = os.open(record / HOLDER, os.O_RDWR)  # which NFS wants for a lock
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise SlidemillError(f"{results}: a run is at work there: wait for its end") from None
-    except OSError:
-        pass  # a file system that knows no locks: Snakemake's own has been looked at
-    else:
-        yield
-        return
-    finally:
-        os.close(file)
-    yield
+    sizes: dict[Path, int] = field(default_factory=dict)
+    slides: list[str] = field(default_factory=list)
+    backends: dict[str, int] = field(default_factory=dict)
+    kept: dict[Path, str] = field(default_factory=dict)
 
 
 def left_over(results: Path) -> Left:
-    """Return what is left of the slides that `slides.csv` no longer has.
+    """Return what is left of slides that `slides.csv` no longer has, and of backends that the last run did not have.
 
     A slide that was taken away is one that has facts (``slides/ID.json``) and no row in `slides.csv`, of which all is
     older than that table: a run gathers the table anew after a slide is taken away, and what a run that did not come
     to its end made of a new slide is younger than it. A slide that the last run was planned for is none either: it
-    may have come back. Links are not followed.
+    may have come back. The same holds for a backend, of which `validation.csv` tells. Links are not followed.
 
     Raises
     ------
@@ -116,42 +92,58 @@ def left_over(results: Path) -> Left:
     """
     listed = {row["slide"] for row in read_results_table(results, "slides.csv", SLIDE_COLUMNS)}
     gathered = (results / "slides.csv").stat().st_mtime_ns
-    wanted = set(read_plan(results / PLAN)[0]) if (results / PLAN).exists() else set()
-    sizes: dict[Path, int] = {}
-    kept: dict[Path, str] = {}
-    slides = []
+    plan = read_plan(results / PLAN) if (results / PLAN).exists() else None
+    left = Left()
     for facts in sorted((results / FACTS).parent.glob("*.json")):
         slide = facts.stem
-        if slide in listed or not _is_facts(facts, slide):
+        if slide in listed or not _is_outcome(facts, slide):
             continue
-        made = [results / name.format(slide=slide) for name in MADE]
-        there = [one for path in made if path.parent.is_dir() for one in (path, *asides(path)) if os.path.lexists(one)]
-        linked = {path for path in there if _is_link(results, path)}
-        kept |= dict.fromkeys(linked, "is a link, or lies behind one")
-        own = [path for path in there if path not in linked]
-        if slide in wanted:
-            kept[facts] = "is of a slide that the last run had, and did not come to gather"
+        if plan and slide in plan.slides:
+            left.kept[facts] = f"is of a slide {WANTED}"
+        elif _add(left, results, [name.format(slide=slide) for name in MADE], gathered):
+            left.slides.append(slide)
+    looked_at = {row["backend"] for row in read_results_table(results, "validation.csv", VALIDATION_COLUMNS)}
+    # Where no store was looked at, the tables do not tell which there were to be.
+    for backend in SUFFIXES if looked_at & SUFFIXES.keys() else ():
+        own = OF_A_STORE[backend]
+        there = [slide for slide in sorted(listed) if _is_outcome(results / own[-1].format(slide=slide), slide)]
+        if backend in looked_at or not there:
             continue
-        if any(file.lstat().st_mtime_ns >= gathered for path in own for file in _files(path)):
-            kept[facts] = NEWER
+        if plan is None or backend in plan.backends:
+            left.kept[results / "stores" / backend] = f"is of a backend {WANTED}"
             continue
-        slides.append(slide)
-        for path in own:
-            if strange := _strange(path):
-                kept[path] = f"holds {strange}, which the workflow did not make"
-            else:
-                sizes[path] = sum(file.lstat().st_size for file in _files(path) if not file.is_dir())
-    return Left(sizes, tuple(slides), kept)
+        count = sum(_add(left, results, [name.format(slide=slide) for name in own], gathered) for slide in there)
+        if count:
+            left.backends[backend] = count
+    return left
+
+
+def _add(left: Left, results: Path, names: Sequence[str], gathered: int) -> bool:
+    """Add what there is under `names`, if all of it is older than the tables, and say whether; the last tells of it."""
+    made = [results / name for name in names]
+    there = [one for path in made if path.parent.is_dir() for one in (*asides(path), path) if os.path.lexists(one)]
+    linked = {path for path in there if _is_link(results, path)}
+    left.kept |= dict.fromkeys(linked, "is a link, or lies behind one")
+    own = [path for path in there if path not in linked]
+    if any(file.lstat().st_mtime_ns >= gathered for path in own for file in _files(path)):
+        left.kept[made[-1]] = NEWER
+        return False
+    for path in own:
+        if strange := _strange(path):
+            left.kept[path] = f"holds {strange}, which the workflow did not make"
+        else:
+            left.sizes[path] = sum(file.lstat().st_size for file in _files(path) if not file.is_dir())
+    return True
 
 
 def delete(left: Left) -> None:
-    """Remove what is left; the facts come last, so that what is cut off here is found again."""
-    for path in sorted(left.sizes, key=lambda path: path.parent.name == Path(FACTS).parent.name):
+    """Remove what is left; what tells of a slide or a store comes last, so that what is cut off here is found again."""
+    for path in left.sizes:
         remove(path)
 
 
-def _is_facts(path: Path, slide: str) -> bool:
-    """Return whether the file says of itself that it is what discover_slides found of the slide."""
+def _is_outcome(path: Path, slide: str) -> bool:
+    """Return whether the file says of itself that it is what a stage found of the slide."""
     try:
         return not path.is_symlink() and read_outcome(path).slide == slide
     except (SlidemillError, OSError):

@@ -5,19 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 from shapely.geometry import MultiPolygon, Polygon, box
 from shapely.geometry.base import BaseGeometry
 
 from slidemill.errors import AnnotationError
+from slidemill.rasters import LabelImage
 
 FARTHEST = 1e9
 """No slide has pixels beyond this; arithmetic on far larger coordinates loses the small ones."""
 
 MOST_CROSSINGS = 10_000
-"""An outline that crosses itself more often is no outline, and would take hours to repair."""
+"""An outline that crosses itself more often is no outline, and would take minutes to repair."""
 
 Vertex = tuple[float, float]
 
@@ -32,10 +35,21 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """The regions of a slide in the file's order, and what a reader should know of how they were read."""
+    """The regions of a slide in the file's order, or its label image, and what to know of how they were read."""
 
     regions: tuple[Region, ...]
     notes: tuple[str, ...] = ()
+    image: LabelImage | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The label's name of each region; an image's labels count as a region each."""
+        return self.image.names if self.image else tuple(region.name for region in self.regions)
+
+    @property
+    def bounds(self) -> tuple[tuple[float, ...], ...]:
+        """The left, top, right and bottom of each region, in level-0 pixels."""
+        return self.image.bounds if self.image else tuple(region.shape.bounds for region in self.regions)
 
 
 def polygons(shape: BaseGeometry) -> list[Polygon]:
@@ -115,8 +129,41 @@ def enclosed(parts: Sequence[Sequence[Polygon]], subject: str, file: str, notes:
 
 def _repaired(outer: Polygon, *holes: Polygon) -> BaseGeometry:
     """Return what an outline encloses beside its holes; a point that it goes round twice lies outside."""
-    solid, *cut = (MultiPolygon(polygons(shapely.make_valid(ring))) for ring in (outer, *holes))
+    solid, *cut = (_every_other_face(ring) for ring in (outer, *holes))
     return shapely.difference(solid, shapely.union_all(cut)) if cut else solid
+
+
+def _every_other_face(ring: Polygon) -> BaseGeometry:
+    """Return the faces of an outline into which it takes an odd number of steps from outside, over its lines.
+
+    It is what `shapely.make_valid` returns, which takes one layer of faces after another off the whole: with 10,000
+    crossings in half a minute, and not in half a second.
+    """
+    faces = shapely.get_parts(shapely.polygonize([shapely.unary_union(ring.exterior)]))
+    outermost, one, other = _neighbours(faces)
+    steps = np.zeros(len(faces), int)
+    reached, step = outermost, 1
+    while len(reached):
+        steps[reached] = step
+        step += 1
+        new = (steps[one] == 0) != (steps[other] == 0)
+        reached = np.where(steps[one] == 0, one, other)[new]
+    return shapely.coverage_union_all(faces[steps % 2 == 1])
+
+
+def _neighbours(faces: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """Return the numbers of the faces that lie outermost, and those of the two on either side of each line within."""
+    rings, face = shapely.get_rings(faces, return_index=True)
+    vertices, ring = shapely.get_coordinates(rings, return_index=True)
+    begin = np.flatnonzero(ring[:-1] == ring[1:])
+    # Two faces go along the line between them in opposite directions: complex numbers are sorted by x, then by y.
+    places = vertices[:, 0] + 1j * vertices[:, 1]
+    line = np.unique(np.sort(np.stack([places[begin], places[begin + 1]], axis=1)), axis=0, return_inverse=True)[1]
+    order = np.argsort(line.ravel(), kind="stable")
+    line, owner = line.ravel()[order], face[ring[begin]][order]
+    first = np.flatnonzero(line[:-1] == line[1:])
+    alone = np.setdiff1d(np.arange(len(line)), np.concatenate([first, first + 1]))
+    return owner[alone], owner[first], owner[first + 1]
 
 
 def _crosses_often(shape: BaseGeometry) -> bool:

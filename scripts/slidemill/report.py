@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from slidemill.cautions import all_counts, focus_notes, ink_notes
 from slidemill.drawing import label_colour
 from slidemill.files import replacing
 from slidemill.outcomes import Outcome
-from slidemill.plots import claim, recommendation
+from slidemill.plots import claim, plot_quality, recommendation
 from slidemill.versions import Run
 
 TEMPLATE = "report.html"
@@ -57,6 +58,40 @@ def unmapped_names(outcomes: Iterable[Outcome]) -> dict[str, dict[str, int]]:
         for name in outcome.details.get("unmapped", ()):
             found[name][outcome.slide] = outcome.details["counts"].get(name, 0)
     return dict(sorted(found.items()))
+
+
+def quality_of(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """Return what was measured of the patches' quality.
+
+    Returns
+    -------
+    dict
+        ``counts``, as `all_counts` gives them; ``rows``: by slide, the summary of its measures, and ``notes``, a list.
+    """
+    blurred = focus_notes(outcomes)
+    rows = {}
+    for outcome in outcomes:
+        if not outcome.failed and "quality" in outcome.details:
+            own = outcome.details["quality"]
+            notes = [*ink_notes(own), *([blurred[outcome.slide]] if outcome.slide in blurred else [])]
+            rows[outcome.slide] = {**own, "notes": notes}
+    return {"counts": all_counts(outcomes), "rows": rows}
+
+
+def audits(outcomes: Iterable[Outcome]) -> dict[str, Mapping[str, Any]]:
+    """Return the audit of each slide's labels and how many regions it has, the most doubtful slide first."""
+    found = {
+        outcome.slide: {**outcome.details["audit"], "all": outcome.details["regions"]}
+        for outcome in outcomes
+        if "audit" in outcome.details
+    }
+    return dict(
+        sorted(
+            found.items(),
+            key=lambda item: (item[1]["differing"] / max(item[1]["patches"], 1), item[1]["unreached"]),
+            reverse=True,
+        )
+    )
 
 
 def render(
@@ -105,6 +140,7 @@ def render(
         lstrip_blocks=True,
     )
     environment.filters["embedded"] = embedded
+    environment.filters["pictured"] = lambda counts: as_url(plot_quality(counts), "png")
     environment.filters["thousands"] = lambda value: f"{float(value):,.0f}" if value else ""
     environment.filters["significant"] = lambda value: (
         f"{float(value):,.3g}" if abs(float(value)) < 1000 else f"{float(value):,.0f}"
@@ -123,10 +159,13 @@ def render(
         "rates": [row for row in measured if row["unit"] == "patches/s"],
         "recommendation": NOT_MEASURED if unmade and not measured else recommendation(measured),
         "claim": claim(measured),
-        "unannotated": sum(row["status"] != "failed" and not row["annotation"] for row in slides),
+        "unannotated": [row["slide"] for row in slides if row["status"] != "failed" and not row["annotation"]],
         "labels": label_table(outcomes, label_map),
         "unmapped": unmapped_names(outcomes),
+        "audits": audits(outcomes),
+        "anchors": {slide: f"picture-{number}" for number, slide in enumerate(pictures, start=1)},
         "notes": {outcome.slide: outcome.details["notes"] for outcome in outcomes if outcome.details.get("notes")},
+        "quality": quality_of(outcomes),
         "plot": plot,
         "pictures": pictures,
         "run": run,
@@ -139,8 +178,12 @@ def render(
 
 def embedded(path: Path) -> str:
     """Return a picture as a data URL."""
-    kind = {".png": "png", ".jpg": "jpeg"}[path.suffix]
-    return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+    return as_url(path.read_bytes(), {".png": "png", ".jpg": "jpeg"}[path.suffix])
+
+
+def as_url(picture: bytes, kind: str) -> str:
+    """Return the bytes of a picture as a data URL."""
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
 
 
 def _by_check(validation: Rows) -> dict[str, dict[str, tuple[int, int]]]:

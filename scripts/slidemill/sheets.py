@@ -13,7 +13,7 @@ import jsonschema
 from slidemill.discovery import SlideFile, check_unique, encoded
 from slidemill.errors import ConfigError
 
-KNOWN = ("slide", "path", "annotation", "mpp")
+KNOWN = ("slide", "path", "annotation", "mpp", "tissue_mask")
 """Columns that mean something here; all others travel into metadata.csv."""
 
 
@@ -85,11 +85,14 @@ def _sheet_row(sheet: Path, line: int, row: Mapping[str, Any], schema: Mapping[s
         raise ConfigError(f"{sheet}: line {line} has more or fewer fields than the header: mend it")
     if any("\0" in value for value in values.values()):
         raise ConfigError(f"{sheet}: line {line} holds a NUL character, which no name can have: mend it")
-    annotation = row.get("annotation")
+    annotation, mask = (
+        encoded(Path(file)) if (file := row.get(column)) else None for column in ("annotation", "tissue_mask")
+    )
     return SlideFile(
         slide=row["slide"],
         path=encoded(Path(row["path"])),
-        annotation=encoded(Path(annotation)) if annotation else None,
+        annotation=annotation,
         columns={name: value for name, value in row.items() if name not in KNOWN},
         mpp=float(values["mpp"]) if "mpp" in values else None,
+        tissue_mask=mask,
     )

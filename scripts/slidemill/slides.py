@@ -13,7 +13,7 @@ import openslide
 
 from slidemill.colours import profile_of
 from slidemill.errors import SlideError, SlidemillError
-from slidemill.pyramid import Pyramid, halvings
+from slidemill.pyramid import Pyramid, Size, halvings
 from slidemill.resolution import contradiction, plausible
 
 
@@ -56,6 +56,11 @@ class SlideInfo:
     def mpp(self) -> float | None:
         """Micrometres a level-0 pixel, the mean of both axes."""
         return None if self.mpp_x is None or self.mpp_y is None else (self.mpp_x + self.mpp_y) / 2
+
+    @property
+    def size(self) -> Size:
+        """``(width, height)`` in level-0 pixels."""
+        return self.dimensions[0]
 
     @property
     def corner(self) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,8 @@ class LabelSpec:
         How much of a patch a label must cover, by area.
     overlap
         Which of overlapping regions comes first: the one that does in the ``"file"``, or the ``"smallest"``.
+    only
+        The names of the labels whose patches are sampled; None for all.
     """
 
     map: Mapping[str, int]
@@ -30,6 +32,26 @@ class LabelSpec:
     outside: str
     min_fraction: float = 0.5
     overlap: str = "file"
+    only: Sequence[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TissueSpec:
+    """Which patches have tissue enough.
+
+    Parameters
+    ----------
+    method
+        ``"otsu"`` or ``"hsv"``; ``"none"`` keeps all patches, and looks at no pixel.
+    min_fraction
+        How much of a patch must be tissue.
+    level
+        The native level that the mask is made from, or None for a resolution of its own.
+    """
+
+    method: str = "none"
+    min_fraction: float = 0.1
+    level: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,3 +102,21 @@ class BenchmarkSpec:
     patches: int
     repeats: int
     time_limit: float
+
+
+@dataclass(frozen=True, slots=True)
+class QualitySpec:
+    """What the measures of a patch must be for it to be kept; None where it does not matter.
+
+    Parameters
+    ----------
+    min_blur, min_saturation
+        The least ``blur`` and ``mean_saturation``.
+    max_white_fraction, max_black_fraction
+        The largest share of white and of black pixels.
+    """
+
+    min_blur: float | None = None
+    min_saturation: float | None = None
+    max_white_fraction: float | None = None
+    max_black_fraction: float | None = None

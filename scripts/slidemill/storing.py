@@ -17,20 +17,19 @@ from slidemill import __version__
 from slidemill.colours import CONVERTED, IGNORED, LITTLECMS, NO_PROFILE, Convert, conversion
 from slidemill.copying import copied_patches
 from slidemill.encodings import DIGEST, SOURCE, EncodedPatch, encoded
-from slidemill.errors import SlideError, SlidemillError, UnreadablePatchError
+from slidemill.errors import SlideError
 from slidemill.fingerprints import check_unchanged
 from slidemill.geometry import GridSpec
-from slidemill.joblog import LOG, progress
+from slidemill.joblog import progress
 from slidemill.outcomes import Outcome
 from slidemill.patches import PatchRef
-from slidemill.readers import Reader, TileReader, unreadable_patches
+from slidemill.readers import Reader, TileReader
 from slidemill.slides import SlideInfo, opened
 from slidemill.specs import StoreSpec, WorkSpec
 from slidemill.stores.manifest import Manifest
 from slidemill.stores.protocol import Backend
 from slidemill.stores.writing import write_store
-from slidemill.tiff import TilesError
-from slidemill.trust import opened_reader
+from slidemill.whole import read_whole
 
 STAGE = "store_patches"
 UNCONVERTED = "it has no ICC profile: its colours are stored as they are"
@@ -93,10 +92,16 @@ def store_slide(
         When the slide changed while it was read.
     """
     begun = time.perf_counter()
-    wanted = list(patches)
-    unreadable: dict[str, str] = {}
     # Only tiles can be copied.
-    choice, found = "tiles" if manifest.codec is SOURCE and wanted else work.reader, ""
+    copied = manifest.codec is SOURCE and bool(patches)
+    remedy = "another encoding" if manifest.codec is SOURCE else "reader auto"
+
+    def store(reader: Reader, wanted: Sequence[PatchRef]) -> None:
+        # Closed before the slide is, whatever happens: its threads read from that.
+        with closing(_stored(reader, manifest, wanted, work, convert)) as stored:
+            counted = _of_unchanged(source, manifest, progress(stored, len(wanted), "patches"))
+            write_store(backend, target, manifest, wanted, counted, work.scratch)
+
     check_unchanged(source, manifest.fingerprint)
     if manifest.codec is SOURCE and manifest.icc == CONVERTED:
         raise SlideError(
@@ -105,39 +110,17 @@ def store_slide(
         )
     with opened(source) as slide:
         convert = conversion(slide, manifest.icc)
-    while True:
-        try:
-            with opened_reader(source, info, grid, wanted, choice, work.seed) as (reader, why):
-                LOG.info("reader %s: %s", reader.name, found or why)
-                # Closed before the slide is, whatever happens: its threads read from that.
-                with closing(_stored(reader, manifest, wanted, work, convert)) as stored:
-                    counted = _of_unchanged(source, manifest, progress(stored, len(wanted), "patches"))
-                    write_store(backend, target, manifest, wanted, counted, work.scratch)
-        except (TilesError, UnreadablePatchError) as error:
-            if isinstance(error, TilesError) and choice != "tiles":
-                choice, found = "openslide", str(error)
-                continue
-            reasons = unreadable_patches(source, info, grid, wanted)
-            if not reasons and isinstance(error, UnreadablePatchError):
-                raise SlidemillError(f"{error}; but read once more it can be: see to the disk, and run again") from None
-            if not reasons:
-                other = "another encoding" if manifest.codec is SOURCE else "reader auto"
-                raise SlideError(f"{source.name}: {error}: see whether it is whole, or choose {other}") from None
-            # Stores are sized by their count, so the store is begun again without them; reading is
-            # deterministic, so every backend leaves out the same ones.
-            unreadable |= reasons
-            wanted = [patch for patch in wanted if patch.patch_id not in unreadable]
-        else:
-            break
+    choice = "tiles" if copied else work.reader
+    whole = read_whole(source, info, grid, patches, choice, work.seed, store, remedy)
     details = {
         "backend": manifest.backend,
         "encoding": manifest.encoding,
-        "reader": reader.name,
-        "reader_reason": found or why,
+        "reader": whole.reader,
+        "reader_reason": whole.reader_reason,
         **({"colour_note": UNCONVERTED} if manifest.icc == NO_PROFILE else {}),
         "seconds": round(time.perf_counter() - begun, 3),
     }
-    return _outcome(manifest.slide, target, patches, unreadable, details)
+    return _outcome(manifest.slide, target, patches, whole.unreadable, details)
 
 
 def _of_unchanged(

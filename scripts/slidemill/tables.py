@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -23,22 +22,37 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, 
     not valid Unicode are written with backslash escapes.
     """
     count = 0
+    with writing_table(path, columns) as write:
+        for row in rows:
+            write(row)
+            count += 1
+    return count
+
+
+@contextmanager
+def writing_table(path: Path, columns: Sequence[str]) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Yield a function that adds a row to a table, which is published at the end of the block.
+
+    Rows are written as `write_table` writes them.
+    """
+    known = frozenset(columns)
     with (
         replacing(path) as aside,
         aside.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
     ):
         plain = csv.writer(file, lineterminator="\n")
         quoting = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
-        known = frozenset(columns)
-        for row in chain([dict(zip(columns, columns, strict=True))], rows):
+
+        def write(row: Mapping[str, Any]) -> None:
             if not known.issuperset(row):
                 raise ValueError(f"{path}: the table has no columns {', '.join(sorted(set(row) - known))}")
             values = [row.get(column, "") for column in columns]
             # The csv module leaves a lone carriage return bare, and reads it as the end of a line.
             bare = "\r" in "".join([value for value in values if value.__class__ is str])
             (quoting if bare else plain).writerow(values)
-            count += 1
-    return count - 1
+
+        write(dict(zip(columns, columns, strict=True)))
+        yield write
 
 
 def read_table(path: Path, columns: Sequence[str] = ()) -> Iterator[dict[str, str]]:

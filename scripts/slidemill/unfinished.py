@@ -23,6 +23,7 @@ from slidemill.versions import Run
 FOLDER = Path("unfinished")
 NOT_STARTED = "it was not started, or was cut off"
 REPORT, BENCHMARK, PLOT, GATE = "report.html", "benchmark.csv", "figures/benchmark.png", "passed/"
+PASSED = Path("passed/all")
 TABLES = ("slides", "metadata", "stores", "unreadable", "validation")
 
 
@@ -69,6 +70,8 @@ def report_unfinished(unmade: Collection[str], work: Work) -> Path | None:
     if all(name.startswith(GATE) for name in unmade):
         remove(FOLDER)
         return None
+    # Snakemake calls no hook of a run that has nothing to do: this leaves it the gate, and it removes the folder then.
+    remove(PASSED)
     made = _Made(frozenset(unmade))
     slides = [_slide_results(slide, work, made) for slide in work.slides.values()]
     with replacing(FOLDER) as aside:

@@ -22,11 +22,13 @@ import sample_patches
 import store_patches
 import validate_stores
 import write_metadata
+from slidemill.choosing import Choice
 from slidemill.cohort import CohortTables, list_slides
 from slidemill.config import read_config
 from slidemill.discovery import decoded
 from slidemill.errors import SlidemillError
 from slidemill.fingerprints import fingerprint
+from slidemill.labelchoice import LabelChoice
 from slidemill.specs import WorkSpec
 from slidemill.stores.paths import store_path
 from slidemill.stores.registry import open_store
@@ -122,8 +124,19 @@ class Cohort:
         discover_slides.main(root, one.slide, one.path, self.prints[one.slide], bounds, facts)
 
     def sample(self, one):
-        table, outcome = self.place("patches", one.slide, "csv"), self.place("outcomes/sample_patches", one.slide)
-        sample_patches.main(self.place("slides", one.slide), self.checked.sampling, table, outcome)
+        labels = LabelChoice(self.checked.annotations_root, one.annotation, self.marks[one.slide], self.checked.labels)
+        sample_patches.main(
+            self.checked.root,
+            self.place("slides", one.slide),
+            Choice(self.checked.sampling, self.checked.tissue, labels=labels if labels.spec.only else None),
+            self.place("patches", one.slide, "csv"),
+            self.place("dropped", one.slide, "csv"),
+            self.place("outcomes/sample_patches", one.slide),
+            self.mask(one),
+        )
+
+    def mask(self, one):
+        return self.place("tissue", one.slide, "png") if self.checked.tissue.method != "none" else None
 
     def label(self, one):
         write_metadata.main(
@@ -136,6 +149,7 @@ class Cohort:
             self.place("outcomes/sample_patches", one.slide),
             self.place("metadata", one.slide, "csv"),
             self.place("outcomes/write_metadata", one.slide),
+            0,
         )
 
     def store(self, one, backend):
@@ -168,12 +182,14 @@ class Cohort:
         draw_slide.main(
             (self.checked.root, self.checked.annotations_root),
             one.annotation,
+            0,
             self.place("outcomes/write_metadata", one.slide),
             self.place("metadata", one.slide, "csv"),
+            self.place("dropped", one.slide, "csv"),
             self.results / store_path(next(iter(self.checked.stores)), one.slide),
-            0,
             self.place("figures/overlay", one.slide, "jpg"),
             self.place("figures/montage", one.slide, "jpg"),
+            self.mask(one),
         )
 
     def stages(self):

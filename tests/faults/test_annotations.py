@@ -1,10 +1,15 @@
 """Annotations that are broken, hostile or strange: what they do to their slide, and that they do nothing to others."""
 
+import io
 import json
 import os
+import struct
+import zlib
 
 import numpy as np
 import pytest
+import tifffile
+from PIL import Image
 
 from slidemill.annotations import read_annotation
 from slidemill.errors import AnnotationError, ConfigError, SlidemillError
@@ -55,6 +60,29 @@ def asap(vertices, kind="Polygon"):
     )
 
 
+def image(values, size=(512, 384), end="png", **options):
+    """The bytes of a label image: a slide of 512 x 384 pixels has them of its own size."""
+    file = io.BytesIO()
+    pixels = np.resize(np.asarray(values), (*size[::-1], *np.shape(values)[1:]))
+    if end == "png":
+        Image.fromarray(pixels).save(file, "png")
+    else:
+        with tifffile.TiffWriter(file) as writer:
+            writer.write(pixels, **{"photometric": "minisblack", **options})
+    return file.getvalue()
+
+
+def claiming(width, height):
+    """A PNG that says that it is as large, and holds next to nothing."""
+    small = bytearray(image(ONE))
+    small[16:24] = struct.pack(">II", width, height)
+    small[29:33] = struct.pack(">I", zlib.crc32(small[12:29]))
+    return bytes(small)
+
+
+ONE = np.ones(1, np.uint8)
+NOISE = np.random.default_rng(0).integers(0, 9, 512 * 384, np.uint8)
+TILES = {"end": "tiff", "tile": (64, 64), "compression": "deflate"}
 TANGLE = [(x % 1000, y % 1000) for x, y in np.random.default_rng(0).integers(0, 1000, (3000, 2)).tolist()]
 BOMB = '<?xml version="1.0"?><!DOCTYPE a [<!ENTITY a "ha"><!ENTITY b "&a;&a;"><!ENTITY c "&b;&b;">]>'
 BAD = {
@@ -86,6 +114,25 @@ BAD = {
     "GeoJSON: lists in lists without end": ("[" * 100_000, "lists lie in lists without end"),
     "GeoJSON: an outline that crosses itself without end": (geojson(TANGLE), "crosses itself more than 10000 times"),
     "GeoJSON: no features": ('{"type": "Topology"}', "holds no features of GeoJSON"),
+    "PNG: cut off": (image(NOISE)[:-9000], "bad.xml: the image cannot be read"),
+    "PNG: bytes flipped": (image(NOISE).replace(b"IDAT", b"IDOT"), "bad.xml: the image cannot be read"),
+    "PNG: a first line and no more": (image(NOISE)[:12], "bad.xml: the image cannot be read"),
+    "PNG: of colours": (image(np.zeros((1, 3), np.uint8)), "are RGB, which are colours: give one integer a pixel"),
+    "PNG: a bomb": (claiming(50_000, 37_500), "134217728 are decoded at once at most: save it as a TIFF"),
+    "PNG: of another aspect": (image(ONE, (512, 100)), "of another aspect: a label image lies over the whole slide"),
+    "TIFF: cut off": (image(NOISE, **TILES)[:-9000], "bad.xml: the image cannot be read"),
+    "TIFF: cut off, not compressed": (image(NOISE, end="tiff")[:-9000], "the image cannot be read (it is cut off)"),
+    "TIFF: bytes changed": (
+        image(NOISE, **TILES)[:-9000] + bytes(9000),
+        "bad.xml: the image cannot be read",
+    ),
+    "TIFF: no image": (b"II*\0\x08\0\0\0" + bytes(100), "bad.xml: it holds no image"),
+    "TIFF: finer than the slide": (
+        image(ONE, (1024, 768), **TILES),
+        "no finer than its slide",
+    ),
+    "TIFF: fractions": (image(ONE.astype(np.float32), end="tiff"), "its pixels are float32"),
+    "JPEG": (b"\xff\xd8\xff\xe0" + bytes(100), "is a JPEG, which keeps no integers"),
     "GeoJSON: a name that is no text": (geojson(SQUARE, classification={"name": 5}), "is named 5"),
 }
 
@@ -226,6 +273,58 @@ def test_an_annotation_of_another_program_is_read_whatever_its_name(annotated, w
     assert (row["status"], row["regions"]) == ("ok", "1")
     names = {patch["label_name"] for patch in annotated.cohort.table("metadata") if patch["slide"] == row["slide"]}
     assert names == {"Benign", "Normal"}
+
+
+@pytest.mark.parametrize("end", ["png", "tiff"])
+def test_a_label_image_labels_as_regions_do_and_the_slide_is_drawn_with_it(annotated, end):
+    pixels = np.zeros((96, 128), np.uint8)
+    pixels[:64, :64] = 7
+    annotated.cohort.config["labels"] = {"map": {"Normal": 0, "Benign": 1, "7": 2}}
+    row = annotated(image(pixels.reshape(-1), (128, 96), end))
+    assert (row["status"], row["regions"]) == ("ok", "1")
+    labels = {
+        (patch["column"], patch["row"]): (patch["label"], patch["label_name"])
+        for patch in annotated.cohort.table("metadata")
+        if patch["slide"] == row["slide"]
+    }
+    assert {place for place, label in labels.items() if label == ("2", "7")} == {
+        (column, line) for column in "01" for line in "01"
+    }
+    assert set(labels.values()) == {("2", "7"), ("0", "Normal")}
+    for one in annotated.cohort.listed:
+        annotated.cohort.draw(one)
+    with Image.open(annotated.cohort.place("figures/overlay", row["slide"], "jpg")) as picture:
+        assert picture.width == 512
+
+
+def test_a_bad_annotation_fails_its_slide_once_where_labels_choose(annotated):
+    annotated.cohort.config["labels"] |= {"only": ["Benign"]}
+    row = annotated("<Annotations>")
+    assert (row["status"], row["stage"], row["patches"]) == ("failed", "sample_patches", "0")
+    assert row["message"].startswith("bad.xml: line 1")
+    assert annotated.cohort.verdict.count("bad.xml: line 1") == 1
+    names = {patch["label_name"] for patch in annotated.cohort.table("metadata")}
+    assert names == {"Benign"}
+
+
+@pytest.mark.parametrize("how", ["replaced", "gone"])
+def test_an_annotation_that_changes_before_labels_choose_blames_no_slide(cohort, how):
+    file = cohort.annotate("good")
+    cohort.config["labels"] |= {"only": ["Benign"]}
+    (one,) = cohort.plan()
+    cohort.discover(one)
+    file.write_text("<Annotations>") if how == "replaced" else file.unlink()
+    with pytest.raises(SlidemillError, match=r"good\.xml: the annotation is not what it was .* run again") as caught:
+        cohort.sample(one)
+    assert not isinstance(caught.value, AnnotationError)
+
+
+def test_a_file_that_may_be_a_slide_or_a_label_image_is_refused_before_any_job(cohort):
+    cohort.annotations = cohort.slides / "labels"
+    cohort.config["annotations"] = str(cohort.annotations)
+    cohort.add("labels/good.tif", image(ONE, end="tiff"))
+    with pytest.raises(ConfigError, match=r"good\.tif may be a slide, or the label image of good\.svs"):
+        cohort.plan()
 
 
 def test_two_annotations_of_one_slide_are_refused_before_any_job(cohort):

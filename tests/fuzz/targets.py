@@ -11,7 +11,7 @@ from slidemill.config import read_config
 from slidemill.encodings import ENCODINGS, decoded, encoded
 from slidemill.errors import SlidemillError
 from slidemill.geometry import GridSpec
-from slidemill.labelling import region_names
+from slidemill.labelling import region_at
 from slidemill.metadata import labelled, read_metadata
 from slidemill.outcomes import Outcome, read_outcome, write_outcome
 from slidemill.sampling import patches_of
@@ -88,7 +88,7 @@ def geojson(_folder):
 
 def read_regions(data, folder):
     annotation = read_annotation(put(folder, "a.xml", data), (5, 5))
-    region_names(annotation, POINTS, "outside")
+    region_at(annotation, POINTS)
     rows = [{"x0": x, "y0": y, "width0": 100, "height0": 100} for x, y in POINTS]
     labelled(rows, annotation, LabelSpec({}, "area", "outside"), {})
 

@@ -6,15 +6,17 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 import pytest
+import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shapely.geometry import LineString, MultiPolygon, Polygon
 
 from slidemill.annotations import read_annotation
 from slidemill.columns import METADATA_COLUMNS, PATCH_COLUMNS
 from slidemill.errors import AnnotationError
-from slidemill.labelling import reference_points, region_names
+from slidemill.labelling import reference_points, region_at
 from slidemill.metadata import counted, labelled, labelled_blocks
-from slidemill.regions import polygons
+from slidemill.regions import enclosed, polygons
 from slidemill.specs import LabelSpec
 
 ROOT = Path(__file__).parents[2]
@@ -73,7 +75,10 @@ def refused(tmp_path):
 
 
 def names(annotation, *points):
-    return list(region_names(annotation, np.array(points, np.float64).reshape(-1, 2), "out"))
+    return [
+        (*annotation.names, "out")[place]
+        for place in region_at(annotation, np.array(points, np.float64).reshape(-1, 2))
+    ]
 
 
 def patch(x0=0, y0=0, width0=10, height0=10):
@@ -428,6 +433,36 @@ def test_an_outline_that_crosses_itself_without_end_is_refused_and_not_repaired_
     vertices = np.random.default_rng(1).integers(0, 10_000, (3000, 2)).tolist()
     with pytest.raises(AnnotationError, match=r"crosses itself more than 10000 times: draw it again"):
         annotation([region(vertices)])
+
+
+def test_an_outline_that_crosses_itself_10000_times_is_repaired(annotation):
+    """A comb with lines across: the faces are the fields of a chessboard. With make_valid it took a minute."""
+    comb = [(100 * n, 10_000 * (n % 2)) for n in range(1, 100)]
+    across = [(10_000 * (n % 2), 100 * n) for n in range(99, 0, -1)]
+    read = annotation([region(comb + across)])
+    assert read.notes == ("annotation 1, region 1: the outline crosses itself and was repaired",)
+    shape = read.regions[0].shape
+    assert shape.is_valid
+    assert len(polygons(shape)) > 4800
+    line = Polygon(comb + across).exterior
+    places = np.random.default_rng(3).uniform(0, 10_000, (200, 2))
+    for place in places:
+        crossed = shapely.intersection(line, LineString([place, (place[0] + 1, 20_000)]))
+        assert shapely.contains_xy(shape, *place) == (len(shapely.get_coordinates(crossed)) % 2 == 1)
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=3, max_size=16))
+@settings(deadline=None, max_examples=300)
+def test_an_outline_is_repaired_as_shapely_does_it(vertices):
+    """Lines that are gone along twice too, and loops that a line alone holds together."""
+    notes = []
+    expected = MultiPolygon(polygons(shapely.make_valid(Polygon(vertices))))
+    shape = enclosed([[Polygon(vertices)]], "it", "file", notes)
+    if expected.area == 0:
+        assert shape is None
+    else:
+        assert shape.is_valid
+        assert shapely.symmetric_difference(shape, expected).area < 1e-9
 
 
 def test_an_outline_of_100000_vertices_that_crosses_itself_once_is_repaired(annotation):

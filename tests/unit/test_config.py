@@ -12,7 +12,7 @@ import yaml
 from slidemill.config import Config, read_config
 from slidemill.errors import ConfigError
 from slidemill.geometry import GridSpec
-from slidemill.specs import BenchmarkSpec, LabelSpec, StoreSpec, ValidationSpec
+from slidemill.specs import BenchmarkSpec, LabelSpec, StoreSpec, TissueSpec, ValidationSpec
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
@@ -57,6 +57,8 @@ def test_slides_and_results_alone_give_the_defaults():
         results=BASE / "results",
         sampling=GridSpec(256, 0, None, 0, True, "drop"),
         assume_mpp=None,
+        tissue=TissueSpec("none", 0.1, None),
+        tissue_masks=None,
         labels=LabelSpec({"Normal": 0}, "centre", "Normal"),
         reader="auto",
         icc="ignore",
@@ -68,6 +70,11 @@ def test_slides_and_results_alone_give_the_defaults():
         benchmark=BenchmarkSpec(512, 3, 120),
         seed=0,
     )
+
+
+def test_a_sheet_lists_masks_of_tissue_itself():
+    told = faults({"slides": "sheet.csv", "results": "results", "tissue": {"masks": "masks"}})
+    assert told == "tissue.masks is masks: a sheet lists them itself: use its column 'tissue_mask', and null here"
 
 
 def test_a_section_given_in_part_is_completed():
@@ -151,6 +158,18 @@ FAULTS = {
     "least fraction without area": (
         {"labels": {"min_fraction": 0.3}},
         ["labels.min_fraction is 0.3", "labels.rule is centre", "leave it out, or choose area"],
+    ),
+    "only a label that the map lacks": (
+        {"labels": {"map": {"Tumour": 1}, "outside": "none", "only": ["Tumour", "none", "Tumor"]}},
+        ["labels.only names 'Tumor', which labels.map lacks", "or name one of Tumour, none"],
+    ),
+    "only no label": (
+        {"labels": {"only": []}},
+        ["labels.only is []", "one at least"],
+    ),
+    "only a number": (
+        {"labels": {"map": {"1": 1}, "only": [1]}},
+        ["labels.only.0 is 1", "in quotes"],
     ),
     "least fraction of nothing": (
         {"labels": {"rule": "area", "min_fraction": 0}},
@@ -328,11 +347,12 @@ def test_every_key_is_described(key):
     assert KEYS[key].get("description", "").strip()
 
 
-def test_config_yaml_holds_the_defaults():
+def test_config_yaml_holds_the_defaults_and_looks_for_tissue():
     given = yaml.safe_load(CONFIG_FILE.read_text(encoding="utf-8"))
     config = read_config(given, SCHEMA, BASE)
     default = read(slides=given["slides"], results=given["results"])
-    assert config == replace(default, labels=replace(default.labels, map=config.labels.map))
+    labels = replace(default.labels, map=config.labels.map)
+    assert config == replace(default, labels=labels, tissue=replace(default.tissue, method="otsu"))
     assert default.labels.map.items() <= config.labels.map.items()
 
 

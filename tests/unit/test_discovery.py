@@ -274,7 +274,7 @@ def test_two_annotations_that_fit_one_slide_are_refused(tmp_path):
         find_slides(tmp_path / "slides", tmp_path / "xml")
 
 
-@pytest.mark.parametrize("end", ["geojson", "json", "GeoJSON", "xml"])
+@pytest.mark.parametrize("end", ["geojson", "json", "GeoJSON", "xml", "png", "tif", "TIFF"])
 def test_annotations_of_all_programs_are_matched(tmp_path, end):
     make(tmp_path, "slides/x/a.svs", "slides/b.svs", f"xml/x/a.{end}", f"xml/other/b.{end}")
     assert annotated(tmp_path / "slides", tmp_path / "xml") == {"b.svs": f"other/b.{end}", "x/a.svs": f"x/a.{end}"}
@@ -287,6 +287,30 @@ def test_annotations_of_two_programs_for_one_slide_are_refused(tmp_path):
     make(tmp_path, "s/a.svs", "far/x/a.xml", "far/y/a.json")
     with pytest.raises(ConfigError, match=r"a\.svs has 2 annotations by its stem, x/a\.xml and y/a\.json"):
         annotated(tmp_path / "s", tmp_path / "far")
+
+
+def test_among_slides_a_tiff_is_a_slide_and_a_png_a_label_image(tmp_path):
+    make(tmp_path, "a.svs", "a.png", "b.tif", "b.xml", "c.tif")
+    assert annotated(tmp_path, tmp_path) == {"a.svs": "a.png", "b.tif": "b.xml", "c.tif": None}
+
+
+@pytest.mark.parametrize("folder", [".", "labels", ".."], ids=["the same", "below", "above"])
+def test_a_tiff_that_may_be_a_slide_or_the_label_image_of_another_is_refused(tmp_path, folder):
+    make(tmp_path / "all", "x/a.svs", "x/labels/A.tif", "x/b.svs")
+    with pytest.raises(ConfigError, match=r"A\.tif may be a slide, or the label image of a\.svs: put .*sheet"):
+        find_slides(tmp_path / "all" / "x", tmp_path / "all" / "x" / folder)
+
+
+def test_label_images_in_a_folder_of_their_own_are_no_slides(tmp_path):
+    make(tmp_path, "slides/a.svs", "slides/b.tif", "labels/a.tif", "labels/b.tif")
+    assert annotated(tmp_path / "slides", tmp_path / "labels") == {"a.svs": "a.tif", "b.tif": "b.tif"}
+
+
+def test_results_among_the_annotations_are_not_searched(tmp_path):
+    """They hold pictures and, on disk, patches as PNG."""
+    make(tmp_path, "a.svs", "out/stores/disk/x/a.png")
+    found = find_slides(tmp_path, tmp_path, skip=tmp_path / "out")
+    assert [one.annotation for one in found] == [None]
 
 
 def test_hidden_annotations_are_passed_over(tmp_path):

@@ -10,7 +10,7 @@ from slidemill.annotations import read_annotation
 from slidemill.columns import PATCH_COLUMNS
 from slidemill.errors import AnnotationError
 from slidemill.fingerprints import fingerprint
-from slidemill.labelling import region_names
+from slidemill.labelling import region_at
 from slidemill.metadata import read_metadata
 from slidemill.outcomes import Outcome, read_outcome, write_outcome
 from slidemill.slides import SlideInfo
@@ -41,7 +41,10 @@ def read(tmp_path):
 
 
 def names(annotation, *points):
-    return list(region_names(annotation, np.array(points, np.float64).reshape(-1, 2), "out"))
+    return [
+        (*annotation.names, "out")[place]
+        for place in region_at(annotation, np.array(points, np.float64).reshape(-1, 2))
+    ]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from slidemill.cli import main
+from slidemill.files import write_json
 from slidemill.holding import HOLDER
+from slidemill.planned import PLAN, write_plan
 from slidemill.pruning import MADE
 from slidemill.stores.paths import SUFFIXES, store_path
 from tests.results import PATCHES, SIZE, write_slide, write_tables
@@ -125,6 +127,101 @@ def test_what_killed_jobs_left_aside_goes_with_the_slide(results, capsys):
     age(results)
     assert main(["prune", str(results), "--delete"]) == 0
     assert (aside.exists(), other.exists()) == (False, True)
+
+
+@pytest.fixture
+def without_hdf5(results, monkeypatch):
+    """Results whose last run was planned for LMDB and files alone, and came to its end."""
+    monkeypatch.chdir(results)
+    write_tables(results, {"kept": "ok", "kept.2": "failed"}, ("lmdb", "disk"))
+    write_plan({}, {}, ("lmdb", "disk"))
+    age(results)
+    return results
+
+
+def of_hdf5(results, *slides):
+    """What there is of the HDF5 stores of slides that are still there."""
+    names = ("stores/hdf5/{}.h5", "outcomes/store_patches/hdf5/{}.json")
+    return {results / name.format(slide) for slide in slides for name in names}
+
+
+def test_stores_of_a_backend_that_was_taken_out_are_named(without_hdf5, capsys):
+    results = without_hdf5
+    before = everything(results)
+    assert main(["prune", str(results)]) == 0
+    out = capsys.readouterr().out
+    assert {path for path in named(out) if "gone" not in path.name} == of_hdf5(results, "kept", "kept.2")
+    assert out.splitlines()[-1].endswith(
+        "of 1 slides that were taken away and of 2 slides' hdf5, which the last run did not have; nothing removed: "
+        "--delete does that"
+    )
+    assert everything(results) == before
+
+
+def test_when_told_they_are_removed_and_all_else_is_whole(without_hdf5, capsys):
+    results = without_hdf5
+    rest = {path: data for path, data in everything(results).items() if "gone" not in str(path)}
+    assert main(["prune", str(results), "--delete"]) == 0
+    removed = of_hdf5(results, "kept", "kept.2")
+    left = everything(results)
+    assert {path: data for path, data in rest.items() if path not in removed}.items() <= left.items()
+    assert not removed & left.keys()
+    capsys.readouterr()
+    assert main(["verify", str(results)]) == 0
+    assert main(["prune", str(results)]) == 0
+    assert "0 files and folders, 0 bytes, of 0 slides that were taken away\n" in capsys.readouterr().out
+
+
+def planned_again(results):
+    write_plan({}, {}, ("lmdb", "hdf5", "disk"))
+
+
+def younger(results):
+    for path in of_hdf5(results, "kept", "kept.2"):
+        if path.suffix == ".h5":
+            os.utime(path, (1_000_000_020,) * 2)
+
+
+def still_listed(results):
+    """By a run to the stores alone, which gathers nothing."""
+    write_tables(results, {"kept": "ok", "kept.2": "failed"})
+    age(results)
+
+
+def unknown(results):
+    (results / PLAN).unlink()
+
+
+def nothing_validated(results):
+    write_tables(results, {"kept": "failed", "kept.2": "failed"}, ())
+    age(results)
+
+
+def not_the_workflows(results):
+    for slide in ("kept", "kept.2"):
+        (results / f"outcomes/store_patches/hdf5/{slide}.json").unlink()
+
+
+@pytest.mark.parametrize(
+    "why",
+    [planned_again, younger, still_listed, unknown, nothing_validated, not_the_workflows],
+    ids=lambda why: why.__name__,
+)
+def test_what_a_run_may_want_again_is_no_backend_taken_out(without_hdf5, capsys, why):
+    results = without_hdf5
+    why(results)
+    there = {path for path in of_hdf5(results, "kept", "kept.2") if path.exists()}
+    assert there
+    assert main(["prune", str(results), "--delete"]) == 0
+    assert all(path.exists() for path in there)
+    assert "which the last run did not have" not in capsys.readouterr().out
+
+
+def test_a_plan_of_another_version_is_told(without_hdf5, capsys):
+    write_json(PLAN, [])
+    assert main(["prune", str(without_hdf5), "--delete"]) == 1
+    assert f"{without_hdf5 / PLAN}: is of another version of slidemill: " in capsys.readouterr().err
+    assert all(path.exists() for path in of_hdf5(without_hdf5, "kept"))
 
 
 def test_locked_results_are_refused(results, capsys):

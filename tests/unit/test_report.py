@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 from shapely.geometry import box
 
+from slidemill.cautions import all_counts
 from slidemill.columns import SLIDE_COLUMNS, VALIDATION_COLUMNS
 from slidemill.drawing import draw_overlay, label_colour
 from slidemill.outcomes import Outcome
@@ -63,6 +64,47 @@ def test_a_cohort_without_a_good_slide_has_a_report(tmp_path):
     assert "no slide" in page
 
 
+AUDIT = {
+    "patches": 50,
+    "differing": 5,
+    "pairs": {"centre and top_left": 4, "centre and area": 1, "top_left and area": 5},
+    "examples": [{"patch_id": "r1_c2", "centre": EVIL, "top_left": "Normal", "area": EVIL}],
+    "unreached": 1,
+    "names": {EVIL: 1},
+    "regions": [{"name": EVIL, "box": [1, 2, 3, 4]}],
+}
+
+
+def text_of(page):
+    """The page's words, tags left out."""
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page.partition("</style>")[2]))
+
+
+def test_the_audit_tells_of_each_slide_the_most_doubtful_first(tmp_path):
+    details = {"counts": {"Normal": 50}, "regions": 7, "audit": AUDIT | {"differing": 0, "examples": []}}
+    outcomes = [
+        Outcome("calm", "write_metadata", details=details),
+        Outcome("doubtful", "write_metadata", details=details | {"counts": {"Normal": 1234}, "audit": AUDIT}),
+        Outcome("bare", "write_metadata", details={"counts": {"Normal": 3}, "regions": 0}),
+    ]
+    rows = [
+        slide_row(slide=one.slide, status="ok", annotation="" if one.slide == "bare" else "a.xml") for one in outcomes
+    ]
+    page = rendered(tmp_path, rows, outcomes)
+    section = page[page.index('<h2 id="audit">') : page.index('<h2 id="pictures">')]
+    words = text_of("</style>" + section)
+    assert words.index("doubtful") < words.index("calm")
+    assert "1 of 3 slides have no annotation" in words
+    assert "bare" in words
+    assert "doubtful 50 a sample of 1,234 5 (10.0 %) 4 1 5 1 of 7" in words
+    assert "calm 50 0 (0.0 %) 4 1 5 1 of 7" in words
+    assert "x 1 to 3, y 2 to 4" in words
+    assert "<script" not in section
+    for anchor in re.findall(r'href="#(picture-[0-9]+)"', section):
+        assert f'id="{anchor}"' in page
+    assert 'href="#picture-2">doubtful' in section
+
+
 def test_labels_are_counted_by_slide():
     outcomes = [
         Outcome("a", "write_metadata", details={"counts": {"Normal": 3, "Fold": 1}}),
@@ -95,3 +137,32 @@ def test_an_overlay_draws_the_outlines_of_regions_and_their_holes():
     assert (picture[200, 100] == 0).all()
     assert (picture[200, 160] == 0).all()
     assert picture[200, 130].tolist() == [255, 0, 0]
+
+
+def measured(slide, focus, marked=0):
+    counts = {"blur": [0] * 19 + [100], "white_fraction": [100] + [0] * 19}
+    summary = {"measured": 100, "counts": counts, "focus": focus, "focus_patches": 90, "marked": marked}
+    return Outcome(slide, "write_metadata", details={"counts": {"Normal": 100}, "quality": summary})
+
+
+def test_quality_is_shown_with_what_is_worth_a_look(tmp_path):
+    outcomes = [measured("a", 300.0), measured("b", 310.0, marked=40), measured("c", 20.0), measured("d", 290.0)]
+    page = rendered(tmp_path, [slide_row(slide=one.slide, status="ok") for one in outcomes], outcomes)
+    assert page.count("data:image/png") == 2
+    assert "pen: 40 of 100 patches have ink on them" in page
+    assert page.count("focus: ") == 1
+    assert "focus: its median blur is 20, and 295 over the slides" in page
+
+
+def test_without_measures_the_report_has_no_section_for_them(tmp_path):
+    plain = Outcome("a", "write_metadata", details={"counts": {"Normal": 3}})
+    page = rendered(tmp_path, [slide_row(slide="a", status="ok")], [plain])
+    assert 'id="quality"' not in page
+    assert page.count("data:image/png") == 1
+
+
+def test_distributions_are_summed_over_the_slides():
+    failed = Outcome("f", "write_metadata", "failed", details=measured("f", 1.0).details)
+    sums = all_counts([measured("a", 1.0), measured("b", 1.0), failed, Outcome("plain", "write_metadata")])
+    assert sums == {"blur": [0] * 19 + [200], "white_fraction": [200] + [0] * 19}
+    assert all_counts([]) == {}

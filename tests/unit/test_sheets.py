@@ -34,6 +34,11 @@ def test_csv_and_tsv_are_read_in_their_order(listed, name, separator, line_end):
     assert listed(text, name) == [SlideFile("b", "z/one.svs", "one.xml"), SlideFile("a", "two.tif")]
 
 
+def test_masks_of_tissue_have_a_column(listed):
+    slides = listed("slide,path,tissue_mask\na,a.svs,masks/a mask.png\nb,b.svs,\n")
+    assert [slide.tissue_mask for slide in slides] == ["masks/a mask.png", None]
+
+
 def test_a_byte_order_mark_is_no_part_of_the_first_column(listed):
     assert listed(b"\xef\xbb\xbfslide,path\na,a.svs\n") == [SlideFile("a", "a.svs")]
 

@@ -1,5 +1,6 @@
 """`slidemill verify`: finished results, looked at again from the stores alone."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 from slidemill import verification
 from slidemill.checking import check_store as really_checked
 from slidemill.cli import main
+from slidemill.holding import WORKER
 from slidemill.stores.paths import SUFFIXES, store_path
 from tests.results import PATCHES, SIZE, write_a_store, write_slide, write_tables
 
@@ -107,6 +109,55 @@ def test_the_stores_of_a_failed_slide_may_hold_less(results, capsys, noise):
         write_a_store(backend, results / store_path(backend, "one"), "raw", noise(6, SIZE)[:5], "one", PATCHES[:5])
     write_tables(results, {"one": "failed", "two": "ok"})
     assert main(["verify", str(results)]) == 0
+
+
+@pytest.fixture
+def at_work(results):
+    """A run that has Snakemake's lock on the results, and works there until it is closed."""
+    lock = results / ".snakemake" / "locks" / "0.output.lock"
+    lock.parent.mkdir(parents=True)
+    lock.touch()
+    with (results / ".snakemake" / WORKER).open("w") as file:
+        file.write("process 12 on node-7")
+        file.flush()
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield file
+
+
+def test_a_run_at_work_is_said_first_and_its_stores_are_not_called_damaged(results, capsys, at_work):
+    """Newer stores beside the tables of the last run are no damage."""
+    (results / store_path("hdf5", "one")).write_bytes((results / store_path("hdf5", "two")).read_bytes())
+    assert main(["verify", str(results)]) == 75
+    said = capsys.readouterr()
+    first = f"slidemill: {results}: a run is at work here (process 12 on node-7): "
+    assert said.err.startswith(first)
+    assert "the manifest is of two in hdf5" in said.out
+    last = said.out.splitlines()[-1]
+    assert last.startswith("1 of 6 stores, of 1 of 2 slides, are not those of the last run that ended")
+    assert "look again when it has ended" in last
+
+
+def test_what_is_whole_is_so_beside_a_run_at_work(results, capsys, at_work):
+    assert main(["verify", str(results)]) == 0
+    assert capsys.readouterr().out == "6 stores of 2 slides are whole\n"
+
+
+def test_the_lock_of_a_killed_run_is_said(results, capsys, at_work):
+    fcntl.flock(at_work, fcntl.LOCK_UN)
+    (results / store_path("hdf5", "one")).unlink()
+    assert main(["verify", str(results)]) == 75
+    said = capsys.readouterr()
+    assert said.err.startswith(f"slidemill: {results}: is locked: a run was killed here, or is at work on another")
+    assert "let a run come to its end" in said.out.splitlines()[-1]
+
+
+def test_a_run_that_began_meanwhile_is_said(results, capsys, monkeypatch, at_work):
+    lock = results / ".snakemake" / "locks" / "0.output.lock"
+    lock.unlink()
+    (results / store_path("hdf5", "one")).unlink()
+    monkeypatch.setattr("slidemill.cli.verify", lambda *given: [verification.verify(*given), lock.touch()][0])
+    assert main(["verify", str(results)]) == 75
+    assert "(process 12 on node-7)" in capsys.readouterr().out.splitlines()[-1]
 
 
 @pytest.mark.parametrize(

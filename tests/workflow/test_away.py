@@ -94,6 +94,28 @@ def test_a_slide_that_has_come_back_is_not_pruned(quick, capsys):
     assert "slide that the last run had" in capsys.readouterr().out
 
 
+def test_a_backend_that_was_taken_out_is_pruned_and_one_that_has_come_back_is_not(quick, capsys):
+    quick.config["stores"] = {"lmdb": {}, "hdf5": {}}
+    quick.add("a.svs", annotated=False)
+    assert quick.snakemake("validated").code == 0
+    quick.config["stores"] = {"lmdb": {}}
+    assert quick.snakemake("validated").code == 0
+    (store,) = (quick.results / "stores" / "hdf5").iterdir()
+    assert main(["prune", str(quick.results)]) == 0
+    assert f"  {store}\n" in capsys.readouterr().out
+    quick.config["stores"] = {"lmdb": {}, "hdf5": {}}
+    assert quick.snakemake("validated", "--until", "sample_patches", "--forcerun", "sample_patches").code == 0
+    assert main(["prune", str(quick.results), "--delete"]) == 0
+    assert store.exists()
+    assert "of a backend that the last run had" in capsys.readouterr().out
+    assert quick.plan("validated").rules & {"store_patches_lmdb", "store_patches_hdf5"} == set()
+    quick.config["stores"] = {"lmdb": {}}
+    assert quick.snakemake("validated", "--forcerun", "gather_results").code == 0
+    assert main(["prune", str(quick.results), "--delete"]) == 0
+    assert not store.exists()
+    assert "Nothing to be done" in quick.snakemake("validated").text
+
+
 def test_a_broken_tile_that_is_copied_fails_its_slide_and_not_the_report(quick):
     damaged(
         quick.slides / "bad.tif", lambda number, data: data[:-300] + bytes(298) + data[-2:] if number == 5 else data
@@ -128,3 +150,21 @@ def test_a_part_of_the_work_that_fails_tells_what_there_is_too(quick):
     assert (quick.results / "unfinished").exists()
     assert quick.snakemake().code == 0
     assert not (quick.results / "unfinished").exists()
+
+
+def test_what_an_unfinished_run_told_goes_with_the_next_run_though_that_has_nothing_to_do(quick):
+    quick.add("a.svs", annotated=False)
+    assert quick.snakemake().code == 0
+    quick.config["scratch"] = str(quick.folder / "nowhere")
+    quick.add("new.svs", annotated=False)
+    assert quick.snakemake("--retries", "0").code != 0
+    assert (quick.results / "unfinished" / "report.html").exists()
+    (quick.slides / "new.svs").unlink()
+    tables = {path: path.stat().st_mtime_ns for path in quick.results.glob("[!.]*.*")}
+    assert quick.plan().rules == {"gate", "all"}
+    assert (quick.results / "unfinished").exists(), "a dry run writes nothing"
+    finished = quick.snakemake()
+    assert finished.code == 0, finished.text
+    assert not (quick.results / "unfinished").exists()
+    assert {path: path.stat().st_mtime_ns for path in quick.results.glob("[!.]*.*")} == tables
+    assert "Nothing to be done" in quick.snakemake().text

@@ -233,6 +233,8 @@ class TestSecondRuns:
             ),
             ({"stores": {"hdf5": {}, "lmdb": {}}}, {"validate_stores"}),
             ({"sampling": {"patch_size": 32}}, A_SLIDE - {"discover_slides"}),
+            ({"tissue": {"method": "hsv"}}, A_SLIDE - {"discover_slides"}),
+            ({"quality": True}, A_SLIDE - {"discover_slides"}),
             ({"sampling": {"patch_size": 64, "deepzoom_level": 10, "limit_bounds": False}}, A_SLIDE),
             ({"reader": "openslide"}, STORING | {"validate_stores", "draw_slide"}),
             ({"icc": "srgb"}, STORING | {"validate_stores", "draw_slide"}),

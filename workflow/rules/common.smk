@@ -13,16 +13,20 @@ wildcard_constraints:
 def code(script, backend=None):
     """A digest of the code that a script runs: as a parameter, it runs the rule again after an edit."""
     others = [f"slidemill.stores.{name}" for name in SUFFIXES if backend and name != backend]
+    if script == "sample_patches" and not CONFIG.labels.only:
+        others.append("slidemill.labelchoice")
     return code_digest(SCRIPTS / f"{script}.py", others)
 
 
 def prints(slide):
-    """The fingerprints of a slide's file and annotation: taken once, since Snakemake asks again before each job."""
+    """The fingerprints of a slide's file, annotation and mask: taken once, since Snakemake asks again before each job."""
     if slide not in PRINTS:
-        file, labelled = SLIDES[slide], f"outcomes/write_metadata/{slide}.json"
+        file = SLIDES[slide]
+        labelled, sampled = (f"outcomes/{stage}/{slide}.json" for stage in ("write_metadata", "sample_patches"))
         PRINTS[slide] = (
             planned_print(CONFIG.root, file.path, f"slides/{slide}.json", "fingerprint"),
             planned_print(CONFIG.annotations_root, file.annotation, labelled, "annotation_fingerprint"),
+            planned_print(CONFIG.masks_root, file.tissue_mask, sampled, "mask_fingerprint"),
         )
     return PRINTS[slide]
 
@@ -39,6 +43,22 @@ def slide_annotation(wildcards):
     slide = SLIDES[wildcards.slide]
     own = prints(slide.slide)[1]
     return {"annotation": slide.annotation, "fingerprint": own, "columns": dict(slide.columns)}
+
+
+def slide_mask(wildcards):
+    """A slide's own mask of tissue and its fingerprint, or None."""
+    slide = SLIDES[wildcards.slide]
+    return slide.tissue_mask and {"path": slide.tissue_mask, "fingerprint": prints(slide.slide)[2]}
+
+
+def label_choice(wildcards):
+    """What decides which labels are sampled: the annotation, and how it is read."""
+    known = slide_annotation(wildcards)
+    return {"annotation": known["annotation"], "fingerprint": known["fingerprint"], "spec": asdict(CONFIG.labels)}
+
+
+# Where all labels are sampled, other annotations and other labels sample nothing again.
+LABELLED = {"labels": label_choice} if CONFIG.labels.only else {}
 
 
 def checked_copies(encoding):

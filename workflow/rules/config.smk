@@ -38,7 +38,8 @@ try:
     if workflow.is_main_process or not planned.exists():
         SLIDES, PRINTS = {slide.slide: slide for slide in list_slides(CONFIG, schema("slides"))}, {}
     else:
-        SLIDES, PRINTS = read_plan(planned)
+        plan = read_plan(planned)
+        SLIDES, PRINTS = plan.slides, plan.prints
 except (ConfigError, OSError) as error:
     sys.exit(f"slidemill: the configuration is wrong, and nothing has been run:\n{explained(error)}")
 
@@ -50,11 +51,17 @@ gc.set_threshold(1_000_000, 100, 100)
 BACKENDS = {backend: asdict(CONFIG.stores[backend]) for backend in SUFFIXES if backend in CONFIG.stores}
 STORES = [str(store_file(backend, slide)) for slide in SLIDES for backend in BACKENDS]
 GRID = asdict(CONFIG.sampling)
+MASKS_GIVEN = any(slide.tissue_mask for slide in SLIDES.values())
+TISSUE_MASK = {"mask": "tissue/{slide}.png"} if MASKS_GIVEN or CONFIG.tissue.method != "none" else {}
+# Without measures, no pixel is read to sample: then another reader samples nothing anew.
+MEASURED = {"quality": asdict(CONFIG.quality), "reader": CONFIG.reader, "seed": CONFIG.seed} if CONFIG.quality else {}
 PARAMETERS = {
     "sampling": GRID,
+    "tissue": asdict(CONFIG.tissue),
     "reader": CONFIG.reader,
     "icc": CONFIG.icc,
     "unreadable_patches": CONFIG.unreadable_patches,
+    "quality": MEASURED.get("quality", False),
     "labels": asdict(CONFIG.labels),
     "stores": BACKENDS,
     "validation": asdict(CONFIG.validation),
@@ -62,6 +69,10 @@ PARAMETERS = {
     "seed": CONFIG.seed,
 }
 # No parameters of a rule: what follows changes no store of a whole slide.
-config["roots"] = {"slides": str(CONFIG.root), "annotations": str(CONFIG.annotations_root)}
+config["roots"] = {
+    "slides": str(CONFIG.root),
+    "annotations": str(CONFIG.annotations_root),
+    "masks": str(CONFIG.masks_root),
+}
 config["scratch"] = CONFIG.scratch
 config["command"] = shlex.join(sys.argv)

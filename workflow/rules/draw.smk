@@ -3,8 +3,10 @@
 
 rule draw_slide:
     input:
+        **TISSUE_MASK,
         metadata="metadata/{slide}.csv",
         labelled="outcomes/write_metadata/{slide}.json",
+        dropped="dropped/{slide}.csv",
         store=str(store_file(next(iter(BACKENDS)), "{slide}")),
     output:
         overlay=report("figures/overlay/{slide}.jpg", caption="../report/overlay.rst", category="Slides"),

@@ -15,7 +15,7 @@ if workflow.is_main_process and not workflow.dryrun:
 onstart:
     try:
         take(CONFIG.results)
-        write_plan(SLIDES, {slide: prints(slide) for slide in SLIDES})
+        write_plan(SLIDES, {slide: prints(slide) for slide in SLIDES}, BACKENDS)
     except SlidemillError as error:
         sys.exit(f"slidemill: {error}")
 

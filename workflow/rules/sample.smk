@@ -5,17 +5,24 @@ rule sample_patches:
     input:
         facts="slides/{slide}.json",
     output:
+        **TISSUE_MASK,
         table="patches/{slide}.csv",
+        dropped="dropped/{slide}.csv",
         outcome="outcomes/sample_patches/{slide}.json",
     log:
         "logs/sample_patches/{slide}.log",
     conda:
         "../../environment.yml"
+    threads: slide_threads if MEASURED else 1
     resources:
         mem_mb=slide_memory,
-        runtime=table_runtime,
+        runtime=pixels_runtime if MEASURED else table_runtime,
     params:
+        **MEASURED,
+        **LABELLED,
         grid=GRID,
+        tissue=asdict(CONFIG.tissue),
+        own_mask=slide_mask if MASKS_GIVEN else None,
         code=code("sample_patches"),
     script:
         "../../scripts/sample_patches.py"
@@ -38,6 +45,7 @@ rule write_metadata:
     params:
         known=slide_annotation,
         labels=asdict(CONFIG.labels),
+        seed=CONFIG.seed,
         code=code("write_metadata"),
     script:
         "../../scripts/write_metadata.py"

@@ -1,0 +1,99 @@
+"""The audit of a slide's labels: where the rules disagree, and which regions have labelled no patch."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from slidemill.labelling import labeller
+from slidemill.regions import Annotation
+from slidemill.specs import LabelSpec
+
+RULES = ("centre", "top_left", "area")
+
+MOST_AUDITED = 20_000
+"""Patches of a slide that all rules are asked of: areas take 40 us a patch, and a slide may have a million."""
+
+MOST_TOLD = 20
+"""Patches and regions of a slide that are told one by one; all are counted."""
+
+Row = dict[str, Any]
+
+
+def remembered(rows: Iterable[Row], count: int, seed: int, chosen: list[Row]) -> Iterator[Row]:
+    """Yield all rows, and add those to `chosen` that are audited: all, or a sample by `seed` of `MOST_AUDITED`.
+
+    Parameters
+    ----------
+    rows
+        A slide's labelled patches.
+    count
+        How many they are.
+    seed
+        Of the sample.
+    chosen
+        Is added to, in the rows' order.
+    """
+    wanted: Collection[int] = range(count)
+    if count > MOST_AUDITED:
+        wanted = frozenset(random.Random(seed).sample(range(count), MOST_AUDITED))  # noqa: S311
+    for place, row in enumerate(rows):
+        if place in wanted:
+            chosen.append(row)
+        yield row
+
+
+def label_audit(
+    chosen: Sequence[Mapping[str, Any]], annotation: Annotation, spec: LabelSpec, reached: Collection[int]
+) -> dict[str, Any]:
+    """Return what a reader should look at of a slide's labels, as JSON values.
+
+    Parameters
+    ----------
+    chosen
+        Labelled patches that each rule is asked of.
+    annotation
+        What they were labelled by.
+    spec
+        How; the rule that it names has labelled them already.
+    reached
+        Places of the regions that have labelled a patch.
+
+    Returns
+    -------
+    dict
+        ``patches`` that were looked at; ``differing``, on how many of them any two rules disagree, and ``pairs``, on
+        how many each two do; ``examples`` of such patches with the name by each rule; ``unreached``, how many regions
+        labelled no patch, ``names``, how many of each name, and ``regions``, the first of them and where they lie.
+    """
+    names = {
+        rule: np.array([row["label_name"] for row in chosen], dtype=object)
+        if rule == spec.rule
+        else labeller(annotation, replace(spec, rule=rule))(chosen)[0]
+        for rule in RULES
+    }
+    pairs = {pair: names[pair[0]] != names[pair[1]] for pair in combinations(RULES, 2)}
+    differing = np.flatnonzero(np.any(list(pairs.values()), axis=0))
+    bounds = annotation.bounds
+    unreached = [place for place in range(len(annotation.names)) if place not in reached]
+    return {
+        "patches": len(chosen),
+        "differing": len(differing),
+        "pairs": {" and ".join(pair): int(np.count_nonzero(unlike)) for pair, unlike in pairs.items()},
+        "examples": [
+            {"patch_id": chosen[place]["patch_id"], **{rule: names[rule][place] for rule in RULES}}
+            for place in differing[:MOST_TOLD].tolist()
+        ],
+        "unreached": len(unreached),
+        "names": dict(sorted(Counter(annotation.names[place] for place in unreached).items())),
+        "regions": [
+            {"name": annotation.names[place], "box": [round(side) for side in bounds[place]]}
+            for place in unreached[:MOST_TOLD]
+        ],
+    }

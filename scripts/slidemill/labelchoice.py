@@ -1,0 +1,79 @@
+"""The step that keeps patches of some labels alone, by the same labels that the metadata table will tell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from slidemill.annotations import read_annotation
+from slidemill.discovery import decoded, slide_path
+from slidemill.errors import AnnotationError
+from slidemill.fingerprints import check_unchanged
+from slidemill.labelling import labeller
+from slidemill.regions import Annotation
+from slidemill.selecting import Row, Step
+from slidemill.slides import SlideInfo
+from slidemill.specs import LabelSpec
+
+REASON = "label"
+
+
+@dataclass(frozen=True, slots=True)
+class LabelChoice:
+    """A slide's annotation, and which of its labels are wanted.
+
+    Parameters
+    ----------
+    root, annotation
+        The folder of annotations, and the annotation in it as `SlideFile` names it, or None.
+    fingerprint
+        Of the annotation's content when the run was planned.
+    spec
+        How patches are labelled; `only` names the labels that are wanted.
+    """
+
+    root: Path
+    annotation: str | None
+    fingerprint: str | None
+    spec: LabelSpec
+
+
+def slide_regions(root: Path, annotation: str | None, fingerprint: str | None, info: SlideInfo) -> Annotation:
+    """Return a slide's regions, none where it has no annotation.
+
+    Raises
+    ------
+    AnnotationError
+        When the annotation cannot be used.
+    SlidemillError
+        When it is not what it was when the run was planned; no slide is at fault then.
+    """
+    if not annotation:
+        return Annotation(())
+    try:
+        return read_annotation(slide_path(root, annotation), info.corner, info.size)
+    finally:
+        check_unchanged(root / decoded(annotation), fingerprint, "annotation")
+
+
+def label_step(choice: LabelChoice, info: SlideInfo) -> Step:
+    """Return the step that drops patches of other labels than those that are wanted.
+
+    Raises
+    ------
+    SlidemillError
+        As `slide_regions` does.
+    """
+    regions = slide_regions(choice.root, choice.annotation, choice.fingerprint, info)
+    decide, wanted = labeller(regions, choice.spec), frozenset(choice.spec.only or ())
+
+    def step(rows: Sequence[Row]) -> Sequence[str]:
+        try:
+            names = decide(rows)[0]
+        except AnnotationError:  # a label image is read as it is needed
+            check_unchanged(choice.root / decoded(choice.annotation or ""), choice.fingerprint, "annotation")
+            raise
+        return ["" if name in wanted else REASON for name in names]
+
+    return step

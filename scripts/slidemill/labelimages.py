@@ -1,0 +1,227 @@
+"""Reading label images: PNG and TIFF of one integer a pixel, laid over a whole slide.
+
+PNG is decoded whole, up to a limit. Of a TIFF one row of tiles or one strip is decoded at a time, so that an image as
+large as a slide takes no more memory than a small one.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from PIL import PngImagePlugin
+
+from slidemill.errors import AnnotationError, is_machines
+from slidemill.pyramid import Size
+from slidemill.rasters import Bands, Integers, LabelImage, runs, steps
+
+PNG = b"\x89PNG\r\n\x1a\n"
+STARTS = (PNG, b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""How the images that are read begin: PNG, and TIFF and BigTIFF in either order of bytes."""
+
+LARGEST_AT_ONCE = 2**27
+"""Bytes that are decoded at once; a few bytes of a file may claim gigabytes."""
+
+MOST_LABELS = 65_536
+"""Labels of an image; what has more shows something else."""
+
+PNG_MODES = ("1", "L", "P", "I;16", "I")
+LOSSY = ("JPEG", "OJPEG", "JPEG_LOSSY", "WEBP", "JPEGXL", "JPEG2000", "APERIO_JP2000_RGB", "APERIO_JP2000_YCBC")
+
+KINDS = "give one integer a pixel, 0 to 2**32 - 1: a grey or a palette PNG or TIFF"
+
+
+def read_label_image(path: Path, canvas: Size) -> LabelImage:
+    """Return the label image of a slide.
+
+    Parameters
+    ----------
+    path
+        A file that begins as one of `STARTS`.
+    canvas
+        ``(width, height)`` of the slide in level-0 pixels.
+
+    Raises
+    ------
+    AnnotationError
+        When the image is broken, holds something else than one integer a pixel, does not fit the slide, or would take
+        too much memory.
+    """
+    with path.open("rb") as file:
+        is_png = file.read(len(PNG)) == PNG
+    with _told(path):
+        size, bands = (_png if is_png else _tiff)(path)
+        fault = _misfit(size, canvas)
+        if fault:
+            raise AnnotationError(f"{path.name}: {fault}")
+
+    def told(first: int, last: int) -> Iterator[tuple[int, Integers]]:
+        with _told(path):
+            yield from bands(first, last)
+
+    lows, highs = _extents(path, size, told)
+    scale = np.array(canvas) / size
+    bounds = tuple((*(lows[value] * scale).tolist(), *(highs[value] * scale).tolist()) for value in sorted(lows))
+    return LabelImage(size, canvas, tuple(sorted(lows)), bounds, told)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Turn whatever a library stumbles over into a message: an image's bytes are whatever they are."""
+    try:
+        yield
+    except AnnotationError:
+        raise
+    except Exception as error:
+        if is_machines(error):
+            raise
+        raise AnnotationError(
+            f"{path.name}: the image cannot be read ({str(error) or type(error).__name__:.200}): see whether it is "
+            "whole, or export it again"
+        ) from None
+
+
+def _misfit(size: Size, canvas: Size) -> str:
+    """Return why an image cannot be laid over a slide, or nothing where it can."""
+    (width, height), (across, down) = size, canvas
+    sizes = f"the image has {width} x {height} pixels and the slide {across} x {down}"
+    if width > across or height > down:
+        return f"{sizes}: a label image is no finer than its slide: shrink it, by nearest neighbours"
+    # Each side may be rounded up or down by less than a pixel.
+    if across * (height - 1) >= down * (width + 1) or down * (width - 1) >= across * (height + 1):
+        return (
+            f"{sizes}, of another aspect: a label image lies over the whole slide: export it so, without a margin cut"
+        )
+    return ""
+
+
+def _extents(path: Path, size: Size, bands: Bands) -> tuple[dict[int, Any], dict[int, Any]]:
+    """Return the first and the last corner of each label's pixels; the whole image is decoded for it once."""
+    lows: dict[int, Any] = {}
+    highs: dict[int, Any] = {}
+    for top, block in steps(bands, 0, size[1]):
+        row, left, right, value = runs(block)
+        values, place = np.unique(value, return_inverse=True)
+        if len(values) and values[0] < 0:
+            raise AnnotationError(f"{path.name}: the integer {values[0]} stands in it: {KINDS}")
+        corner, far = np.full((len(values), 2), np.iinfo(np.intp).max), np.zeros((len(values), 2), np.intp)
+        np.minimum.at(corner, place, np.column_stack([left, top + row]))
+        np.maximum.at(far, place, np.column_stack([right, top + row + 1]))
+        for number, label in enumerate(values.tolist()):
+            lows[label] = np.minimum(lows.get(label, corner[number]), corner[number])
+            highs[label] = np.maximum(highs.get(label, far[number]), far[number])
+        if len(lows) > MOST_LABELS:
+            raise AnnotationError(
+                f"{path.name}: more than {MOST_LABELS} integers stand in it: a label image has one for each label"
+            )
+    return lows, highs
+
+
+def _too_large(path: Path, what: str, count: int) -> AnnotationError:
+    return AnnotationError(
+        f"{path.name}: {what} {count} bytes, and {LARGEST_AT_ONCE} are decoded at once at most: save it as a TIFF of "
+        "tiles, or smaller"
+    )
+
+
+def _png(path: Path) -> tuple[Size, Bands]:
+    image = PngImagePlugin.PngImageFile(path)  # `Image.open` would look at its size by a limit of its own
+    with image:
+        size, mode = image.size, image.mode
+    with path.open("rb") as file:
+        bits = file.read(25)[24]
+    if mode not in PNG_MODES:
+        raise AnnotationError(f"{path.name}: its pixels are {mode}, which are colours: {KINDS}")
+    count = size[0] * size[1] * (1 if bits <= 8 else 4)
+    if count > LARGEST_AT_ONCE:
+        raise _too_large(path, "it has", count)
+
+    @cache
+    def pixels() -> Integers:
+        with warnings.catch_warnings(), PngImagePlugin.PngImageFile(path) as image:
+            warnings.simplefilter("ignore")
+            values: Integers = np.asarray(image)
+        if mode == "L" and bits < 8:  # Pillow spreads grey of few bits over the bytes' range
+            values = values // (255 // (2**bits - 1))
+        return values.astype(np.uint8) if mode == "1" else values
+
+    return size, lambda first, last: iter([(0, pixels())] if first < last else [])
+
+
+def _tiff(path: Path) -> tuple[Size, Bands]:
+    with tifffile.TiffFile(path) as tiff:
+        page: Any = tiff.pages.first
+        fault = _unfit(page)
+        if not fault and len(tiff.pages) > 1 and tiff.pages[1].shape == page.shape:
+            fault = "it has several images of one size: give it the labels alone"
+        if fault:
+            raise AnnotationError(f"{path.name}: {fault}")
+        width, height = page.imagewidth, page.imagelength
+        deep = page.tilelength if page.is_tiled else min(page.rowsperstrip, height)
+        plain = page.is_contiguous and not page.is_tiled and page.compression == page.fillorder == 1
+        plain = plain and page.bitspersample >= 8
+        wide = -(-width // page.tilewidth) * page.tilewidth if page.is_tiled else width
+        if not plain and deep * wide * page.dtype.itemsize > LARGEST_AT_ONCE:
+            raise _too_large(path, "a row of its tiles, or a strip, has", deep * wide * page.dtype.itemsize)
+
+    def bands(first: int, last: int) -> Iterator[tuple[int, Integers]]:
+        with tifffile.TiffFile(path) as tiff:
+            page: Any = tiff.pages.first
+            rows = max(LARGEST_AT_ONCE // 16 // (width * page.dtype.itemsize), 1) if plain else deep
+            for top in range(first // rows * rows, last, rows):
+                read: Callable[..., Integers] = _plain_rows if plain else _decoded_rows
+                yield top, read(tiff, page, top, min(rows, height - top))
+
+    return (width, height), bands
+
+
+def _unfit(page: Any) -> str:
+    """Return why an image of a TIFF is no label image, or nothing where it is one."""
+    if not page.imagewidth or not page.imagelength:
+        return "it holds no image: export it again"
+    if page.samplesperpixel != 1 or page.imagedepth != 1:
+        return f"it has {page.samplesperpixel} values a pixel ({page.photometric.name}): {KINDS}"
+    if page.dtype is None or page.dtype.kind not in "iub" or page.dtype.itemsize > 4:
+        return f"its pixels are {page.dtype}: {KINDS}"
+    if page.compression.name in LOSSY:
+        return f"it is compressed as {page.compression.name}, which keeps no integers: save it with deflate, or without"
+    return ""
+
+
+def _plain_rows(tiff: Any, page: Any, top: int, rows: int) -> Integers:
+    """Return rows of an image that is not compressed and lies in the file in one piece."""
+    dtype = page.dtype.newbyteorder(tiff.byteorder)
+    count = rows * page.imagewidth
+    tiff.filehandle.seek(page.dataoffsets[0] + top * page.imagewidth * dtype.itemsize)
+    data = tiff.filehandle.read(count * dtype.itemsize)
+    if len(data) < count * dtype.itemsize:
+        raise ValueError("it is cut off")
+    values: Integers = np.frombuffer(data, dtype).reshape(rows, page.imagewidth)
+    return values.astype(page.dtype)
+
+
+def _decoded_rows(tiff: Any, page: Any, top: int, rows: int) -> Integers:
+    """Return a row of tiles, or a strip; a tile that the file leaves out is 0."""
+    deep = page.tilelength if page.is_tiled else page.rowsperstrip
+    tile = page.tilewidth if page.is_tiled else page.imagewidth
+    across = -(-page.imagewidth // tile)
+    values = np.zeros((rows, page.imagewidth), np.uint8 if page.bitspersample == 1 else page.dtype)
+    for column in range(across):
+        number = top // deep * across + column
+        offset, count = page.dataoffsets[number], page.databytecounts[number]
+        if not offset or not count:
+            continue
+        tiff.filehandle.seek(offset)
+        data = tiff.filehandle.read(count)
+        if len(data) < count:
+            raise ValueError("it is cut off")
+        segment = page.decode(data, number)[0]
+        part = segment.reshape(segment.shape[-3:-1])[:rows, : page.imagewidth - column * tile]
+        values[: len(part), column * tile : column * tile + part.shape[1]] = part
+    return values

@@ -1,0 +1,95 @@
+"""A mask over a slide: which of its ground is wanted, and how much of each patch that is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from slidemill.covering import Floats
+from slidemill.files import replacing
+from slidemill.pyramid import Size
+
+Fractions = Callable[[Sequence[Mapping[str, Any]]], Floats]
+"""From patches to how much of each is wanted."""
+
+MOST_PIXELS = 36_000_000
+"""A mask with more pixels is none of a low level."""
+
+
+@dataclass(frozen=True, eq=False)
+class Mask:
+    """A picture of what is wanted, laid over the whole canvas of a slide.
+
+    Parameters
+    ----------
+    pixels
+        ``uint8 (height, width)``: 1 where the ground is wanted, 0 elsewhere.
+    size0
+        ``(width, height)`` of the slide in level-0 pixels.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    size0: Size
+
+    @property
+    def fraction(self) -> float:
+        """How much of the slide is wanted."""
+        return float(self.pixels.mean())
+
+    @cached_property
+    def _sums(self) -> npt.NDArray[np.int32]:
+        """The sum of all pixels above and left of each pixel's corner, which is bilinear between them."""
+        return np.asarray(cv2.integral(self.pixels, sdepth=cv2.CV_32S), np.int32)
+
+    def fractions(self, rows: Sequence[Mapping[str, Any]]) -> Floats:
+        """Return how much of each patch is wanted, exactly, ``float64 (n,)``; nothing is beyond the slide.
+
+        Parameters
+        ----------
+        rows
+            Patches with ``x0, y0, width0, height0`` in level-0 pixels.
+        """
+        place = np.array([[float(row[key]) for key in ("x0", "y0", "width0", "height0")] for row in rows])
+        left, top, width, height = place.reshape(-1, 4).T
+        scale_y, scale_x = np.divide(self.pixels.shape, self.size0[::-1])
+        xs = np.stack([left, left + width]) * scale_x
+        ys = np.stack([top, top + height]) * scale_y
+        (upper_left, lower_left), (upper_right, lower_right) = (
+            [_interpolated(self._sums, x, y) for y in ys] for x in xs
+        )  # fmt: skip
+        covered = lower_right - lower_left - upper_right + upper_left
+        return np.asarray(np.clip(covered / (width * scale_x * height * scale_y), 0, 1), np.float64)
+
+
+NOTHING = Mask(np.zeros((1, 1), np.uint8), (1, 1))
+"""Stands for the mask of a slide that has failed."""
+
+
+def _interpolated(sums: npt.NDArray[np.int32], x: Floats, y: Floats) -> Floats:
+    rows, columns = sums.shape
+    x, y = np.clip(x, 0, columns - 1), np.clip(y, 0, rows - 1)
+    column, row = np.minimum(x.astype(np.intp), columns - 2), np.minimum(y.astype(np.intp), rows - 2)
+    right, down = x - column, y - row
+    above = sums[row, column] * (1 - right) + sums[row, column + 1] * right
+    below = sums[row + 1, column] * (1 - right) + sums[row + 1, column + 1] * right
+    return np.asarray(above * (1 - down) + below * down)
+
+
+def save_mask(mask: Mask, path: Path) -> None:
+    """Publish a mask as a PNG of one bit a pixel: white is wanted."""
+    with replacing(path) as aside:
+        Image.fromarray(mask.pixels * np.uint8(255)).convert("1").save(aside, format="png", optimize=True)
+
+
+def load_mask(path: Path, size0: Size) -> Mask:
+    """Return the mask that `save_mask` published, of a slide of `size0` level-0 pixels."""
+    with Image.open(path) as image:
+        return Mask(np.asarray(image.convert("1"), np.uint8), size0)

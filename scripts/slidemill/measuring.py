@@ -1,0 +1,180 @@
+"""Measuring the quality of a slide's patches, and dropping the bad ones before any store is written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from slidemill.errors import SlideError
+from slidemill.fingerprints import check_unchanged
+from slidemill.geometry import GridSpec
+from slidemill.joblog import LOG, progress
+from slidemill.masks import Mask
+from slidemill.patches import PatchRef
+from slidemill.quality import Quality, measured
+from slidemill.readers import Reader
+from slidemill.reading import thumbnail
+from slidemill.sampling import patches_of
+from slidemill.selecting import Row
+from slidemill.slides import SlideInfo, opened
+from slidemill.specs import QualitySpec, WorkSpec
+from slidemill.tissue import LONGEST, MASK_MPP, USUAL_MPP, ink
+from slidemill.whole import read_whole
+
+MEASURES = ("blur", "mean_saturation", "white_fraction", "black_fraction")
+
+OCTAVES = 20
+"""Bins of the distribution of blur: less than 2, then one for each doubling, to 2 ** 20, more than blur can be."""
+
+BINS = 20
+"""Bins of the distribution of what lies between 0 and 1."""
+
+MOST_GLASS, LEAST_COLOUR = 0.5, 0.05
+"""A patch shows tissue that can be in focus where no more is white, and its mean saturation is no less."""
+
+MOST_INK = 0.1
+"""A patch with a larger share of ink is marked by a pen."""
+
+MOST_READ = 64_000_000
+"""Pixels of a level that are read, beside the patches, to look for ink: those of about 1,000 patches of 256 pixels."""
+
+
+class QualityStep:
+    """Fills in the measures of rows of the patch table, and says which patches to drop.
+
+    Measures are told with four significant digits, and what is told decides. A patch that cannot be read keeps its
+    place, with empty measures: the stores leave it out and tell why.
+    """
+
+    def __init__(
+        self,
+        source: Path,
+        info: SlideInfo,
+        grid: GridSpec,
+        spec: QualitySpec,
+        work: WorkSpec,
+        inked: Mask | None,
+    ) -> None:
+        self._slide = (source, info, grid)
+        self._limits = (
+            ("blur", spec.min_blur, 1),
+            ("mean_saturation", spec.min_saturation, 1),
+            ("white_fraction", spec.max_white_fraction, -1),
+            ("black_fraction", spec.max_black_fraction, -1),
+        )
+        self._work = work
+        self._inked = inked
+        self._counts = {name: np.zeros(OCTAVES if name == "blur" else BINS, np.int64) for name in MEASURES}
+        self._focus: list[float] = []
+        self._seen = self._marked = 0
+
+    def __call__(self, rows: Sequence[Row]) -> list[str]:
+        """Measure a block of rows, as `slidemill.selecting.Step` says."""
+        source, info, grid = self._slide
+        patches = patches_of(rows, info, grid)
+        found = read_whole(source, info, grid, patches, self._work.reader, self._work.seed, self._measured).result
+        for row, patch in zip(rows, patches, strict=True):
+            own = found.get(patch.patch_id)
+            row |= {name: "" if own is None else f"{getattr(own, name):.4g}" for name in MEASURES}
+        self._count([row for row in rows if row["blur"]])
+        return [self._reason(row) for row in rows]
+
+    def summary(self) -> dict[str, Any]:
+        """Return what the slide's patches are like, dropped ones too; JSON values.
+
+        Returns
+        -------
+        dict
+            ``measured``, how many were; ``counts``, how many lie in each bin, by measure; ``focus``, the median blur of
+            those that show tissue, and ``focus_patches``, how many do; ``marked``, how many have ink on them, or None
+            where nobody looked.
+        """
+        return {
+            "measured": self._seen,
+            "counts": {name: counts.tolist() for name, counts in self._counts.items()},
+            "focus": float(np.median(self._focus)) if self._focus else None,
+            "focus_patches": len(self._focus),
+            "marked": None if self._inked is None else self._marked,
+        }
+
+    def _measured(self, reader: Reader, patches: Sequence[PatchRef]) -> dict[str, Quality]:
+        with closing(reader.read(patches, measured, self._work.threads)) as results:
+            told = progress(results, len(patches), "patches measured")
+            return {patch.patch_id: quality for patch, quality in told}
+
+    def _reason(self, row: Row) -> str:
+        """Return the first measure that lies beyond its limit."""
+        for name, limit, sign in self._limits:
+            if limit is not None and row[name] and sign * float(row[name]) < sign * limit:
+                return name
+        return ""
+
+    def _count(self, rows: Sequence[Row]) -> None:
+        values = {name: np.array([float(row[name]) for row in rows]) for name in MEASURES}
+        for name, own in values.items():
+            bins = np.floor(np.log2(np.maximum(own, 1)) if name == "blur" else own * BINS).astype(np.intp)
+            counts = self._counts[name]
+            counts += np.bincount(np.minimum(bins, len(counts) - 1), minlength=len(counts))
+        tissue = (values["white_fraction"] <= MOST_GLASS) & (values["mean_saturation"] >= LEAST_COLOUR)
+        self._focus.extend(values["blur"][tissue].tolist())
+        self._seen += len(rows)
+        if self._inked is not None and rows:
+            self._marked += int((self._inked.fractions(rows) > MOST_INK).sum())
+
+
+@contextmanager
+def quality_step(
+    source: Path,
+    fingerprint: str,
+    info: SlideInfo,
+    grid: GridSpec,
+    spec: QualitySpec,
+    work: WorkSpec,
+) -> Iterator[QualityStep]:
+    """Give the step that measures a slide's patches, and see that the slide is the same before and after.
+
+    Parameters
+    ----------
+    source, fingerprint, info, grid
+        The slide's file, the fingerprint that it was planned with, its facts, and the grid.
+    spec
+        What patches must have.
+    work
+        Which reader, how many threads, and the seed of what is compared with OpenSlide: as stores are read.
+
+    Raises
+    ------
+    SlideError
+        When the slide cannot be opened.
+    SlidemillError
+        When it changed.
+    """
+    # The reader's threads do the work, one patch each: OpenCV's own would be in their way.
+    cv2.setNumThreads(1)
+    check_unchanged(source, fingerprint)
+    yield QualityStep(source, info, grid, spec, work, _inked(source, info))
+    check_unchanged(source, fingerprint)
+
+
+def _inked(source: Path, info: SlideInfo) -> Mask | None:
+    """Return where a slide has ink, from a low resolution; None where it has none, or it cannot be read."""
+    mpp = info.mpp or USUAL_MPP
+    longest = min(math.ceil(max(info.dimensions[0]) * mpp / MASK_MPP), LONGEST)
+    width, height = info.dimensions[info.pyramid.best_level(max(info.dimensions[0]) / longest)]
+    if width * height > MOST_READ:
+        LOG.warning("%s: has no low resolution to look for ink in", source.name)
+        return None
+    try:
+        with opened(source) as slide:
+            marks = ink(np.asarray(thumbnail(slide, info, longest)))
+    except SlideError as error:
+        LOG.warning("%s: ink cannot be looked for: %s", source.name, error)
+        return None
+    # Single pixels of such colours are noise of the scanner; a stroke is wider.
+    return Mask(np.asarray(cv2.morphologyEx(marks, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))), info.dimensions[0])

@@ -1,0 +1,34 @@
+"""The step that keeps patches of some labels: it decides as the table of metadata tells."""
+
+import pytest
+
+from slidemill.annotations import read_annotation
+from slidemill.labelchoice import REASON, LabelChoice, label_step
+from slidemill.metadata import labelled
+from slidemill.regions import Annotation
+from slidemill.slides import SlideInfo
+from slidemill.specs import LabelSpec
+from slidemill.synthetic import write_annotation
+from tests.conftest import AREAS
+
+INFO = SlideInfo("aperio", ((1030, 777),), (1.0,), None, 0.5, 0.5, 20, "ffffff")
+ROWS = [{"x0": x, "y0": y, "width0": 100, "height0": 100} for y in range(0, 700, 100) for x in range(0, 1000, 100)]
+MAP = {"Normal": 0, "Benign": 1, "Carcinoma invasive": 3}
+
+
+@pytest.mark.parametrize("rule", ["centre", "top_left", "area"])
+@pytest.mark.parametrize("only", [["Benign"], ["Carcinoma invasive", "Normal"], list(MAP)])
+def test_what_is_kept_is_what_the_table_tells_to_be_of_these_labels(tmp_path, rule, only):
+    write_annotation(tmp_path / "a.xml", AREAS)
+    spec = LabelSpec(MAP, rule, "Normal", only=only)
+    reasons = label_step(LabelChoice(tmp_path, "a.xml", None, spec), INFO)(ROWS)
+    told = labelled(ROWS, read_annotation(tmp_path / "a.xml"), spec, {})
+    assert list(reasons) == ["" if row["label_name"] in only else REASON for row in told]
+    assert {row["label_name"] for row in told} == set(MAP)
+
+
+def test_a_slide_without_an_annotation_is_all_outside(tmp_path):
+    for only, reason in ((["Benign"], REASON), (["Normal"], "")):
+        choice = LabelChoice(tmp_path, None, None, LabelSpec(MAP, "centre", "Normal", only=only))
+        assert set(label_step(choice, INFO)(ROWS)) == {reason}
+    assert labelled(ROWS[:1], Annotation(()), choice.spec, {})[0]["label_name"] == "Normal"

@@ -1,0 +1,108 @@
+"""Masks of tissue that somebody has made: exact shares of patches, and a picture that fits."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from slidemill.discovery import find_slides
+from slidemill.errors import AnnotationError, ConfigError
+from slidemill.ownmasks import own_mask
+from slidemill.slides import SlideInfo
+
+SIZE = (400, 300)
+INFO = SlideInfo("x", (SIZE,), (1.0,), None, 0.5, 0.5, 20.0, "FFFFFF")
+RINGS = [
+    [[[20, 30], [220, 30], [220, 250], [20, 250], [20, 30]], [[60, 60], [60, 100], [110, 100], [110, 60], [60, 60]]],
+    [[[150, 100], [390, 120], [300, 290], [150, 100]]],  # overlaps the first
+]
+
+
+def geojson(path):
+    features = [
+        {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": rings}, "properties": {}} for rings in RINGS
+    ]
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    return path
+
+
+def raster(scale):
+    """The same at `scale` times full resolution."""
+    picture = Image.new("1", (SIZE[0] * scale, SIZE[1] * scale))
+    for outer, *holes in RINGS:
+        own = Image.new("1", picture.size)
+        for ring, fill in [(outer, 1), *((hole, 0) for hole in holes)]:
+            ImageDraw.Draw(own).polygon([(x * scale, y * scale) for x, y in ring], fill=fill)
+        picture.paste(1, mask=own)
+    return np.asarray(picture)
+
+
+def patches(count, seed):
+    generator = np.random.default_rng(seed)
+    lowest, highest = (-30, -30, 5, 5), (380, 280, 90, 90)
+    return [
+        {"x0": x, "y0": y, "width0": width, "height0": height}
+        for x, y, width, height in generator.integers(lowest, highest, (count, 4)).tolist()
+    ]
+
+
+def test_regions_of_any_name_are_tissue_and_shares_are_exact(tmp_path):
+    fractions, _ = own_mask(geojson(tmp_path / "mask.geojson"), INFO, SIZE)
+    scale, rows = 8, patches(60, 0)
+    full = np.pad(raster(scale), 200 * scale)
+    expected = [
+        full[(200 + row["y0"]) * scale :, (200 + row["x0"]) * scale :][
+            : row["height0"] * scale, : row["width0"] * scale
+        ].mean()
+        for row in rows
+    ]
+    assert fractions(rows) == pytest.approx(expected, abs=0.02)
+    assert fractions([{"x0": 30, "y0": 110, "width0": 50, "height0": 50}])[0] == 1
+
+
+def test_the_picture_is_the_regions(tmp_path):
+    _, picture = own_mask(geojson(tmp_path / "mask.geojson"), INFO, SIZE)
+    expected = raster(1)
+    assert picture.pixels.shape == expected.shape
+    assert (picture.pixels.astype(bool) ^ expected).mean() < 0.01
+    _, small = own_mask(tmp_path / "mask.geojson", INFO, (100, 75))
+    blocks = expected.reshape(75, 4, 100, 4)
+    assert not (small.pixels < blocks.all(axis=(1, 3))).any()
+    touched = cv2.dilate(blocks.any(axis=(1, 3)).astype(np.uint8), np.ones((3, 3), np.uint8))
+    assert not (small.pixels > touched).any()
+
+
+def test_an_image_is_tissue_where_it_is_not_0(tmp_path):
+    values = np.zeros((30, 40), np.uint8)
+    values[10:20, 5:15] = 255
+    values[20:25, 5:15] = 1
+    Image.fromarray(values).save(tmp_path / "mask.png")
+    fractions, picture = own_mask(tmp_path / "mask.png", INFO, (40, 30))
+    assert (picture.pixels == (values > 0)).all()
+    rows = [{"x0": 50, "y0": 100, "width0": 100, "height0": 150}, {"x0": 0, "y0": 100, "width0": 100, "height0": 100}]
+    assert fractions(rows) == pytest.approx([1, 0.5])
+
+
+def test_a_broken_mask_is_told(tmp_path):
+    (tmp_path / "mask.png").write_bytes(b"no image")
+    with pytest.raises(AnnotationError, match=r"mask\.png"):
+        own_mask(tmp_path / "mask.png", INFO, SIZE)
+
+
+def test_masks_are_found_as_annotations_are(tmp_path):
+    slides, masks = tmp_path / "slides", tmp_path / "masks"
+    for folder in (slides, masks):
+        (folder / "deep").mkdir(parents=True)
+    for name in ("a.svs", "deep/b.svs", "c.svs"):
+        (slides / name).touch()
+    for name in ("A.png", "deep/b.geojson"):
+        (masks / name).touch()
+    assert [one.tissue_mask for one in find_slides(slides, masks=masks)] == ["A.png", None, "deep/b.geojson"]
+    (masks / "a.geojson").touch()
+    (masks / "a.tif").touch()
+    with pytest.raises(ConfigError, match=r"tissue\.masks: a\.svs has"):
+        find_slides(slides, masks=masks)
+    with pytest.raises(ConfigError, match=r"tissue\.masks: .*gone is no folder: name the folder of the masks"):
+        find_slides(slides, masks=tmp_path / "gone")

@@ -1,0 +1,131 @@
+"""Masks of tissue on slides whose tissue is known."""
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from slidemill.errors import SlideError
+from slidemill.slides import opened, slide_info
+from slidemill.specs import TissueSpec
+from slidemill.synthetic import BLANK, STROMA, Tissue, paint, write_svs
+from slidemill.tissue import stained, tissue_mask
+
+SIZE = (6000, 5000)
+PIECES = [(600, 500, 4200, 3600), (4300, 3300, 5600, 4700)]
+MPP = 0.5
+
+
+def drawn(boxes, size=SIZE):
+    """Where ellipses lie, at full resolution."""
+    image = Image.new("1", size)
+    for box in boxes:
+        ImageDraw.Draw(image).ellipse(box, fill=1)
+    return np.asarray(image)
+
+
+@pytest.fixture(scope="module")
+def picture():
+    first, second = (Tissue("Normal", box, 2.0, 9) for box in PIECES)
+    return paint(*SIZE, first, [second], seed=1)
+
+
+def masked(tmp_path, pixels, spec, **kind):
+    """The mask of a slide with these pixels, in its own pixels."""
+    write_svs(tmp_path / "slide.svs", pixels, **{"mpp": MPP, **kind})
+    with opened(tmp_path / "slide.svs") as slide:
+        return tissue_mask(slide, slide_info(slide), spec)
+
+
+def at_full_size(mask):
+    return np.asarray(Image.fromarray(mask.pixels).resize(mask.size0, Image.Resampling.NEAREST), bool)
+
+
+def wrong(mask, tissue):
+    """Pixels that are wrongly tissue or wrongly none, as a part of the tissue."""
+    return (at_full_size(mask) ^ tissue).sum() / tissue.sum()
+
+
+@pytest.mark.parametrize("method", ["otsu", "hsv"])
+@pytest.mark.parametrize("level", [None, 1, 2])
+def test_known_tissue_is_found(tmp_path, picture, method, level):
+    mask = masked(tmp_path, picture, TissueSpec(method, 0.1, level))
+    tissue = drawn(PIECES)
+    assert abs(mask.fraction / tissue.mean() - 1) < 0.02
+    assert wrong(mask, tissue) < 0.03
+
+
+def test_pale_tissue_on_tinted_glass_is_found(tmp_path):
+    """What a fixed threshold would get wrong: glass with more colour than other slides' tissue has."""
+    pale = paint(*SIZE, Tissue("Normal", PIECES[0], 2.0, 9, (226, 178, 200)), [], seed=2)
+    pale[(pale == BLANK).all(axis=2)] = (238, 232, 218)
+    mask = masked(tmp_path, pale, TissueSpec("otsu"))
+    assert abs(mask.fraction / drawn(PIECES[:1]).mean() - 1) < 0.02
+
+
+def test_glass_alone_has_no_tissue_and_tissue_alone_no_glass(tmp_path):
+    generator = np.random.default_rng(0)
+    noise = generator.integers(-3, 4, (1500, 1500, 3))
+    glass = (np.array(BLANK) + noise).astype(np.uint8)
+    assert masked(tmp_path, glass, TissueSpec("otsu")).fraction == 0
+    everywhere = paint(1500, 1500, Tissue("Normal", (-1500, -1500, 3000, 3000), 3.0, 9), [], seed=3)
+    assert masked(tmp_path, everywhere, TissueSpec("otsu")).fraction == 1
+
+
+@pytest.mark.parametrize("colour", [(30, 60, 190), (20, 140, 60), (200, 20, 40), (25, 25, 30)])
+@pytest.mark.parametrize("method", ["otsu", "hsv"])
+def test_pens_are_no_tissue(tmp_path, picture, colour, method):
+    """Strokes on the glass, and one over the tissue."""
+    image = Image.fromarray(picture)
+    pen = ImageDraw.Draw(image)
+    strokes = [[(4600, 300), (5700, 2800)], [(300, 4000), (3500, 4600)], [(1200, 2000), (3600, 2100)]]
+    ink = Image.new("1", SIZE)
+    for stroke in strokes:
+        pen.line(stroke, fill=colour, width=120)
+        ImageDraw.Draw(ink).line(stroke, fill=1, width=120)
+    mask = masked(tmp_path, np.asarray(image), TissueSpec(method))
+    assert (at_full_size(mask) & np.asarray(ink)).sum() / np.asarray(ink).sum() < 0.01
+    beyond = drawn(PIECES) & ~np.asarray(ink)
+    assert abs(at_full_size(mask).sum() / beyond.sum() - 1) < 0.03
+
+
+def test_black_padding_is_no_tissue_and_does_not_move_the_threshold(tmp_path, picture):
+    padded = picture.copy()
+    padded[:, :500] = 0
+    padded[4800:] = (6, 0, 4)
+    tissue = drawn(PIECES)
+    mask = masked(tmp_path, padded, TissueSpec("otsu"))
+    assert not at_full_size(mask)[:, :450].any()
+    assert not at_full_size(mask)[4850:].any()
+    assert wrong(mask, tissue) < 0.03
+
+
+def test_small_specks_and_holes_go_and_larger_ones_stay():
+    """At 8 micrometres a pixel: 64 square micrometres each."""
+    image = np.full((400, 400, 3), BLANK, np.uint8)
+    image[50:350, 50:200] = STROMA
+    image[100:110, 100:110] = BLANK  # 6,400
+    image[200:230, 100:130] = BLANK  # 57,600
+    image[100:106, 300:306] = STROMA  # 2,304
+    image[200:215, 300:315] = STROMA  # 14,400
+    found = stained(image, "otsu", 8.0)
+    assert found[105, 105]
+    assert not found[215, 115]
+    assert not found[103, 303]
+    assert found[207, 307]
+
+
+def test_dust_of_single_dark_pixels_is_no_ink():
+    image = np.full((200, 200, 3), STROMA, np.uint8)
+    image[::10, ::10] = 0
+    assert stained(image, "otsu", 8.0).all()
+
+
+def test_a_slide_without_the_level_is_told_so(tmp_path):
+    small = np.full((64, 64, 3), BLANK, np.uint8)
+    with pytest.raises(SlideError, match=r"tissue\.level is 7, and the slide has levels 0 to 2"):
+        masked(tmp_path, small, TissueSpec("otsu", 0.1, 7), tile=16)
+
+
+def test_a_slide_that_does_not_say_its_scale_has_a_mask_too(tmp_path, picture):
+    mask = masked(tmp_path, picture, TissueSpec("otsu"), mpp=None)
+    assert abs(mask.fraction / drawn(PIECES).mean() - 1) < 0.02
