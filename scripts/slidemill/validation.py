@@ -94,24 +94,26 @@ def _check_against_slide(
     spec: ValidationSpec,
     icc: str,
 ) -> list[Finding]:
-    """Check a sample of every store's patches against the slide's pixels, read anew through OpenSlide.
-
-    One store is open at a time: each knows the digests of all its patches.
-    """
+    """Check a sample of every store's patches against the slide's pixels, read anew through OpenSlide."""
     findings = []
     try:
         with opened(source) as handle:
             reader, convert = PatchReader(handle, info, grid), conversion(handle, icc)
             expected = lru_cache(max(HELD // (3 * grid.patch_size**2), 1))(lambda patch: convert(reader.read(patch)))
             for backend, path in stores.items():
-                wrong: list[str] = []
-                with open_store(path) as store:
-                    for patch in sample:
-                        wrong.extend(_differences(store, patch.patch_id, expected(patch), spec.min_psnr))
+                wrong = _all_differences(path, sample, expected, spec.min_psnr)
                 findings.append(Finding(slide, backend, "equals slide", len(sample), named(wrong)))
     except SlideError as error:
         return [Finding(slide, EVERY_STORE, "equals slide", 0, str(error))]
     return findings
+
+
+def _all_differences(
+    path: Path, sample: Sequence[PatchRef], expected: Callable[[PatchRef], Pixels], min_psnr: float
+) -> list[str]:
+    """Return what is wrong with a store's patches; the store is in memory no longer then, with all that it knows."""
+    with open_store(path) as store:
+        return [one for patch in sample for one in _differences(store, patch.patch_id, expected(patch), min_psnr)]
 
 
 def _differences(store: Store, patch_id: str, expected: Pixels, min_psnr: float) -> Iterator[str]:
