@@ -7,12 +7,13 @@ import discover_slides
 import sample_patches
 import store_patches
 import validate_stores
+from slidemill.choosing import Choice
 from slidemill.cohort import slide_row
 from slidemill.discovery import decoded, find_slides
 from slidemill.fingerprints import fingerprint
 from slidemill.outcomes import read_outcome
 from slidemill.slides import SlideInfo
-from slidemill.specs import StoreSpec, ValidationSpec, WorkSpec
+from slidemill.specs import StoreSpec, TissueSpec, ValidationSpec, WorkSpec
 from slidemill.stores.paths import SUFFIXES
 from slidemill.tables import read_table
 
@@ -39,7 +40,8 @@ class Run:
     def stores(self, grid, backends=BACKENDS, icc="ignore", reader="auto"):
         """Store and validate; return the slide's row of slides.csv, and the stores' paths."""
         table, sampled = self.folder / "patches.csv", self.folder / "sampled.json"
-        sample_patches.main(self.facts, grid, table, sampled)
+        choice = Choice(grid, TissueSpec("none"))
+        sample_patches.main(self.root, self.facts, choice, table, self.folder / "dropped.csv", sampled)
         paths = {backend: self.folder / f"{backend}{SUFFIXES[backend]}" for backend in backends}
         stored = []
         for backend, spec in backends.items():

@@ -13,6 +13,7 @@ from slidemill.errors import StoreError, is_machines
 from slidemill.isolation import Apart, DiedError
 from slidemill.joblog import progress
 from slidemill.pipeline import Step, in_order
+from slidemill.pixeldigests import PixelDigests
 from slidemill.stores.protocol import Store
 from slidemill.stores.registry import open_store
 
@@ -83,12 +84,12 @@ class StoreCheck:
     opened
         Whether the store could be opened and read, be that right or wrong.
     pixel_digests
-        The digest of each patch's pixels by its id, where the store holds the slide's own pixels; else None.
+        The digest of each patch's pixels, where the store holds the slide's own pixels; else None.
     """
 
     findings: tuple[Finding, ...]
     opened: bool = True
-    pixel_digests: Mapping[str, str] | None = None
+    pixel_digests: PixelDigests | None = None
 
 
 def check_store(path: Path, expected: Expected, threads: int = 1) -> StoreCheck:
@@ -126,14 +127,16 @@ def check_store(path: Path, expected: Expected, threads: int = 1) -> StoreCheck:
             add("index", len(store), *([] if same else ["what lies beside the patches is not what was written"]))
         except Exception as error:
             add("index", 0, _told(path, error))
-        seen = list(_look(store, expected.backend, threads))
-        add("decodes", len(store), *(one.fault for one in seen if one.fault))
-        add("digests", len(store), *_changed(store, seen))
-        digests = None
-        if store.manifest.codec.lossless:
+        faults, changed, pixels = list[str](), list[str](), list[str]()
+        for place, one in enumerate(_look(store, expected.backend, threads)):
+            faults += filter(None, [one.fault])
+            changed += _changed(store, place, one)
             # Where patches were copied, their pixels are seen here for the first time.
-            written = store.manifest.pixel_digests or [one.pixel_digest for one in seen]
-            digests = dict(zip(store.ids, written, strict=True))
+            pixels += [] if store.manifest.pixel_digests else [one.pixel_digest]
+        add("decodes", len(store), *faults)
+        add("digests", len(store), *changed)
+        lossless = store.manifest.codec.lossless
+        digests = PixelDigests.of(store.ids, store.manifest.pixel_digests or pixels) if lossless else None
         return StoreCheck(tuple(findings), True, digests)
 
 
@@ -155,12 +158,12 @@ def check_agreement(slide: str, checks: Mapping[str, StoreCheck]) -> Iterator[Fi
     if len(pixels) < 2:
         return
     reference, *others = pixels
-    differing = [
-        f"{patch_id} differs between {reference} and {other}"
-        for other in others
-        for patch_id in sorted({*pixels[reference], *pixels[other]})
-        if pixels[reference].get(patch_id) != pixels[other].get(patch_id)
-    ]
+    differing = []
+    for other in others:
+        if pixels[reference] != pixels[other]:
+            one, two = pixels[reference].by_id(), pixels[other].by_id()
+            wrong = (patch_id for patch_id in sorted({*one, *two}) if one.get(patch_id) != two.get(patch_id))
+            differing += [f"{patch_id} differs between {reference} and {other}" for patch_id in wrong]
     yield Finding(slide, EVERY_STORE, "stores agree", len(pixels[reference]), named(differing))
 
 
@@ -182,11 +185,13 @@ def _told(path: Path, error: Exception) -> str:
 def _wrong_ids(store: Store, ids: Sequence[str]) -> Iterator[str]:
     """Yield what is wrong with the ids that a store says it has, or really has."""
     told, stored_ids = store.manifest.ids, store.stored_ids()
+    if list(told) == stored_ids == list(ids):
+        return
     there = set(told) & set(stored_ids)
     missing = [f"{patch_id} is missing" for patch_id in ids if patch_id not in there]
     extra = [f"{patch_id} is too many" for patch_id in sorted((set(told) | set(stored_ids)) - set(ids))]
     yield from missing + extra
-    if not (missing or extra or list(told) == stored_ids == list(ids)):
+    if not (missing or extra):
         yield "the ids are not in raster order"
 
 
@@ -233,11 +238,10 @@ def _look(store: Store, backend: str, threads: int) -> Iterator[_Seen]:
     return progress(in_order(steps, len(store), threads, AHEAD * threads), len(store), f"patches of {backend} checked")
 
 
-def _changed(store: Store, seen: Sequence[_Seen]) -> Iterator[str]:
-    """Yield the patches whose bytes or pixels are not those that were written."""
-    manifest = store.manifest
-    for place, (patch_id, one) in enumerate(zip(store.ids, seen, strict=True)):
-        if one.byte_digest and one.byte_digest != manifest.byte_digests[place]:
-            yield f"{patch_id}'s bytes are not those that were written"
-        if one.pixel_digest and manifest.pixel_digests and one.pixel_digest != manifest.pixel_digests[place]:
-            yield f"{patch_id}'s pixels are not those that were written"
+def _changed(store: Store, place: int, one: _Seen) -> Iterator[str]:
+    """Yield whether a patch's bytes, or its pixels, are not those that were written."""
+    manifest, patch_id = store.manifest, store.ids[place]
+    if one.byte_digest and one.byte_digest != manifest.byte_digests[place]:
+        yield f"{patch_id}'s bytes are not those that were written"
+    if one.pixel_digest and manifest.pixel_digests and one.pixel_digest != manifest.pixel_digests[place]:
+        yield f"{patch_id}'s pixels are not those that were written"

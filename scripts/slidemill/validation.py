@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,9 @@ from slidemill.slides import SlideInfo, opened
 from slidemill.specs import ValidationSpec
 from slidemill.stores.protocol import Store
 from slidemill.stores.registry import open_store
+
+HELD = 64 * 1024 * 1024
+"""Bytes of the slide's pixels that are kept for the next store."""
 
 
 def psnr(one: Pixels, other: Pixels) -> float:
@@ -70,46 +73,47 @@ def validate_slide(
     }
     findings = [finding for one in checks.values() for finding in one.findings]
     findings.extend(check_agreement(slide, checks))
+    readable = {backend: path for backend, path in stores.items() if checks[backend].opened}
     if source is not None and info is not None and spec.sample:
         count = min(spec.sample, len(patches))
         sample = sorted(
             random.Random(f"{seed} {slide}").sample(list(patches), count),  # noqa: S311
             key=lambda patch: patch.patch_id,
         )
-        with ExitStack() as stack:
-            readable = {
-                backend: stack.enter_context(open_store(path))
-                for backend, path in stores.items()
-                if checks[backend].opened
-            }
-            findings.extend(_check_against_slide(slide, readable, source, info, grid, sample, spec, icc))
+        findings.extend(_check_against_slide(slide, readable, source, info, grid, sample, spec, icc))
     return findings
 
 
 def _check_against_slide(
     slide: str,
-    stores: Mapping[str, Store],
+    stores: Mapping[str, Path],
     source: Path,
     info: SlideInfo,
     grid: GridSpec,
     sample: Sequence[PatchRef],
     spec: ValidationSpec,
     icc: str,
-) -> Iterator[Finding]:
+) -> list[Finding]:
     """Check a sample of every store's patches against the slide's pixels, read anew through OpenSlide."""
-    wrong: dict[str, list[str]] = {backend: [] for backend in stores}
+    findings = []
     try:
         with opened(source) as handle:
             reader, convert = PatchReader(handle, info, grid), conversion(handle, icc)
-            for patch in sample:
-                expected = convert(reader.read(patch))
-                for backend, store in stores.items():
-                    wrong[backend].extend(_differences(store, patch.patch_id, expected, spec.min_psnr))
+            expected = lru_cache(max(HELD // (3 * grid.patch_size**2), 1))(lambda patch: convert(reader.read(patch)))
+            for backend, path in stores.items():
+                wrong = _all_differences(path, sample, expected, spec.min_psnr)
+                findings.append(Finding(slide, backend, "equals slide", len(sample), named(wrong)))
     except SlideError as error:
-        yield Finding(slide, EVERY_STORE, "equals slide", 0, str(error))
-        return
-    for backend, messages in wrong.items():
-        yield Finding(slide, backend, "equals slide", len(sample), named(messages))
+        return [Finding(slide, EVERY_STORE, "equals slide", 0, str(error))]
+    return findings
+
+
+def _all_differences(
+    path: Path, sample: Sequence[PatchRef], expected: Callable[[PatchRef], Pixels], min_psnr: float
+) -> list[str]:
+    """Return what is wrong with a store's patches; the store is in memory no longer then, with all that it knows."""
+    with open_store(path) as store:
+        return [one for patch in sample for one in _differences(store, patch.patch_id, expected(patch), min_psnr)]
 
 
 def _differences(store: Store, patch_id: str, expected: Pixels, min_psnr: float) -> Iterator[str]:

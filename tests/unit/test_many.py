@@ -19,7 +19,7 @@ from tests.conftest import ROOT
 SIDE = 400
 PATCHES = SIDE * SIDE
 ALLOWED_MB = 64
-"""What a stage may take more than before; its rows as dictionaries are some 200."""
+"""What a stage may take more than before; its rows as dictionaries are some 140."""
 
 BEFORE = f"""
 import sys
