@@ -93,7 +93,7 @@ class Stages:
         spec = LabelSpec(LABELS, rule, "Normal")
         printed = fingerprint(self.folder / ANNOTATION)
         read, written = (self.table, self.outcome("sample")), (self.labelled, self.outcome("metadata"))
-        write_metadata.main(self.folder, ANNOTATION, printed, spec, {}, *read, *written)
+        write_metadata.main(self.folder, ANNOTATION, printed, spec, {}, *read, *written, 0)
 
     def write_metadata_by_area(self) -> None:
         """Label them by area."""

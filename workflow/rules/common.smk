@@ -13,8 +13,7 @@ wildcard_constraints:
 def code(script, backend=None):
     """A digest of the code that a script runs: as a parameter, it runs the rule again after an edit."""
     others = [f"slidemill.stores.{name}" for name in SUFFIXES if backend and name != backend]
-    if script == "sample_patches" and not CONFIG.labels.only:
-        others.append("slidemill.labelchoice")
+    others += ["slidemill.labelchoice"] if script == "sample_patches" and not CONFIG.labels.only else []
     return code_digest(SCRIPTS / f"{script}.py", others)
 
 
@@ -41,8 +40,7 @@ def slide_file(wildcards):
 def slide_annotation(wildcards):
     """A slide's annotation and its fingerprint, or None, and the slide's further columns in the sheet."""
     slide = SLIDES[wildcards.slide]
-    own = prints(slide.slide)[1]
-    return {"annotation": slide.annotation, "fingerprint": own, "columns": dict(slide.columns)}
+    return {"annotation": slide.annotation, "fingerprint": prints(slide.slide)[1], "columns": dict(slide.columns)}
 
 
 def slide_mask(wildcards):
