@@ -138,6 +138,7 @@ def test_labels_take_the_bounds_of_the_slide_that_openslide_tells(tmp_path):
         tmp_path / "sampled.json",
         tmp_path / "metadata.csv",
         tmp_path / "labelled.json",
+        0,
     )
     told = [(row["label"], row["label_fraction"]) for row in read_table(tmp_path / "metadata.csv")]
     assert told == [("1", "1.0000"), ("0", "1.0000"), ("0", "1.0000")]
