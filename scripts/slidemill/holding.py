@@ -46,11 +46,11 @@ def hold(results: Path) -> None:
     """
     record = results / ".snakemake"
     record.mkdir(parents=True, exist_ok=True)
+    # Never closed: the lock goes with the process. Children do not inherit it.
+    file = os.open(record / HOLDER, os.O_RDWR | os.O_CREAT, 0o666)
     # A full disk is told here in one sentence, where Snakemake would end in a traceback over its lock.
     with tempfile.TemporaryFile(dir=record) as probe:
         probe.write(bytes(ROOM))
-    # Never closed: the lock goes with the process. Children do not inherit it.
-    file = os.open(record / HOLDER, os.O_RDWR | os.O_CREAT, 0o666)
     if fcntl is None:
         return
     with suppress(OSError):
