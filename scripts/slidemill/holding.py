@@ -10,7 +10,9 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterator
+import tempfile
+from base64 import urlsafe_b64encode
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -27,17 +29,28 @@ HOLDER = "slidemill.holder"
 WORKER = "slidemill.worker"
 """File in Snakemake's folder: locked for as long as a run works, and which process of which machine that is."""
 
+ROOM = 65536
+"""Bytes that must be free for a run to begin."""
+
 
 def hold(results: Path) -> None:
     """Hold `results` until this process ends, and remove the lock of a run that was killed on this machine.
 
     Where another process holds them, where the last run was on another machine and has left its lock (the operating
     system's may not reach this one), or where the file system knows no locks, Snakemake's own lock decides.
+
+    Raises
+    ------
+    OSError
+        When nothing can be written there.
     """
     record = results / ".snakemake"
     record.mkdir(parents=True, exist_ok=True)
     # Never closed: the lock goes with the process. Children do not inherit it.
     file = os.open(record / HOLDER, os.O_RDWR | os.O_CREAT, 0o666)
+    # A full disk is told here in one sentence, where Snakemake would end in a traceback over its lock.
+    with tempfile.TemporaryFile(dir=record) as probe:
+        probe.write(bytes(ROOM))
     if fcntl is None:
         return
     with suppress(OSError):
@@ -123,6 +136,32 @@ def at_rest(results: Path) -> Iterator[None]:
     finally:
         os.close(file)
     yield
+
+
+def unrecorded(results: Path, made: Iterable[str]) -> list[str]:
+    """Return which of the files `made` are there without Snakemake's record of what they were made from.
+
+    A full disk leaves no record, or an empty one, and removing Snakemake's folder takes them all away. Then a change of
+    the configuration since goes unnoticed.
+    """
+    names = {folder: _sizes(results / ".snakemake" / folder) for folder in ("metadata", "incomplete")}
+    if any(name.startswith("@") for name in names["metadata"]):
+        return []  # a file system of short names, where records lie in folders
+    # What is marked as begun is made again in any case; such a mark may be empty.
+    known = {name for name, size in names["metadata"].items() if size} | names["incomplete"].keys()
+    bare = (name for name in made if urlsafe_b64encode(os.fsencode(name)).decode() not in known)
+    return [name for name in bare if (results / name).exists()]
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """Return the names in a folder and the size of each, none where there is no such folder."""
+    found = {}
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            # A run at work removes some.
+            with suppress(FileNotFoundError):
+                found[entry.name] = entry.stat().st_size
+    return found
 
 
 def _at_work(results: Path) -> str:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import cache, partial
 from pathlib import Path
@@ -308,15 +309,23 @@ def bound():
     return partial(apart, powers=os.geteuid() != 0)
 
 
+@contextmanager
+def mounted(folder, megabytes):
+    """Mount a small disk at `folder`, or skip the test where that is not allowed."""
+    folder.mkdir()
+    mount = shutil.which("mount") and subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "none", str(folder)], capture_output=True
+    )
+    if not mount or mount.returncode:
+        pytest.skip(f"a disk of {megabytes} MB cannot be mounted here: that takes root, and mount allowed")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
 @pytest.fixture
 def small_disk(tmp_path):
-    """A disk of 2 MB: ``megabytes``."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = shutil.which("mount") and subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(folder)], capture_output=True
-    )
-    if not mounted or mounted.returncode:
-        pytest.skip("a disk of 2 MB cannot be mounted here: that takes root, and mount allowed")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    """A disk of 2 MB."""
+    with mounted(tmp_path / "disk", 2) as folder:
+        yield folder

@@ -2,12 +2,16 @@
 
 import os
 import platform
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from snakemake.persistence import MetadataRecord
+from snakemake.persistence.file import FilePersistence
 
-from slidemill.holding import HOLDER, hold, take
+from slidemill.holding import HOLDER, hold, take, unrecorded
 from tests.conftest import ROOT
 
 HOLD = """
@@ -131,3 +135,22 @@ def test_where_the_file_system_knows_no_locks_snakemakes_own_decides(tmp_path, m
     hold(tmp_path)
     take(tmp_path)
     assert left.exists()
+
+
+def test_files_without_a_record_are_named_and_no_others(tmp_path):
+    """As Snakemake itself names its records."""
+    persistence = FilePersistence(path=tmp_path / ".snakemake")
+    files = [f"slides/{name}.json" for name in ("whole", "empty", "bare", "begun", "gone", "x" * 100)]
+    (tmp_path / "slides").mkdir()
+    for name in files:
+        (tmp_path / name).touch()
+        persistence._write_record(name, MetadataRecord(rule="discover_slides"))
+    assert unrecorded(tmp_path, files) == []
+    (tmp_path / files[4]).unlink()
+    for name in files[2:5]:
+        persistence._delete_record(name)
+    persistence._mark_incomplete(files[3], None)
+    Path(persistence._record_path(persistence._metadata_path, files[1])).write_bytes(b"")
+    assert unrecorded(tmp_path, files) == files[1:3]
+    shutil.rmtree(tmp_path / ".snakemake")
+    assert unrecorded(tmp_path, files) == [name for name in files if name != files[4]]

@@ -168,3 +168,25 @@ def test_what_an_unfinished_run_told_goes_with_the_next_run_though_that_has_noth
     assert not (quick.results / "unfinished").exists()
     assert {path: path.stat().st_mtime_ns for path in quick.results.glob("[!.]*.*")} == tables
     assert "Nothing to be done" in quick.snakemake().text
+
+
+def test_a_job_that_fails_leaves_nothing_of_what_it_was_to_replace(quick):
+    """Old tables and stores would pass for the new: Snakemake knows what is missing, and makes it anew."""
+    quick.add("a.svs", annotated=False)
+    assert quick.snakemake("validated").code == 0
+    (store,) = (quick.results / "stores" / "lmdb").iterdir()
+    log = quick.results / "logs" / "gather_results.log"
+    log.unlink()
+    (log / "in-the-way").mkdir(parents=True)
+    quick.add("new.svs", annotated=False)
+    assert quick.snakemake("validated", "--retries", "0").code != 0
+    assert not (quick.results / "slides.csv").exists()
+    assert [row["status"] for row in rows(quick.results / "unfinished" / "slides.csv")] == ["ok", "ok"]
+    (log / "in-the-way").rmdir()
+    quick.config |= {"stores": {"lmdb": {"encoding": "zstd"}}, "scratch": str(quick.folder / "nowhere")}
+    assert quick.snakemake("validated", "--retries", "0").code != 0
+    assert not store.exists()
+    quick.config["scratch"] = None
+    assert quick.snakemake("validated").code == 0
+    assert [row["status"] for row in rows(quick.results / "slides.csv")] == ["ok", "ok"]
+    assert open_store(store).manifest.encoding == "zstd"

@@ -1,14 +1,30 @@
 # How a run begins and how it ends.
 
 from slidemill.errors import SlidemillError
-from slidemill.holding import hold, take
+from slidemill.holding import hold, take, unrecorded
 
-# A run that was killed leaves its lock behind; a plain run again takes no notice of it.
-if workflow.is_main_process and not workflow.dryrun:
+# One file of each job tells of it.
+A_JOB_EACH = [
+    *("slides/{slide}.json", "outcomes/sample_patches/{slide}.json", "outcomes/write_metadata/{slide}.json"),
+    *(f"outcomes/store_patches/{backend}/{{slide}}.json" for backend in BACKENDS),
+    *("validation/{slide}.csv", "figures/overlay/{slide}.jpg"),
+]
+if workflow.is_main_process:
+    made = [file for pattern in A_JOB_EACH for file in every_slide(pattern)]
     try:
-        hold(CONFIG.results)
+        # A run that was killed leaves its lock behind; a plain run again takes no notice of it.
+        if not workflow.dryrun:
+            hold(CONFIG.results)
+        bare = unrecorded(CONFIG.results, [*made, "slides.csv", "benchmark.csv", "report.html"])
     except OSError as error:
         sys.exit(f"slidemill: nothing has been run:\n{explained(error)}")
+    if bare:
+        print(
+            f"slidemill: {CONFIG.results}: what {len(bare)} files were made from is not known, {bare[0]} among them: its "
+            "record is gone, or the disk was full. If the configuration has changed since, nobody sees it: remove "
+            "these files (--forceall makes all anew)",
+            file=sys.stderr,
+        )
 
 
 # Called when a run is about to work, and not by those that only look on, such as --dry-run and --summary.
