@@ -172,6 +172,40 @@ class TestFinishedRun:
         assert all(name in page for name in ("report.html", "figures/benchmark.png", "figures/overlay/one-"))
 
 
+def test_labels_choose_what_is_sampled_and_only_then_do_annotations_matter_to_it(project, tmp_path_factory):
+    project.add("one.svs", seed=1)
+    project.add("bare.svs", seed=2, annotated=False)
+    project.config |= {"stores": {"lmdb": {}}, "labels": {"map": {"Normal": 0, "Benign": 1}, "only": ["Benign"]}}
+    finished = project.snakemake()
+    assert finished.code == 0, finished.text
+    slides = {row["path"]: row for row in rows(project.results / "slides.csv")}
+    assert (slides["one.svs"]["status"], slides["bare.svs"]["status"]) == ("ok", "empty")
+    kept = read_metadata(project.results)
+    assert set(kept["label_name"]) == {"Benign"}
+    assert len(kept) == int(slides["one.svs"]["patches"])
+    dropped = rows(project.results / "dropped" / f"{slides['one.svs']['slide']}.csv")
+    assert {row["reason"] for row in dropped} == {"label"}
+    with open_store(next((project.results / "stores" / "lmdb").glob("one-*"))) as store:
+        assert list(store.ids) == list(kept["patch_id"])
+    assert "Nothing to be done" in project.plan().text
+    again = A_SLIDE - {"discover_slides", "store_patches_hdf5", "store_patches_disk"}
+    file = project.annotations / "one.xml"
+    before = file.read_text()
+    file.write_text(before.replace("Benign", "Normal"))
+    changed = project.plan()
+    assert changed.rules - COHORT == again
+    assert {slide.split("-")[0] for _, slide in changed.jobs if slide} == {"one"}
+    file.write_text(before)
+    project.config["labels"]["rule"] = "area"
+    assert project.plan().rules - COHORT == again
+    project.config["labels"]["rule"] = "centre"
+    elsewhere = tmp_path_factory.mktemp("edited")
+    snakefile = checked_out(elsewhere)
+    with (elsewhere / "scripts/slidemill/annotations.py").open("a") as edited:
+        edited.write("\nCHANGED = True\n")
+    assert project.plan(snakefile=snakefile).rules - COHORT == again
+
+
 class TestSecondRuns:
     def test_moved_to_another_place_nothing_is_done_again(self, copied):
         assert "Nothing to be done" in copied.plan().text
