@@ -1,6 +1,7 @@
 """The labels of patches, by each rule, against slow and obvious ones."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from shapely.geometry import MultiPolygon, Polygon, box
 
 from slidemill.labelling import labeller
 from slidemill.metadata import labelled
-from slidemill.regions import Annotation, Region, enclosed
+from slidemill.regions import Annotation, Region, enclosed, polygons
 from slidemill.specs import LabelSpec
 
 
@@ -192,3 +193,58 @@ def test_areas_are_those_of_a_raster(regions, boxes, overlap):
         else:
             assert fraction == pytest.approx(rough.get(name, 0), abs=0.1)
             assert fraction >= max(share for one, share in rough.items() if one) - 0.1
+
+
+steps = st.lists(
+    st.tuples(st.booleans(), coordinates, coordinates, st.integers(1, SIDE), st.integers(1, SIDE)),
+    min_size=1,
+    max_size=5,
+)
+
+
+def stepped(parts):
+    """Return a shape of steps, and its raster of one pixel a unit: boxes that are added or cut out, one by one."""
+    shape, raster = MultiPolygon(), np.zeros((4 * SIDE, 4 * SIDE), bool)
+    for added, x, y, width, height in parts:
+        part = box(x, y, x + width, y + height)
+        shape = shapely.union(shape, part) if added else shapely.difference(shape, part)
+        raster[SIDE + y : SIDE + y + height, SIDE + x : SIDE + x + width] = added
+    return MultiPolygon(polygons(shape)), raster
+
+
+@given(
+    st.lists(st.tuples(steps, st.sampled_from("ABC")), min_size=1, max_size=4),
+    places,
+    st.sampled_from(["file", "smallest"]),
+    st.sampled_from([0.01, 0.25, 0.5, 1.0]),
+)
+@settings(derandomize=True, deadline=None, max_examples=250)
+def test_each_rule_is_that_of_a_raster_at_full_resolution(regions, boxes, overlap, least):
+    """Outlines on whole pixels are their rasters exactly, and nothing here knows of polygons: pixels are counted."""
+    drawn = [(*stepped(parts), name) for parts, name in regions]
+    drawn = [one for one in drawn if one[1].any()]
+    annotation = Annotation(tuple(Region(name, shape) for shape, _, name in drawn))
+    if overlap == "smallest":
+        drawn.sort(key=lambda one: one[1].sum())
+    owner = np.full((4 * SIDE, 4 * SIDE), "", dtype=object)
+    for _, raster, name in reversed(drawn):
+        owner[raster] = name
+
+    def at(x, y):
+        """The first region that holds all pixels around a point, which may lie on their edges."""
+        around = np.ix_(*([int(np.ceil(side)) - 1 + SIDE, int(side // 1) + SIDE] for side in (y, x)))
+        return next((name for _, raster, name in drawn if raster[around].all()), "out")
+
+    spec = LabelSpec({"A": 0, "B": 1, "C": 2}, "area", "out", least, overlap)
+    rows = [patch(*place) for place in boxes]
+    told = {rule: labeller(annotation, replace(spec, rule=rule))(rows) for rule in ("centre", "top_left", "area")}
+    for place, (x, y, width, height) in enumerate(boxes):
+        assert told["centre"][0][place] == at(x + width / 2, y + height / 2)
+        assert told["top_left"][0][place] == at(x, y)
+        found = Counter(owner[SIDE + y : SIDE + y + height, SIDE + x : SIDE + x + width].ravel())
+        none = found.pop("", 0)
+        best = min(found, key=lambda name: (-found[name], name), default="")
+        enough = found[best] >= least * width * height if best else False
+        expected = (best, found[best]) if enough else ("out", none)
+        assert told["area"][0][place] == expected[0]
+        assert told["area"][1][place] == pytest.approx(expected[1] / (width * height), abs=1e-8)
