@@ -146,7 +146,11 @@ def _png(path: Path) -> tuple[Size, Bands]:
     def pixels() -> Integers:
         with warnings.catch_warnings(), PngImagePlugin.PngImageFile(path) as image:
             warnings.simplefilter("ignore")
-            values: Integers = np.asarray(image)
+            try:
+                values: Integers = np.asarray(image)
+            except MemoryError:
+                bytearray(4 * count)  # where memory is short indeed, this says so; Pillow says it of some broken data
+                raise ValueError("its data are broken") from None
         if mode == "L" and bits < 8:  # Pillow spreads grey of few bits over the bytes' range
             values = values // (255 // (2**bits - 1))
         return values.astype(np.uint8) if mode == "1" else values

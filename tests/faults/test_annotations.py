@@ -117,6 +117,10 @@ BAD = {
     "PNG: cut off": (image(NOISE)[:-9000], "bad.xml: the image cannot be read"),
     "PNG: bytes flipped": (image(NOISE).replace(b"IDAT", b"IDOT"), "bad.xml: the image cannot be read"),
     "PNG: a first line and no more": (image(NOISE)[:12], "bad.xml: the image cannot be read"),
+    "PNG: a dictionary that nobody has": (
+        image(ONE).replace(b"IDAT\x78\x9c", b"IDAT\x78\xbb").replace(b"IDAT\x78\xda", b"IDAT\x78\xf9"),
+        "bad.xml: the image cannot be read",
+    ),
     "PNG: of colours": (image(np.zeros((1, 3), np.uint8)), "are RGB, which are colours: give one integer a pixel"),
     "PNG: a bomb": (claiming(50_000, 37_500), "134217728 are decoded at once at most: save it as a TIFF"),
     "PNG: of another aspect": (image(ONE, (512, 100)), "of another aspect: a label image lies over the whole slide"),

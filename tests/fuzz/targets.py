@@ -4,7 +4,9 @@ import json
 from dataclasses import dataclass
 
 import numpy as np
+import tifffile
 import yaml
+from PIL import Image
 
 from slidemill.annotations import read_annotation
 from slidemill.config import read_config
@@ -86,8 +88,21 @@ def geojson(_folder):
         yield json.dumps([feature, feature]).encode()
 
 
+def label_images(folder):
+    pixels = np.kron(np.arange(20).reshape(4, 5), np.ones((16, 16), int)).astype(np.uint8)
+    Image.fromarray(pixels).save(folder / "a.png")
+    yield (folder / "a.png").read_bytes()
+    for dtype, options in (
+        (np.uint8, {"tile": (32, 32), "compression": "deflate"}),
+        (np.uint32, {"rowsperstrip": 9, "compression": "lzw", "predictor": True}),
+        (np.uint16, {}),
+    ):
+        tifffile.imwrite(folder / "a.tif", pixels.astype(dtype), photometric="minisblack", **options)
+        yield (folder / "a.tif").read_bytes()
+
+
 def read_regions(data, folder):
-    annotation = read_annotation(put(folder, "a.xml", data), (5, 5))
+    annotation = read_annotation(put(folder, "a.xml", data), (5, 5), (800, 640))
     region_at(annotation, POINTS)
     rows = [{"x0": x, "y0": y, "width0": 100, "height0": 100} for x, y in POINTS]
     labelled(rows, annotation, LabelSpec({}, "area", "outside"), {})
@@ -250,6 +265,7 @@ def read_slides(data, folder):
 TARGETS = {
     "annotation": Target("xml", annotations, read_regions),
     "geojson": Target("json", geojson, read_regions),
+    "label image": Target("bytes", label_images, read_regions),
     "sheet": Target("csv", sheets, read_slides),
     "config": Target("json", configs, read_configuration),
     "outcome": Target("json", outcomes, read_facts),

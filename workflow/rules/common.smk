@@ -13,8 +13,10 @@ wildcard_constraints:
 def code(script, backend=None):
     """A digest of the code that a script runs: as a parameter, it runs the rule again after an edit."""
     others = [f"slidemill.stores.{name}" for name in SUFFIXES if backend and name != backend]
-    if script == "sample_patches" and not CONFIG.labels.only:
-        others.append("slidemill.labelchoice")
+    if script == "sample_patches":
+        # What it imports and does not run: an edit of how annotations are read would sample and store anew.
+        others += [] if CONFIG.labels.only else ["slidemill.labelchoice"]
+        others += [] if MASKS_GIVEN else ["slidemill.ownmasks"]
     return code_digest(SCRIPTS / f"{script}.py", others)
 
 
