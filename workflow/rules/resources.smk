@@ -38,6 +38,10 @@ def table_runtime(wildcards, attempt):
     return (1 + megabytes(wildcards.slide) // 200) * attempt
 
 
+def sampling_runtime(wildcards, attempt):
+    return (pixels_runtime if MEASURED else table_runtime)(wildcards, attempt)
+
+
 def pixels_runtime(wildcards, attempt):
     return (2 + megabytes(wildcards.slide) // 25) * attempt
 

@@ -16,7 +16,7 @@ rule sample_patches:
     threads: slide_threads if MEASURED else 1
     resources:
         mem_mb=slide_memory,
-        runtime=pixels_runtime if MEASURED else table_runtime,
+        runtime=sampling_runtime,
     params:
         **MEASURED,
         **LABELLED,
