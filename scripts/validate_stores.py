@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slidemill.checking import check_apart
-from slidemill.colours import IGNORED, stated
+from slidemill.colours import stated
 from slidemill.columns import VALIDATION_COLUMNS
 from slidemill.discovery import slide_path
 from slidemill.fingerprints import check_unchanged
@@ -53,7 +53,8 @@ def main(
     # A damaged store may end the process that reads it.
     with Apart() as process:
         check = partial(check_apart, process)
-        colours = stated(icc, info.icc) if info else IGNORED
+        # As its stores were written, whatever the slide has failed for since.
+        colours = stated(icc, found.details.get("info", {}).get("icc", ""))
         findings = validate_slide(found.slide, stores, source, info, grid, wanted, spec, seed, threads, check, colours)
     if source:
         check_unchanged(source, found.details["fingerprint"])

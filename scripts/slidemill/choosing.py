@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from slidemill.cautions import ink_notes
 from slidemill.fingerprints import check_unchanged
 from slidemill.geometry import GridSpec
 from slidemill.joblog import LOG
 from slidemill.labelchoice import LabelChoice, label_step
-from slidemill.masks import Fractions, Mask, save_mask
+from slidemill.masks import NOTHING, Fractions, Mask, save_mask
 from slidemill.measuring import QualityStep, quality_step
 from slidemill.outcomes import Outcome
 from slidemill.ownmasks import own_mask
@@ -75,12 +74,15 @@ def write_chosen(
     planned = source, found.details["fingerprint"]
     steps: list[Step] = []
     details: dict[str, Any] = {}
+    notes = list(found.details.get("slide_notes", ()))
     with ExitStack() as stack:
         if mask:
-            fractions, wanted = _tissue(source, info, choice)
+            fractions, wanted, told = _tissue(source, info, choice)
             check_unchanged(*planned)
             save_mask(wanted, mask)
-            steps.append(tissue_step(fractions, choice.tissue.min_fraction))
+            if fractions:
+                steps.append(tissue_step(fractions, choice.tissue.min_fraction))
+            notes += told
             details["mask_fingerprint"] = choice.mask_fingerprint
         if choice.labels:
             steps.append(label_step(choice.labels, info))
@@ -90,21 +92,21 @@ def write_chosen(
     for step in steps:
         if isinstance(step, QualityStep):
             details["quality"] = step.summary()
-            details["slide_notes"] = [*found.details.get("slide_notes", ()), *ink_notes(details["quality"])]
+            notes += ink_notes(details["quality"])
     count = reasons.pop("", 0)
     LOG.info("%s: %d patches, dropped: %s", found.slide, count, dict(reasons))
+    details["slide_notes"] = notes
     return details | {"grid": count + reasons.total(), "dropped": dict(reasons), "patches": count}
 
 
-def _tissue(source: Path, info: SlideInfo, choice: Choice) -> tuple[Fractions, Mask]:
-    """Return how much tissue patches have, and the mask: one's own, or that of the method."""
-    if choice.own_mask and choice.mask_fingerprint:
+def _tissue(source: Path, info: SlideInfo, choice: Choice) -> tuple[Fractions | None, Mask, Sequence[str]]:
+    """Return how much tissue patches have, the mask, and notes: of one's own mask, or by the method, or of none."""
+    if choice.own_mask:
         found = own_mask(choice.own_mask, info, mask_size(info))
         check_unchanged(choice.own_mask, choice.mask_fingerprint, "mask of tissue")
         return found
     if choice.tissue.method == "none":
-        everything = Mask(np.ones((1, 1), np.uint8), info.size)
-        return everything.fractions, everything
+        return None, NOTHING, ()
     with opened(source) as slide:
         mask = tissue_mask(slide, info, choice.tissue)
-    return mask.fractions, mask
+    return mask.fractions, mask, ()

@@ -184,7 +184,7 @@ def _contradictions(full: Mapping[str, Any], slides: Path, results: Path) -> Ite
             f"labels.min_fraction is {labels['min_fraction']} and labels.rule is {labels['rule']}: only rule area "
             "has a least fraction: leave it out, or choose area"
         )
-    for name in labels.get("only", ()):
+    for name in labels.get("only") or ():
         if name not in labels["map"] and name != labels["outside"]:
             known = ", ".join(dict.fromkeys([*labels["map"], labels["outside"]]))
             yield (

@@ -22,7 +22,9 @@ PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#B
 """Colours of labels 0, 1, ...; Okabe and Ito's, which most readers tell apart, and two more."""
 
 UNMAPPED_COLOUR = "#555555"
-DROPPED_COLOUR = "#808080"
+DROPPED_COLOURS = {"tissue": "#808080", "label": "#7A5230"}
+DROPPED_COLOUR = "#B0007A"
+"""Of what was dropped for its quality."""
 TISSUE_COLOUR = "#00B050"
 LONGEST = 1000
 """Pixels of the longer side of an overlay."""
@@ -60,7 +62,7 @@ def draw_overlay(
     annotation
         Its outlines are drawn in black and white, its holes too, and those of a label image's labels.
     dropped
-        Rows of the table of dropped patches: crossed out in grey.
+        Rows of the table of dropped patches: crossed out, in a colour for why.
     tissue
         The mask of tissue, the edge of which is drawn; or None.
     """
@@ -71,8 +73,9 @@ def draw_overlay(
     for row in dropped:
         reasons[row["reason"]] += 1
         left, top, right, bottom = _square(row, scale)
-        pen.rectangle((left, top, right, bottom), outline=f"{DROPPED_COLOUR}70")
-        pen.line((left, bottom, right, top), fill=f"{DROPPED_COLOUR}70")
+        colour = DROPPED_COLOURS.get(row["reason"], DROPPED_COLOUR)
+        pen.rectangle((left, top, right, bottom), outline=f"{colour}70")
+        pen.line((left, bottom, right, top), fill=f"{colour}70")
     counts: Counter[tuple[int, str]] = Counter()
     for row in rows:
         counts[int(row["label"]), row["label_name"]] += 1
@@ -164,7 +167,10 @@ def _with_legend(
         )
         for (label, name), count in sorted(counts.items())
     ]
-    lines += [(DROPPED_COLOUR, f"dropped, {reason}: {count:,} patches") for reason, count in reasons.items()]
+    lines += [
+        (DROPPED_COLOURS.get(reason, DROPPED_COLOUR), f"dropped, {reason}: {count:,} patches")
+        for reason, count in reasons.items()
+    ]
     if tissue is not None:
         lines.append((TISSUE_COLOUR, f"the edge of the tissue, {tissue.fraction:.0%} of the slide"))
     canvas = Image.new("RGB", (max(picture.width, 320), picture.height + 30 * len(lines) + 8), "white")

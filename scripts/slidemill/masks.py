@@ -70,7 +70,7 @@ class Mask:
 
 
 NOTHING = Mask(np.zeros((1, 1), np.uint8), (1, 1))
-"""Stands for the mask of a slide that has failed."""
+"""Stands for the mask of a slide that has none: it has failed, or all of it is wanted."""
 
 
 def _interpolated(sums: npt.NDArray[np.int32], x: Floats, y: Floats) -> Floats:
@@ -89,7 +89,8 @@ def save_mask(mask: Mask, path: Path) -> None:
         Image.fromarray(mask.pixels * np.uint8(255)).convert("1").save(aside, format="png", optimize=True)
 
 
-def load_mask(path: Path, size0: Size) -> Mask:
-    """Return the mask that `save_mask` published, of a slide of `size0` level-0 pixels."""
+def load_mask(path: Path, size0: Size) -> Mask | None:
+    """Return the mask that `save_mask` published, of a slide of `size0` level-0 pixels; None for `NOTHING`."""
     with Image.open(path) as image:
-        return Mask(np.asarray(image.convert("1"), np.uint8), size0)
+        pixels = np.asarray(image.convert("1"), np.uint8)
+    return Mask(pixels, size0) if pixels.size > 1 else None

@@ -9,6 +9,8 @@ import numpy as np
 import shapely
 
 from slidemill.annotations import read_annotation
+from slidemill.discovery import encoded, slide_path
+from slidemill.errors import AnnotationError, SlideError
 from slidemill.labelling import fractions_within
 from slidemill.masks import Fractions, Mask
 from slidemill.pyramid import Size
@@ -19,8 +21,8 @@ FINE = 4
 """Bits of a pixel's fraction to which corners are drawn."""
 
 
-def own_mask(path: Path, info: SlideInfo, size: Size) -> tuple[Fractions, Mask]:
-    """Return how much of patches a mask of one's own covers, exactly, and a picture of it.
+def own_mask(path: Path, info: SlideInfo, size: Size) -> tuple[Fractions, Mask, tuple[str, ...]]:
+    """Return how much of patches a mask of one's own covers, exactly, a picture of it, and notes on it.
 
     Parameters
     ----------
@@ -36,8 +38,15 @@ def own_mask(path: Path, info: SlideInfo, size: Size) -> tuple[Fractions, Mask]:
     AnnotationError
         When the file cannot be read.
     """
-    annotation = read_annotation(path, info.corner, info.size)
-    return fractions_within(annotation), Mask(_drawn(annotation, info, size), info.size)
+    try:
+        # Tells a file that is missing from one that cannot be read.
+        annotation = read_annotation(slide_path(path.parent, encoded(Path(path.name))), info.corner, info.size)
+    except SlideError as error:
+        raise AnnotationError(f"the mask of tissue {error}") from None
+    notes = [f"its tissue is that of the mask {path.name}", *(f"{path.name}: {note}" for note in annotation.notes)]
+    if not annotation.names:
+        notes.append(f"{path.name}: holds no tissue")
+    return fractions_within(annotation), Mask(_drawn(annotation, info, size), info.size), tuple(notes)
 
 
 def _drawn(annotation: Annotation, info: SlideInfo, size: Size) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

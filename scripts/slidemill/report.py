@@ -159,7 +159,7 @@ def render(
         "rates": [row for row in measured if row["unit"] == "patches/s"],
         "recommendation": NOT_MEASURED if unmade and not measured else recommendation(measured),
         "claim": claim(measured),
-        "unannotated": [row["slide"] for row in slides if row["status"] != "failed" and not row["annotation"]],
+        "unannotated": [row["slide"] for row in slides if row["status"] == "ok" and not row["annotation"]],
         "labels": label_table(outcomes, label_map),
         "unmapped": unmapped_names(outcomes),
         "audits": audits(outcomes),

@@ -16,6 +16,7 @@ TYPE_NAMES = {
     "number": "a number",
     "boolean": "true or false",
     "object": "a mapping (leave the key out for its defaults)",
+    "array": "a list, such as [a, b]",
     "null": "null",
 }
 

@@ -400,3 +400,9 @@ def test_results_may_lie_above_slides_that_they_do_not_write_over(tmp_path):
 def test_patches_that_are_shrunk_may_not_be_read_larger_than_memory_allows():
     assert "sampling.patch_size is 2048" in fault(sampling={"patch_size": 2048, "deepzoom_level": 9})
     assert read(sampling={"patch_size": 4096, "level": 0}).sampling.patch_size == 4096
+
+
+def test_one_label_alone_is_still_a_list():
+    told = faults({"slides": "slides", "results": "results", "labels": {"only": "Normal"}})
+    assert told.startswith("labels.only is 'Normal', not a list, such as [a, b] or null: the names of the labels")
+    assert read(labels={"only": None}).labels.only is None

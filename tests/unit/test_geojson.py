@@ -121,7 +121,9 @@ def test_labels_take_the_bounds_of_the_slide_that_openslide_tells(tmp_path):
     """The patches of a slide are counted from its whole canvas, QuPath's regions from its bounds."""
     (tmp_path / "a.geojson").write_text(json.dumps(feature([SQUARE])), encoding="utf-8")
     info = SlideInfo("mirax", ((2000, 2000),), (1.0,), (1000, 500, 900, 900), None, None, None, "ffffff")
-    write_outcome(tmp_path / "sampled.json", Outcome("a", "sample_patches", details={"info": info.to_json(), "patches": 3}))
+    write_outcome(
+        tmp_path / "sampled.json", Outcome("a", "sample_patches", details={"info": info.to_json(), "patches": 3})
+    )
     places = [(1000, 500), (1010, 500), (0, 0)]
     rows = [
         dict.fromkeys(PATCH_COLUMNS, "1") | {"x0": x, "y0": y, "width0": 10, "height0": 10, "patch_id": f"{x}"}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from slidemill.masks import Mask, load_mask, save_mask
+from slidemill.masks import NOTHING, Mask, load_mask, save_mask
 
 
 def row(x0, y0, width0, height0):
@@ -41,6 +41,12 @@ def test_a_mask_that_was_kept_is_the_same_again(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 2, (31, 47), np.uint8)
     save_mask(Mask(pixels, (470, 310)), tmp_path / "mask.png")
     again = load_mask(tmp_path / "mask.png", (470, 310))
+    assert again is not None
     assert (again.pixels == pixels).all()
     assert again.pixels.max() == 1
     assert again.fraction == pixels.mean()
+
+
+def test_what_stands_for_no_mask_is_none(tmp_path):
+    save_mask(NOTHING, tmp_path / "mask.png")
+    assert load_mask(tmp_path / "mask.png", (470, 310)) is None

@@ -31,6 +31,7 @@ def test_masks_of_ones_own_take_the_place_of_the_method(project):
         "sampling": {"patch_size": 53, "level": 0},
         "tissue": {"method": "none", "min_fraction": 1, "masks": str(masks)},
         "stores": {"lmdb": {"encoding": "zstd"}},
+        "icc": "srgb",
     }
     finished = project.snakemake()
     assert finished.code == 0, finished.text
@@ -42,6 +43,11 @@ def test_masks_of_ones_own_take_the_place_of_the_method(project):
     assert kept["none"] == grid
     assert kept["image"] == {(column, row) for column, row in grid if (column + 1) * 53 <= 310}
     assert kept["drawn"] == {(column, row) for column, row in grid if row < 5}
+    shares = {row["slide"].split("-")[0]: row["tissue_fraction"] for row in rows(project.results / "metadata.csv")}
+    assert shares == {"image": "1.0000", "drawn": "1.0000", "none": ""}
+    notes = {row["slide"].split("-")[0]: row["notes"] for row in rows(project.results / "slides.csv")}
+    assert "its tissue is that of the mask image.png" in notes["image"]
+    assert "mask" not in notes["none"]
     assert "Nothing to be done" in project.plan().text
     half.paste(0, (0, 0, 10, 53))
     half.save(masks / "image.png")
@@ -53,7 +59,9 @@ def test_masks_of_ones_own_take_the_place_of_the_method(project):
     assert finished.code != 0
     row = next(row for row in rows(project.results / "slides.csv") if row["slide"].startswith("image-"))
     assert (row["status"], row["stage"]) == ("failed", "sample_patches")
-    assert "image.png" in row["message"]
+    assert row["message"].startswith("the mask of tissue image.png")
+    # Its empty store is as it was to be.
+    assert {row["status"] for row in rows(project.results / "validation.csv")} == {"passed"}
 
 
 def test_patches_without_tissue_are_dropped_from_all_stores_alike(project):

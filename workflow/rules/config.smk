@@ -51,7 +51,7 @@ gc.set_threshold(1_000_000, 100, 100)
 BACKENDS = {backend: asdict(CONFIG.stores[backend]) for backend in SUFFIXES if backend in CONFIG.stores}
 STORES = [str(store_file(backend, slide)) for slide in SLIDES for backend in BACKENDS]
 GRID = asdict(CONFIG.sampling)
-MASKS_GIVEN = any(slide.tissue_mask for slide in SLIDES.values())
+MASKS_GIVEN = bool(CONFIG.tissue_masks) or any(slide.tissue_mask for slide in SLIDES.values())
 TISSUE_MASK = {"mask": "tissue/{slide}.png"} if MASKS_GIVEN or CONFIG.tissue.method != "none" else {}
 # Without measures, no pixel is read to sample: then another reader samples nothing anew.
 MEASURED = {"quality": asdict(CONFIG.quality), "reader": CONFIG.reader, "seed": CONFIG.seed} if CONFIG.quality else {}

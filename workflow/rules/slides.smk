@@ -37,7 +37,13 @@ def slide_mask(wildcards):
 def label_choice(wildcards):
     """What decides which labels are sampled: the annotation, and how it is read."""
     known = slide_annotation(wildcards)
-    return {"annotation": known["annotation"], "fingerprint": known["fingerprint"], "spec": asdict(CONFIG.labels)}
+    # Which integers the names get, and in which order they were asked for, chooses no patch.
+    names = {"map": dict.fromkeys(CONFIG.labels.map, 0), "only": sorted(CONFIG.labels.only)}
+    return {
+        "annotation": known["annotation"],
+        "fingerprint": known["fingerprint"],
+        "spec": asdict(CONFIG.labels) | names,
+    }
 
 
 # Where all labels are sampled, other annotations and other labels sample nothing again.
