@@ -61,7 +61,7 @@ def test_masks_of_ones_own_take_the_place_of_the_method(project):
     assert (row["status"], row["stage"]) == ("failed", "sample_patches")
     assert row["message"].startswith("the mask of tissue image.png")
     # Its empty store is as it was to be.
-    assert {row["status"] for row in rows(project.results / "validation.csv")} == {"passed"}
+    assert {row["status"] for row in rows(project.results / "validation.csv")} == {"ok"}
 
 
 def test_patches_without_tissue_are_dropped_from_all_stores_alike(project):
