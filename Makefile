@@ -39,7 +39,7 @@ race: $(VENV)/run.stamp ## beside others on one slide: BENCH_SLIDE=slide PYWSI=c
 	$(BIN)/python -m benchmarks.race --repeats "$$REPEATS" $${BENCH_SLIDE:+--slide "$$BENCH_SLIDE"} \
 		$${PYWSI:+--pywsi "$$PYWSI"} $${ONLY:+--only "$$ONLY"}
 
-test: $(VENV)/test.stamp ## all tests
+test: $(VENV)/test.stamp ## the tests, but for those that take long
 	$(BIN)/python -m pytest -n $(CORES)
 
 .PHONY: torture
@@ -55,14 +55,14 @@ fuzz: $(VENV)/test.stamp ## damaged files of every kind that is read: FUZZ_SECON
 cluster: $(VENV)/test.stamp ## the pipeline on a throw-away Slurm of two nodes; needs root, slurm-wlm and munge
 	$(BIN)/python -m pytest -m cluster -rs tests/cluster
 
-check: $(VENV)/test.stamp ## format, lint, types, workflow lint, tests
+check: $(VENV)/test.stamp ## format, lint, types, workflow lint, all tests
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy scripts/slidemill $(wildcard scripts/*.py) benchmarks
 	$(BIN)/snakefmt --check $(RULES)
 	$(BIN)/python scripts/make_demo_slides.py $(DEMO)
 	$(BIN)/snakemake --lint --configfile config/demo.yaml
-	$(BIN)/python -m pytest -n $(CORES)
+	$(BIN)/python -m pytest -n $(CORES) -m 'not cluster and not torture and not fuzz'
 
 format: $(VENV)/test.stamp ## format code and rules
 	$(BIN)/ruff format $(CODE)

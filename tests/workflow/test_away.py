@@ -9,6 +9,8 @@ from slidemill.cli import main
 from tests.faults.conftest import damaged
 from tests.workflow.test_runs import rows
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def quick(project):

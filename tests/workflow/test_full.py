@@ -12,6 +12,8 @@ import pytest
 from slidemill.tables import read_table
 from tests.faults.conftest import mounted
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def on_a_small_disk(project, tmp_path):

@@ -9,6 +9,8 @@ import pytest
 from slidemill.synthetic import write_svs
 from tests.conftest import ROOT, painted
 
+pytestmark = pytest.mark.long
+
 NAMES = ["read", "read-openslide", "lmdb-raw", "lmdb-source-job", "openslide", "limit-decode", "limit-copy"]
 
 
