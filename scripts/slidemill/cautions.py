@@ -17,8 +17,9 @@ FOCUS_SLIDES, FOCUS_PATCHES = 3, 20
 FOCUS_SHARE = 0.25
 """A slide is doubted whose patches have less than this of the blur measure that the cohort's slides have at the median.
 
-A blur of a pixel's standard deviation takes more than this from any sharp patch, and stains and tissues differ by
-less; the median of the cohort stays where it is as long as more than half of the slides are sharp."""
+A Gaussian blur of one pixel's standard deviation left 8 to 15 % of it to the patches of OpenSlide's CMU-1-Small-Region,
+at 0.5 micrometres a pixel, and one of 0.7 pixels 21 to 31 %. The cohort's median stays as it is while more than half
+of the slides are sharp. Other tissue differs too, by how much is not known: hence a note, and nothing is dropped."""
 
 
 def ink_notes(summary: Mapping[str, Any]) -> list[str]:
