@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -24,7 +23,7 @@ from slidemill.sampling import patches_of
 from slidemill.selecting import Row
 from slidemill.slides import SlideInfo, opened
 from slidemill.specs import QualitySpec, WorkSpec
-from slidemill.tissue import LONGEST, MASK_MPP, USUAL_MPP, ink
+from slidemill.tissue import ink, mask_size
 from slidemill.whole import read_whole
 
 MEASURES = ("blur", "mean_saturation", "white_fraction", "black_fraction")
@@ -164,8 +163,7 @@ def quality_step(
 
 def _inked(source: Path, info: SlideInfo) -> Mask | None:
     """Return where a slide has ink, from a low resolution; None where it has none, or it cannot be read."""
-    mpp = info.mpp or USUAL_MPP
-    longest = min(math.ceil(max(info.dimensions[0]) * mpp / MASK_MPP), LONGEST)
+    longest = max(mask_size(info))
     width, height = info.dimensions[info.pyramid.best_level(max(info.dimensions[0]) / longest)]
     if width * height > MOST_READ:
         LOG.warning("%s: has no low resolution to look for ink in", source.name)
