@@ -69,6 +69,7 @@ def tortured(project, undisturbed, seed, kills):
     return torturer.kills
 
 
+@pytest.mark.long
 def test_three_kills(tmp_path, undisturbed):
     project = a_project(tmp_path / "project", "encoded", slides=1)
     kills = tortured(project, undisturbed("encoded", slides=1), 0, 3)
