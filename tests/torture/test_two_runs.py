@@ -10,6 +10,8 @@ from slidemill.holding import HOLDER
 from tests.torture.harness import digests
 from tests.workflow.conftest import Project
 
+pytestmark = pytest.mark.long
+
 AT_WORK = "another run is at work here (process"
 
 
