@@ -170,7 +170,9 @@ def test_locks_hold_every_dependency_in_a_version_that_is_allowed(name):
 
 def test_tests_run_with_the_versions_that_runs_have():
     plain, test = locked("requirements.lock"), locked("requirements-test.lock")
-    assert {name: str(test[name][0]) for name in plain} == {name: str(pin) for name, (pin, _) in plain.items()}
+    # Versions alone: what tests need beside may want a package on more systems than runs do.
+    pinned = {name: str(pin.specifier) for name, (pin, _) in plain.items()}
+    assert {name: str(test[name][0].specifier) for name in plain} == pinned
 
 
 @pytest.mark.parametrize(
