@@ -52,7 +52,15 @@ def filled(tmp_path, disk, work, rooms, backend="lmdb", encoding="zstd", store=T
 
 @pytest.mark.parametrize(
     ("backend", "encoding"),
-    [("lmdb", "raw"), ("lmdb", "png"), ("hdf5", "raw"), ("hdf5", "zstd"), ("disk", "png"), ("disk", "raw")],
+    [
+        ("lmdb", "raw"),
+        ("lmdb", "png"),
+        ("hdf5", "raw"),
+        ("hdf5", "zstd"),
+        ("disk", "png"),
+        ("disk", "raw"),
+        ("tar", "png"),
+    ],
 )
 def test_a_full_disk_fails_the_job_with_one_message_and_leaves_nothing(tmp_path, small_disk, backend, encoding):
     """HDF5 ends the process where it cannot write at closing; LMDB tells of an input/output error."""

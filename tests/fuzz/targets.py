@@ -179,7 +179,7 @@ def written(folder, backend, encoding):
         kind, StoreSpec(encoding, 90 if encoding == "jpeg" else None), "s", "f", GridSpec(SIZE, level=0)
     )
     patches, pixels = patches_and_pixels(noise)
-    path = folder / {"lmdb": "s.lmdb", "hdf5": "s.h5", "disk": "s"}[backend]
+    path = folder / {"lmdb": "s.lmdb", "hdf5": "s.h5", "disk": "s", "tar": "s.tar"}[backend]
     write_store(kind, path, manifest, patches, as_stored(manifest, zip(patches, pixels, strict=True)))
     return path
 
@@ -188,9 +188,9 @@ def manifests(folder):
     yield (written(folder, "disk", "png") / "manifest.json").read_bytes()
 
 
-def files_of(backend):
+def files_of(backend, encodings=("raw", "zstd", "png", "jpeg")):
     def seeds(folder):
-        for encoding in ("raw", "zstd", "png", "jpeg"):
+        for encoding in encodings:
             yield written(folder, backend, encoding).read_bytes()
 
     return seeds
@@ -274,6 +274,7 @@ TARGETS = {
     "lmdb": Target("bytes", files_of("lmdb"), lambda data, folder: whole(put(folder, "s.lmdb", data)), crashes=True),
     "hdf5": Target("bytes", files_of("hdf5"), lambda data, folder: whole(put(folder, "s.h5", data)), crashes=True),
     "disk": Target("json", folders, read_folder),
+    "tar": Target("bytes", files_of("tar", ("raw", "png")), lambda data, folder: whole(put(folder, "s.tar", data))),
     "picture": Target("bytes", pictures, read_picture),
     "tiff": Target("bytes", slides, read_tiles),
 }

@@ -31,7 +31,7 @@ def patches_of_stores(results):
     """The ids and the digests of each store's patches, by its place in the results."""
     found = {}
     for path in {
-        store_of(file) for file in (results / "stores").rglob("*") if file.suffix in {".lmdb", ".h5", ".json"}
+        store_of(file) for file in (results / "stores").rglob("*") if file.suffix in {".lmdb", ".h5", ".json", ".tar"}
     }:
         with open_store(path) as store:
             found[str(path.relative_to(results))] = [list(store.ids), list(store.manifest.byte_digests)]

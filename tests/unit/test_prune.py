@@ -54,7 +54,7 @@ def test_it_names_all_of_a_slide_that_was_taken_away_and_removes_nothing(results
         *(results / store_path(backend, "gone") for backend in SUFFIXES),
         *(path for path in results.rglob("gone.*") if path.is_file()),
     }
-    assert len(named(out)) == 12
+    assert len(named(out)) == 14
     assert "of 1 slides that were taken away; nothing removed: --delete does that" in out
     assert everything(results) == before
 
@@ -133,8 +133,8 @@ def test_what_killed_jobs_left_aside_goes_with_the_slide(results, capsys):
 def without_hdf5(results, monkeypatch):
     """Results whose last run was planned for LMDB and files alone, and came to its end."""
     monkeypatch.chdir(results)
-    write_tables(results, {"kept": "ok", "kept.2": "failed"}, ("lmdb", "disk"))
-    write_plan({}, {}, ("lmdb", "disk"))
+    write_tables(results, {"kept": "ok", "kept.2": "failed"}, ("lmdb", "disk", "tar"))
+    write_plan({}, {}, ("lmdb", "disk", "tar"))
     age(results)
     return results
 

@@ -9,7 +9,6 @@ dataset ``payload``, ``uint8 (bytes,)``, contiguous, and ``offsets``, ``int64 (n
 from __future__ import annotations
 
 import math
-import mmap
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -26,7 +25,8 @@ from slidemill.errors import StoreError
 from slidemill.files import synced
 from slidemill.patches import PatchRef
 from slidemill.stores.manifest import Manifest
-from slidemill.stores.protocol import Backend, Lent, Store, Writer
+from slidemill.stores.mapped import REMEDY, MappedStore
+from slidemill.stores.protocol import Backend, Writer
 
 COORDINATES = ("column", "row", "x0", "y0", "width0", "height0")
 BLOCK = 8 * 1024 * 1024
@@ -120,7 +120,7 @@ def _abandoned(file: h5py.File) -> Iterator[None]:
         raise
 
 
-class Hdf5Store(Store):
+class Hdf5Store(MappedStore):
     """An HDF5 store, mapped into memory for reading; h5py is needed to open it alone."""
 
     def stored_ids(self) -> list[str]:
@@ -130,7 +130,7 @@ class Hdf5Store(Store):
                 ids = _own(file, "ids", "S")[:]
                 return [bytes(patch_id).decode("utf-8", "backslashreplace") for patch_id in ids]
             except _BROKEN as error:
-                raise StoreError(f"{self.path}: its ids cannot be read ({error}): {_REMEDY}") from None
+                raise StoreError(f"{self.path}: its ids cannot be read ({error}): {REMEDY}") from None
 
     def index_digest(self) -> str:
         """Return the digest of what h5py gives beside the pixels and the manifest."""
@@ -138,7 +138,7 @@ class Hdf5Store(Store):
             try:
                 return _index_digest(file)
             except _BROKEN as error:
-                raise StoreError(f"{self.path}: its index cannot be read ({error}): {_REMEDY}") from None
+                raise StoreError(f"{self.path}: its index cannot be read ({error}): {REMEDY}") from None
 
     def _open(self) -> Manifest:
         with _opened(self.path) as file:
@@ -150,20 +150,19 @@ class Hdf5Store(Store):
                     start = patches.id.get_offset() or 0
                     size = int(np.prod(manifest.shape))
                     if patches.shape != (count, *manifest.shape):
-                        raise StoreError(f"{self.path}: holds {patches.shape} for {count} patches: {_REMEDY}")
+                        raise StoreError(f"{self.path}: holds {patches.shape} for {count} patches: {REMEDY}")
                     offsets: npt.NDArray[np.int64] = start + size * np.arange(count + 1, dtype=np.int64)
                 else:
                     offsets = (_own(file, "payload", "u").id.get_offset() or 0) + _own(file, "offsets", "i")[:]
             except _BROKEN as error:
-                raise StoreError(f"{self.path}: a dataset is missing or broken ({error}): {_REMEDY}") from None
+                raise StoreError(f"{self.path}: a dataset is missing or broken ({error}): {REMEDY}") from None
         if len(offsets) != count + 1 or (np.diff(offsets) < 0).any():
-            raise StoreError(f"{self.path}: the offsets do not fit {count} patches: {_REMEDY}")
+            raise StoreError(f"{self.path}: the offsets do not fit {count} patches: {REMEDY}")
         if offsets[-1] > self.path.stat().st_size:
-            raise StoreError(f"{self.path}: the file ends before its last patch: {_REMEDY}")
-        with self.path.open("rb") as raw:
-            # A mapping outlives a fork, so that no handle has to be opened again.
-            self._data = memoryview(mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ))
-        self._starts = offsets.tolist()
+            raise StoreError(f"{self.path}: the file ends before its last patch: {REMEDY}")
+        self._map()
+        places = offsets.tolist()
+        self._starts, self._ends = places[:-1], places[1:]
         return manifest
 
     def _read_raw(self, patch_id: str) -> Pixels:
@@ -174,20 +173,7 @@ class Hdf5Store(Store):
         except (KeyError, TypeError):
             return super()._read_raw(patch_id)  # which says what is wrong
 
-    def _get(self, place: int, patch_id: str) -> Lent | None:
-        data = self._data
-        if not len(data):
-            raise StoreError(f"{self.path}: the store is closed: open it again to read from it")
-        start, end = self._starts[place : place + 2]
-        # A slice keeps the mapping alive by itself.
-        return data[start:end], None
 
-    def _release(self) -> None:
-        # Not None, for which NumPy would make an array of whatever is in memory.
-        self._data = memoryview(b"")
-
-
-_REMEDY = "it is damaged or from elsewhere; remove it and run again"
 _PIXELS = ("patches", "payload")
 _BROKEN = (KeyError, TypeError, ValueError, AttributeError, OSError, RuntimeError)
 """What h5py raises where a file's structure is not what it should be."""
@@ -199,7 +185,7 @@ def _opened(path: Path) -> Iterator[h5py.File]:
     try:
         file = h5py.File(path, "r", locking=False)
     except OSError as error:
-        raise StoreError(f"{path}: HDF5 cannot open it ({error}): {_REMEDY}") from None
+        raise StoreError(f"{path}: HDF5 cannot open it ({error}): {REMEDY}") from None
     with file:
         yield file
 
@@ -211,16 +197,16 @@ def _own(file: h5py.File, name: str, kind: str) -> h5py.Dataset:
     few bytes that claim terabytes: a store from elsewhere shall read no other file, nor take more memory than its size.
     """
     if not isinstance(file.get(name, getlink=True) or h5py.HardLink(), h5py.HardLink):
-        raise StoreError(f"{file.filename}: {name} is a link into another file or place: {_REMEDY}")
+        raise StoreError(f"{file.filename}: {name} is a link into another file or place: {REMEDY}")
     dataset = file[name]
     if dataset.external or dataset.is_virtual:
-        raise StoreError(f"{file.filename}: {name} keeps its bytes in another file: {_REMEDY}")
+        raise StoreError(f"{file.filename}: {name} keeps its bytes in another file: {REMEDY}")
     if dataset.dtype.kind != kind:
-        raise StoreError(f"{file.filename}: {name} holds {dataset.dtype}: {_REMEDY}")
+        raise StoreError(f"{file.filename}: {name} holds {dataset.dtype}: {REMEDY}")
     size, start = math.prod(dataset.shape) * dataset.dtype.itemsize, dataset.id.get_offset()
     contiguous = dataset.id.get_create_plist().get_layout() == h5py.h5d.CONTIGUOUS
     if size and not (contiguous and start is not None and start + size <= file.id.get_filesize()):
-        raise StoreError(f"{file.filename}: {name}, {size} bytes, does not lie in it in one piece: {_REMEDY}")
+        raise StoreError(f"{file.filename}: {name}, {size} bytes, does not lie in it in one piece: {REMEDY}")
     return dataset
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-SUFFIXES = {"lmdb": ".lmdb", "hdf5": ".h5", "disk": ""}
+SUFFIXES = {"lmdb": ".lmdb", "hdf5": ".h5", "disk": "", "tar": ".tar"}
 """What the name of each backend's stores ends in; a folder's in nothing."""
 
 MANIFEST = "manifest.json"
