@@ -1,4 +1,4 @@
-"""The command line: ``slidemill inspect``, ``slidemill verify`` and ``slidemill prune``."""
+"""The command line: ``slidemill inspect``, ``verify`` and ``prune``, and what `slidemill.transfer` adds."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from slidemill.inspection import contact_sheet, describe, levels_of
 from slidemill.pruning import delete, left_over
 from slidemill.slides import opened, slide_info
 from slidemill.stores.paths import store_path
+from slidemill.transfer import add_commands
 from slidemill.verification import verify
 
 LOOK_AGAIN = 75
@@ -46,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     prune.add_argument("results", type=Path, metavar="RESULTS")
     prune.add_argument("--delete", action="store_true", help="remove it, and do not name it alone")
     prune.set_defaults(run=_prune)
+    add_commands(commands)
     options = parser.parse_args(arguments)
     try:
         return int(options.run(options))

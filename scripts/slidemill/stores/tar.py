@@ -47,23 +47,43 @@ MOST_EXTRA = 1000
 Places = npt.NDArray[np.int64]
 
 
+class Members:
+    """Writes members of a tar file, one after another."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._end = 0
+
+    def add(self, head: bytes, data: Buffer) -> tuple[int, int]:
+        """Write a member, and return where its bytes begin and how many they are."""
+        start, size = self._end + BLOCK, len(data)
+        self._file.write(head)
+        self._file.write(data)
+        self._file.write(bytes(-size % BLOCK))
+        self._end = start + size + -size % BLOCK
+        return start, size
+
+    def end(self) -> None:
+        """Write what stands at the end of the file."""
+        self._file.write(END)
+
+
 class TarWriter:
     """Writes one member a patch, and the offsets into the room that was left for them."""
 
     def __init__(self, file: IO[bytes], count: int, manifest: Manifest) -> None:
-        self._file = file
+        self._file, self._members = file, Members(file)
         self._prefix, self._suffix = f"{manifest.slide}/", manifest.codec.suffix
         self._places: Places = np.zeros((count + 1, 2), "<i8")
-        self._head = header(OFFSETS_NAME, self._places.nbytes)
         self._digest = xxhash.xxh3_128()
-        self._count = self._end = 0
-        self._put(self._head, self._places.tobytes())
+        self._count = 0
+        self._members.add(header(OFFSETS_NAME, self._places.nbytes), self._places.tobytes())
 
     def add(self, patch: PatchRef, data: Buffer) -> None:
         """Store the encoded `data` of the next patch."""
         head = header(f"{self._prefix}{patch.patch_id}{self._suffix}", len(data))
         self._digest.update(head)
-        self._places[self._count] = self._put(head, data)
+        self._places[self._count] = self._members.add(head, data)
         self._count += 1
 
     def index(self) -> str:
@@ -74,19 +94,10 @@ class TarWriter:
     def finish(self, manifest: Manifest) -> None:
         """Store the manifest, the end of the file, and the places of all members."""
         data = manifest.to_bytes()
-        self._places[-1] = self._put(header(MANIFEST_NAME, len(data)), data)
-        self._file.write(END)
+        self._places[-1] = self._members.add(header(MANIFEST_NAME, len(data)), data)
+        self._members.end()
         self._file.seek(BLOCK)
         self._file.write(self._places.tobytes())
-
-    def _put(self, head: bytes, data: Buffer) -> tuple[int, int]:
-        """Write a member, and return where its bytes begin and how many they are."""
-        start, size = self._end + BLOCK, len(data)
-        self._file.write(head)
-        self._file.write(data)
-        self._file.write(bytes(-size % BLOCK))
-        self._end = start + size + -size % BLOCK
-        return start, size
 
 
 @contextmanager
