@@ -1,8 +1,8 @@
 """Patches of a cohort in one file, to be sent: their bytes as they are stored, and the table's rows beside them.
 
-A ``.h5`` file has ``patches``, ``uint8 (n, height, width, 3)``, where they are raw; else ``payload`` and ``offsets``, as a
-store in HDF5 has them. The group ``table`` has a dataset for each column, the attribute ``encoding`` the name of the
-encoding, ``labels`` the names of the labels as JSON, and ``provenance`` is JSON too.
+A ``.h5`` file has ``patches``, ``uint8 (n, height, width, 3)``, where they are raw, else ``payload`` and ``offsets``,
+as a store in HDF5 has them. The group ``table`` has a dataset for each column; the attribute ``encoding`` names the
+encoding, ``labels`` the labels as JSON, and ``provenance`` is JSON too.
 
 A ``.tar`` file has for each patch ``SLIDE/PATCH_ID.png`` (or what its encoding ends in; ``.npy`` where it is raw) and
 ``SLIDE/PATCH_ID.json``, its row, in front of all ``__provenance__``, which the webdataset library passes over.
