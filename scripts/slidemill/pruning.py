@@ -16,7 +16,7 @@ from slidemill.outcomes import read_outcome
 from slidemill.planned import PLAN, read_plan
 from slidemill.stores.disk import INDEX
 from slidemill.stores.manifest import PATCH_ID
-from slidemill.stores.paths import MANIFEST, SUFFIXES, store_path
+from slidemill.stores.paths import JOINED, MANIFEST, SUFFIXES, store_path
 from slidemill.verification import read_results_table
 
 FACTS = "slides/{slide}.json"
@@ -115,6 +115,8 @@ def left_over(results: Path) -> Left:
         count = sum(_add(left, results, [name.format(slide=slide) for name in own], gathered) for slide in there)
         if count:
             left.backends[backend] = count
+            if backend == JOINED.parent.name:
+                _add(left, results, [str(JOINED)], gathered)
     return left
 
 

@@ -20,7 +20,7 @@ from tests.conftest import ROOT, painted
 from tests.tiffs import STRUCTURES, write
 from tests.workflow.conftest import Project
 
-COHORT = {"gather_results", "benchmark_stores", "render_report", "gate", "all"}
+COHORT = {"gather_results", "join_hdf5", "benchmark_stores", "render_report", "gate", "all"}
 A_SLIDE = {
     "discover_slides",
     "sample_patches",
