@@ -1,7 +1,8 @@
 """One HDF5 file over the stores of a whole cohort: h5py sees one array, whose bytes stay where they are.
 
 It holds what an exported file holds (`slidemill.exporting`), but ``patches``, or ``payload``, is a virtual dataset over
-the slides' own files, which are named relative to this one: both may be moved, together. Row i is row i of metadata.csv.
+the slides' own files, which are named relative to this one: both may be moved, together. Row i is row i of
+metadata.csv.
 """
 
 from __future__ import annotations

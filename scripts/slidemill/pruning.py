@@ -112,11 +112,12 @@ def left_over(results: Path) -> Left:
         if plan is None or backend in plan.backends:
             left.kept[results / "stores" / backend] = f"is of a backend {WANTED}"
             continue
+        if backend == JOINED.parent.name:
+            # Before the stores: without them it would give zeros for pixels.
+            _add(left, results, [str(JOINED)], gathered)
         count = sum(_add(left, results, [name.format(slide=slide) for name in own], gathered) for slide in there)
         if count:
             left.backends[backend] = count
-            if backend == JOINED.parent.name:
-                _add(left, results, [str(JOINED)], gathered)
     return left
 
 

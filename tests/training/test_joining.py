@@ -1,6 +1,7 @@
 """The one HDF5 file over the stores of all slides."""
 
 import json
+import re
 import shutil
 
 import h5py
@@ -13,6 +14,7 @@ from slidemill.cli import main
 from slidemill.encodings import ENCODINGS, decoded
 from slidemill.errors import SlidemillError
 from slidemill.stores.paths import JOINED, store_path
+from tests.conftest import ROOT
 from tests.results import PATCHES, SIZE, write_a_store, write_metadata
 
 
@@ -105,6 +107,21 @@ def test_a_store_that_does_not_fit_the_table_is_said(own):
     (own / "stores.csv").write_text(text.replace("a-slide,hdf5,raw,6", "a-slide,hdf5,raw,5"))
     with pytest.raises(SlidemillError, match=r"a-slide.h5: holds 5 patches, and the table 6: run the workflow"):
         join_hdf5.main(own, own / JOINED)
+
+
+def test_the_snippets_of_the_configurations_page_run(own, truth, monkeypatch):
+    (own.parent / "results").symlink_to(own)
+    monkeypatch.chdir(own.parent)
+    page = (ROOT / "config" / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    tar, joined = (next(one for one in blocks if name in one) for name in ("stores/tar", "all.h5"))
+    found = {}
+    exec(tar, found)
+    np.testing.assert_array_equal(found["pixels"], truth[-1])
+    assert found["label"] == found["table"]["label"].iloc[-1]
+    exec(joined, found)
+    np.testing.assert_array_equal(found["pixels"], truth[7])
+    assert (found["label"], found["slide"]) == (found["table"]["label"][7], found["table"]["slide"][7])
 
 
 def test_verify_takes_it_for_no_store(own, capsys):

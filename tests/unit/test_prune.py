@@ -13,7 +13,7 @@ from slidemill.files import write_json
 from slidemill.holding import HOLDER
 from slidemill.planned import PLAN, write_plan
 from slidemill.pruning import MADE
-from slidemill.stores.paths import SUFFIXES, store_path
+from slidemill.stores.paths import JOINED, SUFFIXES, store_path
 from tests.results import PATCHES, SIZE, write_slide, write_tables
 
 ROOT = Path(__file__).parents[2]
@@ -170,6 +170,19 @@ def test_when_told_they_are_removed_and_all_else_is_whole(without_hdf5, capsys):
     assert main(["verify", str(results)]) == 0
     assert main(["prune", str(results)]) == 0
     assert "0 files and folders, 0 bytes, of 0 slides that were taken away\n" in capsys.readouterr().out
+
+
+def test_the_file_over_the_stores_goes_with_them_and_stays_otherwise(without_hdf5, capsys):
+    joined = without_hdf5 / JOINED
+    joined.write_bytes(b"12345")
+    age(without_hdf5)
+    write_plan({}, {}, ("lmdb", "hdf5", "disk"))
+    assert main(["prune", str(without_hdf5), "--delete"]) == 0
+    assert joined.exists()
+    write_plan({}, {}, ("lmdb", "disk", "tar"))
+    assert main(["prune", str(without_hdf5), "--delete"]) == 0
+    assert f"              5  {joined}\n" in capsys.readouterr().out
+    assert not joined.exists()
 
 
 def planned_again(results):
