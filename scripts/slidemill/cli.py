@@ -11,7 +11,7 @@ from pathlib import Path
 from slidemill import __version__
 from slidemill.checking import EVERY_STORE, Finding
 from slidemill.discovery import decoded, find_slides
-from slidemill.errors import SlidemillError
+from slidemill.errors import SlidemillError, explained
 from slidemill.geometry import GridSpec
 from slidemill.holding import at_rest, working
 from slidemill.inspection import contact_sheet, describe, levels_of
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.run(options))
     except (SlidemillError, OSError) as error:
-        sys.stderr.write(f"slidemill: {error}\n")
+        sys.stderr.write(f"slidemill: {explained(error)}\n")
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("slidemill: ended by Ctrl-C\n")

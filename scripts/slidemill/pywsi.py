@@ -5,15 +5,11 @@ and the tile's place in the DeepZoom grid; its values are pickles of an object w
 square), ``data`` (the pixels' bytes), ``label`` (an integer; 0 where nobody gave labels) and ``coords`` (the place once
 more, an array of NumPy's). Versions 1 and 2 write the same.
 
-A pickle is a program. Each is looked through first: it may hold no more than the instructions of such an object, and
-name no more than the classes of one; and these stand for a class that keeps what it is given, and does nothing.
+The pickles are read as data (`slidemill.pickles`): no class is imported, and nothing that one names is called.
 """
 
 from __future__ import annotations
 
-import io
-import pickle
-import pickletools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,26 +24,11 @@ import xxhash
 
 from slidemill.encodings import Pixels
 from slidemill.errors import SlidemillError
+from slidemill.pickles import Made, read_pickle
 from slidemill.stores.environments import PAGE
 from slidemill.stores.manifest import LARGEST_PATCH
 
 KEY = re.compile(r"(?P<slide>.+)-(?P<column>\d{1,5})-(?P<row>\d{1,5})", re.DOTALL)
-MOST_INSTRUCTIONS = 400
-"""In one pickle; Python's own of a patch has some eighty."""
-MOST_REMEMBERED = 1000
-"""The memo of a pickle may be addressed up to here: the memory for it is taken at once."""
-
-INSTRUCTIONS = frozenset(
-    {
-        *("PROTO", "FRAME", "STOP", "MARK", "GLOBAL", "STACK_GLOBAL", "NEWOBJ", "REDUCE", "BUILD"),
-        *("MEMOIZE", "BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET"),
-        *("EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_LIST", "APPEND", "APPENDS"),
-        *("EMPTY_DICT", "SETITEM", "SETITEMS", "NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1"),
-        *("SHORT_BINUNICODE", "BINUNICODE", "SHORT_BINBYTES", "BINBYTES", "BINBYTES8", "BYTEARRAY8"),
-    }
-)
-"""All that a patch needs; none of them runs what a pickle brings along."""
-
 NAMES = frozenset(
     {("py_wsi.item", "Item"), ("item", "Item"), ("numpy", "ndarray"), ("numpy", "dtype")}
     | {
@@ -67,31 +48,6 @@ class Item:
     label: int
 
 
-class _Inert:
-    """Stands for every class that a pickle names: keeps what it is made from, and its state."""
-
-    __slots__ = ("made", "state")
-    made: tuple[Any, ...]
-    state: Any
-
-    def __new__(cls, *made: Any) -> _Inert:
-        inert = super().__new__(cls)
-        inert.made, inert.state = made, None
-        return inert
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
-
-
-class _Unpickler(pickle.Unpickler):
-    """Makes nothing but numbers, texts, bytes, collections and `_Inert`."""
-
-    def find_class(self, module: str, name: str) -> type[_Inert]:
-        if (module, name) not in NAMES:
-            raise pickle.UnpicklingError(f"it names {module}.{name}")
-        return _Inert
-
-
 def item_of(data: bytes, column: int, row: int) -> Item:
     """Return the patch that a value holds.
 
@@ -100,65 +56,65 @@ def item_of(data: bytes, column: int, row: int) -> Item:
     ValueError
         When it is no patch of py-wsi, or not the one at that place; the message says what it is.
     """
+    found = read_pickle(data, NAMES)
+    if not (isinstance(found, Made) and found.name[1] == "Item" and isinstance(found.state, dict)):
+        raise ValueError("it is another object")
     try:
-        _look_through(data)
-        found = _Unpickler(io.BytesIO(data)).load()
-        state = dict(found.state)
-        size, channels = _integer(state["size"]), _integer(state["channels"])
-        label, coords, own = _integer(state["label"]), _integers(state["coords"]), state["data"]
-    except Exception as error:  # over a damaged pickle, Python raises anything
-        raise ValueError(str(error) or type(error).__name__) from None
+        size, channels, label, own = (found.state[name] for name in ("size", "channels", "label", "data"))
+        coords = found.state["coords"]
+    except KeyError as error:
+        raise ValueError(f"it has no {error}") from None
+    size, channels, label = _integer(size), _integer(channels), _integer(label)
     if not (0 < size <= LARGEST_PATCH and channels == 3 and isinstance(own, bytes) and len(own) == size * size * 3):
-        raise ValueError(f"it has {size} x {size} pixels of {channels} channels, and other bytes than these")
-    if coords != [column, row]:
-        raise ValueError(f"it is of {coords}, and its key is of {[column, row]}")
+        raise ValueError(f"it has not the bytes of {size} x {size} pixels of {channels} channels")
+    if (place := _pair(coords)) != (column, row):
+        raise ValueError(f"it is of {place}, and its key of {(column, row)}")
     if not -1 <= label < 2**31:
         raise ValueError(f"its label is {label}")
     return Item(np.frombuffer(own, np.uint8).reshape(size, size, 3), label)
 
 
-def _look_through(data: bytes) -> None:
-    """Raise ValueError where a pickle holds an instruction that no patch needs, without running it."""
-    for count, (instruction, argument, _) in enumerate(pickletools.genops(data)):
-        if instruction.name not in INSTRUCTIONS:
-            raise ValueError(f"it holds the instruction {instruction.name}")
-        remembered = instruction.name in ("BINPUT", "LONG_BINPUT") and int(argument or 0) > MOST_REMEMBERED
-        if count >= MOST_INSTRUCTIONS or remembered:
-            raise ValueError("it is longer than a patch")
-
-
 def _integer(value: Any) -> int:
     """Return an integer, Python's or NumPy's."""
-    if isinstance(value, _Inert):
-        kind, own = value.made
-        return _numbers(kind, own, 1)[0]
-    if not isinstance(value, int):
-        raise ValueError(f"it holds a {type(value).__name__} where a number belongs")
-    return int(value)
+    if isinstance(value, Made) and value.name[1] == "scalar" and isinstance(value.arguments, tuple):
+        return _numbers(*value.arguments, count=1)[0] if len(value.arguments) == 2 else _no_number(value)
+    return value if isinstance(value, int) else _no_number(value)
 
 
-def _integers(value: Any) -> list[int]:
+def _pair(value: Any) -> tuple[int, ...]:
     """Return two integers, of a list or of NumPy's array, in whichever way this was pickled."""
-    if not isinstance(value, _Inert):
-        return [_integer(one) for one in value]
-    if value.state is None:  # protocol 5
-        own, kind, shape, _order = value.made
-    else:
-        _version, shape, kind, _fortran, own = value.state
-    if shape != (2,):
-        raise ValueError("its place is no pair")
-    return _numbers(kind, own, 2)
+    if isinstance(value, list | tuple) and len(value) == 2:
+        return tuple(map(_integer, value))
+    if isinstance(value, Made):
+        # Of protocol 5: the bytes, their kind, the shape. Before: a version, the shape, the kind, the order, the bytes.
+        by_buffer = value.name[1] == "_frombuffer"
+        known = value.arguments if by_buffer else value.state
+        if isinstance(known, tuple) and len(known) == (4 if by_buffer else 5):
+            own, kind, shape = (known[place] for place in ((0, 1, 2) if by_buffer else (4, 2, 1)))
+            if shape == (2,):
+                return tuple(_numbers(kind, own, count=2))
+    raise ValueError("its place is no pair of numbers")
 
 
-def _numbers(kind: _Inert, own: Any, count: int) -> list[int]:
-    name, order = kind.made[0], kind.state[1]
-    if not (isinstance(name, str) and INTEGERS.fullmatch(name)) or order not in ("<", ">", "|"):
-        raise ValueError("it holds numbers of another kind")
-    data = bytes(own) if isinstance(own, bytes | bytearray) else b""
-    if len(data) != count * int(name[1]):
-        raise ValueError("it holds fewer numbers than it says")
-    numbers: list[int] = np.frombuffer(data, f"{order}{name}").tolist()
-    return numbers
+def _numbers(kind: Any, own: Any, count: int) -> list[int]:
+    """Return the integers in bytes, of the kind that an object of NumPy's says."""
+    if isinstance(kind, Made) and kind.name[1] == "dtype" and isinstance(own, bytes | bytearray):
+        name, order = _part(kind.arguments, 0), _part(kind.state, 1)
+        known = INTEGERS.fullmatch(name) and order in ("<", ">", "|")
+        if known and len(own) == count * int(name[1]):
+            numbers: list[int] = np.frombuffer(bytes(own), f"{order}{name}").tolist()
+            return numbers
+    raise ValueError("it holds numbers of another kind")
+
+
+def _part(value: Any, place: int) -> str:
+    """Return the text at a place of a tuple; empty where there is none."""
+    found = value[place] if isinstance(value, tuple) and len(value) > place else ""
+    return found if isinstance(found, str) else ""
+
+
+def _no_number(value: Any) -> int:
+    raise ValueError(f"it holds a {type(value).__name__} where a number belongs")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,11 @@
 """What is fuzzed: each reader, with valid inputs to damage, and a call that reads one to its end."""
 
+import contextlib
 import json
+import pickle
+import sys
 from dataclasses import dataclass
+from types import ModuleType
 
 import numpy as np
 import tifffile
@@ -16,6 +20,7 @@ from slidemill.geometry import GridSpec
 from slidemill.labelling import region_at
 from slidemill.metadata import labelled, read_metadata
 from slidemill.outcomes import Outcome, read_outcome, write_outcome
+from slidemill.pywsi import item_of
 from slidemill.sampling import patches_of
 from slidemill.sheets import read_sheet
 from slidemill.slides import SlideInfo, opened, slide_info
@@ -206,6 +211,34 @@ def whole(path):
                 continue
 
 
+class Item:
+    """Has the attributes of py-wsi's class."""
+
+    def __init__(self, pixels):
+        self.channels, self.size, self.data, self.label = 3, len(pixels), pixels.tobytes(), 1
+        self.coords = np.array([3, 4])
+
+
+def pickles(_folder):
+    """Patches as py-wsi pickles them, by each protocol, under its own name."""
+    (pixels,) = noise(1, 8)
+    name = Item.__module__
+    for protocol in (3, 4, 5):
+        Item.__module__, module = "py_wsi.item", ModuleType("py_wsi.item")
+        module.Item = Item
+        sys.modules |= {"py_wsi": ModuleType("py_wsi"), "py_wsi.item": module}
+        try:
+            yield pickle.dumps(Item(pixels), protocol)
+        finally:
+            Item.__module__ = name
+            del sys.modules["py_wsi"], sys.modules["py_wsi.item"]
+
+
+def read_pickle(data, _folder):
+    with contextlib.suppress(ValueError):
+        item_of(data, 3, 4)
+
+
 def folders(folder):
     """The files of a folder of patches that are read, one after another in one input."""
     path = written(folder, "disk", "png")
@@ -274,6 +307,7 @@ TARGETS = {
     "lmdb": Target("bytes", files_of("lmdb"), lambda data, folder: whole(put(folder, "s.lmdb", data)), crashes=True),
     "hdf5": Target("bytes", files_of("hdf5"), lambda data, folder: whole(put(folder, "s.h5", data)), crashes=True),
     "disk": Target("json", folders, read_folder),
+    "py-wsi": Target("bytes", pickles, read_pickle),
     "tar": Target("bytes", files_of("tar", ("raw", "png")), lambda data, folder: whole(put(folder, "s.tar", data))),
     "picture": Target("bytes", pictures, read_picture),
     "tiff": Target("bytes", slides, read_tiles),

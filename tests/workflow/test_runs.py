@@ -152,7 +152,7 @@ class TestFinishedRun:
 
     def test_nothing_lies_aside_and_logs_are_kept(self, done):
         assert not [path for path in done.results.rglob("*.aside") if ".snakemake" not in path.parts]
-        assert len(list((done.results / "logs").rglob("*.log"))) == 2 * len(A_SLIDE) + 4
+        assert len(list((done.results / "logs").rglob("*.log"))) == 2 * len(A_SLIDE) + 5
 
     def test_a_second_run_does_nothing(self, done):
         assert "Nothing to be done" in done.snakemake().text
