@@ -21,6 +21,7 @@ from slidemill.stores.registry import STORES, open_store
 from slidemill.stores.writing import write_store
 from slidemill.storing import new_manifest
 from slidemill.validation import psnr
+from tests.stores.elsewhere import first_id
 
 SIZE = 32
 COLUMNS, ROWS = 12, 3
@@ -44,11 +45,6 @@ def as_stored(manifest, pairs):
     """Pairs of a patch and its pixels, as a store takes them."""
     for patch, pixels in pairs:
         yield patch, encoded(manifest.codec, manifest.quality, pixels)
-
-
-def first_id(store):
-    """What another process reads."""
-    return digest(store.read(store.ids[0]))
 
 
 class StoreContract:
