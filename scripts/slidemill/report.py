@@ -106,6 +106,7 @@ def render(
     run: Run,
     unreadable: Rows = (),
     unmade: Sequence[str] = (),
+    splits: Mapping[str, Any] | None = None,
 ) -> None:
     """Publish the report at `page`.
 
@@ -129,6 +130,10 @@ def render(
         Rows of the table of patches that cannot be read.
     unmade
         Files that the run should have made and has not; where there are any, the page says so.
+    splits
+        How the slides were split: ``by``, what goes together; ``folds``, each with its name ``fold``, its numbers of
+        ``slides``, ``groups`` and ``patches``, and of patches by name in ``labels``; ``verdict``, what the check for
+        leaks found, in words; ``leaks``, each in words. None where there are none.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -171,6 +176,8 @@ def render(
         "run": run,
         "unreadable": unreadable,
         "unmade": unmade,
+        "splits": splits,
+        "split_labels": sorted({name for fold in splits["folds"] for name in fold["labels"]}) if splits else [],
     }
     with replacing(page) as aside:
         aside.write_text(environment.get_template(TEMPLATE).render(context), encoding="utf-8")
