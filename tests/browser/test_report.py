@@ -171,6 +171,8 @@ def test_paper_has_all_rows_and_none_of_the_controls(visit, small):
         cut = f"all => all.filter(one => one.scroll{side} > one.client{side} + 1).length"
         assert page.eval_on_selector_all(".scroll", cut) == 0
     assert page.evaluate("document.documentElement.scrollWidth") <= 703
+    # Four pictures of slides, and two plots; a browser prints no picture that it was to load when it comes into sight.
+    assert page.pdf().count(b"/Subtype /Image") >= 6
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

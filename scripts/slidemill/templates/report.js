@@ -2,14 +2,14 @@
 const order = new Intl.Collator("en", { numeric: true }).compare;
 const made = (tag, values) => Object.assign(document.createElement(tag), values);
 
-function compared(column, numbers, sign) {
-  const value = (row) => row.cells[column].dataset.sort ?? row.cells[column].textContent.trim();
-  return (one, other) => {
-    const [a, b] = [value(one), value(other)];
+function sorted(rows, column, numbers, sign) {
+  const keys = new Map(rows.map((row) => [row, row.cells[column].dataset.sort ?? row.cells[column].textContent.trim()]));
+  return rows.sort((one, other) => {
+    const [a, b] = [keys.get(one), keys.get(other)];
     // What has no value comes last, either way.
     if (a === "" || b === "") return (a === "") - (b === "");
     return sign * (numbers ? a - b || 0 : order(a, b));
-  };
+  });
 }
 
 for (const table of document.querySelectorAll("table.sortable")) {
@@ -22,7 +22,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
       const sign = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
       heads.forEach((one) => one.removeAttribute("aria-sort"));
       head.setAttribute("aria-sort", sign > 0 ? "ascending" : "descending");
-      body.append(...rows.sort(compared(column, head.classList.contains("n"), sign)));
+      body.replaceChildren(...sorted(rows, column, head.classList.contains("n"), sign));
     });
   });
   if (!("filter" in table.dataset)) continue;
