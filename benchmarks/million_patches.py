@@ -11,7 +11,6 @@ import resource
 import subprocess
 import sys
 import time
-from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -132,7 +131,7 @@ class Stages:
     def gather_results(self) -> None:
         """Gather the tables."""
         stored = [self.outcome(f"store_{backend}") for backend in STORES]
-        tables = CohortTables(**{one.name: self.folder / f"{one.name}.csv" for one in fields(CohortTables)})
+        tables = CohortTables.below(self.folder)
         checked = self.folder / "validation" / "blank.csv"
         gather_results.main([self.outcome("metadata")], stored, [self.labelled], [checked], False, tables)
 

@@ -1,6 +1,7 @@
 """Folders of results that no run has made: the tables, and stores of a few small patches."""
 
-from slidemill.columns import SLIDE_COLUMNS, VALIDATION_COLUMNS
+from slidemill.columnar import write_columnar
+from slidemill.columns import METADATA_COLUMNS, SLIDE_COLUMNS, STORE_COLUMNS, VALIDATION_COLUMNS
 from slidemill.encodings import encoded
 from slidemill.geometry import Grid, GridSpec
 from slidemill.outcomes import Outcome, write_outcome
@@ -17,6 +18,7 @@ GRID = GridSpec(SIZE, level=0)
 PATCHES = list(Grid(Pyramid(((SIZE * 3, SIZE * 2),), (1.0,)), GRID).patches())
 ENCODING = {"lmdb": "zstd", "hdf5": "raw", "disk": "png"}
 FINGERPRINT = "f" * 32
+LABELS = ((0, "Normal"), (1, "Tumour"), (-1, "Other"))
 
 
 def write_a_store(backend, path, encoding, pixels, slide="slide", patches=PATCHES):
@@ -54,3 +56,25 @@ def write_tables(results, slides, backends=tuple(SUFFIXES)):
         for backend in (*backends, "all")
     ]
     write_table(results / "validation.csv", VALIDATION_COLUMNS, found)
+    stores = [
+        {"slide": slide, "backend": backend, "encoding": ENCODING[backend], "patches": len(PATCHES)}
+        for slide in slides
+        for backend in backends
+    ]
+    write_table(results / "stores.csv", STORE_COLUMNS, stores)
+    write_metadata(results, [slide for slide, status in slides.items() if status == "ok"])
+
+
+def write_metadata(results, slides, labels=LABELS, columns=None):
+    """Write the metadata of slides; `labels` are (label, name) pairs in turn, `columns` a sheet's own, by slide."""
+    own = columns or {slide: {} for slide in slides}
+    names = sorted({name for one in own.values() for name in one})
+    rows = []
+    for slide in slides:
+        for patch in PATCHES:
+            label, name = labels[len(rows) % len(labels)]
+            place = {one: getattr(patch, one) for one in ("column", "row", "x0", "y0", "width0", "height0", "level")}
+            known = {"patch_id": patch.patch_id, "slide": slide, "downsample": 1.0, "label": label, "label_name": name}
+            rows.append(known | place | own[slide])
+    write_table(results / "metadata.csv", (*METADATA_COLUMNS, *names), rows)
+    write_columnar(results / "metadata.parquet", results / "metadata.csv")

@@ -1,6 +1,6 @@
 """slidemill: from a folder of whole slides to validated, benchmarked patch stores.
 
-`open_store` and `read_metadata` are what training code needs; the rest serves the workflow.
+`open_dataset` is what training code needs, `open_store` and `read_metadata` lie below it; the rest serves the workflow.
 """
 
 from __future__ import annotations
@@ -9,13 +9,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from slidemill.dataset import open_dataset
     from slidemill.metadata import read_metadata
     from slidemill.stores.registry import open_store
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "open_store", "read_metadata"]
+__all__ = ["__version__", "open_dataset", "open_store", "read_metadata"]
 
-_HOMES = {"open_store": "slidemill.stores.registry", "read_metadata": "slidemill.metadata"}
+_HOMES = {
+    "open_dataset": "slidemill.dataset",
+    "open_store": "slidemill.stores.registry",
+    "read_metadata": "slidemill.metadata",
+}
 
 
 def __getattr__(name: str) -> Any:

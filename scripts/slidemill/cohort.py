@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from slidemill.cautions import focus_notes
+from slidemill.columnar import TABLE, write_columnar
 from slidemill.columns import METADATA_COLUMNS, SLIDE_COLUMNS, STORE_COLUMNS, UNREADABLE_COLUMNS, VALIDATION_COLUMNS
 from slidemill.config import Config, is_sheet
 from slidemill.discovery import SlideFile, decoded, find_slides
@@ -137,13 +138,20 @@ class CohortTables:
 
     slides: Path
     metadata: Path
+    columnar: Path
     stores: Path
     unreadable: Path
     validation: Path
 
+    @classmethod
+    def below(cls, folder: Path) -> CohortTables:
+        """Return where they stand in a folder of results."""
+        names = (TABLE if one.name == "columnar" else f"{one.name}.csv" for one in fields(cls))
+        return cls(*(folder / name for name in names))
+
 
 def write_cohort(slides: Sequence[SlideResults], skip_unreadable: bool, tables: CohortTables) -> None:
-    """Publish the cohort's tables; metadata.csv holds the patches that were stored of the slides that are ok."""
+    """Publish the cohort's tables; the metadata (CSV and Parquet) has the stored patches of the slides that are ok."""
     metadata: list[tuple[Path, frozenset[str]]] = []
     unreadable: list[dict[str, Any]] = []
     blurred = focus_notes(one.facts for one in slides)
@@ -164,6 +172,7 @@ def write_cohort(slides: Sequence[SlideResults], skip_unreadable: bool, tables: 
     header = next((read_columns(one.metadata) for one in slides if one.metadata), METADATA_COLUMNS)
     stored = (row for table, left_out in metadata for row in read_table(table) if row["patch_id"] not in left_out)
     write_table(tables.metadata, header, stored)
+    write_columnar(tables.columnar, tables.metadata)
     write_table(tables.stores, STORE_COLUMNS, _store_rows(slides))
     write_table(tables.unreadable, UNREADABLE_COLUMNS, unreadable)
     findings = chain.from_iterable(read_table(one.validation) for one in slides if one.validation)

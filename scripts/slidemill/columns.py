@@ -21,6 +21,18 @@ PATCH_COLUMNS = (
 DROPPED_COLUMNS = (*PATCH_COLUMNS, "reason")
 METADATA_COLUMNS = (*PATCH_COLUMNS, "label", "label_name", "label_fraction")
 """Those that every cohort has; a sheet's own columns follow."""
+WHOLE_NUMBERS = ("column", "row", "x0", "y0", "width0", "height0", "level")
+FRACTIONS = (
+    "downsample",
+    "mpp",
+    "tissue_fraction",
+    "blur",
+    "mean_saturation",
+    "white_fraction",
+    "black_fraction",
+    "label_fraction",
+)
+"""Numbers that may be unknown, and are empty then."""
 
 SLIDE_COLUMNS = (
     "slide",

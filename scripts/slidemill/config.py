@@ -39,7 +39,15 @@ WRITTEN = (
         "passed",
     ),
     *("unfinished", ".snakemake"),
-    *("slides.csv", "metadata.csv", "stores.csv", "unreadable.csv", "validation.csv", "benchmark.csv"),
+    *(
+        "slides.csv",
+        "metadata.csv",
+        "metadata.parquet",
+        "stores.csv",
+        "unreadable.csv",
+        "validation.csv",
+        "benchmark.csv",
+    ),
 )
 """What a run writes into the results; slides may not lie there."""
 

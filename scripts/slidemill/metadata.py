@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slidemill.auditing import label_audit, remembered
-from slidemill.columns import METADATA_COLUMNS
+from slidemill.columns import FRACTIONS, METADATA_COLUMNS, WHOLE_NUMBERS
 from slidemill.errors import SlidemillError
 from slidemill.labelling import UNMAPPED, Labeller, labeller
 from slidemill.regions import Annotation
@@ -123,8 +123,8 @@ def read_metadata(path: str | Path) -> pandas.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A row a patch in raster order, slide by slide. Ids and names are strings; an unknown ``mpp`` is NaN, and so
-        is a ``label_fraction`` where a point decided.
+        A row a patch in raster order, slide by slide. Ids and names are strings; a number that is not known is NaN,
+        such as a ``label_fraction`` where a point decided.
 
     Raises
     ------
@@ -144,12 +144,10 @@ def read_metadata(path: str | Path) -> pandas.DataFrame:
     missing = [column for column in METADATA_COLUMNS if column not in header]
     if missing:
         raise SlidemillError(f"{table}: lacks the columns {', '.join(missing)}: name a metadata.csv of slidemill")
-    numbers: dict[str, Any] = dict.fromkeys(
-        ("column", "row", "x0", "y0", "width0", "height0", "level", "label"), "int64"
-    )
-    numbers |= {"downsample": "float64", "mpp": "float64", "label_fraction": "float64"}
+    numbers: dict[str, Any] = dict.fromkeys((*WHOLE_NUMBERS, "label"), "int64")
+    numbers |= dict.fromkeys(FRACTIONS, "float64")
     texts = {column: str for column in header if column not in numbers}
-    empty = {"mpp": [""], "label_fraction": [""]}
+    empty = {column: [""] for column in FRACTIONS}
     try:
         return pd.read_csv(table, dtype={**numbers, **texts}, keep_default_na=False, na_values=empty)
     except (ValueError, TypeError, OverflowError) as error:

@@ -24,7 +24,6 @@ FOLDER = Path("unfinished")
 NOT_STARTED = "it was not started, or was cut off"
 REPORT, BENCHMARK, PLOT, GATE = "report.html", "benchmark.csv", "figures/benchmark.png", "passed/"
 PASSED = Path("passed/all")
-TABLES = ("slides", "metadata", "stores", "unreadable", "validation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,7 @@ def report_unfinished(unmade: Collection[str], work: Work) -> Path | None:
     slides = [_slide_results(slide, work, made) for slide in work.slides.values()]
     with replacing(FOLDER) as aside:
         aside.mkdir()
-        tables = CohortTables(**{name: aside / f"{name}.csv" for name in TABLES})
+        tables = CohortTables.below(aside)
         write_cohort(slides, work.skip_unreadable, tables)
         labelled = [outcome for one in slides for outcome in one.later if outcome.stage == "write_metadata"]
         render(

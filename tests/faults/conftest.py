@@ -8,7 +8,7 @@ import sys
 import tempfile
 import traceback
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
@@ -212,7 +212,7 @@ class Cohort:
             [self.place("metadata", slide, "csv") for slide in ids],
             [self.place("validation", slide, "csv") for slide in ids],
             self.checked.unreadable_patches == "skip",
-            CohortTables(**{one.name: self.results / f"{one.name}.csv" for one in fields(CohortTables)}),
+            CohortTables.below(self.results),
         )
 
     def table(self, name):

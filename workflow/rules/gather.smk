@@ -10,6 +10,7 @@ rule gather_results:
     output:
         slides="slides.csv",
         metadata="metadata.csv",
+        columnar="metadata.parquet",
         stores="stores.csv",
         unreadable="unreadable.csv",
         validation="validation.csv",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from pathlib import Path
 from weakref import WeakValueDictionary
 
@@ -12,6 +13,8 @@ import lmdb
 from slidemill.errors import StoreError
 
 PAGE = 4096
+CLOSING = [0.001 * 2**number for number in range(9)]
+"""Seconds to wait, again and again, for an environment that another thread has let go of and is still closing."""
 
 
 class SharedEnvironments:
@@ -52,12 +55,18 @@ def _opened(path: Path) -> lmdb.Environment:
     remedy = "it is truncated or no LMDB file; remove it and run again"
     if path.stat().st_size < 2 * PAGE:
         raise StoreError(f"{path}: {path.stat().st_size} bytes are no LMDB store: {remedy}")
-    try:
-        env = lmdb.open(os.fspath(path), subdir=False, lock=False, readonly=True)
-    except lmdb.Error as error:
-        if "already open" in str(error):
-            remedy = "close the environment that this process has open on it, or read it through open_store alone"
-        raise StoreError(f"{path}: LMDB cannot open it ({error}): {remedy}") from None
+    waits = iter(CLOSING)
+    while True:
+        try:
+            env = lmdb.open(os.fspath(path), subdir=False, lock=False, readonly=True)
+            break
+        except lmdb.Error as error:
+            if "already open" in str(error):
+                if (wait := next(waits, None)) is not None:
+                    time.sleep(wait)
+                    continue
+                remedy = "close the environment that this process has open on it, or read it through open_store alone"
+            raise StoreError(f"{path}: LMDB cannot open it ({error}): {remedy}") from None
     needed = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
     if path.stat().st_size < needed:
         env.close()

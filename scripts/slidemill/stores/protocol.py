@@ -18,6 +18,7 @@ from slidemill.errors import StoreError
 from slidemill.patches import PatchRef
 from slidemill.pipeline import Step, in_order
 from slidemill.stores.manifest import Manifest
+from slidemill.symmetries import turn_into
 
 BLOCK = 16
 """Patches that a thread of `Store.read_many` reads at once."""
@@ -86,6 +87,33 @@ class Store(ABC):
         except StoreError as error:
             raise StoreError(f"{self.path}: patch {patch_id}: {error}") from None
 
+    def read_into(self, patch_id: str, out: Pixels, symmetry: int = 0) -> None:
+        """Write a patch's pixels to an array of their shape, ``uint8``; raw ones are copied once.
+
+        Parameters
+        ----------
+        patch_id
+            Its id.
+        out
+            The array, in one piece.
+        symmetry
+            The symmetry of the square that the patch is turned by, see `slidemill.symmetries`.
+
+        Raises
+        ------
+        StoreError
+            As `read` does.
+        """
+        if self._codec is RAW:
+            data, _keeper = self._lent(patch_id)
+            pixels = self._raw(data, patch_id)
+        else:
+            pixels = self.read(patch_id)
+        if symmetry:
+            turn_into(pixels, symmetry, out)
+        else:
+            out[:] = pixels
+
     def read_many(self, patch_ids: Iterable[str], out: Pixels | None = None, threads: int = 1) -> Pixels:
         """Return the pixels of several patches, ``uint8 (patches, height, width, 3)``, in the order asked for.
 
@@ -114,7 +142,7 @@ class Store(ABC):
 
         def read(block: int) -> list[tuple[int, None]]:
             for place in range(block * BLOCK, min((block + 1) * BLOCK, len(wanted))):
-                self._read_into(wanted[place], pixels[place])
+                self.read_into(wanted[place], pixels[place])
             return [(block, None)]
 
         blocks = -(-len(wanted) // BLOCK)
@@ -187,14 +215,6 @@ class Store(ABC):
         """Return a raw patch's pixels; backends may have a shorter way."""
         data, _keeper = self._lent(patch_id)
         return self._raw(data, patch_id).copy()
-
-    def _read_into(self, patch_id: str, out: Pixels) -> None:
-        """Write a patch's pixels to an array; raw ones are copied once."""
-        if self._codec is RAW:
-            data, _keeper = self._lent(patch_id)
-            out[:] = self._raw(data, patch_id)
-        else:
-            out[:] = self.read(patch_id)
 
     def _raw(self, data: Buffer, patch_id: str) -> Pixels:
         """Return lent bytes as a raw patch's pixels; valid for as long as the bytes are."""

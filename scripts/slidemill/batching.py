@@ -1,0 +1,136 @@
+"""Batches of patches for training: their order, their symmetries, and reading ahead."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from slidemill.encodings import Pixels
+from slidemill.errors import SlidemillError
+from slidemill.fetching import PatchReader, Places
+from slidemill.pipeline import Step, in_order
+from slidemill.shuffling import Shuffle, order, random_numbers
+from slidemill.symmetries import COUNT
+
+AHEAD = 2
+"""Batches that each worker may be ahead of the one that is asked for; this bounds memory."""
+
+AUGMENTING = 3
+"""What tells the random numbers of the augmentation from those of the order."""
+
+
+class Batch(NamedTuple):
+    """Some patches.
+
+    Parameters
+    ----------
+    pixels
+        ``uint8 (patches, height, width, 3)``, RGB.
+    labels
+        ``int64 (patches,)``; one-hot ones are ``float32 (patches, classes)``.
+    ids
+        The patches' names in the cohort, such as ``case-01-bdbd6dbfdc/r00001_c00002``.
+    """
+
+    pixels: Pixels
+    labels: npt.NDArray[np.int64] | npt.NDArray[np.float32]
+    ids: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Batching:
+    """How patches become batches, as `slidemill.dataset.Dataset.batches` takes it."""
+
+    size: int
+    shuffle: Shuffle | bool = True
+    seed: int = 0
+    epoch: int = 0
+    augment: bool = False
+    drop_last: bool = False
+    workers: int = 0
+    one_hot: bool = False
+
+    def __post_init__(self) -> None:
+        for name, least in (("size", 1), ("workers", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise SlidemillError(f"{name} is {value!r}: give a whole number, {least} or more")
+
+
+def batches(reader: PatchReader, labels: npt.NDArray[np.int64], classes: int, chosen: Batching) -> Iterator[Batch]:
+    """Return the batches of an epoch; what is wrong with the arguments is told at once, not at the first batch.
+
+    Parameters
+    ----------
+    reader, labels
+        The patches, and the label of each.
+    classes
+        How many columns one-hot labels have.
+    chosen
+        How the batches are made.
+    """
+    places: Places = order(reader.codes, chosen.shuffle, chosen.seed, chosen.epoch)
+    if chosen.one_hot:
+        places = _with_class(places, labels)
+    turns = symmetries_of(len(reader), chosen.seed, chosen.epoch) if chosen.augment else None
+    count = len(places) // chosen.size if chosen.drop_last else -(-len(places) // chosen.size)
+
+    def read(number: int) -> Batch:
+        own = places[number * chosen.size : (number + 1) * chosen.size]
+        pixels = reader.read(own, symmetries=None if turns is None else turns[own])
+        told = one_hot(labels[own], classes) if chosen.one_hot else labels[own]
+        return Batch(pixels, told, reader.ids(own))
+
+    if not chosen.workers:
+        return map(read, range(count))
+    return _ahead(read, count, chosen.workers)
+
+
+def symmetries_of(count: int, seed: int, epoch: int) -> Places:
+    """Return a symmetry of the square for each patch of a dataset, ``uint8 (count,)``; the order does not matter."""
+    return (random_numbers(count, seed, epoch, AUGMENTING) % COUNT).astype(np.uint8)
+
+
+def one_hot(labels: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np.float32]:
+    """Return a row for each label, zeros and a one in the label's column, ``float32 (n, classes)``.
+
+    Raises
+    ------
+    SlidemillError
+        When a label is no class: -1 has none, and NumPy would take it for the last.
+    """
+    wrong = labels[(labels < 0) | (labels >= classes)]
+    if wrong.size:
+        raise SlidemillError(f"label {wrong[0]} is none of {classes} classes, counted from 0: leave such patches out")
+    rows = np.zeros((len(labels), classes), np.float32)
+    rows[np.arange(len(labels)), labels] = 1
+    return rows
+
+
+def _with_class(places: Places, labels: npt.NDArray[np.int64]) -> Places:
+    """Return the places of patches that have a class, and warn where others are left out."""
+    kept = places[labels[places] >= 0]
+    if left := len(places) - len(kept):
+        warnings.warn(
+            f"{left} of {len(places)} patches have the label -1, which is no class, and are left out: "
+            "give their names labels in labels.map",
+            stacklevel=4,
+        )
+    return kept
+
+
+def _ahead(read: Callable[[int], Batch], count: int, workers: int) -> Iterator[Batch]:
+    """Yield the batches in order, while threads read the next ones."""
+
+    def step(number: int) -> list[tuple[int, Batch]]:
+        return [(number, read(number))]
+
+    steps = (Step(number, partial(step, number)) for number in range(count))
+    # The caller's thread is one of the crew, and takes a step itself where it would wait.
+    return in_order(steps, count, workers + 1, AHEAD * workers)

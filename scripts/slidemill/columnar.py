@@ -1,0 +1,97 @@
+"""The cohort's metadata as Parquet: the rows of metadata.csv with a type for each column, small and quick to load."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slidemill.columns import FRACTIONS, METADATA_COLUMNS, WHOLE_NUMBERS
+from slidemill.errors import SlidemillError
+from slidemill.files import replacing
+from slidemill.tables import read_columns
+
+if TYPE_CHECKING:
+    import pandas
+
+TABLE = "metadata.parquet"
+
+
+def write_columnar(path: Path, table: Path) -> None:
+    """Publish the metadata table at `table`, a CSV, as Parquet at `path`; a block of rows in memory at a time.
+
+    Raises
+    ------
+    SlidemillError
+        When a value is not what its column holds.
+    """
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.parquet as pq
+
+    header = read_columns(table)
+    types: dict[str, Any] = dict.fromkeys(WHOLE_NUMBERS, pa.int32())
+    types |= dict.fromkeys(FRACTIONS, pa.float64())
+    types |= {"label": pa.int64(), "patch_id": pa.string()}
+    schema = pa.schema(
+        [(name, types[name] if name in types else pa.dictionary(pa.int32(), pa.string())) for name in header]
+    )
+    # Nothing but an empty field is a missing number: a label may be called NA.
+    converting = pa.csv.ConvertOptions(column_types=schema, null_values=[""], strings_can_be_null=False)
+    parsing = pa.csv.ParseOptions(newlines_in_values=True)
+    with replacing(path) as aside, _told(table), pq.ParquetWriter(aside, schema, compression="zstd") as writer:
+        # The header is given by name: read_columns and Arrow may differ on one that is quoted.
+        reading = pa.csv.ReadOptions(block_size=8 << 20, column_names=header, skip_rows_after_names=1)
+        with pa.csv.open_csv(table, reading, parsing, converting) as reader:
+            for batch in reader:
+                writer.write_batch(batch)
+
+
+def read_columnar(path: Path) -> pandas.DataFrame:
+    """Return the table at `path` as a frame.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a patch in the order of metadata.csv, numbered from 0. Slides, names of labels and a sheet's own columns
+        are categories; a number that is not known is NaN.
+
+    Raises
+    ------
+    SlidemillError
+        When there is no such table, or it lacks a column.
+    """
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns: dict[str, Any] = {}
+    with _told(path), pq.ParquetFile(path, memory_map=True) as file:
+        missing = [column for column in METADATA_COLUMNS if column not in file.schema_arrow.names]
+        if missing:
+            raise SlidemillError(f"{path}: lacks the columns {', '.join(missing)}: run the workflow again")
+        # Column by column: what Arrow holds beside the frame is one of them.
+        for name in file.schema_arrow.names:
+            column = file.read([name]).column(0)
+            if pa.types.is_dictionary(column.type):
+                column = column.unify_dictionaries()
+            columns[name] = column.to_pandas()
+    return pd.DataFrame(columns, copy=False)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Raise what Arrow finds wrong with a file in words that name it."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except FileNotFoundError:
+        raise SlidemillError(
+            f"{path}: there is no such table: run the workflow to its end, or correct the path"
+        ) from None
+    except (pa.ArrowInvalid, pa.ArrowKeyError, pa.ArrowNotImplementedError) as error:
+        raise SlidemillError(
+            f"{path}: cannot be read as a table ({error}): remove it and run the workflow again"
+        ) from None

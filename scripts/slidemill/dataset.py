@@ -1,0 +1,328 @@
+"""A cohort's patches as one sequence over the stores of all its slides."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from slidemill.batching import Batch, Batching, batches
+from slidemill.columnar import TABLE, read_columnar
+from slidemill.encodings import Pixels
+from slidemill.errors import SlidemillError
+from slidemill.fetching import PatchReader, Places
+from slidemill.shuffling import Shuffle
+from slidemill.stores.paths import SUFFIXES
+from slidemill.stores.pool import MOST_OPEN, StorePool
+from slidemill.stores.protocol import Store
+from slidemill.tables import read_table
+
+if TYPE_CHECKING:
+    import pandas
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Patch:
+    """One patch.
+
+    Parameters
+    ----------
+    pixels
+        ``uint8 (height, width, 3)``, RGB; the array is the caller's own.
+    label, label_name
+        Its label, -1 where `labels.map` lacks the name, and the name.
+    slide, patch_id
+        The slide's id, and the patch's, unique within the slide.
+    x0, y0, width0, height0
+        The square that it stands for, in level-0 pixels.
+    """
+
+    pixels: Pixels
+    label: int
+    label_name: str
+    slide: str
+    patch_id: str
+    x0: int
+    y0: int
+    width0: int
+    height0: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dataset:
+    """Patches of a cohort, with what the metadata table says of them; `open_dataset` makes one.
+
+    Parameters
+    ----------
+    table
+        A frame with a row a patch, numbered from 0: the columns of metadata.csv, those of a sheet too.
+    reader
+        Where each of these patches lies.
+    fingerprints
+        By slide, the fingerprint of its content.
+    classes
+        By label, from 0 up, its name; those of all patches of the results, whatever was selected.
+    """
+
+    table: pandas.DataFrame
+    reader: PatchReader
+    fingerprints: Mapping[str, str]
+    classes: Mapping[int, str]
+
+    @property
+    def results(self) -> Path:
+        """The folder of results."""
+        return self.reader.pool.results
+
+    @property
+    def backend(self) -> str:
+        """The backend whose stores are read."""
+        return self.reader.pool.backend
+
+    @property
+    def slides(self) -> Sequence[str]:
+        """Ids of the slides that have patches here, in the table's order."""
+        return self.reader.slides
+
+    @property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """The patches' labels, ``int64 (n,)``; -1 where `labels.map` lacks the name."""
+        labels: npt.NDArray[np.int64] = self.table["label"].to_numpy()
+        return labels
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @overload
+    def __getitem__(self, place: int) -> Patch: ...
+    @overload
+    def __getitem__(self, place: slice) -> Dataset: ...
+    def __getitem__(self, place: int | slice) -> Patch | Dataset:
+        """Return a patch; or, of a slice, the dataset of its patches."""
+        if isinstance(place, slice):
+            return self.take(np.arange(len(self))[place])
+        if not -len(self) <= place < len(self):
+            raise IndexError(f"patch {place} does not exist: there are {len(self)}, counted from 0")
+        place %= len(self)
+        row = self.table.iloc[place]
+        return Patch(
+            self.reader.read(np.array([place]))[0],
+            *(int(row["label"]), str(row["label_name"]), str(row["slide"]), str(row["patch_id"])),
+            *(int(row[name]) for name in ("x0", "y0", "width0", "height0")),
+        )
+
+    def __iter__(self) -> Iterator[Patch]:
+        return (self[place] for place in range(len(self)))
+
+    def read(self, places: Sequence[int] | Places, out: Pixels | None = None) -> Pixels:
+        """Return the pixels of several patches, ``uint8 (patches, height, width, 3)``, in the order asked for.
+
+        Parameters
+        ----------
+        places
+            Their places, from 0.
+        out
+            An array to write to, in place of a new one; of that shape, and the result then.
+
+        Raises
+        ------
+        StoreError
+            As `slidemill.fetching.PatchReader.read` does.
+        """
+        return self.reader.read(np.asarray(places, np.intp), out)
+
+    def store(self, slide: str) -> Store:
+        """Return a slide's open store; it is the dataset's, which closes it."""
+        if slide not in self.slides:
+            raise SlidemillError(f"{slide}: no slide of this dataset is called so: its slides are in ds.slides")
+        return self.reader.pool[slide]
+
+    def take(self, places: Sequence[int] | Places | npt.NDArray[np.bool_]) -> Dataset:
+        """Return a dataset of some of the patches: those at `places`, in that order, or where a mask is True."""
+        chosen = np.asarray(places)
+        table = self.table[chosen] if chosen.dtype == bool else self.table.iloc[chosen.astype(np.intp)]
+        return _over(table.reset_index(drop=True), self.reader.pool, self.fingerprints, self.classes)
+
+    def select(
+        self,
+        slides: Collection[str] | str | None = None,
+        labels: Collection[int | str] | int | str | None = None,
+        query: str | None = None,
+    ) -> Dataset:
+        """Return a dataset of the patches that are of some slides, have some labels, and fulfil a query.
+
+        Parameters
+        ----------
+        slides
+            Ids of slides; None for all.
+        labels
+            Labels, or their names; None for all.
+        query
+            What `pandas.DataFrame.query` takes, over the columns of `table`: ``"tissue_fraction > 0.5"``.
+
+        Raises
+        ------
+        SlidemillError
+            When a slide or a label does not exist, or the query is none.
+        """
+        mask = np.ones(len(self), bool)
+        if slides is not None:
+            wanted = [slides] if isinstance(slides, str) else list(slides)
+            if unknown := sorted(set(wanted) - set(self.slides)):
+                raise SlidemillError(
+                    f"{unknown[0]}: no slide of this dataset is called so: its slides are in ds.slides"
+                )
+            mask &= self.table["slide"].isin(wanted).to_numpy()
+        if labels is not None:
+            mask &= self._labelled([labels] if isinstance(labels, str | int | np.integer) else list(labels))
+        if query is not None:
+            mask &= _fulfilling(self.table, query)
+        return self.take(mask)
+
+    def batches(
+        self,
+        size: int,
+        shuffle: Shuffle | bool = True,
+        seed: int = 0,
+        epoch: int = 0,
+        augment: bool = False,
+        drop_last: bool = False,
+        workers: int = 0,
+        one_hot: bool = False,
+    ) -> Iterator[Batch]:
+        """Yield all patches once, in batches of pixels, labels and ids.
+
+        Parameters
+        ----------
+        size
+            Patches in a batch; the last has what is left.
+        shuffle
+            ``"blocks"`` (or True) reads short runs of patches, of a few slides at a time, as disks like it;
+            ``"exact"`` makes every order as likely, and is slow where there are more slides than stores are held open;
+            False keeps the table's order.
+        seed, epoch
+            Of the order and of the augmentation, which are the same on every machine; another epoch has another order.
+        augment
+            Whether each patch is turned by one of the eight symmetries of the square.
+        drop_last
+            Whether a last batch that is smaller is left out.
+        workers
+            Threads that read ahead of the caller; 0 reads when a batch is asked for.
+        one_hot
+            Whether labels are rows of zeros with a one, ``float32 (size, classes)``; patches with the label -1, which
+            has no class, are left out then, and a warning says how many.
+
+        Yields
+        ------
+        Batch
+            ``pixels``, ``uint8 (size, height, width, 3)``; ``labels``, ``int64 (size,)``; ``ids``, a list of names.
+
+        Raises
+        ------
+        SlidemillError
+            When an argument is not one of these; StoreError where a patch cannot be read.
+        """
+        chosen = Batching(size, shuffle, seed, epoch, augment, drop_last, workers, one_hot)
+        return batches(self.reader, self.labels, max(self.classes, default=-1) + 1, chosen)
+
+    def close(self) -> None:
+        """Let go of the stores; a dataset that is read again opens them again."""
+        self.reader.pool.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def _labelled(self, labels: Collection[int | str]) -> npt.NDArray[np.bool_]:
+        names = self.table["label_name"]
+        known = {*self.classes, *self.classes.values(), -1, *names.cat.categories}
+        if unknown := [label for label in labels if label not in known]:
+            raise SlidemillError(f"{unknown[0]!r} is no label of these results: they have {_listed(self.classes)}")
+        mask: npt.NDArray[np.bool_] = (self.table["label"].isin(labels) | names.isin(labels)).to_numpy()
+        return mask
+
+
+def open_dataset(
+    results: str | Path, backend: str | None = None, where: str | None = None, most_open: int = MOST_OPEN
+) -> Dataset:
+    """Open the patches of finished results as one sequence, in the order of metadata.csv; no store is opened yet.
+
+    Parameters
+    ----------
+    results
+        The folder of results.
+    backend
+        ``"lmdb"``, ``"hdf5"``, ``"disk"`` or ``"tar"``; None takes the first of these that there are stores of.
+    where
+        A query, as `Dataset.select` takes it: which patches are wanted.
+    most_open
+        How many stores are held open at once.
+
+    Returns
+    -------
+    Dataset
+        Of all patches of the slides that are ok.
+
+    Raises
+    ------
+    SlidemillError
+        When the results are not those of a run that came to its end, have no such stores, or the query is none.
+    """
+    results = Path(results).absolute()
+    if most_open < 1:
+        raise SlidemillError(f"most_open is {most_open}: give 1 or more")
+    table = read_columnar(results / TABLE)
+    stored = {row["backend"] for row in read_table(results / "stores.csv", ("backend",))}
+    kinds = [name for name in SUFFIXES if name in stored]
+    chosen = backend or next(iter(kinds), "")
+    if chosen not in kinds:
+        raise SlidemillError(f"{results}: there are no stores of {chosen or 'any backend'}: there are {_listed(kinds)}")
+    prints = {row["slide"]: row["fingerprint"] for row in read_table(results / "slides.csv", ("slide", "fingerprint"))}
+    dataset = _over(table, StorePool(results, chosen, most_open), prints, _classes(table))
+    return dataset if where is None else dataset.select(query=where)
+
+
+def _over(
+    table: pandas.DataFrame, pool: StorePool, fingerprints: Mapping[str, str], classes: Mapping[int, str]
+) -> Dataset:
+    """Return the dataset of a table's patches."""
+    slide = table["slide"].cat.remove_unused_categories()
+    reader = PatchReader(
+        pool,
+        tuple(map(str, slide.cat.categories)),
+        slide.cat.codes.to_numpy(),
+        table["column"].to_numpy(),
+        table["row"].to_numpy(),
+    )
+    return Dataset(table, reader, fingerprints, classes)
+
+
+def _classes(table: pandas.DataFrame) -> dict[int, str]:
+    """Return the name of each label from 0 up; several names of one label are joined."""
+    pairs = table[["label", "label_name"]].drop_duplicates()
+    names: dict[int, list[str]] = {}
+    for label, name in sorted(pairs.itertuples(index=False, name=None)):
+        names.setdefault(int(label), []).append(str(name))
+    return {label: " or ".join(own) for label, own in names.items() if label >= 0}
+
+
+def _fulfilling(table: pandas.DataFrame, query: str) -> npt.NDArray[np.bool_]:
+    """Return where a table's rows fulfil a query."""
+    try:
+        found: Any = table.eval(query)
+        mask = np.asarray(found)
+    except Exception as error:
+        raise SlidemillError(f"the query {query!r} cannot be asked ({error}): name columns of ds.table") from None
+    if mask.dtype != bool or mask.shape != (len(table),):
+        raise SlidemillError(f"the query {query!r} does not say yes or no to each patch: compare a column with a value")
+    return mask
+
+
+def _listed(names: Collection[object]) -> str:
+    return ", ".join(map(str, names)) or "none"

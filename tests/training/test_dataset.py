@@ -1,0 +1,196 @@
+"""The cohort as one sequence: what it holds, what is selected, and how many stores it holds open."""
+
+import pickle
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from slidemill import open_dataset, read_metadata
+from slidemill.columnar import read_columnar, write_columnar
+from slidemill.errors import SlidemillError, StoreError
+from slidemill.stores import pool
+from slidemill.stores.paths import SUFFIXES
+from tests.results import LABELS, PATCHES, SIZE
+from tests.training.conftest import SLIDES
+
+
+@pytest.mark.parametrize("backend", SUFFIXES)
+def test_each_patch_is_its_stores_under_its_own_name_and_label(results, truth, backend):
+    with open_dataset(results, backend) as dataset:
+        assert len(dataset) == len(truth) == 3 * len(PATCHES)
+        assert dataset.backend == backend
+        for place, patch in enumerate(dataset):
+            assert np.array_equal(patch.pixels, truth[place])
+            own = PATCHES[place % len(PATCHES)]
+            assert (patch.slide, patch.patch_id) == (SLIDES[place // len(PATCHES)], own.patch_id)
+            assert (patch.x0, patch.y0, patch.width0, patch.height0) == (own.x0, own.y0, own.width0, own.height0)
+            assert (patch.label, patch.label_name) == LABELS[place % 3]
+        assert np.array_equal(dataset.read(range(len(dataset))), truth)
+
+
+def test_the_first_backend_of_the_results_is_read(dataset):
+    assert dataset.backend == "lmdb"
+    assert list(dataset.slides) == list(SLIDES)
+    assert dict(dataset.classes) == {0: "Normal", 1: "Tumour"}
+    assert set(dataset.fingerprints) == set(SLIDES)
+
+
+def test_places_count_from_the_end_too_and_slices_are_datasets(dataset, truth):
+    assert np.array_equal(dataset[-1].pixels, truth[-1])
+    for place in (len(truth), -len(truth) - 1):
+        with pytest.raises(IndexError, match="counted from 0"):
+            dataset[place]
+    part = dataset[4:15:3]
+    assert np.array_equal(part.read(range(len(part))), truth[4:15:3])
+
+
+def test_the_frame_is_the_csvs_with_a_type_for_each_column(results, dataset):
+    table = read_metadata(results)
+    assert list(dataset.table.columns) == list(table.columns)
+    assert list(dataset.table.index) == list(range(len(table)))
+    for name in table.columns:
+        assert dataset.table[name].tolist() == pytest.approx(table[name].tolist(), nan_ok=True), name
+    assert dataset.table["x0"].dtype == "int32"
+    assert isinstance(dataset.table["patient"].dtype, pd.CategoricalDtype)
+
+
+@pytest.mark.parametrize("text", ["NA", "", "a,b", 'a "quoted" one', "two\nlines", "ä€😀", "1e5", "true", " x "])
+def test_texts_of_a_sheet_come_back_as_they_were(tmp_path, text):
+    from slidemill.columns import METADATA_COLUMNS
+    from slidemill.tables import write_table
+
+    numbers = dict.fromkeys(("column", "row", "x0", "y0", "width0", "height0", "level", "label"), -3)
+    row = {**numbers, "patch_id": "r00000_c00000", "slide": "s", "label_name": text, "text": text, "mpp": 0.25}
+    write_table(tmp_path / "m.csv", (*METADATA_COLUMNS, "text"), [row, row])
+    write_columnar(tmp_path / "m.parquet", tmp_path / "m.csv")
+    frame = read_columnar(tmp_path / "m.parquet")
+    assert frame["text"].tolist() == frame["label_name"].tolist() == [text, text]
+    assert frame["x0"].tolist() == [-3, -3]
+    assert frame["mpp"].tolist() == [0.25, 0.25]
+    assert frame["blur"].isna().all()
+
+
+def test_a_cohort_without_patches_is_empty_and_not_an_error(tmp_path, results):
+    folder = tmp_path / "results"
+    shutil.copytree(results, folder)
+    table = folder / "metadata.csv"
+    table.write_text(table.read_text().splitlines()[0] + "\n")
+    write_columnar(folder / "metadata.parquet", table)
+    with open_dataset(folder) as dataset:
+        assert len(dataset) == 0
+        assert list(dataset) == list(dataset.batches(4)) == []
+        assert len(dataset.select(query="label == 0")) == 0
+
+
+def test_selections(dataset, truth):
+    own = dataset.select(slides="a-slide")
+    assert list(own.slides) == ["a-slide"]
+    assert np.array_equal(own.read(range(len(own))), truth[6:12])
+    assert dataset.select(slides=["c-slide", "b-slide"]).table["slide"].unique().tolist() == ["b-slide", "c-slide"]
+    for labels in (1, "Tumour", [1], ["Tumour", 1]):
+        assert set(dataset.select(labels=labels).table["label"]) == {1}
+    assert set(dataset.select(labels=["Other", 0]).table["label"]) == {-1, 0}
+    near = dataset.select(query="x0 >= 16 and patient == 'P1'")
+    kept = dataset.table.query("x0 >= 16 and patient == 'P1'").index.to_numpy()
+    assert np.array_equal(near.read(range(len(near))), truth[kept])
+    both = near.select(labels=0)
+    assert len(both) == len(dataset.table.query("x0 >= 16 and patient == 'P1' and label == 0"))
+    assert dict(both.classes) == dict(dataset.classes)
+
+
+def test_patches_are_taken_in_the_order_asked_for(dataset, truth):
+    wanted = [17, 0, 5, 5, 9]
+    assert np.array_equal(dataset.take(wanted).read(range(5)), truth[wanted])
+    mask = np.arange(len(truth)) % 4 == 1
+    assert np.array_equal(dataset.take(mask).read(range(mask.sum())), truth[mask])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"slides": ["a-slid"]}, "a-slid: no slide"),
+        ({"labels": ["tumour"]}, "'tumour' is no label"),
+        ({"labels": [7]}, "7 is no label"),
+        ({"query": "colour == 3"}, "colour"),
+        ({"query": "x0 +"}, "cannot be asked"),
+        ({"query": "x0 + 1"}, "yes or no"),
+    ],
+)
+def test_what_cannot_be_selected_is_said(dataset, arguments, told):
+    with pytest.raises(SlidemillError, match=told):
+        dataset.select(**arguments)
+
+
+def test_what_cannot_be_opened_is_said(results, tmp_path):
+    with pytest.raises(SlidemillError, match=r"metadata\.parquet: there is no such table"):
+        open_dataset(tmp_path)
+    with pytest.raises(SlidemillError, match="no stores of zarr: there are lmdb, hdf5, disk"):
+        open_dataset(results, "zarr")
+    with pytest.raises(SlidemillError, match="most_open is 0"):
+        open_dataset(results, most_open=0)
+    (tmp_path / "metadata.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(SlidemillError, match="cannot be read as a table"):
+        open_dataset(tmp_path)
+
+
+def test_a_store_that_is_gone_is_named_when_it_is_read(results, tmp_path):
+    folder = tmp_path / "results"
+    shutil.copytree(results, folder)
+    (folder / "stores/lmdb/a-slide.lmdb").unlink()
+    with open_dataset(folder) as dataset:
+        assert dataset[0].pixels.shape == (SIZE, SIZE, 3)
+        with pytest.raises(StoreError, match=r"a-slide\.lmdb"):
+            dataset[6]
+
+
+def test_no_more_stores_are_held_open_than_may_be(results, truth, monkeypatch):
+    opened = []
+
+    def open_store(path):
+        opened.append(Path(path).stem)
+        return pool_open(path)
+
+    pool_open = pool.open_store
+    monkeypatch.setattr(pool, "open_store", open_store)
+    dataset = open_dataset(results, most_open=2)
+    assert opened == []
+    order = [0, 6, 1, 7, 12, 8, 13, 0]
+    assert np.array_equal(dataset.read(order), truth[order])
+    # The one that was not read for longest goes: b, when c comes.
+    assert opened == ["b-slide", "a-slide", "c-slide", "b-slide"]
+    assert len(dataset.reader.pool._open) == 2
+    dataset.close()
+    assert len(dataset.reader.pool._open) == 0
+    assert np.array_equal(dataset[3].pixels, truth[3])
+
+
+def test_threads_share_it_while_stores_come_and_go(results, truth):
+    with open_dataset(results, most_open=1) as dataset, ThreadPoolExecutor(4) as threads:
+        orders = [np.random.default_rng(seed).permutation(len(truth)) for seed in range(40)]
+        for order, pixels in zip(orders, threads.map(dataset.read, orders), strict=True):
+            assert np.array_equal(pixels, truth[order])
+
+
+def test_it_is_carried_by_pickling(dataset, truth):
+    dataset.read([0])
+    copy = pickle.loads(pickle.dumps(dataset))
+    assert np.array_equal(copy.read([4, 11]), truth[[4, 11]])
+    reader = pickle.loads(pickle.dumps(dataset.reader))
+    assert np.array_equal(reader.read(np.array([3])), truth[[3]])
+
+
+def test_pixels_go_where_they_are_wanted(dataset, truth):
+    out = np.empty((2, SIZE, SIZE, 3), np.uint8)
+    assert dataset.read([3, 8], out) is out
+    assert np.array_equal(out, truth[[3, 8]])
+    for wrong in (
+        np.empty((3, SIZE, SIZE, 3), np.uint8),
+        out.astype(np.int16),
+        np.empty((4, SIZE, SIZE, 3), np.uint8)[::2],
+    ):
+        with pytest.raises(StoreError, match="out is"):
+            dataset.read([3, 8], wrong)
