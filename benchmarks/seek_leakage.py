@@ -31,7 +31,7 @@ def sides(way: str, patches: int) -> list[pd.DataFrame]:
     column, row = place % each % columns, place % each // columns
     table = pd.DataFrame(
         {
-            "slide": pd.Categorical.from_codes(place // each, [f"slide-{number}" for number in range(slides)]),
+            "slide": pd.Series([f"slide-{number}" for number in range(slides)], dtype="category").repeat(each).array,
             "patch_id": [f"r{y:05d}_c{x:05d}" for x, y in zip(column, row, strict=True)],
             **{"x0": column * SIZE, "y0": row * SIZE, "width0": SIZE, "height0": SIZE, "downsample": 1.0},
         }

@@ -15,7 +15,10 @@ from slidemill.columnar import TABLE, read_columnar
 from slidemill.encodings import Pixels
 from slidemill.errors import SlidemillError
 from slidemill.fetching import PatchReader, Places
+from slidemill.folds import Splits
+from slidemill.grouping import PATIENT
 from slidemill.shuffling import Shuffle
+from slidemill.splitting import every_kth, split
 from slidemill.stores.paths import SUFFIXES
 from slidemill.stores.pool import MOST_OPEN, StorePool
 from slidemill.stores.protocol import Store
@@ -228,6 +231,14 @@ class Dataset:
         """
         chosen = Batching(size, shuffle, seed, epoch, augment, drop_last, workers, one_hot)
         return batches(self.reader, self.labels, max(self.classes, default=-1) + 1, chosen)
+
+    def split(self, folds: int = 5, by: str = PATIENT, stratify: str | None = "label", seed: int = 0) -> Splits:
+        """Return folds of the slides, as `slidemill.splitting.split` makes them: ``train, test = splits.fold(0)``."""
+        return split(self, folds, by, stratify, seed)
+
+    def sets(self, total: int) -> Splits:
+        """Return folds of every so many-th slide, as py-wsi's sets are: `slidemill.splitting.every_kth`."""
+        return every_kth(self, total)
 
     def close(self) -> None:
         """Let go of the stores; a dataset that is read again opens them again."""
