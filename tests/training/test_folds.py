@@ -52,6 +52,15 @@ def test_within_a_slide_patches_that_overlap_leak_and_neighbours_do_not(distinct
         check_leakage(own, own.take(left), by="patch")
 
 
+def test_a_selection_of_slides_is_parted_and_read(distinct):
+    chosen = distinct.select(slides=["a-slide", "b-slide"], labels=0)
+    train, test = chosen.split(2, "slide").fold(1)
+    check_leakage(train, test)
+    assert sorted([*train.slides, *test.slides]) == ["a-slide", "b-slide"]
+    assert len(train) + len(test) == len(chosen)
+    assert train.read([0]).shape == test.read([0]).shape
+
+
 def test_a_file_freezes_the_folds(distinct, tmp_path):
     distinct.split(2, seed=4).save(tmp_path / "splits.csv")
     kept = read_splits(tmp_path / "splits.csv", distinct)
