@@ -30,7 +30,7 @@ def main(page: Path, inputs: Any, label_map: Mapping[str, int], run: Run, spec: 
         for table in (inputs.slides, inputs.validation, inputs.benchmark, inputs.unreadable)
     )
     plot = Path(inputs.plot)
-    splits = told_splits(Path(inputs.splits), spec, slides, outcomes) if spec else None
+    splits = told_splits(Path(inputs.splits), spec, slides, Path(inputs.columnar)) if spec else None
     render(page, slides, validation, measured, outcomes, label_map, plot, pictures, run, unreadable, splits=splits)
 
 

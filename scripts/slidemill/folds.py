@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from slidemill.dataset import Dataset
 
 COLUMNS = ("slide", "fingerprint", "group", "fold", "patches", "by", "stratify", "seed")
+WHOLE = re.compile(r"[0-9]{1,18}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class Splits:
         own = {row.slide: row for row in self.slides}
         found = counted(dataset.table, self.by, None)
         refuse(found.keys() - own, "are in no fold: split anew, or give each a row in the file of folds")
-        refuse(own.keys() - found, "have a fold, and no patch in the dataset: split anew, or take out their rows")
+        refuse(own.keys() - found, "have a fold, and no patch in the dataset: part it before you select, or split anew")
         prints = dataset.fingerprints
         refuse(
             [name for name, row in own.items() if prints.get(name, row.fingerprint) != row.fingerprint],
@@ -139,7 +141,7 @@ def read_splits(path: str | Path, dataset: Dataset | None = None) -> Splits:
     slides = []
     for row in rows:
         numbers = [row[name] for name in ("fold", "patches", "seed")]
-        if not all(number.isascii() and number.isdecimal() for number in numbers):
+        if not all(WHOLE.fullmatch(number) for number in numbers):
             raise SplitError(f"{path}: {row['slide']}: fold, patches and seed are {numbers}: give whole numbers")
         slides.append(SlideFold(row["slide"], row["fingerprint"], row["group"], int(row["fold"]), int(row["patches"])))
     _check_rows(path, slides)

@@ -123,8 +123,8 @@ def _by_content(table: pandas.DataFrame, prints: Mapping[str, str]) -> dict[str,
 
 
 def _values(table: pandas.DataFrame, column: str) -> set[str]:
-    """Return the values of a column; one that is missing is nobody's."""
-    return {str(value) for value in table[column].dropna().unique()} - {""}
+    """Return the values of a column, without blanks around them; one that is missing is nobody's."""
+    return {str(value).strip() for value in table[column].dropna().unique()} - {""}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

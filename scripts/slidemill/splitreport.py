@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from slidemill.folds import COLUMNS, read_splits
-from slidemill.grouping import SLIDE, listed
-from slidemill.outcomes import Outcome
+from slidemill.grouping import SLIDE, counted, listed
 from slidemill.specs import SplitSpec
 from slidemill.splitting import split_leaks
 from slidemill.tables import read_table
+
+LABEL_NAME = "label_name"
 
 
 def split_faults(table: Path, spec: SplitSpec) -> list[str]:
@@ -25,9 +26,7 @@ def split_faults(table: Path, spec: SplitSpec) -> list[str]:
     return split_leaks(read_splits(table), {})
 
 
-def told_splits(
-    table: Path, spec: SplitSpec, slides: Iterable[Mapping[str, str]], outcomes: Iterable[Outcome]
-) -> dict[str, Any]:
+def told_splits(table: Path, spec: SplitSpec, slides: Iterable[Mapping[str, str]], metadata: Path) -> dict[str, Any]:
     """Return what the report shows of the folds.
 
     Parameters
@@ -38,8 +37,8 @@ def told_splits(
         How slides were parted.
     slides
         Rows of the table of slides.
-    outcomes
-        What became of each slide in write_metadata, with the counts of its labels.
+    metadata
+        The cohort's metadata, Parquet.
 
     Returns
     -------
@@ -47,7 +46,9 @@ def told_splits(
         ``by``; ``folds``, each with its name, its numbers of slides, groups and patches, and ``labels``, how many
         patches have each; ``verdict``, a sentence; ``leaks``, a line for each.
     """
-    labels: Mapping[str, Mapping[str, int]] = {one.slide: one.details.get("counts", {}) for one in outcomes}
+    from slidemill.columnar import read_columnar
+
+    labels = counted(read_columnar(metadata, [SLIDE, LABEL_NAME]), SLIDE, LABEL_NAME)
     leaks = split_faults(table, spec)
     parted = read_splits(table).slides if next(read_table(table), None) else ()
     folds = []
@@ -55,7 +56,7 @@ def told_splits(
         own = [row for row in parted if row.fold == number]
         counts: Counter[str] = Counter()
         for row in own:
-            counts.update(labels.get(row.slide, {}))
+            counts.update(labels[row.slide].strata)
         folds.append(
             {
                 "fold": str(number),

@@ -83,12 +83,14 @@ def split_slides(
     Raises
     ------
     SplitError
-        When there are fewer groups than folds, or fewer than two folds.
+        When there are fewer groups than folds, fewer than two folds, or the seed is less than 0.
     """
     groups: dict[str, Counter[str]] = defaultdict(Counter)
     for own in slides.values():
         groups[own.group].update(own.strata)
     _check_folds(folds, len(groups), by)
+    if seed < 0:
+        raise SplitError(f"seed is {seed}: give 0 or more")
     fold_of = balanced(groups, folds, seed)
     chosen = {slide: fold_of[own.group] for slide, own in slides.items()}
     return _splits(slides, fingerprints, chosen, by, stratify, seed)

@@ -103,6 +103,7 @@ def test_a_patient_on_both_sides_leaks_and_a_missing_one_is_nobodys():
     assert (found.groups, found.contents, found.patches) == (1, 0, 0)
     assert found.listed == ("patient P1 is on both sides",)
     assert not find_leakage(train, test, by="slide")
+    assert find_leakage(train, test.assign(patient=test["patient"] + " ")).groups == 1
     train["patient"] = train["patient"].replace("", None).astype("category")
     assert find_leakage(train, test).groups == 1
 

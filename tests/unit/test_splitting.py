@@ -252,6 +252,10 @@ class TestSplit:
         with pytest.raises(SplitError, match=message):
             split(cohort(), folds)
 
+    def test_a_seed_below_zero_is_refused(self):
+        with pytest.raises(SplitError, match="seed is -1: give 0 or more"):
+            split(cohort(), 3, seed=-1)
+
     def test_a_missing_stratum_is_one_of_its_own(self):
         data = cohort(20, 20)
         data.table["grade"] = pd.Categorical(np.where(data.table["slide"].astype(str) < "s05", None, "high"))
@@ -292,7 +296,7 @@ class TestFile:
         st.booleans(),
     )
     def test_what_is_read_is_what_was_saved(self, tmp_path_factory, names, stratified):
-        groups = [name.strip().replace("\0", "") or "x" for name in names]
+        groups = [name.replace("\0", "").strip() or "x" for name in names]
         table = pd.DataFrame({"slide": [f"s{n}" for n in range(len(groups))], "group": groups, "label": 0})
         if len(set(groups)) < 2:
             return
@@ -335,6 +339,7 @@ class TestFile:
         [
             (lambda rows: rows[0].update(fold="x"), r"s00: fold, patches and seed are \['x', '\d+', '0'\]"),
             (lambda rows: rows[0].update(fold="-1"), "give whole numbers"),
+            (lambda rows: rows[0].update(patches="1" * 5000), "give whole numbers"),
             (lambda rows: rows[0].update(seed="1"), "not the same in all rows"),
             (lambda rows: rows[0].update(slide="s01"), "s01: stand twice in"),
             (lambda rows: rows[0].update(fold=str((int(rows[0]["fold"]) + 1) % 3)), "a group is in one fold"),

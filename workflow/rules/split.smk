@@ -2,6 +2,7 @@
 
 SPLITS = PARAMETERS["splits"]
 SPLIT_TABLE = {"splits": "splits.csv"} if SPLITS else {}
+TOLD_OF_SPLITS = SPLIT_TABLE | {"columnar": "metadata.parquet"} if SPLITS else {}
 
 if SPLITS:
 
