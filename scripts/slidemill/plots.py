@@ -73,12 +73,16 @@ def benchmark_figure(rows: Rows) -> Figure:
 
 def _mark_rates(axis: Axis, low: float, high: float) -> None:
     """Mark a logarithmic axis from `low` to `high` with as many numbers as it has room for: 1k, 2k, 5k, 10k."""
-    from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import EngFormatter, FixedLocator, NullLocator
 
     decades = math.log10(high / low)
-    axis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7) if decades < 0.7 else (1, 2, 5) if decades < 1.3 else (1,)))
+    digits = (1, 2, 3, 5, 7) if decades < 0.7 else (1, 2, 5) if decades < 1.3 else (1,)
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)))
+    # Matplotlib's own locator gives linear steps where it finds few, and these run into each other.
+    numbers = [digit * 10.0**power for power in powers for digit in digits]
+    axis.set_major_locator(FixedLocator([number for number in numbers if low <= number <= high]))
+    axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(EngFormatter(sep=""))
-    axis.set_minor_formatter(NullFormatter())
 
 
 def plot_quality(counts: Mapping[str, Sequence[int]]) -> bytes:

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slidemill.cautions import all_counts, focus_notes, ink_notes
 from slidemill.drawing import label_colour
@@ -18,6 +18,9 @@ from slidemill.overview import concerns, verdict
 from slidemill.plots import advice, claim, plot_quality, recommendation
 from slidemill.thumbnails import relative_url, shown, shown_pictures, whole
 from slidemill.versions import Run
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 TEMPLATE = "report.html"
 NOT_MEASURED = "The stores are measured once all of them are made."
@@ -141,19 +144,7 @@ def render(
         ``slides``, ``groups`` and ``patches``, and of patches by name in ``labels``; ``verdict``, what the check for
         leaks found, in words; ``leaks``, each in words. None where there are none.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("slidemill"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["thousands"] = lambda value: f"{float(value):,.0f}" if value else ""
-    environment.filters["significant"] = lambda value: (
-        f"{float(value):,.3g}" if abs(float(value)) < 1000 else f"{float(value):,.0f}"
-    )
+    environment = _environment()
     wrong = [row for row in validation if row["status"] == "failed"]
     labels, audited, quality = label_table(outcomes, label_map), audits(outcomes), quality_of(outcomes)
     unannotated = [row["slide"] for row in slides if row["status"] == "ok" and not row["annotation"]]
@@ -216,6 +207,24 @@ def alt_text(slide: str, labels: Mapping[str, Any]) -> str:
     own = labels["rows"].get(slide, ())
     named = [f"{count:,} {name}" for count, (_, name, _) in zip(own, labels["labels"], strict=False) if count]
     return f"Slide {slide} with its patches by label: {', '.join(named) or 'none'}"
+
+
+def _environment() -> Environment:
+    """Return where templates come from, with the filters that they use."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("slidemill"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["thousands"] = lambda value: f"{float(value):,.0f}" if value else ""
+    environment.filters["significant"] = lambda value: (
+        f"{float(value):,.3g}" if abs(float(value)) < 1000 else f"{float(value):,.0f}"
+    )
+    return environment
 
 
 def _by_check(validation: Rows) -> dict[str, dict[str, tuple[int, int]]]:

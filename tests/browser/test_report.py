@@ -60,6 +60,12 @@ def test_every_section_is_there_and_the_navigation_leads_to_it(visit, small):
         assert page.locator(f"h2#{name}").is_visible()
         page.click(f'nav a[href="#{name}"]')
         assert page.url.endswith(f"#{name}")
+    # The place where one is stands out, and takes more room.
+    page.eval_on_selector_all("nav a", "all => all.forEach(one => one.setAttribute('aria-current', 'true'))")
+    widths = page.eval_on_selector_all(
+        "nav, nav ul, nav a", "all => all.map(one => [one.scrollWidth, one.clientWidth])"
+    )
+    assert all(needed <= given for needed, given in widths)
     assert page.evaluate(IMAGES) == 0
     assert heard.elsewhere == []
     assert heard.faults == []
@@ -166,11 +172,14 @@ def test_paper_has_all_rows_and_none_of_the_controls(visit, small):
     assert all(row.is_visible() for row in page.locator("tbody tr").all())
     assert not any(one.is_visible() for one in page.locator("nav, .skip, .filter").all())
     assert page.locator("section:has(#benchmark) details td").first.is_visible()
+    assert not page.get_by_text("examples", exact=True).first.is_visible()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     for side in ("Width", "Height"):
         cut = f"all => all.filter(one => one.scroll{side} > one.client{side} + 1).length"
         assert page.eval_on_selector_all(".scroll", cut) == 0
     assert page.evaluate("document.documentElement.scrollWidth") <= 703
+    # Four pictures of slides, and two plots; a browser prints no picture that it was to load when it comes into sight.
+    assert page.pdf().count(b"/Subtype /Image") >= 6
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -52,7 +52,7 @@ def test_names_stay_text(tmp_path):
     tags = Tags()
     tags.feed(page)
     assert tags.found.count("script") == 1
-    (script,) = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    (script,) = re.findall(r"<script[^>]*>(.*?)</script>", page, re.DOTALL)
     assert script == (TEMPLATES / "report.js").read_text(encoding="utf-8").rstrip("\n")
     assert page.count("&lt;script&gt;") > 10
 
@@ -196,3 +196,13 @@ def test_splits_are_shown_where_there_are_some(tmp_path):
     assert "<script" not in section
     leaking = rendered(tmp_path, rows, [], splits=SPLITS | {"verdict": "It leaks.", "leaks": [f"{EVIL} in two folds"]})
     assert "in two folds</li>" in leaking
+
+
+def test_of_a_name_that_the_map_lacks_twenty_slides_are_named(tmp_path):
+    outcomes = [
+        Outcome(f"s{number:02}", "write_metadata", details={"counts": {"Fold": 2}, "unmapped": ["Fold"]})
+        for number in range(30)
+    ]
+    words = text_of(rendered(tmp_path, [slide_row(slide=one.slide, status="ok") for one in outcomes], outcomes))
+    assert words.count("2 patches of s") == 20
+    assert "2 patches of s19 , and of 10 more slides" in words.replace("s19, and", "s19 , and")
