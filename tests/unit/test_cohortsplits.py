@@ -71,8 +71,8 @@ class Cohort:
         write_table(folder / "slides.csv", SLIDE_COLUMNS, slides)
         write_table(folder / "validation.csv", VALIDATION_COLUMNS, [])
 
-    def split(self, spec):
-        split_slides.main(self.folder / "metadata.parquet", self.folder / "slides.csv", spec, 0, self.table)
+    def split(self, spec, seed=0):
+        split_slides.main(self.folder / "metadata.parquet", self.folder / "slides.csv", spec, seed, self.table)
 
     def gate(self, spec, max_failed=0):
         gate.main(self.folder / "slides.csv", self.folder / "validation.csv", max_failed, self.table, spec)
@@ -102,6 +102,17 @@ def test_the_folds_of_slides_that_have_patches_are_written_and_told(tmp_path):
         assert fold["labels"] == {"a": first, "b": fold["patches"] - first}
     assert told["leaks"] == []
     assert told["verdict"] == ("No slide's content is in more than one fold. Without patches, and so in no fold: z.")
+
+
+def test_the_seed_of_the_run_is_that_of_the_folds(tmp_path):
+    cohort = Cohort(tmp_path, {f"s{number}": 3 for number in range(9)})
+    found = []
+    for seed in range(4):
+        cohort.split(SplitSpec(3, "slide", None), seed)
+        splits = read_splits(cohort.table)
+        assert splits.seed == seed
+        found.append(tuple(row.fold for row in splits.slides))
+    assert len(set(found)) > 1
 
 
 def test_a_copy_of_a_slide_fails_the_run_at_its_end_and_is_not_repaired(tmp_path):

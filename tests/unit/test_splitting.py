@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -50,6 +51,11 @@ def cohort(slides=12, patients=6, seed=0, **fingerprints):
     ]
     frame = pd.DataFrame(rows).astype({"slide": "category", "patient": "category"})
     return Cohort(frame, fingerprints)
+
+
+def read_splits_of(splits, data):
+    """The folds of the dataset, as if they had been read from a file."""
+    return replace(splits, dataset=None).of(data)
 
 
 def shares(groups, chosen, folds):
@@ -262,6 +268,8 @@ class TestSplit:
         splits = split(data, 5, stratify="grade")
         ungraded = {row.fold for row in splits.slides if row.slide < "s05"}
         assert len(ungraded) == 5
+        data.table["grade"] = np.where(data.table.index % 2, None, "")
+        assert sum(row.patches for row in split(data, 5, stratify="grade").slides) == len(data.table)
 
     def test_copies_in_two_groups_are_a_leak_and_in_one_group_none(self):
         with pytest.raises(LeakageError, match=r"s00, s01 have the same content.* give them the same patient"):
@@ -269,6 +277,13 @@ class TestSplit:
         assert split(cohort(s00="1", s06="1"), 3).folds == 3
         with pytest.raises(LeakageError, match=r"s00, s06 have the same content.*take one away"):
             split(cohort(patients=12, s00="1", s06="1"), 3, "slide")
+
+    def test_slides_whose_contents_are_not_known_are_no_copies(self):
+        data = cohort(s00="", s01="")
+        del data.fingerprints["s02"]
+        splits = split(data, 3)
+        assert [row.fingerprint for row in splits.slides[:4]] == ["", "", "", "print of s03"]
+        assert read_splits_of(splits, data) == splits
 
     def test_a_patient_in_two_groups_is_a_leak(self):
         with pytest.raises(LeakageError, match=r"patient P0 has s00, s06.*split by patient"):
