@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slidemill.balancing import balanced
+from slidemill.discovery import find_slides
 from slidemill.errors import LeakageError, SlidemillError, SplitError
 from slidemill.folds import read_splits
 from slidemill.splitting import every_kth, split
@@ -181,6 +182,18 @@ class TestSplit:
         data = cohort(30, 9)
         shuffled = Cohort(data.table.sample(frac=1, random_state=seed).astype({"slide": str, "patient": object}))
         assert split(shuffled, 4, seed=5) == split(data, 4, seed=5)
+
+    def test_the_name_of_the_folder_of_slides_does_not_matter(self, tmp_path):
+        found = []
+        for root in (tmp_path / "one", tmp_path / "another/deeper"):
+            for name in [f"{site}/case {number}.svs" for site in "xy" for number in range(6)]:
+                (root / name).parent.mkdir(parents=True, exist_ok=True)
+                (root / name).touch()
+            slides = [slide.slide for slide in find_slides(root)]
+            table = pd.DataFrame({"slide": slides, "label": 0}).loc[np.repeat(range(12), range(50, 62))]
+            found.append(split(Cohort(table), 4, "slide").slides)
+        assert len(found[0]) == 12
+        assert found[0] == found[1]
 
     def test_it_is_the_same_in_every_process(self):
         code = (
