@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slidemill.dataset import open_dataset
 from slidemill.joblog import job_log
 from slidemill.joining import BACKEND, join_stores
+from slidemill.opening import open_dataset
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import Snakemake

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from slidemill.dataset import open_dataset
 from slidemill.errors import SlidemillError
 from slidemill.exporting import export
 from slidemill.importing import Unsaid, import_database
+from slidemill.opening import open_dataset
 from slidemill.stores.paths import SUFFIXES
 
 EVERY = 1000
