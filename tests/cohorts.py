@@ -24,7 +24,7 @@ def label_of(patch):
     return 2 if (patch.row, patch.column) in {(1, 1), (2, 2)} else patch.column % 2
 
 
-def write_cohort(results, slides, spec, backend="lmdb", alter=None, info=None, kept=lambda patch: True):
+def write_cohort(results, slides, spec, backend="lmdb", encoding="raw", alter=None, info=None, kept=lambda patch: True):
     """Write the results of slides, by id the file of each.
 
     `alter` takes the pixels of a slide's patches to those that are stored, `info` a slide's facts to those that count,
@@ -40,7 +40,7 @@ def write_cohort(results, slides, spec, backend="lmdb", alter=None, info=None, k
             reader = PatchReader(opened_slide, facts, spec)
             pixels = [reader.read(patch) for patch in patches]
         kind = STORES[backend]
-        manifest = new_manifest(kind, StoreSpec("raw"), slide, printed, spec)
+        manifest = new_manifest(kind, StoreSpec(encoding), slide, printed, spec)
         pixels = alter(pixels) if alter else pixels
         stored = ((patch, encoded(manifest.codec, None, one)) for patch, one in zip(patches, pixels, strict=True))
         write_store(kind, results / store_path(backend, slide), manifest, patches, stored)
@@ -53,7 +53,8 @@ def write_cohort(results, slides, spec, backend="lmdb", alter=None, info=None, k
         for row in patch_rows(slide, facts, spec):
             if row["patch_id"] in ids:
                 label = label_of(ids[row["patch_id"]])
-                table.append({**row, "label": label, "label_name": NAMES[label]})
+                told = {"label": label, "label_name": NAMES[label], "tissue_fraction": 0.75}
+                table.append({**row, **told})
     write_table(results / "slides.csv", SLIDE_COLUMNS, rows)
     write_table(results / "stores.csv", STORE_COLUMNS, [{"slide": slide, "backend": backend} for slide in slides])
     write_table(results / "metadata.csv", METADATA_COLUMNS, table)

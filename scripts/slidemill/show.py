@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.figure import Figure
 from PIL import Image
 
 from slidemill.colours import CONVERTED, IGNORED
@@ -25,7 +27,6 @@ from slidemill.stitching import LONGEST, Stitched, laid, stitched
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from slidemill.dataset import Dataset
 
@@ -55,6 +56,15 @@ class Comparison:
     def mean(self) -> float:
         """The mean absolute difference where there are patches, of 255."""
         return float(np.nanmean(self.difference))
+
+
+class Shown(Figure):
+    """A figure that a notebook shows though pyplot, and with it the state that pyplot keeps, is not used."""
+
+    def _repr_png_(self) -> bytes:
+        picture = io.BytesIO()
+        self.savefig(picture, format="png", dpi=80)
+        return picture.getvalue()
 
 
 def montage(
@@ -171,15 +181,13 @@ def stitched_beside_thumbnail(ds: Dataset, slide: str, slides_folder: str | Path
 
     Without `slides_folder` there are the patches alone. The parameters, and what is raised, are those of `compare`.
     """
-    from matplotlib.figure import Figure
-
     if slides_folder is None:
-        figure = Figure(figsize=(5, 4.4), layout="constrained")
+        figure = Shown(figsize=(5, 4.4), layout="constrained")
         _panel(figure.subplots(), stitched(ds, slide).pixels, "patches")
         figure.suptitle(slide)
         return figure
     found = compare(ds, slide, slides_folder)
-    figure = Figure(figsize=(13, 4.4), layout="constrained")
+    figure = Shown(figsize=(13, 4.4), layout="constrained")
     panels = figure.subplots(1, 3)
     _panel(panels[0], found.thumbnail, "the slide")
     _panel(panels[1], found.stitched.pixels, "its patches")

@@ -1,11 +1,13 @@
 """Pictures of a dataset: patches put back together are the slide's own pixels, and what is wrong is seen."""
 
+import io
 import math
 from dataclasses import replace
 
 import numpy as np
 import openslide
 import pytest
+from PIL import Image
 
 from slidemill import show, stitching
 from slidemill.dataset import Dataset, open_dataset
@@ -195,6 +197,9 @@ def test_the_figure_has_the_slide_its_patches_and_the_difference(dataset, slide_
     alone = show.stitched_beside_thumbnail(dataset, "one")
     assert [axes.get_title() for axes in alone.axes] == ["patches"]
     assert pyplot.get_fignums() == []
+    shown = Image.open(io.BytesIO(figure._repr_png_()))
+    assert shown.size == (13 * 80, 4.4 * 80)
+    assert len(shown.getcolors(1 << 24)) > 100
 
 
 def test_the_selection_is_what_is_drawn(dataset):
