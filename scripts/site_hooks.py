@@ -39,7 +39,9 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
             return found[0]
         path = posixpath.normpath(posixpath.join(home, place))
         on_site = PAGES.get(path, path.removeprefix("docs/") if path.startswith("docs/") else None)
-        # What is in the repository alone is named, not linked.
+        # What is in the repository alone is named, not linked; and what is a file's name there is a page's here.
+        if on_site and text.endswith(".md"):
+            text = posixpath.basename(on_site).removesuffix(".md").replace("-", " ")
         return f"{image}[{text}]({on_site}{mark}{anchor})" if on_site else text
 
     return _spaced(LINK.sub(led, markdown))
