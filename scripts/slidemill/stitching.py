@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -56,7 +58,7 @@ class Laid:
     spec: GridSpec
     details: dict[str, Any]
 
-    @property
+    @cached_property
     def downsample(self) -> float:
         """Level-0 pixels a patch's pixel."""
         return Grid(self.info.pyramid, self.spec).downsample
@@ -125,7 +127,11 @@ def stitched(
     table = ds.table[ds.table["slide"] == slide]
     there = set(zip(table["column"].tolist(), table["row"].tolist(), strict=True))
     for patch, one in _patches(ds, slide, own):
-        _add(sums, weights, own, patch, one, _unseen(patch, there, own.spec), own.downsample / wanted)
+        # Where patches overlap each pixel counts once, or a mean would lean towards what lies in two of them.
+        counted = np.ones(one.shape[:2], np.uint8)
+        for seen in _seen(patch, there, own.spec):
+            one[seen] = counted[seen] = 0
+        _add(sums, weights, own, patch, one, counted, own.downsample / wanted)
     # What patches cover in part has ground in it.
     sums += np.maximum(1 - weights, 0)[..., None] * ground
     return Stitched(np.rint(np.clip(sums, 0, 255)).astype(np.uint8), np.minimum(weights, 1), wanted)
@@ -179,42 +185,51 @@ def _paste(pixels: Pixels, share: Floats, own: Laid, patch: PatchRef, one: Pixel
     share[y : y + part.shape[0], x : x + part.shape[1]] = 1
 
 
-def _unseen(patch: PatchRef, there: Container[tuple[int, int]], spec: GridSpec) -> Floats:
-    """Return 1 for each pixel of a patch that no patch before it in raster order has, ``(height, width)``; else 0.
-
-    Where patches overlap each pixel counts once, or a mean would lean towards what lies in two of them.
-    """
-    unseen = np.ones((spec.patch_size, spec.patch_size), np.float32)
+def _seen(patch: PatchRef, there: Container[tuple[int, int]], spec: GridSpec) -> Iterator[tuple[slice, slice]]:
+    """Yield the parts of a patch that patches before it in raster order have too."""
     reach = (spec.patch_size - 1) // spec.step
     for down in range(-reach, 1):
         for across in range(-reach, reach + 1 if down else 0):
             if (patch.column + across, patch.row + down) in there:
-                left, top = spec.step * across, spec.step * down
-                bottom, right = top + spec.patch_size, left + spec.patch_size
-                unseen[:bottom, max(left, 0) : right if left < 0 else None] = 0
-    return unseen
+                left, bottom = spec.step * across, spec.step * down + spec.patch_size
+                yield slice(bottom), slice(max(left, 0), left + spec.patch_size)
 
 
-def _add(sums: Floats, weights: Floats, own: Laid, patch: PatchRef, one: Pixels, unseen: Floats, scale: float) -> None:
-    (part, start), (counted, _) = _inside(own, patch, one), _inside(own, patch, unseen)
+def _add(sums: Floats, weights: Floats, own: Laid, patch: PatchRef, one: Pixels, counted: Pixels, scale: float) -> None:
+    """Add what a patch has in each pixel of the picture; `counted` is 1 where it counts, and `one` 0 elsewhere."""
+    (part, start), (counted, _) = _inside(own, patch, one), _inside(own, patch, counted)
     if not part.size:
         return
     begins = [(at + corner / own.downsample) * scale for at, corner in zip(start, own.corner, strict=True)]
-    x, across = _shares(begins[0], scale, part.shape[1], weights.shape[1])
-    y, down = _shares(begins[1], scale, part.shape[0], weights.shape[0])
-    rows = (down @ (part * counted[..., None]).reshape(len(part), -1)).reshape(len(down), *part.shape[1:])
-    place = np.s_[y : y + len(down), x : x + len(across)]
-    sums[place] += np.tensordot(across, rows, (1, 1)).swapaxes(0, 1)
-    weights[place] += down @ counted @ across.T
+    x, across = _edges(begins[0], scale, part.shape[1], weights.shape[1])
+    y, down = _edges(begins[1], scale, part.shape[0], weights.shape[0])
+    place = np.s_[y : y + len(down) - 1, x : x + len(across) - 1]
+    sums[place] += _summed(part, down, across) * scale**2
+    weights[place] += _summed(counted, down, across) * scale**2
 
 
-def _shares(begin: float, scale: float, count: int, end: int) -> tuple[int, Floats]:
-    """Return the first pixel of the picture that some pixels of a patch touch, and how much of each lies in each.
+def _edges(begin: float, scale: float, count: int, end: int) -> tuple[int, npt.NDArray[np.float64]]:
+    """Return the first pixel of the picture that some of a patch's touch, and the edges of all such, in the patch's.
 
-    `count` pixels, each `scale` long, begin at `begin`; the picture ends at `end`.
+    `count` pixels of the patch, each `scale` long, begin at `begin`; the picture ends at `end`.
     """
-    edges = begin + scale * np.arange(count + 1)
     first = math.floor(begin)
-    cells = np.arange(first, min(math.ceil(edges[-1]), end))[:, None]
-    shares = np.minimum(edges[1:], cells + 1) - np.maximum(edges[:-1], cells)
-    return first, np.maximum(shares, 0).astype(np.float32)
+    edges = np.arange(first, min(math.ceil(begin + scale * count), end) + 1)
+    return first, np.clip((edges - begin) / scale, 0, count)
+
+
+def _summed(pixels: Pixels, down: npt.NDArray[np.float64], across: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the sums of pixels between edges, ``(rows, columns)`` or ``(rows, columns, 3)``.
+
+    The sum of all above and left of a corner is bilinear between corners, so that parts of pixels count exactly.
+    """
+    corners = cv2.integral(np.ascontiguousarray(pixels), sdepth=cv2.CV_64F)
+    rows = np.diff(_between(corners, down), axis=0).swapaxes(0, 1)
+    return np.diff(_between(rows, across), axis=0).swapaxes(0, 1)
+
+
+def _between(values: npt.NDArray[Any], places: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    before = np.minimum(places.astype(np.intp), len(values) - 2)
+    part = (places - before).reshape(-1, *[1] * (values.ndim - 1))
+    found: npt.NDArray[np.float64] = values[before] * (1 - part) + values[before + 1] * part
+    return found

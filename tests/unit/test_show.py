@@ -113,6 +113,44 @@ def test_a_coarser_picture_is_the_mean_of_what_each_pixel_covers(tmp_path, slide
     assert np.abs(found.pixels[:height, :width] - expected).max() < 0.51
 
 
+@pytest.mark.parametrize(
+    "spec",
+    [
+        GridSpec(64, deepzoom_level=9),
+        GridSpec(48, 6, deepzoom_level=8, edges="pad"),
+        GridSpec(64, level=1, edges="pad"),
+        GridSpec(64, mpp=1.3, edges="pad"),
+        GridSpec(64, 4, mpp=1.3),
+    ],
+    ids=str,
+)
+def test_shrunk_patches_lie_where_the_thumbnail_has_them(tmp_path, slide_file, spec):
+    """Nowhere else are picture and thumbnail as alike, not even a pixel aside."""
+    with open_dataset(write_cohort(tmp_path, {"one": slide_file}, spec)) as ds:
+        found = show.compare(ds, "one", slide_file.parent, longest=round(1030 / ds.table["downsample"][0]))
+    inner = np.s_[2:-2, 2:-2]
+    patches = found.stitched.pixels.astype(float)[inner]
+    seen = ~np.isnan(found.difference[inner])
+    off = {
+        (down, across): np.abs(np.roll(found.thumbnail, (down, across), (0, 1))[inner] - patches)[seen].mean()
+        for down in (-1, 0, 1)
+        for across in (-1, 0, 1)
+    }
+    assert min(off, key=off.get) == (0, 0), off
+    assert seen.mean() > 0.5
+
+
+def test_the_real_slide_is_put_back_together(tmp_path, real_slide_file):
+    with open_dataset(write_cohort(tmp_path, {"one": real_slide_file}, GridSpec(240, 20, level=0))) as ds:
+        found = stitching.stitched(ds, "one", 1)
+        mean = show.compare(ds, "one", real_slide_file.parent).mean
+    expected = level_pixels(real_slide_file)
+    there = found.share == 1
+    np.testing.assert_array_equal(found.pixels[there], expected[there])
+    assert there.mean() > 0.8
+    assert mean < 1.5
+
+
 def test_a_pixel_a_patch_is_the_mean_of_each_patch(dataset):
     found = stitching.stitched(dataset, "one", 64)
     table = dataset.table[dataset.table["slide"] == "one"]
