@@ -116,7 +116,7 @@ def test_a_coarser_picture_is_the_mean_of_what_each_pixel_covers(tmp_path, slide
 @pytest.mark.parametrize(
     "spec",
     [
-        GridSpec(64, deepzoom_level=9),
+        GridSpec(64, deepzoom_level=10),
         GridSpec(48, 6, deepzoom_level=8, edges="pad"),
         GridSpec(64, level=1, edges="pad"),
         GridSpec(64, mpp=1.3, edges="pad"),
@@ -140,15 +140,16 @@ def test_shrunk_patches_lie_where_the_thumbnail_has_them(tmp_path, slide_file, s
     assert seen.mean() > 0.5
 
 
+@pytest.mark.long
 def test_the_real_slide_is_put_back_together(tmp_path, real_slide_file):
     with open_dataset(write_cohort(tmp_path, {"one": real_slide_file}, GridSpec(240, 20, level=0))) as ds:
         found = stitching.stitched(ds, "one", 1)
-        mean = show.compare(ds, "one", real_slide_file.parent).mean
+        mean = show.compare(ds, "one", real_slide_file.parent, longest=5000).mean
     expected = level_pixels(real_slide_file)
     there = found.share == 1
     np.testing.assert_array_equal(found.pixels[there], expected[there])
     assert there.mean() > 0.8
-    assert mean < 1.5
+    assert mean == 0
 
 
 def test_a_pixel_a_patch_is_the_mean_of_each_patch(dataset):
