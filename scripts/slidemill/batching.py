@@ -75,11 +75,11 @@ def batches(reader: PatchReader, labels: npt.NDArray[np.int64], classes: int, ch
     chosen
         How the batches are made.
     """
-    places: Places = order(reader.codes, chosen.shuffle, chosen.seed, chosen.epoch)
+    places = ordered(reader, chosen, chosen.epoch)
     if chosen.one_hot:
         places = _with_class(places, labels)
     turns = symmetries_of(len(reader), chosen.seed, chosen.epoch) if chosen.augment else None
-    count = len(places) // chosen.size if chosen.drop_last else -(-len(places) // chosen.size)
+    count = batch_count(len(places), chosen)
 
     def read(number: int) -> Batch:
         own = places[number * chosen.size : (number + 1) * chosen.size]
@@ -90,6 +90,16 @@ def batches(reader: PatchReader, labels: npt.NDArray[np.int64], classes: int, ch
     if not chosen.workers:
         return map(read, range(count))
     return _ahead(read, count, chosen.workers)
+
+
+def ordered(reader: PatchReader, chosen: Batching, epoch: int) -> Places:
+    """Return the places of all patches in an epoch's order."""
+    return order(reader.codes, chosen.shuffle, chosen.seed, epoch)
+
+
+def batch_count(patches: int, chosen: Batching) -> int:
+    """Return how many batches so many patches make."""
+    return patches // chosen.size if chosen.drop_last else -(-patches // chosen.size)
 
 
 def symmetries_of(count: int, seed: int, epoch: int) -> Places:

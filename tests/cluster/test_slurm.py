@@ -26,7 +26,7 @@ HERE = [
 ]
 # Not the outcomes: they hold the seconds and the memory that a store took. What else they say is in slides.csv.
 MADE = ("slides", "patches", "metadata", "stores", "validation", "figures/overlay", "figures/montage")
-TABLES = ("slides.csv", "metadata.csv", "unreadable.csv", "validation.csv")
+TABLES = ("slides.csv", "metadata.csv", "metadata.parquet", "unreadable.csv", "validation.csv")
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def test_a_slide_of_any_name_is_done(tmp_path, name):
     made = {file.relative_to(cohort.results).parts[0] for file in cohort.results.rglob("*")}
     assert made == {
         *("slides", "patches", "dropped", "metadata", "outcomes", "stores", "validation"),
-        *("slides.csv", "metadata.csv", "stores.csv", "unreadable.csv", "validation.csv"),
+        *("slides.csv", "metadata.csv", "metadata.parquet", "stores.csv", "unreadable.csv", "validation.csv"),
     }
     assert sorted(path.name for path in cohort.folder.iterdir()) == ["annotations", "results", "slides"]
 

@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 MADE = ("stores", "patches", "metadata", "validation")
 STAGES = ["discover_slides", "sample_patches", "write_metadata", "store_patches", "validate_stores", "draw_slide"]
 STAGES += ["gather_results", "benchmark_stores", "render_report"]
-TABLES = ("slides.csv", "metadata.csv", "unreadable.csv", "validation.csv")
+TABLES = ("slides.csv", "metadata.csv", "metadata.parquet", "unreadable.csv", "validation.csv")
 """What is the same in every run, beside what lies in the folders above."""
 
 

@@ -299,7 +299,7 @@ class TestSecondRuns:
             ("metadata/one-*.csv", "write_metadata"),
             ("validation/one-*.csv", "validate_stores"),
             ("figures/montage/one-*.jpg", "draw_slide"),
-            ("unreadable.csv", "gather_results"),
+            ("metadata.parquet", "gather_results"),
             ("figures/benchmark.png", "benchmark_stores"),
         ):
             lost = next(copied.results.glob(made))
