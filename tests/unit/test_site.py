@@ -1,5 +1,6 @@
 """The docs as a site, as code, and as a notebook: they build, ask nothing of a network, and do what they say."""
 
+import importlib.util
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import pytest
 import yaml
 from nbclient import NotebookClient
 
+from slidemill import open_dataset
 from slidemill.geometry import GridSpec
 from slidemill.synthetic import write_svs
 from tests.cohorts import write_cohort
@@ -142,6 +144,18 @@ def test_the_blocks_of_the_page_on_training_run(shown, capsys):
     assert list(left["one_slide"].slides) == ["case-0"]
     assert list(left["test"].slides) == ["case-0", "case-3"]
     assert "right: 0." in capsys.readouterr().out
+
+
+@pytest.mark.long
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed: pip install torch")
+def test_the_network_of_the_page_on_training_is_trained(shown):
+    block = next(block for block in blocks("docs/training.md") if "slidemill.torch" in block)
+    names = {}
+    exec(compile(block, "docs/training.md", "exec"), names)
+    with open_dataset(shown) as ds:
+        network, right = names["trained"](ds.select(slides=ds.slides[1:]), ds.select(slides=ds.slides[:1]))
+    assert 0 < right <= 42
+    assert sum(one.numel() for one in network.parameters()) > 1000
 
 
 def test_the_blocks_of_the_page_on_pictures_run(shown):
