@@ -85,7 +85,13 @@ def laid(ds: Dataset, slide: str) -> Laid:
             else f"{slide}: the dataset is empty: select patches that there are"
         )
     facts = ds.results / "slides" / f"{slide}.json"
-    details = dict(read_outcome(facts).details)
+    try:
+        details = dict(read_outcome(facts).details)
+    except OSError as error:
+        raise SlidemillError(
+            f"{facts}: what is known of the slide cannot be read ({error.strerror}): copy the folder slides of the "
+            "results too"
+        ) from None
     return Laid(SlideInfo.from_json(details["info"]), GridSpec(**ds.store(slide).manifest.sampling), details)
 
 

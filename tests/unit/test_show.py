@@ -320,6 +320,13 @@ def wrongly(dataset, slide_file, tmp_path, noise):
     }
 
 
+def test_results_without_the_facts_of_their_slides_are_told(tmp_path, slide_file):
+    results = write_cohort(tmp_path, {"one": slide_file}, SPEC)
+    (results / "slides" / "one.json").unlink()
+    with open_dataset(results) as ds, pytest.raises(SlidemillError, match=r"one\.json: .* copy the folder slides"):
+        show.stitch(ds, "one")
+
+
 def test_what_cannot_be_drawn_is_told_in_one_message(dataset, slide_file, tmp_path, noise):
     for message, call in wrongly(dataset, slide_file, tmp_path, noise).items():
         with pytest.raises(SlidemillError, match=message):
