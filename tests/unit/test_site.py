@@ -1,6 +1,8 @@
 """The docs as a site, as code, and as a notebook: they build, ask nothing of a network, and do what they say."""
 
+import errno
 import importlib.util
+import inspect
 import json
 import os
 import re
@@ -16,8 +18,10 @@ import pytest
 import yaml
 from nbclient import NotebookClient
 
-from slidemill import open_dataset
+from slidemill import open_dataset, open_store, read_metadata, show
+from slidemill.dataset import Dataset
 from slidemill.geometry import GridSpec
+from slidemill.stores.protocol import Store
 from slidemill.synthetic import write_svs
 from tests.cohorts import write_cohort
 from tests.conftest import ROOT, painted
@@ -188,6 +192,47 @@ def test_the_notebook_runs(shown, monkeypatch):
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     assert sum("image/png" in output.get("data", {}) for output in outputs) >= 4
     assert any("patches of 6 slides" in output.get("text", "") for output in outputs)
+
+
+def test_messages_that_head_an_entry_are_those_that_one_sees():
+    headings = re.findall(r'^## .*"(.+)"', (ROOT / "docs" / "troubleshooting.md").read_text(), re.MULTILINE)
+    assert len(headings) > 3
+    code = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "scripts").rglob("*.py")))
+    told = (code + os.strerror(errno.ENOLCK)).lower()
+    assert [text for text in headings if text.lower() not in told] == []
+
+
+def plain_signature(function):
+    """A function's signature without annotations and `self`."""
+    parameters = [
+        one.replace(annotation=one.empty)
+        for one in inspect.signature(function).parameters.values()
+        if one.name != "self"
+    ]
+    return str(inspect.Signature(parameters)).replace("'", '"')
+
+
+def test_the_page_on_python_has_every_function_as_it_is():
+    text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    own = [function for name, function in vars(show).items() if inspect.isfunction(function) and name[0] != "_"]
+    wanted = [f"{one.__name__}{plain_signature(one)}" for one in own if one.__module__ == show.__name__]
+    wanted += [f"slidemill.{one.__name__}{plain_signature(one)}" for one in (open_dataset, open_store, read_metadata)]
+    for kind, name in ((Dataset, "ds"), (Store, "store")):
+        public = {member for member in dir(kind) if member[0] != "_"}
+        wanted += [f"{name}.{member}" for member in public - {"index_digest", "stored_ids", "reader"}]
+    methods = (
+        Dataset.select,
+        Dataset.take,
+        Dataset.read,
+        Dataset.batches,
+        Store.read,
+        Store.read_many,
+        Store.read_into,
+        Store.view,
+    )
+    wanted += [f"{one.__name__}{plain_signature(one)}" for one in methods]
+    assert len(wanted) > 25
+    assert [one for one in wanted if one not in text] == []
 
 
 def test_the_notebook_is_plain_and_has_no_outputs():
