@@ -39,9 +39,9 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
             return found[0]
         path = posixpath.normpath(posixpath.join(home, place))
         on_site = PAGES.get(path, path.removeprefix("docs/") if path.startswith("docs/") else None)
-        # What is in the repository alone is named, not linked; and what is a file's name there is a page's here.
+        # What is in the repository alone is named, not linked; and a file's name there is a page's title here.
         if on_site and text.endswith(".md"):
-            text = posixpath.basename(on_site).removesuffix(".md").replace("-", " ")
+            text = (ROOT / path).read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
         return f"{image}[{text}]({on_site}{mark}{anchor})" if on_site else text
 
     return _spaced(LINK.sub(led, markdown))
