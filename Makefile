@@ -14,7 +14,7 @@ RULES := workflow/Snakefile workflow/rules
 # Folders may have any name: they are handed on through the environment, never as part of a command.
 export SLIDES RESULTS ANNOTATIONS
 
-.PHONY: help demo run test check format lock clean
+.PHONY: help demo run train test check format lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ race: export REPEATS := $(or $(REPEATS),5)
 race: $(VENV)/run.stamp ## beside others on one slide: BENCH_SLIDE=slide PYWSI=checkout REPEATS=number ONLY=names
 	$(BIN)/python -m benchmarks.race --repeats "$$REPEATS" $${BENCH_SLIDE:+--slide "$$BENCH_SLIDE"} \
 		$${PYWSI:+--pywsi "$$PYWSI"} $${ONLY:+--only "$$ONLY"}
+
+train: demo ## a small network on the demo's labels; needs PyTorch in .venv: .venv/bin/pip install torch
+	$(BIN)/python scripts/train_demo.py $(DEMO)/results
 
 test: $(VENV)/test.stamp ## the tests, but for those that take long
 	$(BIN)/python -m pytest -n $(CORES)

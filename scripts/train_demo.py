@@ -1,0 +1,82 @@
+"""Train a small network on the demo's labels, with one slide held out: python scripts/train_demo.py RESULTS.
+
+It needs PyTorch: pip install torch.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+try:
+    import torch
+except ImportError:
+    sys.exit("train_demo.py needs PyTorch: pip install torch")
+from torch import nn
+from torch.utils.data import DataLoader
+
+from slidemill import open_dataset
+from slidemill.dataset import Dataset
+from slidemill.stores.paths import SUFFIXES
+from slidemill.torch import PatchDataset, PatchStream
+
+EPOCHS = 12
+SIZE = 16
+
+
+def network(classes: int) -> nn.Module:
+    """Return a network that takes images from 0 to 1, ``float32 (size, 3, height, width)``."""
+    layers: list[nn.Module] = [nn.AvgPool2d(4)]
+    for inner, outer in ((3, 16), (16, 32), (32, 64)):
+        layers += [nn.Conv2d(inner, outer, 3, padding=1), nn.BatchNorm2d(outer), nn.ReLU(), nn.MaxPool2d(2)]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, classes))
+
+
+def trained(patches: Dataset, seed: int) -> tuple[nn.Module, float]:
+    """Return a network that has seen the patches `EPOCHS` times, and how many images it took a second."""
+    torch.manual_seed(seed)
+    model = network(max(patches.classes) + 1)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    stream = PatchStream(patches, SIZE, augment=True, seed=seed)
+    begun, seen = time.perf_counter(), 0
+    for epoch in range(EPOCHS):
+        stream.set_epoch(epoch)
+        for pixels, labels in DataLoader(stream, batch_size=None):
+            loss = nn.functional.cross_entropy(model(pixels.float() / 255), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            seen += len(labels)
+    return model, seen / (time.perf_counter() - begun)
+
+
+def accuracy(model: nn.Module, patches: Dataset) -> float:
+    """Return the share of patches whose label the network finds."""
+    model.eval()
+    right = 0
+    with torch.no_grad():
+        for pixels, labels in DataLoader(PatchDataset(patches), batch_size=SIZE):
+            right += int((model(pixels.float() / 255).argmax(1) == labels).sum())
+    return right / len(patches)
+
+
+def main(results: Path) -> list[float]:
+    """Train from each backend's stores, and return the share of patches of the held-out slide that each gets right."""
+    found = []
+    for backend in SUFFIXES:
+        if not (results / "stores" / backend).exists():
+            continue
+        with open_dataset(results, backend, where="label >= 0") as patches:
+            begun = time.perf_counter()
+            read = sum(len(batch.ids) for batch in patches.batches(SIZE)) / (time.perf_counter() - begun)
+            *others, held_out = sorted(patches.slides)
+            model, rate = trained(patches.select(slides=others), seed=1)
+            found.append(accuracy(model, patches.select(slides=[held_out])))
+            print(
+                f"{backend:5} {read:6.0f} images/s read, {rate:6.0f} in training; "
+                f"{found[-1]:.1%} of {held_out}'s patches right"
+            )
+    return found
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
