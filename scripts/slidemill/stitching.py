@@ -166,7 +166,9 @@ def _colour(name: str) -> tuple[int, ...]:
 
 def _patches(ds: Dataset, slide: str, own: Laid) -> Iterator[tuple[PatchRef, Pixels]]:
     """Yield each patch of a slide, and its pixels, a block of them in memory at a time."""
-    places = np.flatnonzero((ds.table["slide"] == slide).to_numpy())
+    # What is there twice, as in a sample that was drawn with replacement, counts once.
+    twice = ds.table.duplicated(["slide", "column", "row"])
+    places = np.flatnonzero((ds.table["slide"] == slide).to_numpy() & ~twice.to_numpy())
     rows: Any = ds.table.iloc[places][["column", "row"]].to_dict("records")
     step = max(BLOCK_BYTES // (3 * own.spec.patch_size**2), 1)
     for start in range(0, len(places), step):

@@ -179,6 +179,16 @@ def test_a_picture_is_as_long_as_asked_for_and_no_finer_than_the_patches(dataset
     assert show.stitch(dataset, "one").size == (1000, 755)
 
 
+def test_order_and_repetition_change_no_picture(dataset):
+    own = dataset.select(slides=["one"])
+    places = np.random.default_rng(3).integers(0, len(own), 2 * len(own))
+    once = own.take(np.unique(places))
+    for downsample in (1, 2.5):
+        np.testing.assert_array_equal(
+            show.stitch(own.take(places), "one", downsample), show.stitch(once, "one", downsample)
+        )
+
+
 def test_a_block_of_patches_is_in_memory_at_a_time(dataset, monkeypatch):
     counts = []
     read = Dataset.read
