@@ -113,6 +113,18 @@ def test_a_coarser_picture_is_the_mean_of_what_each_pixel_covers(tmp_path, slide
     assert np.abs(found.pixels[:height, :width] - expected).max() < 0.51
 
 
+@pytest.mark.parametrize("downsample", [2, 3.7, 100])
+def test_the_background_counts_where_patches_cover_a_pixel_in_part(dataset, downsample):
+    some = dataset.select(labels=["Benign"])
+    whole = stitching.stitched(some, "one", 1, background="green")
+    found = stitching.stitched(some, "one", downsample, background="green")
+    for own, fine in ((found.pixels, whole.pixels), (found.share[..., None], whole.share[..., None])):
+        expected = means(means(fine, downsample).swapaxes(0, 1), downsample).swapaxes(0, 1)
+        height, width = expected.shape[:2]
+        assert np.abs(own[:height, :width] - expected).max() < (0.51 if own.dtype == np.uint8 else 1e-5)
+    assert 0.3 < found.share.mean() < 0.6
+
+
 @pytest.mark.parametrize(
     "spec",
     [
