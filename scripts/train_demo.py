@@ -62,9 +62,7 @@ def accuracy(model: nn.Module, patches: Dataset) -> float:
 def main(results: Path) -> list[float]:
     """Train from each backend's stores, and return the share of patches of the held-out slide that each gets right."""
     found = []
-    for backend in SUFFIXES:
-        if not (results / "stores" / backend).exists():
-            continue
+    for backend in filter(lambda name: (results / "stores" / name).exists(), SUFFIXES):
         with open_dataset(results, backend, where="label >= 0") as patches:
             begun = time.perf_counter()
             read = sum(len(batch.ids) for batch in patches.batches(SIZE)) / (time.perf_counter() - begun)
@@ -72,8 +70,7 @@ def main(results: Path) -> list[float]:
             model, rate = trained(patches.select(slides=others), seed=1)
             found.append(accuracy(model, patches.select(slides=[held_out])))
             print(
-                f"{backend:5} {read:6.0f} images/s read, {rate:6.0f} in training; "
-                f"{found[-1]:.1%} of {held_out}'s patches right"
+                f"{backend:5} {read:6.0f} images/s read, {rate:6.0f} in training; {found[-1]:.1%} of {held_out} right"
             )
     return found
 

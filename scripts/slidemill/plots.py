@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from slidemill.files import replacing
 from slidemill.sources import SLIDES
+
+if TYPE_CHECKING:
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
 
 Row = Mapping[str, str]
 Rows = Sequence[Row]
@@ -16,9 +22,18 @@ Rows = Sequence[Row]
 ALIKE = 0.9
 """Stores within a tenth of the fastest, or whose spreads overlap, count as equally fast."""
 
+NOTHING = "No patch was there to measure, so there is nothing to recommend."
+
 
 def plot_benchmark(rows: Rows, path: Path) -> None:
-    """Publish a PNG: a panel for each way of reading, patches a second with their spread, and one of the sizes."""
+    """Publish a PNG of `benchmark_figure`."""
+    with replacing(path) as aside:
+        # Without the version of matplotlib in it, the same figures give the same file.
+        benchmark_figure(rows).savefig(aside, format="png", dpi=130, metadata={"Software": None})
+
+
+def benchmark_figure(rows: Rows) -> Figure:
+    """Return a panel for each way of reading, patches a second with their spread, and one of the sizes."""
     from matplotlib.figure import Figure
 
     ways = list(dict.fromkeys(_way(row) for row in rows if row["unit"] == "patches/s"))
@@ -39,6 +54,8 @@ def plot_benchmark(rows: Rows, path: Path) -> None:
             panel.errorbar(middle, places, xerr=(low, high), fmt="o", color=colour, mfc=face, ms=6, label=cache)
         panel.set_xscale("log")
         panel.set_xlim(limits)
+        _mark_rates(panel.xaxis, *limits)
+        panel.tick_params(axis="x", labelsize=8)
         panel.set_title(way, fontsize=10)
         panel.set_xlabel("patches/s", fontsize=9)
         panel.grid(axis="x", alpha=0.3)
@@ -51,9 +68,21 @@ def plot_benchmark(rows: Rows, path: Path) -> None:
     panels[-1].set_xlabel("MB on disk", fontsize=9)
     panels[0].set_yticks(range(len(sources)), names)
     panels[0].invert_yaxis()
-    with replacing(path) as aside:
-        # Without the version of matplotlib in it, the same figures give the same file.
-        figure.savefig(aside, format="png", dpi=130, metadata={"Software": None})
+    return figure
+
+
+def _mark_rates(axis: Axis, low: float, high: float) -> None:
+    """Mark a logarithmic axis from `low` to `high` with as many numbers as it has room for: 1k, 2k, 5k, 10k."""
+    from matplotlib.ticker import EngFormatter, FixedLocator, NullLocator
+
+    decades = math.log10(high / low)
+    digits = (1, 2, 3, 5, 7) if decades < 0.7 else (1, 2, 5) if decades < 1.3 else (1,)
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)))
+    # Matplotlib's own locator gives linear steps where it finds few, and these run into each other.
+    numbers = [digit * 10.0**power for power in powers for digit in digits]
+    axis.set_major_locator(FixedLocator([number for number in numbers if low <= number <= high]))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(EngFormatter(sep=""))
 
 
 def plot_quality(counts: Mapping[str, Sequence[int]]) -> bytes:
@@ -84,6 +113,19 @@ def plot_quality(counts: Mapping[str, Sequence[int]]) -> bytes:
     return picture.getvalue()
 
 
+def advice(rows: Rows) -> str:
+    """Return which backend to train from in one sentence, by the same figures as `recommendation`."""
+    rates = _measured(rows, "batches", "warm")
+    alike = _fastest(rates)
+    if not alike:
+        return NOTHING
+    best = _smallest(rows, alike)
+    text = f"Train from {_name(best)}: {_rate(best):,.0f} patches a second in shuffled batches on this machine"
+    if SLIDES in rates:
+        text += f", {_rate(best) / _rate(rates[SLIDES]):.2g} times as fast as straight from the slides"
+    return f"{text}."
+
+
 def recommendation(rows: Rows) -> str:
     """Return which backend to train from, in a sentence or two, by the measured figures alone.
 
@@ -91,11 +133,10 @@ def recommendation(rows: Rows) -> str:
     """
     rates = _measured(rows, "batches", "warm")
     stores = {source: row for source, row in rates.items() if source != SLIDES}
-    if not stores:
-        return "No patch was there to measure, so there is nothing to recommend."
-    fastest = max(stores.values(), key=_rate)
-    alike = [row for row in stores.values() if _equal(row, fastest)]
-    best = min(alike, key=lambda row: _fact(rows, row["source"], "bytes"))
+    alike = _fastest(rates)
+    if not alike:
+        return NOTHING
+    best = _smallest(rows, alike)
     workers = f"{best['workers']} worker{'s' * (best['workers'] != '1')}"
     text = (
         f"For these patches on this machine, train from {_name(best)}: {_rate(best):,.0f} patches a second in shuffled "
@@ -137,6 +178,17 @@ def _measured(rows: Rows, measure: str, cache: str) -> dict[str, Row]:
     chosen = [row for row in rows if row["measure"] == measure and row["cache"] == cache]
     most = max((int(row["workers"]) for row in chosen), default=0)
     return {row["source"]: row for row in chosen if int(row["workers"]) == most}
+
+
+def _fastest(rates: Mapping[str, Row]) -> list[Row]:
+    """Return the stores' rows that are as fast as the fastest of them."""
+    stores = [row for source, row in rates.items() if source != SLIDES]
+    fastest = max(stores, key=_rate, default=None)
+    return [row for row in stores if fastest and _equal(row, fastest)]
+
+
+def _smallest(rows: Rows, alike: Rows) -> Row:
+    return min(alike, key=lambda row: _fact(rows, row["source"], "bytes"))
 
 
 def _equal(one: Row, other: Row) -> bool:

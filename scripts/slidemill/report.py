@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slidemill.cautions import all_counts, focus_notes, ink_notes
 from slidemill.drawing import label_colour
 from slidemill.files import replacing
 from slidemill.outcomes import Outcome
-from slidemill.plots import claim, plot_quality, recommendation
+from slidemill.overview import concerns, verdict
+from slidemill.plots import advice, claim, plot_quality, recommendation
+from slidemill.thumbnails import relative_url, shown, shown_pictures, whole
 from slidemill.versions import Run
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 TEMPLATE = "report.html"
 NOT_MEASURED = "The stores are measured once all of them are made."
+MOST_TOLD = 100
+"""Slides whose audit is told with examples, some kilobytes each."""
+
 Rows = Sequence[Mapping[str, str]]
 
 
@@ -106,6 +115,7 @@ def render(
     run: Run,
     unreadable: Rows = (),
     unmade: Sequence[str] = (),
+    splits: Mapping[str, Any] | None = None,
 ) -> None:
     """Publish the report at `page`.
 
@@ -122,14 +132,85 @@ def render(
     plot
         The benchmark's plot, PNG; None where nothing was measured.
     pictures
-        By slide, JPEG.
+        By slide, JPEG. The page holds them as they are, or thumbnails of as many as it has room for, and links.
     run
         Parameters and versions.
     unreadable
         Rows of the table of patches that cannot be read.
     unmade
         Files that the run should have made and has not; where there are any, the page says so.
+    splits
+        How the slides were split: ``by``, what goes together; ``folds``, each with its name ``fold``, its numbers of
+        ``slides``, ``groups`` and ``patches``, and of patches by name in ``labels``; ``verdict``, what the check for
+        leaks found, in words; ``leaks``, each in words. None where there are none.
     """
+    environment = _environment()
+    wrong = [row for row in validation if row["status"] == "failed"]
+    labels, audited, quality = label_table(outcomes, label_map), audits(outcomes), quality_of(outcomes)
+    unannotated = [row["slide"] for row in slides if row["status"] == "ok" and not row["annotation"]]
+    unmapped = unmapped_names(outcomes)
+    noted = [slide for slide, own in quality["rows"].items() if own["notes"]]
+    # Where not all have room: those with a fault or a note, then those whose labels are the most doubtful.
+    first = dict.fromkeys([*(row["slide"] for row in wrong), *noted, *audited, *pictures])
+    files = {slide: (own.overlay, own.montage) for slide, own in pictures.items()}
+    held = shown_pictures(files, [slide for slide in first if slide in files], page.parent)
+    leaks = len(splits["leaks"]) if splits else 0
+    unmeasured = bool(unmade) and not measured
+    script = environment.get_template("report.js").render()
+    context = {
+        "script": script,
+        "told": MOST_TOLD,
+        "script_digest": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        "slides": slides,
+        "states": {
+            state: sum(row["status"] == state for row in slides) for state in ("ok", "empty", "failed", "unfinished")
+        },
+        "patches": sum(int(row["patches"] or 0) for row in slides if row["status"] == "ok"),
+        "checks": len(validation),
+        "wrong": wrong,
+        "verdict": verdict(validation),
+        "concerns": concerns(slides, len(wrong), len(unreadable), len(unannotated), unmapped, len(noted), leaks),
+        "validation": _by_check(validation),
+        "stores": list(dict.fromkeys(row["backend"] for row in validation)),
+        "facts": [row for row in measured if row["unit"] != "patches/s"],
+        "rates": [row for row in measured if row["unit"] == "patches/s"],
+        "advice": NOT_MEASURED if unmeasured else advice(measured),
+        "recommendation": NOT_MEASURED if unmeasured else recommendation(measured),
+        "claim": claim(measured),
+        "unannotated": unannotated,
+        "labels": labels,
+        "unmapped": unmapped,
+        "audits": audited,
+        "anchors": {slide: f"picture-{number}" for number, slide in enumerate(pictures, start=1)},
+        "notes": {outcome.slide: outcome.details["notes"] for outcome in outcomes if outcome.details.get("notes")},
+        "quality": quality,
+        "distributions": shown(plot_quality(quality["counts"])) if quality["counts"] else None,
+        "plot": whole(plot) if plot else None,
+        "pictures": {slide: (alt_text(slide, labels), *own) for slide, own in held.items()},
+        "linked": {
+            slide: [relative_url(file, page.parent) for file in own]
+            for slide, own in files.items()
+            if slide not in held
+        },
+        "run": run,
+        "unreadable": unreadable,
+        "unmade": unmade,
+        "splits": splits,
+        "split_labels": sorted({name for fold in splits["folds"] for name in fold["labels"]}) if splits else [],
+    }
+    with replacing(page) as aside:
+        aside.write_text(environment.get_template(TEMPLATE).render(context), encoding="utf-8")
+
+
+def alt_text(slide: str, labels: Mapping[str, Any]) -> str:
+    """Return what a slide's overlay shows, in words; `labels` as `label_table` gives them."""
+    own = labels["rows"].get(slide, ())
+    named = [f"{count:,} {name}" for count, (_, name, _) in zip(own, labels["labels"], strict=False) if count]
+    return f"Slide {slide} with its patches by label: {', '.join(named) or 'none'}"
+
+
+def _environment() -> Environment:
+    """Return where templates come from, with the filters that they use."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -139,51 +220,11 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["embedded"] = embedded
-    environment.filters["pictured"] = lambda counts: as_url(plot_quality(counts), "png")
     environment.filters["thousands"] = lambda value: f"{float(value):,.0f}" if value else ""
     environment.filters["significant"] = lambda value: (
         f"{float(value):,.3g}" if abs(float(value)) < 1000 else f"{float(value):,.0f}"
     )
-    context = {
-        "slides": slides,
-        "states": {
-            state: sum(row["status"] == state for row in slides) for state in ("ok", "empty", "failed", "unfinished")
-        },
-        "patches": sum(int(row["patches"] or 0) for row in slides if row["status"] == "ok"),
-        "checks": len(validation),
-        "wrong": [row for row in validation if row["status"] == "failed"],
-        "validation": _by_check(validation),
-        "stores": list(dict.fromkeys(row["backend"] for row in validation)),
-        "facts": [row for row in measured if row["unit"] != "patches/s"],
-        "rates": [row for row in measured if row["unit"] == "patches/s"],
-        "recommendation": NOT_MEASURED if unmade and not measured else recommendation(measured),
-        "claim": claim(measured),
-        "unannotated": [row["slide"] for row in slides if row["status"] == "ok" and not row["annotation"]],
-        "labels": label_table(outcomes, label_map),
-        "unmapped": unmapped_names(outcomes),
-        "audits": audits(outcomes),
-        "anchors": {slide: f"picture-{number}" for number, slide in enumerate(pictures, start=1)},
-        "notes": {outcome.slide: outcome.details["notes"] for outcome in outcomes if outcome.details.get("notes")},
-        "quality": quality_of(outcomes),
-        "plot": plot,
-        "pictures": pictures,
-        "run": run,
-        "unreadable": unreadable,
-        "unmade": unmade,
-    }
-    with replacing(page) as aside:
-        aside.write_text(environment.get_template(TEMPLATE).render(context), encoding="utf-8")
-
-
-def embedded(path: Path) -> str:
-    """Return a picture as a data URL."""
-    return as_url(path.read_bytes(), {".png": "png", ".jpg": "jpeg"}[path.suffix])
-
-
-def as_url(picture: bytes, kind: str) -> str:
-    """Return the bytes of a picture as a data URL."""
-    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
+    return environment
 
 
 def _by_check(validation: Rows) -> dict[str, dict[str, tuple[int, int]]]:

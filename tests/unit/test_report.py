@@ -2,11 +2,13 @@
 
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from shapely.geometry import box
 
+import slidemill
 from slidemill.cautions import all_counts
 from slidemill.columns import SLIDE_COLUMNS, VALIDATION_COLUMNS
 from slidemill.drawing import draw_overlay, label_colour
@@ -15,6 +17,7 @@ from slidemill.regions import Annotation, Region
 from slidemill.report import Pictures, label_table, render
 from slidemill.versions import Run
 
+TEMPLATES = Path(slidemill.__file__).parent / "templates"
 EVIL = "<script>alert('x')</script>\"&'"
 
 
@@ -27,13 +30,13 @@ class Tags(HTMLParser):
         self.found.append(tag)
 
 
-def rendered(tmp_path, slides, outcomes, validation=()):
+def rendered(tmp_path, slides, outcomes, validation=(), **more):
     Image.new("RGB", (8, 8)).save(tmp_path / "p.png")
     Image.new("RGB", (8, 8)).save(tmp_path / "o.jpg")
     pictures = {outcome.slide: Pictures(tmp_path / "o.jpg", tmp_path / "o.jpg") for outcome in outcomes}
     run = Run({"labels": {"map": {EVIL: 1}}}, {"slidemill": "0", "Python": EVIL}, f"snakemake {EVIL}", "today")
     page = tmp_path / "report.html"
-    render(page, slides, validation, [], outcomes, {"Normal": 0}, tmp_path / "p.png", pictures, run)
+    render(page, slides, validation, [], outcomes, {"Normal": 0}, tmp_path / "p.png", pictures, run, **more)
     return page.read_text(encoding="utf-8")
 
 
@@ -48,7 +51,9 @@ def test_names_stay_text(tmp_path):
     page = rendered(tmp_path, rows, [outcome], [finding])
     tags = Tags()
     tags.feed(page)
-    assert "script" not in tags.found
+    assert tags.found.count("script") == 1
+    (script,) = re.findall(r"<script[^>]*>(.*?)</script>", page, re.DOTALL)
+    assert script == (TEMPLATES / "report.js").read_text(encoding="utf-8").rstrip("\n")
     assert page.count("&lt;script&gt;") > 10
 
 
@@ -166,3 +171,38 @@ def test_distributions_are_summed_over_the_slides():
     sums = all_counts([measured("a", 1.0), measured("b", 1.0), failed, Outcome("plain", "write_metadata")])
     assert sums == {"blur": [0] * 19 + [200], "white_fraction": [200] + [0] * 19}
     assert all_counts([]) == {}
+
+
+SPLITS = {
+    "by": "patient",
+    "folds": [
+        {"fold": "train", "slides": 8, "groups": 5, "patches": 12345, "labels": {"Normal": 12000, EVIL: 345}},
+        {"fold": "test", "slides": 2, "groups": 1, "patches": 50, "labels": {"Normal": 50}},
+    ],
+    "verdict": "No patient is in two folds.",
+    "leaks": [],
+}
+
+
+def test_splits_are_shown_where_there_are_some(tmp_path):
+    rows = [slide_row(slide="a", status="ok")]
+    assert 'id="splits"' not in rendered(tmp_path, rows, [])
+    page = rendered(tmp_path, rows, [], splits=SPLITS)
+    section = page[page.index('<h2 id="splits">') : page.index('<h2 id="pictures">')]
+    words = text_of("</style>" + section)
+    assert "split by patient . No patient is in two folds." in words
+    assert "train 8 5 12,345 345 12,000" in words
+    assert "test 2 1 50 0 50" in words
+    assert "<script" not in section
+    leaking = rendered(tmp_path, rows, [], splits=SPLITS | {"verdict": "It leaks.", "leaks": [f"{EVIL} in two folds"]})
+    assert "in two folds</li>" in leaking
+
+
+def test_of_a_name_that_the_map_lacks_twenty_slides_are_named(tmp_path):
+    outcomes = [
+        Outcome(f"s{number:02}", "write_metadata", details={"counts": {"Fold": 2}, "unmapped": ["Fold"]})
+        for number in range(30)
+    ]
+    words = text_of(rendered(tmp_path, [slide_row(slide=one.slide, status="ok") for one in outcomes], outcomes))
+    assert words.count("2 patches of s") == 20
+    assert "2 patches of s19 , and of 10 more slides" in words.replace("s19, and", "s19 , and")

@@ -52,6 +52,8 @@ rule render_report:
     params:
         parameters=PARAMETERS,
         code=code("render_report"),
-        template=fingerprint(SCRIPTS / "slidemill" / "templates" / "report.html"),
+        templates=[
+            fingerprint(SCRIPTS / "slidemill" / "templates" / f"report.{kind}") for kind in ("html", "css", "js")
+        ],
     script:
         "../../scripts/render_report.py"

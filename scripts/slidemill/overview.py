@@ -1,0 +1,78 @@
+"""What the report says first: whether all is well, in words, and what to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+Rows = Sequence[Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Concern:
+    """Something to look at: its kind (``bad`` or ``warn``), what it is, and the section that tells more."""
+
+    kind: str
+    text: str
+    section: str
+
+
+def verdict(validation: Rows) -> str:
+    """Return what the validation found, in a sentence."""
+    wrong = [row for row in validation if row["status"] == "failed"]
+    if not validation:
+        return "No store was checked."
+    if not wrong:
+        return f"All {counted(len(validation), 'check')} of the stores passed."
+    slides = len({row["slide"] for row in wrong})
+    return f"{len(wrong):,} of {counted(len(validation), 'check')} failed, in {counted(slides, 'slide')}."
+
+
+def concerns(
+    slides: Rows,
+    wrong: int,
+    unreadable: int,
+    unannotated: int,
+    unmapped: Collection[str],
+    doubtful: int,
+    leaks: int,
+) -> list[Concern]:
+    """Return what a reader should look at, the worst first.
+
+    Parameters
+    ----------
+    slides
+        Rows of the table of slides.
+    wrong
+        Checks of the validation that failed.
+    unreadable
+        Patches that cannot be read.
+    unannotated
+        Slides without an annotation.
+    unmapped
+        Names that the map of labels lacks.
+    doubtful
+        Slides with a note on their quality.
+    leaks
+        Leaks between the folds of the splits.
+    """
+    failed = sum(row["status"] == "failed" for row in slides)
+    unfinished = sum(row["status"] == "unfinished" for row in slides)
+    empty = sum(row["status"] == "empty" for row in slides)
+    found = [
+        (failed, "bad", f"{counted(failed, 'slide')} failed", "slides"),
+        (unfinished, "bad", f"{counted(unfinished, 'slide')} did not come to an end", "slides"),
+        (wrong, "bad", f"{counted(wrong, 'check')} of the stores failed", "validation"),
+        (leaks, "bad", f"{counted(leaks, 'leak')} between the folds of the splits", "splits"),
+        (empty, "warn", f"{counted(empty, 'slide')} gave no patch", "slides"),
+        (unreadable, "warn", f"{counted(unreadable, 'patch', 'patches')} cannot be read", "slides"),
+        (len(unmapped), "warn", f"{counted(len(unmapped), 'name')} of labels not in labels.map", "audit"),
+        (unannotated, "warn", f"{counted(unannotated, 'slide')} without an annotation", "audit"),
+        (doubtful, "warn", f"{counted(doubtful, 'slide')} with a note on sharpness or ink", "quality"),
+    ]
+    return [Concern(kind, text, section) for number, kind, text, section in found if number]
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return a number with what it counts, in the singular or the plural."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"

@@ -1,0 +1,192 @@
+"""What the report's page is made of: the pictures that it has room for, its first words, its colours."""
+
+import base64
+import io
+import re
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import slidemill
+from slidemill import report
+from slidemill.columns import SLIDE_COLUMNS
+from slidemill.errors import SlidemillError
+from slidemill.outcomes import Outcome
+from slidemill.overview import concerns, verdict
+from slidemill.plots import advice, benchmark_figure, recommendation
+from slidemill.thumbnails import LONGEST, shown_pictures
+from slidemill.versions import Run
+
+STYLE = (Path(slidemill.__file__).parent / "templates" / "report.css").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Two pictures for each of five slides, of some 100 kB each."""
+    folder = tmp_path_factory.mktemp("figures")
+    found = {}
+    for number in range(5):
+        found[f"s{number}"] = (folder / f"o%{number}#.jpg", folder / f"m{number}.jpg")
+        for file in found[f"s{number}"]:
+            noise = np.random.default_rng(number).integers(0, 255, (300, 400, 3), np.uint8)
+            Image.fromarray(noise).resize((800, 600)).save(file)
+    return found
+
+
+def decoded(shown):
+    return Image.open(io.BytesIO(base64.b64decode(shown.url.partition(",")[2])))
+
+
+def test_pictures_are_held_as_they_are_where_they_fit(files):
+    shown = shown_pictures(files, files, files["s0"][0].parent)
+    assert list(shown) == list(files)
+    for slide, own in shown.items():
+        for one, file in zip(own, files[slide], strict=True):
+            assert base64.b64decode(one.url.removeprefix("data:image/jpeg;base64,")) == file.read_bytes()
+            assert (one.width, one.height, one.large) == (800, 600, "")
+
+
+def test_else_small_ones_of_those_first_that_fit(files):
+    folder = files["s0"][0].parent
+    everything = shown_pictures(files, files, folder, 10**6)
+    sizes = [len(base64.b64decode(one.url.partition(",")[2])) for own in everything.values() for one in own]
+    assert sum(sizes) < 10**6 < sum(file.stat().st_size for own in files.values() for file in own)
+    some = shown_pictures(files, ["s3", "s1", "s0", "s2", "s4"], folder, 5 * max(sizes))
+    assert list(some) == ["s1", "s3"]
+    overlay, montage = some["s3"]
+    assert decoded(overlay).size == (overlay.width, overlay.height)
+    assert max(overlay.width, overlay.height) <= LONGEST
+    assert overlay.width * 3 == overlay.height * 4
+    assert (overlay.large, montage.large) == ("o%253%23.jpg", "m3.jpg")
+    assert shown_pictures(files, files, folder / "unfinished", 10**6)["s0"][1].large == "../m0.jpg"
+
+
+def test_a_picture_that_is_none_is_named(files, tmp_path):
+    (tmp_path / "a.jpg").write_text("no picture")
+    for budget in (10**6, 1):
+        with pytest.raises(SlidemillError, match=r"a\.jpg: this picture cannot be read .* remove it and run again"):
+            shown_pictures({"a": (tmp_path / "a.jpg",)}, ["a"], tmp_path, budget)
+
+
+def rendered(folder, files, **more):
+    slides = [dict.fromkeys(SLIDE_COLUMNS, "") | {"slide": slide, "status": "ok", "patches": "9"} for slide in files]
+    outcomes = [Outcome(slide, "write_metadata", details={"counts": {"Normal": 8, "Fold": 1}}) for slide in files]
+    pictures = {slide: report.Pictures(*own) for slide, own in files.items()}
+    page = folder / "report.html"
+    report.render(
+        page, slides, [], [], outcomes, {"Normal": 0}, None, pictures, Run({}, {"slidemill": "0"}, "", "today")
+    )
+    return page.read_text(encoding="utf-8")
+
+
+def test_what_the_page_has_no_room_for_is_linked(files, monkeypatch):
+    folder = files["s0"][0].parent
+    monkeypatch.setattr(report, "shown_pictures", partial(shown_pictures, budget=200_000))
+    page = rendered(folder, files)
+    held = page.count("data:image/jpeg")
+    assert 0 < held < 10
+    assert held % 2 == 0
+    assert f"room for pictures of {held // 2} slides" in page
+    assert re.findall(r'id="(picture-\d)"', page) == [f"picture-{number}" for number in range(1, 6)]
+    assert '<li id="picture-5">s4: <a href="o%254%23.jpg">slide</a>, <a href="m4.jpg">patches</a>' in page
+    # From the table of slides, and from that of labels.
+    assert page.count('href="#picture-5"') == 2
+
+
+def test_every_picture_has_its_size_and_says_what_it_shows(files):
+    page = rendered(files["s0"][0].parent, files)
+    images = re.findall(r"<img [^>]+>", page)
+    assert len(images) == 10
+    for image in images:
+        assert 'width="800" height="600" decoding="async"' in image
+    assert 'alt="Slide s0 with its patches by label: 1 Fold, 8 Normal"' in page
+
+
+def test_the_same_results_give_the_same_page(files, tmp_path):
+    folder = files["s0"][0].parent
+    assert rendered(folder, files) == rendered(folder, files)
+
+
+def test_the_verdict_is_said_in_words():
+    fine = [{"slide": "a", "status": "ok"}] * 3
+    assert verdict(fine) == "All 3 checks of the stores passed."
+    assert verdict([*fine, {"slide": "b", "status": "failed"}]) == "1 of 4 checks failed, in 1 slide."
+    assert verdict([]) == "No store was checked."
+
+
+def test_what_is_worth_a_look_is_counted_the_worst_first():
+    slides = [{"status": state} for state in ("ok", "failed", "failed", "empty")]
+    found = concerns(slides, wrong=1, unreadable=1, unannotated=2, unmapped={"Fold"}, doubtful=1, leaks=3)
+    assert [(one.text, one.section) for one in found] == [
+        ("2 slides failed", "slides"),
+        ("1 check of the stores failed", "validation"),
+        ("3 leaks between the folds of the splits", "splits"),
+        ("1 slide gave no patch", "slides"),
+        ("1 patch cannot be read", "slides"),
+        ("1 name of labels not in labels.map", "audit"),
+        ("2 slides without an annotation", "audit"),
+        ("1 slide with a note on sharpness or ink", "quality"),
+    ]
+    assert [one.kind for one in found] == ["bad"] * 3 + ["warn"] * 5
+    assert concerns([{"status": "ok"}], 0, 0, 0, {}, 0, 0) == []
+
+
+def rates(values, measure="batches"):
+    blank = {"encoding": "raw", "workers": "2", "cache": "warm", "unit": "patches/s", "measure": measure}
+    return [
+        blank | {"source": source, "median": str(value), "low": str(value), "high": str(value)}
+        for source, value in values.items()
+    ]
+
+
+def test_the_advice_is_one_sentence_that_names_what_the_recommendation_does():
+    rows = rates({"lmdb": 1000, "hdf5": 950, "slide": 100})
+    assert advice(rows) == (
+        "Train from lmdb (raw): 1,000 patches a second in shuffled batches on this machine, "
+        "10 times as fast as straight from the slides."
+    )
+    assert "train from lmdb (raw)" in recommendation(rows)
+    assert advice([]) == recommendation([])
+
+
+@pytest.mark.parametrize("low", [1, 1900])
+@pytest.mark.parametrize("factor", [1, 2, 4, 9, 15, 60, 4000])
+def test_the_numbers_on_the_plots_axes_lie_apart(low, factor):
+    rows = [*rates({"lmdb": low * factor, "slide": low}, "random"), *rates({"lmdb": low}), *rates({"lmdb": low}, "x")]
+    figure = benchmark_figure(rows)
+    figure.draw_without_rendering()
+    for panel in figure.axes[:-1]:
+        labels = [*panel.get_xticklabels(), *panel.get_xticklabels(minor=True)]
+        boxes = [one.get_window_extent() for one in labels if one.get_text()]
+        limits = panel.get_window_extent()
+        seen = sorted((box.x0, box.x1) for box in boxes if limits.x0 <= (box.x0 + box.x1) / 2 <= limits.x1)
+        assert len(seen) >= 1
+        assert all(one[1] + 2 <= other[0] for one, other in pairwise(seen))
+
+
+def lightness(colour):
+    values = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in values]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one, other):
+    light, dark = sorted((lightness(one), lightness(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_colours_of_text_have_the_contrast_of_wcag_aa(theme):
+    plain, dark = (dict(re.findall(r"--([\w-]+): (#\w{6})", part)) for part in STYLE.split("@media", 2)[:2])
+    colours = plain | dark if theme == "dark" else plain
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    for ground in ("paper", "soft"):
+        for text in ("ink", "quiet", "accent", "good", "bad", "warn"):
+            assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+    for kind in ("good", "bad", "warn"):
+        for text in (kind, "ink", "accent"):
+            assert contrast(colours[text], colours[f"{kind}-soft"]) >= 4.5, (text, kind)
