@@ -1,4 +1,4 @@
-"""Fail with a table of what is wrong, when more slides failed than may."""
+"""Fail with a table of what is wrong, when more slides failed than may, or folds leak."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 from slidemill.cohort import complaints
 from slidemill.errors import SlidemillError
 from slidemill.joblog import LOG, job_log
+from slidemill.specs import SplitSpec
+from slidemill.splitreport import split_faults
 from slidemill.tables import read_table
 
 if TYPE_CHECKING:
@@ -14,16 +16,21 @@ if TYPE_CHECKING:
     snakemake: Snakemake
 
 
-def main(slides: Path, validation: Path, max_failed: int) -> None:
-    """Raise SlidemillError with a line for each slide that failed and each check that did."""
+def main(
+    slides: Path, validation: Path, max_failed: int, splits: Path | None = None, spec: SplitSpec | None = None
+) -> None:
+    """Raise SlidemillError with a line for each slide that failed, each check that did, and each fault of the folds."""
     faults = complaints(read_table(slides), read_table(validation))
     lines = [f"  {line}" for own in faults.values() for line in own]
+    kept = f"everything else is done and kept in {slides.parent.resolve()}"
+    told = []
     if len(faults) > max_failed:
         allowed = f", and max_failed allows {max_failed}" if max_failed else ""
-        raise SlidemillError(
-            f"{len(faults)} slides failed{allowed}; everything else is done and kept in {slides.parent.resolve()}:\n"
-            "  slide  stage  what is wrong\n" + "\n".join(lines)
-        )
+        told += [f"{len(faults)} slides failed{allowed}; {kept}:", "  slide  stage  what is wrong", *lines]
+    if splits and spec and (wrong := split_faults(splits, spec)):
+        told += [f"the folds in {splits.name} are not to be trusted; {kept}:", *(f"  {line}" for line in wrong)]
+    if told:
+        raise SlidemillError("\n".join(told))
     for line in lines:
         LOG.warning("allowed by max_failed: %s", line)
     LOG.info("%d slides failed, %d may", len(faults), max_failed)
@@ -31,4 +38,7 @@ def main(slides: Path, validation: Path, max_failed: int) -> None:
 
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
-        main(Path(snakemake.input[0]), Path(snakemake.input[1]), snakemake.params.max_failed)
+        inputs, params = snakemake.input, snakemake.params
+        spec = SplitSpec(**params.splits) if params.splits else None
+        splits = Path(inputs.splits) if "splits" in inputs.keys() else None  # noqa: SIM118
+        main(Path(inputs.slides), Path(inputs.validation), params.max_failed, splits, spec)

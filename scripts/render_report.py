@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from slidemill.joblog import job_log
 from slidemill.outcomes import read_outcome
 from slidemill.report import Pictures, render
+from slidemill.specs import SplitSpec
+from slidemill.splitreport import told_splits
 from slidemill.tables import read_table
 from slidemill.versions import Run, this_run
 
@@ -16,8 +18,8 @@ if TYPE_CHECKING:
     snakemake: Snakemake
 
 
-def main(page: Path, inputs: Any, label_map: Mapping[str, int], run: Run) -> None:
-    """Publish the report; `inputs` are the rule's, by name."""
+def main(page: Path, inputs: Any, label_map: Mapping[str, int], run: Run, spec: SplitSpec | None = None) -> None:
+    """Publish the report; `inputs` are the rule's, by name, and `spec` is how slides were parted into folds."""
     outcomes = [read_outcome(Path(path)) for path in inputs.labelled]
     pictures = {
         outcome.slide: Pictures(Path(overlay), Path(montage))
@@ -28,7 +30,8 @@ def main(page: Path, inputs: Any, label_map: Mapping[str, int], run: Run) -> Non
         for table in (inputs.slides, inputs.validation, inputs.benchmark, inputs.unreadable)
     )
     plot = Path(inputs.plot)
-    render(page, slides, validation, measured, outcomes, label_map, plot, pictures, run, unreadable)
+    splits = told_splits(Path(inputs.splits), spec, slides, Path(inputs.columnar)) if spec else None
+    render(page, slides, validation, measured, outcomes, label_map, plot, pictures, run, unreadable, splits=splits)
 
 
 if __name__ == "__main__":
@@ -39,4 +42,5 @@ if __name__ == "__main__":
             snakemake.input,
             params["labels"]["map"],
             this_run(params, snakemake.config["command"]),
+            SplitSpec(**params["splits"]) if params["splits"] else None,
         )

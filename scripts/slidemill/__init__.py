@@ -1,6 +1,7 @@
 """slidemill: from a folder of whole slides to validated, benchmarked patch stores.
 
-`open_dataset` is what training code needs, `open_store` and `read_metadata` lie below it; the rest serves the workflow.
+`open_dataset` is what training code needs, `read_splits` and `check_leakage` serve it, `open_store` and
+`read_metadata` lie below it; the rest serves the workflow.
 """
 
 from __future__ import annotations
@@ -9,17 +10,21 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from slidemill.dataset import open_dataset
+    from slidemill.folds import read_splits
+    from slidemill.leakage import check_leakage
     from slidemill.metadata import read_metadata
+    from slidemill.opening import open_dataset
     from slidemill.stores.registry import open_store
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "open_dataset", "open_store", "read_metadata"]
+__all__ = ["__version__", "check_leakage", "open_dataset", "open_store", "read_metadata", "read_splits"]
 
 _HOMES = {
-    "open_dataset": "slidemill.dataset",
+    "check_leakage": "slidemill.leakage",
+    "open_dataset": "slidemill.opening",
     "open_store": "slidemill.stores.registry",
     "read_metadata": "slidemill.metadata",
+    "read_splits": "slidemill.folds",
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,8 +48,8 @@ def write_columnar(path: Path, table: Path) -> None:
                 writer.write_batch(batch)
 
 
-def read_columnar(path: Path) -> pandas.DataFrame:
-    """Return the table at `path` as a frame.
+def read_columnar(path: Path, wanted: Sequence[str] = ()) -> pandas.DataFrame:
+    """Return the table at `path` as a frame; of the columns that are `wanted` alone, where any are named.
 
     Returns
     -------
@@ -68,11 +68,11 @@ def read_columnar(path: Path) -> pandas.DataFrame:
 
     columns: dict[str, Any] = {}
     with _told(path), pq.ParquetFile(path, memory_map=True) as file:
-        missing = [column for column in METADATA_COLUMNS if column not in file.schema_arrow.names]
+        missing = [column for column in (*METADATA_COLUMNS, *wanted) if column not in file.schema_arrow.names]
         if missing:
             raise SlidemillError(f"{path}: lacks the columns {', '.join(missing)}: run the workflow again")
         # Column by column: what Arrow holds beside the frame is one of them.
-        for name in file.schema_arrow.names:
+        for name in wanted or file.schema_arrow.names:
             column = file.read([name]).column(0)
             if pa.types.is_dictionary(column.type):
                 column = column.unify_dictionaries()

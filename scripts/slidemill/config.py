@@ -15,7 +15,7 @@ from typing import Any
 from slidemill.errors import ConfigError
 from slidemill.geometry import GridSpec
 from slidemill.schemas import completed, faults
-from slidemill.specs import BenchmarkSpec, LabelSpec, QualitySpec, StoreSpec, TissueSpec, ValidationSpec
+from slidemill.specs import BenchmarkSpec, LabelSpec, QualitySpec, SplitSpec, StoreSpec, TissueSpec, ValidationSpec
 
 JPEG_QUALITY = 90
 RESOLUTIONS = ("deepzoom_level", "level", "mpp", "magnification")
@@ -25,29 +25,10 @@ LARGEST_SHRUNK = 1024
 """Largest patch_size but with a native level, in pixels: 4096 x 4096 of a native level are held at once then."""
 
 WRITTEN = (
-    *(
-        "slides",
-        "patches",
-        "dropped",
-        "tissue",
-        "metadata",
-        "stores",
-        "outcomes",
-        "validation",
-        "figures",
-        "logs",
-        "passed",
-    ),
-    *("unfinished", ".snakemake"),
-    *(
-        "slides.csv",
-        "metadata.csv",
-        "metadata.parquet",
-        "stores.csv",
-        "unreadable.csv",
-        "validation.csv",
-        "benchmark.csv",
-    ),
+    *("slides", "patches", "dropped", "tissue", "metadata", "stores", "outcomes", "validation", "figures"),
+    *("logs", "passed", "unfinished", ".snakemake"),
+    *("slides.csv", "metadata.csv", "metadata.parquet", "stores.csv", "unreadable.csv", "validation.csv"),
+    *("benchmark.csv", "splits.csv"),
 )
 """What a run writes into the results; slides may not lie there."""
 
@@ -74,6 +55,7 @@ class Config:
     benchmark: BenchmarkSpec
     seed: int
     quality: QualitySpec | None = None
+    splits: SplitSpec | None = None
 
     @property
     def root(self) -> Path:
@@ -147,6 +129,7 @@ def read_config(values: Mapping[str, Any], schema: Mapping[str, Any], base: Path
         benchmark=BenchmarkSpec(**full["benchmark"]),
         seed=full["seed"],
         quality=_quality_spec(full["quality"]),
+        splits=SplitSpec(**full["splits"]) if full["splits"] else None,
     )
 
 

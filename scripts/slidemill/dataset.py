@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Self, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from slidemill.batching import Batch, Batching, batches
-from slidemill.columnar import TABLE, read_columnar
 from slidemill.encodings import Pixels
 from slidemill.errors import SlidemillError
 from slidemill.fetching import PatchReader, Places
+from slidemill.folds import Splits
+from slidemill.grouping import PATIENT
+from slidemill.queries import wanted
 from slidemill.shuffling import Shuffle
-from slidemill.stores.paths import SUFFIXES
-from slidemill.stores.pool import MOST_OPEN, StorePool
+from slidemill.splitting import every_kth, split
+from slidemill.stores.pool import StorePool
 from slidemill.stores.protocol import Store
-from slidemill.tables import read_table
 
 if TYPE_CHECKING:
     import pandas
@@ -54,7 +55,7 @@ class Patch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
-    """Patches of a cohort, with what the metadata table says of them; `open_dataset` makes one.
+    """Patches of a cohort, with what the metadata table says of them; `slidemill.open_dataset` makes one.
 
     Parameters
     ----------
@@ -145,7 +146,7 @@ class Dataset:
         """Return a dataset of some of the patches: those at `places`, in that order, or where a mask is True."""
         chosen = np.asarray(places)
         table = self.table[chosen] if chosen.dtype == bool else self.table.iloc[chosen.astype(np.intp)]
-        return _over(table.reset_index(drop=True), self.reader.pool, self.fingerprints, self.classes)
+        return dataset_of(table.reset_index(drop=True), self.reader.pool, self.fingerprints, self.classes)
 
     def select(
         self,
@@ -169,19 +170,7 @@ class Dataset:
         SlidemillError
             When a slide or a label does not exist, or the query is none.
         """
-        mask = np.ones(len(self), bool)
-        if slides is not None:
-            wanted = [slides] if isinstance(slides, str) else list(slides)
-            if unknown := sorted(set(wanted) - set(self.slides)):
-                raise SlidemillError(
-                    f"{unknown[0]}: no slide of this dataset is called so: its slides are in ds.slides"
-                )
-            mask &= self.table["slide"].isin(wanted).to_numpy()
-        if labels is not None:
-            mask &= self._labelled([labels] if isinstance(labels, str | int | np.integer) else list(labels))
-        if query is not None:
-            mask &= _fulfilling(self.table, query)
-        return self.take(mask)
+        return self.take(wanted(self.table, self.classes, slides, labels, query))
 
     def batches(
         self,
@@ -229,6 +218,14 @@ class Dataset:
         chosen = Batching(size, shuffle, seed, epoch, augment, drop_last, workers, one_hot)
         return batches(self.reader, self.labels, max(self.classes, default=-1) + 1, chosen)
 
+    def split(self, folds: int = 5, by: str = PATIENT, stratify: str | None = "label", seed: int = 0) -> Splits:
+        """Return folds of the slides, as `slidemill.splitting.split` makes them: ``train, test = splits.fold(0)``."""
+        return split(self, folds, by, stratify, seed)
+
+    def sets(self, total: int) -> Splits:
+        """Return folds of every so many-th slide, as py-wsi's sets are: `slidemill.splitting.every_kth`."""
+        return every_kth(self, total)
+
     def close(self) -> None:
         """Let go of the stores; a dataset that is read again opens them again."""
         self.reader.pool.close()
@@ -239,56 +236,8 @@ class Dataset:
     def __exit__(self, *_exc: object) -> None:
         self.close()
 
-    def _labelled(self, labels: Collection[int | str]) -> npt.NDArray[np.bool_]:
-        names = self.table["label_name"]
-        known = {*self.classes, *self.classes.values(), -1, *names.cat.categories}
-        if unknown := [label for label in labels if label not in known]:
-            raise SlidemillError(f"{unknown[0]!r} is no label of these results: they have {_listed(self.classes)}")
-        mask: npt.NDArray[np.bool_] = (self.table["label"].isin(labels) | names.isin(labels)).to_numpy()
-        return mask
 
-
-def open_dataset(
-    results: str | Path, backend: str | None = None, where: str | None = None, most_open: int = MOST_OPEN
-) -> Dataset:
-    """Open the patches of finished results as one sequence, in the order of metadata.csv; no store is opened yet.
-
-    Parameters
-    ----------
-    results
-        The folder of results.
-    backend
-        ``"lmdb"``, ``"hdf5"``, ``"disk"`` or ``"tar"``; None takes the first of these that there are stores of.
-    where
-        A query, as `Dataset.select` takes it: which patches are wanted.
-    most_open
-        How many stores are held open at once.
-
-    Returns
-    -------
-    Dataset
-        Of all patches of the slides that are ok.
-
-    Raises
-    ------
-    SlidemillError
-        When the results are not those of a run that came to its end, have no such stores, or the query is none.
-    """
-    results = Path(results).absolute()
-    if most_open < 1:
-        raise SlidemillError(f"most_open is {most_open}: give 1 or more")
-    table = read_columnar(results / TABLE)
-    stored = {row["backend"] for row in read_table(results / "stores.csv", ("backend",))}
-    kinds = [name for name in SUFFIXES if name in stored]
-    chosen = backend or next(iter(kinds), "")
-    if chosen not in kinds:
-        raise SlidemillError(f"{results}: there are no stores of {chosen or 'any backend'}: there are {_listed(kinds)}")
-    prints = {row["slide"]: row["fingerprint"] for row in read_table(results / "slides.csv", ("slide", "fingerprint"))}
-    dataset = _over(table, StorePool(results, chosen, most_open), prints, _classes(table))
-    return dataset if where is None else dataset.select(query=where)
-
-
-def _over(
+def dataset_of(
     table: pandas.DataFrame, pool: StorePool, fingerprints: Mapping[str, str], classes: Mapping[int, str]
 ) -> Dataset:
     """Return the dataset of a table's patches."""
@@ -301,28 +250,3 @@ def _over(
         table["row"].to_numpy(),
     )
     return Dataset(table, reader, fingerprints, classes)
-
-
-def _classes(table: pandas.DataFrame) -> dict[int, str]:
-    """Return the name of each label from 0 up; several names of one label are joined."""
-    pairs = table[["label", "label_name"]].drop_duplicates()
-    names: dict[int, list[str]] = {}
-    for label, name in sorted(pairs.itertuples(index=False, name=None)):
-        names.setdefault(int(label), []).append(str(name))
-    return {label: " or ".join(own) for label, own in names.items() if label >= 0}
-
-
-def _fulfilling(table: pandas.DataFrame, query: str) -> npt.NDArray[np.bool_]:
-    """Return where a table's rows fulfil a query."""
-    try:
-        found: Any = table.eval(query)
-        mask = np.asarray(found)
-    except Exception as error:
-        raise SlidemillError(f"the query {query!r} cannot be asked ({error}): name columns of ds.table") from None
-    if mask.dtype != bool or mask.shape != (len(table),):
-        raise SlidemillError(f"the query {query!r} does not say yes or no to each patch: compare a column with a value")
-    return mask
-
-
-def _listed(names: Collection[object]) -> str:
-    return ", ".join(map(str, names)) or "none"

@@ -46,6 +46,14 @@ class StoreError(SlidemillError):
     """A store is missing, closed, foreign, truncated or lacks the patch that was asked for."""
 
 
+class SplitError(SlidemillError):
+    """Slides cannot be parted into folds as it was asked for, or folds are not of these slides."""
+
+
+class LeakageError(SlidemillError):
+    """What is trained on and what is tested on have a patient, a slide or a part of one in common."""
+
+
 def is_machines(error: Exception) -> bool:
     """Return whether an error is the machine's, whatever was worked on: memory, a drive that is away."""
     return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in AWAY)

@@ -60,7 +60,7 @@ def _expected(error: jsonschema.ValidationError) -> str:
         inside = f" of {', '.join(schema['properties'])}" if "properties" in schema else ""
         return " or ".join(TYPE_NAMES[kind] for kind in kinds) + inside
     if error.validator == "enum":
-        return f"one of {', '.join(rule)}"
+        return f"one of {', '.join('null' if one is None else one for one in rule)}"
     bounds = {"minimum": "{} or more", "exclusiveMinimum": "more than {}", "maximum": "{} or less"}
     return bounds.get(str(error.validator), "a choice").format(rule)
 

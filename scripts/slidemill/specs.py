@@ -96,6 +96,25 @@ class ValidationSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class SplitSpec:
+    """How slides are parted into folds.
+
+    Parameters
+    ----------
+    folds
+        How many.
+    by
+        The sheet's column whose values are never cut, or ``"slide"``.
+    stratify
+        The column of which every fold has the same shares, or None.
+    """
+
+    folds: int
+    by: str
+    stratify: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class BenchmarkSpec:
     """How many patches are read, how often, and for how many seconds at most."""
 

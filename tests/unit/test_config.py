@@ -12,7 +12,7 @@ import yaml
 from slidemill.config import Config, read_config
 from slidemill.errors import ConfigError
 from slidemill.geometry import GridSpec
-from slidemill.specs import BenchmarkSpec, LabelSpec, StoreSpec, TissueSpec, ValidationSpec
+from slidemill.specs import BenchmarkSpec, LabelSpec, SplitSpec, StoreSpec, TissueSpec, ValidationSpec
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
@@ -90,6 +90,14 @@ def test_labels_by_area_have_a_least_fraction():
     assert read(labels=given).labels == LabelSpec({"Normal": 0}, "area", "Normal", 1, "smallest")
 
 
+def test_slides_are_parted_where_somebody_asks_for_it():
+    assert read().splits is None
+    assert read(splits=None).splits is None
+    assert read(splits={}).splits == SplitSpec(5, "slide", "label")
+    given = {"folds": 3, "by": "patient", "stratify": None}
+    assert read(splits=given).splits == SplitSpec(3, "patient", None)
+
+
 def test_a_deepzoom_level_takes_the_place_of_the_native_level():
     assert read(sampling={"deepzoom_level": 12}).sampling == GridSpec(deepzoom_level=12, level=None)
 
@@ -154,6 +162,13 @@ FAULTS = {
     "too small": ({"sampling": {"patch_size": 8}}, ["sampling.patch_size is 8", "16 to 4096"]),
     "too large": ({"sampling": {"patch_size": 5000}}, ["sampling.patch_size is 5000", "16 to 4096"]),
     "unknown choice": ({"sampling": {"edges": "crop"}}, ["sampling.edges is 'crop'", "drop", "pad"]),
+    "one fold": ({"splits": {"folds": 1}}, ["splits.folds is 1, not 2 or more", "how many folds"]),
+    "folds of another stratum": (
+        {"splits": {"stratify": "x"}},
+        ["splits.stratify is 'x', not one of label, null", "null looks at patches alone"],
+    ),
+    "splits as a list": ({"splits": [5]}, ["splits is [5]", "folds, by, stratify"]),
+    "a seed of splits": ({"splits": {"seed": 1}}, ["splits.seed is 1, an unknown key", "folds, by, stratify"]),
     "unknown rule": ({"labels": {"rule": "center"}}, ["labels.rule is 'center'", "centre or top_left"]),
     "least fraction without area": (
         {"labels": {"min_fraction": 0.3}},

@@ -3,6 +3,8 @@
 from functools import cache
 from os.path import exists
 
+from slidemill.provenance import code_digest
+
 
 wildcard_constraints:
     slide=r"[A-Za-z0-9][A-Za-z0-9._-]*",
@@ -37,4 +39,5 @@ def missing(paths):
 
 def gate_inputs(wildcards):
     """The tables that the gate reads; for the whole run, it waits for the report too."""
-    return ["slides.csv", "validation.csv", "report.html"][: 3 if wildcards.target == "all" else 2]
+    tables = {"slides": "slides.csv", "validation": "validation.csv"}
+    return tables | SPLIT_TABLE | {"report": "report.html"} if wildcards.target == "all" else tables

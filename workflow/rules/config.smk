@@ -15,12 +15,11 @@ sys.path.insert(0, str(SCRIPTS))
 environ["PYTHONPATH"] = pathsep.join(filter(None, [str(SCRIPTS), environ.get("PYTHONPATH")]))
 
 from slidemill.cohort import list_slides
+from slidemill.cohortsplits import check_sheet
 from slidemill.config import read_config
-from slidemill.discovery import decoded
 from slidemill.errors import ConfigError, explained
 from slidemill.fingerprints import fingerprint
 from slidemill.planned import PLAN, planned_print, read_plan, write_plan
-from slidemill.provenance import code_digest
 from slidemill.stores.paths import SUFFIXES, store_file
 
 
@@ -37,6 +36,7 @@ try:
     planned = CONFIG.results / PLAN
     if workflow.is_main_process or not planned.exists():
         SLIDES, PRINTS = {slide.slide: slide for slide in list_slides(CONFIG, schema("slides"))}, {}
+        check_sheet(CONFIG.splits, SLIDES.values())
     else:
         plan = read_plan(planned)
         SLIDES, PRINTS = plan.slides, plan.prints
@@ -64,6 +64,7 @@ PARAMETERS = {
     "quality": MEASURED.get("quality", False),
     "labels": asdict(CONFIG.labels),
     "stores": BACKENDS,
+    "splits": CONFIG.splits and asdict(CONFIG.splits),
     "validation": asdict(CONFIG.validation),
     "benchmark": asdict(CONFIG.benchmark),
     "seed": CONFIG.seed,

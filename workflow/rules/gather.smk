@@ -31,19 +31,20 @@ rule gather_results:
 # Fails where more slides have failed than may, after all else is written and kept.
 rule gate:
     input:
-        gate_inputs,
+        unpack(gate_inputs),
     output:
         touch("passed/{target}"),
     log:
         "logs/gate_{target}.log",
     # What it finds is the same however often it looks.
     retries: 0
-    # It reads two tables: not worth a submission to a cluster.
+    # It reads a few tables: not worth a submission to a cluster.
     localrule: True
     conda:
         "../../environment.yml"
     params:
         max_failed=CONFIG.max_failed,
+        splits=SPLITS,
         code=code("gate"),
     script:
         "../../scripts/gate.py"

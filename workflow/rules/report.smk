@@ -31,6 +31,7 @@ rule benchmark_stores:
 
 rule render_report:
     input:
+        **TOLD_OF_SPLITS,
         slides="slides.csv",
         metadata="metadata.csv",
         unreadable="unreadable.csv",

@@ -1,5 +1,6 @@
 # What jobs ask of a cluster. One that was killed for its memory or its time is tried again with more of both.
 
+from slidemill.discovery import decoded
 from slidemill.fingerprints import companions
 
 

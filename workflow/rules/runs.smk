@@ -15,7 +15,7 @@ if workflow.is_main_process:
         # A run that was killed leaves its lock behind; a plain run again takes no notice of it.
         if not workflow.dryrun:
             hold(CONFIG.results)
-        bare = unrecorded(CONFIG.results, [*made, "slides.csv", "benchmark.csv", "report.html"])
+        bare = unrecorded(CONFIG.results, [*made, "slides.csv", "benchmark.csv", *SPLIT_TABLE.values(), "report.html"])
     except OSError as error:
         sys.exit(f"slidemill: nothing has been run:\n{explained(error)}")
     if bare:

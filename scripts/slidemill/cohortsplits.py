@@ -1,0 +1,76 @@
+"""Folds as a stage of the workflow: what is seen before any job, and what the stage writes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+from slidemill.discovery import SlideFile
+from slidemill.errors import ConfigError, SplitError
+from slidemill.folds import COLUMNS
+from slidemill.grouping import PATIENT, SLIDE, check_groups, counted, shared_patients
+from slidemill.specs import SplitSpec
+from slidemill.splitting import split_slides
+from slidemill.tables import read_table, write_table
+
+
+def check_sheet(spec: SplitSpec | None, slides: Collection[SlideFile]) -> None:
+    """See, before any job, that the slides can be parted as the configuration wants it, if it does.
+
+    Raises
+    ------
+    ConfigError
+        When a slide has no group, there are fewer groups than folds, or a patient's slides are in several groups.
+    """
+    if spec is None:
+        return
+    by = spec.by
+    known = dict.fromkeys(name for slide in slides for name in slide.columns)
+    if by != SLIDE and by not in known:
+        there = f"there are {', '.join(known)}" if known else "there are none"
+        raise ConfigError(
+            f"splits.by is {by}: slides have such a column in a sheet that lists them, and {there}: add it to the "
+            f"sheet, or give by: {SLIDE}"
+        )
+    groups = {slide.slide: slide.slide if by == SLIDE else slide.columns[by] for slide in slides}
+    try:
+        check_groups(groups, by)
+    except SplitError as error:
+        raise ConfigError(f"splits.by is {by}: {error}") from None
+    count = len(set(groups.values()))
+    if count < spec.folds:
+        raise ConfigError(f"splits.folds is {spec.folds}: {by} has {count} values: give no more folds than that")
+    patients = {slide.slide: slide.columns.get(PATIENT, "") for slide in slides}
+    if lines := shared_patients(groups, patients, by):
+        raise ConfigError("\n".join(f"splits.by is {by}: {line}" for line in lines))
+
+
+def write_splits(metadata: Path, slides: Path, spec: SplitSpec, seed: int, table: Path) -> None:
+    """Publish the folds of the slides that have patches; a table without rows where they are fewer than folds.
+
+    Parameters
+    ----------
+    metadata
+        The cohort's metadata, Parquet.
+    slides
+        The table of slides.
+    spec, seed
+        How they are parted.
+    table
+        Where the folds will stand.
+
+    Raises
+    ------
+    SlidemillError
+        When a table is not what a run writes.
+    """
+    from slidemill.columnar import read_columnar
+
+    wanted = dict.fromkeys((SLIDE, spec.by, spec.stratify or SLIDE))
+    found = counted(read_columnar(metadata, list(wanted)), spec.by, spec.stratify)
+    prints = {row["slide"]: row["fingerprint"] for row in read_table(slides, ("slide", "fingerprint"))}
+    if len({own.group for own in found.values()}) < spec.folds:
+        # The report and the gate come after: what else there is to say is not lost for it.
+        write_table(table, COLUMNS, ())
+        return
+    split_slides(found, prints, spec.folds, spec.by, spec.stratify, seed).save(table)

@@ -1,0 +1,169 @@
+"""Folds of slides: what is trained on and what is tested on, and the file that keeps it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slidemill.errors import SplitError
+from slidemill.grouping import counted, refuse
+from slidemill.tables import read_table, write_table
+
+if TYPE_CHECKING:
+    from slidemill.dataset import Dataset
+
+COLUMNS = ("slide", "fingerprint", "group", "fold", "patches", "by", "stratify", "seed")
+WHOLE = re.compile(r"[0-9]{1,18}")
+
+
+@dataclass(frozen=True, slots=True)
+class SlideFold:
+    """The fold that a slide is in, from 0; its group, how many patches it had then, and its content's fingerprint."""
+
+    slide: str
+    fingerprint: str
+    group: str
+    fold: int
+    patches: int
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """Folds of a cohort's slides.
+
+    Parameters
+    ----------
+    by
+        The column whose values, the groups, are never cut; or ``"slide"``.
+    stratify
+        The column of which every fold has the same shares, as far as the groups allow; or None.
+    seed
+        Of the order among groups that are equally large.
+    slides
+        A row a slide, sorted by its id.
+    dataset
+        What is parted; None where that is not told, as in a file that was read.
+    """
+
+    by: str
+    stratify: str | None
+    seed: int
+    slides: Sequence[SlideFold]
+    dataset: Dataset | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def folds(self) -> int:
+        """How many folds there are."""
+        return 1 + max(row.fold for row in self.slides)
+
+    def of(self, dataset: Dataset) -> Splits:
+        """Return the same folds of a dataset, once it is seen that it has just these slides, contents and groups.
+
+        Raises
+        ------
+        SplitError
+            When it has not.
+        """
+        own = {row.slide: row for row in self.slides}
+        found = counted(dataset.table, self.by, None)
+        refuse(found.keys() - own, "are in no fold: split anew, or give each a row in the file of folds")
+        refuse(own.keys() - found, "have a fold, and no patch in the dataset: part it before you select, or split anew")
+        prints = dataset.fingerprints
+        refuse(
+            [name for name, row in own.items() if prints.get(name, row.fingerprint) != row.fingerprint],
+            "have other content than when the folds were made: split anew",
+        )
+        refuse(
+            [name for name, row in own.items() if found[name].group != row.group],
+            f"have another {self.by} than when the folds were made: split anew",
+        )
+        return replace(self, dataset=dataset)
+
+    def fold(self, number: int) -> tuple[Dataset, Dataset]:
+        """Return what to train on, and the fold of that number, from 0, to test on.
+
+        Raises
+        ------
+        SplitError
+            When there is no such fold, or the dataset is not told.
+        """
+        others = [one for one in range(self.folds) if one != number]
+        both = self.parts(train=others, test=[number])
+        return both["train"], both["test"]
+
+    def parts(self, **folds: Collection[int]) -> dict[str, Dataset]:
+        """Return a dataset for each name, of the folds that are given to it: ``train=(0, 1, 2), val=(3,), test=(4,)``.
+
+        Raises
+        ------
+        SplitError
+            When a fold is in no part or in two, or does not exist, or the dataset is not told.
+        """
+        if self.dataset is None:
+            raise SplitError("the folds are of no dataset yet: give it, as splits.of(dataset)")
+        asked = Counter(number for numbers in folds.values() for number in numbers)
+        for number in sorted(asked.keys() | set(range(self.folds))):
+            if not 0 <= number < self.folds:
+                raise SplitError(f"fold {number} does not exist: there are {self.folds}, counted from 0")
+            if asked[number] != 1:
+                raise SplitError(f"fold {number} is in {asked[number] or 'no'} parts: name each fold once")
+        fold_of = {row.slide: row.fold for row in self.slides}
+        places = self.dataset.table["slide"].map(fold_of).astype("int64")
+        return {name: self.dataset.take(places.isin(list(own)).to_numpy()) for name, own in folds.items()}
+
+    def save(self, path: str | Path) -> None:
+        """Publish the folds as a CSV, a row a slide, which `read_splits` reads."""
+        shared = {"by": self.by, "stratify": self.stratify, "seed": self.seed}
+        write_table(Path(path), COLUMNS, ({**asdict(row), **shared} for row in self.slides))
+
+
+def read_splits(path: str | Path, dataset: Dataset | None = None) -> Splits:
+    """Return the folds that `Splits.save`, or a run of the workflow, wrote at `path`; of `dataset`, where it is given.
+
+    Raises
+    ------
+    SplitError
+        When the table holds no folds, or they are not of the dataset.
+    SlidemillError
+        When it is no table.
+    """
+    path = Path(path)
+    try:
+        rows = list(read_table(path, COLUMNS))
+    except OSError as error:
+        raise SplitError(f"{path}: cannot be read ({error.strerror}): correct the path") from None
+    if not rows:
+        raise SplitError(f"{path}: holds no slide: split anew")
+    slides = []
+    for row in rows:
+        numbers = [row[name] for name in ("fold", "patches", "seed")]
+        if not all(WHOLE.fullmatch(number) for number in numbers):
+            raise SplitError(f"{path}: {row['slide']}: fold, patches and seed are {numbers}: give whole numbers")
+        slides.append(SlideFold(row["slide"], row["fingerprint"], row["group"], int(row["fold"]), int(row["patches"])))
+    _check_rows(path, slides)
+    shared = {(row["by"], row["stratify"], row["seed"]) for row in rows}
+    if len(shared) != 1:
+        raise SplitError(f"{path}: by, stratify and seed are not the same in all rows: make them so, or split anew")
+    ((by, stratify, seed),) = shared
+    splits = Splits(by, stratify or None, int(seed), tuple(sorted(slides, key=lambda row: row.slide)))
+    return splits.of(dataset) if dataset is not None else splits
+
+
+def _check_rows(path: Path, slides: Sequence[SlideFold]) -> None:
+    """See that each slide stands once, each group is in one fold, and no fold is empty."""
+    twice = [slide for slide, count in Counter(row.slide for row in slides).items() if count > 1]
+    refuse(twice, f"stand twice in {path}: leave one row of each")
+    fold_of: dict[str, int] = {}
+    for row in slides:
+        if fold_of.setdefault(row.group, row.fold) != row.fold:
+            raise SplitError(
+                f"{path}: {row.group} is in the folds {fold_of[row.group]} and {row.fold}: a group is in one fold: "
+                "mend the file, or split anew"
+            )
+    used = set(fold_of.values())
+    if len(used) < 2 or used != set(range(len(used))):
+        raise SplitError(f"{path}: the folds are {sorted(used)}: there must be two at least, numbered from 0")

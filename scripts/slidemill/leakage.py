@@ -1,0 +1,191 @@
+"""Whether what is trained on and what is tested on have a patient, a slide or a part of one in common."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from slidemill.errors import LeakageError, SplitError
+from slidemill.grouping import LISTED, PATIENT, SLIDE, listed
+from slidemill.overlaps import overlapping
+
+if TYPE_CHECKING:
+    import pandas
+
+    from slidemill.dataset import Dataset
+
+PATCH = "patch"
+SQUARE = ("x0", "y0", "width0", "height0", "downsample")
+
+
+@dataclass(frozen=True, slots=True)
+class Leakage:
+    """What two sides have in common.
+
+    Parameters
+    ----------
+    groups
+        How many patients, or other groups, are on both sides.
+    contents
+        How many slides' contents are, whatever the slides are called.
+    patches
+        How many patches of the second side overlap one of the first, or are the same.
+    listed
+        A line for each, for the first ten of each kind.
+    """
+
+    groups: int
+    contents: int
+    patches: int
+    listed: Sequence[str]
+
+    def __bool__(self) -> bool:
+        return bool(self.groups or self.contents or self.patches)
+
+    def __str__(self) -> str:
+        counts = f"{self.groups} groups, {self.contents} slides and {self.patches} patches are on both sides"
+        return "\n".join([f"leakage: {counts}; the first of each:", *(f"  {line}" for line in self.listed)])
+
+
+def check_leakage(train: Dataset | pandas.DataFrame, test: Dataset | pandas.DataFrame, by: str | None = None) -> None:
+    """See that what is trained on and what is tested on have nothing in common.
+
+    Parameters
+    ----------
+    train, test
+        Datasets, or tables as `slidemill.read_metadata` returns them; only datasets tell copies of a slide.
+    by
+        What may not be on both sides. The name of a column: none of its values, and no slide's content. ``"patch"``: no
+        part of a slide, for sides that share slides. None takes ``"patient"`` where both tables have that column.
+
+    Raises
+    ------
+    LeakageError
+        When they have, with what it is.
+    SplitError
+        When a table lacks the column.
+    """
+    if found := find_leakage(train, test, by):
+        raise LeakageError(f"{found}\nsplit by what they have in common, or take one of them away")
+
+
+def find_leakage(train: Dataset | pandas.DataFrame, test: Dataset | pandas.DataFrame, by: str | None = None) -> Leakage:
+    """Return what two sides have in common; the parameters are `check_leakage`'s.
+
+    Raises
+    ------
+    SplitError
+        When a table lacks the column.
+    """
+    import pandas as pd
+
+    tables = [side if isinstance(side, pd.DataFrame) else side.table for side in (train, test)]
+    # Where a side's fingerprints are not told, slides are known by their ids alone.
+    prints: list[Mapping[str, str]] = [
+        {} if isinstance(side, pd.DataFrame) else side.fingerprints for side in (train, test)
+    ]
+    prints = prints if all(prints) else [{}, {}]
+    column = by or (PATIENT if all(PATIENT in table for table in tables) else SLIDE)
+    for name in ([] if column == PATCH else [column]) + [SLIDE, *SQUARE]:
+        if not all(name in table for table in tables):
+            raise SplitError(f"a table has no column {name!r}: leakage is sought by a column of both, or by {PATCH!r}")
+    slides = [_by_content(table, own) for table, own in zip(tables, prints, strict=True)]
+    shared = sorted(slides[0].keys() & slides[1].keys())
+    groups: list[str] = []
+    copies: list[str] = []
+    if column != PATCH:
+        copies = sorted(listed({*slides[0][content], *slides[1][content]}) for content in shared)
+        groups = [] if column == SLIDE else sorted(_values(tables[0], column) & _values(tables[1], column))
+    first, second = (
+        _Placed.of(table, [own[content] for content in shared]) for table, own in zip(tables, slides, strict=True)
+    )
+    count, pairs = 0, list[str]()
+    for content in range(len(shared)):
+        patches, examples = _overlaps(first, second, content, LISTED - len(pairs))
+        count += patches
+        pairs += examples
+    lines = [f"{column} {group} is on both sides" for group in groups[:LISTED]]
+    lines += [f"the content of {names} is on both sides" for names in copies[:LISTED]]
+    return Leakage(len(groups), len(copies), count, (*lines, *pairs))
+
+
+def _by_content(table: pandas.DataFrame, prints: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the ids of slides by their contents' fingerprints; a slide without one is a content of its own."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for slide in map(str, table[SLIDE].unique()):
+        found[prints.get(slide) or slide].append(slide)
+    return found
+
+
+def _values(table: pandas.DataFrame, column: str) -> set[str]:
+    """Return the values of a column, without blanks around them; one that is missing is nobody's."""
+    return {str(value).strip() for value in table[column].dropna().unique()} - {""}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Placed:
+    """Patches of some contents, those of one content together.
+
+    Parameters
+    ----------
+    table
+        All patches.
+    rows
+        Places in the table.
+    bounds
+        Where the rows of each content begin, and behind all where the last ends.
+    squares
+        ``int64 (rows, 4)``: where each begins, and the first pixels behind it.
+    """
+
+    table: pandas.DataFrame
+    rows: npt.NDArray[np.intp]
+    bounds: npt.NDArray[np.intp]
+    squares: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, table: pandas.DataFrame, contents: Sequence[Sequence[str]]) -> _Placed:
+        """Return the patches of contents that are given by the ids of their slides."""
+        import pandas as pd
+
+        codes, names = pd.factorize(table[SLIDE])
+        number_of = {slide: number for number, slides in enumerate(contents) for slide in slides}
+        numbers = np.array([number_of.get(str(name), -1) for name in names], np.intp)[codes]
+        rows = np.flatnonzero(numbers >= 0)
+        rows = rows[np.argsort(numbers[rows], kind="stable")]
+        bounds = np.searchsorted(numbers[rows], np.arange(len(contents) + 1))
+        return cls(table, rows, bounds, _squares(table[[*SQUARE]].iloc[rows]))
+
+    def name(self, place: int) -> str:
+        """Return the slide and the patch at a place among the rows."""
+        row = self.table.iloc[self.rows[place]]
+        return f"{row[SLIDE]} {row['patch_id']}"
+
+
+def _squares(rows: pandas.DataFrame) -> npt.NDArray[np.int64]:
+    """Return where patches begin, and the first pixels behind them.
+
+    The table has whole pixels: where these are rounded, patches that touch seem to overlap by one.
+    """
+    x0, y0, width, height = (rows[name].to_numpy(np.int64) for name in SQUARE[:4])
+    rounded = (rows["downsample"].to_numpy() % 1 != 0).astype(np.int64)
+    return np.column_stack((x0, y0, x0 + np.maximum(width - rounded, 1), y0 + np.maximum(height - rounded, 1)))
+
+
+def _overlaps(train: _Placed, test: _Placed, content: int, most: int) -> tuple[int, list[str]]:
+    """Return how many patches of `test` overlap one of `train`, and a line for each of the first `most` of them."""
+    begin, end = train.bounds[content : content + 2]
+    begin_test, end_test = test.bounds[content : content + 2]
+    first, second = train.squares[begin:end], test.squares[begin_test:end_test]
+    places = np.flatnonzero(overlapping(first, second))
+    lines = []
+    for place in places[:most]:
+        x0, y0, x1, y1 = second[place]
+        meeting = (first[:, 0] < x1) & (first[:, 1] < y1) & (first[:, 2] > x0) & (first[:, 3] > y0)
+        lines.append(f"patch {test.name(begin_test + place)} overlaps {train.name(begin + int(meeting.argmax()))}")
+    return len(places), lines

@@ -1,0 +1,67 @@
+"""Opening the patches of finished results as a dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slidemill.columnar import TABLE, read_columnar
+from slidemill.dataset import Dataset, dataset_of
+from slidemill.errors import SlidemillError
+from slidemill.stores.paths import SUFFIXES
+from slidemill.stores.pool import MOST_OPEN, StorePool
+from slidemill.tables import read_table
+
+if TYPE_CHECKING:
+    import pandas
+
+
+def open_dataset(
+    results: str | Path, backend: str | None = None, where: str | None = None, most_open: int = MOST_OPEN
+) -> Dataset:
+    """Open the patches of finished results as one sequence, in the order of metadata.csv; no store is opened yet.
+
+    Parameters
+    ----------
+    results
+        The folder of results.
+    backend
+        ``"lmdb"``, ``"hdf5"``, ``"disk"`` or ``"tar"``; None takes the first of these that there are stores of.
+    where
+        A query, as `Dataset.select` takes it: which patches are wanted.
+    most_open
+        How many stores are held open at once.
+
+    Returns
+    -------
+    Dataset
+        Of all patches of the slides that are ok.
+
+    Raises
+    ------
+    SlidemillError
+        When the results are not those of a run that came to its end, have no such stores, or the query is none.
+    """
+    results = Path(results).absolute()
+    if most_open < 1:
+        raise SlidemillError(f"most_open is {most_open}: give 1 or more")
+    table = read_columnar(results / TABLE)
+    stored = {row["backend"] for row in read_table(results / "stores.csv", ("backend",))}
+    kinds = [name for name in SUFFIXES if name in stored]
+    chosen = backend or next(iter(kinds), "")
+    if chosen not in kinds:
+        raise SlidemillError(
+            f"{results}: there are no stores of {chosen or 'any backend'}: there are {', '.join(kinds) or 'none'}"
+        )
+    prints = {row["slide"]: row["fingerprint"] for row in read_table(results / "slides.csv", ("slide", "fingerprint"))}
+    dataset = dataset_of(table, StorePool(results, chosen, most_open), prints, _classes(table))
+    return dataset if where is None else dataset.select(query=where)
+
+
+def _classes(table: pandas.DataFrame) -> dict[int, str]:
+    """Return the name of each label from 0 up; several names of one label are joined."""
+    pairs = table[["label", "label_name"]].drop_duplicates()
+    names: dict[int, list[str]] = {}
+    for label, name in sorted(pairs.itertuples(index=False, name=None)):
+        names.setdefault(int(label), []).append(str(name))
+    return {label: " or ".join(own) for label, own in names.items() if label >= 0}

@@ -1,0 +1,67 @@
+"""Which patches of a dataset's table are asked for: by slide, by label, and by a query over its columns."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from slidemill.errors import SlidemillError
+
+if TYPE_CHECKING:
+    import pandas
+
+Mask = npt.NDArray[np.bool_]
+
+
+def wanted(
+    table: pandas.DataFrame,
+    classes: Mapping[int, str],
+    slides: Collection[str] | str | None,
+    labels: Collection[int | str] | int | str | None,
+    query: str | None,
+) -> Mask:
+    """Return where a table's rows fulfil all that is asked, ``bool (n,)``; None asks nothing.
+
+    Raises
+    ------
+    SlidemillError
+        When a slide or a label does not exist, or the query is none.
+    """
+    mask = np.ones(len(table), bool)
+    if slides is not None:
+        mask &= _of_slides(table, [slides] if isinstance(slides, str) else list(slides))
+    if labels is not None:
+        mask &= _labelled(table, classes, [labels] if isinstance(labels, str | int | np.integer) else list(labels))
+    if query is not None:
+        mask &= _fulfilling(table, query)
+    return mask
+
+
+def _of_slides(table: pandas.DataFrame, slides: list[str]) -> Mask:
+    if unknown := sorted(set(slides) - set(table["slide"].cat.categories)):
+        raise SlidemillError(f"{unknown[0]}: no slide of this dataset is called so: its slides are in ds.slides")
+    mask: Mask = table["slide"].isin(slides).to_numpy()
+    return mask
+
+
+def _labelled(table: pandas.DataFrame, classes: Mapping[int, str], labels: list[int | str]) -> Mask:
+    names = table["label_name"]
+    if unknown := [label for label in labels if label not in {*classes, -1, *names.cat.categories}]:
+        known = ", ".join(f"{label} {name}" for label, name in classes.items())
+        raise SlidemillError(f"{unknown[0]!r} is no label of these results: they have {known or 'none'}")
+    mask: Mask = (table["label"].isin(labels) | names.isin(labels)).to_numpy()
+    return mask
+
+
+def _fulfilling(table: pandas.DataFrame, query: str) -> Mask:
+    try:
+        found: Any = table.eval(query)
+        mask = np.asarray(found)
+    except Exception as error:
+        raise SlidemillError(f"the query {query!r} cannot be asked ({error}): name columns of ds.table") from None
+    if mask.dtype != bool or mask.shape != (len(table),):
+        raise SlidemillError(f"the query {query!r} does not say yes or no to each patch: compare a column with a value")
+    return mask

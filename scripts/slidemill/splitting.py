@@ -1,0 +1,130 @@
+"""Which slides are trained on and which are tested on: groups of slides, such as a patient's, are never cut."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from slidemill.balancing import balanced
+from slidemill.errors import LeakageError, SplitError
+from slidemill.folds import SlideFold, Splits
+from slidemill.grouping import (
+    PATIENT,
+    SLIDE,
+    SlidePatches,
+    counted,
+    shared_contents,
+    shared_patients,
+    slides_values,
+)
+
+if TYPE_CHECKING:
+    from slidemill.dataset import Dataset
+
+
+def split(dataset: Dataset, folds: int, by: str = PATIENT, stratify: str | None = "label", seed: int = 0) -> Splits:
+    """Return the dataset's slides in folds that are as alike as their groups allow.
+
+    Parameters
+    ----------
+    dataset
+        What is parted.
+    folds
+        How many folds, 2 or more.
+    by
+        The column of ``dataset.table`` whose values are never cut, such as ``"patient"``; ``"slide"`` for the slides.
+    stratify
+        The column of which every fold has the same shares; None for patches alone.
+    seed
+        Of the order among groups that are equally large.
+
+    Raises
+    ------
+    SplitError
+        When a slide has no group or several, or there are fewer groups than folds.
+    LeakageError
+        When a slide's content, or a patient, is in two groups.
+    """
+    splits = split_slides(counted(dataset.table, by, stratify), dataset.fingerprints, folds, by, stratify, seed)
+    patients = slides_values(dataset.table, PATIENT) if PATIENT in dataset.table else {}
+    if lines := split_leaks(splits, patients):
+        raise LeakageError("\n".join(lines))
+    return replace(splits, dataset=dataset)
+
+
+def every_kth(dataset: Dataset, total: int) -> Splits:
+    """Return the dataset's slides in `total` folds as py-wsi's sets are: of the sorted ids, each that many is in one.
+
+    Neither patients nor copies of a slide are looked at: `slidemill.leakage.check_leakage` does.
+
+    Raises
+    ------
+    SplitError
+        When there are fewer slides than folds, or fewer than two folds.
+    """
+    found = counted(dataset.table, SLIDE)
+    _check_folds(total, len(found), SLIDE)
+    chosen = {slide: place % total for place, slide in enumerate(sorted(found))}
+    return replace(_splits(found, dataset.fingerprints, chosen, SLIDE, None, 0), dataset=dataset)
+
+
+def split_slides(
+    slides: Mapping[str, SlidePatches],
+    fingerprints: Mapping[str, str],
+    folds: int,
+    by: str,
+    stratify: str | None,
+    seed: int,
+) -> Splits:
+    """Return folds of slides, as `split` does, by what was counted of them; copies of slides are not looked at.
+
+    Raises
+    ------
+    SplitError
+        When there are fewer groups than folds, fewer than two folds, or the seed is less than 0.
+    """
+    groups: dict[str, Counter[str]] = defaultdict(Counter)
+    for own in slides.values():
+        groups[own.group].update(own.strata)
+    _check_folds(folds, len(groups), by)
+    if seed < 0:
+        raise SplitError(f"seed is {seed}: give 0 or more")
+    fold_of = balanced(groups, folds, seed)
+    chosen = {slide: fold_of[own.group] for slide, own in slides.items()}
+    return _splits(slides, fingerprints, chosen, by, stratify, seed)
+
+
+def split_leaks(splits: Splits, patients: Mapping[str, str]) -> list[str]:
+    """Return a line for each content, and each patient, that is in several groups, whichever folds these are in.
+
+    `patients` are by slide.
+    """
+    groups = {row.slide: row.group for row in splits.slides}
+    prints = {row.slide: row.fingerprint for row in splits.slides}
+    return [*shared_contents(groups, prints, splits.by), *shared_patients(groups, patients, splits.by)]
+
+
+def _check_folds(folds: int, groups: int, by: str) -> None:
+    if folds < 2:
+        raise SplitError(f"{folds} folds are asked for: give 2 or more")
+    if groups < folds:
+        raise SplitError(
+            f"{folds} folds are asked for, and {by} has {groups} values that have patches: give fewer folds"
+        )
+
+
+def _splits(
+    slides: Mapping[str, SlidePatches],
+    fingerprints: Mapping[str, str],
+    chosen: Mapping[str, int],
+    by: str,
+    stratify: str | None,
+    seed: int,
+) -> Splits:
+    rows = [
+        SlideFold(slide, fingerprints.get(slide, ""), own.group, chosen[slide], sum(own.strata.values()))
+        for slide, own in sorted(slides.items())
+    ]
+    return Splits(by, stratify, seed, tuple(rows))

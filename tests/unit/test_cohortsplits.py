@@ -1,0 +1,146 @@
+"""Folds as a stage: what the configuration may ask, what is written, and what the gate and the report say of it."""
+
+import pytest
+
+import gate
+import split_slides
+from slidemill.cohortsplits import check_sheet
+from slidemill.columnar import write_columnar
+from slidemill.columns import METADATA_COLUMNS, SLIDE_COLUMNS, VALIDATION_COLUMNS
+from slidemill.discovery import SlideFile
+from slidemill.errors import ConfigError, SlidemillError
+from slidemill.folds import read_splits
+from slidemill.specs import SplitSpec
+from slidemill.splitreport import told_splits
+from slidemill.tables import read_table, write_table
+
+NUMBERS = ("column", "row", "x0", "y0", "width0", "height0", "level", "downsample")
+
+
+def sheet(**patients):
+    return [SlideFile(slide, f"{slide}.svs", columns={"patient": own, "site": "x"}) for slide, own in patients.items()]
+
+
+class TestSheet:
+    def test_slides_of_a_folder_have_no_patient(self):
+        found = [SlideFile("a", "a.svs"), SlideFile("b", "b.svs")]
+        check_sheet(SplitSpec(2, "slide", None), found)
+        check_sheet(None, found)
+        with pytest.raises(
+            ConfigError, match=r"splits\.by is patient: .*in a sheet that lists them, and there are none"
+        ):
+            check_sheet(SplitSpec(2, "patient", None), found)
+
+    def test_a_column_that_the_sheet_lacks_is_told_with_those_that_it_has(self):
+        with pytest.raises(ConfigError, match=r"splits\.by is centre: .*and there are patient, site: add it"):
+            check_sheet(SplitSpec(2, "centre", None), sheet(a="1", b="2"))
+
+    def test_slides_without_a_patient_are_named(self):
+        with pytest.raises(ConfigError, match=r"splits\.by is patient: b, c: without a patient"):
+            check_sheet(SplitSpec(2, "patient", None), sheet(a="1", b="", c=" ", d="4"))
+
+    def test_fewer_patients_than_folds_are_refused(self):
+        with pytest.raises(ConfigError, match=r"splits\.folds is 3: patient has 2 values: give no more folds"):
+            check_sheet(SplitSpec(3, "patient", None), sheet(a="1", b="2", c="2"))
+
+    def test_a_patient_that_slides_would_cut_is_named(self):
+        check_sheet(SplitSpec(2, "slide", None), sheet(a="1", b="2", c="", d=""))
+        with pytest.raises(ConfigError, match=r"splits\.by is slide: patient 1 has a, c, .*split by patient"):
+            check_sheet(SplitSpec(2, "slide", None), sheet(a="1", b="2", c="1"))
+        check_sheet(SplitSpec(2, "patient", None), sheet(a="1", b="2", c="1"))
+
+
+class Cohort:
+    """The tables of a run: a patch or more of each slide that is ok."""
+
+    def __init__(self, folder, patches, status="ok", **fingerprints):
+        self.folder, self.table = folder, folder / "splits.csv"
+        rows = [
+            dict.fromkeys(METADATA_COLUMNS, "")
+            | dict.fromkeys(NUMBERS, 1)
+            | {"patch_id": f"r{row}", "slide": slide, "label": row % 2, "label_name": "ab"[row % 2]}
+            for slide, count in patches.items()
+            for row in range(count)
+        ]
+        write_table(folder / "metadata.csv", METADATA_COLUMNS, rows)
+        write_columnar(folder / "metadata.parquet", folder / "metadata.csv")
+        slides = [
+            {"slide": slide, "status": status if count else "empty", "fingerprint": fingerprints.get(slide, slide)}
+            for slide, count in patches.items()
+        ]
+        write_table(folder / "slides.csv", SLIDE_COLUMNS, slides)
+        write_table(folder / "validation.csv", VALIDATION_COLUMNS, [])
+
+    def split(self, spec, seed=0):
+        split_slides.main(self.folder / "metadata.parquet", self.folder / "slides.csv", spec, seed, self.table)
+
+    def gate(self, spec, max_failed=0):
+        gate.main(self.folder / "slides.csv", self.folder / "validation.csv", max_failed, self.table, spec)
+
+    def told(self, spec):
+        return told_splits(self.table, spec, read_table(self.folder / "slides.csv"), self.folder / "metadata.parquet")
+
+
+BY_SLIDE = SplitSpec(2, "slide", "label")
+
+
+def test_the_folds_of_slides_that_have_patches_are_written_and_told(tmp_path):
+    cohort = Cohort(tmp_path, {"a": 3, "b": 4, "c": 2, "z": 0})
+    cohort.split(BY_SLIDE)
+    splits = read_splits(cohort.table)
+    assert {row.slide: row.patches for row in splits.slides} == {"a": 3, "b": 4, "c": 2}
+    assert (splits.by, splits.stratify, splits.seed, splits.folds) == ("slide", "label", 0, 2)
+    cohort.gate(BY_SLIDE)
+    told = cohort.told(BY_SLIDE)
+    assert told["by"] == "slide"
+    assert [fold["fold"] for fold in told["folds"]] == ["0", "1"]
+    assert sum(fold["patches"] for fold in told["folds"]) == 9
+    assert sum(fold["slides"] for fold in told["folds"]) == sum(fold["groups"] for fold in told["folds"]) == 3
+    for fold in told["folds"]:
+        own = [row.slide for row in splits.slides if str(row.fold) == fold["fold"]]
+        first = sum({"a": 2, "b": 2, "c": 1}[slide] for slide in own)
+        assert fold["labels"] == {"a": first, "b": fold["patches"] - first}
+    assert told["leaks"] == []
+    assert told["verdict"] == ("No slide's content is in more than one fold. Without patches, and so in no fold: z.")
+
+
+def test_the_seed_of_the_run_is_that_of_the_folds(tmp_path):
+    cohort = Cohort(tmp_path, {f"s{number}": 3 for number in range(9)})
+    found = []
+    for seed in range(4):
+        cohort.split(SplitSpec(3, "slide", None), seed)
+        splits = read_splits(cohort.table)
+        assert splits.seed == seed
+        found.append(tuple(row.fold for row in splits.slides))
+    assert len(set(found)) > 1
+
+
+def test_a_copy_of_a_slide_fails_the_run_at_its_end_and_is_not_repaired(tmp_path):
+    cohort = Cohort(tmp_path, {"a": 3, "b": 4, "c": 2}, a="same", c="same")
+    cohort.split(BY_SLIDE)
+    assert len(read_splits(cohort.table).slides) == 3
+    with pytest.raises(SlidemillError, match=r"splits\.csv are not to be trusted; everything else .*\n  a, c have the"):
+        cohort.gate(BY_SLIDE, max_failed=9)
+    assert cohort.told(BY_SLIDE)["leaks"] == [
+        "a, c have the same content, and could be trained on and tested on: take one away, or give them one patient in "
+        "a sheet and split by it"
+    ]
+
+
+def test_too_few_slides_with_patches_are_told_by_the_gate_and_the_report(tmp_path):
+    cohort = Cohort(tmp_path, {"a": 3, "b": 0, "c": 0})
+    cohort.split(BY_SLIDE)
+    assert list(read_table(cohort.table)) == []
+    with pytest.raises(SlidemillError, match=r"splits\.folds is 2, and fewer values of slide have patches"):
+        cohort.gate(BY_SLIDE)
+    told = cohort.told(BY_SLIDE)
+    assert told["folds"] == []
+    assert len(told["leaks"]) == 1
+    assert "not to be trusted" in told["verdict"]
+
+
+def test_failed_slides_and_folds_are_told_together(tmp_path):
+    cohort = Cohort(tmp_path, {"a": 3}, status="failed")
+    cohort.split(BY_SLIDE)
+    with pytest.raises(SlidemillError, match=r"^1 slides failed; [^\0]*the folds in splits\.csv"):
+        cohort.gate(BY_SLIDE)

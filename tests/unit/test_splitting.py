@@ -1,0 +1,394 @@
+"""Folds: groups are never cut, shares are held against bounds and a slow reference, and nothing depends on order."""
+
+import csv
+import itertools
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from slidemill.balancing import balanced
+from slidemill.discovery import find_slides
+from slidemill.errors import LeakageError, SlidemillError, SplitError
+from slidemill.folds import read_splits
+from slidemill.splitting import every_kth, split
+from tests.conftest import ROOT
+
+STRATA = st.dictionaries(st.sampled_from("abc"), st.integers(1, 50), min_size=1)
+GROUPS = st.dictionaries(st.text("xyz01", min_size=1, max_size=3), STRATA, min_size=3, max_size=12)
+
+
+class Cohort:
+    """What folds ask of a dataset: the table, the fingerprints, and to take some of the patches."""
+
+    def __init__(self, table, fingerprints=None):
+        self.table = table.reset_index(drop=True)
+        self.fingerprints = {slide: f"print of {slide}" for slide in table["slide"].unique()} | (fingerprints or {})
+
+    def take(self, mask):
+        return Cohort(self.table[mask], self.fingerprints)
+
+    @property
+    def slides(self):
+        return set(self.table["slide"])
+
+
+def cohort(slides=12, patients=6, seed=0, **fingerprints):
+    """Slides of several patients, with patches of two labels."""
+    random = np.random.default_rng(seed)
+    rows = [
+        {"slide": f"s{slide:02}", "patient": f"P{slide % patients}", "label": int(random.random() < 0.3)}
+        for slide in range(slides)
+        for _ in range(random.integers(5, 60))
+    ]
+    frame = pd.DataFrame(rows).astype({"slide": "category", "patient": "category"})
+    return Cohort(frame, fingerprints)
+
+
+def read_splits_of(splits, data):
+    """The folds of the dataset, as if they had been read from a file."""
+    return replace(splits, dataset=None).of(data)
+
+
+def shares(groups, chosen, folds):
+    """By fold, its exact share of all patches and of each stratum's."""
+    totals, loads = Counter(), [Counter() for _ in range(folds)]
+    for name, counts in groups.items():
+        own = {**counts, None: sum(counts.values())}
+        totals.update(own)
+        loads[chosen[name]].update(own)
+    return [{key: Fraction(load[key], totals[key]) for key in totals} for load in loads], totals
+
+
+def deviation(groups, chosen, folds):
+    """The folds' squared deviations from an equal share, summed."""
+    found, totals = shares(groups, chosen, folds)
+    return sum((share[key] - Fraction(1, folds)) ** 2 for share in found for key in totals)
+
+
+class TestBalance:
+    @given(GROUPS, st.integers(2, 3), st.integers(0, 3))
+    def test_it_holds_the_bound_that_is_promised(self, groups, folds, seed):
+        chosen = balanced(groups, folds, seed)
+        assert set(chosen) == set(groups)
+        assert set(chosen.values()) == set(range(folds))
+        _, totals = shares(groups, chosen, folds)
+        squares = sum(
+            Fraction(count, totals[key]) ** 2
+            for counts in groups.values()
+            for key, count in {**counts, None: sum(counts.values())}.items()
+        )
+        assert deviation(groups, chosen, folds) <= squares * (1 - Fraction(1, folds)) + Fraction(1, 10**12)
+
+    @given(st.dictionaries(st.text("xy01", min_size=1, max_size=4), st.integers(1, 99), min_size=4), st.integers(2, 4))
+    def test_without_strata_no_two_folds_differ_by_more_than_the_largest_group(self, sizes, folds):
+        chosen = balanced({name: {"": size} for name, size in sizes.items()}, folds, 0)
+        loads = Counter()
+        for name, size in sizes.items():
+            loads[chosen[name]] += size
+        assert max(loads.values()) - min(loads.values()) <= max(sizes.values())
+
+    @given(GROUPS, st.integers(2, 3))
+    def test_each_group_goes_where_the_deviation_grows_least(self, groups, folds):
+        """A slow reference: with the groups in the same order, each fold is tried and measured anew, in fractions."""
+        chosen = balanced(groups, folds, 0)
+        order = list(chosen)
+        _, totals = shares(groups, chosen, folds)
+        expected = {}
+        for name in order:
+            tried = []
+            for fold in range(folds):
+                loads = [Counter() for _ in range(folds)]
+                for one, its in {**expected, name: fold}.items():
+                    loads[its].update({**groups[one], None: sum(groups[one].values())})
+                tried.append(sum(Fraction(load[key], totals[key]) ** 2 for load in loads for key in totals))
+            expected[name] = tried.index(min(tried))
+            # Between shares that are equal but for a rounding, either may be taken.
+            if tried[chosen[name]] - min(tried) < Fraction(1, 10**30):
+                expected[name] = chosen[name]
+        assert expected == chosen
+
+    @settings(max_examples=30, derandomize=True)
+    @given(st.dictionaries(st.sampled_from("pqrstuv"), STRATA, min_size=4, max_size=7))
+    def test_it_is_near_the_best_that_there_is(self, groups):
+        """The best of all ways: what is lost is less than the largest group's squared shares."""
+        names = sorted(groups)
+        ways = (dict(zip(names, way, strict=True)) for way in itertools.product(range(2), repeat=len(names)))
+        best = min(deviation(groups, way, 2) for way in ways)
+        _, totals = shares(groups, dict.fromkeys(names, 0), 2)
+        largest = max(
+            sum(Fraction(count, totals[key]) ** 2 for key, count in {**counts, None: sum(counts.values())}.items())
+            for counts in groups.values()
+        )
+        assert best <= deviation(groups, balanced(groups, 2, 0), 2) <= best + largest
+
+    def test_equal_groups_are_shared_out_evenly_with_their_strata(self):
+        groups = {f"P{number}": {"tumour": 30, "normal": 70} for number in range(20)}
+        groups |= {f"Q{number}": {"normal": 100} for number in range(20)}
+        found, _ = shares(groups, balanced(groups, 5, 1), 5)
+        assert all(
+            share == {"tumour": Fraction(1, 5), "normal": Fraction(1, 5), None: Fraction(1, 5)} for share in found
+        )
+
+    def test_a_rare_stratum_is_in_every_fold_that_it_can_be_in(self):
+        groups = {f"P{number:02}": {"common": 200 + number} for number in range(40)}
+        groups |= {f"R{number}": {"common": 50, "rare": 3} for number in range(5)}
+        chosen = balanced(groups, 5, 0)
+        assert {chosen[f"R{number}"] for number in range(5)} == set(range(5))
+
+    def test_it_is_the_same_on_every_machine_and_in_every_python(self):
+        """Written down once: what gives other folds than these breaks what people have published."""
+        groups = {f"patient {n}": {"a": 10 + n % 7, "b": 3 + n % 3} for n in range(12)}
+        assert "".join(str(balanced(groups, 3, 7)[f"patient {n}"]) for n in range(12)) == "100022120211"
+
+    def test_seeds_give_other_folds_where_groups_are_alike(self):
+        groups = {f"P{number}": {"a": 100 + number % 5} for number in range(30)}
+        assert len({tuple(sorted(balanced(groups, 3, seed).items())) for seed in range(8)}) == 8
+
+
+class TestSplit:
+    @pytest.mark.parametrize(("by", "stratify"), [("patient", "label"), ("slide", "label"), ("patient", None)])
+    def test_train_and_test_have_all_patches_and_no_group_in_common(self, by, stratify):
+        data = cohort(patients=12 if by == "slide" else 6)
+        splits = split(data, 3, by, stratify)
+        tested = []
+        for number in range(splits.folds):
+            train, test = splits.fold(number)
+            assert not set(train.table[by]) & set(test.table[by])
+            assert len(train.table) + len(test.table) == len(data.table)
+            tested += test.slides
+        assert sorted(tested) == sorted(data.slides)
+
+    def test_a_row_tells_of_each_slide(self):
+        data = cohort()
+        splits = split(data, 3)
+        assert [row.slide for row in splits.slides] == sorted(data.slides)
+        for row in splits.slides:
+            own = data.table[data.table["slide"] == row.slide]
+            assert (row.patches, row.fingerprint) == (len(own), f"print of {row.slide}")
+            assert row.group == own["patient"].iloc[0]
+
+    @pytest.mark.parametrize("seed", [0, 1, 2])
+    def test_the_order_of_rows_and_of_slides_does_not_matter(self, seed):
+        data = cohort(30, 9)
+        shuffled = Cohort(data.table.sample(frac=1, random_state=seed).astype({"slide": str, "patient": object}))
+        assert split(shuffled, 4, seed=5) == split(data, 4, seed=5)
+
+    def test_the_name_of_the_folder_of_slides_does_not_matter(self, tmp_path):
+        found = []
+        for root in (tmp_path / "one", tmp_path / "another/deeper"):
+            for name in [f"{site}/case {number}.svs" for site in "xy" for number in range(6)]:
+                (root / name).parent.mkdir(parents=True, exist_ok=True)
+                (root / name).touch()
+            slides = [slide.slide for slide in find_slides(root)]
+            table = pd.DataFrame({"slide": slides, "label": 0}).loc[np.repeat(range(12), range(50, 62))]
+            found.append(split(Cohort(table), 4, "slide").slides)
+        assert len(found[0]) == 12
+        assert found[0] == found[1]
+
+    def test_it_is_the_same_in_every_process(self):
+        code = (
+            "import json; from slidemill.balancing import balanced\n"
+            "print(json.dumps(balanced({f'P{n}': {'b': 5 + n % 4, 'a': n % 3 + 1} for n in range(20)}, 4, 1)))"
+        )
+        found = {
+            subprocess.run(
+                [sys.executable, "-c", code],
+                env=os.environ | {"PYTHONPATH": str(ROOT / "scripts"), "PYTHONHASHSEED": str(seed)},
+                capture_output=True,
+                check=True,
+            ).stdout
+            for seed in (0, 1)
+        }
+        assert len(found) == 1
+        assert len(json.loads(found.pop())) == 20
+
+    def test_parts_are_train_validation_and_test(self):
+        data = cohort(20, 10)
+        parts = split(data, 5).parts(train=(0, 1, 2), val=(3,), test=(4,))
+        assert list(parts) == ["train", "val", "test"]
+        patients = [set(part.table["patient"]) for part in parts.values()]
+        assert sum(map(len, patients)) == len(set().union(*patients)) == 10
+
+    @pytest.mark.parametrize(
+        ("parts", "message"),
+        [
+            ({"train": (0, 1)}, "fold 2 is in no parts"),
+            ({"train": (0, 1), "test": (1, 2)}, "fold 1 is in 2 parts"),
+            ({"train": (0, 1, 2), "test": (3,)}, "fold 3 does not exist: there are 3, counted from 0"),
+            ({"train": (0, 1, 2), "test": (-1,)}, "fold -1 does not exist"),
+        ],
+    )
+    def test_parts_that_leave_out_a_fold_or_share_one_are_refused(self, parts, message):
+        with pytest.raises(SplitError, match=message):
+            split(cohort(), 3).parts(**parts)
+
+    def test_a_fold_that_does_not_exist_is_refused(self):
+        with pytest.raises(SplitError, match="fold 3 does not exist: there are 3"):
+            split(cohort(), 3).fold(3)
+
+    def test_a_column_that_varies_within_a_slide_is_refused(self):
+        with pytest.raises(SplitError, match=r"its patches have several values of label, .*the same all over a slide"):
+            split(cohort(), 2, "label")
+
+    def test_a_column_that_is_not_there_is_refused(self):
+        with pytest.raises(SplitError, match="no column 'centre': name one of slide, patient, label"):
+            split(cohort(), 2, "centre")
+        with pytest.raises(SplitError, match="no column 'grade'"):
+            split(cohort(), 2, stratify="grade")
+
+    @pytest.mark.parametrize("missing", ["", " ", None])
+    def test_slides_without_a_patient_are_named(self, missing):
+        data = cohort()
+        data.table["patient"] = data.table["patient"].astype(object)
+        data.table.loc[data.table["slide"].isin(["s03", "s07"]), "patient"] = missing
+        with pytest.raises(SplitError, match="s03, s07: without a patient: give each slide its patient in the sheet"):
+            split(data, 2)
+        data.table["patient"] = data.table["patient"].astype("category")
+        with pytest.raises(SplitError, match="s03, s07: without a patient"):
+            split(data, 2)
+
+    def test_a_blank_makes_no_other_patient(self):
+        data = cohort()
+        data.table["patient"] = data.table["patient"].astype(object)
+        data.table.loc[data.table["slide"] == "s03", "patient"] = "P3 "
+        with pytest.raises(SplitError, match="s03: patient is 'P3 ', with blanks around it"):
+            split(data, 2)
+
+    @pytest.mark.parametrize(
+        ("folds", "message"), [(7, "7 folds .* patient has 6 values"), (1, "1 folds"), (0, "0 folds")]
+    )
+    def test_too_many_folds_and_too_few_are_refused(self, folds, message):
+        with pytest.raises(SplitError, match=message):
+            split(cohort(), folds)
+
+    def test_a_seed_below_zero_is_refused(self):
+        with pytest.raises(SplitError, match="seed is -1: give 0 or more"):
+            split(cohort(), 3, seed=-1)
+
+    def test_a_missing_stratum_is_one_of_its_own(self):
+        data = cohort(20, 20)
+        data.table["grade"] = pd.Categorical(np.where(data.table["slide"].astype(str) < "s05", None, "high"))
+        splits = split(data, 5, stratify="grade")
+        ungraded = {row.fold for row in splits.slides if row.slide < "s05"}
+        assert len(ungraded) == 5
+        data.table["grade"] = np.where(data.table.index % 2, None, "")
+        assert sum(row.patches for row in split(data, 5, stratify="grade").slides) == len(data.table)
+
+    def test_copies_in_two_groups_are_a_leak_and_in_one_group_none(self):
+        with pytest.raises(LeakageError, match=r"s00, s01 have the same content.* give them the same patient"):
+            split(cohort(s00="1", s01="1"), 3)
+        assert split(cohort(s00="1", s06="1"), 3).folds == 3
+        with pytest.raises(LeakageError, match=r"s00, s06 have the same content.*take one away"):
+            split(cohort(patients=12, s00="1", s06="1"), 3, "slide")
+
+    def test_slides_whose_contents_are_not_known_are_no_copies(self):
+        data = cohort(s00="", s01="")
+        del data.fingerprints["s02"]
+        splits = split(data, 3)
+        assert [row.fingerprint for row in splits.slides[:4]] == ["", "", "", "print of s03"]
+        assert read_splits_of(splits, data) == splits
+
+    def test_a_patient_in_two_groups_is_a_leak(self):
+        with pytest.raises(LeakageError, match=r"patient P0 has s00, s06.*split by patient"):
+            split(cohort(), 3, "slide")
+
+
+class TestSets:
+    def test_they_are_every_kth_slide_of_the_sorted_ids(self):
+        data = cohort(11)
+        sets = every_kth(data, 4)
+        for number in range(4):
+            train, test = sets.fold(number)
+            assert sorted(test.slides) == sorted(data.slides)[number::4]
+            assert train.slides == data.slides - test.slides
+
+    def test_more_sets_than_slides_are_refused(self):
+        with pytest.raises(SplitError, match="13 folds are asked for, and slide has 12 values"):
+            every_kth(cohort(), 13)
+
+
+class TestFile:
+    @settings(max_examples=30)
+    @given(
+        st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=4), min_size=3, max_size=6),
+        st.booleans(),
+    )
+    def test_what_is_read_is_what_was_saved(self, tmp_path_factory, names, stratified):
+        groups = [name.replace("\0", "").strip() or "x" for name in names]
+        table = pd.DataFrame({"slide": [f"s{n}" for n in range(len(groups))], "group": groups, "label": 0})
+        if len(set(groups)) < 2:
+            return
+        splits = split(Cohort(table), 2, "group", "label" if stratified else None, seed=3)
+        path = tmp_path_factory.mktemp("splits") / "splits.csv"
+        splits.save(path)
+        assert read_splits(path) == splits
+        assert read_splits(path, Cohort(table)).fold(0)[1].slides == splits.fold(0)[1].slides
+
+    @pytest.fixture
+    def saved(self, tmp_path):
+        path = tmp_path / "splits.csv"
+        split(cohort(), 3).save(path)
+        return path
+
+    def test_folds_that_were_read_are_of_a_dataset_once_it_is_given(self, saved):
+        splits = read_splits(saved)
+        with pytest.raises(SplitError, match=r"of no dataset yet: give it, as splits\.of\(dataset\)"):
+            splits.fold(0)
+        assert splits.of(cohort()).fold(0)[1].slides
+
+    def test_slides_that_come_or_go_are_told(self, saved):
+        with pytest.raises(SplitError, match="s12, s13: are in no fold: split anew, or give each a row"):
+            read_splits(saved, cohort(14))
+        with pytest.raises(SplitError, match="s10, s11: have a fold, and no patch in the dataset"):
+            read_splits(saved, cohort(10))
+
+    def test_slides_that_have_changed_are_told(self, saved):
+        with pytest.raises(SplitError, match="s04: have other content"):
+            read_splits(saved, cohort(s04="another"))
+        with pytest.raises(SplitError, match="have another patient than when the folds were made"):
+            read_splits(saved, cohort(patients=5))
+
+    def test_other_patches_of_the_same_slides_keep_their_folds(self, saved):
+        """Other labels, or less tissue, are no reason to give up what was frozen."""
+        assert read_splits(saved, cohort(seed=8)).folds == 3
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda rows: rows[0].update(fold="x"), r"s00: fold, patches and seed are \['x', '\d+', '0'\]"),
+            (lambda rows: rows[0].update(fold="-1"), "give whole numbers"),
+            (lambda rows: rows[0].update(patches="1" * 5000), "give whole numbers"),
+            (lambda rows: rows[0].update(seed="1"), "not the same in all rows"),
+            (lambda rows: rows[0].update(slide="s01"), "s01: stand twice in"),
+            (lambda rows: rows[0].update(fold=str((int(rows[0]["fold"]) + 1) % 3)), "a group is in one fold"),
+            (lambda rows: [row.update(fold="7") for row in rows if row["fold"] == "2"], r"folds are \[0, 1, 7\]"),
+            (lambda rows: [row.update(fold="0") for row in rows], r"folds are \[0\]: there must be two"),
+            (lambda rows: rows.clear(), "holds no slide"),
+            (lambda rows: [row.pop("group") for row in rows], "lacks group"),
+        ],
+    )
+    def test_a_file_that_is_none_is_refused(self, saved, change, message):
+        with saved.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        columns = list(rows[0])
+        change(rows)
+        with saved.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]) if rows else columns)
+            writer.writeheader()
+            writer.writerows(rows)
+        with pytest.raises(SlidemillError, match=message):
+            read_splits(saved)
+
+    def test_a_file_that_is_not_there_is_told(self, tmp_path):
+        with pytest.raises(SplitError, match=r"gone\.csv: cannot be read"):
+            read_splits(tmp_path / "gone.csv")
