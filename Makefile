@@ -67,6 +67,15 @@ check: $(VENV)/test.stamp ## format, lint, types, workflow lint, all tests
 	$(BIN)/snakemake --lint --configfile config/demo.yaml
 	$(BIN)/python -m pytest -n $(CORES) -m 'not cluster and not torture and not fuzz'
 
+.PHONY: docs
+docs: $(VENV)/test.stamp ## the documentation as a site, in site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "The site: $(CURDIR)/site/index.html"
+
+.PHONY: pictures
+pictures: demo ## the pictures of the README and the docs, anew from the demo
+	$(BIN)/python scripts/make_pictures.py $(DEMO) docs/images
+
 format: $(VENV)/test.stamp ## format code and rules
 	$(BIN)/ruff format $(CODE)
 	$(BIN)/ruff check --fix $(CODE)
@@ -81,7 +90,7 @@ lock: ## pin the newest versions anew, with hashes
 	$(UV_COMPILE) --extra workflow --extra test --constraint requirements.lock --output-file requirements-test.lock
 
 clean: ## remove the environment, the demo and caches; results stay
-	rm -rf $(VENV) .venv-race $(DEMO) benchmarks/out .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-race $(DEMO) site benchmarks/out .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \

@@ -6,10 +6,12 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
+from slidemill.encodings import Pixels
 from slidemill.files import replacing
 from slidemill.masks import Mask
 from slidemill.rasters import Places
@@ -33,7 +35,7 @@ CELL = 144
 COLUMNS = 6
 MOST_PATCHES = 24
 
-Row = Mapping[str, str]
+Row = Mapping[str, Any]
 
 
 def label_colour(label: int) -> str:
@@ -43,7 +45,7 @@ def label_colour(label: int) -> str:
 
 def draw_overlay(
     thumbnail: Image.Image,
-    width0: int,
+    width0: float,
     rows: Iterable[Row],
     annotation: Annotation,
     dropped: Iterable[Row] = (),
@@ -56,7 +58,7 @@ def draw_overlay(
     thumbnail
         The whole slide, RGB.
     width0
-        The slide's width in level-0 pixels.
+        The thumbnail's width in level-0 pixels.
     rows
         Rows of the metadata table, one after another: a million are more than memory should hold.
     annotation
@@ -110,18 +112,35 @@ def _borders(labels: Places) -> Image.Image:
 
 def draw_montage(store: Store, chosen: Sequence[Row]) -> Image.Image:
     """Return patches of a store, those of rows of the metadata table, each with its label below."""
+    labels = [(int(row["label"]), row["label_name"]) for row in chosen]
+    return draw_patches((store.read(row["patch_id"]) for row in chosen), labels)
+
+
+def draw_patches(
+    patches: Iterable[Pixels], labels: Sequence[tuple[int, str]], columns: int = COLUMNS, cell: int = CELL
+) -> Image.Image:
+    """Return patches in a grid, each in its label's colour with the label's name below.
+
+    Parameters
+    ----------
+    patches
+        ``uint8 (height, width, 3)`` each.
+    labels
+        The label and its name, of each; a name may be empty.
+    columns, cell
+        How many stand side by side, and the pixels of one's side.
+    """
     font = _font(13)
-    lines = max(-(-len(chosen) // COLUMNS), 1)
-    canvas = Image.new("RGB", (COLUMNS * CELL, lines * (CELL + 20)), "white")
+    lines = max(-(-len(labels) // columns), 1)
+    canvas = Image.new("RGB", (columns * cell, lines * (cell + 20)), "white")
     pen = ImageDraw.Draw(canvas)
-    for place, row in enumerate(chosen):
-        left, top = place % COLUMNS * CELL, place // COLUMNS * (CELL + 20)
-        pixels = Image.fromarray(store.read(row["patch_id"])).resize((CELL - 6, CELL - 6), Image.Resampling.LANCZOS)
-        colour = label_colour(int(row["label"]))
-        pen.rectangle((left, top, left + CELL - 1, top + CELL - 1), fill=colour)
+    for place, (one, (label, name)) in enumerate(zip(patches, labels, strict=True)):
+        left, top = place % columns * cell, place // columns * (cell + 20)
+        pixels = Image.fromarray(one).resize((cell - 6, cell - 6), Image.Resampling.LANCZOS)
+        pen.rectangle((left, top, left + cell - 1, top + cell - 1), fill=label_colour(label))
         canvas.paste(pixels, (left + 3, top + 3))
-        pen.text((left + 4, top + CELL + 1), _shortened(row["label_name"], 20), fill="black", font=font)
-    if not chosen:
+        pen.text((left + 4, top + cell + 1), _shortened(name, max(cell // 7, 1)), fill="black", font=font)
+    if not labels:
         pen.text((8, 8), "no patch", fill="black", font=font)
     return canvas
 
@@ -192,13 +211,19 @@ def sample(metadata: Path, stored: Container[str], seed: int) -> list[Row]:
     for place, row in enumerate(read_table(metadata)):
         if row["patch_id"] in stored:
             by_label[row["label_name"]].append(place)
+    chosen = balanced(by_label, MOST_PATCHES, seed)
+    rows = (row for place, row in enumerate(read_table(metadata)) if place in chosen)
+    return sorted(rows, key=lambda row: int(row["label"]))
+
+
+def balanced(by_label: Mapping[str, Sequence[int]], most: int, seed: int) -> set[int]:
+    """Return `most` places chosen by `seed`, as many of each label as there is room for, from the places by label."""
     generator = random.Random(seed)  # noqa: S311
     chosen: set[int] = set()
     for number, (_, places) in enumerate(sorted(by_label.items(), key=lambda item: len(item[1]))):
-        share = (MOST_PATCHES - len(chosen)) // (len(by_label) - number)
+        share = (most - len(chosen)) // (len(by_label) - number)
         chosen.update(generator.sample(places, min(len(places), share)))
-    rows = (row for place, row in enumerate(read_table(metadata)) if place in chosen)
-    return sorted(rows, key=lambda row: int(row["label"]))
+    return chosen
 
 
 def _shortened(text: str, length: int) -> str:

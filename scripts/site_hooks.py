@@ -1,0 +1,60 @@
+"""What the site has from elsewhere in the repository: each text stands once, and its links lead to the site's pages."""
+
+import posixpath
+import re
+from pathlib import Path
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = {
+    "README.md": "index.md",
+    "config/README.md": "configuration.md",
+    "ARCHITECTURE.md": "architecture.md",
+    "benchmarks/RESULTS.md": "benchmarks.md",
+    "CHANGELOG.md": "changelog.md",
+}
+"""Documents outside of docs/, and the pages that they are on the site."""
+LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the documents from outside of docs/."""
+    for source, page in PAGES.items():
+        files.append(File.generated(config, page, content=(ROOT / source).read_text(encoding="utf-8")))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Return a page's text with its links as the site needs them, and lists that Markdown knows for such."""
+    homes = {page: source for source, page in PAGES.items()}
+    home = posixpath.dirname(homes.get(page.file.src_uri, f"docs/{page.file.src_uri}"))
+
+    def led(found: re.Match[str]) -> str:
+        image, text, target = found.groups()
+        place, mark, anchor = target.partition("#")
+        if not place or ":" in place:
+            return found[0]
+        path = posixpath.normpath(posixpath.join(home, place))
+        on_site = PAGES.get(path, path.removeprefix("docs/") if path.startswith("docs/") else None)
+        # What is in the repository alone is named, not linked; and a file's name there is a page's title here.
+        if on_site and text.endswith(".md"):
+            text = (ROOT / path).read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
+        return f"{image}[{text}]({on_site}{mark}{anchor})" if on_site else text
+
+    return _spaced(LINK.sub(led, markdown))
+
+
+def _spaced(markdown: str) -> str:
+    """Return text with an empty line before each list, as Python's Markdown wants it, and GitHub's does not."""
+    lines: list[str] = []
+    fenced = False
+    for line in markdown.splitlines():
+        fenced ^= line.startswith("```")
+        begins = not fenced and re.match(r"([-*]|\d+\.) ", line)
+        if begins and lines and lines[-1].strip() and not re.match(r"([-*]|\d+\.) | ", lines[-1]):
+            lines.append("")
+        lines.append(line)
+    return "\n".join(lines)

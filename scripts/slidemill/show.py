@@ -1,0 +1,224 @@
+"""Pictures of a dataset, for notebooks too: its patches, where they lie, and whether they are where they belong."""
+
+from __future__ import annotations
+
+import io
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+from PIL import Image
+
+from slidemill.colours import CONVERTED, IGNORED
+from slidemill.discovery import slide_path
+from slidemill.drawing import CELL, COLUMNS, MOST_PATCHES, balanced, draw_overlay, draw_patches
+from slidemill.encodings import Pixels
+from slidemill.errors import SlidemillError
+from slidemill.fingerprints import fingerprint
+from slidemill.reading import thumbnail
+from slidemill.regions import Annotation
+from slidemill.slides import opened
+from slidemill.stitching import LONGEST, Stitched, laid, stitched
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from slidemill.dataset import Dataset
+
+Labels = Sequence[int] | Sequence[str] | npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """A slide's thumbnail beside its patches, put back together.
+
+    Parameters
+    ----------
+    thumbnail
+        ``uint8 (height, width, 3)``, read from the slide's file.
+    stitched
+        The patches at the same scale.
+    difference
+        ``float32 (height, width)``: the absolute difference, the mean over the colours; NaN where patches do not
+        cover all of a pixel.
+    """
+
+    thumbnail: Pixels
+    stitched: Stitched
+    difference: npt.NDArray[np.float32]
+
+    @property
+    def mean(self) -> float:
+        """The mean absolute difference where there are patches, of 255."""
+        return float(np.nanmean(self.difference))
+
+
+class Shown(Figure):
+    """A figure that a notebook shows though pyplot, and with it the state that pyplot keeps, is not used."""
+
+    def _repr_png_(self) -> bytes:
+        picture = io.BytesIO()
+        self.savefig(picture, format="png", dpi=80)
+        return picture.getvalue()
+
+
+def montage(
+    ds_or_pixels: Dataset | Pixels,
+    labels: Labels | None = None,
+    columns: int = COLUMNS,
+    most: int = MOST_PATCHES,
+    seed: int = 0,
+    size: int = CELL,
+) -> Image.Image:
+    """Return a grid of patches with their labels.
+
+    Parameters
+    ----------
+    ds_or_pixels
+        A dataset, or patches: ``uint8 (patches, height, width, 3)``.
+    labels
+        Of an array, a number or a name for each patch; a dataset has its own.
+    columns, size
+        How many stand side by side, and the pixels of one's side.
+    most
+        Where there are more patches, so many are drawn, as many of each label as there is room for.
+    seed
+        Of which they are.
+
+    Raises
+    ------
+    SlidemillError
+        When there is no patch, or the array or the labels are not what is drawn.
+    """
+    for name, value, least in (("columns", columns, 1), ("most", most, 1), ("size", size, 16)):
+        if value < least:
+            raise SlidemillError(f"{name} is {value}: give {least} or more")
+    if isinstance(ds_or_pixels, np.ndarray):
+        named = _named(ds_or_pixels, labels)
+    elif labels is not None:
+        raise SlidemillError("labels are given beside a dataset, which has its own: leave them out")
+    else:
+        table = ds_or_pixels.table
+        named = list(zip(table["label"].tolist(), table["label_name"].astype(str).tolist(), strict=True))
+    if not named:
+        raise SlidemillError("there is no patch to draw: select patches that there are")
+    by_label: dict[str, list[int]] = defaultdict(list)
+    for place, (_, name) in enumerate(named):
+        by_label[name].append(place)
+    chosen = np.array(sorted(balanced(by_label, most, seed), key=lambda place: (named[place][0], place)))
+    pixels = ds_or_pixels[chosen] if isinstance(ds_or_pixels, np.ndarray) else ds_or_pixels.read(chosen)
+    return draw_patches(pixels, [named[place] for place in chosen], min(columns, len(chosen)), size)
+
+
+def stitch(
+    ds: Dataset, slide: str, downsample: float | None = None, longest: int = LONGEST, background: str = "white"
+) -> Image.Image:
+    """Return the patches of a slide put back together at their places.
+
+    The parameters, and what is raised, are those of `slidemill.stitching.stitched`.
+    """
+    return Image.fromarray(stitched(ds, slide, downsample, longest, background).pixels)
+
+
+def overlay(ds: Dataset, slide: str, longest: int = LONGEST) -> Image.Image:
+    """Return the patches of a slide that `ds` has, put back together, with their squares in their labels' colours.
+
+    The slide's file is not needed.
+
+    Raises
+    ------
+    SlidemillError
+        When the dataset has no patch of the slide.
+    """
+    ground = stitched(ds, slide, longest=longest)
+    table = ds.table[ds.table["slide"] == slide][["x0", "y0", "width0", "height0", "label", "label_name"]]
+    rows: Any = table.to_dict("records")
+    picture = Image.fromarray(ground.pixels)
+    return draw_overlay(picture, picture.width * ground.downsample, rows, Annotation(()))
+
+
+def compare(ds: Dataset, slide: str, slides_folder: str | Path, longest: int = LONGEST) -> Comparison:
+    """Return a slide's thumbnail beside its patches: where one is shifted, missing or another's, the two differ.
+
+    Parameters
+    ----------
+    ds, slide
+        The dataset, and the slide's id.
+    slides_folder
+        The folder of slides that the run was given, or that of the sheet.
+    longest
+        Pixels of the thumbnail's longer side.
+
+    Raises
+    ------
+    SlidemillError
+        When the slide's file is not there, or is not the one that the patches are of.
+    """
+    own = laid(ds, slide)
+    file = slide_path(Path(slides_folder), str(own.details["path"]))
+    if fingerprint(file) != own.details["fingerprint"]:
+        raise SlidemillError(f"{file.name}: is not the slide that these patches are of: name the folder that holds it")
+    icc = ds.store(slide).manifest.icc
+    with opened(file) as slide_file:
+        whole = thumbnail(slide_file, own.info, longest, CONVERTED if icc == CONVERTED else IGNORED)
+    scale = max(own.info.size[0] / whole.width, own.info.size[1] / whole.height, own.downsample)
+    patches = stitched(ds, slide, scale)
+    height, width = patches.share.shape
+    seen = np.asarray(whole.resize((width, height), Image.Resampling.BOX) if whole.size != (width, height) else whole)
+    difference = np.abs(seen.astype(np.float32) - patches.pixels).mean(2)
+    # A pixel that patches cover in part has background in it, and counts where there are no others.
+    told = patches.share >= 0.999 * patches.share.max()
+    return Comparison(seen, patches, np.where(told, difference, np.float32(np.nan)))
+
+
+def stitched_beside_thumbnail(ds: Dataset, slide: str, slides_folder: str | Path | None = None) -> Figure:
+    """Return a figure: a slide's thumbnail, its patches put back together, and where the two differ.
+
+    Without `slides_folder` there are the patches alone. The parameters, and what is raised, are those of `compare`.
+    """
+    if slides_folder is None:
+        figure = Shown(figsize=(5, 4.4), layout="constrained")
+        _panel(figure.subplots(), stitched(ds, slide).pixels, "patches")
+        figure.suptitle(slide)
+        return figure
+    found = compare(ds, slide, slides_folder)
+    figure = Shown(figsize=(13, 4.4), layout="constrained")
+    panels = figure.subplots(1, 3)
+    _panel(panels[0], found.thumbnail, "the slide")
+    _panel(panels[1], found.stitched.pixels, "its patches")
+    panels[2].set_facecolor("#dddddd")
+    drawn = panels[2].imshow(found.difference, cmap="magma", vmin=0, vmax=max(float(np.nanmax(found.difference)), 16))
+    figure.colorbar(drawn, ax=panels[2], label="of 255")
+    panels[2].set(xticks=[], yticks=[])
+    panels[2].set_title(f"difference, {found.mean:.2f} in the mean", fontsize=10)
+    figure.suptitle(slide)
+    return figure
+
+
+def _panel(axes: Axes, pixels: Pixels, title: str) -> None:
+    axes.imshow(pixels)
+    axes.set(xticks=[], yticks=[])
+    axes.set_title(title, fontsize=10)
+
+
+def _named(pixels: npt.NDArray[np.uint8], labels: Labels | None) -> list[tuple[int, str]]:
+    """Return the label and its name of each patch of an array."""
+    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3:
+        raise SlidemillError(
+            f"the patches are {pixels.dtype} {pixels.shape}: give an array, uint8 (patches, height, width, 3)"
+        )
+    if labels is None:
+        return [(0, "")] * len(pixels)
+    if len(labels) != len(pixels):
+        raise SlidemillError(f"there are {len(labels)} labels for {len(pixels)} patches: give one for each")
+    values = np.asarray(labels)
+    if values.dtype.kind in "iu":
+        return [(int(value), str(value)) for value in values]
+    names = values.astype(str).tolist()
+    numbers = {name: number for number, name in enumerate(sorted(set(names)))}
+    return [(numbers[name], name) for name in names]

@@ -1,0 +1,243 @@
+"""Patches put back together at their places, at any scale: what is shifted, missing or doubled is seen at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Container, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from slidemill.encodings import Pixels
+from slidemill.errors import SlidemillError
+from slidemill.geometry import Grid, GridSpec
+from slidemill.outcomes import read_outcome
+from slidemill.patches import PatchRef
+from slidemill.sampling import patches_of
+from slidemill.slides import SlideInfo
+
+if TYPE_CHECKING:
+    from slidemill.dataset import Dataset
+
+LONGEST = 1000
+"""Pixels of the longer side of a picture, unless told."""
+Floats = npt.NDArray[np.float32]
+
+BLOCK_BYTES = 32_000_000
+"""Of pixels that are read at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class Stitched:
+    """A slide's canvas with patches at their places.
+
+    Parameters
+    ----------
+    pixels
+        ``uint8 (height, width, 3)``, RGB.
+    share
+        ``float32 (height, width)``: how much of each pixel patches cover, 0 to 1.
+    downsample
+        Level-0 pixels a pixel.
+    """
+
+    pixels: Pixels
+    share: Floats
+    downsample: float
+
+
+@dataclass(frozen=True)
+class Laid:
+    """A slide of a dataset, and the grid that its patches belong to."""
+
+    info: SlideInfo
+    spec: GridSpec
+    details: dict[str, Any]
+
+    @cached_property
+    def downsample(self) -> float:
+        """Level-0 pixels a patch's pixel."""
+        return Grid(self.info.pyramid, self.spec).downsample
+
+    @property
+    def corner(self) -> tuple[int, int]:
+        """Where the grid begins, in level-0 pixels."""
+        return self.info.corner if self.spec.limit_bounds else (0, 0)
+
+
+def laid(ds: Dataset, slide: str) -> Laid:
+    """Return what the results know of a slide of `ds`.
+
+    Raises
+    ------
+    SlidemillError
+        When the dataset has no patch of it, or the results lack its facts.
+    """
+    if slide not in ds.slides:
+        known = ", ".join(map(str, ds.slides[:5])) + (", ..." if len(ds.slides) > 5 else "")
+        raise SlidemillError(
+            f"{slide}: the dataset has no patch of such a slide: name one of {known}"
+            if known
+            else f"{slide}: the dataset is empty: select patches that there are"
+        )
+    facts = ds.results / "slides" / f"{slide}.json"
+    try:
+        details = dict(read_outcome(facts).details)
+    except OSError as error:
+        raise SlidemillError(
+            f"{facts}: what is known of the slide cannot be read ({error.strerror}): copy the folder slides of the "
+            "results too"
+        ) from None
+    return Laid(SlideInfo.from_json(details["info"]), GridSpec(**ds.store(slide).manifest.sampling), details)
+
+
+def stitched(
+    ds: Dataset, slide: str, downsample: float | None = None, longest: int = LONGEST, background: str = "white"
+) -> Stitched:
+    """Return the patches of a slide that `ds` has, put back together over the slide's whole canvas.
+
+    At the patches' own resolution every pixel is a patch's pixel. At a lower one each is the mean of what it covers,
+    to fractions of pixels, so that neighbours meet without a seam. Memory is bounded by the picture.
+
+    Parameters
+    ----------
+    ds, slide
+        The dataset, and the slide's id.
+    downsample
+        Level-0 pixels a pixel of the picture, no less than those of a patch's pixel; or None.
+    longest
+        Pixels of the picture's longer side where there is no `downsample`; less where the patches have no more.
+    background
+        The colour where there is no patch, as Pillow names it.
+
+    Raises
+    ------
+    SlidemillError
+        When the dataset has no patch of the slide, or `downsample`, `longest` or `background` cannot be.
+    """
+    own = laid(ds, slide)
+    wanted = _scale(own, downsample, longest)
+    width, height = (max(math.ceil(side / wanted), 1) for side in own.info.size)
+    ground = np.array(_colour(background), np.float32)
+    if wanted == own.downsample:
+        pixels = np.full((height, width, 3), ground.astype(np.uint8))
+        share = np.zeros((height, width), np.float32)
+        for patch, one in _patches(ds, slide, own):
+            _paste(pixels, share, own, patch, one)
+        return Stitched(pixels, share, wanted)
+    sums, weights = np.zeros((height, width, 3), np.float32), np.zeros((height, width), np.float32)
+    table = ds.table[ds.table["slide"] == slide]
+    there = set(zip(table["column"].tolist(), table["row"].tolist(), strict=True))
+    for patch, one in _patches(ds, slide, own):
+        # Where patches overlap each pixel counts once, or a mean would lean towards what lies in two of them.
+        counted = np.ones(one.shape[:2], np.uint8)
+        for seen in _seen(patch, there, own.spec):
+            one[seen] = counted[seen] = 0
+        _add(sums, weights, own, patch, one, counted, own.downsample / wanted)
+    # What patches cover in part has ground in it.
+    sums += np.maximum(1 - weights, 0)[..., None] * ground
+    return Stitched(np.rint(np.clip(sums, 0, 255)).astype(np.uint8), np.minimum(weights, 1), wanted)
+
+
+def _scale(own: Laid, downsample: float | None, longest: int) -> float:
+    if downsample is None:
+        if longest < 1:
+            raise SlidemillError(f"longest is {longest}: give the pixels of the picture's longer side, 1 or more")
+        return max(max(own.info.size) / longest, own.downsample)
+    if not own.downsample * (1 - 1e-9) <= downsample < math.inf:
+        raise SlidemillError(
+            f"downsample is {downsample}: a pixel of the patches is {own.downsample:g} of level 0; give that, or more"
+        )
+    return max(float(downsample), own.downsample)
+
+
+def _colour(name: str) -> tuple[int, ...]:
+    from PIL import ImageColor
+
+    try:
+        return ImageColor.getrgb(name)[:3]
+    except ValueError:
+        raise SlidemillError(f"background is {name!r}: give a colour's name, or #rrggbb") from None
+
+
+def _patches(ds: Dataset, slide: str, own: Laid) -> Iterator[tuple[PatchRef, Pixels]]:
+    """Yield each patch of a slide, and its pixels, a block of them in memory at a time."""
+    # What is there twice, as in a sample that was drawn with replacement, counts once.
+    twice = ds.table.duplicated(["slide", "column", "row"])
+    places = np.flatnonzero((ds.table["slide"] == slide).to_numpy() & ~twice.to_numpy())
+    rows: Any = ds.table.iloc[places][["column", "row"]].to_dict("records")
+    step = max(BLOCK_BYTES // (3 * own.spec.patch_size**2), 1)
+    for start in range(0, len(places), step):
+        block = slice(start, start + step)
+        pixels = ds.read(places[block])
+        yield from zip(patches_of(rows[block], own.info, own.spec), pixels, strict=True)
+
+
+def _inside(own: Laid, patch: PatchRef, pixels: Any) -> tuple[Any, tuple[int, int]]:
+    """Return what of a patch lies in the slide, and where that begins in the grid."""
+    (left, top), (width, height) = patch.offset, patch.size
+    start = own.spec.step * patch.column - own.spec.overlap + left, own.spec.step * patch.row - own.spec.overlap + top
+    return pixels[top : top + height, left : left + width], start
+
+
+def _paste(pixels: Pixels, share: Floats, own: Laid, patch: PatchRef, one: Pixels) -> None:
+    part, (x, y) = _inside(own, patch, one)
+    x, y = (start + round(corner / own.downsample) for start, corner in zip((x, y), own.corner, strict=True))
+    place = pixels[y : y + part.shape[0], x : x + part.shape[1]]
+    # The mean of both axes' downsamples may make the canvas a pixel narrower than a level.
+    place[:] = part[: place.shape[0], : place.shape[1]]
+    share[y : y + part.shape[0], x : x + part.shape[1]] = 1
+
+
+def _seen(patch: PatchRef, there: Container[tuple[int, int]], spec: GridSpec) -> Iterator[tuple[slice, slice]]:
+    """Yield the parts of a patch that patches before it in raster order have too."""
+    reach = (spec.patch_size - 1) // spec.step
+    for down in range(-reach, 1):
+        for across in range(-reach, reach + 1 if down else 0):
+            if (patch.column + across, patch.row + down) in there:
+                left, bottom = spec.step * across, spec.step * down + spec.patch_size
+                yield slice(bottom), slice(max(left, 0), left + spec.patch_size)
+
+
+def _add(sums: Floats, weights: Floats, own: Laid, patch: PatchRef, one: Pixels, counted: Pixels, scale: float) -> None:
+    """Add what a patch has in each pixel of the picture; `counted` is 1 where it counts, and `one` 0 elsewhere."""
+    (part, start), (counted, _) = _inside(own, patch, one), _inside(own, patch, counted)
+    if not part.size:
+        return
+    begins = [(at + corner / own.downsample) * scale for at, corner in zip(start, own.corner, strict=True)]
+    x, across = _edges(begins[0], scale, part.shape[1], weights.shape[1])
+    y, down = _edges(begins[1], scale, part.shape[0], weights.shape[0])
+    place = np.s_[y : y + len(down) - 1, x : x + len(across) - 1]
+    sums[place] += _summed(part, down, across) * scale**2
+    weights[place] += _summed(counted, down, across) * scale**2
+
+
+def _edges(begin: float, scale: float, count: int, end: int) -> tuple[int, npt.NDArray[np.float64]]:
+    """Return the first pixel of the picture that some of a patch's touch, and the edges of all such, in the patch's.
+
+    `count` pixels of the patch, each `scale` long, begin at `begin`; the picture ends at `end`.
+    """
+    first = math.floor(begin)
+    edges = np.arange(first, min(math.ceil(begin + scale * count), end) + 1)
+    return first, np.clip((edges - begin) / scale, 0, count)
+
+
+def _summed(pixels: Pixels, down: npt.NDArray[np.float64], across: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the sums of pixels between edges, ``(rows, columns)`` or ``(rows, columns, 3)``.
+
+    The sum of all above and left of a corner is bilinear between corners, so that parts of pixels count exactly.
+    """
+    corners = cv2.integral(np.ascontiguousarray(pixels), sdepth=cv2.CV_64F)
+    rows = np.diff(_between(corners, down), axis=0).swapaxes(0, 1)
+    return np.diff(_between(rows, across), axis=0).swapaxes(0, 1)
+
+
+def _between(values: npt.NDArray[Any], places: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    before = np.minimum(places.astype(np.intp), len(values) - 2)
+    part = (places - before).reshape(-1, *[1] * (values.ndim - 1))
+    found: npt.NDArray[np.float64] = values[before] * (1 - part) + values[before + 1] * part
+    return found

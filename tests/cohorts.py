@@ -1,0 +1,62 @@
+"""Results of a few slides as a run leaves them for training: the tables, the facts and one kind of stores."""
+
+from slidemill.columnar import write_columnar
+from slidemill.columns import METADATA_COLUMNS, SLIDE_COLUMNS, STORE_COLUMNS
+from slidemill.encodings import encoded
+from slidemill.fingerprints import fingerprint
+from slidemill.geometry import Grid
+from slidemill.outcomes import Outcome, write_outcome
+from slidemill.reading import PatchReader
+from slidemill.sampling import patch_rows
+from slidemill.slides import opened, slide_info
+from slidemill.specs import StoreSpec
+from slidemill.stores.paths import store_path
+from slidemill.stores.registry import STORES
+from slidemill.stores.writing import write_store
+from slidemill.storing import new_manifest
+from slidemill.tables import write_table
+
+NAMES = ("Normal", "Benign", "Carcinoma")
+
+
+def label_of(patch):
+    """The label of a test's patch: three, of which the last is rare."""
+    return 2 if (patch.row, patch.column) in {(1, 1), (2, 2)} else patch.column % 2
+
+
+def write_cohort(results, slides, spec, backend="lmdb", encoding="raw", alter=None, info=None, kept=lambda patch: True):
+    """Write the results of slides, by id the file of each.
+
+    `alter` takes the pixels of a slide's patches to those that are stored, `info` a slide's facts to those that count,
+    and `kept` says which patches of the grid there are.
+    """
+    rows, table = [], []
+    for slide, file in slides.items():
+        printed = fingerprint(file)
+        with opened(file) as opened_slide:
+            facts = slide_info(opened_slide)
+            facts = info(facts) if info else facts
+            patches = [patch for patch in Grid(facts.pyramid, spec).patches() if kept(patch)]
+            reader = PatchReader(opened_slide, facts, spec)
+            pixels = [reader.read(patch) for patch in patches]
+        kind = STORES[backend]
+        manifest = new_manifest(kind, StoreSpec(encoding), slide, printed, spec)
+        pixels = alter(pixels) if alter else pixels
+        stored = ((patch, encoded(manifest.codec, None, one)) for patch, one in zip(patches, pixels, strict=True))
+        write_store(kind, results / store_path(backend, slide), manifest, patches, stored)
+        details = {"path": file.name, "fingerprint": printed, "info": facts.to_json()}
+        write_outcome(results / f"slides/{slide}.json", Outcome(slide, "discover_slides", details=details))
+        rows.append(
+            {"slide": slide, "path": file.name, "status": "ok", "patches": len(patches), "fingerprint": printed}
+        )
+        ids = {patch.patch_id: patch for patch in patches}
+        for row in patch_rows(slide, facts, spec):
+            if row["patch_id"] in ids:
+                label = label_of(ids[row["patch_id"]])
+                told = {"label": label, "label_name": NAMES[label], "tissue_fraction": 0.75}
+                table.append({**row, **told})
+    write_table(results / "slides.csv", SLIDE_COLUMNS, rows)
+    write_table(results / "stores.csv", STORE_COLUMNS, [{"slide": slide, "backend": backend} for slide in slides])
+    write_table(results / "metadata.csv", METADATA_COLUMNS, table)
+    write_columnar(results / "metadata.parquet", results / "metadata.csv")
+    return results

@@ -1,0 +1,248 @@
+"""The docs as a site, as code, and as a notebook: they build, ask nothing of a network, and do what they say."""
+
+import errno
+import importlib.util
+import inspect
+import json
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from urllib.parse import unquote, urlsplit
+
+import nbformat
+import numpy as np
+import openslide
+import pytest
+import yaml
+from nbclient import NotebookClient
+
+import slidemill
+from slidemill import open_dataset, show
+from slidemill.dataset import Dataset
+from slidemill.geometry import GridSpec
+from slidemill.stores.protocol import Store
+from slidemill.synthetic import write_svs
+from tests.cohorts import write_cohort
+from tests.conftest import ROOT, painted
+
+NOTEBOOK = ROOT / "docs" / "slidemill-in-ten-minutes.ipynb"
+PICTURES = sorted((ROOT / "docs" / "images").iterdir())
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+FETCHED = {"src", "srcset", "data", "poster", "action"}
+"""Attributes by which a page has its reader's browser ask for something."""
+
+
+class Page(HTMLParser):
+    """What a page links to, what it has fetched, and its anchors."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.links, self.fetched, self.anchors = [], [], set()
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        values = dict(attrs)
+        self.anchors |= {values[name] for name in ("id", "name") if values.get(name)}
+        self.fetched += [values[name] for name in FETCHED & values.keys()]
+        if "href" in values:
+            (self.links if tag == "a" else self.fetched).append(values["href"])
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pages(site):
+    return {path: Page(path.read_text(encoding="utf-8")) for path in sorted(site.rglob("*.html"))}
+
+
+@pytest.mark.long
+def test_the_pages_ask_nothing_of_another_host(site, pages):
+    asked = {(path.name, target) for path, page in pages.items() for target in page.fetched}
+    assert len(asked) > 20
+    assert [one for one in asked if urlsplit(one[1]).scheme not in ("", "data") or urlsplit(one[1]).netloc] == []
+    styles = "".join(path.read_text(encoding="utf-8") for path in site.rglob("*.css"))
+    assert re.findall(r"url\(['\"]?(?:https?:)?//", styles) == []
+    assert "@import" not in styles
+
+
+@pytest.mark.long
+def test_links_of_the_site_lead_somewhere(site, pages):
+    broken = []
+    for path, page in pages.items():
+        for link in page.links:
+            where = urlsplit(link)
+            if where.scheme or path.name == "404.html":
+                continue
+            target = (path.parent / unquote(where.path)).resolve() if where.path else path
+            known = pages[target].anchors if target in pages else set()
+            if not target.exists() or (where.fragment and unquote(where.fragment) not in known):
+                broken.append((path.name, link))
+    assert broken == []
+
+
+@pytest.mark.long
+def test_every_page_is_in_the_navigation_and_each_document_on_a_page(site, pages):
+    def leaves(value):
+        return [value] if isinstance(value, str) else [leaf for one in value for leaf in leaves(*one.values())]
+
+    named = [
+        leaf for entry in yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"] for leaf in leaves(*entry.values())
+    ]
+    built = {path.relative_to(site).with_suffix(".md").as_posix() for path in pages} - {"404.md"}
+    assert built - set(named) == set()
+    for document, page in (("README.md", "index.html"), ("config/README.md", "configuration.html")):
+        title = re.search(r"^# (.+)$", (ROOT / document).read_text(encoding="utf-8"), re.MULTILINE)[1]
+        assert f">{title}<" in (site / page).read_text(encoding="utf-8")
+
+
+@pytest.mark.long
+def test_lists_are_lists_on_the_site(pages):
+    """Python's Markdown takes a list that follows a line of text for text."""
+    for path in pages:
+        text = re.sub(r"<(pre|code)\b.*?</\1>", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+        assert re.findall(r"<p>[^<]*\n- .*", text) == [], path.name
+
+
+@pytest.mark.parametrize("picture", PICTURES, ids=lambda path: path.name)
+def test_pictures_are_small(picture):
+    assert 5_000 < picture.stat().st_size < 300_000
+    told = [path for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")) if picture.name in path.read_text()]
+    assert told
+
+
+def blocks(document):
+    return BLOCK.findall((ROOT / document).read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory):
+    """Results of six slides, for whatever the docs do with them."""
+    folder = tmp_path_factory.mktemp("docs")
+    (folder / "slides").mkdir()
+    slides = {f"case-{number}": folder / "slides" / f"{number}.svs" for number in range(6)}
+    for seed, file in enumerate(slides.values()):
+        write_svs(file, painted(280, 220, seed))
+    return write_cohort(folder / "results", slides, GridSpec(32, level=0))
+
+
+def run(document, **names):
+    """Run the Python of a document, block after block; return what it left."""
+    found = blocks(document)
+    assert found
+    for number, block in enumerate(found):
+        exec(compile(block, f"{document}, block {number}", "exec"), names)
+    return names
+
+
+def test_the_blocks_of_the_page_on_training_run(shown, capsys):
+    left = run("docs/training.md", results=str(shown))
+    assert list(left["one_slide"].slides) == ["case-0"]
+    assert len(left["test"].slides) == 2
+    assert len(left["train"].slides) == 4
+    assert "right: 0." in capsys.readouterr().out
+
+
+@pytest.mark.long
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed: pip install torch")
+def test_the_network_of_the_page_on_training_is_trained(shown):
+    block = next(block for block in blocks("docs/training.md") if "slidemill.torch" in block)
+    names = {}
+    exec(compile(block, "docs/training.md", "exec"), names)
+    with open_dataset(shown) as ds:
+        network, right = names["trained"](ds.select(slides=ds.slides[1:]), ds.select(slides=ds.slides[:1]))
+    assert 0 < right <= 42
+    assert sum(one.numel() for one in network.parameters()) > 1000
+
+
+def test_the_blocks_of_the_page_on_pictures_run(shown):
+    assert run("docs/pictures.md", results=str(shown))["figure"].axes
+
+
+def test_the_blocks_of_the_page_on_stores_run(tmp_path, slide_file):
+    for backend, encoding in (("lmdb", "raw"), ("hdf5", "raw"), ("disk", "png")):
+        write_cohort(tmp_path, {"one": slide_file}, GridSpec(64, level=0), backend, encoding)
+    left = run("docs/stores.md", results=str(tmp_path), slide="one", patch_id="r00003_c00004", size=64)
+    with openslide.OpenSlide(slide_file) as slide:
+        expected = slide.read_region((4 * 64, 3 * 64), 0, (64, 64)).convert("RGB")
+    assert (left["from_lmdb"] == np.asarray(expected)).all()
+
+
+def test_the_block_of_the_readme_runs(tmp_path, slide_file, monkeypatch):
+    write_cohort(tmp_path / "demo" / "results", {"one": slide_file}, GridSpec(256, level=0))
+    monkeypatch.chdir(tmp_path)
+    left = run("README.md")
+    assert len(left["train"]) == len(left["ds"]) == 12
+    assert len(left["ids"]) == 12
+
+
+@pytest.mark.long
+def test_the_notebook_runs(shown, monkeypatch):
+    (shown / "report.html").touch()
+    monkeypatch.setenv("SLIDEMILL_RESULTS", str(shown))
+    notebook = nbformat.read(NOTEBOOK, 4)
+    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": NOTEBOOK.parent}}).execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) >= 4
+    assert any("patches of 6 slides" in output.get("text", "") for output in outputs)
+
+
+def test_messages_that_head_an_entry_are_those_that_one_sees():
+    headings = re.findall(r'^## .*"(.+)"', (ROOT / "docs" / "troubleshooting.md").read_text(), re.MULTILINE)
+    assert len(headings) > 3
+    code = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "scripts").rglob("*.py")))
+    told = (code + os.strerror(errno.ENOLCK)).lower()
+    assert [text for text in headings if text.lower() not in told] == []
+
+
+def plain_signature(function):
+    """A function's signature without annotations and `self`."""
+    parameters = [
+        one.replace(annotation=one.empty)
+        for one in inspect.signature(function).parameters.values()
+        if one.name != "self"
+    ]
+    return str(inspect.Signature(parameters)).replace("'", '"')
+
+
+def test_the_page_on_python_has_every_function_as_it_is():
+    text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    public_functions = [getattr(slidemill, name) for name in slidemill.__all__ if name[0] != "_"]
+    own = [function for name, function in vars(show).items() if inspect.isfunction(function) and name[0] != "_"]
+    wanted = [f"{one.__name__}{plain_signature(one)}" for one in own if one.__module__ == show.__name__]
+    wanted += [f"slidemill.{one.__name__}{plain_signature(one)}" for one in public_functions]
+    for kind, name in ((Dataset, "ds"), (Store, "store")):
+        public = {member for member in dir(kind) if member[0] != "_"}
+        wanted += [f"{name}.{member}" for member in public - {"index_digest", "stored_ids", "reader"}]
+    methods = (
+        Dataset.select,
+        Dataset.take,
+        Dataset.read,
+        Dataset.batches,
+        Store.read,
+        Store.read_many,
+        Store.read_into,
+        Store.view,
+    )
+    wanted += [f"{one.__name__}{plain_signature(one)}" for one in methods]
+    assert len(wanted) > 25
+    assert [one for one in wanted if one not in text] == []
+
+
+def test_the_notebook_is_plain_and_has_no_outputs():
+    text = NOTEBOOK.read_text(encoding="utf-8")
+    notebook = nbformat.reads(text, 4)
+    nbformat.validate(notebook)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert len(cells) > 8
+    assert all(cell.outputs == [] and cell.execution_count is None for cell in cells)
+    assert text == json.dumps(json.loads(text), indent=1, ensure_ascii=False) + "\n"
