@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from slidemill.encodings import Pixels
 from slidemill.errors import SlidemillError
-from slidemill.fetching import PatchReader, Places
+from slidemill.fetching import Places, StoredPatches
 from slidemill.pipeline import Step, in_order
 from slidemill.shuffling import Shuffle, order, random_numbers
 from slidemill.symmetries import COUNT
@@ -63,38 +63,38 @@ class Batching:
                 raise SlidemillError(f"{name} is {value!r}: give a whole number, {least} or more")
 
 
-def batches(reader: PatchReader, labels: npt.NDArray[np.int64], classes: int, chosen: Batching) -> Iterator[Batch]:
+def batches(stored: StoredPatches, labels: npt.NDArray[np.int64], classes: int, chosen: Batching) -> Iterator[Batch]:
     """Return the batches of an epoch; what is wrong with the arguments is told at once, not at the first batch.
 
     Parameters
     ----------
-    reader, labels
+    stored, labels
         The patches, and the label of each.
     classes
         How many columns one-hot labels have.
     chosen
         How the batches are made.
     """
-    places = ordered(reader, chosen, chosen.epoch)
+    places = ordered(stored, chosen, chosen.epoch)
     if chosen.one_hot:
         places = _with_class(places, labels)
-    turns = symmetries_of(len(reader), chosen.seed, chosen.epoch) if chosen.augment else None
+    turns = symmetries_of(len(stored), chosen.seed, chosen.epoch) if chosen.augment else None
     count = batch_count(len(places), chosen)
 
     def read(number: int) -> Batch:
         own = places[number * chosen.size : (number + 1) * chosen.size]
-        pixels = reader.read(own, symmetries=None if turns is None else turns[own])
+        pixels = stored.read(own, symmetries=None if turns is None else turns[own])
         told = one_hot(labels[own], classes) if chosen.one_hot else labels[own]
-        return Batch(pixels, told, reader.ids(own))
+        return Batch(pixels, told, stored.ids(own))
 
     if not chosen.workers:
         return map(read, range(count))
     return _ahead(read, count, chosen.workers)
 
 
-def ordered(reader: PatchReader, chosen: Batching, epoch: int) -> Places:
+def ordered(stored: StoredPatches, chosen: Batching, epoch: int) -> Places:
     """Return the places of all patches in an epoch's order."""
-    return order(reader.codes, chosen.shuffle, chosen.seed, epoch)
+    return order(stored.codes, chosen.shuffle, chosen.seed, epoch)
 
 
 def batch_count(patches: int, chosen: Batching) -> int:

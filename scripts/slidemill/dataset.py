@@ -13,7 +13,7 @@ import numpy.typing as npt
 from slidemill.batching import Batch, Batching, batches
 from slidemill.encodings import Pixels
 from slidemill.errors import SlidemillError
-from slidemill.fetching import PatchReader, Places
+from slidemill.fetching import Places, StoredPatches
 from slidemill.folds import Splits
 from slidemill.grouping import PATIENT
 from slidemill.queries import wanted
@@ -61,7 +61,7 @@ class Dataset:
     ----------
     table
         A frame with a row a patch, numbered from 0: the columns of metadata.csv, those of a sheet too.
-    reader
+    stored
         Where each of these patches lies.
     fingerprints
         By slide, the fingerprint of its content.
@@ -70,24 +70,24 @@ class Dataset:
     """
 
     table: pandas.DataFrame
-    reader: PatchReader
+    stored: StoredPatches
     fingerprints: Mapping[str, str]
     classes: Mapping[int, str]
 
     @property
     def results(self) -> Path:
         """The folder of results."""
-        return self.reader.pool.results
+        return self.stored.pool.results
 
     @property
     def backend(self) -> str:
         """The backend whose stores are read."""
-        return self.reader.pool.backend
+        return self.stored.pool.backend
 
     @property
     def slides(self) -> Sequence[str]:
         """Ids of the slides that have patches here, in the table's order."""
-        return self.reader.slides
+        return self.stored.slides
 
     @property
     def labels(self) -> npt.NDArray[np.int64]:
@@ -111,7 +111,7 @@ class Dataset:
         place %= len(self)
         row = self.table.iloc[place]
         return Patch(
-            self.reader.read(np.array([place]))[0],
+            self.stored.read(np.array([place]))[0],
             *(int(row["label"]), str(row["label_name"]), str(row["slide"]), str(row["patch_id"])),
             *(int(row[name]) for name in ("x0", "y0", "width0", "height0")),
         )
@@ -132,21 +132,21 @@ class Dataset:
         Raises
         ------
         StoreError
-            As `slidemill.fetching.PatchReader.read` does.
+            As `slidemill.fetching.StoredPatches.read` does.
         """
-        return self.reader.read(np.asarray(places, np.intp), out)
+        return self.stored.read(np.asarray(places, np.intp), out)
 
     def store(self, slide: str) -> Store:
         """Return a slide's open store; it is the dataset's, which closes it."""
         if slide not in self.slides:
             raise SlidemillError(f"{slide}: no slide of this dataset is called so: its slides are in ds.slides")
-        return self.reader.pool[slide]
+        return self.stored.pool[slide]
 
     def take(self, places: Sequence[int] | Places | npt.NDArray[np.bool_]) -> Dataset:
         """Return a dataset of some of the patches: those at `places`, in that order, or where a mask is True."""
         chosen = np.asarray(places)
         table = self.table[chosen] if chosen.dtype == bool else self.table.iloc[chosen.astype(np.intp)]
-        return dataset_of(table.reset_index(drop=True), self.reader.pool, self.fingerprints, self.classes)
+        return dataset_of(table.reset_index(drop=True), self.stored.pool, self.fingerprints, self.classes)
 
     def select(
         self,
@@ -216,7 +216,7 @@ class Dataset:
             When an argument is not one of these; StoreError where a patch cannot be read.
         """
         chosen = Batching(size, shuffle, seed, epoch, augment, drop_last, workers, one_hot)
-        return batches(self.reader, self.labels, max(self.classes, default=-1) + 1, chosen)
+        return batches(self.stored, self.labels, max(self.classes, default=-1) + 1, chosen)
 
     def split(self, folds: int = 5, by: str = PATIENT, stratify: str | None = "label", seed: int = 0) -> Splits:
         """Return folds of the slides, as `slidemill.splitting.split` makes them: ``train, test = splits.fold(0)``."""
@@ -228,7 +228,7 @@ class Dataset:
 
     def close(self) -> None:
         """Let go of the stores; a dataset that is read again opens them again."""
-        self.reader.pool.close()
+        self.stored.pool.close()
 
     def __enter__(self) -> Self:
         return self
@@ -242,11 +242,11 @@ def dataset_of(
 ) -> Dataset:
     """Return the dataset of a table's patches."""
     slide = table["slide"].cat.remove_unused_categories()
-    reader = PatchReader(
+    stored = StoredPatches(
         pool,
         tuple(map(str, slide.cat.categories)),
         slide.cat.codes.to_numpy(),
         table["column"].to_numpy(),
         table["row"].to_numpy(),
     )
-    return Dataset(table, reader, fingerprints, classes)
+    return Dataset(table, stored, fingerprints, classes)

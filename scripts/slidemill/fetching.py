@@ -17,7 +17,7 @@ Places = npt.NDArray[np.integer]
 
 
 @dataclass(frozen=True, slots=True)
-class PatchReader:
+class StoredPatches:
     """Where each patch of a dataset lies, and the stores: all that reading needs, and so cheap to carry to a worker.
 
     Parameters

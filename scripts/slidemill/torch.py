@@ -59,7 +59,7 @@ class PatchDataset(Dataset):  # type: ignore[misc]
     def __init__(
         self, patches: Patches, transform: Transform | None = None, augment: bool = False, seed: int = 0
     ) -> None:
-        self._reader, self._labels, self._transform = patches.reader, patches.labels, transform
+        self._stored, self._labels, self._transform = patches.stored, patches.labels, transform
         self._turns = _Turns(len(patches), seed, augment)
 
     def set_epoch(self, epoch: int) -> None:
@@ -67,7 +67,7 @@ class PatchDataset(Dataset):  # type: ignore[misc]
         self._turns.epoch.fill_(epoch)
 
     def __len__(self) -> int:
-        return len(self._reader)
+        return len(self._stored)
 
     def __getitem__(self, place: int) -> tuple[Any, int]:
         if not -len(self) <= place < len(self):
@@ -77,7 +77,7 @@ class PatchDataset(Dataset):  # type: ignore[misc]
     def __getitems__(self, places: Sequence[int]) -> list[tuple[Any, int]]:
         """Return several items: a DataLoader asks for all of a batch at once."""
         own = np.asarray(places, np.intp)
-        images = _tensor(self._reader.read(own, symmetries=self._turns.of(own)))
+        images = _tensor(self._stored.read(own, symmetries=self._turns.of(own)))
         labels = self._labels[own].tolist()
         if self._transform is None:
             return list(zip(images, labels, strict=True))
@@ -118,7 +118,7 @@ class PatchStream(IterableDataset):  # type: ignore[misc]
         rank: int | None = None,
         world_size: int | None = None,
     ) -> None:
-        self._reader, self._labels = patches.reader, patches.labels
+        self._stored, self._labels = patches.stored, patches.labels
         self._batching = Batching(size, shuffle, seed, drop_last=drop_last)
         self._turns = _Turns(len(patches), seed, augment)
         working = torch.distributed.is_available() and torch.distributed.is_initialized()
@@ -137,15 +137,15 @@ class PatchStream(IterableDataset):  # type: ignore[misc]
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         worker = get_worker_info()
         first, step = (worker.id, worker.num_workers) if worker else (0, 1)
-        places = ordered(self._reader, self._batching, int(self._turns.epoch))
+        places = ordered(self._stored, self._batching, int(self._turns.epoch))
         for number in self._own()[first::step]:
             own = places[number * self._batching.size : (number + 1) * self._batching.size]
-            pixels = self._reader.read(own, symmetries=self._turns.of(own))
+            pixels = self._stored.read(own, symmetries=self._turns.of(own))
             yield _tensor(pixels), torch.from_numpy(self._labels[own])
 
     def _own(self) -> range:
         """Return the numbers of this rank's batches."""
-        count = batch_count(len(self._reader), self._batching)
+        count = batch_count(len(self._stored), self._batching)
         if self._batching.shuffle:
             count -= count % self._ranks
         return range(self._rank, count, self._ranks)

@@ -162,9 +162,9 @@ def test_no_more_stores_are_held_open_than_may_be(results, truth, monkeypatch):
     assert np.array_equal(dataset.read(order), truth[order])
     # The one that was not read for longest goes: b, when c comes.
     assert opened == ["b-slide", "a-slide", "c-slide", "b-slide"]
-    assert len(dataset.reader.pool._open) == 2
+    assert len(dataset.stored.pool._open) == 2
     dataset.close()
-    assert len(dataset.reader.pool._open) == 0
+    assert len(dataset.stored.pool._open) == 0
     assert np.array_equal(dataset[3].pixels, truth[3])
 
 
@@ -179,8 +179,8 @@ def test_it_is_carried_by_pickling(dataset, truth):
     dataset.read([0])
     copy = pickle.loads(pickle.dumps(dataset))
     assert np.array_equal(copy.read([4, 11]), truth[[4, 11]])
-    reader = pickle.loads(pickle.dumps(dataset.reader))
-    assert np.array_equal(reader.read(np.array([3])), truth[[3]])
+    stored = pickle.loads(pickle.dumps(dataset.stored))
+    assert np.array_equal(stored.read(np.array([3])), truth[[3]])
 
 
 def test_pixels_go_where_they_are_wanted(dataset, truth):
