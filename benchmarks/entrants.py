@@ -83,6 +83,7 @@ _ALL = (
     Entrant("lmdb-source-job", "slidemill: into LMDB, source, sampled before (tile size)", "ours", tiles=True),
     *_stores("hdf5", "into HDF5", ("raw", "zstd", "png", "jpeg", "source")),
     *_stores("disk", "into files", ("raw", "png", "jpeg", "source")),
+    *_stores("tar", "into tar files", ("png", "source")),
     Entrant("pipeline", "slidemill: three stores and their validation, snakemake --cores {threads}", "ours"),
     Entrant("pywsi-lmdb", "py-wsi: into LMDB", "rivals", "pywsi"),
     Entrant("pywsi-hdf5", "py-wsi: into HDF5", "rivals", "pywsi"),

@@ -146,6 +146,7 @@ _ENCODINGS = {
     "lmdb": ("raw", "zstd", "png", "jpeg", "source"),
     "hdf5": ("raw", "zstd", "png", "jpeg", "source"),
     "disk": ("png", "raw", "jpeg", "source"),
+    "tar": ("png", "source"),
 }
 
 CATALOGUE: dict[str, Callable[[Request], Ready]] = {

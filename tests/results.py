@@ -16,7 +16,7 @@ from slidemill.tables import write_table
 SIZE = 16
 GRID = GridSpec(SIZE, level=0)
 PATCHES = list(Grid(Pyramid(((SIZE * 3, SIZE * 2),), (1.0,)), GRID).patches())
-ENCODING = {"lmdb": "zstd", "hdf5": "raw", "disk": "png"}
+ENCODING = {"lmdb": "zstd", "hdf5": "raw", "disk": "png", "tar": "png"}
 FINGERPRINT = "f" * 32
 LABELS = ((0, "Normal"), (1, "Tumour"), (-1, "Other"))
 

@@ -1,4 +1,4 @@
-"""The command line: ``slidemill inspect``, ``slidemill verify`` and ``slidemill prune``."""
+"""The command line: ``slidemill inspect``, ``verify`` and ``prune``, and what `slidemill.transfer` adds."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from pathlib import Path
 from slidemill import __version__
 from slidemill.checking import EVERY_STORE, Finding
 from slidemill.discovery import decoded, find_slides
-from slidemill.errors import SlidemillError
+from slidemill.errors import SlidemillError, explained
 from slidemill.geometry import GridSpec
 from slidemill.holding import at_rest, working
 from slidemill.inspection import contact_sheet, describe, levels_of
 from slidemill.pruning import delete, left_over
 from slidemill.slides import opened, slide_info
 from slidemill.stores.paths import store_path
+from slidemill.transfer import add_commands
 from slidemill.verification import verify
 
 LOOK_AGAIN = 75
@@ -46,11 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     prune.add_argument("results", type=Path, metavar="RESULTS")
     prune.add_argument("--delete", action="store_true", help="remove it, and do not name it alone")
     prune.set_defaults(run=_prune)
+    add_commands(commands)
     options = parser.parse_args(arguments)
     try:
         return int(options.run(options))
     except (SlidemillError, OSError) as error:
-        sys.stderr.write(f"slidemill: {error}\n")
+        sys.stderr.write(f"slidemill: {explained(error)}\n")
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("slidemill: ended by Ctrl-C\n")

@@ -13,7 +13,7 @@ from slidemill.checking import EVERY_STORE, Expected, Finding, StoreCheck, check
 from slidemill.columns import SLIDE_COLUMNS, VALIDATION_COLUMNS
 from slidemill.errors import SlidemillError
 from slidemill.isolation import Apart
-from slidemill.stores.paths import SUFFIXES, store_path
+from slidemill.stores.paths import JOINED, SUFFIXES, store_path
 from slidemill.tables import read_table
 
 
@@ -121,7 +121,7 @@ def stores_in(results: Path) -> list[Path]:
         path.relative_to(results)
         for backend, suffix in SUFFIXES.items()
         for path in (results / "stores" / backend).glob(f"*{suffix}")
-        if not path.name.startswith(".")
+        if not path.name.startswith(".") and path != results / JOINED
     ]
 
 

@@ -52,7 +52,15 @@ def filled(tmp_path, disk, work, rooms, backend="lmdb", encoding="zstd", store=T
 
 @pytest.mark.parametrize(
     ("backend", "encoding"),
-    [("lmdb", "raw"), ("lmdb", "png"), ("hdf5", "raw"), ("hdf5", "zstd"), ("disk", "png"), ("disk", "raw")],
+    [
+        ("lmdb", "raw"),
+        ("lmdb", "png"),
+        ("hdf5", "raw"),
+        ("hdf5", "zstd"),
+        ("disk", "png"),
+        ("disk", "raw"),
+        ("tar", "png"),
+    ],
 )
 def test_a_full_disk_fails_the_job_with_one_message_and_leaves_nothing(tmp_path, small_disk, backend, encoding):
     """HDF5 ends the process where it cannot write at closing; LMDB tells of an input/output error."""
@@ -76,6 +84,38 @@ def test_a_full_disk_fails_the_job_that_writes_a_table_too(tmp_path, small_disk)
     assert done.stderr.strip() == (
         f"slidemill: the disk of {small_disk} is full (No space left on device): make room and run again"
     )
+
+
+EXPORTED = """
+import os
+from pathlib import Path
+import numpy as np
+from slidemill.cli import main
+from tests.results import PATCHES, SIZE, write_slide, write_tables
+
+results, disk = Path({folder!r}) / "results", Path({disk!r})
+write_slide(results, "one", np.random.default_rng(0).integers(0, 256, (len(PATCHES), SIZE, SIZE, 3), np.uint8))
+write_tables(results, {{"one": "ok"}})
+status = os.statvfs(disk)
+(disk / "filler").write_bytes(bytes(status.f_bavail * status.f_frsize))
+print("ended", main(["export", str(results), str(disk / {name!r}), "--backend", {backend!r}]))
+print("left", [path.name for path in disk.iterdir()])
+(disk / "filler").unlink()
+print("ended", main(["export", str(results), str(disk / {name!r}), "--backend", {backend!r}]))
+"""
+
+
+@pytest.mark.parametrize(("name", "backend"), [("out.h5", "hdf5"), ("out.h5", "disk"), ("out.tar", "disk")])
+def test_a_full_disk_ends_an_export_in_words(tmp_path, small_disk, name, backend):
+    done = apart(EXPORTED.format(folder=str(tmp_path), disk=str(small_disk), name=name, backend=backend))
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if not line.startswith(str(small_disk))]
+    assert lines == ["ended 1", "left ['filler']", "ended 0"]
+    messages = [line for line in done.stderr.splitlines() if line.startswith("slidemill: ")]
+    (message,) = messages
+    assert message.startswith(f"slidemill: the disk of {small_disk}")
+    assert message.endswith("is full (No space left on device): make room and run again")
+    assert "Traceback" not in done.stderr
 
 
 def test_results_that_may_not_be_written_are_refused_before_any_job(tmp_path, bound):

@@ -1,7 +1,11 @@
 """What is fuzzed: each reader, with valid inputs to damage, and a call that reads one to its end."""
 
+import contextlib
 import json
+import pickle
+import sys
 from dataclasses import dataclass
+from types import ModuleType
 
 import numpy as np
 import tifffile
@@ -16,6 +20,7 @@ from slidemill.geometry import GridSpec
 from slidemill.labelling import region_at
 from slidemill.metadata import labelled, read_metadata
 from slidemill.outcomes import Outcome, read_outcome, write_outcome
+from slidemill.pywsi import item_of
 from slidemill.sampling import patches_of
 from slidemill.sheets import read_sheet
 from slidemill.slides import SlideInfo, opened, slide_info
@@ -179,7 +184,7 @@ def written(folder, backend, encoding):
         kind, StoreSpec(encoding, 90 if encoding == "jpeg" else None), "s", "f", GridSpec(SIZE, level=0)
     )
     patches, pixels = patches_and_pixels(noise)
-    path = folder / {"lmdb": "s.lmdb", "hdf5": "s.h5", "disk": "s"}[backend]
+    path = folder / {"lmdb": "s.lmdb", "hdf5": "s.h5", "disk": "s", "tar": "s.tar"}[backend]
     write_store(kind, path, manifest, patches, as_stored(manifest, zip(patches, pixels, strict=True)))
     return path
 
@@ -188,9 +193,9 @@ def manifests(folder):
     yield (written(folder, "disk", "png") / "manifest.json").read_bytes()
 
 
-def files_of(backend):
+def files_of(backend, encodings=("raw", "zstd", "png", "jpeg")):
     def seeds(folder):
-        for encoding in ("raw", "zstd", "png", "jpeg"):
+        for encoding in encodings:
             yield written(folder, backend, encoding).read_bytes()
 
     return seeds
@@ -204,6 +209,34 @@ def whole(path):
                 read()
             except SlidemillError:
                 continue
+
+
+class Item:
+    """Has the attributes of py-wsi's class."""
+
+    def __init__(self, pixels):
+        self.channels, self.size, self.data, self.label = 3, len(pixels), pixels.tobytes(), 1
+        self.coords = np.array([3, 4])
+
+
+def pickles(_folder):
+    """Patches as py-wsi pickles them, by each protocol, under its own name."""
+    (pixels,) = noise(1, 8)
+    name = Item.__module__
+    for protocol in (3, 4, 5):
+        Item.__module__, module = "py_wsi.item", ModuleType("py_wsi.item")
+        module.Item = Item
+        sys.modules |= {"py_wsi": ModuleType("py_wsi"), "py_wsi.item": module}
+        try:
+            yield pickle.dumps(Item(pixels), protocol)
+        finally:
+            Item.__module__ = name
+            del sys.modules["py_wsi"], sys.modules["py_wsi.item"]
+
+
+def read_pickle(data, _folder):
+    with contextlib.suppress(ValueError):
+        item_of(data, 3, 4)
 
 
 def folders(folder):
@@ -274,6 +307,8 @@ TARGETS = {
     "lmdb": Target("bytes", files_of("lmdb"), lambda data, folder: whole(put(folder, "s.lmdb", data)), crashes=True),
     "hdf5": Target("bytes", files_of("hdf5"), lambda data, folder: whole(put(folder, "s.h5", data)), crashes=True),
     "disk": Target("json", folders, read_folder),
+    "py-wsi": Target("bytes", pickles, read_pickle),
+    "tar": Target("bytes", files_of("tar", ("raw", "png")), lambda data, folder: whole(put(folder, "s.tar", data))),
     "picture": Target("bytes", pictures, read_picture),
     "tiff": Target("bytes", slides, read_tiles),
 }

@@ -3,11 +3,13 @@
 What a reader gets is looked at without the checks: by slidemill's reader, and by h5py, lmdb and plain files.
 """
 
+import io
 import json
 import os
 import random
 import re
 import shutil
+import tarfile
 from pathlib import Path
 
 import h5py
@@ -24,7 +26,7 @@ from tests.results import PATCHES, SIZE, write_a_store
 
 CASES = [
     ("lmdb", "raw"), ("lmdb", "zstd"), ("lmdb", "jpeg"), ("hdf5", "raw"), ("hdf5", "png"), ("hdf5", "zstd"),
-    ("disk", "raw"), ("disk", "png"), ("disk", "jpeg"),
+    ("disk", "raw"), ("disk", "png"), ("disk", "jpeg"), ("tar", "raw"), ("tar", "png"),
 ]  # fmt: skip
 EACH = 70
 IDS = [patch.patch_id for patch in PATCHES]
@@ -99,7 +101,20 @@ def by_files(path):
     return found
 
 
-OTHERS = {".h5": by_h5py, ".lmdb": by_lmdb, "": by_files}
+def by_tarfile(path):
+    found = {}
+    try:
+        with tarfile.open(path) as file:
+            for place, member in enumerate(file):
+                one = Path(member.name).stem
+                kind = "patch by tarfile" if one in IDS else "tarfile"
+                found[kind, one] = (place, member.name, tried(lambda m=member: file.extractfile(m).read()))
+    except Exception:
+        found["tarfile", "opens"] = "raised"
+    return found
+
+
+OTHERS = {".h5": by_h5py, ".lmdb": by_lmdb, "": by_files, ".tar": by_tarfile}
 
 
 def flip(path, draw):
@@ -120,6 +135,8 @@ def delete_patch(path, draw):
     one = draw.choice(IDS)
     if path.is_dir():
         patch_file(path, one).unlink()
+    elif path.suffix == ".tar":
+        edit_tar(path, lambda members: [each for each in members if one not in each[0].name])
     elif path.suffix == ".lmdb":
         edit_lmdb(path, lambda transaction: transaction.delete(one.encode()))
     else:
@@ -134,6 +151,12 @@ def add_patch(path, draw):
     one, other = draw.choice(IDS), f"r{draw.randrange(5, 99):05d}_c00000"
     if path.is_dir():
         shutil.copyfile(patch_file(path, one), patch_file(path, one).with_stem(other))
+    elif path.suffix == ".tar":
+        with tarfile.open(path, "a") as file:
+            data = next(data for member, data in members_of(path) if one in member.name)
+            member = tarfile.TarInfo(f"slide/{other}.png")
+            member.size = len(data)
+            file.addfile(member, io.BytesIO(data))
     elif path.suffix == ".lmdb":
         edit_lmdb(path, lambda transaction: transaction.put(other.encode(), transaction.get(one.encode())))
     else:
@@ -150,6 +173,16 @@ def swap_patches(path, draw):
         values = [file.read_bytes() for file in files]
         for file, value in zip(files, reversed(values), strict=True):
             file.write_bytes(value)
+    elif path.suffix == ".tar":
+
+        def renamed(members):
+            names = {one: other, other: one}
+            for member, _ in members:
+                patch_id = Path(member.name).stem
+                member.name = member.name.replace(patch_id, names.get(patch_id, patch_id))
+            return members
+
+        edit_tar(path, renamed)
     elif path.suffix == ".lmdb":
 
         def swap(transaction):
@@ -177,6 +210,12 @@ def edit_index(path, draw):
         with h5py.File(path, "r+") as file:
             name = draw.choice([*COORDINATES, *({"offsets"} & {*file})])
             file[name][draw.randrange(len(IDS))] += draw.choice((-1, 1, 4096))
+    elif path.suffix == ".tar":
+        with path.open("r+b") as file:
+            file.seek(512 + 8 * draw.randrange(2 * len(IDS)))
+            number = int.from_bytes(file.read(8), "little") + draw.choice((-1, 1, 4096))
+            file.seek(-8, os.SEEK_CUR)
+            file.write(number.to_bytes(8, "little"))
     else:
         edit_manifest(path, draw)
 
@@ -201,6 +240,8 @@ def edit_manifest(path, draw):
 
     if path.is_dir():
         (path / "manifest.json").write_bytes(edited((path / "manifest.json").read_bytes()))
+    elif path.suffix == ".tar":
+        edit_tar(path, lambda members: [(m, edited(data) if "manifest" in m.name else data) for m, data in members])
     elif path.suffix == ".lmdb":
         edit_lmdb(path, lambda txn: txn.put(b"__manifest__", edited(txn.get(b"__manifest__"))))
     else:
@@ -221,6 +262,20 @@ def a_file(path, draw):
 
 def patch_file(path, patch_id):
     return next(path.glob(f"{patch_id}.*"))
+
+
+def members_of(path):
+    with tarfile.open(path) as file:
+        return [(member, file.extractfile(member).read()) for member in file]
+
+
+def edit_tar(path, change):
+    """Write a tar file anew, as a program would that knows nothing of the offsets."""
+    members = change(members_of(path))
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as file:
+        for member, data in members:
+            member.size = len(data)
+            file.addfile(member, io.BytesIO(data))
 
 
 def edit_lmdb(path, change):

@@ -12,6 +12,7 @@ from tests.stores.contract import StoreContract
 class TestDisk(StoreContract):
     backend = "disk"
     encodings = ("raw", "png", "jpeg")
+    views = False
 
     def test_files_are_ordinary_images_and_arrays(self, tmp_path, noise):
         path, patches, pixels = self.write(tmp_path, noise, "png", name="a")

@@ -2,6 +2,7 @@
 
 import json
 import struct
+import tarfile
 import tracemalloc
 import zlib
 
@@ -16,6 +17,7 @@ from slidemill.geometry import GridSpec
 from slidemill.specs import StoreSpec
 from slidemill.stores.manifest import Manifest
 from slidemill.stores.registry import STORES, open_store
+from slidemill.stores.tar import header
 from slidemill.stores.writing import write_store
 from slidemill.storing import new_manifest
 from tests.stores.contract import SIZE, as_stored, patches_and_pixels
@@ -27,7 +29,7 @@ def a_store(folder, noise, backend="hdf5", encoding="raw"):
         kind, StoreSpec(encoding, 90 if encoding == "jpeg" else None), "s", "f", GridSpec(SIZE, level=0)
     )
     patches, pixels = patches_and_pixels(noise)
-    path = folder / {"hdf5": "s.h5", "lmdb": "s.lmdb", "disk": "s"}[backend]
+    path = folder / {"hdf5": "s.h5", "lmdb": "s.lmdb", "disk": "s", "tar": "s.tar"}[backend]
     write_store(kind, path, manifest, patches, as_stored(manifest, zip(patches, pixels, strict=True)))
     return path
 
@@ -93,6 +95,33 @@ class TestHdf5:
             del file["ids"]
             file["ids"] = np.arange(36)
         refuse(path, "ids")
+
+
+class TestTar:
+    def edited(self, path, place, value):
+        data = bytearray(path.read_bytes())
+        data[place : place + 8] = struct.pack("<q", value)
+        path.write_bytes(data)
+
+    @pytest.mark.parametrize("value", [-(2**63), -512, 0, 1, 511, 2**40, 2**63 - 1])
+    @pytest.mark.parametrize("pair", [0, 1, 20, 36])
+    @pytest.mark.parametrize("half", [0, 8])
+    def test_offsets_that_lead_elsewhere_are_refused(self, tmp_path, noise, value, pair, half):
+        path = a_store(tmp_path, noise, "tar", "png")
+        self.edited(path, 512 + 16 * pair + half, value)
+        refuse(path, "offsets|manifest")
+
+    def test_a_member_that_claims_more_than_the_file_has_takes_no_memory(self, tmp_path, noise):
+        path = a_store(tmp_path, noise, "tar", "png")
+        with tarfile.open(path) as file:
+            place = file.getmembers()[5].offset
+        data = bytearray(path.read_bytes())
+        data[place : place + 512] = header("s/r00000_c00004.png", 8**11 - 1)
+        path.write_bytes(data)
+        tracemalloc.start()
+        refuse(path, "header at byte")
+        assert tracemalloc.get_traced_memory()[1] < 50e6
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("backend", STORES)

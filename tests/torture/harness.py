@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from slidemill import open_store
-from slidemill.stores.paths import store_of
+from slidemill.stores.paths import JOINED, store_of
 from tests.conftest import ROOT
 
 MADE = ("stores", "patches", "metadata", "validation")
@@ -31,7 +31,9 @@ def patches_of_stores(results):
     """The ids and the digests of each store's patches, by its place in the results."""
     found = {}
     for path in {
-        store_of(file) for file in (results / "stores").rglob("*") if file.suffix in {".lmdb", ".h5", ".json"}
+        store_of(file)
+        for file in (results / "stores").rglob("*")
+        if file.suffix in {".lmdb", ".h5", ".json", ".tar"} and file != results / JOINED
     }:
         with open_store(path) as store:
             found[str(path.relative_to(results))] = [list(store.ids), list(store.manifest.byte_digests)]

@@ -110,7 +110,7 @@ def test_a_label_map_is_the_users_alone():
     assert read(labels={"map": {"Tumour": 1}}).labels.map == {"Tumour": 1}
 
 
-@pytest.mark.parametrize("backend", ["lmdb", "hdf5", "disk"])
+@pytest.mark.parametrize("backend", ["lmdb", "hdf5", "disk", "tar"])
 def test_jpeg_has_a_quality(backend):
     assert read(stores={backend: {"encoding": "jpeg"}}).stores == {backend: StoreSpec("jpeg", 90)}
     given = {backend: {"encoding": "jpeg", "quality": 75}}
@@ -214,9 +214,9 @@ FAULTS = {
     ),
     "label below 0": ({"labels": {"map": {"Fold": -1}}}, ["labels.map.Fold is -1", "0 or more"]),
     "label a word": ({"labels": {"map": {"Fold": "one"}}}, ["labels.map.Fold is 'one'", "whole number"]),
-    "unknown backend": ({"stores": {"zarr": {}}}, ["stores.zarr is {}", "lmdb, hdf5, disk"]),
+    "unknown backend": ({"stores": {"zarr": {}}}, ["stores.zarr is {}", "lmdb, hdf5, disk, tar"]),
     "misspelt backend": ({"stores": {"lmbd": {}}}, ["stores.lmbd is {}", "did you mean lmdb?"]),
-    "no backend": ({"stores": {}}, ["stores is {}", "lmdb, hdf5 and disk, at least one"]),
+    "no backend": ({"stores": {}}, ["stores is {}", "lmdb, hdf5, disk and tar, at least one"]),
     "unknown encoding": (
         {"stores": {"hdf5": {"encoding": "webp"}}},
         ["stores.hdf5.encoding is 'webp'", "raw, zstd, png, jpeg or source"],
@@ -233,6 +233,7 @@ FAULTS = {
         {"stores": {"hdf5": {"encoding": "source"}}, "reader": "openslide"},
         ["stores.hdf5.encoding is source", "reader is openslide", "give auto or tiles"],
     ),
+    "zstd in tar files": ({"stores": {"tar": {"encoding": "zstd"}}}, ["stores.tar.encoding is 'zstd'", "raw (.npy"]),
     "zstd in files": ({"stores": {"disk": {"encoding": "zstd"}}}, ["stores.disk.encoding is 'zstd'", "raw (.npy"]),
     "unknown colours": ({"icc": "adobe"}, ["icc is 'adobe'", "ignore, srgb"]),
     "unknown reader": ({"reader": "cucim"}, ["reader is 'cucim'", "auto, openslide, tiles"]),

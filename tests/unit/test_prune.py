@@ -13,7 +13,7 @@ from slidemill.files import write_json
 from slidemill.holding import HOLDER
 from slidemill.planned import PLAN, write_plan
 from slidemill.pruning import MADE
-from slidemill.stores.paths import SUFFIXES, store_path
+from slidemill.stores.paths import JOINED, SUFFIXES, store_path
 from tests.results import PATCHES, SIZE, write_slide, write_tables
 
 ROOT = Path(__file__).parents[2]
@@ -54,7 +54,7 @@ def test_it_names_all_of_a_slide_that_was_taken_away_and_removes_nothing(results
         *(results / store_path(backend, "gone") for backend in SUFFIXES),
         *(path for path in results.rglob("gone.*") if path.is_file()),
     }
-    assert len(named(out)) == 12
+    assert len(named(out)) == 14
     assert "of 1 slides that were taken away; nothing removed: --delete does that" in out
     assert everything(results) == before
 
@@ -133,8 +133,8 @@ def test_what_killed_jobs_left_aside_goes_with_the_slide(results, capsys):
 def without_hdf5(results, monkeypatch):
     """Results whose last run was planned for LMDB and files alone, and came to its end."""
     monkeypatch.chdir(results)
-    write_tables(results, {"kept": "ok", "kept.2": "failed"}, ("lmdb", "disk"))
-    write_plan({}, {}, ("lmdb", "disk"))
+    write_tables(results, {"kept": "ok", "kept.2": "failed"}, ("lmdb", "disk", "tar"))
+    write_plan({}, {}, ("lmdb", "disk", "tar"))
     age(results)
     return results
 
@@ -170,6 +170,19 @@ def test_when_told_they_are_removed_and_all_else_is_whole(without_hdf5, capsys):
     assert main(["verify", str(results)]) == 0
     assert main(["prune", str(results)]) == 0
     assert "0 files and folders, 0 bytes, of 0 slides that were taken away\n" in capsys.readouterr().out
+
+
+def test_the_file_over_the_stores_goes_with_them_and_stays_otherwise(without_hdf5, capsys):
+    joined = without_hdf5 / JOINED
+    joined.write_bytes(b"12345")
+    age(without_hdf5)
+    write_plan({}, {}, ("lmdb", "hdf5", "disk"))
+    assert main(["prune", str(without_hdf5), "--delete"]) == 0
+    assert joined.exists()
+    write_plan({}, {}, ("lmdb", "disk", "tar"))
+    assert main(["prune", str(without_hdf5), "--delete"]) == 0
+    assert f"              5  {joined}\n" in capsys.readouterr().out
+    assert not joined.exists()
 
 
 def planned_again(results):

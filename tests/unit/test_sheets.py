@@ -101,13 +101,13 @@ def test_a_fault_names_sheet_value_and_remedy(listed, text, parts):
     assert [part for part in ("sheet.csv", *parts) if part not in message] == [], message
 
 
-@pytest.mark.parametrize("slide", ["-a", ".a", "_a", "a/b", "ä", "a" * 101, "{a}", "a\n"])
+@pytest.mark.parametrize("slide", ["-a", ".a", "_a", "a/b", "ä", "a" * 101, "{a}", "a\n", "all", "ALL"])
 def test_ids_that_are_not_safe_are_refused(listed, slide):
     with pytest.raises(ConfigError, match=r"slide is '.*an id has up to 100"):
         listed(f'slide,path\n"{slide}",a.svs\n')
 
 
-@pytest.mark.parametrize("slide", ["a", "0", "A.b_c-d", "a" * 100, "007", "1e5"])
+@pytest.mark.parametrize("slide", ["a", "0", "A.b_c-d", "a" * 100, "007", "1e5", "all-1", "hall", "alla"])
 def test_safe_ids_stay_as_they_are(listed, slide):
     assert listed(f"slide,path\n{slide},a.svs\n") == [SlideFile(slide, "a.svs")]
 

@@ -20,7 +20,7 @@ from tests.conftest import ROOT, painted
 from tests.tiffs import STRUCTURES, write
 from tests.workflow.conftest import Project
 
-COHORT = {"gather_results", "benchmark_stores", "render_report", "gate", "all"}
+COHORT = {"gather_results", "join_hdf5", "benchmark_stores", "render_report", "gate", "all"}
 A_SLIDE = {
     "discover_slides",
     "sample_patches",
@@ -150,9 +150,19 @@ class TestFinishedRun:
         np.testing.assert_array_equal(one, two)
         np.testing.assert_array_equal(one, three)
 
+    def test_one_file_over_all_stores_has_the_tables_rows(self, done):
+        table = read_metadata(done.results)
+        with h5py.File(done.results / "stores/hdf5/all.h5") as file:
+            assert file["table/patch_id"].asstr()[:].tolist() == table["patch_id"].tolist()
+            assert file["table/label"][:].tolist() == table["label"].tolist()
+            for place in range(0, len(table), 37):
+                slide, patch_id = table["slide"][place], table["patch_id"][place]
+                with open_store(done.results / f"stores/lmdb/{slide}.lmdb") as store:
+                    np.testing.assert_array_equal(file["patches"][place], store.read(patch_id))
+
     def test_nothing_lies_aside_and_logs_are_kept(self, done):
         assert not [path for path in done.results.rglob("*.aside") if ".snakemake" not in path.parts]
-        assert len(list((done.results / "logs").rglob("*.log"))) == 2 * len(A_SLIDE) + 4
+        assert len(list((done.results / "logs").rglob("*.log"))) == 2 * len(A_SLIDE) + 5
 
     def test_a_second_run_does_nothing(self, done):
         assert "Nothing to be done" in done.snakemake().text

@@ -20,7 +20,7 @@ from slidemill.config import read_config
 from slidemill.errors import ConfigError, explained
 from slidemill.fingerprints import fingerprint
 from slidemill.planned import PLAN, planned_print, read_plan, write_plan
-from slidemill.stores.paths import SUFFIXES, store_file
+from slidemill.stores.paths import JOINED, SUFFIXES, store_file
 
 
 def schema(name):

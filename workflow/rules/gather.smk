@@ -28,6 +28,32 @@ rule gather_results:
         "../../scripts/gather_results.py"
 
 
+if "hdf5" in BACKENDS:
+
+    # Slides' own stores are named alike, and no slide is called so.
+    ruleorder: join_hdf5 > store_patches_hdf5
+
+    rule join_hdf5:
+        input:
+            metadata="metadata.parquet",
+            slides="slides.csv",
+            # Tells of the stores: thousands of files more would cost the plan its time.
+            stores="stores.csv",
+        output:
+            file=str(JOINED),
+        log:
+            "logs/join_hdf5.log",
+        conda:
+            "../../environment.yml"
+        resources:
+            mem_mb=cohort_memory,
+            runtime=cohort_runtime,
+        params:
+            code=code("join_hdf5"),
+        script:
+            "../../scripts/join_hdf5.py"
+
+
 # Fails where more slides have failed than may, after all else is written and kept.
 rule gate:
     input:

@@ -105,7 +105,7 @@ class DiskStore(Store):
         except OSError as error:
             raise StoreError(
                 f"{self.path}: is no store ({MANIFEST}: {error.strerror}): name one slide's folder of patches, or its "
-                ".lmdb or .h5 file"
+                ".lmdb, .h5 or .tar file"
             ) from None
         self._prefix = f"{self.path}{os.sep}"
         return Manifest.from_bytes(data, self.path)

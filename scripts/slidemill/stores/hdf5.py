@@ -9,13 +9,10 @@ dataset ``payload``, ``uint8 (bytes,)``, contiguous, and ``offsets``, ``int64 (n
 from __future__ import annotations
 
 import math
-import mmap
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 import h5py
 import numpy as np
@@ -25,102 +22,53 @@ from slidemill.encodings import UINT8, Buffer, Pixels, digest
 from slidemill.errors import StoreError
 from slidemill.files import synced
 from slidemill.patches import PatchRef
+from slidemill.stores.hdf5parts import EncodedPatches, RawPatches, abandoned
 from slidemill.stores.manifest import Manifest
-from slidemill.stores.protocol import Backend, Lent, Store, Writer
+from slidemill.stores.mapped import REMEDY, MappedStore
+from slidemill.stores.protocol import Backend
 
 COORDINATES = ("column", "row", "x0", "y0", "width0", "height0")
-BLOCK = 8 * 1024 * 1024
 
 
-class RawWriter:
-    """Writes raw patches straight into their place in one contiguous dataset."""
+class Hdf5Writer:
+    """Writes patches by `pixels`, and what lies beside them."""
 
-    def __init__(self, file: h5py.File, count: int, manifest: Manifest) -> None:
+    def __init__(self, file: h5py.File, pixels: RawPatches | EncodedPatches) -> None:
         self._file = file
-        self._block = (1, *manifest.shape)
-        self._next = 0
-        # h5py's own indexing takes twice as long: it makes the two selections anew for each patch.
-        self._patches = _contiguous(file, "patches", (count, *manifest.shape)).id
-        self._there = self._patches.get_space()
-        self._here = h5py.h5s.create_simple(self._block)
+        self._pixels = pixels
 
     def add(self, patch: PatchRef, data: Buffer) -> None:
         """Store the encoded `data` of the next patch."""
-        self._there.select_hyperslab((self._next, 0, 0, 0), self._block)
-        self._patches.write(self._here, self._there, np.frombuffer(data, np.uint8))
-        self._next += 1
+        self._pixels.add(data)
 
     def index(self) -> str:
-        """Return the digest of what lies beside the patches already."""
+        """Return the digest of what lies beside the patches."""
+        self._pixels.end()
         return _index_digest(self._file)
 
     def finish(self, manifest: Manifest) -> None:
         """Store the manifest."""
-        _write_manifest(self._file, manifest)
-
-
-class EncodedWriter:
-    """Collects encoded patches in a nameless file, and writes them as one dataset when their size is known."""
-
-    def __init__(self, file: h5py.File, spool: IO[bytes]) -> None:
-        self._file = file
-        self._spool = spool
-        self._offsets = [0]
-
-    def add(self, patch: PatchRef, data: Buffer) -> None:
-        """Store the encoded `data` of the next patch."""
-        self._offsets.append(self._offsets[-1] + self._spool.write(data))
-
-    def index(self) -> str:
-        """Store the payload and its offsets, and return the digest of what lies beside it."""
-        payload = _contiguous(self._file, "payload", (self._offsets[-1],))
-        self._file.create_dataset("offsets", data=np.array(self._offsets, np.int64), track_times=False)
-        self._spool.seek(0)
-        start = 0
-        while block := self._spool.read(BLOCK):
-            payload[start : start + len(block)] = np.frombuffer(block, np.uint8)
-            start += len(block)
-        return _index_digest(self._file)
-
-    def finish(self, manifest: Manifest) -> None:
-        """Store the manifest."""
-        _write_manifest(self._file, manifest)
+        data = np.frombuffer(manifest.to_bytes(), np.uint8)
+        self._file.create_dataset("manifest", data=data, track_times=False)
 
 
 @contextmanager
-def writing(path: Path, patches: Sequence[PatchRef], manifest: Manifest) -> Iterator[Writer]:
+def writing(path: Path, patches: Sequence[PatchRef], manifest: Manifest) -> Iterator[Hdf5Writer]:
     """Open a new store at `path` for writing; it is on the disk when the block ends."""
-    with synced(path), h5py.File(path, "w", libver="latest", locking=False) as file, _abandoned(file):
+    with synced(path), h5py.File(path, "w", libver="latest", locking=False) as file, abandoned(file):
         ids = np.array([patch.patch_id.encode() for patch in patches], dtype="S")
         file.create_dataset("ids", data=ids if len(ids) else np.array([], "S1"), track_times=False)
         for name in COORDINATES:
             values = np.array([getattr(patch, name) for patch in patches], np.int64)
             file.create_dataset(name, data=values, track_times=False)
         if manifest.encoding == "raw":
-            yield RawWriter(file, len(patches), manifest)
+            yield Hdf5Writer(file, RawPatches(file, len(patches), manifest.shape))
         else:
             with tempfile.TemporaryFile(dir=path.parent) as spool:
-                yield EncodedWriter(file, spool)
+                yield Hdf5Writer(file, EncodedPatches(file, spool))
 
 
-@contextmanager
-def _abandoned(file: h5py.File) -> Iterator[None]:
-    """Write all that HDF5 still holds when the block ends; where that or the block fails, have the rest go nowhere.
-
-    HDF5 ends the process where it cannot write at closing, on a full disk for example.
-    """
-    try:
-        yield
-        file.flush()
-    except BaseException:
-        if hasattr(os, "memfd_create"):
-            nowhere = os.memfd_create("abandoned")
-            os.dup2(nowhere, file.id.get_vfd_handle())
-            os.close(nowhere)
-        raise
-
-
-class Hdf5Store(Store):
+class Hdf5Store(MappedStore):
     """An HDF5 store, mapped into memory for reading; h5py is needed to open it alone."""
 
     def stored_ids(self) -> list[str]:
@@ -130,7 +78,7 @@ class Hdf5Store(Store):
                 ids = _own(file, "ids", "S")[:]
                 return [bytes(patch_id).decode("utf-8", "backslashreplace") for patch_id in ids]
             except _BROKEN as error:
-                raise StoreError(f"{self.path}: its ids cannot be read ({error}): {_REMEDY}") from None
+                raise StoreError(f"{self.path}: its ids cannot be read ({error}): {REMEDY}") from None
 
     def index_digest(self) -> str:
         """Return the digest of what h5py gives beside the pixels and the manifest."""
@@ -138,7 +86,7 @@ class Hdf5Store(Store):
             try:
                 return _index_digest(file)
             except _BROKEN as error:
-                raise StoreError(f"{self.path}: its index cannot be read ({error}): {_REMEDY}") from None
+                raise StoreError(f"{self.path}: its index cannot be read ({error}): {REMEDY}") from None
 
     def _open(self) -> Manifest:
         with _opened(self.path) as file:
@@ -150,20 +98,19 @@ class Hdf5Store(Store):
                     start = patches.id.get_offset() or 0
                     size = int(np.prod(manifest.shape))
                     if patches.shape != (count, *manifest.shape):
-                        raise StoreError(f"{self.path}: holds {patches.shape} for {count} patches: {_REMEDY}")
+                        raise StoreError(f"{self.path}: holds {patches.shape} for {count} patches: {REMEDY}")
                     offsets: npt.NDArray[np.int64] = start + size * np.arange(count + 1, dtype=np.int64)
                 else:
                     offsets = (_own(file, "payload", "u").id.get_offset() or 0) + _own(file, "offsets", "i")[:]
             except _BROKEN as error:
-                raise StoreError(f"{self.path}: a dataset is missing or broken ({error}): {_REMEDY}") from None
+                raise StoreError(f"{self.path}: a dataset is missing or broken ({error}): {REMEDY}") from None
         if len(offsets) != count + 1 or (np.diff(offsets) < 0).any():
-            raise StoreError(f"{self.path}: the offsets do not fit {count} patches: {_REMEDY}")
+            raise StoreError(f"{self.path}: the offsets do not fit {count} patches: {REMEDY}")
         if offsets[-1] > self.path.stat().st_size:
-            raise StoreError(f"{self.path}: the file ends before its last patch: {_REMEDY}")
-        with self.path.open("rb") as raw:
-            # A mapping outlives a fork, so that no handle has to be opened again.
-            self._data = memoryview(mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ))
-        self._starts = offsets.tolist()
+            raise StoreError(f"{self.path}: the file ends before its last patch: {REMEDY}")
+        self._map()
+        places = offsets.tolist()
+        self._starts, self._ends = places[:-1], places[1:]
         return manifest
 
     def _read_raw(self, patch_id: str) -> Pixels:
@@ -174,20 +121,7 @@ class Hdf5Store(Store):
         except (KeyError, TypeError):
             return super()._read_raw(patch_id)  # which says what is wrong
 
-    def _get(self, place: int, patch_id: str) -> Lent | None:
-        data = self._data
-        if not len(data):
-            raise StoreError(f"{self.path}: the store is closed: open it again to read from it")
-        start, end = self._starts[place : place + 2]
-        # A slice keeps the mapping alive by itself.
-        return data[start:end], None
 
-    def _release(self) -> None:
-        # Not None, for which NumPy would make an array of whatever is in memory.
-        self._data = memoryview(b"")
-
-
-_REMEDY = "it is damaged or from elsewhere; remove it and run again"
 _PIXELS = ("patches", "payload")
 _BROKEN = (KeyError, TypeError, ValueError, AttributeError, OSError, RuntimeError)
 """What h5py raises where a file's structure is not what it should be."""
@@ -199,7 +133,7 @@ def _opened(path: Path) -> Iterator[h5py.File]:
     try:
         file = h5py.File(path, "r", locking=False)
     except OSError as error:
-        raise StoreError(f"{path}: HDF5 cannot open it ({error}): {_REMEDY}") from None
+        raise StoreError(f"{path}: HDF5 cannot open it ({error}): {REMEDY}") from None
     with file:
         yield file
 
@@ -211,28 +145,17 @@ def _own(file: h5py.File, name: str, kind: str) -> h5py.Dataset:
     few bytes that claim terabytes: a store from elsewhere shall read no other file, nor take more memory than its size.
     """
     if not isinstance(file.get(name, getlink=True) or h5py.HardLink(), h5py.HardLink):
-        raise StoreError(f"{file.filename}: {name} is a link into another file or place: {_REMEDY}")
+        raise StoreError(f"{file.filename}: {name} is a link into another file or place: {REMEDY}")
     dataset = file[name]
     if dataset.external or dataset.is_virtual:
-        raise StoreError(f"{file.filename}: {name} keeps its bytes in another file: {_REMEDY}")
+        raise StoreError(f"{file.filename}: {name} keeps its bytes in another file: {REMEDY}")
     if dataset.dtype.kind != kind:
-        raise StoreError(f"{file.filename}: {name} holds {dataset.dtype}: {_REMEDY}")
+        raise StoreError(f"{file.filename}: {name} holds {dataset.dtype}: {REMEDY}")
     size, start = math.prod(dataset.shape) * dataset.dtype.itemsize, dataset.id.get_offset()
     contiguous = dataset.id.get_create_plist().get_layout() == h5py.h5d.CONTIGUOUS
     if size and not (contiguous and start is not None and start + size <= file.id.get_filesize()):
-        raise StoreError(f"{file.filename}: {name}, {size} bytes, does not lie in it in one piece: {_REMEDY}")
+        raise StoreError(f"{file.filename}: {name}, {size} bytes, does not lie in it in one piece: {REMEDY}")
     return dataset
-
-
-def _contiguous(file: h5py.File, name: str, shape: tuple[int, ...]) -> h5py.Dataset:
-    """Create a dataset of bytes whose place in the file is fixed at once, and which is not filled first."""
-    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    properties.set_layout(h5py.h5d.CONTIGUOUS)
-    properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-    properties.set_obj_track_times(False)
-    properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-    space = h5py.h5s.create_simple(shape)
-    return h5py.Dataset(h5py.h5d.create(file.id, name.encode(), h5py.h5t.NATIVE_UINT8, space, properties))
 
 
 def _index_digest(file: h5py.File) -> str:
@@ -244,10 +167,6 @@ def _index_digest(file: h5py.File) -> str:
         if name not in _PIXELS:
             parts.append(dataset[:].tobytes())
     return digest(b"\n".join(parts))
-
-
-def _write_manifest(file: h5py.File, manifest: Manifest) -> None:
-    file.create_dataset("manifest", data=np.frombuffer(manifest.to_bytes(), np.uint8), track_times=False)
 
 
 BACKEND = Backend("hdf5", writing, Hdf5Store)

@@ -73,8 +73,8 @@ class Manifest:
         A digest of each patch's stored bytes, and of its decoded pixels (empty where the encoding is lossy).
     index_digest
         A digest of what a reader gets beside the pixels, as the backend's `Store.index_digest` takes it: of HDF5 the
-        names, types and shapes of its datasets, ids, coordinates and offsets; of files, index.csv; empty for LMDB,
-        which has nothing but its keys.
+        names, types and shapes of its datasets, ids, coordinates and offsets; of files, index.csv; of tar files
+        the patches' headers and places; empty for LMDB, which has nothing but its keys.
     versions
         Of slidemill and of OpenSlide; of LittleCMS too, where it converted the pixels.
     icc

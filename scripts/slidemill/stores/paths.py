@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-SUFFIXES = {"lmdb": ".lmdb", "hdf5": ".h5", "disk": ""}
+SUFFIXES = {"lmdb": ".lmdb", "hdf5": ".h5", "disk": "", "tar": ".tar"}
 """What the name of each backend's stores ends in; a folder's in nothing."""
+
+JOINED = Path("stores") / "hdf5" / "all.h5"
+"""The one file over the cohort's stores in HDF5, relative to the results; no slide is called so."""
 
 MANIFEST = "manifest.json"
 """The file that a store which is a folder holds beside its patches."""

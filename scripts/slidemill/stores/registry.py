@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from slidemill.errors import StoreError
-from slidemill.stores import disk, hdf5, lmdb
+from slidemill.stores import disk, hdf5, lmdb, tar
 from slidemill.stores.paths import SUFFIXES
 from slidemill.stores.protocol import Backend, Store
 
-STORES: Mapping[str, Backend] = {backend.name: backend for backend in (lmdb.BACKEND, hdf5.BACKEND, disk.BACKEND)}
+STORES: Mapping[str, Backend] = {
+    backend.name: backend for backend in (lmdb.BACKEND, hdf5.BACKEND, disk.BACKEND, tar.BACKEND)
+}
 
 
 def open_store(path: str | Path) -> Store:
@@ -19,7 +21,7 @@ def open_store(path: str | Path) -> Store:
     Parameters
     ----------
     path
-        A ``.lmdb`` or ``.h5`` file, or a folder of patches.
+        A ``.lmdb``, ``.h5`` or ``.tar`` file, or a folder of patches.
 
     Returns
     -------

@@ -1,0 +1,191 @@
+"""An old database of py-wsi as a folder that `slidemill.open_dataset` opens: stores in LMDB, and the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from slidemill.checking import Expected, check_store
+from slidemill.columnar import TABLE, write_columnar
+from slidemill.columns import METADATA_COLUMNS, SLIDE_COLUMNS, STORE_COLUMNS, VALIDATION_COLUMNS
+from slidemill.discovery import slide_id
+from slidemill.encodings import EncodedPatch, encoded
+from slidemill.errors import SlidemillError
+from slidemill.files import replacing
+from slidemill.geometry import GridSpec
+from slidemill.isolation import Apart, DiedError
+from slidemill.patches import PatchRef
+from slidemill.pywsi import Item, Survey, items, survey
+from slidemill.specs import StoreSpec
+from slidemill.stores.lmdb import BACKEND
+from slidemill.stores.paths import store_path
+from slidemill.stores.writing import write_store
+from slidemill.storing import new_manifest
+from slidemill.tables import write_table, writing_table
+
+ENDING = ".svs"
+"""What py-wsi cut off the names of slides; it took no others."""
+
+Told = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Unsaid:
+    """What a database of py-wsi does not say.
+
+    Parameters
+    ----------
+    downsample
+        Level-0 pixels a patch pixel: 2 to the power of how many DeepZoom levels lie above the one that was sampled.
+    overlap
+        As py-wsi was given it.
+    labels
+        The label map that it was given.
+    """
+
+    downsample: int
+    overlap: int = 0
+    labels: Mapping[str, int] | None = None
+
+
+def import_database(old: Path, new: Path, unsaid: Unsaid, told: Told = lambda *_: None) -> int:
+    """Write the patches of a database of py-wsi to a new folder of results, and return how many they are.
+
+    Parameters
+    ----------
+    old
+        The database, a folder or its ``data.mdb``; nothing is written to it.
+    new
+        The folder, which must not be there; it appears when all is in it.
+    unsaid
+        What the database does not say.
+    told
+        Called with the number of patches that are written, and of all, after each.
+
+    Raises
+    ------
+    SlidemillError
+        When `old` is no such database, holds what is no patch, or does not fit what `unsaid` says.
+    """
+    if new.exists():
+        raise SlidemillError(f"{new}: is there already: remove it, or name another folder")
+    # A damaged file may end the process that reads it; what was read once to its end can be read again.
+    with Apart() as process:
+        try:
+            database = process.call(survey, old)
+        except DiedError as error:
+            raise SlidemillError(
+                f"{old}: the process that read it died ({error}): it is damaged; copy it again from where it was made"
+            ) from None
+    total = sum(map(len, database.places.values()))
+    if not total:
+        raise SlidemillError(f"{old}: holds no patch: name another database")
+    _check_overlap(database, unsaid.overlap)
+    with replacing(new) as aside, items(database.file) as item:
+        aside.mkdir()
+        with writing_table(aside / "metadata.csv", METADATA_COLUMNS) as write:
+            done = 0
+
+            def write_row(row: Mapping[str, Any]) -> None:
+                nonlocal done
+                write(row)
+                done += 1
+                told(done, total)
+
+            slides = [_import_slide(database, name, item, aside, unsaid, write_row) for name in database.places]
+        write_columnar(aside / TABLE, aside / "metadata.csv")
+        write_table(aside / "slides.csv", SLIDE_COLUMNS, (one.slide for one in slides))
+        write_table(aside / "stores.csv", STORE_COLUMNS, (one.store for one in slides))
+        write_table(aside / "validation.csv", VALIDATION_COLUMNS, (row for one in slides for row in one.findings))
+    return total
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """The rows of a slide in the tables of slides, of stores, and of findings."""
+
+    slide: Mapping[str, Any]
+    store: Mapping[str, Any]
+    findings: Sequence[Mapping[str, Any]]
+
+
+def _check_overlap(database: Survey, overlap: int) -> None:
+    """See that the overlap fits the patches: with one, py-wsi left out the first column and row, and without none."""
+    first = any(0 in place for places in database.places.values() for place in places)
+    if first and overlap:
+        raise SlidemillError(
+            f"--overlap is {overlap}: {database.file} has patches of the first column or row, so there was none: "
+            "leave it out"
+        )
+    if not first and not overlap:
+        raise SlidemillError(
+            f"--overlap is 0: {database.file} has no patch of the first column or row, which py-wsi left out where "
+            "there was an overlap: give that"
+        )
+
+
+def _import_slide(
+    database: Survey,
+    name: str,
+    item: Callable[[str, int, int], Item],
+    folder: Path,
+    unsaid: Unsaid,
+    write_row: Callable[[Mapping[str, Any]], None],
+) -> _Written:
+    """Write a slide's store and its rows of the metadata, check the store, and return its rows of the other tables."""
+    places = database.places[name]
+    size = item(name, *places[0]).pixels.shape[0]
+    if 2 * unsaid.overlap >= size:
+        raise SlidemillError(f"--overlap is {unsaid.overlap}: give less than half of the patches' {size} pixels")
+    grid = GridSpec(size, unsaid.overlap, level=0 if unsaid.downsample == 1 else None)
+    slide = slide_id(Path(f"{name}{ENDING}"))
+    manifest = new_manifest(BACKEND, StoreSpec("raw"), slide, database.prints[name], grid)
+    patches = [_placed(*place, grid, unsaid.downsample) for place in places]
+
+    def stored() -> Iterator[tuple[PatchRef, EncodedPatch]]:
+        for patch in patches:
+            own = item(name, patch.column, patch.row)
+            if own.pixels.shape[0] != size:
+                raise SlidemillError(
+                    f"{database.file}: {name} has patches of {size} and of {own.pixels.shape[0]} pixels: py-wsi wrote "
+                    "to it twice; take a database of one size"
+                )
+            yield patch, encoded(manifest.codec, None, own.pixels)
+            write_row(_row(patch, slide, own.label, unsaid))
+
+    path = folder / store_path(BACKEND.name, slide)
+    write_store(BACKEND, path, manifest, patches, stored())
+    expected = Expected(slide, BACKEND.name, [one.patch_id for one in patches], asdict(grid), manifest.fingerprint)
+    known = {"slide": slide, "patches": len(patches)}
+    return _Written(
+        {
+            **known,
+            "path": f"{name}{ENDING}",
+            "status": "ok",
+            "notes": "from py-wsi: neither its size nor its levels are known",
+            "unreadable": 0,
+            "fingerprint": manifest.fingerprint,
+        },
+        {**known, "backend": BACKEND.name, "encoding": "raw", "bytes": path.stat().st_size, "files": 1},
+        [finding.row() for finding in check_store(path, expected).findings],
+    )
+
+
+def _placed(column: int, row: int, grid: GridSpec, downsample: int) -> PatchRef:
+    """Return where a tile of DeepZoom's grid lies; what is to be read for it is not known, and never asked."""
+    x0, y0 = ((place * grid.step - grid.overlap) * downsample for place in (column, row))
+    extent, own = grid.patch_size * downsample, (grid.patch_size, grid.patch_size)
+    return PatchRef(column, row, x0, y0, extent, extent, 0 if downsample == 1 else -1, x0, y0, own, own, (0, 0))
+
+
+def _row(patch: PatchRef, slide: str, label: int, unsaid: Unsaid) -> dict[str, Any]:
+    names = {number: name for name, number in (unsaid.labels or {}).items()}
+    place = {name: getattr(patch, name) for name in METADATA_COLUMNS if hasattr(patch, name)}
+    return place | {
+        "slide": slide,
+        "downsample": float(unsaid.downsample),
+        "label": label,
+        "label_name": names.get(label, str(label)),
+    }

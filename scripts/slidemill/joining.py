@@ -1,0 +1,97 @@
+"""One HDF5 file over the stores of a whole cohort: h5py sees one array, whose bytes stay where they are.
+
+It holds what an exported file holds (`slidemill.exporting`), but ``patches``, or ``payload``, is a virtual dataset over
+the slides' own files, which are named relative to this one: both may be moved, together. Row i is row i of
+metadata.csv.
+"""
+
+from __future__ import annotations
+
+import json
+from itertools import groupby
+from pathlib import Path
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from slidemill.columns import STORE_COLUMNS
+from slidemill.dataset import Dataset
+from slidemill.errors import SlidemillError
+from slidemill.exporting import write_column
+from slidemill.files import replacing
+from slidemill.stores.hdf5parts import abandoned
+from slidemill.stores.paths import store_path
+from slidemill.tables import read_table
+
+BACKEND = "hdf5"
+
+
+def join_stores(dataset: Dataset, path: Path) -> None:
+    """Publish the file at `path`, in the folder of the stores.
+
+    Parameters
+    ----------
+    dataset
+        All patches of finished results, from their stores in HDF5.
+    path
+        Where it will stand.
+
+    Raises
+    ------
+    SlidemillError
+        When the stores and the table do not fit each other, or patches are not all of one encoding and size.
+    """
+    rows = read_table(dataset.results / "stores.csv", STORE_COLUMNS)
+    own = {row["slide"]: row for row in rows if row["backend"] == BACKEND}
+    counts = [(slide, sum(1 for _ in group)) for slide, group in groupby(dataset.table["slide"].astype(str))]
+    for slide, count in counts:
+        if slide not in own or own[slide]["patches"] != str(count):
+            raise SlidemillError(
+                f"{dataset.results / store_path(BACKEND, slide)}: holds {own.get(slide, {}).get('patches', 'no')} "
+                f"patches, and the table {count}: run the workflow to its end"
+            )
+    encodings = sorted({own[slide]["encoding"] for slide, _ in counts}) or ["raw"]
+    if len(encodings) > 1:
+        raise SlidemillError(f"{path}: the stores are {' and '.join(encodings)}: run the workflow to its end")
+    with replacing(path) as aside, h5py.File(aside, "w", libver="latest", locking=False) as file, abandoned(file):
+        (_join_raw if encodings == ["raw"] else _join_encoded)(file, dataset.results, counts)
+        for name, column in dataset.table.items():
+            write_column(file, f"table/{str(name).replace('/', '_')}", column)
+        file.attrs["encoding"] = encodings[0]
+        file.attrs["labels"] = json.dumps(dict(dataset.classes))
+
+
+Counts = list[tuple[str, int]]
+
+
+def _join_raw(file: h5py.File, results: Path, counts: Counts) -> None:
+    shape = (0, 0, 3)
+    if counts:
+        with h5py.File(results / store_path(BACKEND, counts[0][0]), "r", locking=False) as first:
+            shape = first["patches"].shape[1:]
+    sizes = [count for _, count in counts]
+    _join(file, "patches", shape, [slide for slide, _ in counts], sizes)
+
+
+def _join_encoded(file: h5py.File, results: Path, counts: Counts) -> None:
+    offsets: list[npt.NDArray[np.int64]] = [np.zeros(1, np.int64)]
+    sizes: list[int] = []
+    for slide, _ in counts:
+        with h5py.File(results / store_path(BACKEND, slide), "r", locking=False) as store:
+            own = store["offsets"][:]
+        offsets.append(own[1:] + sum(sizes))
+        sizes.append(int(own[-1]))
+    _join(file, "payload", (), [slide for slide, _ in counts], sizes)
+    file.create_dataset("offsets", data=np.concatenate(offsets), track_times=False)
+
+
+def _join(file: h5py.File, name: str, shape: tuple[int, ...], slides: list[str], sizes: list[int]) -> None:
+    """Make a virtual dataset of the slides' datasets of that name, one after another."""
+    layout, start = h5py.VirtualLayout((sum(sizes), *shape), np.uint8), 0
+    for slide, size in zip(slides, sizes, strict=True):
+        # A name without a folder is looked for where the file itself lies.
+        source = store_path(BACKEND, slide).name
+        layout[start : start + size] = h5py.VirtualSource(source, name, (size, *shape))
+        start += size
+    file.create_virtual_dataset(name, layout)

@@ -1,0 +1,87 @@
+"""Writing patches into an HDF5 file, one after another, so that they can be mapped."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO
+
+import h5py
+import numpy as np
+
+from slidemill.encodings import Buffer, Shape
+
+BLOCK = 8 * 1024 * 1024
+
+
+class RawPatches:
+    """Writes raw patches straight into their place in one contiguous dataset, ``patches``."""
+
+    def __init__(self, file: h5py.File, count: int, shape: Shape) -> None:
+        self._block = (1, *shape)
+        self._next = 0
+        # h5py's own indexing takes twice as long: it makes the two selections anew for each patch.
+        self._patches = _contiguous(file, "patches", (count, *shape)).id
+        self._there = self._patches.get_space()
+        self._here = h5py.h5s.create_simple(self._block)
+
+    def add(self, data: Buffer) -> None:
+        """Store the pixels of the next patch."""
+        self._there.select_hyperslab((self._next, 0, 0, 0), self._block)
+        self._patches.write(self._here, self._there, np.frombuffer(data, np.uint8))
+        self._next += 1
+
+    def end(self) -> None:
+        """Do nothing: all is there."""
+
+
+class EncodedPatches:
+    """Collects encoded patches in a nameless file, and writes them as one dataset when their size is known."""
+
+    def __init__(self, file: h5py.File, spool: IO[bytes]) -> None:
+        self._file = file
+        self._spool = spool
+        self._offsets = [0]
+
+    def add(self, data: Buffer) -> None:
+        """Store the encoded `data` of the next patch."""
+        self._offsets.append(self._offsets[-1] + self._spool.write(data))
+
+    def end(self) -> None:
+        """Store the ``payload`` and its ``offsets``."""
+        payload = _contiguous(self._file, "payload", (self._offsets[-1],))
+        self._file.create_dataset("offsets", data=np.array(self._offsets, np.int64), track_times=False)
+        self._spool.seek(0)
+        start = 0
+        while block := self._spool.read(BLOCK):
+            payload[start : start + len(block)] = np.frombuffer(block, np.uint8)
+            start += len(block)
+
+
+@contextmanager
+def abandoned(file: h5py.File) -> Iterator[None]:
+    """Write all that HDF5 still holds when the block ends; where that or the block fails, have the rest go nowhere.
+
+    HDF5 ends the process where it cannot write at closing, on a full disk for example.
+    """
+    try:
+        yield
+        file.flush()
+    except BaseException:
+        if hasattr(os, "memfd_create"):
+            nowhere = os.memfd_create("abandoned")
+            os.dup2(nowhere, file.id.get_vfd_handle())
+            os.close(nowhere)
+        raise
+
+
+def _contiguous(file: h5py.File, name: str, shape: tuple[int, ...]) -> h5py.Dataset:
+    """Create a dataset of bytes whose place in the file is fixed at once, and which is not filled first."""
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_layout(h5py.h5d.CONTIGUOUS)
+    properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    properties.set_obj_track_times(False)
+    properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    space = h5py.h5s.create_simple(shape)
+    return h5py.Dataset(h5py.h5d.create(file.id, name.encode(), h5py.h5t.NATIVE_UINT8, space, properties))

@@ -1,0 +1,38 @@
+"""A store whose file is mapped into memory, and of which each patch is one piece."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Sequence
+
+from slidemill.errors import StoreError
+from slidemill.stores.protocol import Lent, Store
+
+REMEDY = "it is damaged or from elsewhere; remove it and run again"
+
+
+class MappedStore(Store):
+    """A file mapped into memory; a backend's `_open` maps it, and sets where each patch begins and ends in it."""
+
+    _data: memoryview
+    _starts: Sequence[int]
+    _ends: Sequence[int]
+
+    def _map(self) -> None:
+        """Map the file: a mapping outlives a fork, so that no handle has to be opened again."""
+        with self.path.open("rb") as raw:
+            try:
+                self._data = memoryview(mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ))
+            except ValueError:
+                raise StoreError(f"{self.path}: is empty: {REMEDY}") from None
+
+    def _get(self, place: int, patch_id: str) -> Lent | None:
+        data = self._data
+        if not len(data):
+            raise StoreError(f"{self.path}: the store is closed: open it again to read from it")
+        # A slice keeps the mapping alive by itself.
+        return data[self._starts[place] : self._ends[place]], None
+
+    def _release(self) -> None:
+        # Not None, for which NumPy would make an array of whatever is in memory.
+        self._data = memoryview(b"")

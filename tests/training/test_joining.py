@@ -1,0 +1,129 @@
+"""The one HDF5 file over the stores of all slides."""
+
+import json
+import re
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+
+import join_hdf5
+from slidemill import open_dataset
+from slidemill.cli import main
+from slidemill.encodings import ENCODINGS, decoded
+from slidemill.errors import SlidemillError
+from slidemill.stores.paths import JOINED, store_path
+from tests.conftest import ROOT
+from tests.results import PATCHES, SIZE, write_a_store, write_metadata
+
+
+@pytest.fixture
+def own(results, tmp_path):
+    """A copy of the results, with the file."""
+    folder = shutil.copytree(results, tmp_path / "own")
+    join_hdf5.main(folder, folder / JOINED)
+    return folder
+
+
+def test_row_by_row_it_is_the_table_and_the_stores(own, truth):
+    with h5py.File(own / JOINED) as file, open_dataset(own) as dataset:
+        assert file["patches"].shape == truth.shape
+        np.testing.assert_array_equal(file["patches"][:], truth)
+        for place in np.random.default_rng(1).permutation(len(truth))[:7]:
+            np.testing.assert_array_equal(file["patches"][place], dataset[int(place)].pixels)
+        for name in ("patch_id", "slide", "label_name", "patient"):
+            assert file[f"table/{name}"].asstr()[:].tolist() == dataset.table[name].tolist()
+        for name in ("x0", "y0", "column", "row", "label", "downsample"):
+            assert file[f"table/{name}"][:].tolist() == dataset.table[name].tolist()
+        assert file.attrs["encoding"] == "raw"
+        assert json.loads(file.attrs["labels"]) == {"0": "Normal", "1": "Tumour"}
+
+
+def test_it_copies_no_pixel(own, truth):
+    with h5py.File(own / JOINED) as file:
+        assert file["patches"].is_virtual
+        assert {source.file_name for source in file["patches"].virtual_sources()} == {
+            "a-slide.h5",
+            "b-slide.h5",
+            "c-slide.h5",
+        }
+
+
+def test_it_is_read_from_anywhere_and_after_the_results_were_moved(own, truth, tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    moved = own.rename(tmp_path / "moved")
+    with h5py.File(moved / JOINED) as file:
+        np.testing.assert_array_equal(file["patches"][:], truth)
+    stores = shutil.copytree(moved / JOINED.parent, tmp_path / "copied")
+    shutil.rmtree(moved)
+    monkeypatch.chdir(stores)
+    with h5py.File(JOINED.name) as file:
+        np.testing.assert_array_equal(file["patches"][:], truth)
+
+
+def test_patches_of_a_store_that_is_missing_are_zeros(own, truth):
+    """What HDF5 does: the page on tables says so."""
+    (own / store_path("hdf5", "a-slide")).unlink()
+    with h5py.File(own / JOINED) as file:
+        found = file["patches"][:]
+    missing = slice(len(PATCHES), 2 * len(PATCHES))
+    assert not found[missing].any()
+    np.testing.assert_array_equal(np.delete(found, missing, axis=0), np.delete(truth, missing, axis=0))
+
+
+def test_encoded_patches_are_one_payload(results, truth, noise_of, tmp_path):
+    own = shutil.copytree(results, tmp_path / "own")
+    for slide, pixels in noise_of.items():
+        write_a_store("hdf5", own / store_path("hdf5", slide), "png", pixels, slide)
+    table = (own / "stores.csv").read_text().replace("hdf5,raw", "hdf5,png")
+    (own / "stores.csv").write_text(table)
+    join_hdf5.main(own, own / JOINED)
+    with h5py.File(own / JOINED) as file:
+        offsets, encoding = file["offsets"][:], ENCODINGS[file.attrs["encoding"]]
+        assert (encoding.name, len(offsets)) == ("png", len(truth) + 1)
+        for place in (0, 5, 6, 11, 17):
+            data = file["payload"][offsets[place] : offsets[place + 1]].tobytes()
+            np.testing.assert_array_equal(decoded(encoding, data, (SIZE, SIZE, 3)), truth[place])
+
+
+def test_two_files_of_the_same_results_are_the_same_bytes(own):
+    before = (own / JOINED).read_bytes()
+    join_hdf5.main(own, own / JOINED)
+    assert (own / JOINED).read_bytes() == before
+
+
+def test_results_without_a_patch_give_an_empty_file(own):
+    write_metadata(own, [])
+    join_hdf5.main(own, own / JOINED)
+    with h5py.File(own / JOINED) as file:
+        assert len(file["patches"]) == 0
+        assert len(file["table/label"]) == len(file["table/slide"]) == 0
+
+
+def test_a_store_that_does_not_fit_the_table_is_said(own):
+    text = (own / "stores.csv").read_text()
+    (own / "stores.csv").write_text(text.replace("a-slide,hdf5,raw,6", "a-slide,hdf5,raw,5"))
+    with pytest.raises(SlidemillError, match=r"a-slide.h5: holds 5 patches, and the table 6: run the workflow"):
+        join_hdf5.main(own, own / JOINED)
+
+
+def test_the_snippets_of_the_configurations_page_run(own, truth, monkeypatch):
+    (own.parent / "results").symlink_to(own)
+    monkeypatch.chdir(own.parent)
+    page = (ROOT / "config" / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    tar, joined = (next(one for one in blocks if name in one) for name in ("stores/tar", "all.h5"))
+    found = {}
+    exec(tar, found)
+    np.testing.assert_array_equal(found["pixels"], truth[-1])
+    assert found["label"] == found["table"]["label"].iloc[-1]
+    exec(joined, found)
+    np.testing.assert_array_equal(found["pixels"], truth[7])
+    assert (found["label"], found["slide"]) == (found["table"]["label"][7], found["table"]["slide"][7])
+
+
+def test_verify_takes_it_for_no_store(own, capsys):
+    assert main(["verify", str(own)]) == 0
+    assert "in no table" not in capsys.readouterr().err
