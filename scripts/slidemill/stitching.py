@@ -90,7 +90,7 @@ def laid(ds: Dataset, slide: str) -> Laid:
     except OSError as error:
         raise SlidemillError(
             f"{facts}: what is known of the slide cannot be read ({error.strerror}): copy the folder slides of the "
-            "results too"
+            "results too; what import-pywsi has made has none"
         ) from None
     return Laid(SlideInfo.from_json(details["info"]), GridSpec(**ds.store(slide).manifest.sampling), details)
 

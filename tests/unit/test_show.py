@@ -9,8 +9,8 @@ import openslide
 import pytest
 from PIL import Image
 
-from slidemill import show, stitching
-from slidemill.dataset import Dataset, open_dataset
+from slidemill import open_dataset, show, stitching
+from slidemill.dataset import Dataset
 from slidemill.drawing import COLUMNS, MOST_PATCHES, draw_sample, label_colour
 from slidemill.errors import SlidemillError
 from slidemill.geometry import GridSpec
