@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slidemill.errors import SplitError
+from slidemill.errors import SplitError, explained
 from slidemill.grouping import counted, refuse
 from slidemill.tables import read_table, write_table
 
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from slidemill.dataset import Dataset
 
 COLUMNS = ("slide", "fingerprint", "group", "fold", "patches", "by", "stratify", "seed")
-WHOLE = re.compile(r"[0-9]{1,18}")
+DIGITS = 4300
+"""Of a seed, at most: Python writes and reads no longer whole numbers, unless it is told to."""
+COUNT = re.compile(r"[0-9]{1,18}")
+SEED = re.compile(rf"[0-9]{{1,{DIGITS}}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +119,22 @@ class Splits:
         return {name: self.dataset.take(places.isin(list(own)).to_numpy()) for name, own in folds.items()}
 
     def save(self, path: str | Path) -> None:
-        """Publish the folds as a CSV, a row a slide, which `read_splits` reads."""
+        """Publish the folds as a CSV, a row a slide, which `read_splits` reads.
+
+        Raises
+        ------
+        SplitError
+            When `path` is a folder, or cannot be written.
+        """
+        path = Path(path)
+        # A table takes the place of whatever has its name: here, of a folder with all that is in it.
+        if path.is_dir():
+            raise SplitError(f"{path}: is a folder: give the path of a file, such as {path / 'splits.csv'}")
         shared = {"by": self.by, "stratify": self.stratify, "seed": self.seed}
-        write_table(Path(path), COLUMNS, ({**asdict(row), **shared} for row in self.slides))
+        try:
+            write_table(path, COLUMNS, ({**asdict(row), **shared} for row in self.slides))
+        except OSError as error:
+            raise SplitError(explained(error)) from None
 
 
 def read_splits(path: str | Path, dataset: Dataset | None = None) -> Splits:
@@ -141,7 +157,7 @@ def read_splits(path: str | Path, dataset: Dataset | None = None) -> Splits:
     slides = []
     for row in rows:
         numbers = [row[name] for name in ("fold", "patches", "seed")]
-        if not all(WHOLE.fullmatch(number) for number in numbers):
+        if not all(form.fullmatch(number) for form, number in zip((COUNT, COUNT, SEED), numbers, strict=True)):
             raise SplitError(f"{path}: {row['slide']}: fold, patches and seed are {numbers}: give whole numbers")
         slides.append(SlideFold(row["slide"], row["fingerprint"], row["group"], int(row["fold"]), int(row["patches"])))
     _check_rows(path, slides)

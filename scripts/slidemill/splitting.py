@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 from slidemill.balancing import balanced
 from slidemill.errors import LeakageError, SplitError
-from slidemill.folds import SlideFold, Splits
+from slidemill.folds import DIGITS, SlideFold, Splits
 from slidemill.grouping import (
     PATIENT,
     SLIDE,
@@ -65,6 +66,7 @@ def every_kth(dataset: Dataset, total: int) -> Splits:
         When there are fewer slides than folds, or fewer than two folds.
     """
     found = counted(dataset.table, SLIDE)
+    total = _whole("total", total, 2)
     _check_folds(total, len(found), SLIDE)
     chosen = {slide: place % total for place, slide in enumerate(sorted(found))}
     return replace(_splits(found, dataset.fingerprints, chosen, SLIDE, None, 0), dataset=dataset)
@@ -83,14 +85,15 @@ def split_slides(
     Raises
     ------
     SplitError
-        When there are fewer groups than folds, fewer than two folds, or the seed is less than 0.
+        When there are fewer groups than folds, or folds and seed are not whole numbers, from 2 and from 0 up.
     """
+    folds, seed = _whole("folds", folds, 2), _whole("seed", seed, 0)
+    if seed >= 10**DIGITS:
+        raise SplitError(f"seed has more than {DIGITS} digits: give a smaller one")
     groups: dict[str, Counter[str]] = defaultdict(Counter)
     for own in slides.values():
         groups[own.group].update(own.strata)
     _check_folds(folds, len(groups), by)
-    if seed < 0:
-        raise SplitError(f"seed is {seed}: give 0 or more")
     fold_of = balanced(groups, folds, seed)
     chosen = {slide: fold_of[own.group] for slide, own in slides.items()}
     return _splits(slides, fingerprints, chosen, by, stratify, seed)
@@ -106,9 +109,13 @@ def split_leaks(splits: Splits, patients: Mapping[str, str]) -> list[str]:
     return [*shared_contents(groups, prints, splits.by), *shared_patients(groups, patients, splits.by)]
 
 
+def _whole(name: str, value: int, least: int) -> int:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+        raise SplitError(f"{name} is {value!r}: give a whole number, {least} or more")
+    return int(value)
+
+
 def _check_folds(folds: int, groups: int, by: str) -> None:
-    if folds < 2:
-        raise SplitError(f"{folds} folds are asked for: give 2 or more")
     if groups < folds:
         raise SplitError(
             f"{folds} folds are asked for, and {by} has {groups} values that have patches: give fewer folds"

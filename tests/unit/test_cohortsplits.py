@@ -107,7 +107,7 @@ def test_the_folds_of_slides_that_have_patches_are_written_and_told(tmp_path):
 def test_the_seed_of_the_run_is_that_of_the_folds(tmp_path):
     cohort = Cohort(tmp_path, {f"s{number}": 3 for number in range(9)})
     found = []
-    for seed in range(4):
+    for seed in (0, 1, 2, 10**18):
         cohort.split(SplitSpec(3, "slide", None), seed)
         splits = read_splits(cohort.table)
         assert splits.seed == seed

@@ -265,15 +265,27 @@ class TestSplit:
             split(data, 2)
 
     @pytest.mark.parametrize(
-        ("folds", "message"), [(7, "7 folds .* patient has 6 values"), (1, "1 folds"), (0, "0 folds")]
+        ("folds", "message"),
+        [
+            (7, "7 folds .* patient has 6 values"),
+            (1, "folds is 1: give a whole number, 2 or more"),
+            (0, "folds is 0: give"),
+            (2.0, r"folds is 2\.0: give a whole number"),
+            (None, "folds is None: give a whole number"),
+        ],
     )
     def test_too_many_folds_and_too_few_are_refused(self, folds, message):
         with pytest.raises(SplitError, match=message):
             split(cohort(), folds)
 
-    def test_a_seed_below_zero_is_refused(self):
-        with pytest.raises(SplitError, match="seed is -1: give 0 or more"):
-            split(cohort(), 3, seed=-1)
+    @pytest.mark.parametrize("seed", [-1, 1.5, 2.0, "1", None, True])
+    def test_a_seed_that_is_no_whole_number_from_0_is_refused(self, seed):
+        with pytest.raises(SplitError, match=f"seed is {seed!r}: give a whole number, 0 or more"):
+            split(cohort(), 3, seed=seed)
+
+    def test_a_seed_too_long_to_be_written_is_refused(self):
+        with pytest.raises(SplitError, match="seed has more than 4300 digits: give a smaller one"):
+            split(cohort(), 3, seed=10**4300)
 
     def test_a_missing_stratum_is_one_of_its_own(self):
         data = cohort(20, 20)
@@ -316,6 +328,11 @@ class TestSets:
         with pytest.raises(SplitError, match="13 folds are asked for, and slide has 12 values"):
             every_kth(cohort(), 13)
 
+    @pytest.mark.parametrize("total", [1, 2.0, None])
+    def test_a_number_of_sets_that_is_none_is_refused(self, total):
+        with pytest.raises(SplitError, match=f"total is {total}: give a whole number, 2 or more"):
+            every_kth(cohort(), total)
+
 
 class TestFile:
     @settings(max_examples=30)
@@ -333,6 +350,24 @@ class TestFile:
         splits.save(path)
         assert read_splits(path) == splits
         assert read_splits(path, Cohort(table)).fold(0)[1].slides == splits.fold(0)[1].slides
+
+    @pytest.mark.parametrize("seed", [10**18, 2**64, 10**4300 - 1, np.int64(7)], ids=["19", "20", "4300", "numpy"])
+    def test_folds_of_every_seed_that_is_taken_are_read_again(self, tmp_path, seed):
+        splits = split(cohort(), 3, seed=seed)
+        splits.save(tmp_path / "splits.csv")
+        assert read_splits(tmp_path / "splits.csv") == splits
+
+    def test_a_folder_is_not_replaced_by_folds(self, tmp_path):
+        (tmp_path / "results").mkdir()
+        (tmp_path / "results/kept").touch()
+        with pytest.raises(SplitError, match=r"results: is a folder: give the path of a file, .*results/splits\.csv"):
+            split(cohort(), 3).save(tmp_path / "results")
+        assert (tmp_path / "results/kept").exists()
+
+    def test_a_path_that_cannot_be_written_is_told(self, tmp_path):
+        (tmp_path / "file").touch()
+        with pytest.raises(SplitError, match=r"file: Not a directory: see to|file: File exists: see to"):
+            split(cohort(), 3).save(tmp_path / "file/splits.csv")
 
     @pytest.fixture
     def saved(self, tmp_path):
@@ -368,6 +403,8 @@ class TestFile:
             (lambda rows: rows[0].update(fold="x"), r"s00: fold, patches and seed are \['x', '\d+', '0'\]"),
             (lambda rows: rows[0].update(fold="-1"), "give whole numbers"),
             (lambda rows: rows[0].update(patches="1" * 5000), "give whole numbers"),
+            (lambda rows: [row.update(seed="1" * 4301) for row in rows], "give whole numbers"),
+            (lambda rows: [row.update(seed="1.5") for row in rows], "give whole numbers"),
             (lambda rows: rows[0].update(seed="1"), "not the same in all rows"),
             (lambda rows: rows[0].update(slide="s01"), "s01: stand twice in"),
             (lambda rows: rows[0].update(fold=str((int(rows[0]["fold"]) + 1) % 3)), "a group is in one fold"),
