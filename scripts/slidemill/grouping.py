@@ -118,6 +118,8 @@ def shared_contents(groups: Mapping[str, str], fingerprints: Mapping[str, str], 
 def shared_patients(groups: Mapping[str, str], patients: Mapping[str, str], by: str) -> list[str]:
     """Return a line for each patient whose slides are in several groups; slides without a patient do not count.
 
+    Blanks around a patient's name do not make another of it, as in `slidemill.leakage`.
+
     Parameters
     ----------
     groups, patients
@@ -127,8 +129,8 @@ def shared_patients(groups: Mapping[str, str], patients: Mapping[str, str], by: 
     """
     of: dict[str, list[str]] = defaultdict(list)
     for slide in sorted(groups):
-        if patients.get(slide):
-            of[patients[slide]].append(slide)
+        if patient := patients.get(slide, "").strip():
+            of[patient].append(slide)
     return [
         f"{PATIENT} {patient} has {listed(slides)}, which have several values of {by} and could be trained on and "
         f"tested on: split by {PATIENT}"

@@ -47,6 +47,9 @@ class TestSheet:
         check_sheet(SplitSpec(2, "slide", None), sheet(a="1", b="2", c="", d=""))
         with pytest.raises(ConfigError, match=r"splits\.by is slide: patient 1 has a, c, .*split by patient"):
             check_sheet(SplitSpec(2, "slide", None), sheet(a="1", b="2", c="1"))
+        with pytest.raises(ConfigError, match=r"splits\.by is slide: patient 1 has a, c, "):
+            check_sheet(SplitSpec(2, "slide", None), sheet(a="1", b="2", c="1 "))
+        check_sheet(SplitSpec(2, "slide", None), sheet(a="1", b=" ", c=" "))
         check_sheet(SplitSpec(2, "patient", None), sheet(a="1", b="2", c="1"))
 
 

@@ -314,6 +314,17 @@ class TestSplit:
         with pytest.raises(LeakageError, match=r"patient P0 has s00, s06.*split by patient"):
             split(cohort(), 3, "slide")
 
+    @pytest.mark.parametrize("patients", [("P1", "P1 "), (" P1", "P1"), ("P1\t", " P1")])
+    def test_a_blank_hides_no_patient_who_is_in_two_groups(self, patients):
+        data = cohort(4, 4)
+        data.table["patient"] = (
+            data.table["slide"].astype(str).replace(dict(zip(["s01", "s02"], patients, strict=True)))
+        )
+        with pytest.raises(LeakageError, match=r"^patient P1 has s01, s02, which"):
+            split(data, 2, "slide")
+        data.table["patient"] = data.table["patient"].replace(dict.fromkeys(patients, " "))
+        assert split(data, 2, "slide").folds == 2
+
 
 class TestSets:
     def test_they_are_every_kth_slide_of_the_sorted_ids(self):
