@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -44,14 +44,14 @@ def told_splits(table: Path, spec: SplitSpec, slides: Iterable[Mapping[str, str]
     -------
     dict
         ``by``; ``folds``, each with its name, its numbers of slides, groups and patches, and ``labels``, how many
-        patches have each; ``verdict``, a sentence; ``leaks``, a line for each.
+        patches have each; ``verdict``, in words; ``leaks``, a line for each.
     """
     from slidemill.columnar import read_columnar
 
     labels = counted(read_columnar(metadata, [SLIDE, LABEL_NAME]), SLIDE, LABEL_NAME)
     leaks = split_faults(table, spec)
     parted = read_splits(table).slides if next(read_table(table), None) else ()
-    folds = []
+    folds: list[dict[str, Any]] = []
     for number in range(1 + max((row.fold for row in parted), default=-1)):
         own = [row for row in parted if row.fold == number]
         counts: Counter[str] = Counter()
@@ -70,6 +70,13 @@ def told_splits(table: Path, spec: SplitSpec, slides: Iterable[Mapping[str, str]
     verdict = f"No {named}slide's content is in more than one fold."
     if leaks:
         verdict = "These folds are not to be trusted."
-    if left_out := {row["slide"] for row in slides} - {row.slide for row in parted}:
+    # Not those that are in no fold: where groups are too few, slides that have patches are in none either.
+    if left_out := {row["slide"] for row in slides} - labels.keys():
         verdict += f" Without patches, and so in no fold: {listed(left_out)}."
+    holders: dict[str, list[str]] = defaultdict(list)
+    for fold in folds:
+        for name in fold["labels"]:
+            holders[name].append(fold["fold"])
+    if alone := [f"{name} (fold {own[0]})" for name, own in holders.items() if len(own) == 1]:
+        verdict += f" Labels of one fold alone, and so not trained on when that fold is tested on: {listed(alone)}."
     return {"by": spec.by, "folds": folds, "verdict": verdict, "leaks": leaks}

@@ -139,7 +139,35 @@ def test_too_few_slides_with_patches_are_told_by_the_gate_and_the_report(tmp_pat
     told = cohort.told(BY_SLIDE)
     assert told["folds"] == []
     assert len(told["leaks"]) == 1
-    assert "not to be trusted" in told["verdict"]
+    assert told["verdict"] == "These folds are not to be trusted. Without patches, and so in no fold: b, c."
+
+
+def test_slides_that_have_patches_are_not_told_to_be_without_where_there_are_too_few_groups(tmp_path):
+    cohort = Cohort(tmp_path, {"a": 3, "b": 2})
+    spec = SplitSpec(3, "slide", None)
+    cohort.split(spec)
+    assert cohort.told(spec)["verdict"] == "These folds are not to be trusted."
+
+
+def test_labels_of_one_fold_alone_are_told_and_fail_nothing(tmp_path):
+    """A slide of one patch has the first label alone, and here the second is one slide's."""
+    cohort = Cohort(tmp_path, {"a": 1, "b": 1, "c": 6, "d": 1, "e": 0})
+    cohort.split(BY_SLIDE)
+    (fold,) = (row.fold for row in read_splits(cohort.table).slides if row.slide == "c")
+    told = cohort.told(BY_SLIDE)
+    assert told["leaks"] == []
+    assert told["verdict"] == (
+        "No slide's content is in more than one fold. Without patches, and so in no fold: e. Labels of one fold alone, "
+        f"and so not trained on when that fold is tested on: b (fold {fold})."
+    )
+    cohort.gate(BY_SLIDE)
+
+
+def test_a_label_of_two_folds_among_three_is_no_reason_for_a_word(tmp_path):
+    cohort = Cohort(tmp_path, {"a": 1, "b": 6, "c": 6})
+    spec = SplitSpec(3, "slide", "label")
+    cohort.split(spec)
+    assert cohort.told(spec)["verdict"] == "No slide's content is in more than one fold."
 
 
 def test_failed_slides_and_folds_are_told_together(tmp_path):
