@@ -9,6 +9,7 @@ from slidemill.discovery import SlideFile
 from slidemill.errors import ConfigError, SplitError
 from slidemill.folds import COLUMNS
 from slidemill.grouping import PATIENT, SLIDE, check_groups, counted, shared_patients
+from slidemill.overview import counted as counted_noun
 from slidemill.specs import SplitSpec
 from slidemill.splitting import split_slides
 from slidemill.tables import read_table, write_table
@@ -39,7 +40,9 @@ def check_sheet(spec: SplitSpec | None, slides: Collection[SlideFile]) -> None:
         raise ConfigError(f"splits.by is {by}: {error}") from None
     count = len(set(groups.values()))
     if count < spec.folds:
-        raise ConfigError(f"splits.folds is {spec.folds}: {by} has {count} values: give no more folds than that")
+        raise ConfigError(
+            f"splits.folds is {spec.folds}: {by} has {counted_noun(count, 'value')}: give no more folds than that"
+        )
     patients = {slide.slide: slide.columns.get(PATIENT, "") for slide in slides}
     if lines := shared_patients(groups, patients, by):
         raise ConfigError("\n".join(f"splits.by is {by}: {line}" for line in lines))

@@ -73,16 +73,22 @@ class Splits:
         """
         own = {row.slide: row for row in self.slides}
         found = counted(dataset.table, self.by, None)
-        refuse(found.keys() - own, "are in no fold: split anew, or give each a row in the file of folds")
-        refuse(own.keys() - found, "have a fold, and no patch in the dataset: part it before you select, or split anew")
+        refuse(found.keys() - own, ("is", "are"), "in no fold: split anew, or give each a row in the file of folds")
+        refuse(
+            own.keys() - found,
+            ("has", "have"),
+            "a fold, and no patch in the dataset: part it before you select, or split anew",
+        )
         prints = dataset.fingerprints
         refuse(
             [name for name, row in own.items() if prints.get(name, row.fingerprint) != row.fingerprint],
-            "have other content than when the folds were made: split anew",
+            ("has", "have"),
+            "other content than when the folds were made: split anew",
         )
         refuse(
             [name for name, row in own.items() if found[name].group != row.group],
-            f"have another {self.by} than when the folds were made: split anew",
+            ("has", "have"),
+            f"another {self.by} than when the folds were made: split anew",
         )
         return replace(self, dataset=dataset)
 
@@ -104,16 +110,21 @@ class Splits:
         Raises
         ------
         SplitError
-            When a fold is in no part or in two, or does not exist, or the dataset is not told.
+            When a fold is in no part or in two, or does not exist, a part is no collection, or the dataset is not told.
         """
         if self.dataset is None:
             raise SplitError("the folds are of no dataset yet: give it, as splits.of(dataset)")
-        asked = Counter(number for numbers in folds.values() for number in numbers)
-        for number in sorted(asked.keys() | set(range(self.folds))):
-            if not 0 <= number < self.folds:
-                raise SplitError(f"fold {number} does not exist: there are {self.folds}, counted from 0")
-            if asked[number] != 1:
-                raise SplitError(f"fold {number} is in {asked[number] or 'no'} parts: name each fold once")
+        for name, numbers in folds.items():
+            if isinstance(numbers, str) or not isinstance(numbers, Collection):
+                raise SplitError(f"{name} is {numbers!r}: give the numbers of its folds, as {name}=(0, 1)")
+        asked = [number for numbers in folds.values() for number in numbers]
+        for number in asked:
+            if number not in range(self.folds):
+                raise SplitError(f"fold {number!r} does not exist: there are {self.folds}, counted from 0")
+        for number in range(self.folds):
+            if (count := asked.count(number)) != 1:
+                times = f"{count} parts" if count else "no part"
+                raise SplitError(f"fold {number} is in {times}: name each fold once")
         fold_of = {row.slide: row.fold for row in self.slides}
         places = self.dataset.table["slide"].map(fold_of).astype("int64")
         return {name: self.dataset.take(places.isin(list(own)).to_numpy()) for name, own in folds.items()}
@@ -172,7 +183,7 @@ def read_splits(path: str | Path, dataset: Dataset | None = None) -> Splits:
 def _check_rows(path: Path, slides: Sequence[SlideFold]) -> None:
     """See that each slide stands once, each group is in one fold, and no fold is empty."""
     twice = [slide for slide, count in Counter(row.slide for row in slides).items() if count > 1]
-    refuse(twice, f"stand twice in {path}: leave one row of each")
+    refuse(twice, ("stands", "stand"), f"twice in {path}: leave one row of each")
     fold_of: dict[str, int] = {}
     for row in slides:
         if fold_of.setdefault(row.group, row.fold) != row.fold:

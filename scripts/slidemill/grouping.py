@@ -43,8 +43,8 @@ def counted(table: pandas.DataFrame, by: str, stratify: str | None = None) -> di
     """
     import pandas as pd
 
-    for column in (by, stratify):
-        if column is not None and column not in table:
+    for column in (by,) if stratify is None else (by, stratify):
+        if not isinstance(column, str) or column not in table:
             raise SplitError(f"the table has no column {column!r}: name one of {', '.join(map(str, table.columns))}")
     keys = list(dict.fromkeys((SLIDE, by, stratify or SLIDE)))
     sizes = table.groupby(keys, observed=True, dropna=False, sort=False).size()
@@ -152,7 +152,7 @@ def listed(names: Collection[str]) -> str:
     return ", ".join(first) + (f" and {more} more" if more else "")
 
 
-def refuse(names: Iterable[str], complaint: str) -> None:
-    """Raise `SplitError` with the names and the complaint, where there are names."""
+def refuse(names: Iterable[str], verb: tuple[str, str], complaint: str) -> None:
+    """Raise `SplitError` with the names, the verb in singular or plural, and the complaint, where there are names."""
     if names := list(names):
-        raise SplitError(f"{listed(names)}: {complaint}")
+        raise SplitError(f"{listed(names)}: {verb[len(names) > 1]} {complaint}")

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from slidemill.errors import LeakageError, SplitError
 from slidemill.grouping import LISTED, PATIENT, SLIDE, listed
 from slidemill.overlaps import overlapping
+from slidemill.overview import counted
 
 if TYPE_CHECKING:
     import pandas
@@ -48,7 +49,8 @@ class Leakage:
         return bool(self.groups or self.contents or self.patches)
 
     def __str__(self) -> str:
-        counts = f"{self.groups} groups, {self.contents} slides and {self.patches} patches are on both sides"
+        groups, slides = counted(self.groups, "group"), counted(self.contents, "slide")
+        counts = f"{groups}, {slides} and {counted(self.patches, 'patch', 'patches')} are on both sides"
         return "\n".join([f"leakage: {counts}; the first of each:", *(f"  {line}" for line in self.listed)])
 
 
@@ -92,7 +94,7 @@ def find_leakage(train: Dataset | pandas.DataFrame, test: Dataset | pandas.DataF
     prints = prints if all(prints) else [{}, {}]
     column = by or (PATIENT if all(PATIENT in table for table in tables) else SLIDE)
     for name in ([] if column == PATCH else [column]) + [SLIDE, *SQUARE]:
-        if not all(name in table for table in tables):
+        if not isinstance(name, str) or not all(name in table for table in tables):
             raise SplitError(f"a table has no column {name!r}: leakage is sought by a column of both, or by {PATCH!r}")
     slides = [_by_content(table, own) for table, own in zip(tables, prints, strict=True)]
     shared = sorted(slides[0].keys() & slides[1].keys())

@@ -20,6 +20,7 @@ from slidemill.grouping import (
     shared_patients,
     slides_values,
 )
+from slidemill.overview import counted as counted_noun
 
 if TYPE_CHECKING:
     from slidemill.dataset import Dataset
@@ -117,9 +118,8 @@ def _whole(name: str, value: int, least: int) -> int:
 
 def _check_folds(folds: int, groups: int, by: str) -> None:
     if groups < folds:
-        raise SplitError(
-            f"{folds} folds are asked for, and {by} has {groups} values that have patches: give fewer folds"
-        )
+        values = counted_noun(groups, "value that has patches", "values that have patches")
+        raise SplitError(f"{folds} folds are asked for, and {by} has {values}: give fewer folds")
 
 
 def _splits(

@@ -42,6 +42,8 @@ class TestSheet:
     def test_fewer_patients_than_folds_are_refused(self):
         with pytest.raises(ConfigError, match=r"splits\.folds is 3: patient has 2 values: give no more folds"):
             check_sheet(SplitSpec(3, "patient", None), sheet(a="1", b="2", c="2"))
+        with pytest.raises(ConfigError, match=r"splits\.folds is 2: patient has 1 value: give no more folds"):
+            check_sheet(SplitSpec(2, "patient", None), sheet(a="1", b="1"))
 
     def test_a_patient_that_slides_would_cut_is_named(self):
         check_sheet(SplitSpec(2, "slide", None), sheet(a="1", b="2", c="", d=""))

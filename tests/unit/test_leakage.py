@@ -92,7 +92,7 @@ def test_an_overlap_is_told_with_the_two_patches():
     found = find_leakage(train, test, by="patch")
     assert (found.groups, found.contents, found.patches) == (0, 0, 1)
     assert found.listed == ("patch a r000001_c000000 overlaps a r000001_c000000",)
-    with pytest.raises(LeakageError, match=r"0 groups, 0 slides and 1 patches .*\n  patch a r000001"):
+    with pytest.raises(LeakageError, match=r"0 groups, 0 slides and 1 patch .*\n  patch a r000001"):
         check_leakage(train, test, by="patch")
 
 
@@ -155,6 +155,8 @@ def test_a_table_without_the_column_is_refused():
     train, test = table([(0, 0, 1, 1)], patient="P1"), table([(0, 0, 1, 1)], "b")
     with pytest.raises(SplitError, match="no column 'patient'"):
         check_leakage(train, test, by="patient")
+    with pytest.raises(SplitError, match=r"no column \['slide'\]"):
+        check_leakage(train, test, by=["slide"])
     with pytest.raises(SplitError, match="no column 'downsample'"):
         check_leakage(train, test.drop(columns="downsample"))
     check_leakage(train, test)

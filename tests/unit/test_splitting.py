@@ -4,6 +4,7 @@ import csv
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -222,10 +223,16 @@ class TestSplit:
     @pytest.mark.parametrize(
         ("parts", "message"),
         [
-            ({"train": (0, 1)}, "fold 2 is in no parts"),
+            ({"train": (0, 1)}, "fold 2 is in no part: name each fold once"),
             ({"train": (0, 1), "test": (1, 2)}, "fold 1 is in 2 parts"),
             ({"train": (0, 1, 2), "test": (3,)}, "fold 3 does not exist: there are 3, counted from 0"),
             ({"train": (0, 1, 2), "test": (-1,)}, "fold -1 does not exist"),
+            ({"train": (0, 1, 2), "test": (1.5,)}, r"fold 1\.5 does not exist"),
+            ({"train": (0, 1, 2), "test": ([0],)}, r"fold \[0\] does not exist"),
+            ({"train": (0, 1), "test": "2"}, "test is '2': give the numbers of its folds, as test=\\(0, 1\\)"),
+            ({"train": 0, "test": (1, 2)}, "train is 0: give the numbers of its folds"),
+            ({"train": (0, 1, 2), "test": None}, "test is None: give the numbers of its folds"),
+            ({"train": iter((0, 1, 2))}, "train is <.*>: give the numbers of its folds"),
         ],
     )
     def test_parts_that_leave_out_a_fold_or_share_one_are_refused(self, parts, message):
@@ -233,8 +240,9 @@ class TestSplit:
             split(cohort(), 3).parts(**parts)
 
     def test_a_fold_that_does_not_exist_is_refused(self):
-        with pytest.raises(SplitError, match="fold 3 does not exist: there are 3"):
-            split(cohort(), 3).fold(3)
+        for number in (3, 1.5, "1", None):
+            with pytest.raises(SplitError, match=f"fold {number!r} does not exist: there are 3"):
+                split(cohort(), 3).fold(number)
 
     def test_a_column_that_varies_within_a_slide_is_refused(self):
         with pytest.raises(SplitError, match=r"its patches have several values of label, .*the same all over a slide"):
@@ -245,6 +253,15 @@ class TestSplit:
             split(cohort(), 2, "centre")
         with pytest.raises(SplitError, match="no column 'grade'"):
             split(cohort(), 2, stratify="grade")
+
+    @pytest.mark.parametrize("column", [None, 3, ["patient"]])
+    def test_what_is_no_name_of_a_column_is_refused(self, column):
+        with pytest.raises(SplitError, match=re.escape(f"no column {column!r}: name one of slide, patient, label")):
+            split(cohort(), 2, column)
+
+    def test_strata_that_are_no_name_of_a_column_are_refused(self):
+        with pytest.raises(SplitError, match=r"no column \['label'\]: name one of"):
+            split(cohort(), 2, stratify=["label"])
 
     @pytest.mark.parametrize("missing", ["", " ", None])
     def test_slides_without_a_patient_are_named(self, missing):
@@ -267,7 +284,7 @@ class TestSplit:
     @pytest.mark.parametrize(
         ("folds", "message"),
         [
-            (7, "7 folds .* patient has 6 values"),
+            (7, "7 folds .* patient has 6 values that have patches"),
             (1, "folds is 1: give a whole number, 2 or more"),
             (0, "folds is 0: give"),
             (2.0, r"folds is 2\.0: give a whole number"),
@@ -339,6 +356,10 @@ class TestSets:
         with pytest.raises(SplitError, match="13 folds are asked for, and slide has 12 values"):
             every_kth(cohort(), 13)
 
+    def test_a_single_slide_makes_no_sets(self):
+        with pytest.raises(SplitError, match="slide has 1 value that has patches"):
+            every_kth(cohort(1), 2)
+
     @pytest.mark.parametrize("total", [1, 2.0, None])
     def test_a_number_of_sets_that_is_none_is_refused(self, total):
         with pytest.raises(SplitError, match=f"total is {total}: give a whole number, 2 or more"):
@@ -397,9 +418,13 @@ class TestFile:
             read_splits(saved, cohort(14))
         with pytest.raises(SplitError, match="s10, s11: have a fold, and no patch in the dataset"):
             read_splits(saved, cohort(10))
+        with pytest.raises(SplitError, match="s11: has a fold, and no patch in the dataset"):
+            read_splits(saved, cohort(11))
+        with pytest.raises(SplitError, match="s12: is in no fold"):
+            read_splits(saved, cohort(13))
 
     def test_slides_that_have_changed_are_told(self, saved):
-        with pytest.raises(SplitError, match="s04: have other content"):
+        with pytest.raises(SplitError, match="s04: has other content"):
             read_splits(saved, cohort(s04="another"))
         with pytest.raises(SplitError, match="have another patient than when the folds were made"):
             read_splits(saved, cohort(patients=5))
@@ -417,7 +442,7 @@ class TestFile:
             (lambda rows: [row.update(seed="1" * 4301) for row in rows], "give whole numbers"),
             (lambda rows: [row.update(seed="1.5") for row in rows], "give whole numbers"),
             (lambda rows: rows[0].update(seed="1"), "not the same in all rows"),
-            (lambda rows: rows[0].update(slide="s01"), "s01: stand twice in"),
+            (lambda rows: rows[0].update(slide="s01"), "s01: stands twice in"),
             (lambda rows: rows[0].update(fold=str((int(rows[0]["fold"]) + 1) % 3)), "a group is in one fold"),
             (lambda rows: [row.update(fold="7") for row in rows if row["fold"] == "2"], r"folds are \[0, 1, 7\]"),
             (lambda rows: [row.update(fold="0") for row in rows], r"folds are \[0\]: there must be two"),
