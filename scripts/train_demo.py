@@ -1,7 +1,4 @@
-"""Train a small network on the demo's labels, with one slide held out: python scripts/train_demo.py RESULTS.
-
-It needs PyTorch: pip install torch.
-"""
+"""Train a small network on the demo's labels, with one slide held out: python scripts/train_demo.py RESULTS."""
 
 import sys
 import time
@@ -61,19 +58,20 @@ def accuracy(model: nn.Module, patches: Dataset) -> float:
 
 def main(results: Path) -> list[float]:
     """Train from each backend's stores, and return the share of patches of the held-out slide that each gets right."""
-    found = []
+    found: list[float] = []
     for backend in filter(lambda name: (results / "stores" / name).exists(), SUFFIXES):
         with open_dataset(results, backend, where="label >= 0") as patches:
             begun = time.perf_counter()
             read = sum(len(batch.ids) for batch in patches.batches(SIZE)) / (time.perf_counter() - begun)
             *others, held_out = sorted(patches.slides)
+            if not others:
+                sys.exit(f"{results}: has one slide alone: to hold one out, there must be two or more")
             model, rate = trained(patches.select(slides=others), seed=1)
             found.append(accuracy(model, patches.select(slides=[held_out])))
-            print(
-                f"{backend:5} {read:6.0f} images/s read, {rate:6.0f} in training; {found[-1]:.1%} of {held_out} right"
-            )
-    return found
+            rates = f"{read:6.0f} images/s read, {rate:6.0f} in training"
+            print(f"{backend:5} {rates}; {found[-1]:.1%} of {held_out} right")
+    return found or sys.exit(f"{results}: has no stores: name a folder of results")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(*sys.argv[1:]))

@@ -8,7 +8,7 @@ from slidemill.outcomes import Outcome, write_outcome
 from slidemill.pyramid import Pyramid
 from slidemill.specs import StoreSpec
 from slidemill.stores.paths import SUFFIXES, store_path
-from slidemill.stores.registry import STORES
+from slidemill.stores.registry import STORES, open_store
 from slidemill.stores.writing import write_store
 from slidemill.storing import new_manifest
 from slidemill.tables import write_table
@@ -57,12 +57,26 @@ def write_tables(results, slides, backends=tuple(SUFFIXES)):
     ]
     write_table(results / "validation.csv", VALIDATION_COLUMNS, found)
     stores = [
-        {"slide": slide, "backend": backend, "encoding": ENCODING[backend], "patches": len(PATCHES)}
+        {
+            "slide": slide,
+            "backend": backend,
+            "encoding": ENCODING[backend],
+            "patches": len(PATCHES),
+            "content": content(results / store_path(backend, slide)),
+        }
         for slide in slides
         for backend in backends
     ]
     write_table(results / "stores.csv", STORE_COLUMNS, stores)
     write_metadata(results, [slide for slide, status in slides.items() if status == "ok"])
+
+
+def content(path):
+    """What the tables tell of a store; of one that is not there, nothing."""
+    if not path.exists():
+        return ""
+    with open_store(path) as store:
+        return store.manifest.content
 
 
 def write_metadata(results, slides, labels=LABELS, columns=None):

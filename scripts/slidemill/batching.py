@@ -57,10 +57,12 @@ class Batching:
     one_hot: bool = False
 
     def __post_init__(self) -> None:
-        for name, least in (("size", 1), ("workers", 0)):
+        for name, least in (("size", 1), ("workers", 0), ("seed", 0), ("epoch", 0)):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < least:
+            if not isinstance(value, int | np.integer) or value < least:
                 raise SlidemillError(f"{name} is {value!r}: give a whole number, {least} or more")
+        if self.shuffle not in (True, False, "blocks", "exact"):
+            raise SlidemillError(f"shuffle is {self.shuffle!r}: it is 'blocks', 'exact', True or False")
 
 
 def batches(stored: StoredPatches, labels: npt.NDArray[np.int64], classes: int, chosen: Batching) -> Iterator[Batch]:

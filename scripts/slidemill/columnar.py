@@ -74,6 +74,10 @@ def read_columnar(path: Path, wanted: Sequence[str] = ()) -> pandas.DataFrame:
         # Column by column: what Arrow holds beside the frame is one of them.
         for name in wanted or file.schema_arrow.names:
             column = file.read([name]).column(0)
+            if column.null_count and name not in FRACTIONS:
+                raise SlidemillError(f"{path}: the column {name} has rows without a value: run the workflow again")
+            if pa.types.is_string(column.type) and name != "patch_id":  # written by something else
+                column = column.dictionary_encode()
             if pa.types.is_dictionary(column.type):
                 column = column.unify_dictionaries()
             columns[name] = column.to_pandas()
@@ -91,7 +95,7 @@ def _told(path: Path) -> Iterator[None]:
         raise SlidemillError(
             f"{path}: there is no such table: run the workflow to its end, or correct the path"
         ) from None
-    except (pa.ArrowInvalid, pa.ArrowKeyError, pa.ArrowNotImplementedError) as error:
+    except (pa.ArrowInvalid, pa.ArrowKeyError, pa.ArrowNotImplementedError, OSError) as error:
         raise SlidemillError(
             f"{path}: cannot be read as a table ({error}): remove it and run the workflow again"
         ) from None

@@ -64,7 +64,7 @@ SLIDE_COLUMNS = (
     "file_size",
     "fingerprint",
 )
-STORE_COLUMNS = ("slide", "backend", "encoding", "patches", "bytes", "files", "seconds", "peak_mb")
+STORE_COLUMNS = ("slide", "backend", "encoding", "patches", "content", "bytes", "files", "seconds", "peak_mb")
 UNREADABLE_COLUMNS = ("slide", "patch_id", "column", "row", "x0", "y0", "width0", "height0", "reason")
 VALIDATION_COLUMNS = ("slide", "backend", "check", "status", "checked", "message")
 BENCHMARK_COLUMNS = (

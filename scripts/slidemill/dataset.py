@@ -13,7 +13,7 @@ import numpy.typing as npt
 from slidemill.batching import Batch, Batching, batches
 from slidemill.encodings import Pixels
 from slidemill.errors import SlidemillError
-from slidemill.fetching import Places, StoredPatches
+from slidemill.fetching import Places, StoredPatches, places_of
 from slidemill.folds import Splits
 from slidemill.grouping import PATIENT
 from slidemill.queries import wanted
@@ -134,7 +134,7 @@ class Dataset:
         StoreError
             As `slidemill.fetching.StoredPatches.read` does.
         """
-        return self.stored.read(np.asarray(places, np.intp), out)
+        return self.stored.read(places_of(places, len(self)), out)
 
     def store(self, slide: str) -> Store:
         """Return a slide's open store; it is the dataset's, which closes it."""
@@ -144,8 +144,7 @@ class Dataset:
 
     def take(self, places: Sequence[int] | Places | npt.NDArray[np.bool_]) -> Dataset:
         """Return a dataset of some of the patches: those at `places`, in that order, or where a mask is True."""
-        chosen = np.asarray(places)
-        table = self.table[chosen] if chosen.dtype == bool else self.table.iloc[chosen.astype(np.intp)]
+        table = self.table.iloc[places_of(places, len(self))]
         return dataset_of(table.reset_index(drop=True), self.stored.pool, self.fingerprints, self.classes)
 
     def select(
@@ -163,7 +162,8 @@ class Dataset:
         labels
             Labels, or their names; None for all.
         query
-            What `pandas.DataFrame.query` takes, over the columns of `table`: ``"tissue_fraction > 0.5"``.
+            A condition over the columns of `table`, as `pandas.DataFrame.eval` takes it: ``"tissue_fraction > 0.5"``.
+            Columns of a sheet are texts: ``"patient == 'P1'"``, and empty where the sheet is.
 
         Raises
         ------

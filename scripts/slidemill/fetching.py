@@ -9,11 +9,34 @@ import numpy as np
 import numpy.typing as npt
 
 from slidemill.encodings import Pixels
-from slidemill.errors import StoreError
+from slidemill.errors import SlidemillError, StoreError
 from slidemill.patches import patch_id
 from slidemill.stores.pool import StorePool
+from slidemill.stores.protocol import destination
 
 Places = npt.NDArray[np.integer]
+
+
+def places_of(wanted: object, count: int) -> npt.NDArray[np.intp]:
+    """Return places of patches, ``(n,)``, from whole numbers, which may count from the end, or from a mask.
+
+    Raises
+    ------
+    SlidemillError
+        When they are neither, or there are no such patches.
+    """
+    given = np.asarray(wanted)
+    if given.dtype == bool and given.shape == (count,):
+        return np.flatnonzero(given)
+    if given.shape == (0,):
+        return np.empty(0, np.intp)
+    if given.dtype.kind not in "iu" or given.ndim != 1:
+        raise SlidemillError(
+            f"places are {given.dtype} {given.shape}: give whole numbers, one after another, or a mask of {count}"
+        )
+    if wrong := given[(given < -count) | (given >= count)].tolist():
+        raise SlidemillError(f"patch {wrong[0]} does not exist: there are {count}, counted from 0")
+    return np.where(given < 0, given + count, given).astype(np.intp)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +88,16 @@ class StoredPatches:
         """
         wanted = self._named(places)
         pool, slides = self.pool, self.slides
-        if not wanted:
-            return np.empty((0, 0, 0, 3), np.uint8) if out is None else out
-        shape = (len(wanted), *pool[slides[wanted[0][0]]].manifest.shape)
-        pixels = np.empty(shape, np.uint8) if out is None else out
-        if pixels.shape != shape or pixels.dtype != np.uint8 or not pixels.flags.c_contiguous:
-            raise StoreError(f"out is {pixels.dtype} {pixels.shape}: these patches need a whole array, uint8 {shape}")
+        first = pool[slides[wanted[0][0]]].shape if wanted else (0, 0, 3)
+        shape = (len(wanted), *first)
+        pixels = destination(out, shape)
         turns = [0] * len(wanted) if symmetries is None else symmetries.tolist()
         for place, (code, own) in enumerate(wanted):
             store = pool[slides[code]]
+            if store.shape != shape[1:]:
+                raise StoreError(
+                    f"{store.path}: its patches are {store.shape}, and others here {shape[1:]}: ask for one size"
+                )
             store.read_into(own, pixels[place], turns[place])
         return pixels
 

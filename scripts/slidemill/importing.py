@@ -156,7 +156,7 @@ def _import_slide(
             write_row(_row(patch, slide, own.label, unsaid))
 
     path = folder / store_path(BACKEND.name, slide)
-    write_store(BACKEND, path, manifest, patches, stored())
+    written = write_store(BACKEND, path, manifest, patches, stored())
     expected = Expected(slide, BACKEND.name, [one.patch_id for one in patches], asdict(grid), manifest.fingerprint)
     known = {"slide": slide, "patches": len(patches)}
     return _Written(
@@ -168,7 +168,14 @@ def _import_slide(
             "unreadable": 0,
             "fingerprint": manifest.fingerprint,
         },
-        {**known, "backend": BACKEND.name, "encoding": "raw", "bytes": path.stat().st_size, "files": 1},
+        {
+            **known,
+            "backend": BACKEND.name,
+            "encoding": "raw",
+            "content": written.content,
+            "bytes": path.stat().st_size,
+            "files": 1,
+        },
         [finding.row() for finding in check_store(path, expected).findings],
     )
 

@@ -30,12 +30,12 @@ def open_dataset(
     where
         A query, as `Dataset.select` takes it: which patches are wanted.
     most_open
-        How many stores are held open at once.
+        How many stores are held open at once; with fewer than 64, shuffled batches may open some again and again.
 
     Returns
     -------
     Dataset
-        Of all patches of the slides that are ok.
+        Of all patches of the slides that are ok. A store that another run has written since is told when it is opened.
 
     Raises
     ------
@@ -46,16 +46,27 @@ def open_dataset(
     if most_open < 1:
         raise SlidemillError(f"most_open is {most_open}: give 1 or more")
     table = read_columnar(results / TABLE)
-    stored = {row["backend"] for row in read_table(results / "stores.csv", ("backend",))}
+    stores = _rows(results / "stores.csv", ("slide", "backend", "content"))
+    stored = {row["backend"] for row in stores}
     kinds = [name for name in SUFFIXES if name in stored]
     chosen = backend or next(iter(kinds), "")
     if chosen not in kinds:
         raise SlidemillError(
             f"{results}: there are no stores of {chosen or 'any backend'}: there are {', '.join(kinds) or 'none'}"
         )
-    prints = {row["slide"]: row["fingerprint"] for row in read_table(results / "slides.csv", ("slide", "fingerprint"))}
-    dataset = dataset_of(table, StorePool(results, chosen, most_open), prints, _classes(table))
+    prints = {row["slide"]: row["fingerprint"] for row in _rows(results / "slides.csv", ("slide", "fingerprint"))}
+    contents = {row["slide"]: row["content"] for row in stores if row["backend"] == chosen}
+    dataset = dataset_of(table, StorePool(results, chosen, most_open, contents), prints, _classes(table))
     return dataset if where is None else dataset.select(query=where)
+
+
+def _rows(table: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    try:
+        return list(read_table(table, columns))
+    except OSError as error:
+        raise SlidemillError(
+            f"{table}: cannot be read ({error.strerror}): run the workflow to its end, or correct the path"
+        ) from None
 
 
 def _classes(table: pandas.DataFrame) -> dict[int, str]:

@@ -7,8 +7,6 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from slidemill.errors import SlidemillError
-
 Shuffle = Literal["blocks", "exact"]
 Numbers = npt.NDArray[np.uint64]
 
@@ -28,15 +26,10 @@ def random_numbers(count: int, *seeds: int) -> Numbers:
 
     NumPy promises that a bit generator's own numbers stay as they are in all its versions; what it makes of them,
     permutations for one, may change (https://numpy.org/neps/nep-0019-rng-policy.html).
-
-    Raises
-    ------
-    SlidemillError
-        When a seed is negative.
     """
-    if wrong := [seed for seed in seeds if seed < 0]:
-        raise SlidemillError(f"a seed or an epoch is {wrong[0]}: give whole numbers from 0 up")
-    return np.random.PCG64(np.random.SeedSequence(seeds)).random_raw(count)
+    # Beside each other, a seed and an epoch could be the words of one long seed.
+    first, *others = seeds
+    return np.random.PCG64(np.random.SeedSequence(first, spawn_key=others)).random_raw(count)
 
 
 def order(slides: npt.NDArray[np.integer], shuffle: Shuffle | bool, seed: int, epoch: int) -> npt.NDArray[np.intp]:
@@ -48,21 +41,14 @@ def order(slides: npt.NDArray[np.integer], shuffle: Shuffle | bool, seed: int, e
         The number of each patch's slide, ``(n,)``; patches of a slide lie in its store in this order.
     shuffle
         ``"exact"`` gives every order with the same chance. ``"blocks"``, or True, cuts each slide into runs of `RUN`
-        patches, and mixes the patches of `WINDOW` runs at a time, of `SLIDES` slides at a time: which runs and which
+        patches, and mixes the patches of up to `WINDOW` runs, of up to `SLIDES` slides, at a time: which runs and which
         slides meet is random. False keeps the order.
     seed, epoch
-        Of the random numbers.
-
-    Raises
-    ------
-    SlidemillError
-        When there is no such kind of shuffling, or a seed is negative.
+        Of the random numbers; whole numbers from 0 up.
     """
     count = len(slides)
     if shuffle is False or not count:
         return np.arange(count)
-    if shuffle not in (True, "blocks", "exact"):
-        raise SlidemillError(f"shuffle is {shuffle!r}: it is 'blocks', 'exact', True or False")
     patches = random_numbers(count, seed, epoch)
     if shuffle == "exact":
         return np.argsort(patches, kind="stable")
@@ -76,13 +62,15 @@ def order(slides: npt.NDArray[np.integer], shuffle: Shuffle | bool, seed: int, e
     run_of = np.repeat(np.arange(len(starts)), np.diff(starts, append=count))
     # Slides in random order, so many at a time; their runs in random order; of so many runs at a time, the patches.
     rank = _ranks(random_numbers(len(first), seed, epoch, 1))
-    group = rank[number[starts]] // SLIDES
+    groups = -(-len(first) // SLIDES)
+    group = rank[number[starts]] * groups // len(first)
     runs = np.lexsort((random_numbers(len(starts), seed, epoch, 2), group))
     place = np.empty(len(starts), np.intp)
     place[runs] = np.arange(len(runs))
     # A window does not reach into the next slides: no more than SLIDES are read at a time.
-    begin = np.searchsorted(group[runs], group)
-    window = (place - begin) // WINDOW
+    begin, size = np.searchsorted(group[runs], group), np.bincount(group)[group]
+    # Groups and windows are of about one size each: what would be left over in the end is little, and alike.
+    window = (place - begin) * -(-size // WINDOW) // size
     return by_slide[np.lexsort((patches[by_slide], window[run_of], group[run_of]))]
 
 

@@ -96,11 +96,14 @@ def store_slide(
     copied = manifest.codec is SOURCE and bool(patches)
     remedy = "another encoding" if manifest.codec is SOURCE else "reader auto"
 
+    written = manifest
+
     def store(reader: Reader, wanted: Sequence[PatchRef]) -> None:
+        nonlocal written
         # Closed before the slide is, whatever happens: its threads read from that.
         with closing(_stored(reader, manifest, wanted, work, convert)) as stored:
             counted = _of_unchanged(source, manifest, progress(stored, len(wanted), "patches"))
-            write_store(backend, target, manifest, wanted, counted, work.scratch)
+            written = write_store(backend, target, manifest, wanted, counted, work.scratch)
 
     check_unchanged(source, manifest.fingerprint)
     if manifest.codec is SOURCE and manifest.icc == CONVERTED:
@@ -115,6 +118,7 @@ def store_slide(
     details = {
         "backend": manifest.backend,
         "encoding": manifest.encoding,
+        "content": written.content,
         "reader": whole.reader,
         "reader_reason": whole.reader_reason,
         **({"colour_note": UNCONVERTED} if manifest.icc == NO_PROFILE else {}),

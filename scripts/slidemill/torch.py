@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -24,7 +25,7 @@ class _Turns:
     """The symmetries by which patches are turned, by seed and epoch; where nothing is augmented there are none."""
 
     def __init__(self, count: int, seed: int, wanted: bool) -> None:
-        self._count, self._seed, self._wanted = count, seed, wanted
+        self._count, self._seed, self._wanted = count, Batching(1, seed=seed).seed, wanted
         # In memory that is shared, so that workers which persist see another epoch too.
         self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()
         self._known: tuple[int, Places] | None = None
@@ -51,7 +52,7 @@ class PatchDataset(Dataset):  # type: ignore[misc]
     transform
         Is called with each tensor.
     augment
-        Whether each patch is turned by one of the eight symmetries of the square, another one in each epoch.
+        Whether each patch is turned by one of the eight symmetries of the square, by seed and epoch: see `set_epoch`.
     seed
         Of the augmentation.
     """
@@ -88,7 +89,8 @@ class PatchStream(IterableDataset):  # type: ignore[misc]
     """Batches in a shuffled order that is kind to disks, shared out among ranks and workers.
 
     Use it as ``DataLoader(stream, batch_size=None, num_workers=...)``: what comes are whole batches, ``uint8 (size, 3,
-    height, width)`` and ``int64 (size,)``, the same ones in the same order whatever the number of workers.
+    height, width)``, in memory as channels_last, and ``int64 (size,)``, the same ones in the same order whatever the
+    number of workers.
 
     Parameters
     ----------
@@ -121,7 +123,14 @@ class PatchStream(IterableDataset):  # type: ignore[misc]
         self._stored, self._labels = patches.stored, patches.labels
         self._batching = Batching(size, shuffle, seed, drop_last=drop_last)
         self._turns = _Turns(len(patches), seed, augment)
+        if (rank is None) != (world_size is None):
+            raise SlidemillError(f"rank is {rank} and world_size {world_size}: give both, or neither")
         working = torch.distributed.is_available() and torch.distributed.is_initialized()
+        if rank is None and not working and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise SlidemillError(
+                f"WORLD_SIZE is {os.environ['WORLD_SIZE']} and torch.distributed is not at work: call "
+                "init_process_group first, or give rank and world_size"
+            )
         self._rank = rank if rank is not None else torch.distributed.get_rank() if working else 0
         self._ranks = world_size if world_size is not None else torch.distributed.get_world_size() if working else 1
         if not 0 <= self._rank < self._ranks:

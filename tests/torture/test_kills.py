@@ -76,6 +76,7 @@ def test_three_kills(tmp_path, undisturbed):
     assert {victim for victim, *_ in kills} == {"job", "snakemake", "group"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("scratch", [False, pytest.param(True, marks=pytest.mark.torture)], ids=["results", "scratch"])
 def test_a_job_that_outlived_its_run_publishes_nothing_over_the_next(tmp_path, scratch):
     """It stands still in the midst of its work, and goes on when the next run has ended."""

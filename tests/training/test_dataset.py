@@ -1,20 +1,31 @@
 """The cohort as one sequence: what it holds, what is selected, and how many stores it holds open."""
 
 import pickle
+import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from slidemill import open_dataset, read_metadata
 from slidemill.columnar import read_columnar, write_columnar
+from slidemill.encodings import encoded
 from slidemill.errors import SlidemillError, StoreError
+from slidemill.files import remove
+from slidemill.geometry import Grid, GridSpec
+from slidemill.pyramid import Pyramid
+from slidemill.specs import StoreSpec
 from slidemill.stores import pool
-from slidemill.stores.paths import SUFFIXES
-from tests.results import LABELS, PATCHES, SIZE
+from slidemill.stores.paths import SUFFIXES, store_path
+from slidemill.stores.registry import STORES
+from slidemill.stores.writing import write_store
+from slidemill.storing import new_manifest
+from tests.results import ENCODING, LABELS, PATCHES, SIZE, write_a_store
 from tests.training.conftest import SLIDES
 
 
@@ -145,6 +156,84 @@ def test_a_store_that_is_gone_is_named_when_it_is_read(results, tmp_path):
         assert dataset[0].pixels.shape == (SIZE, SIZE, 3)
         with pytest.raises(StoreError, match=r"a-slide\.lmdb"):
             dataset[6]
+
+
+@pytest.mark.parametrize("backend", SUFFIXES)
+def test_a_store_of_another_run_or_slide_is_not_read_as_this_ones(results, truth, tmp_path, noise_of, backend):
+    folder = tmp_path / "results"
+    shutil.copytree(results, folder)
+    place = folder / store_path(backend, "a-slide")
+    with open_dataset(folder, backend) as opened, open_dataset(folder, backend) as other:
+        assert np.array_equal(opened[6].pixels, truth[6])
+        remove(place)
+        write_a_store(backend, place, ENCODING[backend], 255 - noise_of["a-slide"], "a-slide")
+        # One that was open reads on in the store that it knows, or says that this is gone; and takes no other for it.
+        try:
+            assert np.array_equal(opened[7].pixels, truth[7])
+        except StoreError as error:
+            assert "a-slide" in str(error)
+        with pytest.raises(StoreError, match=r"a-slide.*another store than stores\.csv tells of"):
+            other[6]
+    remove(place)
+    own = folder / store_path(backend, "b-slide")
+    shutil.copytree(own, place) if own.is_dir() else shutil.copy(own, place)
+    with open_dataset(folder, backend) as dataset, pytest.raises(StoreError, match="another store"):
+        dataset[6]
+
+
+@pytest.mark.parametrize("augment", [False, True])
+def test_patches_of_two_sizes_are_not_mixed(results, tmp_path, noise, augment):
+    folder = tmp_path / "results"
+    shutil.copytree(results, folder)
+    remove(folder / "stores/lmdb/a-slide.lmdb")
+    small = list(Grid(Pyramid(((24, 16),), (1.0,)), GridSpec(8, level=0)).patches())
+    manifest = new_manifest(STORES["lmdb"], StoreSpec("raw"), "a-slide", "f" * 32, GridSpec(8, level=0))
+    stored = ((patch, encoded(manifest.codec, None, one)) for patch, one in zip(small, noise(6, 8), strict=True))
+    write_store(STORES["lmdb"], folder / "stores/lmdb/a-slide.lmdb", manifest, small, stored)
+    stores = folder / "stores.csv"
+    stores.write_text(re.sub(r"[0-9a-f]{32}", "", stores.read_text()))
+    with open_dataset(folder, "lmdb") as dataset, pytest.raises(StoreError, match="ask for one size"):
+        list(dataset.batches(6, augment=augment))
+
+
+def test_masks_are_masks_and_places_are_whole_numbers(dataset, truth):
+    mask = np.arange(len(truth)) % 3 == 0
+    assert np.array_equal(dataset.read(mask), truth[mask])
+    assert np.array_equal(dataset.read([-1, 0]), truth[[-1, 0]])
+    assert len(dataset.read([])) == len(dataset.take([])) == 0
+    for wrong, told in (
+        ([0.9, 5.7], "places are float64"),
+        (mask[:3], "places are bool"),
+        ([[1, 2]], r"\(1, 2\): give whole numbers"),
+        ([99], "patch 99 does not exist"),
+        ([0, -19], "patch -19 does not exist"),
+    ):
+        for ask in (dataset.read, dataset.take):
+            with pytest.raises(SlidemillError, match=told):
+                ask(wrong)
+
+
+def test_tables_that_are_not_a_runs_are_told_in_words(results, tmp_path):
+    folder = tmp_path / "results"
+    shutil.copytree(results, folder, ignore=shutil.ignore_patterns("stores"))
+    whole = (folder / "metadata.parquet").read_bytes()
+    table = pq.read_table(folder / "metadata.parquet")
+    pq.write_table(pa.table({name: pa.array(table[name].to_pylist()) for name in table.column_names}), folder / "p")
+    (folder / "p").replace(folder / "metadata.parquet")
+    assert open_dataset(folder).select(slides="a-slide").table["label_name"].dtype == "category"
+    nulls = table.set_column(table.column_names.index("label"), "label", pa.nulls(len(table), pa.int64()))
+    pq.write_table(nulls, folder / "metadata.parquet")
+    with pytest.raises(SlidemillError, match=r"metadata\.parquet: the column label has rows without a value"):
+        open_dataset(folder)
+    (folder / "metadata.parquet").write_bytes(whole[:200] + bytes(len(whole) - 600) + whole[-400:])
+    with pytest.raises(SlidemillError, match=r"metadata\.parquet: cannot be read"):
+        open_dataset(folder)
+    (folder / "metadata.parquet").write_bytes(whole)
+    for name in ("slides.csv", "stores.csv"):
+        (folder / name).rename(folder / "away")
+        with pytest.raises(SlidemillError, match=f"{name}: cannot be read"):
+            open_dataset(folder)
+        (folder / "away").rename(folder / name)
 
 
 def test_no_more_stores_are_held_open_than_may_be(results, truth, monkeypatch):

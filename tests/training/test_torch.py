@@ -108,6 +108,23 @@ def test_pinned_memory_is_asked_for_without_harm(dataset, truth):
     assert np.array_equal(torch.cat([batch for batch, _ in loader]), images(truth))
 
 
+def test_ranks_that_nobody_has_counted_are_not_taken_for_one(dataset, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(SlidemillError, match="call init_process_group first"):
+        PatchStream(dataset, 2)
+    PatchStream(dataset, 2, rank=1, world_size=2)
+    with pytest.raises(SlidemillError, match="give both, or neither"):
+        PatchStream(dataset, 2, world_size=2)
+
+
+def test_wrong_arguments_are_told_at_once(dataset):
+    with pytest.raises(SlidemillError, match="shuffle is 'nope'"):
+        PatchStream(dataset, 2, shuffle="nope")
+    for kind in (PatchDataset, lambda *_, **wrong: PatchStream(dataset, 2, **wrong)):
+        with pytest.raises(SlidemillError, match="seed is -1"):
+            kind(dataset, augment=True, seed=-1)
+
+
 @pytest.mark.parametrize(("rank", "ranks"), [(2, 2), (-1, 2), (0, 0)])
 def test_a_rank_that_does_not_exist_is_said(dataset, rank, ranks):
     with pytest.raises(SlidemillError, match="ranks count from 0"):

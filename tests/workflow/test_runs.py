@@ -182,6 +182,7 @@ class TestFinishedRun:
         assert all(name in page for name in ("report.html", "figures/benchmark.png", "figures/overlay/one-"))
 
 
+@pytest.mark.long
 def test_labels_choose_what_is_sampled_and_only_then_do_annotations_matter_to_it(project, tmp_path_factory):
     project.add("one.svs", seed=1)
     project.add("bare.svs", seed=2, annotated=False)
@@ -335,12 +336,14 @@ class TestSecondRuns:
         assert {row["reader"] for row in rows(copied.results / "slides.csv")} == {"openslide"}
         assert {path: path.read_bytes() for path in before} == before
 
+    @pytest.mark.long
     def test_another_backend_alone_is_stored(self, copied):
         copied.config["stores"] = {"lmdb": {}}
         assert copied.snakemake().code == 0
         copied.config["stores"] = {"lmdb": {}, "hdf5": {"encoding": "jpeg"}}
         assert copied.plan().rules & STORING == {"store_patches_hdf5"}
 
+    @pytest.mark.long
     def test_another_quality_stores_again_where_there_is_jpeg(self, copied):
         copied.config["stores"] = {"lmdb": {}, "hdf5": {"encoding": "jpeg", "quality": 90}}
         assert copied.snakemake().code == 0
@@ -523,6 +526,7 @@ class TestFaults:
         assert rows(project.results / "metadata.csv") == []
 
 
+@pytest.mark.long
 def test_slides_of_several_scanners_give_the_same_physical_patches(project):
     picture = painted(620, 530)
     write_svs(project.slides / "20x.svs", picture, mpp=0.5, power=20)

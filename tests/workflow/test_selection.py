@@ -3,6 +3,7 @@
 import csv
 import json
 
+import pytest
 from PIL import Image
 
 from slidemill import open_store
@@ -15,6 +16,7 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.long
 def test_masks_of_ones_own_take_the_place_of_the_method(project):
     """An image for one slide, GeoJSON for another, the method for a third; a changed mask samples its slide again."""
     masks = project.folder / "masks"
@@ -100,6 +102,7 @@ def test_patches_without_tissue_are_dropped_from_all_stores_alike(project):
     assert "Nothing to be done" in project.plan().text
 
 
+@pytest.mark.long
 def test_bad_patches_are_dropped_from_all_stores_alike(project):
     pixels = paint(1300, 1000, Tissue("Normal", (100, 100, 1200, 900), 2.0, 9), [], seed=1)
     pixels[640:1000, 640:1300] = 12  # what no scanner sees: black

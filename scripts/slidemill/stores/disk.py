@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import weakref
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -81,7 +82,7 @@ def _sync_all(files: Sequence[Path]) -> None:
 
 
 class DiskStore(Store):
-    """A folder of patches; nothing is held open."""
+    """A folder of patches, which is held open: nothing is read from another one that takes its place."""
 
     def stored_ids(self) -> list[str]:
         """Return the ids that the index has and whose files are there, then the names of files that it lacks."""
@@ -101,26 +102,41 @@ class DiskStore(Store):
 
     def _open(self) -> Manifest:
         try:
-            data = (self.path / MANIFEST).read_bytes()
+            self._folder: _Folder | None = _Folder(self.path)
+            data = self._folder.read(MANIFEST)
         except OSError as error:
             raise StoreError(
                 f"{self.path}: is no store ({MANIFEST}: {error.strerror}): name one slide's folder of patches, or its "
                 ".lmdb, .h5 or .tar file"
             ) from None
-        self._prefix = f"{self.path}{os.sep}"
         return Manifest.from_bytes(data, self.path)
 
     def _get(self, place: int, patch_id: str) -> Lent | None:
         try:
-            with open(f"{self._prefix}{patch_id}{self._codec.suffix}", "rb", buffering=0) as file:  # noqa: PTH123
-                return file.read(), None
+            folder = self._folder  # another thread may close the store meanwhile
+            return (folder.read(f"{patch_id}{self._codec.suffix}"), None) if folder else None
         except FileNotFoundError:
             return None
         except OSError as error:
             raise StoreError(f"{self.path}: patch {patch_id}: {error.strerror}: see the file's permissions") from None
 
     def _release(self) -> None:
-        pass
+        self._folder = None
+
+
+class _Folder:
+    """A folder that is held open, and closed when nothing refers to it any more."""
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        weakref.finalize(self, os.close, self._descriptor)
+
+    def read(self, name: str) -> bytes:
+        with open(name, "rb", buffering=0, opener=self._opened) as file:
+            return file.read()
+
+    def _opened(self, name: str, flags: int) -> int:
+        return os.open(name, flags, dir_fd=self._descriptor)
 
 
 BACKEND = Backend("disk", writing, DiskStore, raw_encoding="npy")

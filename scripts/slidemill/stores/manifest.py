@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+import xxhash
+
 from slidemill.encodings import ENCODINGS, Encoding, Shape, digest
 from slidemill.errors import StoreError
 
@@ -106,6 +108,24 @@ class Manifest:
     def codec(self) -> Encoding:
         """The encoding of the patches."""
         return ENCODINGS[self.encoding]
+
+    @property
+    def content(self) -> str:
+        """A digest of what the store holds of which slide, whoever wrote it and when: 32 hex digits."""
+        own = [
+            self.slide,
+            self.fingerprint,
+            self.encoding,
+            self.quality,
+            self.patch_size,
+            dict(self.sampling),
+            self.icc,
+        ]
+        hashed = xxhash.xxh3_128(json.dumps(own, sort_keys=True).encode())
+        for column in (self.ids, self.byte_digests, self.pixel_digests):
+            hashed.update("\n".join(column).encode())
+            hashed.update(b";")
+        return hashed.hexdigest()
 
     def to_bytes(self) -> bytes:
         """Return the manifest as JSON in UTF-8, and its seal."""

@@ -13,7 +13,7 @@ from typing import Protocol, Self
 
 import numpy as np
 
-from slidemill.encodings import RAW, Buffer, Pixels, decoded
+from slidemill.encodings import RAW, Buffer, Pixels, Shape, decoded
 from slidemill.errors import StoreError
 from slidemill.patches import PatchRef
 from slidemill.pipeline import Step, in_order
@@ -59,6 +59,11 @@ class Store(ABC):
         self._places = {patch_id: place for place, patch_id in enumerate(self.manifest.ids)}
         self._codec, self._shape = self.manifest.codec, self.manifest.shape
         self._raw_size = math.prod(self._shape) if self._codec is RAW else -1
+
+    @property
+    def shape(self) -> Shape:
+        """``(height, width, 3)`` of every patch."""
+        return self._shape
 
     @property
     def ids(self) -> Sequence[str]:
@@ -132,13 +137,7 @@ class Store(ABC):
             As `read` does, and when `out` has another shape.
         """
         wanted = list(patch_ids)  # a pandas series would take places for labels
-        shape = (len(wanted), *self._shape)
-        pixels = np.empty(shape, np.uint8) if out is None else out
-        if not (isinstance(pixels, np.ndarray) and pixels.shape == shape and pixels.dtype == np.uint8):
-            found = f"{pixels.dtype} {pixels.shape}" if isinstance(pixels, np.ndarray) else type(pixels).__name__
-            raise StoreError(f"out is {found}: these patches need an array, uint8 {shape}")
-        if not pixels.flags.writeable:
-            raise StoreError("out is read-only: give an array that may be written to")
+        pixels = destination(out, (len(wanted), *self._shape))
 
         def read(block: int) -> list[tuple[int, None]]:
             for place in range(block * BLOCK, min((block + 1) * BLOCK, len(wanted))):
@@ -240,6 +239,26 @@ class _View:
     def __init__(self, pixels: Pixels, keeper: object) -> None:
         self.__array_interface__ = pixels.__array_interface__
         self.keeper = (pixels, keeper)
+
+
+def destination(out: Pixels | None, shape: tuple[int, ...]) -> Pixels:
+    """Return the array that pixels are written to: `out`, or where it is None a new one.
+
+    Raises
+    ------
+    StoreError
+        When `out` is not an array of that shape, in one piece, that may be written to.
+    """
+    if out is None:
+        return np.empty(shape, np.uint8)
+    if not (isinstance(out, np.ndarray) and out.shape == shape and out.dtype == np.uint8):
+        found = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
+        raise StoreError(f"out is {found}: these patches need an array, uint8 {shape}")
+    if not out.flags.c_contiguous:
+        raise StoreError("out is not in one piece: give an array that is no slice or view of another order")
+    if not out.flags.writeable:
+        raise StoreError("out is read-only: give an array that may be written to")
+    return out
 
 
 @dataclass(frozen=True, slots=True)
