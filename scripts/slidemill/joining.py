@@ -15,11 +15,12 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from slidemill.columnar import TABLE, read_columnar
 from slidemill.columns import STORE_COLUMNS
-from slidemill.dataset import Dataset
 from slidemill.errors import SlidemillError
 from slidemill.exporting import write_column
 from slidemill.files import replacing
+from slidemill.opening import classes_of
 from slidemill.stores.hdf5parts import abandoned
 from slidemill.stores.paths import store_path
 from slidemill.tables import read_table
@@ -27,13 +28,13 @@ from slidemill.tables import read_table
 BACKEND = "hdf5"
 
 
-def join_stores(dataset: Dataset, path: Path) -> None:
-    """Publish the file at `path`, in the folder of the stores.
+def join_stores(results: Path, path: Path) -> None:
+    """Publish the file at `path`, in the folder of the stores; without a patch where no slide has any.
 
     Parameters
     ----------
-    dataset
-        All patches of finished results, from their stores in HDF5.
+    results
+        The folder of results, whose tables have been gathered.
     path
         Where it will stand.
 
@@ -42,24 +43,26 @@ def join_stores(dataset: Dataset, path: Path) -> None:
     SlidemillError
         When the stores and the table do not fit each other, or patches are not all of one encoding and size.
     """
-    rows = read_table(dataset.results / "stores.csv", STORE_COLUMNS)
+    table = read_columnar(results / TABLE)
+    # Where all slides have failed before they were stored, there is no row: no fault of this file's.
+    rows = read_table(results / "stores.csv", STORE_COLUMNS)
     own = {row["slide"]: row for row in rows if row["backend"] == BACKEND}
-    counts = [(slide, sum(1 for _ in group)) for slide, group in groupby(dataset.table["slide"].astype(str))]
+    counts = [(slide, sum(1 for _ in group)) for slide, group in groupby(table["slide"].astype(str))]
     for slide, count in counts:
         if slide not in own or own[slide]["patches"] != str(count):
             raise SlidemillError(
-                f"{dataset.results / store_path(BACKEND, slide)}: holds {own.get(slide, {}).get('patches', 'no')} "
+                f"{results / store_path(BACKEND, slide)}: holds {own.get(slide, {}).get('patches', 'no')} "
                 f"patches, and the table {count}: run the workflow to its end"
             )
     encodings = sorted({own[slide]["encoding"] for slide, _ in counts}) or ["raw"]
     if len(encodings) > 1:
         raise SlidemillError(f"{path}: the stores are {' and '.join(encodings)}: run the workflow to its end")
     with replacing(path) as aside, h5py.File(aside, "w", libver="latest", locking=False) as file, abandoned(file):
-        (_join_raw if encodings == ["raw"] else _join_encoded)(file, dataset.results, counts)
-        for name, column in dataset.table.items():
+        (_join_raw if encodings == ["raw"] else _join_encoded)(file, results, counts)
+        for name, column in table.items():
             write_column(file, f"table/{str(name).replace('/', '_')}", column)
         file.attrs["encoding"] = encodings[0]
-        file.attrs["labels"] = json.dumps(dict(dataset.classes))
+        file.attrs["labels"] = json.dumps(classes_of(table))
 
 
 Counts = list[tuple[str, int]]

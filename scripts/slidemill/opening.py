@@ -56,7 +56,7 @@ def open_dataset(
         )
     prints = {row["slide"]: row["fingerprint"] for row in _rows(results / "slides.csv", ("slide", "fingerprint"))}
     contents = {row["slide"]: row["content"] for row in stores if row["backend"] == chosen}
-    dataset = dataset_of(table, StorePool(results, chosen, most_open, contents), prints, _classes(table))
+    dataset = dataset_of(table, StorePool(results, chosen, most_open, contents), prints, classes_of(table))
     return dataset if where is None else dataset.select(query=where)
 
 
@@ -69,7 +69,7 @@ def _rows(table: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
         ) from None
 
 
-def _classes(table: pandas.DataFrame) -> dict[int, str]:
+def classes_of(table: pandas.DataFrame) -> dict[int, str]:
     """Return the name of each label from 0 up; several names of one label are joined."""
     pairs = table[["label", "label_name"]].drop_duplicates()
     names: dict[int, list[str]] = {}

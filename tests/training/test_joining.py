@@ -8,21 +8,21 @@ import h5py
 import numpy as np
 import pytest
 
-import join_hdf5
 from slidemill import open_dataset
 from slidemill.cli import main
 from slidemill.encodings import ENCODINGS, decoded
 from slidemill.errors import SlidemillError
+from slidemill.joining import join_stores
 from slidemill.stores.paths import JOINED, store_path
 from tests.conftest import ROOT
-from tests.results import PATCHES, SIZE, write_a_store, write_metadata
+from tests.results import PATCHES, SIZE, write_a_store, write_metadata, write_tables
 
 
 @pytest.fixture
 def own(results, tmp_path):
     """A copy of the results, with the file."""
     folder = shutil.copytree(results, tmp_path / "own")
-    join_hdf5.main(folder, folder / JOINED)
+    join_stores(folder, folder / JOINED)
     return folder
 
 
@@ -79,7 +79,7 @@ def test_encoded_patches_are_one_payload(results, truth, noise_of, tmp_path):
         write_a_store("hdf5", own / store_path("hdf5", slide), "png", pixels, slide)
     table = (own / "stores.csv").read_text().replace("hdf5,raw", "hdf5,png")
     (own / "stores.csv").write_text(table)
-    join_hdf5.main(own, own / JOINED)
+    join_stores(own, own / JOINED)
     with h5py.File(own / JOINED) as file:
         offsets, encoding = file["offsets"][:], ENCODINGS[file.attrs["encoding"]]
         assert (encoding.name, len(offsets)) == ("png", len(truth) + 1)
@@ -90,23 +90,34 @@ def test_encoded_patches_are_one_payload(results, truth, noise_of, tmp_path):
 
 def test_two_files_of_the_same_results_are_the_same_bytes(own):
     before = (own / JOINED).read_bytes()
-    join_hdf5.main(own, own / JOINED)
+    join_stores(own, own / JOINED)
     assert (own / JOINED).read_bytes() == before
 
 
 def test_results_without_a_patch_give_an_empty_file(own):
     write_metadata(own, [])
-    join_hdf5.main(own, own / JOINED)
+    join_stores(own, own / JOINED)
     with h5py.File(own / JOINED) as file:
         assert len(file["patches"]) == 0
         assert len(file["table/label"]) == len(file["table/slide"]) == 0
+
+
+@pytest.mark.parametrize("status", ["failed", "empty"])
+def test_slides_that_all_failed_or_are_empty_give_an_empty_file(tmp_path, status):
+    """A slide's fault fails the gate, and no other job."""
+    (tmp_path / "stores" / "hdf5").mkdir(parents=True)
+    write_tables(tmp_path, {"one": status, "two": status}, backends=())
+    join_stores(tmp_path, tmp_path / JOINED)
+    with h5py.File(tmp_path / JOINED) as file:
+        assert len(file["patches"]) == len(file["table/slide"]) == 0
+        assert json.loads(file.attrs["labels"]) == {}
 
 
 def test_a_store_that_does_not_fit_the_table_is_said(own):
     text = (own / "stores.csv").read_text()
     (own / "stores.csv").write_text(text.replace("a-slide,hdf5,raw,6", "a-slide,hdf5,raw,5"))
     with pytest.raises(SlidemillError, match=r"a-slide.h5: holds 5 patches, and the table 6: run the workflow"):
-        join_hdf5.main(own, own / JOINED)
+        join_stores(own, own / JOINED)
 
 
 def test_the_snippets_of_the_configurations_page_run(own, truth, monkeypatch):
