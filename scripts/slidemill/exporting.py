@@ -30,7 +30,7 @@ from slidemill.stores.hdf5parts import EncodedPatches, RawPatches, abandoned
 from slidemill.stores.paths import store_path
 from slidemill.stores.protocol import Store
 from slidemill.stores.registry import open_store
-from slidemill.stores.tar import BUFFER, Members, header
+from slidemill.stores.tar import BUFFER, PROVENANCE, Members, header
 from slidemill.stores.writing import full_disk_told
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _write_tar(path: Path, dataset: Dataset, codec: Encoding, shape: Shape, told
         def add(name: str, data: Buffer) -> None:
             members.add(header(name, len(data)), data)
 
-        add("__provenance__", json.dumps(_provenance(dataset, slides)).encode())
+        add(PROVENANCE, json.dumps(_provenance(dataset, slides)).encode())
         patches = zip(_rows(dataset.table), _patches(dataset, codec, shape, slides), strict=True)
         for done, (row, (key, data)) in enumerate(patches, start=1):
             if codec is RAW:

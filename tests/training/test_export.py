@@ -14,7 +14,9 @@ import webdataset
 from slidemill import open_dataset, read_metadata
 from slidemill.cli import main
 from slidemill.encodings import ENCODINGS, decoded
+from slidemill.errors import StoreError
 from slidemill.stores.paths import store_path
+from slidemill.stores.registry import open_store
 from tests.results import FINGERPRINT, PATCHES, SIZE, write_a_store
 
 SHAPE = (SIZE, SIZE, 3)
@@ -120,6 +122,14 @@ def test_two_exports_are_the_same_bytes(results, tmp_path, suffix):
     for name in ("one", "two"):
         assert main(["export", str(results), str(tmp_path / f"{name}.{suffix}")]) == 0
     assert (tmp_path / f"one.{suffix}").read_bytes() == (tmp_path / f"two.{suffix}").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["all.h5", "all.hdf5", "all.tar"])
+def test_an_exported_file_is_called_so_and_no_damaged_store(results, tmp_path, name):
+    assert main(["export", str(results), str(tmp_path / name)]) == 0
+    with pytest.raises(StoreError, match="is an exported file, and no store: read it") as refused:
+        open_store(tmp_path / name)
+    assert "remove" not in str(refused.value)
 
 
 def test_it_tells_how_far_it_is_and_what_it_wrote(results, tmp_path, capsys):

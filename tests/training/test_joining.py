@@ -11,9 +11,10 @@ import pytest
 from slidemill import open_dataset
 from slidemill.cli import main
 from slidemill.encodings import ENCODINGS, decoded
-from slidemill.errors import SlidemillError
+from slidemill.errors import SlidemillError, StoreError
 from slidemill.joining import join_stores
 from slidemill.stores.paths import JOINED, store_path
+from slidemill.stores.registry import open_store
 from tests.conftest import ROOT
 from tests.results import PATCHES, SIZE, write_a_store, write_metadata, write_tables
 
@@ -133,6 +134,12 @@ def test_the_snippets_of_the_configurations_page_run(own, truth, monkeypatch):
     exec(joined, found)
     np.testing.assert_array_equal(found["pixels"], truth[7])
     assert (found["label"], found["slide"]) == (found["table"]["label"][7], found["table"]["slide"][7])
+
+
+def test_it_is_called_so_and_no_damaged_store(own):
+    with pytest.raises(StoreError, match="is the one file over all slides, and no store: read it with h5py") as refused:
+        open_store(own / JOINED)
+    assert "remove" not in str(refused.value)
 
 
 def test_verify_takes_it_for_no_store(own, capsys):

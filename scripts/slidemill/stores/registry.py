@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import tarfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+
+import h5py
 
 from slidemill.errors import StoreError
 from slidemill.stores import disk, hdf5, lmdb, tar
 from slidemill.stores.paths import SUFFIXES
 from slidemill.stores.protocol import Backend, Store
+from slidemill.stores.tar import PROVENANCE
 
 STORES: Mapping[str, Backend] = {
     backend.name: backend for backend in (lmdb.BACKEND, hdf5.BACKEND, disk.BACKEND, tar.BACKEND)
@@ -40,6 +45,34 @@ def open_store(path: str | Path) -> Store:
         return disk.BACKEND.reading(path)
     for name, suffix in SUFFIXES.items():
         if suffix and path.suffix == suffix:
-            return STORES[name].reading(path)
+            try:
+                return STORES[name].reading(path)
+            except StoreError:
+                if other := _no_store_but(path):
+                    raise StoreError(other) from None
+                raise
     endings = ", ".join(filter(None, SUFFIXES.values()))
-    raise StoreError(f"{path}: no store is named like this: a store ends in {endings}, or is a folder")
+    raise StoreError(
+        _no_store_but(path) or f"{path}: no store is named like this: a store ends in {endings}, or is a folder"
+    )
+
+
+def _no_store_but(path: Path) -> str:
+    """Return what a file is that slidemill writes and that is no store, and how it is read; empty where it is none.
+
+    Such a file is whole, and shall not be removed as a damaged store is.
+    """
+    if path.suffix == ".tar":
+        with path.open("rb") as tar_file, suppress(tarfile.HeaderError):
+            if tarfile.TarInfo.frombuf(tar_file.read(tarfile.BLOCKSIZE), "utf-8", "replace").name == PROVENANCE:
+                return f"{path}: is an exported file, and no store: read it as any tar file, by webdataset for example"
+    elif path.suffix in (".h5", ".hdf5"):
+        with suppress(OSError, RuntimeError), h5py.File(path, "r", locking=False) as file:
+            # By what the links are called alone: nothing that they lead to is opened.
+            if "manifest" not in file and isinstance(file.get("table", getlink=True), h5py.HardLink):
+                what = "an exported file" if "provenance" in file else "the one file over all slides"
+                return (
+                    f"{path}: is {what}, and no store: read it with h5py, its patches as `patches` (or `payload` and "
+                    "`offsets`), its columns below `table`"
+                )
+    return ""

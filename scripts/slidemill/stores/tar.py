@@ -36,6 +36,8 @@ from slidemill.stores.protocol import Backend
 
 OFFSETS_NAME = "__offsets__"
 MANIFEST_NAME = "__manifest__"
+PROVENANCE = "__provenance__"
+"""The first member of an exported file, which is no store."""
 BLOCK = tarfile.BLOCKSIZE
 PAIR = 16
 """Bytes of one patch's place in the member of offsets."""
