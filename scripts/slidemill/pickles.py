@@ -27,6 +27,10 @@ TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 MARK = object()
 
 
+class StrangeError(ValueError):
+    """The pickle holds what those that are looked for never hold: no damage, but another's work."""
+
+
 class Made:
     """Stands for what a pickle makes of a class or a function, `name`, from `arguments`, and for its `state`."""
 
@@ -57,14 +61,16 @@ def read_pickle(data: bytes, names: Collection[tuple[str, str]]) -> Any:
 
     Raises
     ------
+    StrangeError
+        When it names anything else, holds an instruction that none of these need, or is too long.
     ValueError
-        When it names anything else, holds an instruction that none of these need, is too long, or is damaged.
+        When it is damaged.
     """
     stack: list[Any] = []
     memo: dict[int, Any] = {}
     for count, (instruction, argument, _) in enumerate(pickletools.genops(data)):
         if count >= MOST_INSTRUCTIONS:
-            raise ValueError(f"it has more than {MOST_INSTRUCTIONS} instructions")
+            raise StrangeError(f"it has more than {MOST_INSTRUCTIONS} instructions")
         if instruction.name == "STOP":
             return stack.pop()
         try:
@@ -102,7 +108,7 @@ def _step(kind: str, argument: Any, stack: list[Any], memo: dict[int, Any], name
         if not all(isinstance(part, str) for part in own):
             raise TypeError
         if own not in names:
-            raise ValueError(f"it names {'.'.join(own)}")
+            raise StrangeError(f"it names {'.'.join(own)}")
         stack.append(Name(own))
     elif kind in ("NEWOBJ", "REDUCE"):
         arguments, called = stack.pop(), stack.pop()
@@ -113,7 +119,7 @@ def _step(kind: str, argument: Any, stack: list[Any], memo: dict[int, Any], name
             raise TypeError
         stack[-1].state = state
     elif kind not in ("PROTO", "FRAME"):
-        raise ValueError(f"it holds the instruction {kind}")
+        raise StrangeError(f"it holds the instruction {kind}")
 
 
 def _fill(kind: str, stack: list[Any]) -> None:

@@ -24,7 +24,7 @@ import xxhash
 
 from slidemill.encodings import Pixels
 from slidemill.errors import SlidemillError
-from slidemill.pickles import Made, read_pickle
+from slidemill.pickles import Made, StrangeError, read_pickle
 from slidemill.stores.environments import PAGE
 from slidemill.stores.manifest import LARGEST_PATCH
 
@@ -58,7 +58,7 @@ def item_of(data: bytes, column: int, row: int) -> Item:
     """
     found = read_pickle(data, NAMES)
     if not (isinstance(found, Made) and found.name[1] == "Item" and isinstance(found.state, dict)):
-        raise ValueError("it is another object")
+        raise StrangeError("it is another object")
     try:
         size, channels, label, own = (found.state[name] for name in ("size", "channels", "label", "data"))
         coords = found.state["coords"]
@@ -174,9 +174,12 @@ def items(file: Path) -> Iterator[Callable[[str, int, int], Item]]:
             try:
                 return item_of(bytes(transaction.get(_key(slide, column, row), b"")), column, row)
             except ValueError as error:
+                remedy = "copy the database again from where it was made"
+                if isinstance(error, StrangeError):
+                    remedy = "py-wsi never wrote such a value: do not trust this database, nor open it by other means"
                 raise SlidemillError(
                     f"{file}: the value of {slide}-{column}-{row} is no patch of py-wsi ({error}); nothing of it was "
-                    "run: copy the database again from where it was made"
+                    f"run: {remedy}"
                 ) from None
 
         yield item

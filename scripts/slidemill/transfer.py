@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import difflib
+import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from slidemill.dataset import Dataset
 from slidemill.errors import SlidemillError
 from slidemill.exporting import export
 from slidemill.importing import Unsaid, import_database
@@ -42,13 +46,47 @@ def add_commands(commands: Any) -> None:
 
 def _export(options: argparse.Namespace) -> int:
     with open_dataset(options.results, options.backend) as dataset:
+        _check_slides(dataset, options.slides or ())
         names = set(dataset.table["label_name"])
         labels = [_label(text, names) for text in options.labels] if options.labels else None
-        chosen = dataset.select(options.slides, labels, options.query)
+        chosen = _fulfilling(dataset, options.query).select(options.slides, labels)
         codec = export(chosen, options.out, lambda done: _tell(done, len(chosen), "exported"))
         size = options.out.stat().st_size
         print(f"{options.out}: {len(chosen)} patches of {len(chosen.slides)} slides, {codec.name}, {size:,} bytes")
     return 0
+
+
+def _check_slides(dataset: Dataset, slides: Sequence[str]) -> None:
+    for slide in slides:
+        if slide not in dataset.slides:
+            table = dataset.results / "slides.csv"
+            if slide in dataset.fingerprints:
+                raise SlidemillError(f"--slides names {slide!r}, which has no patches: {table} says why")
+            raise SlidemillError(
+                f"--slides names {slide!r}: no slide is called so{_near(slide, dataset.slides)}: {table} has their ids"
+            )
+
+
+def _fulfilling(dataset: Dataset, query: str | None) -> Dataset:
+    try:
+        return dataset.select(query=query)
+    except SlidemillError as error:
+        # What pandas says is behind the words for those who have the dataset at hand.
+        if (cause := error.__context__) is None:
+            raise
+        columns = [str(name) for name in dataset.table.columns]
+        unknown = re.search(r"name '(.+)' is not defined", str(cause))
+        why = f"no column is called {unknown[1]!r}{_near(unknown[1], columns)}" if unknown else str(cause)
+        raise SlidemillError(
+            f"--query is {query!r}: {why}: give a condition over the columns of metadata.csv, {', '.join(columns)}, "
+            "such as 'x0 > 1000'"
+        ) from None
+
+
+def _near(text: str, names: Sequence[str]) -> str:
+    """Return a remark on the names that are like a text; empty where none is."""
+    found = difflib.get_close_matches(text, names)
+    return f" (there is {', '.join(found)})" if found else ""
 
 
 def _import_pywsi(options: argparse.Namespace) -> int:
@@ -56,11 +94,17 @@ def _import_pywsi(options: argparse.Namespace) -> int:
         raise SlidemillError(
             f"--downsample is {options.downsample} and --overlap {options.overlap}: give 1 or more, and 0 or more"
         )
-    labels = {}
+    if options.downsample & (options.downsample - 1):
+        raise SlidemillError(
+            f"--downsample is {options.downsample}: each DeepZoom level is half of the next: give 1, 2, 4, 8 or so on"
+        )
+    labels: dict[str, int] = {}
     for text in options.labels:
         name, _, number = text.rpartition("=")
         if not (name and number.isdecimal()):
             raise SlidemillError(f"--labels names {text!r}: give NAME=NUMBER, such as Tumour=1, for each label")
+        if name in labels:
+            raise SlidemillError(f"--labels names {name!r} twice, as {labels[name]} and {number}: give each name once")
         labels[name] = int(number)
     unsaid = Unsaid(options.downsample, options.overlap, labels)
     count = import_database(options.old, options.new, unsaid, lambda done, of: _tell(done, of, "imported"))

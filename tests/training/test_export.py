@@ -124,6 +124,14 @@ def test_two_exports_are_the_same_bytes(results, tmp_path, suffix):
     assert (tmp_path / f"one.{suffix}").read_bytes() == (tmp_path / f"two.{suffix}").read_bytes()
 
 
+def test_a_slide_without_patches_is_said_to_be_one(results, tmp_path, capsys):
+    own = shutil.copytree(results, tmp_path / "own")
+    with (own / "slides.csv").open("a") as table:
+        table.write("broken" + "," * 40 + "\n")
+    assert main(["export", str(own), str(tmp_path / "out.h5"), "--slides", "broken"]) == 1
+    assert f"'broken', which has no patches: {own / 'slides.csv'} says why" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["all.h5", "all.hdf5", "all.tar"])
 def test_an_exported_file_is_called_so_and_no_damaged_store(results, tmp_path, name):
     assert main(["export", str(results), str(tmp_path / name)]) == 0
@@ -148,8 +156,15 @@ def test_it_tells_how_far_it_is_and_what_it_wrote(results, tmp_path, capsys):
         ("out.zip", [], "out.zip: is neither .h5 nor .tar"),
         ("out.h5", ["--query", "x0 > 9999"], "no patch is selected"),
         ("out.h5", ["--labels", "Tumor"], "'Tumor' is no label"),
-        ("out.h5", ["--slides", "d-slide"], "d-slide"),
-        ("out.h5", ["--query", "x0 +"], "x0 +"),
+        ("out.h5", ["--slides", "d-slide"], "no slide is called so (there is "),
+        ("out.h5", ["--slides", "42"], "no slide is called so: "),
+        ("out.h5", ["--query", "x0 +"], "--query is 'x0 +': "),
+        (
+            "out.h5",
+            ["--query", "tisue_fraction > 0.5"],
+            "'tisue_fraction' (there is tissue_fraction): give a condition",
+        ),
+        ("out.h5", ["--query", "x0"], "does not say yes or no to each patch"),
         ("there.h5", [], "is there already"),
     ],
 )
@@ -158,6 +173,8 @@ def test_what_cannot_be_exported_is_said_and_leaves_nothing(results, tmp_path, c
     assert main(["export", str(results), str(tmp_path / name), *arguments]) == 1
     said = capsys.readouterr().err
     assert words in said
+    # There is none on a command line.
+    assert "ds." not in said
     assert said.count("slidemill: ") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["there.h5"]
     assert (tmp_path / "there.h5").read_text() == "mine"

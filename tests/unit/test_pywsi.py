@@ -244,16 +244,28 @@ def test_a_database_with_a_bad_value_is_refused_in_words_and_leaves_nothing(old,
         f"slidemill: {old / 'data.mdb'}: the value of a-1-3-1 is no patch of py-wsi"
     )
     assert "it names posix.system" in said
+    assert "never wrote such a value: do not trust this database" in said
+    assert "copy" not in said
     assert [path.name for path in tmp_path.iterdir()] == ["old"]
+
+
+def test_a_value_that_is_cut_short_is_called_damaged_and_not_distrusted(old, tmp_path, capsys, noise):
+    database(old, {"a-1-3-1": pickled(noise(1, SIZE)[0], 3, 1)[:-100]})
+    assert imported(old, tmp_path / "new", "--downsample", "1") == 1
+    said = capsys.readouterr().err
+    assert "copy the database again" in said
+    assert "trust" not in said
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["--downsample", "0"], "--downsample is 0"),
+        (["--downsample", "3"], "--downsample is 3: each DeepZoom level is half of the next: give 1, 2, 4"),
         (["--downsample", "1", "--overlap", "-1"], "--overlap -1"),
         (["--downsample", "1", "--overlap", "2"], "so there was none: leave it out"),
         (["--downsample", "1", "--labels", "Tumour"], "--labels names 'Tumour': give NAME=NUMBER"),
+        (["--downsample", "1", "--labels", "Normal=0", "Normal=1"], "--labels names 'Normal' twice, as 0 and 1"),
     ],
 )
 def test_what_does_not_fit_is_said(old, tmp_path, capsys, arguments, words):
