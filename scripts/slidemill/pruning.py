@@ -140,9 +140,15 @@ def _add(left: Left, results: Path, names: Sequence[str], gathered: int) -> bool
 
 
 def delete(left: Left) -> None:
-    """Remove what is left; what tells of a slide or a store comes last, so that what is cut off here is found again."""
+    """Remove what is left; what tells of a slide or a store comes last, so that what is cut off here is found again.
+
+    Folders of a backend that was taken out go as well, where nothing else is in them.
+    """
     for path in left.sizes:
         remove(path)
+    for folder in {path.parent for path in left.sizes if path.parent.name in left.backends}:
+        if not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def _is_outcome(path: Path, slide: str) -> bool:

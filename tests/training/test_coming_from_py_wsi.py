@@ -40,3 +40,10 @@ def test_the_configuration_is_one(tmp_path):
     config = read_config(yaml.safe_load(block), schema, tmp_path)
     assert config.stores == {"lmdb": StoreSpec("raw")}
     assert (config.labels.rule, config.tissue.method, config.sampling.deepzoom_level) == ("top_left", "none", 16)
+
+
+def test_both_pages_say_the_same_of_what_py_wsi_does():
+    (here,) = blocks("yaml")
+    settings = (ROOT / "config" / "README.md").read_text(encoding="utf-8")
+    there = re.search(r"^## What py-wsi does\n.*?^```yaml\n(.*?)^```$", settings, re.MULTILINE | re.DOTALL)[1]
+    assert yaml.safe_load(here)["sampling"] == yaml.safe_load(there)["sampling"]

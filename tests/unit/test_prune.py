@@ -162,7 +162,8 @@ def test_when_told_they_are_removed_and_all_else_is_whole(without_hdf5, capsys):
     results = without_hdf5
     rest = {path: data for path, data in everything(results).items() if "gone" not in str(path)}
     assert main(["prune", str(results), "--delete"]) == 0
-    removed = of_hdf5(results, "kept", "kept.2")
+    stores = of_hdf5(results, "kept", "kept.2")
+    removed = stores | {path.parent for path in stores}
     left = everything(results)
     assert {path: data for path, data in rest.items() if path not in removed}.items() <= left.items()
     assert not removed & left.keys()
@@ -170,6 +171,14 @@ def test_when_told_they_are_removed_and_all_else_is_whole(without_hdf5, capsys):
     assert main(["verify", str(results)]) == 0
     assert main(["prune", str(results)]) == 0
     assert "0 files and folders, 0 bytes, of 0 slides that were taken away\n" in capsys.readouterr().out
+
+
+def test_a_folder_in_which_somebody_has_put_something_stays(without_hdf5):
+    mine = without_hdf5 / "stores/hdf5/mine.txt"
+    mine.write_text("mine")
+    assert main(["prune", str(without_hdf5), "--delete"]) == 0
+    assert mine.read_text() == "mine"
+    assert not (without_hdf5 / "outcomes/store_patches/hdf5").exists()
 
 
 def test_the_file_over_the_stores_goes_with_them_and_stays_otherwise(without_hdf5, capsys):
