@@ -17,7 +17,7 @@ from slidemill.holding import at_rest, working
 from slidemill.inspection import contact_sheet, describe, levels_of
 from slidemill.pruning import delete, left_over
 from slidemill.slides import opened, slide_info
-from slidemill.stores.paths import store_path
+from slidemill.stores.paths import JOINED, store_path
 from slidemill.transfer import add_commands
 from slidemill.verification import verify
 
@@ -106,17 +106,25 @@ def _verify(options: argparse.Namespace) -> int:
     found = verify(results, options.jobs, tell)
     for path in found.unlisted:
         sys.stderr.write(f"slidemill: {results / path} is in no table of these results: remove it if nobody wants it\n")
-    if found.faults:
+    if found.joined:
+        print(f"{results / JOINED}: {found.joined}")
+    if found.outdated:
+        sys.stderr.write(f"slidemill: {results / JOINED} is older than the tables: a run to the report makes it anew\n")
+    if found.faults or found.joined:
         broken = len({(one.slide, one.backend) for one in found.faults if one.backend != EVERY_STORE})
         slides = len({one.slide for one in found.faults})
         count = f"{broken} of {found.stores} stores, of {slides} of {found.slides} slides, are not"
+        those = "those"
+        if not found.faults:
+            count, those = f"{JOINED} is not", "that"
         if at_work := at_work or working(results):
-            print(f"{count} those of the last run that ended; {at_work}: look again when it has ended, "
+            print(f"{count} {those} of the last run that ended; {at_work}: look again when it has ended, "
                   "and where it was killed, let a run come to its end first")  # fmt: skip
             return LOOK_AGAIN
         print(f"{count} whole: let a run come to its end; what is named then all the same, remove, and run again")
         return 1
-    print(f"{found.stores} stores of {found.slides} slides are whole")
+    also = "" if found.joined is None else f" and {JOINED}"
+    print(f"{found.stores} stores of {found.slides} slides{also} are whole")
     return 0
 
 

@@ -13,8 +13,11 @@ from slidemill.checking import EVERY_STORE, Expected, Finding, StoreCheck, check
 from slidemill.columns import SLIDE_COLUMNS, VALIDATION_COLUMNS
 from slidemill.errors import SlidemillError
 from slidemill.isolation import Apart
+from slidemill.joinedcheck import joined_fault, older
 from slidemill.stores.paths import JOINED, SUFFIXES, store_path
 from slidemill.tables import read_table
+
+HDF5 = JOINED.parent.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +32,19 @@ class Verification:
         How many slides and stores were looked at.
     unlisted
         Stores that the tables do not have.
+    joined
+        What is wrong with the one HDF5 file over all slides, empty where nothing is; None where it was not looked at:
+        there is none to look at, or its stores are not whole.
+    outdated
+        Whether that is because it is older than the tables, and not of the last run.
     """
 
     faults: tuple[Finding, ...]
     slides: int
     stores: int
     unlisted: tuple[Path, ...]
+    joined: str | None = None
+    outdated: bool = False
 
 
 def read_results_table(results: Path, name: str, columns: Sequence[str]) -> list[dict[str, str]]:
@@ -106,12 +116,20 @@ def verify(
         for done, future in enumerate(as_completed(looking), start=1):
             found = faults[looking[future]] = future.result()
             told(done, len(looking), found)
+        joined = None
+        broken = any(one.backend == HDF5 for own in faults.values() for one in own)
+        if not broken and any(HDF5 in own for own in backends.values()):
+            joined = joined_fault(idle.get(), results)
+        # A run to the stores alone makes the tables anew, and not this file.
+        outdated = bool(joined) and (results / JOINED).exists() and older(results)
     promised = {store_path(backend, slide) for slide, own in backends.items() for backend in own}
     return Verification(
         tuple(fault for slide in slides for fault in faults[slide]),
         len(slides),
         len(promised),
         tuple(sorted(set(stores_in(results)) - promised)),
+        None if outdated else joined,
+        outdated,
     )
 
 

@@ -1,6 +1,7 @@
 """The one HDF5 file over the stores of all slides."""
 
 import json
+import os
 import re
 import shutil
 
@@ -142,6 +143,112 @@ def test_it_is_called_so_and_no_damaged_store(own):
     assert "remove" not in str(refused.value)
 
 
-def test_verify_takes_it_for_no_store(own, capsys):
+def test_verify_takes_it_for_no_store_and_looks_at_it(own, capsys):
     assert main(["verify", str(own)]) == 0
-    assert "in no table" not in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "in no table" not in said.err
+    assert said.out.endswith(f"slides and {JOINED} are whole\n")
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:3])
+
+
+def overwritten(path):
+    data = bytearray(path.read_bytes())
+    data[100 : len(data) : 7] = bytes(len(data[100 : len(data) : 7]))
+    path.write_bytes(data)
+
+
+def changed(name, change):
+    def change_it(path):
+        with h5py.File(path, "r+") as file:
+            change(file, name)
+
+    return change_it
+
+
+def another_value(file, name):
+    file[name][3] += 1
+
+
+def taken_away(file, name):
+    del file[name]
+
+
+def other_sources(file, name):
+    shape, sources = file[name].shape, file[name].virtual_sources()
+    layout, place = h5py.VirtualLayout(shape, np.uint8), 0
+    for one in reversed(sources):
+        (first, *_), (last, *_) = one.vspace.get_select_bounds()
+        size = last + 1 - first
+        layout[place : place + size] = h5py.VirtualSource(one.file_name, name, (size, *shape[1:]))
+        place += size
+    del file[name]
+    file.create_virtual_dataset(name, layout)
+
+
+def pixels_of_its_own(file, name):
+    shape = file[name].shape
+    del file[name]
+    file.create_dataset(name, shape, np.uint8)
+
+
+def fewer_rows(file, name):
+    rows = file[name][1:]
+    del file[name]
+    file[name] = rows
+
+
+def another_label(file, name):
+    file.attrs[name] = json.dumps({"0": "Tumour", "1": "Normal"})
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (cut, "cannot be read"),
+        (overwritten, ""),
+        (changed("table/label", another_value), "its table/label holds other values"),
+        (changed("table/x0", fewer_rows), "its table/x0 has not the shape"),
+        (changed("table/slide", taken_away), "has no table/slide of its own"),
+        (changed("patches", taken_away), "has no patches of its own"),
+        (changed("patches", other_sources), "its patches does not name the stores in the order of the table"),
+        (changed("patches", pixels_of_its_own), "its patches does not name the stores"),
+        (changed("labels", another_label), "its attribute labels is"),
+    ],
+)
+def test_verify_names_it_where_it_is_not_what_would_be_written(own, capsys, damage, words):
+    before = {path: path.read_bytes() for path in own.rglob("*") if path.is_file() and path != own / JOINED}
+    damage(own / JOINED)
+    assert main(["verify", str(own)]) == 1
+    first, last = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"{own / JOINED}: {words}")
+    assert last.startswith(f"{JOINED} is not whole: let a run come to its end; what is named then")
+    assert {path: path.read_bytes() for path in own.rglob("*") if path.is_file() and path != own / JOINED} == before
+
+
+def test_verify_misses_it_where_the_run_to_the_report_has_made_it(own, capsys):
+    (own / JOINED).unlink()
+    # As after a run to the stores alone, which makes none.
+    assert main(["verify", str(own)]) == 0
+    assert "slides are whole\n" in capsys.readouterr().out
+    (own / "report.html").write_text("page")
+    assert main(["verify", str(own)]) == 1
+    assert f"{own / JOINED}: is missing, and the last run has made it\n" in capsys.readouterr().out
+
+
+def test_one_of_an_earlier_run_is_no_damage(own, capsys):
+    """Other labels, and a run to the stores alone."""
+    write_metadata(own, ["b-slide", "a-slide", "c-slide"], labels=((1, "Tumour"),))
+    os.utime(own / JOINED, (1_000_000_000,) * 2)
+    assert main(["verify", str(own)]) == 0
+    said = capsys.readouterr()
+    assert f"{own / JOINED} is older than the tables: a run to the report makes it anew" in said.err
+    assert said.out.endswith("slides are whole\n")
+
+
+def test_it_is_not_compared_with_stores_that_are_damaged(own, capsys):
+    (own / store_path("hdf5", "b-slide")).write_bytes(b"no store")
+    assert main(["verify", str(own)]) == 1
+    assert str(JOINED) not in capsys.readouterr().out
