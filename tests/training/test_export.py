@@ -141,6 +141,19 @@ def test_an_exported_file_is_called_so_and_no_damaged_store(results, tmp_path, n
     assert "remove" not in str(refused.value)
 
 
+@pytest.mark.parametrize("name", ["all.tar", "all.h5"])
+def test_a_file_that_may_not_be_read_is_said_in_words(results, tmp_path, monkeypatch, name):
+    (tmp_path / name).write_bytes(b"")
+
+    def refused(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.open", refused)
+    monkeypatch.setattr("h5py.File", refused)
+    with pytest.raises(StoreError, match="cannot "):
+        open_store(tmp_path / name)
+
+
 def test_it_tells_how_far_it_is_and_what_it_wrote(results, tmp_path, capsys):
     assert main(["export", str(results), str(tmp_path / "all.h5")]) == 0
     said = capsys.readouterr()

@@ -63,7 +63,7 @@ def _no_store_but(path: Path) -> str:
     Such a file is whole, and shall not be removed as a damaged store is.
     """
     if path.suffix == ".tar":
-        with path.open("rb") as tar_file, suppress(tarfile.HeaderError):
+        with suppress(OSError, tarfile.HeaderError), path.open("rb") as tar_file:
             if tarfile.TarInfo.frombuf(tar_file.read(tarfile.BLOCKSIZE), "utf-8", "replace").name == PROVENANCE:
                 return f"{path}: is an exported file, and no store: read it as any tar file, by webdataset for example"
     elif path.suffix in (".h5", ".hdf5"):
