@@ -47,7 +47,9 @@ onerror:
     try:
         folder = report_unfinished(unmade, work)
         ended = "this run did not finish; its report is" if folder else "what failed stands above, and in"
-        print(f"slidemill: {ended} {((folder or CONFIG.results) / 'report.html').resolve()}", file=sys.stderr)
+        page = (folder or CONFIG.results) / "report.html"
+        if page.exists():
+            print(f"slidemill: {ended} {page.resolve()}", file=sys.stderr)
     except (SlidemillError, OSError) as error:
         print(f"slidemill: the report of this unfinished run cannot be written: {error}", file=sys.stderr)
 
