@@ -16,7 +16,7 @@ from slidemill.dataset import Dataset
 from slidemill.stores.paths import SUFFIXES
 from slidemill.torch import PatchDataset, PatchStream
 
-EPOCHS = 12
+EPOCHS = 25
 SIZE = 16
 
 
@@ -33,6 +33,7 @@ def trained(patches: Dataset, seed: int) -> tuple[nn.Module, float]:
     torch.manual_seed(seed)
     model = network(max(patches.classes) + 1)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    slower = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, EPOCHS)
     stream = PatchStream(patches, SIZE, augment=True, seed=seed)
     begun, seen = time.perf_counter(), 0
     for epoch in range(EPOCHS):
@@ -43,6 +44,7 @@ def trained(patches: Dataset, seed: int) -> tuple[nn.Module, float]:
             loss.backward()
             optimizer.step()
             seen += len(labels)
+        slower.step()
     return model, seen / (time.perf_counter() - begun)
 
 

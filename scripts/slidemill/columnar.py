@@ -91,7 +91,7 @@ def _told(path: Path) -> Iterator[None]:
 
     try:
         yield
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise SlidemillError(
             f"{path}: there is no such table: run the workflow to its end, or correct the path"
         ) from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, overload
 
@@ -42,7 +42,7 @@ class Patch:
         The square that it stands for, in level-0 pixels.
     """
 
-    pixels: Pixels
+    pixels: Pixels = field(repr=False)
     label: int
     label_name: str
     slide: str
@@ -53,7 +53,7 @@ class Patch:
     height0: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Dataset:
     """Patches of a cohort, with what the metadata table says of them; `slidemill.open_dataset` makes one.
 
@@ -97,6 +97,9 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.table)
+
+    def __repr__(self) -> str:
+        return f"Dataset({len(self):,} patches of {len(self.slides):,} slides, {self.backend}, {self.results})"
 
     @overload
     def __getitem__(self, place: int) -> Patch: ...

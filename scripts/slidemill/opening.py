@@ -50,10 +50,10 @@ def open_dataset(
     stored = {row["backend"] for row in stores}
     kinds = [name for name in SUFFIXES if name in stored]
     chosen = backend or next(iter(kinds), "")
+    if not kinds:
+        raise SlidemillError(f"{results}: no slide has a store: slides.csv says what became of each")
     if chosen not in kinds:
-        raise SlidemillError(
-            f"{results}: there are no stores of {chosen or 'any backend'}: there are {', '.join(kinds) or 'none'}"
-        )
+        raise SlidemillError(f"{results}: there are no stores of {chosen}: there are {', '.join(kinds)}")
     prints = {row["slide"]: row["fingerprint"] for row in _rows(results / "slides.csv", ("slide", "fingerprint"))}
     contents = {row["slide"]: row["content"] for row in stores if row["backend"] == chosen}
     dataset = dataset_of(table, StorePool(results, chosen, most_open, contents), prints, classes_of(table))

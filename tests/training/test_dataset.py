@@ -50,6 +50,13 @@ def test_the_first_backend_of_the_results_is_read(dataset):
     assert set(dataset.fingerprints) == set(SLIDES)
 
 
+def test_they_say_in_a_line_what_they_are(results, dataset):
+    assert repr(dataset) == f"Dataset(18 patches of 3 slides, lmdb, {results})"
+    assert repr(dataset[1]).startswith(
+        "Patch(label=1, label_name='Tumour', slide='b-slide', patch_id='r00000_c00001', x0=16"
+    )
+
+
 def test_places_count_from_the_end_too_and_slices_are_datasets(dataset, truth):
     assert np.array_equal(dataset[-1].pixels, truth[-1])
     for place in (len(truth), -len(truth) - 1):
@@ -141,11 +148,22 @@ def test_what_cannot_be_opened_is_said(results, tmp_path):
         open_dataset(tmp_path)
     with pytest.raises(SlidemillError, match="no stores of zarr: there are lmdb, hdf5, disk"):
         open_dataset(results, "zarr")
+    with pytest.raises(SlidemillError, match=r"metadata\.csv/metadata\.parquet: there is no such table"):
+        open_dataset(results / "metadata.csv")
     with pytest.raises(SlidemillError, match="most_open is 0"):
         open_dataset(results, most_open=0)
     (tmp_path / "metadata.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(SlidemillError, match="cannot be read as a table"):
         open_dataset(tmp_path)
+
+
+def test_results_of_failed_slides_alone_are_told(results, tmp_path):
+    folder = tmp_path / "results"
+    shutil.copytree(results, folder)
+    stores = folder / "stores.csv"
+    stores.write_text(stores.read_text().splitlines()[0] + "\n")
+    with pytest.raises(SlidemillError, match=r"no slide has a store: slides\.csv says"):
+        open_dataset(folder)
 
 
 def test_a_store_that_is_gone_is_named_when_it_is_read(results, tmp_path):

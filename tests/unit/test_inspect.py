@@ -1,11 +1,15 @@
 """``slidemill inspect``, as it is called."""
 
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 from PIL import Image
 
 from slidemill.cli import main
+from tests.conftest import ROOT
 
 
 def test_a_slides_levels_are_listed_with_their_keys(slide_file, tmp_path, capsys):
@@ -32,6 +36,16 @@ def test_a_folder_is_gone_through_and_a_broken_slide_named(slide_file, tmp_path,
     assert "good.svs: aperio" in told.out
     assert "bad.svs: OpenSlide knows no format" in told.err
     assert len(list((tmp_path / "out").iterdir())) == 1
+
+
+def test_a_reader_that_has_seen_enough_is_no_fault_of_the_disks(slide_file, tmp_path):
+    command = [sys.executable, "-m", "slidemill", "inspect", str(slide_file), "--out", str(tmp_path)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "scripts"), "PYTHONUNBUFFERED": "1"}
+    reading, writing = os.pipe()
+    os.close(reading)
+    ended = subprocess.run(command, env=environment, stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (1, b"")
 
 
 @pytest.mark.parametrize(

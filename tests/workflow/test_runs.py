@@ -435,6 +435,7 @@ class TestFaults:
         failed = project.snakemake("validated")
         assert failed.code != 0
         assert "2 slides failed" in failed.text
+        assert "report.html" not in failed.text  # none was asked for
         table = {row["path"]: row for row in rows(project.results / "slides.csv")}
         assert {path: row["status"] for path, row in table.items()} == {
             "whole.tif": "ok",

@@ -46,13 +46,12 @@ onerror:
     work = Work(SLIDES, list(BACKENDS), skip, CONFIG.labels.map, this_run(PARAMETERS, config["command"]))
     try:
         folder = report_unfinished(unmade, work)
+        ended = "this run did not finish; its report is" if folder else "what failed stands above, and in"
+        page = (folder or CONFIG.results) / "report.html"
+        if page.exists():
+            print(f"slidemill: {ended} {page.resolve()}", file=sys.stderr)
     except (SlidemillError, OSError) as error:
-        folder = None
         print(f"slidemill: the report of this unfinished run cannot be written: {error}", file=sys.stderr)
-    if folder:
-        print(
-            f"slidemill: this run did not finish; its report is {folder.resolve() / 'report.html'}", file=sys.stderr
-        )
 
 
 onsuccess:
