@@ -11,8 +11,8 @@ import numpy.typing as npt
 from slidemill.encodings import Pixels
 from slidemill.errors import SlidemillError, StoreError
 from slidemill.patches import patch_id
+from slidemill.stores.arrays import destination
 from slidemill.stores.pool import StorePool
-from slidemill.stores.protocol import destination
 
 Places = npt.NDArray[np.integer]
 

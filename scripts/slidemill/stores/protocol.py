@@ -17,6 +17,7 @@ from slidemill.encodings import RAW, Buffer, Pixels, Shape, decoded
 from slidemill.errors import StoreError
 from slidemill.patches import PatchRef
 from slidemill.pipeline import Step, in_order
+from slidemill.stores.arrays import View, destination
 from slidemill.stores.manifest import Manifest
 from slidemill.symmetries import turn_into
 
@@ -169,7 +170,7 @@ class Store(ABC):
         if self._codec is not RAW:
             raise StoreError(f"{self.path}: its patches are {self._codec.name}: only raw ones can be viewed; read them")
         data, keeper = self._lent(patch_id)
-        return np.asarray(_View(self._raw(data, patch_id), keeper))
+        return np.asarray(View(self._raw(data, patch_id), keeper))
 
     def close(self) -> None:
         """Close the store; closing twice does no harm."""
@@ -228,37 +229,6 @@ class Store(ABC):
     @abstractmethod
     def _release(self) -> None:
         """Close what `_open` opened."""
-
-
-class _View:
-    """An array's memory by NumPy's array interface: the array that NumPy makes of it keeps this and so `keeper`.
-
-    https://numpy.org/doc/stable/reference/arrays.interface.html
-    """
-
-    def __init__(self, pixels: Pixels, keeper: object) -> None:
-        self.__array_interface__ = pixels.__array_interface__
-        self.keeper = (pixels, keeper)
-
-
-def destination(out: Pixels | None, shape: tuple[int, ...]) -> Pixels:
-    """Return the array that pixels are written to: `out`, or where it is None a new one.
-
-    Raises
-    ------
-    StoreError
-        When `out` is not an array of that shape, in one piece, that may be written to.
-    """
-    if out is None:
-        return np.empty(shape, np.uint8)
-    if not (isinstance(out, np.ndarray) and out.shape == shape and out.dtype == np.uint8):
-        found = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
-        raise StoreError(f"out is {found}: these patches need an array, uint8 {shape}")
-    if not out.flags.c_contiguous:
-        raise StoreError("out is not in one piece: give an array that is no slice or view of another order")
-    if not out.flags.writeable:
-        raise StoreError("out is read-only: give an array that may be written to")
-    return out
 
 
 @dataclass(frozen=True, slots=True)
