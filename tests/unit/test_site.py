@@ -6,8 +6,6 @@ import inspect
 import json
 import os
 import re
-import subprocess
-import sys
 from html.parser import HTMLParser
 from urllib.parse import unquote, urlsplit
 
@@ -25,7 +23,7 @@ from slidemill.geometry import GridSpec
 from slidemill.stores.protocol import Store
 from slidemill.synthetic import write_svs
 from tests.cohorts import write_cohort
-from tests.conftest import ROOT, painted
+from tests.conftest import ROOT, painted, site_at
 
 NOTEBOOK = ROOT / "docs" / "slidemill-in-ten-minutes.ipynb"
 PICTURES = sorted((ROOT / "docs" / "images").iterdir())
@@ -52,12 +50,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
-    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder
+    return site_at(tmp_path_factory.mktemp("site"))
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +66,15 @@ def test_the_pages_ask_nothing_of_another_host(site, pages):
     styles = "".join(path.read_text(encoding="utf-8") for path in site.rglob("*.css"))
     assert re.findall(r"url\(['\"]?(?:https?:)?//", styles) == []
     assert "@import" not in styles
+
+
+@pytest.mark.long
+def test_the_index_of_search_is_a_script_for_pages_from_a_folder(site):
+    """A page from a folder may run a script beside it, and may not read a file."""
+    text = (site / "search" / "search_index.js").read_text(encoding="utf-8")
+    assert text.startswith("var __index = {")
+    index = json.loads(text.removeprefix("var __index = "))
+    assert {entry["location"] for entry in index["docs"]} > {"configuration.html", "commands.html", "training.html"}
 
 
 @pytest.mark.long
