@@ -1,6 +1,7 @@
 """The docs as a site, as code, and as a notebook: they build, ask nothing of a network, and do what they say."""
 
 import errno
+import html
 import importlib.util
 import inspect
 import json
@@ -75,6 +76,17 @@ def test_the_index_of_search_is_a_script_for_pages_from_a_folder(site):
     assert text.startswith("var __index = {")
     index = json.loads(text.removeprefix("var __index = "))
     assert {entry["location"] for entry in index["docs"]} > {"configuration.html", "commands.html", "training.html"}
+
+
+@pytest.mark.long
+def test_the_notebook_is_a_page_with_all_its_cells(site, pages):
+    text = html.unescape(re.sub(r"<[^>]+>", "", (site / "notebook.html").read_text(encoding="utf-8")))
+    cells = nbformat.read(NOTEBOOK, 4).cells
+    lines = [line for cell in cells if cell.cell_type == "code" for line in cell.source.splitlines() if line]
+    assert len(lines) > 30
+    assert [line for line in lines if line not in text] == []
+    assert text.count("A slide, put back together from its patches") == 1
+    assert "notebook.html" in pages[site / "index.html"].links
 
 
 @pytest.mark.long
