@@ -24,7 +24,7 @@ from slidemill.fingerprints import fingerprint
 from slidemill.reading import thumbnail
 from slidemill.regions import Annotation
 from slidemill.slides import opened
-from slidemill.stitching import LONGEST, Stitched, laid, stitched, stitched_on
+from slidemill.stitching import LONGEST, Stitched, laid, require_longest, stitched, stitched_on
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -158,8 +158,9 @@ def compare(ds: Dataset, slide: str, slides_folder: str | Path, longest: int = L
     Raises
     ------
     SlidemillError
-        When the slide's file is not there, or is not the one that the patches are of.
+        When the slide's file is not there, or is not the one that the patches are of, or `longest` is less than 1.
     """
+    require_longest(longest)
     own = laid(ds, slide)
     file = slide_path(Path(slides_folder), str(own.details["path"]))
     if fingerprint(file) != own.details["fingerprint"]:

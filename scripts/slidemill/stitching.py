@@ -158,10 +158,15 @@ def stitched_on(
     return Stitched(np.rint(np.clip(sums, 0, 255)).astype(np.uint8), np.minimum(weights, 1), max(steps))
 
 
+def require_longest(longest: int) -> None:
+    """Raise `SlidemillError` where no picture can be so long."""
+    if longest < 1:
+        raise SlidemillError(f"longest is {longest}: give the pixels of the picture's longer side, 1 or more")
+
+
 def _scale(own: Laid, downsample: float | None, longest: int) -> float:
     if downsample is None:
-        if longest < 1:
-            raise SlidemillError(f"longest is {longest}: give the pixels of the picture's longer side, 1 or more")
+        require_longest(longest)
         return max(max(own.info.size) / longest, own.downsample)
     if not own.downsample * (1 - 1e-9) <= downsample < math.inf:
         raise SlidemillError(

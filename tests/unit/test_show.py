@@ -372,6 +372,7 @@ def wrongly(dataset, slide_file, tmp_path, noise):
         "downsample is nan": lambda: show.stitch(dataset, "one", float("nan")),
         "downsample is inf": lambda: show.stitch(dataset, "one", float("inf")),
         "longest is 0": lambda: show.stitch(dataset, "one", longest=0),
+        "longest is -1": lambda: show.compare(dataset, "one", slide_file.parent, longest=-1),
         "background is 'mauvish'": lambda: show.stitch(dataset, "one", background="mauvish"),
         "is not the slide that these patches are of": lambda: show.compare(dataset, "one", tmp_path),
         "there is no such file": lambda: show.compare(dataset, "one", tmp_path / "none"),
