@@ -4,31 +4,33 @@ PYTHON ?= python3
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
 VENV := .venv
 BIN := $(VENV)/bin
-SLIDES ?= slides
-RESULTS ?= results
-ANNOTATIONS ?=
 DEMO := demo
 CODE := scripts tests benchmarks
 RULES := workflow/Snakefile workflow/rules
 
 # Folders may have any name: they are handed on through the environment, never as part of a command.
-export SLIDES RESULTS ANNOTATIONS
+export SLIDES RESULTS ANNOTATIONS CONFIG
 
 .PHONY: help demo run train test check format lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo 'make run takes SLIDES=folder RESULTS=folder ANNOTATIONS=folder CORES=number'
+	@echo 'make run takes SLIDES=folder RESULTS=folder ANNOTATIONS=folder CORES=number, or CONFIG=file.yaml'
 
 demo: $(VENV)/run.stamp ## synthetic slides through the whole pipeline, about a minute
 	$(BIN)/python scripts/make_demo_slides.py $(DEMO)
 	$(BIN)/snakemake --cores $(CORES) --configfile config/demo.yaml
 	@echo "The report: $(CURDIR)/$(DEMO)/results/report.html"
 
+# With a configuration of one's own, its keys count, but for folders that are given beside it.
 run: $(VENV)/run.stamp ## the pipeline on your slides
-	$(BIN)/snakemake --cores $(CORES) --config slides="$$SLIDES" results="$$RESULTS" \
-		$${ANNOTATIONS:+annotations="$$ANNOTATIONS"}
-	@echo "The report: $$RESULTS/report.html"
+	@set --; \
+	if [ -n "$$CONFIG" ]; then set -- --configfile "$$CONFIG"; \
+	else SLIDES="$${SLIDES:-slides}"; RESULTS="$${RESULTS:-results}"; fi; \
+	if [ -n "$$SLIDES$$RESULTS$$ANNOTATIONS" ]; then set -- "$$@" --config $${SLIDES:+slides="$$SLIDES"} \
+		$${RESULTS:+results="$$RESULTS"} $${ANNOTATIONS:+annotations="$$ANNOTATIONS"}; fi; \
+	$(BIN)/snakemake --cores $(CORES) "$$@" && \
+	echo "The report: $${RESULTS:-report.html in the results that $$CONFIG names}$${RESULTS:+/report.html}"
 
 .PHONY: race
 race: export BENCH_SLIDE := $(BENCH_SLIDE)
@@ -100,10 +102,14 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 # The package is not installed but found where it lies, so that an edit counts at once.
-$(VENV)/run.stamp: requirements.lock | $(VENV)/bin/python
+$(VENV)/run.stamp: requirements.lock | $(BIN)/slidemill
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --compile --require-hashes -r $<
 	@$(BIN)/python -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "slidemill.pth").write_text("$(CURDIR)/scripts\n")'
 	@touch $@
+
+$(BIN)/slidemill: | $(VENV)/bin/python
+	@printf '#!/bin/sh\nexec "$$(dirname "$$0")/python" -m slidemill "$$@"\n' > $@
+	@chmod +x $@
 
 # The tools for tests come on top of what runs need, in the same environment.
 $(VENV)/test.stamp: requirements-test.lock $(VENV)/run.stamp

@@ -1,5 +1,6 @@
 """What the site has from elsewhere in the repository: each text stands once, and its links lead to the site's pages."""
 
+import json
 import posixpath
 import re
 from pathlib import Path
@@ -15,16 +16,24 @@ PAGES = {
     "ARCHITECTURE.md": "architecture.md",
     "benchmarks/RESULTS.md": "benchmarks.md",
     "CHANGELOG.md": "changelog.md",
+    "docs/slidemill-in-ten-minutes.ipynb": "notebook.md",
 }
-"""Documents outside of docs/, and the pages that they are on the site."""
+"""Documents that are no pages of docs/, and the pages that they are on the site."""
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the documents from outside of docs/."""
+    """Add the documents that are no pages of docs/."""
     for source, page in PAGES.items():
-        files.append(File.generated(config, page, content=(ROOT / source).read_text(encoding="utf-8")))
+        text = (ROOT / source).read_text(encoding="utf-8")
+        files.append(File.generated(config, page, content=_read(text) if source.endswith(".ipynb") else text))
     return files
+
+
+def _read(notebook: str) -> str:
+    """Return a notebook's text and code as Markdown."""
+    cells = [(cell["cell_type"], "".join(cell["source"])) for cell in json.loads(notebook)["cells"]]
+    return "\n\n".join(f"```python\n{text}\n```" if kind == "code" else text for kind, text in cells) + "\n"
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:

@@ -1,5 +1,8 @@
 """Slides that the tests write: small pyramids with several levels, deterministic."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -60,3 +63,12 @@ def noise():
         return np.random.default_rng(seed).integers(0, 256, (count, size, size, 3), np.uint8)
 
     return make
+
+
+def site_at(folder):
+    """Build the docs as a site in a folder, strictly."""
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder

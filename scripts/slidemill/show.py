@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from slidemill.fingerprints import fingerprint
 from slidemill.reading import thumbnail
 from slidemill.regions import Annotation
 from slidemill.slides import opened
-from slidemill.stitching import LONGEST, Stitched, laid, stitched
+from slidemill.stitching import LONGEST, Stitched, laid, require_longest, stitched, stitched_on
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -157,19 +158,21 @@ def compare(ds: Dataset, slide: str, slides_folder: str | Path, longest: int = L
     Raises
     ------
     SlidemillError
-        When the slide's file is not there, or is not the one that the patches are of.
+        When the slide's file is not there, or is not the one that the patches are of, or `longest` is less than 1.
     """
+    require_longest(longest)
     own = laid(ds, slide)
     file = slide_path(Path(slides_folder), str(own.details["path"]))
     if fingerprint(file) != own.details["fingerprint"]:
         raise SlidemillError(f"{file.name}: is not the slide that these patches are of: name the folder that holds it")
     icc = ds.store(slide).manifest.icc
+    # No finer than the patches, and the patches on its grid: sizes that are rounded apart would drift.
+    longest = max(min(longest, math.floor(max(own.info.size) / own.downsample + 1e-9)), 1)
     with opened(file) as slide_file:
         whole = thumbnail(slide_file, own.info, longest, CONVERTED if icc == CONVERTED else IGNORED)
-    scale = max(own.info.size[0] / whole.width, own.info.size[1] / whole.height, own.downsample)
-    patches = stitched(ds, slide, scale)
-    height, width = patches.share.shape
-    seen = np.asarray(whole.resize((width, height), Image.Resampling.BOX) if whole.size != (width, height) else whole)
+    width, height = own.info.size
+    patches = stitched_on(ds, slide, own, whole.size, (width / whole.width, height / whole.height))
+    seen = np.asarray(whole)
     difference = np.abs(seen.astype(np.float32) - patches.pixels).mean(2)
     # A pixel that patches cover in part has background in it, and counts where there are no others.
     told = patches.share >= 0.999 * patches.share.max()

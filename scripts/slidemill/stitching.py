@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
+from slidemill.areas import edges, summed
 from slidemill.encodings import Pixels
 from slidemill.errors import SlidemillError
 from slidemill.geometry import Grid, GridSpec
@@ -121,14 +121,29 @@ def stitched(
     """
     own = laid(ds, slide)
     wanted = _scale(own, downsample, longest)
-    width, height = (max(math.ceil(side / wanted), 1) for side in own.info.size)
+    # A quotient that is whole but for the last bit is no pixel more.
+    width, height = (max(math.ceil(side / wanted - 1e-9), 1) for side in own.info.size)
+    return stitched_on(ds, slide, own, (width, height), (wanted, wanted), background)
+
+
+def stitched_on(
+    ds: Dataset,
+    slide: str,
+    own: Laid,
+    size: tuple[int, int],
+    steps: tuple[float, float],
+    background: str = "white",
+) -> Stitched:
+    """Return what `stitched` does on a grid of `size`, each pixel `steps` level-0 pixels wide and high."""
+    width, height = size
     ground = np.array(_colour(background), np.float32)
-    if wanted == own.downsample:
+    if steps == (own.downsample, own.downsample):
         pixels = np.full((height, width, 3), ground.astype(np.uint8))
         share = np.zeros((height, width), np.float32)
         for patch, one in _patches(ds, slide, own):
             _paste(pixels, share, own, patch, one)
-        return Stitched(pixels, share, wanted)
+        return Stitched(pixels, share, max(steps))
+    scales = own.downsample / steps[0], own.downsample / steps[1]
     sums, weights = np.zeros((height, width, 3), np.float32), np.zeros((height, width), np.float32)
     table = ds.table[ds.table["slide"] == slide]
     there = set(zip(table["column"].tolist(), table["row"].tolist(), strict=True))
@@ -137,16 +152,21 @@ def stitched(
         counted = np.ones(one.shape[:2], np.uint8)
         for seen in _seen(patch, there, own.spec):
             one[seen] = counted[seen] = 0
-        _add(sums, weights, own, patch, one, counted, own.downsample / wanted)
+        _add(sums, weights, own, patch, one, counted, scales)
     # What patches cover in part has ground in it.
     sums += np.maximum(1 - weights, 0)[..., None] * ground
-    return Stitched(np.rint(np.clip(sums, 0, 255)).astype(np.uint8), np.minimum(weights, 1), wanted)
+    return Stitched(np.rint(np.clip(sums, 0, 255)).astype(np.uint8), np.minimum(weights, 1), max(steps))
+
+
+def require_longest(longest: int) -> None:
+    """Raise `SlidemillError` where no picture can be so long."""
+    if longest < 1:
+        raise SlidemillError(f"longest is {longest}: give the pixels of the picture's longer side, 1 or more")
 
 
 def _scale(own: Laid, downsample: float | None, longest: int) -> float:
     if downsample is None:
-        if longest < 1:
-            raise SlidemillError(f"longest is {longest}: give the pixels of the picture's longer side, 1 or more")
+        require_longest(longest)
         return max(max(own.info.size) / longest, own.downsample)
     if not own.downsample * (1 - 1e-9) <= downsample < math.inf:
         raise SlidemillError(
@@ -203,41 +223,22 @@ def _seen(patch: PatchRef, there: Container[tuple[int, int]], spec: GridSpec) ->
                 yield slice(bottom), slice(max(left, 0), left + spec.patch_size)
 
 
-def _add(sums: Floats, weights: Floats, own: Laid, patch: PatchRef, one: Pixels, counted: Pixels, scale: float) -> None:
+def _add(
+    sums: Floats,
+    weights: Floats,
+    own: Laid,
+    patch: PatchRef,
+    one: Pixels,
+    counted: Pixels,
+    scales: tuple[float, float],
+) -> None:
     """Add what a patch has in each pixel of the picture; `counted` is 1 where it counts, and `one` 0 elsewhere."""
     (part, start), (counted, _) = _inside(own, patch, one), _inside(own, patch, counted)
     if not part.size:
         return
-    begins = [(at + corner / own.downsample) * scale for at, corner in zip(start, own.corner, strict=True)]
-    x, across = _edges(begins[0], scale, part.shape[1], weights.shape[1])
-    y, down = _edges(begins[1], scale, part.shape[0], weights.shape[0])
+    begins = [(at + edge / own.downsample) * by for at, edge, by in zip(start, own.corner, scales, strict=True)]
+    x, across = edges(begins[0], scales[0], part.shape[1], weights.shape[1])
+    y, down = edges(begins[1], scales[1], part.shape[0], weights.shape[0])
     place = np.s_[y : y + len(down) - 1, x : x + len(across) - 1]
-    sums[place] += _summed(part, down, across) * scale**2
-    weights[place] += _summed(counted, down, across) * scale**2
-
-
-def _edges(begin: float, scale: float, count: int, end: int) -> tuple[int, npt.NDArray[np.float64]]:
-    """Return the first pixel of the picture that some of a patch's touch, and the edges of all such, in the patch's.
-
-    `count` pixels of the patch, each `scale` long, begin at `begin`; the picture ends at `end`.
-    """
-    first = math.floor(begin)
-    edges = np.arange(first, min(math.ceil(begin + scale * count), end) + 1)
-    return first, np.clip((edges - begin) / scale, 0, count)
-
-
-def _summed(pixels: Pixels, down: npt.NDArray[np.float64], across: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return the sums of pixels between edges, ``(rows, columns)`` or ``(rows, columns, 3)``.
-
-    The sum of all above and left of a corner is bilinear between corners, so that parts of pixels count exactly.
-    """
-    corners = cv2.integral(np.ascontiguousarray(pixels), sdepth=cv2.CV_64F)
-    rows = np.diff(_between(corners, down), axis=0).swapaxes(0, 1)
-    return np.diff(_between(rows, across), axis=0).swapaxes(0, 1)
-
-
-def _between(values: npt.NDArray[Any], places: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    before = np.minimum(places.astype(np.intp), len(values) - 2)
-    part = (places - before).reshape(-1, *[1] * (values.ndim - 1))
-    found: npt.NDArray[np.float64] = values[before] * (1 - part) + values[before + 1] * part
-    return found
+    sums[place] += summed(part, down, across) * (scales[0] * scales[1])
+    weights[place] += summed(counted, down, across) * (scales[0] * scales[1])

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from slidemill.cli import LOOK_AGAIN, main
+
 ROOT = Path(__file__).parents[2]
 TESTS = ROOT / "tests"
 PAGE = ROOT / "docs" / "what-happens-when.md"
@@ -86,3 +88,33 @@ def test_the_page_is_linked_from_the_readme_or_the_architecture():
         for link in LINK.findall(document.read_text(encoding="utf-8"))
     }
     assert PAGE in links
+
+
+def help_of(capsys, *words):
+    """Return what the command line prints of itself."""
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--help"])
+    assert ended.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_the_page_on_commands_has_each_with_its_arguments(capsys):
+    _, *sections = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8").split("\n## slidemill ")
+    told = {section.split("\n")[0]: section for section in sections}
+    commands = re.findall(r"^    (\S+)", help_of(capsys), re.MULTILINE)
+    assert list(told) == commands
+    assert len(commands) == 5
+    for command, section in told.items():
+        usage = " ".join(help_of(capsys, command).partition("\n\n")[0].split())
+        own = re.findall(r"--[\w-]+", usage)
+        places = re.sub(r"\[.*\]|--\S+ \S+", "", usage).split()[3:]
+        rows = re.findall(r"^\| `(\S+)` \|", section, re.MULTILINE)
+        assert rows == [*places, *own], command
+
+
+def test_the_page_on_commands_has_their_exit_codes(capsys, tmp_path):
+    codes = re.findall(r"^\| (\d+) \|", (ROOT / "docs" / "commands.md").read_text(encoding="utf-8"), re.MULTILINE)
+    with pytest.raises(SystemExit) as wrong:
+        main(["verify"])
+    seen = {0, main(["verify", str(tmp_path / "none")]), wrong.value.code, LOOK_AGAIN, 130}
+    assert {int(code) for code in codes} == seen

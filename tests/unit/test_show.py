@@ -14,6 +14,8 @@ from slidemill.dataset import Dataset
 from slidemill.drawing import COLUMNS, MOST_PATCHES, draw_sample, label_colour
 from slidemill.errors import SlidemillError
 from slidemill.geometry import GridSpec
+from slidemill.reading import thumbnail
+from slidemill.slides import slide_info
 from slidemill.stores.paths import store_path
 from slidemill.synthetic import write_svs
 from tests.cohorts import NAMES, write_cohort
@@ -162,6 +164,44 @@ def test_the_real_slide_is_put_back_together(tmp_path, real_slide_file):
     np.testing.assert_array_equal(found.pixels[there], expected[there])
     assert there.mean() > 0.8
     assert mean == 0
+
+
+def drifts(found):
+    """How far down and right the thumbnail lies from the patches, in the last quarter of both, to whole pixels."""
+    height, width = found.difference.shape
+    patches, seen = found.stitched.pixels.astype(float), found.thumbnail.astype(float)
+    inner = np.s_[height * 3 // 4 : height * 9 // 10, width * 3 // 4 : width * 9 // 10]
+    off = {
+        (down, across): np.abs(np.roll(seen, (down, across), (0, 1))[inner] - patches[inner]).mean()
+        for down in (-1, 0, 1)
+        for across in (-1, 0, 1)
+    }
+    return min(off, key=off.get)
+
+
+@pytest.mark.long
+def test_the_real_slide_and_its_patches_have_one_grid_at_any_size(tmp_path, real_slide_file):
+    with open_dataset(write_cohort(tmp_path, {"one": real_slide_file}, GridSpec(240, 20, level=0))) as ds:
+        found = {longest: show.compare(ds, "one", real_slide_file.parent, longest) for longest in (1000, 1483, 1484)}
+    # 2967 pixels in 1483 are 1484 by a bit of rounding.
+    assert [one.stitched.pixels.shape[0] for one in found.values()] == [1000, 1483, 1484]
+    assert [drifts(one) for one in found.values()] == [(0, 0)] * 3
+    assert max(one.mean for one in found.values()) < 5
+
+
+def test_thumbnail_and_patches_have_one_grid_at_any_size(tmp_path, slide_file):
+    with open_dataset(write_cohort(tmp_path, {"one": slide_file}, GridSpec(64, level=0, edges="pad"))) as ds:
+        for longest in (*range(97, 1030, 233), 1029):
+            found = show.compare(ds, "one", slide_file.parent, longest)
+            assert found.thumbnail.shape == found.stitched.pixels.shape == (round(777 * longest / 1030), longest, 3)
+            with openslide.OpenSlide(slide_file) as slide:
+                np.testing.assert_array_equal(found.thumbnail, thumbnail(slide, slide_info(slide), longest))
+            # The last row and column of the picture are covered as all others are.
+            assert not np.isnan(found.difference).any()
+
+
+def test_a_picture_has_no_pixel_more_than_was_asked_for(dataset):
+    assert [max(show.stitch(dataset, "one", longest=one).size) for one in range(20, 900, 17)] == [*range(20, 900, 17)]
 
 
 def test_a_pixel_a_patch_is_the_mean_of_each_patch(dataset):
@@ -332,6 +372,7 @@ def wrongly(dataset, slide_file, tmp_path, noise):
         "downsample is nan": lambda: show.stitch(dataset, "one", float("nan")),
         "downsample is inf": lambda: show.stitch(dataset, "one", float("inf")),
         "longest is 0": lambda: show.stitch(dataset, "one", longest=0),
+        "longest is -1": lambda: show.compare(dataset, "one", slide_file.parent, longest=-1),
         "background is 'mauvish'": lambda: show.stitch(dataset, "one", background="mauvish"),
         "is not the slide that these patches are of": lambda: show.compare(dataset, "one", tmp_path),
         "there is no such file": lambda: show.compare(dataset, "one", tmp_path / "none"),

@@ -1,13 +1,12 @@
 """The docs as a site, as code, and as a notebook: they build, ask nothing of a network, and do what they say."""
 
 import errno
+import html
 import importlib.util
 import inspect
 import json
 import os
 import re
-import subprocess
-import sys
 from html.parser import HTMLParser
 from urllib.parse import unquote, urlsplit
 
@@ -25,7 +24,7 @@ from slidemill.geometry import GridSpec
 from slidemill.stores.protocol import Store
 from slidemill.synthetic import write_svs
 from tests.cohorts import write_cohort
-from tests.conftest import ROOT, painted
+from tests.conftest import ROOT, painted, site_at
 
 NOTEBOOK = ROOT / "docs" / "slidemill-in-ten-minutes.ipynb"
 PICTURES = sorted((ROOT / "docs" / "images").iterdir())
@@ -52,12 +51,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
-    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder
+    return site_at(tmp_path_factory.mktemp("site"))
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +67,26 @@ def test_the_pages_ask_nothing_of_another_host(site, pages):
     styles = "".join(path.read_text(encoding="utf-8") for path in site.rglob("*.css"))
     assert re.findall(r"url\(['\"]?(?:https?:)?//", styles) == []
     assert "@import" not in styles
+
+
+@pytest.mark.long
+def test_the_index_of_search_is_a_script_for_pages_from_a_folder(site):
+    """A page from a folder may run a script beside it, and may not read a file."""
+    text = (site / "search" / "search_index.js").read_text(encoding="utf-8")
+    assert text.startswith("var __index = {")
+    index = json.loads(text.removeprefix("var __index = "))
+    assert {entry["location"] for entry in index["docs"]} > {"configuration.html", "commands.html", "training.html"}
+
+
+@pytest.mark.long
+def test_the_notebook_is_a_page_with_all_its_cells(site, pages):
+    text = html.unescape(re.sub(r"<[^>]+>", "", (site / "notebook.html").read_text(encoding="utf-8")))
+    cells = nbformat.read(NOTEBOOK, 4).cells
+    lines = [line for cell in cells if cell.cell_type == "code" for line in cell.source.splitlines() if line]
+    assert len(lines) > 30
+    assert [line for line in lines if line not in text] == []
+    assert text.count("A slide, put back together from its patches") == 1
+    assert "notebook.html" in pages[site / "index.html"].links
 
 
 @pytest.mark.long

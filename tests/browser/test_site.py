@@ -1,0 +1,21 @@
+"""The site in a browser, opened from its folder as `make docs` names it."""
+
+import pytest
+
+from tests.conftest import site_at
+
+pytestmark = pytest.mark.long
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    return site_at(tmp_path_factory.mktemp("a site"))
+
+
+def test_search_finds_a_page_without_a_server(site, visit):
+    page, heard = visit(site / "index.html")
+    page.locator("input.md-search__input").click()
+    page.locator("input.md-search__input").press_sequentially("magnification")
+    page.locator('a.md-search-result__link[href*="configuration.html"]').first.wait_for(state="attached")
+    assert heard.elsewhere == []
+    assert heard.faults == []
