@@ -27,9 +27,7 @@ from slidemill.encodings import NPY, RAW, Buffer, Encoding, Shape, decoded, dige
 from slidemill.errors import SlidemillError, StoreError
 from slidemill.files import replacing, synced
 from slidemill.stores.hdf5parts import EncodedPatches, RawPatches, abandoned
-from slidemill.stores.paths import store_path
 from slidemill.stores.protocol import Store
-from slidemill.stores.registry import open_store
 from slidemill.stores.tar import BUFFER, PROVENANCE, Members, header
 from slidemill.stores.writing import full_disk_told
 
@@ -71,7 +69,7 @@ def export(dataset: Dataset, out: Path, told: Told = lambda _: None) -> Encoding
         raise SlidemillError(f"{out}: is there already: remove it, or name another file")
     if not len(dataset):
         raise SlidemillError(f"{dataset.results}: no patch is selected: ask for other slides, labels, or a wider query")
-    with open_store(dataset.results / store_path(dataset.backend, dataset.slides[0])) as store:
+    with dataset.stored.pool.opened(dataset.slides[0]) as store:
         kind = store.manifest
     with replacing(out) as aside, full_disk_told(aside), synced(aside):
         write(aside, dataset, kind.codec, kind.shape, told)
@@ -155,7 +153,7 @@ def _patches(dataset: Dataset, codec: Encoding, shape: Shape, slides: dict[str, 
 
 def _opened(dataset: Dataset, slide: str, codec: Encoding, shape: Shape) -> Store:
     """Open a slide's store, and see that its patches are like those of the others."""
-    store = open_store(dataset.results / store_path(dataset.backend, slide))
+    store = dataset.stored.pool.opened(slide)
     if store.manifest.codec is not codec or store.manifest.shape != shape:
         store.close()
         found, size = store.manifest.encoding, store.manifest.patch_size

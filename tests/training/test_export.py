@@ -18,7 +18,8 @@ from slidemill.encodings import ENCODINGS, decoded
 from slidemill.errors import StoreError
 from slidemill.stores.paths import store_path
 from slidemill.stores.registry import open_store
-from tests.results import FINGERPRINT, PATCHES, SIZE, write_a_store
+from tests.results import FINGERPRINT, PATCHES, SIZE, write_a_store, write_tables
+from tests.training.conftest import SLIDES
 
 SHAPE = (SIZE, SIZE, 3)
 
@@ -203,6 +204,7 @@ def own(results, tmp_path):
 @pytest.mark.parametrize("suffix", ["h5", "tar"])
 def test_stores_of_two_encodings_are_refused(own, tmp_path, capsys, noise, suffix):
     write_a_store("lmdb", own / store_path("lmdb", "c-slide"), "png", noise(len(PATCHES), SIZE), "c-slide")
+    write_tables(own, dict.fromkeys(SLIDES, "ok"))
     assert main(["export", str(own), str(tmp_path / f"out.{suffix}")]) == 1
     assert "c-slide.lmdb: is png" in capsys.readouterr().err
     assert not list(tmp_path.glob("*out*"))
@@ -218,3 +220,12 @@ def test_a_damaged_patch_is_not_passed_on(own, tmp_path, capsys, suffix):
     said = capsys.readouterr().err
     assert "a-slide: patch r00000_c00001 is not what was written" in said
     assert not list(tmp_path.glob("*out*"))
+
+
+def test_a_store_of_another_run_is_not_exported_under_this_ones_labels(own, tmp_path, capsys, noise):
+    path = own / store_path("lmdb", "a-slide")
+    path.unlink()
+    write_a_store("lmdb", path, "zstd", noise(len(PATCHES), SIZE, seed=9), "a-slide")
+    assert main(["export", str(own), str(tmp_path / "out.h5"), "--backend", "lmdb"]) == 1
+    assert "a-slide.lmdb: is another store than stores.csv tells of" in capsys.readouterr().err
+    assert not (tmp_path / "out.h5").exists()

@@ -43,20 +43,26 @@ class StorePool:
         """Return a slide's store; StoreError where it cannot be opened, or is another than the tables tell of."""
         store = self._open.get(slide)
         if store is None:
-            return self._opened(slide)
+            return self._kept(slide)
         try:
             self._open.move_to_end(slide)
         except KeyError:  # another thread has let it go meanwhile
             self._open[slide] = store
         return store
 
-    def _opened(self, slide: str) -> Store:
+    def opened(self, slide: str) -> Store:
+        """Open a slide's store, for the caller to close; StoreError where it is another than the tables tell of."""
         store = open_store(self.results / store_path(self.backend, slide))
         if self.contents.get(slide, "") not in ("", store.manifest.content):
+            store.close()
             raise StoreError(
                 f"{store.path}: is another store than stores.csv tells of: let a run come to its end, and open the "
                 "dataset again"
             )
+        return store
+
+    def _kept(self, slide: str) -> Store:
+        store = self.opened(slide)
         # Reading needs no digests, and they are half of what an open store holds in memory.
         store.manifest = replace(store.manifest, byte_digests=(), pixel_digests=())
         self._open[slide] = store
