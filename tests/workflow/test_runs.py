@@ -488,6 +488,7 @@ class TestFaults:
         assert not unfinished.exists()
         assert {row["status"] for row in rows(copied.results / "slides.csv")} == {"ok"}
 
+    @pytest.mark.long
     def test_what_a_killed_run_left_is_done_by_a_plain_run(self, project):
         project.add("one.svs")
         project.config |= {"stores": {"lmdb": {}}}
@@ -504,6 +505,7 @@ class TestFaults:
             assert project.snakemake().code == 0
             assert list(project.results.glob(made))
 
+    @pytest.mark.long
     def test_a_damaged_store_fails_the_run_after_all_else_is_kept(self, project):
         project.add("one.svs")
         project.config |= {"stores": {"disk": {}}}
@@ -563,6 +565,7 @@ def test_slides_of_several_scanners_give_the_same_physical_patches(project):
 
 
 class TestCopiedTiles:
+    @pytest.mark.long
     def test_slides_whose_tiles_fit_are_copied_and_the_others_are_told_what_would(self, project):
         project.add("one.svs")
         write_svs(project.slides / "other.svs", painted(620, 530, 3), tile=128)

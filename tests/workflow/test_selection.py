@@ -66,6 +66,7 @@ def test_masks_of_ones_own_take_the_place_of_the_method(project):
     assert {row["status"] for row in rows(project.results / "validation.csv")} == {"ok"}
 
 
+@pytest.mark.long
 def test_patches_without_tissue_are_dropped_from_all_stores_alike(project):
     pixels = paint(2400, 1800, Tissue("Normal", (200, 200, 1400, 1500), 2.0, 9), [], seed=1)
     project.slides.mkdir(exist_ok=True)
