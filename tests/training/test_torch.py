@@ -103,8 +103,9 @@ def test_ranks_share_the_batches_and_get_as_many(dataset, ranks, workers):
     assert sum(len(sums(DataLoader(stream, batch_size=None))) for stream in everything) == len(dataset)
 
 
+@pytest.mark.filterwarnings("ignore:.*pin_memory.*no accelerator")
 def test_pinned_memory_is_asked_for_without_harm(dataset, truth):
-    loader = DataLoader(PatchDataset(dataset), 6, num_workers=1, pin_memory=torch.cuda.is_available())
+    loader = DataLoader(PatchDataset(dataset), 6, num_workers=1, pin_memory=True)
     assert np.array_equal(torch.cat([batch for batch, _ in loader]), images(truth))
 
 
