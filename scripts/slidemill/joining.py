@@ -8,12 +8,14 @@ metadata.csv.
 from __future__ import annotations
 
 import json
+import os
 from itertools import groupby
 from pathlib import Path
 
 import h5py
 import numpy as np
 import numpy.typing as npt
+from h5py import h5d, h5p, h5s, h5t
 
 from slidemill.columnar import TABLE, read_columnar
 from slidemill.columns import STORE_COLUMNS
@@ -91,10 +93,14 @@ def _join_encoded(file: h5py.File, results: Path, counts: Counts) -> None:
 
 def _join(file: h5py.File, name: str, shape: tuple[int, ...], slides: list[str], sizes: list[int]) -> None:
     """Make a virtual dataset of the slides' datasets of that name, one after another."""
-    layout, start = h5py.VirtualLayout((sum(sizes), *shape), np.uint8), 0
+    whole, rest = (sum(sizes), *shape), (0,) * len(shape)
+    # Not h5py's VirtualLayout, whose datasets have the time at which they were made in them.
+    kind, space, start = h5p.create(h5p.DATASET_CREATE), h5s.create_simple(whole), 0
+    kind.set_obj_track_times(False)
     for slide, size in zip(slides, sizes, strict=True):
+        space.select_hyperslab((start, *rest), (size, *shape))
         # A name without a folder is looked for where the file itself lies.
-        source = store_path(BACKEND, slide).name
-        layout[start : start + size] = h5py.VirtualSource(source, name, (size, *shape))
+        source = os.fsencode(store_path(BACKEND, slide).name)
+        kind.set_virtual(space, source, name.encode(), h5s.create_simple((size, *shape)))
         start += size
-    file.create_virtual_dataset(name, layout)
+    h5d.create(file.id, name.encode(), h5t.NATIVE_UINT8, h5s.create_simple(whole), kind)
