@@ -71,9 +71,9 @@ def read_pickle(data: bytes, names: Collection[tuple[str, str]]) -> Any:
     for count, (instruction, argument, _) in enumerate(pickletools.genops(data)):
         if count >= MOST_INSTRUCTIONS:
             raise StrangeError(f"it has more than {MOST_INSTRUCTIONS} instructions")
-        if instruction.name == "STOP":
-            return stack.pop()
         try:
+            if instruction.name == "STOP":
+                return stack.pop()
             _step(instruction.name, argument, stack, memo, names)
         except (IndexError, KeyError, TypeError, AttributeError):
             raise ValueError(f"its instruction {instruction.name} has nothing to work on") from None

@@ -182,6 +182,7 @@ def hostile(folder, noise):
     yield "a key without end", pairs + b"}h\x00Ns."
     yield "a label without end", pairs + good[2:-1] + b"}\x8c\x05labelh\x00sb."
     yield "no mark", b"\x80\x04NNt."
+    yield "an end and nothing", b"\x80\x04."
     yield "nothing there", b"\x80\x04)\x86."
     yield "an array of a terabyte", b"\x80\x05\x96" + struct.pack("<Q", 2**40) + b"abc."
     yield "bytes of a terabyte", b"\x80\x04\x8e" + struct.pack("<Q", 2**40) + b"abc."
