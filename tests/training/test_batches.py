@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from slidemill import open_dataset
 from slidemill.batching import one_hot, symmetries_of
-from slidemill.errors import SlidemillError
+from slidemill.errors import SlidemillError, StoreError
 from slidemill.shuffling import RUN, SLIDES, WINDOW, order, random_numbers
 from slidemill.stores import pool
 from slidemill.symmetries import COUNT, symmetry, turn_into
@@ -113,6 +113,14 @@ class TestSymmetries:
         assert not out[::2].any()
         many = np.stack([self.pixels, self.pixels[::-1]])
         assert np.array_equal(symmetry(many, number)[1], symmetry(many[1], number))
+
+    @pytest.mark.parametrize("number", [0, 1, 3, 4, 5, 6, 7])
+    def test_no_array_of_another_shape_or_order_is_left_as_it_was(self, dataset, number):
+        store = dataset.store("a-slide")
+        wrong = [np.zeros((SIZE + 1, SIZE, 3), np.uint8), np.zeros((SIZE, 2 * SIZE, 3), np.uint8)[:, ::2]]
+        for out in wrong:
+            with pytest.raises(StoreError, match="out is"):
+                store.read_into(store.ids[0], out, number)
 
     @pytest.mark.parametrize("number", [-1, 8])
     def test_there_is_no_ninth(self, number):

@@ -108,8 +108,9 @@ class Store(ABC):
         Raises
         ------
         StoreError
-            As `read` does.
+            As `read` does, and when `out` has another shape, or lies in pieces.
         """
+        destination(out, self._shape)  # OpenCV would write to an array of its own in place of one that does not fit
         if self._codec is RAW:
             data, _keeper = self._lent(patch_id)
             pixels = self._raw(data, patch_id)
