@@ -41,6 +41,6 @@ if __name__ == "__main__":
             Path(snakemake.output.page),
             snakemake.input,
             params["labels"]["map"],
-            this_run(params, snakemake.config["command"]),
+            this_run(params, snakemake.config["command"], snakemake.params.warnings),
             SplitSpec(**params["splits"]) if params["splits"] else None,
         )

@@ -15,6 +15,7 @@ from slidemill.config import Config, is_sheet
 from slidemill.discovery import SlideFile, decoded, find_slides
 from slidemill.joblog import LOG
 from slidemill.outcomes import UNFINISHED, Outcome
+from slidemill.run_warnings import join_warnings
 from slidemill.sheets import read_sheet
 from slidemill.tables import read_columns, read_table, write_table
 
@@ -87,6 +88,7 @@ def slide_row(
         "stage": stage,
         "message": message,
         "notes": "; ".join([*details.get("slide_notes", ()), *filter(None, [_joined(stages, "colour_note")]), *notes]),
+        "warnings": join_warnings(warning for o in stages for warning in o.details.get("warnings", ())),
         "grid_patches": next((o.details["grid"] for o in stages if "grid" in o.details), ""),
         "dropped": _counts(next((o.details["dropped"] for o in stages if "dropped" in o.details), {})),
         "patches": patches,

@@ -41,6 +41,7 @@ SLIDE_COLUMNS = (
     "stage",
     "message",
     "notes",
+    "warnings",
     "grid_patches",
     "dropped",
     "patches",

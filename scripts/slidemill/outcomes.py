@@ -33,7 +33,8 @@ class Outcome:
     message
         Why it failed, in words for a user.
     details
-        What the stage has to tell beside its product; JSON values.
+        What the stage has to tell beside its product; JSON values. ``warnings``, a list of texts, is added up over
+        the stages.
     """
 
     slide: str
@@ -97,4 +98,7 @@ def attempt(
     except SlideError as error:
         unchanged()
         outcome = Outcome(slide, stage, "failed", str(error))
-    return replace(outcome, details={**(after.details if after else {}), **outcome.details})
+    before = after.details if after else {}
+    warnings = [*before.get("warnings", ()), *outcome.details.get("warnings", ())]
+    told = {"warnings": list(dict.fromkeys(warnings))} if warnings else {}
+    return replace(outcome, details={**before, **outcome.details, **told})

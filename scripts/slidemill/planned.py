@@ -7,7 +7,7 @@ list that the run which sent them has written.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -53,17 +53,28 @@ def planned_print(root: Path, path: str | None, outcome: str, key: str) -> str |
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run was planned for: slides and the fingerprints of each, by id, and the backends of its stores."""
+    """What a run was planned for.
 
-    slides: dict[str, SlideFile]
-    prints: dict[str, Prints]
+    Parameters
+    ----------
+    slides, prints
+        By id: the slides, and the fingerprints of each.
+    backends
+        Of its stores.
+    warnings
+        Warnings about the whole run, found while it was planned.
+    """
+
+    slides: Mapping[str, SlideFile]
+    prints: Mapping[str, Prints]
     backends: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
-def write_plan(slides: Mapping[str, SlideFile], prints: Mapping[str, Prints], backends: Iterable[str]) -> None:
+def write_plan(plan: Plan) -> None:
     """Publish the plan in the working directory."""
-    rows = [{**asdict(slide), "prints": prints[name]} for name, slide in slides.items()]
-    write_json(PLAN, {"backends": list(backends), "slides": rows})
+    rows = [{**asdict(slide), "prints": plan.prints[name]} for name, slide in plan.slides.items()]
+    write_json(PLAN, {"backends": plan.backends, "warnings": plan.warnings, "slides": rows})
 
 
 def read_plan(path: Path) -> Plan:
@@ -79,7 +90,7 @@ def read_plan(path: Path) -> Plan:
         for row in found["slides"]:
             prints[row["slide"]] = tuple(row.pop("prints"))
             slides[row["slide"]] = SlideFile(**row)
-        return Plan(slides, prints, tuple(found["backends"]))
+        return Plan(slides, prints, tuple(found["backends"]), tuple(found.get("warnings", ())))
     except (AttributeError, KeyError, TypeError):
         raise SlidemillError(
             f"{path}: is of another version of slidemill: let a run make the tables anew (--forcerun gather_results)"

@@ -16,6 +16,7 @@ from slidemill.files import replacing
 from slidemill.outcomes import Outcome
 from slidemill.overview import concerns, verdict
 from slidemill.plots import advice, claim, plot_quality, recommendation
+from slidemill.run_warnings import collect_warnings
 from slidemill.thumbnails import relative_url, shown, shown_pictures, whole
 from slidemill.versions import Run
 
@@ -162,6 +163,7 @@ def render(
         "told": MOST_TOLD,
         "script_digest": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         "slides": slides,
+        "warnings": collect_warnings(run.warnings, slides),
         "states": {
             state: sum(row["status"] == state for row in slides) for state in ("ok", "empty", "failed", "unfinished")
         },

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -29,16 +29,31 @@ LIBRARIES = (
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """How the results came about: the parameters by section, versions by name, the command, the date."""
+    """How the results came about.
+
+    Parameters
+    ----------
+    parameters
+        By section.
+    versions
+        By name.
+    command
+        The command line.
+    date
+        When it was run.
+    warnings
+        Warnings about the whole run, found while it was planned.
+    """
 
     parameters: Mapping[str, Any]
     versions: Mapping[str, str]
     command: str
     date: str
+    warnings: tuple[str, ...] = ()
 
 
-def this_run(parameters: Mapping[str, Any], command: str) -> Run:
-    """Return parameters, versions of all that shapes the results, the command, and the date."""
+def this_run(parameters: Mapping[str, Any], command: str, warnings: Sequence[str] = ()) -> Run:
+    """Return parameters, versions of all that shapes the results, the command, the date, and the run's warnings."""
     import openslide
 
     versions = {
@@ -48,4 +63,4 @@ def this_run(parameters: Mapping[str, Any], command: str) -> Run:
         **{name: version(name) for name in LIBRARIES},
         "machine": f"{platform.platform()}, {platform.machine()}",
     }
-    return Run(parameters, versions, command, f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC")
+    return Run(parameters, versions, command, f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", tuple(warnings))

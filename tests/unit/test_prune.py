@@ -11,7 +11,7 @@ import pytest
 from slidemill.cli import main
 from slidemill.files import write_json
 from slidemill.holding import HOLDER
-from slidemill.planned import PLAN, write_plan
+from slidemill.planned import PLAN, Plan, write_plan
 from slidemill.pruning import MADE
 from slidemill.stores.paths import JOINED, SUFFIXES, store_path
 from tests.results import PATCHES, SIZE, write_slide, write_tables
@@ -134,7 +134,7 @@ def without_hdf5(results, monkeypatch):
     """Results whose last run was planned for LMDB and files alone, and came to its end."""
     monkeypatch.chdir(results)
     write_tables(results, {"kept": "ok", "kept.2": "failed"}, ("lmdb", "disk", "tar"))
-    write_plan({}, {}, ("lmdb", "disk", "tar"))
+    write_plan(Plan({}, {}, ("lmdb", "disk", "tar")))
     age(results)
     return results
 
@@ -185,17 +185,17 @@ def test_the_file_over_the_stores_goes_with_them_and_stays_otherwise(without_hdf
     joined = without_hdf5 / JOINED
     joined.write_bytes(b"12345")
     age(without_hdf5)
-    write_plan({}, {}, ("lmdb", "hdf5", "disk"))
+    write_plan(Plan({}, {}, ("lmdb", "hdf5", "disk")))
     assert main(["prune", str(without_hdf5), "--delete"]) == 0
     assert joined.exists()
-    write_plan({}, {}, ("lmdb", "disk", "tar"))
+    write_plan(Plan({}, {}, ("lmdb", "disk", "tar")))
     assert main(["prune", str(without_hdf5), "--delete"]) == 0
     assert f"              5  {joined}\n" in capsys.readouterr().out
     assert not joined.exists()
 
 
 def planned_again(results):
-    write_plan({}, {}, ("lmdb", "hdf5", "disk"))
+    write_plan(Plan({}, {}, ("lmdb", "hdf5", "disk")))
 
 
 def younger(results):

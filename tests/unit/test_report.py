@@ -206,3 +206,17 @@ def test_of_a_name_that_the_map_lacks_twenty_slides_are_named(tmp_path):
     words = text_of(rendered(tmp_path, [slide_row(slide=one.slide, status="ok") for one in outcomes], outcomes))
     assert words.count("2 patches of s") == 20
     assert "2 patches of s19 , and of 10 more slides" in words.replace("s19, and", "s19 , and")
+
+
+def test_warnings_stand_first_and_nothing_passes_in_green(tmp_path):
+    row = slide_row(slide="a", path="a.svs", status="ok", patches="3", warnings=f"pale {EVIL}")
+    finding = dict.fromkeys(VALIDATION_COLUMNS, "") | {"slide": "a", "status": "ok", "checked": "3"}
+    clean = rendered(tmp_path, [{**row, "warnings": ""}], [], [finding])
+    assert '<b class="good">passed</b>' in clean
+    page = rendered(tmp_path, [row], [], [finding])
+    assert page.index("One warning") < page.index("slides ok")
+    assert '<b class="warn">passed, with warnings</b>' in page
+    assert '<b class="good">passed' not in page
+    assert '<p class="say good">' not in page
+    assert "nothing is worth a second look" not in page
+    assert EVIL not in page

@@ -1,9 +1,7 @@
-# The checked configuration, the slides, and what is told of both.
+# The checked configuration, and the slides.
 
 import gc
-import shlex
 import sys
-from dataclasses import asdict
 from os import environ, pathsep
 from pathlib import Path
 
@@ -20,7 +18,6 @@ from slidemill.config import read_config
 from slidemill.errors import ConfigError, explained
 from slidemill.fingerprints import fingerprint
 from slidemill.planned import PLAN, planned_print, read_plan, write_plan
-from slidemill.stores.paths import JOINED, SUFFIXES, store_file
 
 
 def schema(name):
@@ -36,44 +33,19 @@ try:
     planned = CONFIG.results / PLAN
     if workflow.is_main_process or not planned.exists():
         SLIDES, PRINTS = {slide.slide: slide for slide in list_slides(CONFIG, schema("slides"))}, {}
+        # About the whole run; those about a slide are in the outcomes of its stages.
+        WARNINGS = []
         check_sheet(CONFIG.splits, SLIDES.values())
     else:
         plan = read_plan(planned)
-        SLIDES, PRINTS = plan.slides, plan.prints
+        SLIDES, PRINTS, WARNINGS = dict(plan.slides), dict(plan.prints), list(plan.warnings)
 except (ConfigError, OSError) as error:
     sys.exit(f"slidemill: the configuration is wrong, and nothing has been run:\n{explained(error)}")
+
+if workflow.is_main_process:
+    for warning in WARNINGS:
+        print(f"slidemill: warning: {warning}", file=sys.stderr)
 
 # A plan is millions of objects that live to its end: looking for garbage among them took a third of its time.
 gc.freeze()
 gc.set_threshold(1_000_000, 100, 100)
-
-# In one order, however the configuration lists them: pictures are of the first.
-BACKENDS = {backend: asdict(CONFIG.stores[backend]) for backend in SUFFIXES if backend in CONFIG.stores}
-STORES = [str(store_file(backend, slide)) for slide in SLIDES for backend in BACKENDS]
-GRID = asdict(CONFIG.sampling)
-MASKS_GIVEN = bool(CONFIG.tissue_masks) or any(slide.tissue_mask for slide in SLIDES.values())
-TISSUE_MASK = {"mask": "tissue/{slide}.png"} if MASKS_GIVEN or CONFIG.tissue.method != "none" else {}
-# Without measures, no pixel is read to sample: then another reader samples nothing anew.
-MEASURED = {"quality": asdict(CONFIG.quality), "reader": CONFIG.reader, "seed": CONFIG.seed} if CONFIG.quality else {}
-PARAMETERS = {
-    "sampling": GRID,
-    "tissue": asdict(CONFIG.tissue),
-    "reader": CONFIG.reader,
-    "icc": CONFIG.icc,
-    "unreadable_patches": CONFIG.unreadable_patches,
-    "quality": MEASURED.get("quality", False),
-    "labels": asdict(CONFIG.labels),
-    "stores": BACKENDS,
-    "splits": CONFIG.splits and asdict(CONFIG.splits),
-    "validation": asdict(CONFIG.validation),
-    "benchmark": asdict(CONFIG.benchmark),
-    "seed": CONFIG.seed,
-}
-# No parameters of a rule: what follows changes no store of a whole slide.
-config["roots"] = {
-    "slides": str(CONFIG.root),
-    "annotations": str(CONFIG.annotations_root),
-    "masks": str(CONFIG.masks_root),
-}
-config["scratch"] = CONFIG.scratch
-config["command"] = shlex.join(sys.argv)

@@ -52,6 +52,7 @@ rule render_report:
         runtime=cohort_runtime,
     params:
         parameters=PARAMETERS,
+        warnings=WARNINGS,
         code=code("render_report"),
         templates=[
             fingerprint(SCRIPTS / "slidemill" / "templates" / f"report.{kind}") for kind in ("html", "css", "js")

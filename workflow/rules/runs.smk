@@ -2,6 +2,8 @@
 
 from slidemill.errors import SlidemillError
 from slidemill.holding import hold, take, unrecorded
+from slidemill.planned import Plan
+from slidemill.run_warnings import warning_lines
 
 # One file of each job tells of it.
 A_JOB_EACH = [
@@ -31,7 +33,7 @@ if workflow.is_main_process:
 onstart:
     try:
         take(CONFIG.results)
-        write_plan(SLIDES, {slide: prints(slide) for slide in SLIDES}, BACKENDS)
+        write_plan(Plan(SLIDES, {slide: prints(slide) for slide in SLIDES}, tuple(BACKENDS), tuple(WARNINGS)))
     except SlidemillError as error:
         sys.exit(f"slidemill: {error}")
 
@@ -43,13 +45,14 @@ onerror:
 
     unmade = {str(path) for job in workflow.dag.needrun_jobs() for path in job.output}
     skip = CONFIG.unreadable_patches == "skip"
-    work = Work(SLIDES, list(BACKENDS), skip, CONFIG.labels.map, this_run(PARAMETERS, config["command"]))
+    work = Work(SLIDES, list(BACKENDS), skip, CONFIG.labels.map, this_run(PARAMETERS, config["command"], WARNINGS))
     try:
         folder = report_unfinished(unmade, work)
         ended = "this run did not finish; its report is" if folder else "what failed stands above, and in"
         page = (folder or CONFIG.results) / "report.html"
         if page.exists():
             print(f"slidemill: {ended} {page.resolve()}", file=sys.stderr)
+        print("".join(warning_lines(WARNINGS, (folder or CONFIG.results) / "slides.csv")), end="", file=sys.stderr)
     except (SlidemillError, OSError) as error:
         print(f"slidemill: the report of this unfinished run cannot be written: {error}", file=sys.stderr)
 
@@ -61,3 +64,4 @@ onsuccess:
     # A part of the work, such as one store, says nothing of the rest.
     if any("report.html" in job.output for job in workflow.dag.jobs):
         remove(FOLDER)
+        print("".join(warning_lines(WARNINGS, CONFIG.results / "slides.csv")), end="", file=sys.stderr)

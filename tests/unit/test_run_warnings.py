@@ -1,0 +1,83 @@
+"""Warnings on their way from a stage, or from the plan, to the table, the report and the terminal."""
+
+from pathlib import Path
+
+import pytest
+
+from slidemill.cohort import slide_row
+from slidemill.discovery import SlideFile
+from slidemill.errors import SlideError
+from slidemill.outcomes import Outcome, attempt
+from slidemill.planned import PLAN, Plan, read_plan, write_plan
+from slidemill.run_warnings import RunWarning, collect_warnings, join_warnings, warning_lines
+from slidemill.tables import write_table
+
+
+def outcome(stage, *warnings, status="ok"):
+    return Outcome("a", stage, status, details={"warnings": list(warnings)} if warnings else {})
+
+
+def test_warnings_of_all_stages_add_up():
+    first = attempt("a", "one", lambda: outcome("one", "pale"))
+    second = attempt("a", "two", lambda: outcome("two", "far", "pale"), first)
+    silent = attempt("a", "three", lambda: outcome("three"), second)
+    assert silent.details["warnings"] == ["pale", "far"]
+
+
+def test_warnings_survive_a_later_fault():
+    def work():
+        raise SlideError("broken")
+
+    failed = attempt("a", "two", work, outcome("one", "pale"))
+    assert failed.failed
+    assert failed.details["warnings"] == ["pale"]
+
+
+def test_slide_row_has_each_warning_once():
+    facts = Outcome("a", "sample_patches", details={"path": "a.svs", "fingerprint": "f", "warnings": ["pale"]})
+    row = slide_row(facts, [outcome("store_patches", "pale", "far; away")], [], skip_unreadable=False)
+    assert row["warnings"] == "pale; far, away"
+
+
+def test_equal_warnings_of_slides_come_together():
+    rows = [
+        {"slide": "a", "warnings": join_warnings(["pale", "far; away"])},
+        {"slide": "b", "warnings": ""},
+        {"slide": "c", "warnings": "pale"},
+        {"slide": "d"},  # a table of an earlier version
+    ]
+    assert collect_warnings(["2 files fit no slide"], rows) == [
+        RunWarning("2 files fit no slide"),
+        RunWarning("pale", ("a", "c")),
+        RunWarning("far, away", ("a",)),
+    ]
+
+
+def test_ten_slides_of_a_warning_are_named():
+    where = RunWarning("pale", tuple(f"s{number}" for number in range(12))).where
+    assert where.startswith("12 slides: s0, s1,")
+    assert where.endswith("s9 and 2 more")
+
+
+def test_terminal_lists_warnings(tmp_path):
+    table = tmp_path / "slides.csv"
+    write_table(table, ("slide", "warnings"), [{"slide": "a", "warnings": "pale"}])
+    assert "".join(warning_lines(["one file fits no slide"], table)) == (
+        "slidemill: 2 warnings, see the top of the report:\n  one file fits no slide\n  pale (1 slide: a)\n"
+    )
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_terminal_is_silent_without_warnings(tmp_path, there):
+    table = tmp_path / "slides.csv"
+    if there:
+        write_table(table, ("slide", "warnings"), [{"slide": "a", "warnings": ""}])
+    assert warning_lines([], table) == []
+
+
+def test_plan_keeps_warnings(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plan = Plan({"a": SlideFile("a", "a.svs")}, {"a": ("f", None, None)}, ("lmdb",), ("one file fits no slide",))
+    Path(PLAN).parent.mkdir()
+    write_plan(plan)
+    assert read_plan(PLAN) == plan
