@@ -6,6 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
+from snakemake.scheduling.job_scheduler import JobRateLimiter
+from snakemake.settings.types import MaxJobsPerTimespan
 
 from slidemill.discovery import decoded
 from tests.conftest import ROOT
@@ -86,3 +88,36 @@ def test_the_slurm_profile_sends_all_jobs_of_a_slide_as_one():
     stores = {f"store_patches_{backend}" for backend in schema["properties"]["stores"]["properties"]}
     rules = {"discover_slides", "sample_patches", "write_metadata", "validate_stores", "draw_slide"}
     assert dict(entry.split("=") for entry in profile("slurm")["groups"]) == dict.fromkeys(stores | rules, "slide")
+
+
+@pytest.mark.parametrize("name", ["default", "slurm"])
+def test_profiles_take_the_greedy_scheduler(name):
+    assert profile(name)["scheduler"] == "greedy"
+
+
+@pytest.fixture
+def lift_default_rate():
+    names = {}
+    exec(compile((ROOT / "workflow/rules/scheduling.smk").read_text(encoding="utf-8"), "scheduling.smk", "exec"), names)
+    return names["lift_default_rate"]
+
+
+def test_default_rate_limit_is_lifted(lift_default_rate):
+    scheduler = SimpleNamespace(job_rate_limiter=JobRateLimiter(MaxJobsPerTimespan.parse_choice("100/1s")))
+    lift_default_rate(scheduler)
+    assert scheduler.job_rate_limiter is None
+
+
+@pytest.mark.parametrize("rate", ["10/1s", "100/1m"])
+def test_rate_limit_of_the_user_stays(lift_default_rate, rate):
+    limiter = JobRateLimiter(MaxJobsPerTimespan.parse_choice(rate))
+    scheduler = SimpleNamespace(job_rate_limiter=limiter)
+    lift_default_rate(scheduler)
+    assert scheduler.job_rate_limiter is limiter
+
+
+def test_schedulers_without_a_rate_limit_stay_as_they_are(lift_default_rate):
+    for scheduler in (SimpleNamespace(), SimpleNamespace(job_rate_limiter=None)):
+        before = vars(scheduler).copy()
+        lift_default_rate(scheduler)
+        assert vars(scheduler) == before

@@ -31,6 +31,7 @@ if workflow.is_main_process:
 
 # Called when a run is about to work, and not by those that only look on, such as --dry-run and --summary.
 onstart:
+    lift_default_rate(workflow.scheduler)
     try:
         take(CONFIG.results)
         write_plan(Plan(SLIDES, {slide: prints(slide) for slide in SLIDES}, tuple(BACKENDS), tuple(WARNINGS)))

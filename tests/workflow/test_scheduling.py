@@ -1,0 +1,66 @@
+"""How Snakemake chooses what runs next: seldom enough for plans of thousands of slides, and slide after slide."""
+
+import re
+
+import pytest
+
+from tests.workflow.conftest import Project
+
+SLIDES = 4
+CHOICE, START, END = "Ready jobs: ", re.compile(r"^(?:local)?rule (\w+):$"), re.compile(r"^Finished jobid: (\d+) ")
+JOB, SLIDE = re.compile(r"^ +jobid: (\d+)$"), re.compile(r"^ +wildcards: slide=(\S+)$")
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory):
+    """What a run over four slides printed, line by line, each of its choices of jobs included."""
+    project = Project(tmp_path_factory.mktemp("cohort"))
+    for number in range(SLIDES):
+        project.add(f"slide{number}.svs", seed=number, annotated=False)
+    project.config |= {"annotations": None, "stores": {"lmdb": {}}}
+    finished = project.snakemake("--verbose")
+    assert finished.code == 0, finished.text
+    return finished.text.splitlines()
+
+
+def events(lines):
+    """Yield each start and end of a job: ``(event, rule, slide)``, the slide None where a job has none."""
+    jobs, rule, number = {}, None, None
+    for line in lines:
+        if found := START.match(line):
+            rule, number = found[1], None
+        elif rule and (found := JOB.match(line)):
+            number = found[1]
+            jobs[number] = [rule, None]
+            yield "start", jobs[number]
+        elif rule and number and (found := SLIDE.match(line)):
+            jobs[number][1] = found[1]
+        elif found := END.match(line):
+            yield "end", jobs[found[1]]
+
+
+def test_scheduler_chooses_once_per_finished_job(said):
+    """Choices that come with the clock add up over a long run, and each goes through all jobs that are ready."""
+    choices = sum(line.startswith(CHOICE) for line in said)
+    finished = sum(END.match(line) is not None for line in said)
+    assert finished > 6 * SLIDES
+    assert 0 < choices <= finished + 1
+
+
+def test_scheduler_finishes_slides_one_after_another(said):
+    order = [(event, *job) for event, job in list(events(said)) if job[1]]
+    first, last = order[0][2], next(job[2] for job in reversed(order) if job[1] == "discover_slides")
+    finished = max(place for place, job in enumerate(order) if job[2] == first)
+    assert finished < order.index(("start", "discover_slides", last))
+
+
+def test_benchmark_runs_with_nothing_beside(said):
+    running, beside = [], []
+    for event, job in list(events(said)):
+        if event == "end":
+            running.remove(job)
+            continue
+        running.append(job)
+        if any(rule == "benchmark_stores" for rule, _ in running):
+            beside.append([rule for rule, _ in running])
+    assert beside == [["benchmark_stores"]]
