@@ -135,7 +135,8 @@ def measure(arguments: argparse.Namespace) -> None:
 
 def starts(repeats: int) -> None:
     """Print the CPU seconds until each script is imported, by turns; median, least and most."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}
+    # As Snakemake starts a job of one thread.
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "scripts"), "OMP_NUM_THREADS": "1"}
     seconds: dict[str, list[float]] = {script: [] for script in SCRIPTS}
     # The first turn warms up, and is not counted.
     for turn in range(repeats + 1):

@@ -9,7 +9,6 @@ from slidemill.discovery import decoded
 from slidemill.fingerprints import check_unchanged
 from slidemill.geometry import GridSpec
 from slidemill.joblog import job_log
-from slidemill.labelchoice import LabelChoice
 from slidemill.masks import NOTHING, save_mask
 from slidemill.outcomes import Outcome, attempt, read_outcome, write_outcome
 from slidemill.specs import LabelSpec, QualitySpec, TissueSpec, WorkSpec
@@ -55,6 +54,11 @@ if __name__ == "__main__":
         params = snakemake.params
         quality, labels, own = params.get("quality"), params.get("labels"), params.own_mask
         roots = {name: Path(root) for name, root in snakemake.config["roots"].items()}
+        chosen = None
+        if labels:
+            from slidemill.labelchoice import LabelChoice
+
+            chosen = LabelChoice(roots["annotations"], **{**labels, "spec": LabelSpec(**labels["spec"])})
         main(
             roots["slides"],
             Path(snakemake.input.facts),
@@ -65,9 +69,7 @@ if __name__ == "__main__":
                 own["fingerprint"] if own else None,
                 QualitySpec(**quality) if quality else None,
                 WorkSpec(params.reader, snakemake.threads, params.seed) if quality else None,
-                LabelChoice(roots["annotations"], **{**labels, "spec": LabelSpec(**labels["spec"])})
-                if labels
-                else None,
+                chosen,
             ),
             **{name: Path(file) for name, file in snakemake.output.items()},
         )

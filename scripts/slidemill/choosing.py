@@ -6,22 +6,23 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slidemill.cautions import ink_notes
 from slidemill.fingerprints import check_unchanged
 from slidemill.geometry import GridSpec
 from slidemill.joblog import LOG
-from slidemill.labelchoice import LabelChoice, label_step
 from slidemill.masks import NOTHING, Fractions, Mask, save_mask
-from slidemill.measuring import QualityStep, quality_step
 from slidemill.outcomes import Outcome
-from slidemill.ownmasks import own_mask
 from slidemill.sampling import patch_rows
 from slidemill.selecting import Step, write_judged
 from slidemill.slides import SlideInfo, opened
 from slidemill.specs import QualitySpec, TissueSpec, WorkSpec
 from slidemill.tissue import mask_size, tissue_mask, tissue_step
+
+if TYPE_CHECKING:
+    from slidemill.labelchoice import LabelChoice
+    from slidemill.measuring import QualityStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ def write_chosen(
     steps: list[Step] = []
     details: dict[str, Any] = {}
     notes = list(found.details.get("slide_notes", ()))
+    quality: QualityStep | None = None
     with ExitStack() as stack:
         if mask:
             fractions, wanted, told = _tissue(source, info, choice)
@@ -84,15 +86,20 @@ def write_chosen(
                 steps.append(tissue_step(fractions, choice.tissue.min_fraction))
             notes += told
             details["mask_fingerprint"] = choice.mask_fingerprint
+        # Each step is imported where it is asked for: a job's start is most of its time on small slides.
         if choice.labels:
+            from slidemill.labelchoice import label_step
+
             steps.append(label_step(choice.labels, info))
         if choice.quality and choice.work:
-            steps.append(stack.enter_context(quality_step(*planned, info, choice.grid, choice.quality, choice.work)))
+            from slidemill.measuring import quality_step
+
+            quality = stack.enter_context(quality_step(*planned, info, choice.grid, choice.quality, choice.work))
+            steps.append(quality)
         reasons = write_judged(patch_rows(found.slide, info, choice.grid), steps, table, dropped)
-    for step in steps:
-        if isinstance(step, QualityStep):
-            details["quality"] = step.summary()
-            notes += ink_notes(details["quality"])
+    if quality:
+        details["quality"] = quality.summary()
+        notes += ink_notes(details["quality"])
     count = reasons.pop("", 0)
     LOG.info("%s: %d patches, dropped: %s", found.slide, count, dict(reasons))
     details["slide_notes"] = notes
@@ -102,6 +109,8 @@ def write_chosen(
 def _tissue(source: Path, info: SlideInfo, choice: Choice) -> tuple[Fractions | None, Mask, Sequence[str]]:
     """Return how much tissue patches have, the mask, and notes: of one's own mask, or by the method, or of none."""
     if choice.own_mask:
+        from slidemill.ownmasks import own_mask
+
         found = own_mask(choice.own_mask, info, mask_size(info))
         check_unchanged(choice.own_mask, choice.mask_fingerprint, "mask of tissue")
         return found

@@ -7,16 +7,18 @@ intent would shift all colours as each profile's maker thought best, and slides 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-import openslide
-from PIL import Image, ImageCms, features
+from PIL import features
 
 from slidemill.errors import SlideError
 
-Convert = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import openslide
+
+Convert: TypeAlias = "Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]"
 """Pixels, ``uint8 (height, width, 3)``, to as many converted ones; several threads may call it at once."""
 
 IGNORED, CONVERTED, NO_PROFILE = "ignore", "srgb (relative colorimetric)", "srgb (no profile)"
@@ -37,6 +39,8 @@ def profile_of(slide: openslide.OpenSlide) -> str:
     size = slide.properties.get(ICC_SIZE)
     if size is None:
         return ""
+    from PIL import ImageCms
+
     try:
         profile = slide.color_profile
         name = ImageCms.getProfileDescription(profile) if profile else ""
@@ -76,6 +80,9 @@ def conversion(slide: openslide.OpenSlide, colours: str) -> Convert:
     """
     if colours != CONVERTED:
         return _unchanged
+    import numpy as np
+    from PIL import Image, ImageCms
+
     try:
         transform = ImageCms.buildTransform(
             _given(slide.color_profile),

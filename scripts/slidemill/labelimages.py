@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
 from PIL import PngImagePlugin
 
 from slidemill.errors import AnnotationError, is_machines
@@ -159,6 +158,8 @@ def _png(path: Path) -> tuple[Size, Bands]:
 
 
 def _tiff(path: Path) -> tuple[Size, Bands]:
+    import tifffile
+
     with tifffile.TiffFile(path) as tiff:
         page: Any = tiff.pages.first
         fault = _unfit(page)

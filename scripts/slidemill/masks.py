@@ -6,18 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from slidemill.covering import Floats
 from slidemill.files import replacing
 from slidemill.pyramid import Size
 
-Fractions = Callable[[Sequence[Mapping[str, Any]]], Floats]
+if TYPE_CHECKING:
+    from slidemill.covering import Floats
+
+Fractions: TypeAlias = "Callable[[Sequence[Mapping[str, Any]]], Floats]"
 """From patches to how much of each is wanted."""
 
 MOST_PIXELS = 36_000_000
@@ -47,6 +48,8 @@ class Mask:
     @cached_property
     def _sums(self) -> npt.NDArray[np.int32]:
         """The sum of all pixels above and left of each pixel's corner, which is bilinear between them."""
+        import cv2
+
         return np.asarray(cv2.integral(self.pixels, sdepth=cv2.CV_32S), np.int32)
 
     def fractions(self, rows: Sequence[Mapping[str, Any]]) -> Floats:

@@ -11,16 +11,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tifffile
 
 from slidemill import jpeg
 from slidemill.encodings import Pixels
 from slidemill.errors import SlideError
 from slidemill.pyramid import Size
 from slidemill.slides import SlideInfo
+
+if TYPE_CHECKING:
+    import tifffile
 
 VENDORS = ("aperio", "generic-tiff", "philips", "ventana")
 """OpenSlide's names of the formats whose levels may be plain tiled TIFF images."""
@@ -135,6 +137,8 @@ def opened_level(path: Path, info: SlideInfo, level: int) -> Iterator[TiledLevel
     """
     if info.vendor not in VENDORS:
         raise TilesError(f"format {info.vendor} is read by OpenSlide alone")
+    import tifffile
+
     try:
         tiff = tifffile.TiffFile(path)
     except Exception as error:  # whatever tifffile stumbles over, OpenSlide may read

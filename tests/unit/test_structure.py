@@ -36,6 +36,16 @@ CONDA_NAMES = {
 }
 PIP_ALONE = {"openslide-bin"}  # conda's openslide-python brings the library itself
 HEAVY = ("openslide", "h5py", "lmdb", "pandas", "matplotlib")
+LIBRARIES = (*HEAVY, "numpy", "cv2", "shapely", "tifffile", "pyarrow", "jsonschema")
+NEEDED = {
+    "discover_slides": {"openslide"},
+    "sample_patches": {"openslide", "numpy", "cv2"},
+    "write_metadata": {"openslide", "numpy", "shapely"},
+    "store_patches": {"openslide", "numpy"},
+    "validate_stores": {"openslide", "numpy"},
+    "draw_slide": {"openslide", "numpy", "shapely"},
+}
+"""What the scripts of one slide load before they know their job; on small slides, that is most of a job's time."""
 
 
 def module_name(path):
@@ -121,6 +131,25 @@ def test_the_package_itself_loads_none_either_until_asked():
         "open_store",
         "read_metadata",
     ]
+
+
+@pytest.mark.parametrize("script", NEEDED)
+def test_script_starts_without_libraries_it_may_not_need(script):
+    loaded = run(f"import {script}, sys; print(*[name for name in {LIBRARIES} if name in sys.modules])").split()
+    assert set(loaded) <= NEEDED[script]
+
+
+def test_registry_loads_only_the_backend_asked_for():
+    code = "from slidemill.stores.registry import STORES; import sys; STORES['disk']; print(*sys.modules)"
+    loaded = set(run(code).split())
+    assert "slidemill.stores.disk" in loaded
+    assert not loaded & {"h5py", "lmdb", "slidemill.stores.tar"}
+
+
+def test_registry_has_every_backend_by_its_name():
+    code = "from slidemill.stores.registry import STORES; print(*[f'{key}={own.name}' for key, own in STORES.items()])"
+    suffixes = run("from slidemill.stores.paths import SUFFIXES; print(*SUFFIXES)").split()
+    assert run(code).split() == [f"{name}={name}" for name in suffixes]
 
 
 def versions(requirements):

@@ -3,21 +3,47 @@
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-import h5py
-
 from slidemill.errors import StoreError
-from slidemill.stores import disk, hdf5, lmdb, tar
 from slidemill.stores.paths import SUFFIXES
 from slidemill.stores.protocol import Backend, Store
-from slidemill.stores.tar import PROVENANCE
 
-STORES: Mapping[str, Backend] = {
-    backend.name: backend for backend in (lmdb.BACKEND, hdf5.BACKEND, disk.BACKEND, tar.BACKEND)
-}
+
+class _Backends(Mapping[str, Backend]):
+    """All backends by name, each imported when it is first asked for: a job seldom needs more than one."""
+
+    def __getitem__(self, name: str) -> Backend:
+        # Statements, not names put together: a script's digest covers the modules that statements import.
+        match name:
+            case "lmdb":
+                from slidemill.stores.lmdb import BACKEND as LMDB
+
+                return LMDB
+            case "hdf5":
+                from slidemill.stores.hdf5 import BACKEND as HDF5
+
+                return HDF5
+            case "disk":
+                from slidemill.stores.disk import BACKEND as DISK
+
+                return DISK
+            case "tar":
+                from slidemill.stores.tar import BACKEND as TAR
+
+                return TAR
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(SUFFIXES)
+
+    def __len__(self) -> int:
+        return len(SUFFIXES)
+
+
+STORES: Mapping[str, Backend] = _Backends()
 
 
 def open_store(path: str | Path) -> Store:
@@ -42,7 +68,7 @@ def open_store(path: str | Path) -> Store:
     if not path.exists():
         raise StoreError(f"{path}: there is no such store: run the workflow, or correct the path")
     if path.is_dir():
-        return disk.BACKEND.reading(path)
+        return STORES["disk"].reading(path)
     for name, suffix in SUFFIXES.items():
         if suffix and path.suffix == suffix:
             try:
@@ -63,10 +89,14 @@ def _no_store_but(path: Path) -> str:
     Such a file is whole, and shall not be removed as a damaged store is.
     """
     if path.suffix == ".tar":
+        from slidemill.stores.tar import PROVENANCE
+
         with suppress(OSError, tarfile.HeaderError), path.open("rb") as tar_file:
             if tarfile.TarInfo.frombuf(tar_file.read(tarfile.BLOCKSIZE), "utf-8", "replace").name == PROVENANCE:
                 return f"{path}: is an exported file, and no store: read it as any tar file, by webdataset for example"
     elif path.suffix in (".h5", ".hdf5"):
+        import h5py
+
         with suppress(OSError, RuntimeError), h5py.File(path, "r", locking=False) as file:
             # By what the links are called alone: nothing that they lead to is opened.
             if "manifest" not in file and isinstance(file.get("table", getlink=True), h5py.HardLink):
