@@ -1,4 +1,7 @@
 import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import lmdb
@@ -6,7 +9,7 @@ import numpy as np
 import pytest
 
 from slidemill import open_store
-from slidemill.errors import StoreError
+from slidemill.errors import SlidemillError, StoreError
 from slidemill.geometry import Grid, GridSpec
 from slidemill.isolation import Apart, DiedError
 from slidemill.pyramid import Pyramid
@@ -87,6 +90,32 @@ class TestLmdb(StoreContract):
             with os.fdopen(reading) as pipe:
                 assert "another store has taken its place: open it again" in pipe.read()
             os.waitpid(child, 0)
+
+    def test_a_store_that_another_program_writes_to_is_told(self, tmp_path, noise):
+        """LMDB refuses to begin a transaction on a file that has outgrown its map."""
+        path, *_ = self.write(tmp_path, noise)
+        with open_store(path) as store:
+            environment = "import lmdb, sys\nenv = lmdb.open(sys.argv[1], subdir=False, lock=False, map_size=1 << 26)\n"
+            write = "with env.begin(write=True) as txn:\n    txn.put(b'other', bytes(1 << 25))\n"
+            subprocess.run([sys.executable, "-c", environment + write, str(path)], check=True)
+            with pytest.raises(StoreError, match="another program has written to it: open it again"):
+                store.stored_ids()
+            with ThreadPoolExecutor(1) as pool, pytest.raises(StoreError, match="another program has written to it"):
+                pool.submit(store.read, store.ids[0]).result()
+
+    @pytest.mark.parametrize("name", ["MemoryError", "MapResizedError", "Error"])
+    def test_whatever_lmdb_raises_is_told_in_words(self, tmp_path, noise, monkeypatch, name):
+        path, *_ = self.write(tmp_path, noise)
+        with open_store(path) as store:
+
+            class Refusing:
+                def begin(self, **_):
+                    raise getattr(lmdb, name)("mdb_txn_begin", 24 if name == "Error" else 0)
+
+            monkeypatch.setattr(LmdbStore, "_environment", lambda _self: Refusing())
+            store._forget()
+            with pytest.raises(SlidemillError, match=str(path)):
+                store.read(store.ids[0])
 
     def test_a_bad_page_spoils_the_reading_of_no_other(self, tmp_path, noise):
         """LMDB lets a transaction that has met a bad page read nothing more."""
