@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 import slidemill
+from slidemill.checking import Expected, check_apart
 from slidemill.errors import MachineError, SlidemillError, StoreError, machine_error
 from slidemill.geometry import Grid, GridSpec
-from slidemill.isolation import Apart
+from slidemill.isolation import Apart, DiedError
 from slidemill.pyramid import Pyramid
 from slidemill.specs import StoreSpec
 from slidemill.stores.paths import SUFFIXES, store_path
@@ -337,6 +338,24 @@ def test_no_store_is_called_damaged_for_what_a_library_raised():
                 if "StoreError" in body and not re.search(r"machine_error|_fault\(", body):
                     unasked.append(f"{module.name}:{node.lineno}")
     assert unasked == []
+
+
+def test_a_disk_that_fails_under_a_mapped_store_is_told(tmp_path, noise, monkeypatch):
+    """Memory that is mapped from a file ends the process (SIGBUS) where the disk does not give the page."""
+    path = tmp_path / "s.tar"
+    write_a_store("tar", path, "png", noise(len(PATCHES), SIZE))
+
+    def fails(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with Apart() as process:
+        monkeypatch.setattr(process, "call", lambda *_: fail_with(DiedError("signal 7")))
+        assert (
+            "died (signal 7): it is damaged" in check_apart(process, path, Expected("slide", "tar")).findings[0].message
+        )
+        monkeypatch.setattr("slidemill.files.file_digest", fails)
+        with pytest.raises(MachineError, match=f"{path}: Input/output error: see to that disk or network drive"):
+            check_apart(process, path, Expected("slide", "tar"))
 
 
 def test_machine_error_survives_pickling():
