@@ -130,9 +130,7 @@ def _verify(options: argparse.Namespace) -> int:
         print(f"{count} whole: let a run come to its end; what is named then all the same, remove, and run again")
         return 1
     if found.unseen:
-        print(
-            f"the stores of {len(found.unseen)} of {found.slides} slides could not be looked at; the others are whole"
-        )
+        print("not all could be looked at, for the reasons above; what was looked at is whole")
         return LOOK_AGAIN
     also = "" if found.joined is None else f" and {JOINED}"
     print(f"{found.stores} stores of {found.slides} slides{also} are whole")
