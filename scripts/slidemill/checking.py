@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from slidemill.encodings import decoded, digest
-from slidemill.errors import StoreError, is_machines
+from slidemill.errors import StoreError, machine_error
+from slidemill.files import readable
 from slidemill.isolation import Apart, DiedError
 from slidemill.joblog import progress
 from slidemill.pipeline import Step, in_order
@@ -145,6 +146,8 @@ def check_apart(process: Apart, path: Path, expected: Expected, threads: int = 1
     try:
         return process.call(check_store, path, expected, threads)
     except DiedError as error:
+        # A mapped file that its disk does not give ends the process as damage does.
+        readable(path)
         message = f"{path}: the process that read it died ({error}): it is damaged; remove it and run again"
         return StoreCheck((Finding(expected.slide, expected.backend, "opens", 0, message),), opened=False)
 
@@ -175,8 +178,8 @@ def named(messages: Sequence[str]) -> str:
 
 def _told(path: Path, error: Exception) -> str:
     """Return an error's message, with the store that it is about; the machine's fault is no store's, and raised on."""
-    if is_machines(error):
-        raise error
+    if fault := machine_error(error, path):
+        raise fault from error
     if isinstance(error, StoreError):
         return str(error)
     return f"{path}: cannot be read ({type(error).__name__}: {error}): it is damaged; remove it and run again"
@@ -229,8 +232,8 @@ def _look(store: Store, backend: str, threads: int) -> Iterator[_Seen]:
             data = store.read_bytes(store.ids[place])
             pixels = decoded(store.manifest.codec, data, store.manifest.shape)
         except Exception as error:
-            if is_machines(error):
-                raise
+            if fault := machine_error(error, store.path):
+                raise fault from error
             return [(place, _Seen(digest(data) if data else "", fault=f"{store.ids[place]}: {error}"))]
         return [(place, _Seen(digest(data), digest(pixels)))]
 

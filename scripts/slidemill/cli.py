@@ -22,7 +22,7 @@ from slidemill.transfer import add_commands
 from slidemill.verification import verify
 
 LOOK_AGAIN = 75
-"""Exit code of ``verify`` where a run at work may be why stores do not fit; EX_TEMPFAIL of sysexits.h."""
+"""Exit code of ``verify`` where a run at work, or the machine, may be at fault; EX_TEMPFAIL of sysexits.h."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -114,6 +114,8 @@ def _verify(options: argparse.Namespace) -> int:
         print(f"{results / JOINED}: {found.joined}")
     if found.outdated:
         sys.stderr.write(f"slidemill: {results / JOINED} is older than the tables: a run to the report makes it anew\n")
+    for why in found.unseen:
+        sys.stderr.write(f"slidemill: could not be looked at: {why}\n")
     if found.faults or found.joined:
         broken = len({(one.slide, one.backend) for one in found.faults if one.backend != EVERY_STORE})
         slides = len({one.slide for one in found.faults})
@@ -127,6 +129,9 @@ def _verify(options: argparse.Namespace) -> int:
             return LOOK_AGAIN
         print(f"{count} whole: let a run come to its end; what is named then all the same, remove, and run again")
         return 1
+    if found.unseen:
+        print("not all could be looked at, for the reasons above; what was looked at is whole")
+        return LOOK_AGAIN
     also = "" if found.joined is None else f" and {JOINED}"
     print(f"{found.stores} stores of {found.slides} slides{also} are whole")
     return 0

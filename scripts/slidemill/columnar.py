@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slidemill.columns import FRACTIONS, METADATA_COLUMNS, WHOLE_NUMBERS
-from slidemill.errors import SlidemillError
+from slidemill.errors import SlidemillError, machine_error
 from slidemill.files import replacing
 from slidemill.tables import read_columns
 
@@ -96,6 +96,6 @@ def _told(path: Path) -> Iterator[None]:
             f"{path}: there is no such table: run the workflow to its end, or correct the path"
         ) from None
     except (pa.ArrowInvalid, pa.ArrowKeyError, pa.ArrowNotImplementedError, OSError) as error:
-        raise SlidemillError(
+        raise machine_error(error, path) or SlidemillError(
             f"{path}: cannot be read as a table ({error}): remove it and run the workflow again"
         ) from None

@@ -26,6 +26,10 @@ DIGEST = "xxh3_128"
 """Name of the digest in manifests: 128 bits of XXH3, in hex. It tells damage, not intent."""
 
 
+FRAME_HEADER, CHECKED = 4, 0b100
+"""The byte of a zstd frame that describes it, after the magic number; and its bit for a checksum."""
+
+
 @dataclass(frozen=True, slots=True)
 class Encoding:
     """A way to store one patch.
@@ -105,8 +109,14 @@ def _decode_raw(data: Buffer, shape: Shape) -> Pixels:
 
 
 def _encode_zstd(pixels: Pixels, _quality: int | None) -> Buffer:
-    data: bytes = imagecodecs.zstd_encode(np.ascontiguousarray(pixels), level=1)
-    return data
+    pixels = np.ascontiguousarray(pixels)
+    frame = bytearray(imagecodecs.zstd_encode(pixels, level=1))
+    if not frame[FRAME_HEADER] & CHECKED:
+        # imagecodecs asks for no checksum: without it, nearly all flipped bits decode to other pixels without an error.
+        # RFC 8878, 3.1.1: a flag in the header, and at the end the low 32 bits of the content's XXH64, little-endian.
+        frame[FRAME_HEADER] |= CHECKED
+        frame += (xxhash.xxh64_intdigest(pixels.data) & 0xFFFFFFFF).to_bytes(4, "little")
+    return bytes(frame)
 
 
 def _decode_zstd(data: Buffer, shape: Shape) -> Pixels:

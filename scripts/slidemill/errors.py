@@ -7,6 +7,11 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from mmap import mmap
 from pathlib import Path
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -19,7 +24,26 @@ AWAY = (
     errno.ENOMEM,
     errno.EMFILE,
     errno.ENFILE,
+    errno.EHOSTDOWN,
+    errno.EHOSTUNREACH,
+    errno.ENETDOWN,
+    errno.ENETUNREACH,
 )
+CRAMPED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
+"""This process or its machine has no room for more: that says nothing of any file."""
+FORBIDDEN = (errno.EACCES, errno.EPERM)
+MACHINE = (*FULL, *AWAY, *CRAMPED, *FORBIDDEN)
+"""Error numbers that say nothing of a file's content."""
+
+IN_WORDS = re.compile(r"errno ?=? ?(\d+)", re.IGNORECASE)
+"""How HDF5 and Arrow write an error number into their messages."""
+NO_MEMORY = re.compile(
+    r"(not enough|out of|insufficient|cannot allocate) memory|memory allocation failed", re.IGNORECASE
+)
+"""How libraries that raise no MemoryError say that they got none."""
+NO_THREAD = "can't start new thread"
+ENOUGH = 64 * 1024 * 1024
+"""Bytes that any work on a store must be able to get."""
 
 
 class SlidemillError(Exception):
@@ -54,9 +78,105 @@ class LeakageError(SlidemillError):
     """What is trained on and what is tested on have a patient, a slide or a part of one in common."""
 
 
+class MachineError(SlidemillError, OSError):
+    """The machine failed, not the file: no memory, no permission, too many open files, or a drive that is away.
+
+    Parameters
+    ----------
+    code
+        The error number, also in the attribute `errno`.
+    message
+        The whole message for the user.
+    """
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(code, message)
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
 def is_machines(error: Exception) -> bool:
     """Return whether an error is the machine's, whatever was worked on: memory, a drive that is away."""
-    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in AWAY)
+    if isinstance(error, MachineError | MemoryError):
+        return True
+    return isinstance(error, OSError) and error.errno in AWAY
+
+
+def machine_error(error: BaseException, subject: object) -> MachineError | None:
+    """Return the error to raise if the machine is at fault, or None if the content of `subject` may be.
+
+    Parameters
+    ----------
+    error
+        What a library raised. LMDB, HDF5 and Arrow hide the error number in attributes or in their messages.
+    subject
+        The file or folder that was worked on.
+    """
+    if isinstance(error, MachineError):
+        return error
+    code = None if isinstance(error, SlidemillError) else _machine_code(error, subject)
+    return None if code is None else MachineError(code, _advice(code, subject))
+
+
+@contextmanager
+def machine_told(subject: object) -> Iterator[None]:
+    """Raise a `MachineError` when the block fails because of the machine."""
+    try:
+        yield
+    except Exception as error:
+        if fault := machine_error(error, subject):
+            raise fault from error
+        raise
+
+
+def _machine_code(error: BaseException, subject: object) -> int | None:
+    """Return the error number of a fault of the machine; None for anything else."""
+    if isinstance(error, MemoryError):
+        return errno.ENOMEM
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno if error.errno in MACHINE else None
+    code = getattr(error, "code", None)  # of lmdb.Error
+    text = str(error)
+    if not isinstance(code, int) and (found := IN_WORDS.search(text)):
+        code = int(found[1])
+    if code not in MACHINE:
+        # OpenSlide gives nothing but the system's own words.
+        named = (one for one in CRAMPED if os.strerror(one) in text)
+        code = errno.ENOMEM if NO_MEMORY.search(text) else errno.EAGAIN if NO_THREAD in text else next(named, None)
+    # A damaged file may claim more memory than any machine has; so see whether there is enough for a whole one.
+    return None if code == errno.ENOMEM and _has_memory(subject) else code
+
+
+def _has_memory(subject: object) -> bool:
+    """Return whether this process can get as much memory as a file has bytes, and no less than `ENOUGH`."""
+    try:
+        size = subject.stat().st_size if isinstance(subject, Path) else 0
+        mmap(-1, max(size, ENOUGH)).close()
+    except OSError:
+        return False
+    return True
+
+
+def _advice(code: int, subject: object) -> str:
+    """Return what is wrong and what to do, for an error number of `MACHINE`."""
+    reason = os.strerror(code)
+    if code in FULL:
+        return f"the disk of {subject} is full ({reason}): make room and run again"
+    if code == errno.EMFILE:
+        remedy = "raise `ulimit -n`, or use fewer workers or a smaller most_open"
+    elif code == errno.ENFILE:
+        remedy = "close other programs, or ask for a higher fs.file-max"
+    elif code == errno.ENOMEM:
+        remedy = "free memory, raise `ulimit -v` or the job's memory, or use fewer cores or workers"
+    elif code == errno.EAGAIN:
+        remedy = "raise `ulimit -u` and `ulimit -v`, or use fewer cores or workers"
+    elif code in FORBIDDEN:
+        reason += f" to user {os.geteuid()}{_ownership(subject)}"
+        remedy = "change its permissions or owner, or those of the folders above it"
+    else:
+        remedy = "see to that disk or network drive, and try again"
+    return f"{subject}: {reason}: {remedy}"
 
 
 def explained(error: Exception) -> str | None:
@@ -68,6 +188,15 @@ def explained(error: Exception) -> str | None:
     if not isinstance(error, OSError):
         return None
     subject = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else Path.cwd()
-    if error.errno in FULL:
-        return f"the disk of {subject} is full ({os.strerror(error.errno)}): make room and run again"
+    if error.errno in (*FULL, *CRAMPED):
+        return _advice(error.errno, subject)
     return f"{subject}: {error.strerror or error}: see to that disk and its permissions, and run again"
+
+
+def _ownership(subject: object) -> str:
+    """Return whose a file is and who may read it, as far as this user may know."""
+    try:
+        status = Path(str(subject)).stat()
+    except OSError:
+        return ""
+    return f" (owner {status.st_uid}, mode {stat.filemode(status.st_mode)})"

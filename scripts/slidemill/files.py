@@ -17,7 +17,7 @@ from typing import Any
 
 import xxhash
 
-from slidemill.errors import SlidemillError
+from slidemill.errors import SlidemillError, machine_told
 
 ASIDE = ".aside"
 """What the names of files end in that are not yet whole."""
@@ -147,6 +147,12 @@ def copy_checked(source: Path, target: Path) -> None:
     sync(target)
 
 
+def identity(path: Path | int) -> tuple[int, int]:
+    """Return what tells the file at `path`, or an open one by its descriptor, from others, whatever its name."""
+    status = path.stat() if isinstance(path, Path) else os.fstat(path)
+    return status.st_dev, status.st_ino
+
+
 def file_digest(path: Path) -> str:
     """Return a digest of a file's bytes."""
     with path.open("rb") as file:
@@ -167,6 +173,20 @@ def remove(path: Path) -> None:
     with suppress(FileNotFoundError):
         path.rename(hidden)
         shutil.rmtree(hidden)
+
+
+def readable(path: Path) -> None:
+    """Read a file, or the files of a folder, to the end, and keep nothing.
+
+    Raises
+    ------
+    MachineError
+        When the disk or the permissions do not allow it.
+    """
+    with machine_told(path):
+        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+            if file.is_file():
+                file_digest(file)
 
 
 def sync(path: Path) -> None:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slidemill.errors import SplitError, explained
+from slidemill.errors import SplitError, explained, machine_error
 from slidemill.grouping import counted, refuse
 from slidemill.tables import read_table, write_table
 
@@ -162,7 +162,9 @@ def read_splits(path: str | Path, dataset: Dataset | None = None) -> Splits:
     try:
         rows = list(read_table(path, COLUMNS))
     except OSError as error:
-        raise SplitError(f"{path}: cannot be read ({error.strerror}): correct the path") from None
+        raise machine_error(error, path) or SplitError(
+            f"{path}: cannot be read ({error.strerror}): correct the path"
+        ) from None
     if not rows:
         raise SplitError(f"{path}: holds no slide: split anew")
     slides = []

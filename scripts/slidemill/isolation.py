@@ -18,7 +18,7 @@ from multiprocessing.process import BaseProcess
 from threading import Lock
 from typing import ParamSpec, Self, TypeVar
 
-from slidemill.errors import SlidemillError
+from slidemill.errors import SlidemillError, machine_error, machine_told
 from slidemill.joblog import LOG
 
 Arguments = ParamSpec("Arguments")
@@ -103,7 +103,7 @@ class Apart:
 
 
 def _started() -> tuple[BaseProcess, Connection]:
-    with _STARTING:
+    with _STARTING, machine_told("another process to read in"):
         here, there = _CONTEXT.Pipe()
         process = _CONTEXT.Process(target=_serve, args=(there,), daemon=True)
         process.start()
@@ -131,12 +131,18 @@ def _serve(pipe: Connection) -> None:
             try:
                 answer = ("returned", function(*arguments, **named))
             except Exception as error:
-                # What cannot be sent would end this process, and be taken for damage.
-                answer = (
-                    "raised",
-                    error if isinstance(error, SlidemillError | OSError | MemoryError) else RuntimeError(repr(error)),
-                )
-            pipe.send(answer)
+                answer = ("raised", _sendable(error))
+            try:
+                pipe.send(answer)
+            except MemoryError as error:
+                pipe.send(("raised", _sendable(error)))
+
+
+def _sendable(error: Exception) -> Exception:
+    """Return an error that the parent can be sent: another would end this process, and be taken for damage."""
+    if isinstance(error, SlidemillError | OSError):
+        return error
+    return machine_error(error, "the process that read") or RuntimeError(repr(error))
 
 
 class _Sending(logging.Handler):

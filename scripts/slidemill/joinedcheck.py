@@ -7,6 +7,8 @@ from tempfile import TemporaryDirectory
 
 import h5py
 
+from slidemill.errors import machine_error
+from slidemill.files import readable
 from slidemill.isolation import Apart, DiedError
 from slidemill.joining import join_stores
 from slidemill.stores.paths import JOINED
@@ -15,6 +17,9 @@ OF = ("metadata.parquet", "slides.csv", "stores.csv")
 """The tables that it is made of."""
 
 REPORT = "report.html"
+
+LARGEST = 1024 * 1024
+"""Bytes of the largest attribute that is read."""
 
 
 def joined_fault(process: Apart, results: Path) -> str | None:
@@ -33,6 +38,7 @@ def joined_fault(process: Apart, results: Path) -> str | None:
     try:
         return process.call(_fault, results)
     except DiedError as error:
+        readable(results / JOINED)
         return f"the process that read it died ({error})"
 
 
@@ -48,26 +54,39 @@ def _fault(results: Path) -> str:
         try:
             join_stores(results, wanted)
         except Exception as error:  # over a damaged file, libraries raise anything
+            if fault := machine_error(error, wanted):
+                raise fault from error
             return f"cannot be compared with the stores and the tables ({error})"
         try:
+            if not (results / JOINED).is_file():
+                return "is no file"
             with h5py.File(results / JOINED, "r", locking=False) as found, h5py.File(wanted, "r") as anew:
                 return _difference(found, anew)
         except Exception as error:
+            if fault := machine_error(error, results / JOINED):
+                raise fault from error
             return f"cannot be read ({error})"
 
 
 def _difference(found: h5py.File, anew: h5py.File) -> str:
     """Return where a file differs from one that was written anew; empty where it does not."""
     for name in anew.attrs:
+        if name in found.attrs and found.attrs.get_id(name).get_storage_size() > LARGEST:
+            return f"its attribute {name} claims to be larger than {LARGEST} bytes"
         if found.attrs.get(name) != anew.attrs[name]:
             return f"its attribute {name} is {found.attrs.get(name)!r}, and by the tables {anew.attrs[name]!r}"
     columns = [f"table/{name}" for name in anew["table"]]
-    for name in (*(name for name in anew if name != "table"), *columns):
+    # The group first: what it is linked to is not followed.
+    for name in ("table", *(name for name in anew if name != "table"), *columns):
         if not isinstance(found.get(name, getlink=True), h5py.HardLink):
             return f"has no {name} of its own"
         own, other = found[name], anew[name]
+        if name == "table":
+            continue
         if not isinstance(own, h5py.Dataset) or (own.shape, own.dtype) != (other.shape, other.dtype):
             return f"its {name} has not the shape or the type that the stores and the tables give it"
+        if own.external or own.chunks != other.chunks:
+            return f"its {name} does not keep its bytes as the one written anew does"
         if _sources(own) != _sources(other):
             return f"its {name} does not name the stores in the order of the table"
         if not other.is_virtual and own[:].tobytes() != other[:].tobytes():

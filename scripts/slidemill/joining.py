@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from h5py import h5d, h5p, h5s, h5t
 
 from slidemill.columnar import TABLE, read_columnar
 from slidemill.columns import STORE_COLUMNS
-from slidemill.errors import SlidemillError
+from slidemill.errors import SlidemillError, machine_told
 from slidemill.exporting import write_column
 from slidemill.files import replacing
 from slidemill.opening import classes_of
@@ -70,10 +72,16 @@ def join_stores(results: Path, path: Path) -> None:
 Counts = list[tuple[str, int]]
 
 
+@contextmanager
+def _opened(store: Path) -> Iterator[h5py.File]:
+    with machine_told(store), h5py.File(store, "r", locking=False) as file:
+        yield file
+
+
 def _join_raw(file: h5py.File, results: Path, counts: Counts) -> None:
     shape = (0, 0, 3)
     if counts:
-        with h5py.File(results / store_path(BACKEND, counts[0][0]), "r", locking=False) as first:
+        with _opened(results / store_path(BACKEND, counts[0][0])) as first:
             shape = first["patches"].shape[1:]
     sizes = [count for _, count in counts]
     _join(file, "patches", shape, [slide for slide, _ in counts], sizes)
@@ -83,7 +91,7 @@ def _join_encoded(file: h5py.File, results: Path, counts: Counts) -> None:
     offsets: list[npt.NDArray[np.int64]] = [np.zeros(1, np.int64)]
     sizes: list[int] = []
     for slide, _ in counts:
-        with h5py.File(results / store_path(BACKEND, slide), "r", locking=False) as store:
+        with _opened(results / store_path(BACKEND, slide)) as store:
             own = store["offsets"][:]
         offsets.append(own[1:] + sum(sizes))
         sizes.append(int(own[-1]))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from slidemill.auditing import label_audit, remembered
 from slidemill.columns import FRACTIONS, METADATA_COLUMNS, WHOLE_NUMBERS
-from slidemill.errors import SlidemillError
+from slidemill.errors import SlidemillError, machine_error
 from slidemill.labelling import UNMAPPED, Labeller, labeller
 from slidemill.regions import Annotation
 from slidemill.specs import LabelSpec
@@ -138,7 +138,7 @@ def read_metadata(path: str | Path) -> pandas.DataFrame:
     try:
         header = list(pd.read_csv(table, nrows=0).columns)
     except (OSError, ValueError) as error:
-        raise SlidemillError(
+        raise machine_error(error, table) or SlidemillError(
             f"{table}: no table of metadata ({error}): run the workflow, or correct the path"
         ) from None
     missing = [column for column in METADATA_COLUMNS if column not in header]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from slidemill.columnar import TABLE, read_columnar
 from slidemill.dataset import Dataset, dataset_of
-from slidemill.errors import SlidemillError
+from slidemill.errors import SlidemillError, machine_error
 from slidemill.stores.paths import SUFFIXES
 from slidemill.stores.pool import MOST_OPEN, StorePool
 from slidemill.tables import read_table
@@ -64,7 +64,7 @@ def _rows(table: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
     try:
         return list(read_table(table, columns))
     except OSError as error:
-        raise SlidemillError(
+        raise machine_error(error, table) or SlidemillError(
             f"{table}: cannot be read ({error.strerror}): run the workflow to its end, or correct the path"
         ) from None
 

@@ -12,7 +12,7 @@ from typing import Any
 import openslide
 
 from slidemill.colours import profile_of
-from slidemill.errors import SlideError, SlidemillError
+from slidemill.errors import CRAMPED, SlideError, SlidemillError, machine_error
 from slidemill.pyramid import Pyramid, Size, halvings
 from slidemill.resolution import contradiction, plausible
 
@@ -129,12 +129,16 @@ def opened(path: Path) -> Iterator[openslide.OpenSlide]:
             raise SlideError(f"{path.name}: its folder {path.stem} is missing: put it beside the file")
         slide = openslide.OpenSlide(path)
     except OSError as error:
+        if error.errno in CRAMPED:
+            raise machine_error(error, path) or error from None
         raise SlideError(f"{path.name}: {error.strerror}: see that the file is there and may be read") from None
     except openslide.OpenSlideUnsupportedFormatError:
         raise SlideError(
             f"{path.name}: OpenSlide knows no format that this file has: see whether it is whole, and a slide"
         ) from None
     except openslide.OpenSlideError as error:
+        if fault := machine_error(error, path):
+            raise fault from None
         raise SlideError(f"{path.name}: OpenSlide cannot open it ({error}): see whether it is whole") from None
     with slide:
         yield slide

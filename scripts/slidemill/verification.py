@@ -11,8 +11,8 @@ from queue import SimpleQueue
 
 from slidemill.checking import EVERY_STORE, Expected, Finding, StoreCheck, check_agreement, check_apart
 from slidemill.columns import SLIDE_COLUMNS, VALIDATION_COLUMNS
-from slidemill.errors import SlidemillError
-from slidemill.isolation import Apart
+from slidemill.errors import MachineError, SlidemillError, machine_error
+from slidemill.isolation import Apart, EndedError
 from slidemill.joinedcheck import joined_fault, older
 from slidemill.stores.paths import JOINED, SUFFIXES, store_path
 from slidemill.tables import read_table
@@ -37,6 +37,8 @@ class Verification:
         there is none to look at, or its stores are not whole.
     outdated
         Whether that is because it is older than the tables, and not of the last run.
+    unseen
+        Why stores could not be looked at, which says nothing of them: permissions, memory, a drive that is away.
     """
 
     faults: tuple[Finding, ...]
@@ -45,6 +47,7 @@ class Verification:
     unlisted: tuple[Path, ...]
     joined: str | None = None
     outdated: bool = False
+    unseen: tuple[str, ...] = ()
 
 
 def read_results_table(results: Path, name: str, columns: Sequence[str]) -> list[dict[str, str]]:
@@ -66,7 +69,9 @@ def read_results_table(results: Path, name: str, columns: Sequence[str]) -> list
     try:
         return list(read_table(table, columns))
     except (OSError, ValueError) as error:
-        raise SlidemillError(f"{table}: cannot be read ({error}): remove it and run again") from None
+        raise machine_error(error, table) or SlidemillError(
+            f"{table}: cannot be read ({error}): remove it and run again"
+        ) from None
 
 
 def verify(
@@ -98,6 +103,7 @@ def verify(
         if row["backend"] in SUFFIXES and row["backend"] not in own:
             own.append(row["backend"])
     faults: dict[str, list[Finding]] = {}
+    unseen: list[str] = []
     with ExitStack() as stack:
         idle: SimpleQueue[Apart] = SimpleQueue()
 
@@ -105,6 +111,9 @@ def verify(
             process = idle.get()
             try:
                 return _faults_of(process, results, slides[slide], backends[slide])
+            except (MachineError, EndedError) as error:
+                unseen.append(f"{slide}: {error}")
+                return []
             finally:
                 idle.put(process)
 
@@ -118,8 +127,11 @@ def verify(
             told(done, len(looking), found)
         joined = None
         broken = any(one.backend == HDF5 for own in faults.values() for one in own)
-        if not broken and any(HDF5 in own for own in backends.values()):
-            joined = joined_fault(idle.get(), results)
+        if not (broken or unseen) and any(HDF5 in own for own in backends.values()):
+            try:
+                joined = joined_fault(idle.get(), results)
+            except (MachineError, EndedError) as error:
+                unseen.append(f"{JOINED}: {error}")
         # A run to the stores alone makes the tables anew, and not this file.
         outdated = bool(joined) and (results / JOINED).exists() and older(results)
     promised = {store_path(backend, slide) for slide, own in backends.items() for backend in own}
@@ -130,6 +142,7 @@ def verify(
         tuple(sorted(set(stores_in(results)) - promised)),
         None if outdated else joined,
         outdated,
+        tuple(sorted(unseen)),
     )
 
 

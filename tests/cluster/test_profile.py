@@ -1,7 +1,11 @@
 """What jobs ask of a cluster, and the profile for Slurm beside the default one; no cluster is needed."""
 
+import math
+import os
 import re
+from dataclasses import asdict
 from functools import cache
+from itertools import islice
 from types import SimpleNamespace
 
 import pytest
@@ -9,7 +13,12 @@ import yaml
 from snakemake.scheduling.job_scheduler import JobRateLimiter
 from snakemake.settings.types import MaxJobsPerTimespan
 
+from slidemill.columns import PATCH_COLUMNS
 from slidemill.discovery import decoded
+from slidemill.geometry import GridSpec
+from slidemill.sampling import patch_rows
+from slidemill.slides import SlideInfo
+from slidemill.tables import write_table
 from tests.conftest import ROOT
 
 PROFILES = ROOT / "workflow/profiles"
@@ -21,7 +30,7 @@ def profile(name):
 
 
 @pytest.fixture
-def rules(tmp_path):
+def rules(tmp_path, monkeypatch):
     """The functions of resources.smk, for slides of 1 MB, 40 MB and 4 GB and one that is not there."""
     slides = {"small": MB, "middle": 40 * MB, "large": 4000 * MB, "gone": None}
     for name, size in slides.items():
@@ -33,7 +42,9 @@ def rules(tmp_path):
         "decoded": decoded,
         "CONFIG": SimpleNamespace(root=tmp_path),
         "SLIDES": {name: SimpleNamespace(path=f"{name}.svs") for name in slides},
+        "GRID": asdict(GridSpec(256, level=0)),
     }
+    monkeypatch.chdir(tmp_path)
     exec(compile((ROOT / "workflow/rules/resources.smk").read_text(encoding="utf-8"), "resources.smk", "exec"), names)
     return SimpleNamespace(**names)
 
@@ -51,17 +62,68 @@ def test_a_slide_is_as_large_as_its_files(rules, tmp_path):
     assert rules.megabytes("mirax") == 3
 
 
-@pytest.mark.parametrize("name", ["slide_memory", "table_runtime", "pixels_runtime", "cohort_memory", "cohort_runtime"])
+@pytest.mark.parametrize(
+    "name",
+    ["slide_memory", "checking_memory", "table_runtime", "pixels_runtime", "cohort_memory", "cohort_runtime"],
+)
 def test_each_attempt_asks_for_more(rules, name):
     asked = [getattr(rules, name)(of("middle"), attempt) for attempt in (1, 2, 3)]
     assert asked[0] > 0
     assert asked == [asked[0], 2 * asked[0], 3 * asked[0]]
 
 
-@pytest.mark.parametrize("name", ["slide_memory", "table_runtime", "pixels_runtime"])
+@pytest.mark.parametrize("name", ["slide_memory", "checking_memory", "table_runtime", "pixels_runtime"])
 def test_a_larger_slide_asks_for_more(rules, name):
     asked = [getattr(rules, name)(of(slide), 1) for slide in ("gone", "large")]
     assert 0 < asked[0] < asked[1]
+
+
+MEASURED = {10_000: (137, 234), 100_000: (196, 414), 1_000_000: (919, 2_284)}
+"""MB that storing and validating took, the process that validation starts included: benchmarks/RESULTS.md."""
+
+
+@pytest.mark.parametrize("patches", MEASURED)
+@pytest.mark.parametrize("slide", ["small", "the-long-name-of-a-study-with-its-barcode-0123456789abcdef"])
+def test_memory_is_what_was_measured_for_so_many_patches(rules, tmp_path, patches, slide):
+    """And less than twice as much as that and the base."""
+    rules.SLIDES[slide] = SimpleNamespace(path="small.svs")
+    side = math.isqrt(patches)
+    info = SlideInfo("aperio", ((side * 16, side * 16),), (1.0,), None, 0.25, 0.25, 40.0, "ffffff")
+    rows = list(islice(patch_rows(slide, info, GridSpec(16, level=0)), 1000))
+    write_table(tmp_path / "patches" / f"{slide}.csv", PATCH_COLUMNS, rows)
+    table = tmp_path / "patches" / f"{slide}.csv"
+    os.truncate(table, table.stat().st_size * patches // 1000)
+    stored, validated = MEASURED[patches]
+    assert stored <= rules.slide_memory(of(slide), 1) <= 2 * stored + 400
+    assert validated <= rules.checking_memory(of(slide), 1) <= 2 * validated + 400
+
+
+def test_memory_of_a_slide_not_sampled_follows_its_grid(rules):
+    """As many patches as a slide of 40 MB and 320 million pixels has room for."""
+    asked = {}
+    for name, grid in {
+        "256 px": GridSpec(256, level=0),
+        "16 px": GridSpec(16, level=0),
+        "overlap": GridSpec(256, 120, level=0),
+        "level 2": GridSpec(64, level=2),
+        "mpp 1": GridSpec(64, mpp=1.0),
+        "10x": GridSpec(64, magnification=10),
+        "finer than it is": GridSpec(256, mpp=0.01),
+        "deepzoom": GridSpec(256, deepzoom_level=17),
+    }.items():
+        rules.GRID.clear()
+        rules.GRID.update(asdict(grid))
+        asked[name] = rules.slide_memory(of("middle"), 1) - 400
+    few, many = 320_000_000 // 256**2 // 1000, 320_000_000 // 16**2 // 1000
+    assert asked == dict.fromkeys(asked, few) | {"16 px": many, "overlap": many}
+
+
+def test_memory_of_the_cohort_follows_its_table(rules, tmp_path):
+    before = rules.cohort_memory(None, 1)
+    assert before == 1000 + (1 + 40 + 4000) // 100
+    with (tmp_path / "metadata.csv").open("wb") as file:
+        file.truncate(5_000_000 * 70)
+    assert 1000 + 2500 <= rules.cohort_memory(None, 1) <= 1000 + 4000
 
 
 def test_small_slides_take_one_thread_and_large_ones_no_more_than_four(rules):

@@ -9,16 +9,20 @@ import os
 import random
 import re
 import shutil
+import subprocess
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
+import imagecodecs
 import lmdb
 import numpy as np
 import pytest
 
-from slidemill.checking import Expected, check_apart
-from slidemill.encodings import digest
+from slidemill.checking import Expected, check_apart, check_store
+from slidemill.encodings import ENCODINGS, decoded, digest
+from slidemill.errors import StoreError
 from slidemill.isolation import Apart, DiedError
 from slidemill.stores.paths import SUFFIXES
 from slidemill.stores.registry import open_store
@@ -326,3 +330,48 @@ def changes(process: Apart, before, path: Path):
     except DiedError:
         return {("process", "died")}
     return {key for key in before | after if before.get(key) != after.get(key)}
+
+
+def test_every_flipped_bit_of_a_zstd_frame_is_refused(noise):
+    """Without a checksum, nearly all of them decode to other pixels."""
+    pixels = noise(1, 64)[0] // 8
+    data = ENCODINGS["zstd"].encode(pixels, None)
+    np.testing.assert_array_equal(decoded(ENCODINGS["zstd"], data, pixels.shape), pixels)
+    draw = random.Random(1)
+    for place in draw.sample(range(len(data)), min(len(data), 600)):
+        broken = bytearray(data)
+        broken[place] ^= 1 << draw.randrange(8)
+        with pytest.raises(StoreError):
+            # A bit that the format leaves unused changes nothing.
+            if np.array_equal(decoded(ENCODINGS["zstd"], bytes(broken), pixels.shape), pixels):
+                raise StoreError("the same pixels")
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (16, 16, 3), (33, 47, 3), (256, 256, 3), (1024, 1024, 3)])
+@pytest.mark.parametrize("fill", ["noise", "flat"])
+def test_zstd_checksum_is_the_formats_own(tmp_path, shape, fill):
+    """The zstd program, where there is one, reads the frame and its checksum."""
+    pixels = np.full(shape, 7, np.uint8)
+    if fill == "noise":
+        pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    data = ENCODINGS["zstd"].encode(pixels, None)
+    plain = imagecodecs.zstd_encode(pixels, level=1)
+    assert len(data) == len(plain) + 4
+    np.testing.assert_array_equal(decoded(ENCODINGS["zstd"], data, shape), pixels)
+    np.testing.assert_array_equal(decoded(ENCODINGS["zstd"], plain, shape), pixels)
+    if shutil.which("zstd"):
+        (tmp_path / "frame.zst").write_bytes(data)
+        said = subprocess.run(["zstd", "-lv", tmp_path / "frame.zst"], capture_output=True, text=True, check=True)
+        assert "XXH64" in said.stdout
+        subprocess.run(["zstd", "-t", tmp_path / "frame.zst"], capture_output=True, check=True)
+
+
+def test_zstd_stores_without_checksums_are_still_read(tmp_path, noise, monkeypatch):
+    pixels = noise(len(PATCHES), SIZE)
+    plain = replace(ENCODINGS["zstd"], encode=lambda one, _: imagecodecs.zstd_encode(one, level=1))
+    monkeypatch.setitem(ENCODINGS, "zstd", plain)
+    write_a_store("lmdb", tmp_path / "s.lmdb", "zstd", pixels)
+    monkeypatch.undo()
+    with open_store(tmp_path / "s.lmdb") as store:
+        np.testing.assert_array_equal(store.read_many(store.ids), pixels)
+    assert not any(one.message for one in check_store(tmp_path / "s.lmdb", Expected("slide", "lmdb")).findings)

@@ -1,10 +1,13 @@
 import csv
+import os
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from slidemill import open_store
+from slidemill.checking import Expected, check_store
 from slidemill.errors import StoreError
 from tests.stores.contract import StoreContract
 
@@ -46,3 +49,61 @@ class TestDisk(StoreContract):
         file.write_bytes(data)
         with open_store(path) as store, pytest.raises(StoreError, match="another head than these patches have"):
             store.read(patches[3].patch_id)
+
+    @pytest.mark.parametrize("left", ["nothing", "patches", "a folder aside"])
+    def test_a_folder_that_is_being_written_is_said(self, tmp_path, noise, left):
+        """Snakemake makes a job's folders before it starts, and removes the manifest of a store that it replaces."""
+        path, *_ = self.write(tmp_path, noise, "png")
+        (path / "manifest.json").unlink()
+        if left != "patches":
+            shutil.rmtree(path)
+            path.mkdir()
+        if left == "a folder aside":
+            (path / "stranger").touch()
+            (tmp_path / ".slide.0123abcd.aside").mkdir()
+        with pytest.raises(StoreError, match="is being written, or the job that wrote it was killed") as refused:
+            open_store(path)
+        assert str(refused.value).startswith(f"{path}: ")
+        assert "remove" not in str(refused.value)
+
+    def test_a_folder_without_a_manifest_is_no_store(self, tmp_path):
+        (tmp_path / "stranger").touch()
+        with pytest.raises(StoreError, match="is no store"):
+            open_store(tmp_path)
+
+    @pytest.mark.parametrize("how", ["replaced", "removed"])
+    def test_a_reader_of_a_replaced_store_is_told(self, tmp_path, noise, how):
+        path, *_ = self.write(tmp_path, noise, "png")
+        with open_store(path) as store:
+            store.read(store.ids[0])
+            if how == "replaced":
+                self.write(tmp_path, noise, "png")
+            else:
+                shutil.rmtree(path)
+            for read in (
+                lambda: store.read(store.ids[1]),
+                lambda: store.read_many(store.ids),
+                store.stored_ids,
+                store.index_digest,
+            ):
+                with pytest.raises(StoreError, match="was replaced while it was read: open it again"):
+                    read()
+
+    def test_a_patch_that_is_gone_is_still_missing(self, tmp_path, noise):
+        path, patches, _ = self.write(tmp_path, noise, "png")
+        with open_store(path) as store:
+            (path / f"{patches[3].patch_id}.png").unlink()
+            with pytest.raises(StoreError, match=f"{patches[3].patch_id} is missing or cut short"):
+                store.read(patches[3].patch_id)
+
+    @pytest.mark.parametrize("name", ["manifest.json", "index.csv", "r00000_c00000.png"])
+    @pytest.mark.parametrize("kind", ["a pipe", "a device"])
+    def test_a_pipe_or_a_device_in_a_store_is_not_waited_for(self, tmp_path, noise, name, kind):
+        path, *_ = self.write(tmp_path, noise, "png")
+        (path / name).unlink()
+        if kind == "a pipe":
+            os.mkfifo(path / name)
+        else:
+            (path / name).symlink_to("/dev/zero")
+        found = check_store(path, Expected("slide", "disk"))
+        assert [finding.message for finding in found.findings if "is no file" in finding.message]

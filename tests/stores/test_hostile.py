@@ -1,6 +1,7 @@
 """Stores that somebody made to do harm: an archive that is passed on may hold one."""
 
 import json
+import os
 import struct
 import tarfile
 import tracemalloc
@@ -11,15 +12,20 @@ import imagecodecs
 import numpy as np
 import pytest
 
+from slidemill.checking import Expected, check_store
+from slidemill.cli import main
 from slidemill.encodings import ENCODINGS, decoded, digest
 from slidemill.errors import StoreError
 from slidemill.geometry import GridSpec
 from slidemill.specs import StoreSpec
 from slidemill.stores.manifest import Manifest
+from slidemill.stores.paths import store_path
 from slidemill.stores.registry import STORES, open_store
 from slidemill.stores.tar import header
 from slidemill.stores.writing import write_store
 from slidemill.storing import new_manifest
+from tests.results import PATCHES, write_slide, write_tables
+from tests.results import SIZE as RESULTS_SIZE
 from tests.stores.contract import SIZE, as_stored, patches_and_pixels
 
 
@@ -95,6 +101,85 @@ class TestHdf5:
             del file["ids"]
             file["ids"] = np.arange(36)
         refuse(path, "ids")
+
+    @pytest.mark.parametrize("name", ["column", "stranger"])
+    @pytest.mark.parametrize(
+        "kind", ["external link", "soft link", "pipe", "view", "terabytes", "group", "type", "holes"]
+    )
+    def test_check_of_a_hostile_dataset_is_one_finding(self, tmp_path, noise, name, kind):
+        """What lies beside the patches is read by the check alone; nothing outside the file is opened."""
+        path = a_store(tmp_path, noise)
+        os.mkfifo(tmp_path / "pipe")
+        with h5py.File(path, "a") as file:
+            if name in file:
+                del file[name]
+            if kind == "external link":
+                file[name] = h5py.ExternalLink(str(tmp_path / "pipe"), "column")
+            elif kind == "soft link":
+                file[name] = h5py.SoftLink("/row")
+            elif kind == "pipe":
+                file.create_dataset(name, (36,), "<i8", external=[(str(tmp_path / "pipe"), 0, 288)])
+            elif kind == "view":
+                layout = h5py.VirtualLayout((36,), "<i8")
+                layout[:] = h5py.VirtualSource(str(tmp_path / "pipe"), "column", (36,))
+                file.create_virtual_dataset(name, layout)
+            elif kind == "terabytes":
+                file.create_dataset(name, (2**40,), "<i8", chunks=(2**20,), compression="gzip")
+            elif kind == "group":
+                file.create_group(name)
+            elif kind == "type":
+                file[name] = np.dtype("<i8")
+            else:
+                make_hole(file, name, 2**28)
+        tracemalloc.start()
+        found = check_store(path, Expected("s", "hdf5"))
+        assert tracemalloc.get_traced_memory()[1] < 50e6
+        tracemalloc.stop()
+        assert found.opened
+        assert [finding.check for finding in found.findings if finding.message] == ["index"]
+
+    @pytest.mark.parametrize("name", ["manifest", "ids", "offsets"])
+    def test_holes_of_gigabytes_take_no_memory(self, tmp_path, noise, name):
+        """A file with holes has room for what it claims, and takes none of the disk."""
+        path = a_store(tmp_path, noise, encoding="png")
+        with h5py.File(path, "a") as file:
+            kind = file[name].dtype
+            del file[name]
+            make_hole(file, name, 2**31 // kind.itemsize, kind)
+        assert path.stat().st_size > 2**31 > 100 * 512 * path.stat().st_blocks
+        tracemalloc.start()
+        refuse(path, "manifest|shape")
+        assert tracemalloc.get_traced_memory()[1] < 50e6
+        tracemalloc.stop()
+
+    def test_verify_goes_on_after_a_hostile_store(self, tmp_path, noise, capsys):
+        results = tmp_path / "results"
+        for seed, slide in enumerate(("one", "two")):
+            write_slide(results, slide, noise(len(PATCHES), RESULTS_SIZE, seed))
+        write_tables(results, {"one": "ok", "two": "ok"})
+        path = results / store_path("hdf5", "one")
+        with h5py.File(path, "a") as file:
+            del file["x0"]
+            file.create_dataset("x0", (2**40,), "<i8", chunks=(2**20,))
+        (results / store_path("tar", "two")).unlink()
+        os.mkfifo(results / store_path("tar", "two"))
+        assert main(["verify", str(results)]) == 1
+        lines = capsys.readouterr().out.splitlines()
+        assert len(lines) == 3
+        assert sum(line.startswith(f"{path}: index: ") for line in lines) == 1
+        assert sum("is neither a file nor a folder" in line for line in lines) == 1
+
+
+def make_hole(file, name, count, kind="<i8"):
+    """Make a dataset whose bytes are a hole in the file."""
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_layout(h5py.h5d.CONTIGUOUS)
+    properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    kind = h5py.h5t.py_create(np.dtype(kind))
+    h5py.h5d.create(file.id, name.encode(), kind, h5py.h5s.create_simple((count,)), properties)
+    file.create_dataset("end", data=np.zeros(1))
+    del file["end"]
 
 
 class TestTar:

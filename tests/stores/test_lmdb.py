@@ -1,4 +1,8 @@
 import os
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import lmdb
@@ -6,7 +10,8 @@ import numpy as np
 import pytest
 
 from slidemill import open_store
-from slidemill.errors import StoreError
+from slidemill.checking import Expected, check_apart
+from slidemill.errors import SlidemillError, StoreError
 from slidemill.geometry import Grid, GridSpec
 from slidemill.isolation import Apart, DiedError
 from slidemill.pyramid import Pyramid
@@ -88,6 +93,32 @@ class TestLmdb(StoreContract):
                 assert "another store has taken its place: open it again" in pipe.read()
             os.waitpid(child, 0)
 
+    def test_a_store_that_another_program_writes_to_is_told(self, tmp_path, noise):
+        """LMDB refuses to begin a transaction on a file that has outgrown its map."""
+        path, *_ = self.write(tmp_path, noise)
+        with open_store(path) as store:
+            environment = "import lmdb, sys\nenv = lmdb.open(sys.argv[1], subdir=False, lock=False, map_size=1 << 26)\n"
+            write = "with env.begin(write=True) as txn:\n    txn.put(b'other', bytes(1 << 25))\n"
+            subprocess.run([sys.executable, "-c", environment + write, str(path)], check=True)
+            with pytest.raises(StoreError, match="another program has written to it: open it again"):
+                store.stored_ids()
+            with ThreadPoolExecutor(1) as pool, pytest.raises(StoreError, match="another program has written to it"):
+                pool.submit(store.read, store.ids[0]).result()
+
+    @pytest.mark.parametrize("name", ["MemoryError", "MapResizedError", "Error"])
+    def test_whatever_lmdb_raises_is_told_in_words(self, tmp_path, noise, monkeypatch, name):
+        path, *_ = self.write(tmp_path, noise)
+        with open_store(path) as store:
+
+            class Refusing:
+                def begin(self, **_):
+                    raise getattr(lmdb, name)("mdb_txn_begin", 24 if name == "Error" else 0)
+
+            monkeypatch.setattr(LmdbStore, "_environment", lambda _self: Refusing())
+            store._forget()
+            with pytest.raises(SlidemillError, match=str(path)):
+                store.read(store.ids[0])
+
     def test_a_bad_page_spoils_the_reading_of_no_other(self, tmp_path, noise):
         """LMDB lets a transaction that has met a bad page read nothing more."""
         path = tmp_path / "a.lmdb"
@@ -103,6 +134,58 @@ class TestLmdb(StoreContract):
         for one_by_one, read, read_bytes in found:
             assert one_by_one == read == read_bytes
         assert any(0 < len(one_by_one) < 6 for one_by_one, *_ in found)
+
+
+def claim(path, patch_id, size):
+    """Have LMDB's node of a patch claim that its value has `size` bytes."""
+    data = bytearray(path.read_bytes())
+    # A node: the value's size in 4 bytes, flags, the key's size, the key. Pages that are no longer used hold it too.
+    key = len(patch_id).to_bytes(2, "little") + patch_id.encode()
+    for found in re.finditer(re.escape(key), bytes(data)):
+        data[found.start() - 6 : found.start() - 2] = size.to_bytes(4, "little")
+    path.write_bytes(data)
+
+
+def read_in_all_ways(path, patch_id):
+    with open_store(path) as store:
+        for read in (store.read, store.view, lambda one: store.read_many([one])):
+            with pytest.raises(StoreError, match=f"patch {patch_id} has"):
+                read(patch_id)
+
+
+@pytest.mark.parametrize("size", [16, 256])
+class TestValueLength:
+    """Small values lie in a page of the tree, large ones in pages of their own."""
+
+    @pytest.fixture
+    def store(self, tmp_path, noise, size):
+        path = tmp_path / "s.lmdb"
+        grid = GridSpec(size, level=0)
+        patches = list(Grid(Pyramid(((size * 6, size),), (1.0,)), grid).patches())
+        manifest = new_manifest(STORES["lmdb"], StoreSpec("raw"), "s", "f", grid)
+        stored = as_stored(manifest, zip(patches, noise(6, size), strict=True))
+        write_store(STORES["lmdb"], path, manifest, patches, stored)
+        return path
+
+    @pytest.mark.parametrize("change", [-100, -1, 1, 100])
+    def test_a_wrong_length_within_the_file_is_said(self, store, size, change):
+        claim(store, "r00000_c00002", 3 * size**2 + change)
+        with Apart() as process:
+            process.call(read_in_all_ways, store, "r00000_c00002")
+
+    def test_an_impossible_length_is_a_finding(self, store, size):
+        """LMDB checks small values; of a large one py-lmdb touches each page before it returns it, and dies of that."""
+        claim(store, "r00000_c00002", 2**31)
+        with Apart() as process:
+            found = check_apart(process, store, Expected("s", "lmdb"))
+            messages = [one.message for one in found.findings if one.message]
+            assert messages
+            for message in messages:
+                words = "MDB_CORRUPTED" if size == 16 else f"{store}: the process that read it died (signal "
+                assert words in message
+            # Neither this process nor the next check is harmed.
+            claim(store, "r00000_c00002", 3 * size**2)
+            assert not any(one.message for one in check_apart(process, store, Expected("s", "lmdb")).findings)
 
 
 def unread(path):

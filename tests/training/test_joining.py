@@ -208,9 +208,52 @@ def another_label(file, name):
     file.attrs[name] = json.dumps({"0": "Tumour", "1": "Normal"})
 
 
+def kept_in_a_pipe(file, name):
+    os.mkfifo(f"{file.filename}.pipe")
+    shape, kind = file[name].shape, file[name].dtype
+    size = file[name].size * kind.itemsize
+    del file[name]
+    file.create_dataset(name, shape, kind, external=[(f"{file.filename}.pipe", 0, size)])
+
+
+def linked_elsewhere(file, name):
+    os.mkfifo(f"{file.filename}.pipe")
+    del file[name]
+    file[name] = h5py.ExternalLink(f"{file.filename}.pipe", name)
+
+
+def terabytes(file, name):
+    del file[name]
+    file.create_dataset(name, (2**40,), np.int64, chunks=(2**20,))
+
+
+def larger_blocks(file, name):
+    rows = file[name][:]
+    del file[name]
+    file.create_dataset(name, data=rows, chunks=(1,))
+
+
+def large_attribute(file, name):
+    del file.attrs[name]
+    file.attrs.create(name, np.zeros(2**18, np.int64))
+
+
+def a_pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
+        (changed("table/label", kept_in_a_pipe), "its table/label does not keep its bytes as the one written anew"),
+        (changed("patches", kept_in_a_pipe), "its patches does not keep its bytes as the one written anew"),
+        (changed("table", linked_elsewhere), "has no table of its own"),
+        (changed("patches", linked_elsewhere), "has no patches of its own"),
+        (changed("table/label", terabytes), "its table/label has not the shape"),
+        (changed("table/label", larger_blocks), "its table/label does not keep its bytes as the one written anew"),
+        (changed("labels", large_attribute), "its attribute labels claims to be larger"),
+        (a_pipe, "is no file"),
         (cut, "cannot be read"),
         (overwritten, ""),
         (changed("table/label", another_value), "its table/label holds other values"),

@@ -9,7 +9,7 @@ rule discover_slides:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=slide_memory,
+        mem_mb=table_memory,
         runtime=table_runtime,
     params:
         file=slide_file,

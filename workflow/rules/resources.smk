@@ -2,6 +2,7 @@
 
 from slidemill.discovery import decoded
 from slidemill.fingerprints import companions
+from slidemill.sizing import expected_patches, table_rows
 
 
 @cache
@@ -25,13 +26,34 @@ def slide_threads(wildcards):
     return min(1 + megabytes(wildcards.slide) // 16, 4)
 
 
-# In MB. Jobs hold a strip of a slide and a table with a row for each patch.
+def patch_count(slide):
+    """How many patches a slide has, or somewhat more.
+
+    Its table of patches says so once it is written: Snakemake asks again before each job. The jobs of a group are asked
+    for before that.
+    """
+    rows = table_rows(f"patches/{slide}.csv", slide)
+    return rows or expected_patches(megabytes(slide) * 1_000_000, GRID)
+
+
+# In MB, measured by benchmarks/million_patches.py. Besides, jobs hold a strip of the slide, whose size is bounded.
+def table_memory(wildcards, attempt):
+    """Jobs that read and write tables row by row."""
+    return 500 * attempt
+
+
 def slide_memory(wildcards, attempt):
-    return (400 + megabytes(wildcards.slide) // 20) * attempt
+    return (400 + patch_count(wildcards.slide) // 1000) * attempt
+
+
+def checking_memory(wildcards, attempt):
+    """Two processes look at the stores, and each holds the ids and digests of all patches."""
+    return (400 + patch_count(wildcards.slide) // 500) * attempt
 
 
 def cohort_memory(wildcards, attempt):
-    return (1000 + cohort_megabytes() // 100) * attempt
+    """Half a KB a row of the cohort's table; before there is one, what slides of that size are likely to need."""
+    return (1000 + (table_rows("metadata.csv") // 2000 or cohort_megabytes() // 100)) * attempt
 
 
 # In minutes.

@@ -15,7 +15,7 @@ rule sample_patches:
         "../../environment.yml"
     threads: slide_threads if MEASURED else 1
     resources:
-        mem_mb=slide_memory,
+        mem_mb=table_memory,
         runtime=sampling_runtime,
     params:
         **MEASURED,
@@ -40,7 +40,7 @@ rule write_metadata:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=slide_memory,
+        mem_mb=table_memory,
         runtime=table_runtime,
     params:
         known=slide_annotation,

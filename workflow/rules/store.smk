@@ -45,7 +45,7 @@ rule validate_stores:
         "../../environment.yml"
     threads: slide_threads
     resources:
-        mem_mb=slide_memory,
+        mem_mb=checking_memory,
         runtime=pixels_runtime,
     params:
         backends=list(BACKENDS),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import errno
 import os
+import stat
 import weakref
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from slidemill.encodings import Buffer
-from slidemill.errors import SlidemillError, StoreError
-from slidemill.files import file_digest, sync
+from slidemill.errors import MachineError, SlidemillError, StoreError, machine_error
+from slidemill.files import asides, file_digest, identity, sync
 from slidemill.patches import PatchRef
 from slidemill.stores.manifest import Manifest
 from slidemill.stores.paths import MANIFEST
@@ -86,26 +88,35 @@ class DiskStore(Store):
 
     def stored_ids(self) -> list[str]:
         """Return the ids that the index has and whose files are there, then the names of files that it lacks."""
+        self._check_same()
         try:
+            os.close(_open_file(os.fspath(self.path / INDEX), os.O_RDONLY))
             index = {row["file"]: row["patch_id"] for row in read_table(self.path / INDEX, INDEX_COLUMNS)}
+            files = {file.name for file in self.path.iterdir() if not file.name.startswith(".")} - {INDEX, MANIFEST}
         except (OSError, ValueError, csv.Error, SlidemillError) as error:
-            raise StoreError(f"{self.path}: its index cannot be read ({error}): store the slide again") from None
-        files = {file.name for file in self.path.iterdir() if not file.name.startswith(".")} - {INDEX, MANIFEST}
+            raise self._fault(error, f"its index cannot be read ({error}): store the slide again") from None
         return [index[file] for file in index if file in files] + sorted(files - set(index))
 
     def index_digest(self) -> str:
         """Return the digest of index.csv."""
+        self._check_same()
         try:
+            os.close(_open_file(os.fspath(self.path / INDEX), os.O_RDONLY))
             return file_digest(self.path / INDEX)
         except OSError as error:
-            raise StoreError(f"{self.path}: its index cannot be read ({error}): store the slide again") from None
+            raise self._fault(error, f"its index cannot be read ({error}): store the slide again") from None
 
     def _open(self) -> Manifest:
         try:
             self._folder: _Folder | None = _Folder(self.path)
             data = self._folder.read(MANIFEST)
         except OSError as error:
-            raise StoreError(
+            if isinstance(error, FileNotFoundError) and _is_unfinished(self.path):
+                raise StoreError(
+                    f"{self.path}: is being written, or the job that wrote it was killed: let the run come to its end, "
+                    "and open it again"
+                ) from None
+            raise machine_error(error, self.path) or StoreError(
                 f"{self.path}: is no store ({MANIFEST}: {error.strerror}): name one slide's folder of patches, or its "
                 ".lmdb, .h5 or .tar file"
             ) from None
@@ -116,12 +127,48 @@ class DiskStore(Store):
             folder = self._folder  # another thread may close the store meanwhile
             return (folder.read(f"{patch_id}{self._codec.suffix}"), None) if folder else None
         except FileNotFoundError:
+            self._check_same()
             return None
         except OSError as error:
-            raise StoreError(f"{self.path}: patch {patch_id}: {error.strerror}: see the file's permissions") from None
+            raise machine_error(error, self.path) or StoreError(
+                f"{self.path}: patch {patch_id}: {error.strerror}: store the slide again"
+            ) from None
+
+    def _check_same(self) -> None:
+        """Raise a StoreError when another folder has taken the place of the one that is held open."""
+        folder = self._folder
+        try:
+            same = folder is None or folder.identity == identity(self.path)
+        except OSError as error:
+            if fault := machine_error(error, self.path):
+                raise fault from None
+            same = False
+        if not same:
+            raise StoreError(f"{self.path}: was replaced while it was read: open it again")
+
+    def _fault(self, error: Exception, message: str) -> StoreError | MachineError:
+        return machine_error(error, self.path) or StoreError(f"{self.path}: {message}")
 
     def _release(self) -> None:
         self._folder = None
+
+
+def _is_unfinished(path: Path) -> bool:
+    """Return whether a folder without a manifest is one that a job makes or is about to make anew.
+
+    Snakemake makes a job's folders before it starts, and removes the manifest of a store that is to be replaced.
+    """
+    names = {file.name for file in path.iterdir()}
+    return not names or INDEX in names or bool(asides(path))
+
+
+def _open_file(name: str, flags: int, folder: int | None = None) -> int:
+    """Open a file and nothing else: a pipe would make the reader wait for ever, and a device has no end."""
+    file = os.open(name, flags | os.O_NONBLOCK, dir_fd=folder)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise OSError(errno.EINVAL, "is no file", name)
+    return file
 
 
 class _Folder:
@@ -130,13 +177,14 @@ class _Folder:
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         weakref.finalize(self, os.close, self._descriptor)
+        self.identity = identity(self._descriptor)
 
     def read(self, name: str) -> bytes:
         with open(name, "rb", buffering=0, opener=self._opened) as file:
             return file.read()
 
     def _opened(self, name: str, flags: int) -> int:
-        return os.open(name, flags, dir_fd=self._descriptor)
+        return _open_file(name, flags, self._descriptor)
 
 
 BACKEND = Backend("disk", writing, DiskStore, raw_encoding="npy")

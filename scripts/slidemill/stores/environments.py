@@ -10,7 +10,8 @@ from weakref import WeakValueDictionary
 
 import lmdb
 
-from slidemill.errors import StoreError
+from slidemill.errors import StoreError, machine_error
+from slidemill.files import identity
 
 PAGE = 4096
 CLOSING = [0.001 * 2**number for number in range(9)]
@@ -41,12 +42,6 @@ class SharedEnvironments:
         self._lock = threading.Lock()
 
 
-def identity(path: Path) -> tuple[int, int]:
-    """Return what tells the file at `path` from others, whatever its name."""
-    status = path.stat()
-    return status.st_dev, status.st_ino
-
-
 def _opened(path: Path) -> lmdb.Environment:
     """Open an LMDB file for reading, and see that all of it is there.
 
@@ -66,7 +61,7 @@ def _opened(path: Path) -> lmdb.Environment:
                     time.sleep(wait)
                     continue
                 remedy = "close the environment that this process has open on it, or read it through open_store alone"
-            raise StoreError(f"{path}: LMDB cannot open it ({error}): {remedy}") from None
+            raise machine_error(error, path) or StoreError(f"{path}: LMDB cannot open it ({error}): {remedy}") from None
     needed = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
     if path.stat().st_size < needed:
         env.close()

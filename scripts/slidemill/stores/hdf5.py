@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slidemill.encodings import UINT8, Buffer, Pixels, digest
-from slidemill.errors import StoreError
+from slidemill.errors import StoreError, machine_error
 from slidemill.files import synced
 from slidemill.patches import PatchRef
 from slidemill.stores.hdf5parts import EncodedPatches, RawPatches, abandoned
@@ -28,6 +28,10 @@ from slidemill.stores.mapped import REMEDY, MappedStore
 from slidemill.stores.protocol import Backend
 
 COORDINATES = ("column", "row", "x0", "y0", "width0", "height0")
+KINDS = dict.fromkeys(COORDINATES, "i") | {"ids": "S", "offsets": "i", "patches": "u", "payload": "u", "manifest": "u"}
+"""What a store may hold, and NumPy's letter for the type of each."""
+LONGEST_ID = 64
+"""Bytes that a patch's id may have."""
 
 
 class Hdf5Writer:
@@ -74,41 +78,43 @@ class Hdf5Store(MappedStore):
     def stored_ids(self) -> list[str]:
         """Return the ids that lie beside the patches."""
         with _opened(self.path) as file:
-            try:
-                ids = _own(file, "ids", "S")[:]
+            self._check_same()
+            with _told(self.path, "its ids cannot be read"):
+                ids = _own(file, "ids", len(self))[:]
                 return [bytes(patch_id).decode("utf-8", "backslashreplace") for patch_id in ids]
-            except _BROKEN as error:
-                raise StoreError(f"{self.path}: its ids cannot be read ({error}): {REMEDY}") from None
 
     def index_digest(self) -> str:
         """Return the digest of what h5py gives beside the pixels and the manifest."""
         with _opened(self.path) as file:
-            try:
+            self._check_same()
+            with _told(self.path, "its index cannot be read"):
+                for name in {*file} - {"manifest"}:
+                    _own(file, name, len(self))
                 return _index_digest(file)
-            except _BROKEN as error:
-                raise StoreError(f"{self.path}: its index cannot be read ({error}): {REMEDY}") from None
 
     def _open(self) -> Manifest:
+        self._map()
         with _opened(self.path) as file:
-            try:
-                manifest = Manifest.from_bytes(_own(file, "manifest", "u")[:].tobytes(), self.path)
+            self._check_same()
+            with _told(self.path, "a dataset is missing or broken"):
+                # Not read by h5py, which would take as much memory as the file claims to need.
+                lies = _own(file, "manifest")
+                place, size = lies.id.get_offset() or 0, lies.nbytes
+                manifest = Manifest.from_bytes(self._data[place : place + size], self.path)
                 count = len(manifest.ids)
                 if manifest.encoding == "raw":
-                    patches = _own(file, "patches", "u")
+                    patches = _own(file, "patches")
                     start = patches.id.get_offset() or 0
                     size = int(np.prod(manifest.shape))
                     if patches.shape != (count, *manifest.shape):
                         raise StoreError(f"{self.path}: holds {patches.shape} for {count} patches: {REMEDY}")
                     offsets: npt.NDArray[np.int64] = start + size * np.arange(count + 1, dtype=np.int64)
                 else:
-                    offsets = (_own(file, "payload", "u").id.get_offset() or 0) + _own(file, "offsets", "i")[:]
-            except _BROKEN as error:
-                raise StoreError(f"{self.path}: a dataset is missing or broken ({error}): {REMEDY}") from None
+                    offsets = (_own(file, "payload").id.get_offset() or 0) + _own(file, "offsets", count)[:]
         if len(offsets) != count + 1 or (np.diff(offsets) < 0).any():
             raise StoreError(f"{self.path}: the offsets do not fit {count} patches: {REMEDY}")
-        if offsets[-1] > self.path.stat().st_size:
+        if offsets[-1] > len(self._data):
             raise StoreError(f"{self.path}: the file ends before its last patch: {REMEDY}")
-        self._map()
         places = offsets.tolist()
         self._starts, self._ends = places[:-1], places[1:]
         return manifest
@@ -133,28 +139,41 @@ def _opened(path: Path) -> Iterator[h5py.File]:
     try:
         file = h5py.File(path, "r", locking=False)
     except OSError as error:
-        raise StoreError(f"{path}: HDF5 cannot open it ({error}): {REMEDY}") from None
+        raise machine_error(error, path) or StoreError(f"{path}: HDF5 cannot open it ({error}): {REMEDY}") from None
     with file:
         yield file
 
 
-def _own(file: h5py.File, name: str, kind: str) -> h5py.Dataset:
-    """Return a dataset of numbers or bytes of that kind (NumPy's letter), which lies in this very file in one piece.
+@contextmanager
+def _told(path: Path, what: str) -> Iterator[None]:
+    """Raise a StoreError that says `what` is wrong when the block meets a broken structure."""
+    try:
+        yield
+    except _BROKEN as error:
+        raise machine_error(error, path) or StoreError(f"{path}: {what} ({error}): {REMEDY}") from None
+
+
+def _own(file: h5py.File, name: str, count: int | None = None) -> h5py.Dataset:
+    """Return a dataset of slidemill's that lies in this very file in one piece; of `count` patches if that is given.
 
     HDF5 follows links into other files, keeps the bytes of a dataset in any file that it names, and has datasets of
     few bytes that claim terabytes: a store from elsewhere shall read no other file, nor take more memory than its size.
     """
+    if name not in KINDS:
+        raise StoreError(f"{file.filename}: {name!r} is no part of a store: {REMEDY}")
     if not isinstance(file.get(name, getlink=True) or h5py.HardLink(), h5py.HardLink):
         raise StoreError(f"{file.filename}: {name} is a link into another file or place: {REMEDY}")
     dataset = file[name]
     if dataset.external or dataset.is_virtual:
         raise StoreError(f"{file.filename}: {name} keeps its bytes in another file: {REMEDY}")
-    if dataset.dtype.kind != kind:
+    if dataset.dtype.kind != KINDS[name] or dataset.dtype.itemsize > LONGEST_ID:
         raise StoreError(f"{file.filename}: {name} holds {dataset.dtype}: {REMEDY}")
     size, start = math.prod(dataset.shape) * dataset.dtype.itemsize, dataset.id.get_offset()
     contiguous = dataset.id.get_create_plist().get_layout() == h5py.h5d.CONTIGUOUS
     if size and not (contiguous and start is not None and start + size <= file.id.get_filesize()):
         raise StoreError(f"{file.filename}: {name}, {size} bytes, does not lie in it in one piece: {REMEDY}")
+    if count is not None and name not in _PIXELS and dataset.shape != (count + (name == "offsets"),):
+        raise StoreError(f"{file.filename}: {name} has the shape {dataset.shape} for {count} patches: {REMEDY}")
     return dataset
 
 

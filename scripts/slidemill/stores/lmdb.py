@@ -14,10 +14,10 @@ import lmdb
 import numpy as np
 
 from slidemill.encodings import UINT8, Buffer, Pixels
-from slidemill.errors import StoreError
-from slidemill.files import synced
+from slidemill.errors import MachineError, StoreError, machine_error
+from slidemill.files import identity, synced
 from slidemill.patches import PatchRef
-from slidemill.stores.environments import PAGE, SHARED, identity
+from slidemill.stores.environments import PAGE, SHARED
 from slidemill.stores.manifest import Manifest
 from slidemill.stores.protocol import Backend, Lent, Store
 
@@ -113,15 +113,15 @@ class LmdbStore(Store):
     def stored_ids(self) -> list[str]:
         """Return the keys that are really there, the manifest's left out."""
         try:
-            with self._environment().begin() as transaction:
+            with self._begun() as transaction:
                 entries = transaction.stat()["entries"]
                 # Damaged pages may lead to each other, so that there are keys without end.
                 keys = list(islice(transaction.cursor().iternext(values=False), len(self) + MOST_EXTRA))
         except lmdb.Error as error:
-            raise StoreError(f"{self.path}: its keys cannot be read ({error}): store the slide again") from None
+            raise self._fault(error, f"its keys cannot be read ({error}): store the slide again") from None
         if entries != len(keys) and len(keys) < len(self) + MOST_EXTRA:
             raise StoreError(f"{self.path}: counts {entries} keys and has {len(keys)}: store the slide again")
-        return [key.decode("utf-8", "backslashreplace") for key in keys if key != MANIFEST_KEY]
+        return [bytes(key).decode("utf-8", "backslashreplace") for key in keys if key != MANIFEST_KEY]
 
     def _open(self) -> Manifest:
         self._env: lmdb.Environment | None
@@ -154,7 +154,7 @@ class LmdbStore(Store):
             value = transaction.get(patch_id.encode())
         except lmdb.Error as error:
             self._renew()
-            raise StoreError(f"{self.path}: patch {patch_id}: {error}: the store is damaged; store it again") from None
+            raise self._fault(error, f"patch {patch_id}: {error}: the store is damaged; store it again") from None
         # Nothing writes to a store, so what is there stays while the map does.
         return None if value is None else (value, transaction)
 
@@ -163,11 +163,24 @@ class LmdbStore(Store):
 
     def _transaction(self) -> lmdb.Transaction:
         """Return a transaction for this thread to keep; it keeps the environment open."""
-        env, thread = self._environment(), self._thread
-        transaction = env.begin(buffers=True)
+        thread = self._thread
+        transaction = self._begun()
         if thread is not None:
             thread.transaction = transaction
         return transaction
+
+    def _begun(self) -> lmdb.Transaction[memoryview]:
+        env = self._environment()
+        try:
+            return env.begin(buffers=True)
+        except lmdb.MapResizedError:
+            raise StoreError(f"{self.path}: another program has written to it: open it again") from None
+        except lmdb.Error as error:
+            raise self._fault(error, f"cannot be read ({error}): the store is damaged; store it again") from None
+
+    def _fault(self, error: lmdb.Error, message: str) -> StoreError | MachineError:
+        """Return the error to raise for one of LMDB's."""
+        return machine_error(error, self.path) or StoreError(f"{self.path}: {message}")
 
     def _renew(self) -> None:
         """Have this thread begin another transaction: a bad page spoils the one that met it for all reads after it."""

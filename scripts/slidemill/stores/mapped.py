@@ -6,6 +6,7 @@ import mmap
 from collections.abc import Sequence
 
 from slidemill.errors import StoreError
+from slidemill.files import identity
 from slidemill.stores.protocol import Lent, Store
 
 REMEDY = "it is damaged or from elsewhere; remove it and run again"
@@ -21,10 +22,16 @@ class MappedStore(Store):
     def _map(self) -> None:
         """Map the file: a mapping outlives a fork, so that no handle has to be opened again."""
         with self.path.open("rb") as raw:
+            self._file = identity(raw.fileno())
             try:
                 self._data = memoryview(mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ))
             except ValueError:
                 raise StoreError(f"{self.path}: is empty: {REMEDY}") from None
+
+    def _check_same(self) -> None:
+        """Raise a StoreError when another store has taken the place of the one that is mapped."""
+        if identity(self.path) != self._file:
+            raise StoreError(f"{self.path}: was replaced while it was read: open it again")
 
     def _get(self, place: int, patch_id: str) -> Lent | None:
         data = self._data

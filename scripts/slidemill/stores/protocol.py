@@ -14,7 +14,7 @@ from typing import Protocol, Self
 import numpy as np
 
 from slidemill.encodings import RAW, Buffer, Pixels, Shape, decoded
-from slidemill.errors import StoreError
+from slidemill.errors import StoreError, machine_error
 from slidemill.patches import PatchRef
 from slidemill.pipeline import Step, in_order
 from slidemill.stores.arrays import View, destination
@@ -55,8 +55,10 @@ class Store(ABC):
         self._closed = False
         try:
             self.manifest = self._open()
-        except OSError as error:
-            raise StoreError(f"{path}: cannot be opened ({error.strerror}): is a run at work there?") from None
+        except (OSError, MemoryError) as error:
+            raise machine_error(error, path) or StoreError(
+                f"{path}: cannot be opened ({error}): is a run at work there?"
+            ) from None
         self._places = {patch_id: place for place, patch_id in enumerate(self.manifest.ids)}
         self._codec, self._shape = self.manifest.codec, self.manifest.shape
         self._raw_size = math.prod(self._shape) if self._codec is RAW else -1

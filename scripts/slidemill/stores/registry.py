@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import stat
 import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from slidemill.errors import StoreError
+from slidemill.errors import StoreError, machine_error
+from slidemill.files import asides
 from slidemill.stores.paths import SUFFIXES
 from slidemill.stores.protocol import Backend, Store
 
@@ -65,10 +67,14 @@ def open_store(path: str | Path) -> Store:
         When nothing is there, or it is no whole store of slidemill.
     """
     path = Path(path)
-    if not path.exists():
-        raise StoreError(f"{path}: there is no such store: run the workflow, or correct the path")
-    if path.is_dir():
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise machine_error(error, path) or StoreError(f"{path}: {_why_missing(path)}") from None
+    if stat.S_ISDIR(mode):
         return STORES["disk"].reading(path)
+    if not stat.S_ISREG(mode):
+        raise StoreError(f"{path}: is neither a file nor a folder: name a store")
     for name, suffix in SUFFIXES.items():
         if suffix and path.suffix == suffix:
             try:
@@ -81,6 +87,15 @@ def open_store(path: str | Path) -> Store:
     raise StoreError(
         _no_store_but(path) or f"{path}: no store is named like this: a store ends in {endings}, or is a folder"
     )
+
+
+def _why_missing(path: Path) -> str:
+    with suppress(OSError):
+        if asides(path):
+            return (
+                "is being written, or the job that wrote it was killed: let the run come to its end, and open it again"
+            )
+    return "there is no such store: run the workflow, or correct the path"
 
 
 def _no_store_but(path: Path) -> str:

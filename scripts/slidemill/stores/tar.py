@@ -162,7 +162,7 @@ class TarStore(MappedStore):
             start + length + -length % BLOCK + len(END) != size
         ):
             raise StoreError(f"{self.path}: does not end after its manifest: {REMEDY}")
-        manifest = Manifest.from_bytes(bytes(data[start : start + length]), self.path)
+        manifest = Manifest.from_bytes(data[start : start + length], self.path)
         self._set_places(places, len(manifest.ids))
         return manifest
 
