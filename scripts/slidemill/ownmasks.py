@@ -63,7 +63,7 @@ def own_mask(
     elif len(kinds := {re.sub(r"[\W\d_]+", "", name).lower() for name in annotation.names}) > 1:
         warnings.append(
             f"{path.name}: its regions have {len(kinds)} kinds of names "
-            f"({', '.join(sorted(set(annotation.names))[:5])}), and all of them count as tissue: leave in it only tissue"
+            f"({', '.join(sorted(set(annotation.names))[:5])}), and all count as tissue: leave in it what is tissue"
         )
     picture = Mask(_drawn(annotation, info, size), info.size)
     if not annotation.names:
