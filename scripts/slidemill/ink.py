@@ -57,7 +57,7 @@ ALIKE = 30
 PROVEN = 0.5
 """At least this share of all that has about a pen's colour, within twice `ALIKE`, is strokes that prove it."""
 
-MOST_INK = 1 / 3
+MOST_INK = 0.5
 """Of all that has colour, pens have no more; where it looks as if they had, they are stains."""
 
 

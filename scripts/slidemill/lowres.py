@@ -20,11 +20,11 @@ from slidemill.slides import SlideInfo, opened
 COARSEST = 4
 """A level with fewer pixels than one for so many that are asked for, on each axis, shows too little."""
 
-SMALLEST = 256
-"""Level-0 pixels of the side of a square that is given up as a whole: the width of a usual tile."""
+USUAL_TILE = 256
+"""Level-0 pixels of the side of a tile, where a slide has none or does not say."""
 
 MOST_UNREAD = 1000
-"""Squares that are given up, at most; a slide with more is not worth its time, since each costs opening it again."""
+"""Parts of tiles that are given up, at most; more are not worth the time, since each costs opening the slide again."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,12 +122,16 @@ class _Parts(ExitStack):
         super().__init__()
         self._source, self._background = source, background
         self._slide: openslide.OpenSlide | None = None
+        self._tile = (USUAL_TILE, USUAL_TILE)
         self.unread: list[tuple[int, int, int, int]] = []
 
     def __call__(self, place: tuple[int, int], size: Size) -> Image.Image:
         """Return the region at `place`, RGB, of `size`, both in level-0 pixels."""
         if self._slide is None:
             self._slide = self.enter_context(opened(self._source))
+            sides = (self._slide.properties.get(f"openslide.level[0].tile-{side}", "") for side in ("width", "height"))
+            width, height = (int(side) if side.isdecimal() and int(side) else USUAL_TILE for side in sides)
+            self._tile = (width, height)
         try:
             return over_background(self._slide, 0, place, size, self._background)
         except openslide.OpenSlideError as error:
@@ -135,8 +139,8 @@ class _Parts(ExitStack):
             self._slide = None
             fault = str(error)
         canvas = Image.new("RGB", size, self._background)
-        axis = int(size[1] > size[0])
-        if size[axis] <= SMALLEST:
+        cut = self._cut(place, size)
+        if not cut:
             self.unread.append((*place, place[0] + size[0], place[1] + size[1]))
             if len(self.unread) > MOST_UNREAD:
                 raise SlideError(
@@ -144,12 +148,22 @@ class _Parts(ExitStack):
                     "is whole"
                 )
             return canvas
-        half = -(-size[axis] // 2 // SMALLEST) * SMALLEST
-        for begin, end in ((0, half), (half, size[axis])):
-            offset = (begin, 0) if axis == 0 else (0, begin)
-            part = (end - begin, size[1]) if axis == 0 else (size[0], end - begin)
-            canvas.paste(self((place[0] + offset[0], place[1] + offset[1]), part), offset)
+        axis, begin = cut
+        near = (begin, size[1]) if axis == 0 else (size[0], begin)
+        far = (size[0] - begin, size[1]) if axis == 0 else (size[0], size[1] - begin)
+        offset = (begin, 0) if axis == 0 else (0, begin)
+        canvas.paste(self(place, near), (0, 0))
+        canvas.paste(self((place[0] + offset[0], place[1] + offset[1]), far), offset)
         return canvas
+
+    def _cut(self, place: tuple[int, int], size: Size) -> tuple[int, int] | None:
+        """Return the axis, and the pixels from `place`, at which a region is cut between tiles; None within a tile."""
+        for axis in sorted((0, 1), key=lambda own: -size[own] / self._tile[own]):
+            tile, begin, end = self._tile[axis], place[axis], place[axis] + size[axis]
+            first, last = begin // tile + 1, -(-end // tile) - 1
+            if first <= last:
+                return axis, (first + last) // 2 * tile - begin
+        return None
 
     def mask(self, whole: Size, size: Size) -> npt.NDArray[np.bool_]:
         """Return where a picture of `size` of the whole slide, of level-0 pixels, has pixels that were not read."""

@@ -51,6 +51,8 @@ def tissue_remarks(
         notes.append(f"tissue: {share:.2%} of the slide, next to nothing: {told_rule(found.rule)}; {REMEDIES}")
     elif share > WHOLE:
         notes.append(f"tissue: {share:.1%} of the slide, next to all: {told_rule(found.rule)}; {REMEDIES}")
+    elif found.rule.found < LEAST_THRESHOLD:
+        notes.append(f"tissue: it is pale: {told_rule(found.rule)}; see its overlay")
     dark = float((_within(image.max(axis=2), mask, bounds) < DARKEST).mean())
     if dark > DARK:
         warnings.append(
@@ -63,7 +65,7 @@ def tissue_remarks(
             "stain, set tissue.pens: keep"
         )
     doubtful = float((found.ink.doubtful & found.pixels).sum() / max(found.pixels.sum(), 1))
-    if doubtful > MOST_DOUBTFUL:
+    if doubtful > MOST_DOUBTFUL and dark <= DARK:
         warnings.append(
             f"tissue: {doubtful:.0%} of it has colours that felt pens and stains both have, and was kept: see its "
             "overlay, then set tissue.pens: keep where it is stain, exclude where it is ink"
