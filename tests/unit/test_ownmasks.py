@@ -5,6 +5,7 @@ import json
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageDraw
 
 from slidemill.discovery import find_slides
@@ -156,6 +157,13 @@ def test_palette_mask_is_its_indices(tmp_path):
     _, found, _, warnings = own_mask(tmp_path / "mask.png", INFO, (40, 30))
     assert (found.pixels == (GRANDQC == 1)).all()
     assert warnings == ()
+
+
+def test_mask_whose_0_is_white_is_refused(tmp_path):
+    """Its integers are the other way round to what every viewer shows."""
+    tifffile.imwrite(tmp_path / "mask.tif", (GRANDQC == 1).astype(np.uint8) * 255, photometric="miniswhite")
+    with pytest.raises(AnnotationError, match="0 is white"):
+        own_mask(tmp_path / "mask.tif", INFO, (40, 30))
 
 
 def test_mask_of_another_aspect_is_refused(tmp_path):
