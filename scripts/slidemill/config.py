@@ -198,8 +198,8 @@ def _contradictions(full: Mapping[str, Any], slides: Path, results: Path) -> Ite
     tissue = full["tissue"]
     if tissue["mask_values"] and not tissue["masks"] and not is_sheet(slides):
         yield (
-            f"tissue.mask_values is {tissue['mask_values']}, and there are no masks: name their folder in tissue.masks, "
-            "or leave it out"
+            f"tissue.mask_values is {tissue['mask_values']}, and there are no masks: name their folder in "
+            "tissue.masks, or leave it out"
         )
     for key, folder, column in (
         ("annotations", full["annotations"], "annotation"),

@@ -121,6 +121,20 @@ def test_pen_of_the_colour_of_a_stain_is_doubtful():
     assert found.ink.doubtful.sum() > 0.9 * (stain > 0.5).sum()
 
 
+@pytest.mark.parametrize("shape", ["dot", "thin line"])
+def test_mark_that_is_no_stroke_is_doubtful(shape):
+    """A round piece may be tissue, and a fibre may be thin: they are kept, and said."""
+    image = Image.fromarray(transmitted({"eosin": shapes()[0] * 0.5}))
+    pen = ImageDraw.Draw(image)
+    if shape == "dot":
+        pen.ellipse((150, 10, 180, 40), fill=PENS["blue"])
+    else:
+        pen.line([(8, 125), (110, 148)], fill=PENS["blue"], width=4)
+    found = find_tissue(as_jpeg(np.asarray(image)), "otsu", MPP)
+    assert not found.ink.pixels.any()
+    assert (found.ink.doubtful & found.pixels).sum() > 200
+
+
 def test_pens_may_be_kept_or_excluded_by_colour():
     picture, ink = written_on(transmitted({"Alcian blue": shapes()[0] * 0.8}), PENS["blue"])
     keeping, excluding = (find_tissue(picture, "otsu", MPP, pens) for pens in ("keep", "exclude"))
