@@ -11,10 +11,10 @@ from slidemill.fingerprints import check_unchanged
 from slidemill.isolation import Apart, DiedError
 from slidemill.joblog import LOG, job_log
 from slidemill.labelchoice import slide_regions
+from slidemill.lowres import low_resolution
 from slidemill.masks import load_mask
 from slidemill.outcomes import read_outcome
-from slidemill.reading import thumbnail
-from slidemill.slides import SlideInfo, opened
+from slidemill.slides import SlideInfo
 from slidemill.stores.paths import store_of
 from slidemill.tables import read_table
 
@@ -44,10 +44,11 @@ def main(
             raise SlideError(f"failed in {found.stage}")
         info = SlideInfo.from_json(found.details["info"])
         regions = slide_regions(roots[1], annotation, found.details["annotation_fingerprint"], info)
-        with opened(slide_path(roots[0], found.details["path"])) as slide:
-            ground = thumbnail(slide, info, LONGEST, stated(icc, info.icc))
+        view = low_resolution(slide_path(roots[0], found.details["path"]), info, LONGEST, stated(icc, info.icc))
+        for note in view.notes:
+            LOG.warning("%s", note)
         tissue = load_mask(mask, info.size) if mask else None
-        picture = draw_overlay(ground, info.size[0], read_table(metadata), regions, read_table(dropped), tissue)
+        picture = draw_overlay(view.image, info.size[0], read_table(metadata), regions, read_table(dropped), tissue)
     except SlideError as error:
         LOG.warning("%s", error)
         picture = draw_message(f"no picture: {error}")

@@ -158,3 +158,13 @@ def _split(stream):
             rest += segment
         place += 2 + length
     return tables, rest + stream[place:]
+
+
+def break_tile(path, level, number):
+    """Overwrite the second half of a tile's bytes, so that no decoder of JPEG accepts it."""
+    with tifffile.TiffFile(path) as file:
+        page = file.pages[level]
+        place, length = page.dataoffsets[number], page.databytecounts[number]
+    with path.open("r+b") as file:
+        file.seek(place + length - length // 2)
+        file.write(bytes(length // 2))

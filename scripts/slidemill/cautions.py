@@ -27,7 +27,7 @@ def ink_notes(summary: Mapping[str, Any]) -> list[str]:
     marked, patches = summary["marked"], summary["measured"]
     if not marked or marked <= INKED_SHARE * patches:
         return []
-    return [f"pen: {marked} of {patches} patches have ink on them"]
+    return [f"pen: {marked} of {patches} patches have colours of felt pens on them, which some stains have too"]
 
 
 def focus_notes(outcomes: Iterable[Outcome]) -> dict[str, str]:

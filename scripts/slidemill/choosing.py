@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,11 @@ from slidemill.cautions import ink_notes
 from slidemill.fingerprints import check_unchanged
 from slidemill.geometry import GridSpec
 from slidemill.joblog import LOG
-from slidemill.masks import NOTHING, Fractions, Mask, save_mask
+from slidemill.masks import NOTHING, Wanted, save_mask
 from slidemill.outcomes import Outcome
 from slidemill.sampling import patch_rows
 from slidemill.selecting import Step, write_judged
-from slidemill.slides import SlideInfo, opened
+from slidemill.slides import SlideInfo
 from slidemill.specs import QualitySpec, TissueSpec, WorkSpec
 from slidemill.tissue import mask_size, tissue_mask, tissue_step
 
@@ -77,15 +76,19 @@ def write_chosen(
     details: dict[str, Any] = {}
     notes = list(found.details.get("slide_notes", ()))
     quality: QualityStep | None = None
+    warnings: list[str] = []
     with ExitStack() as stack:
         if mask:
-            fractions, wanted, told = _tissue(source, info, choice)
+            wanted = _tissue(source, info, choice)
             check_unchanged(*planned)
-            save_mask(wanted, mask)
-            if fractions:
-                steps.append(tissue_step(fractions, choice.tissue.min_fraction))
-            notes += told
+            save_mask(wanted.mask, mask)
+            if wanted.fractions:
+                steps.append(tissue_step(wanted.fractions, choice.tissue.min_fraction))
+            notes += wanted.notes
+            warnings += wanted.warnings
             details["mask_fingerprint"] = choice.mask_fingerprint
+            if wanted.mask.ink_fraction is not None:
+                details["ink_fraction"] = f"{wanted.mask.ink_fraction:.4f}"
         # Each step is imported where it is asked for: a job's start is most of its time on small slides.
         if choice.labels:
             from slidemill.labelchoice import label_step
@@ -102,20 +105,25 @@ def write_chosen(
         notes += ink_notes(details["quality"])
     count = reasons.pop("", 0)
     LOG.info("%s: %d patches, dropped: %s", found.slide, count, dict(reasons))
+    if not count and reasons["tissue"]:
+        warnings.append(
+            f"no patch is kept: {reasons['tissue']} of {reasons.total()} have less tissue than tissue.min_fraction "
+            f"({choice.tissue.min_fraction:g}): see its notes and its overlay"
+        )
     details["slide_notes"] = notes
+    if warnings:
+        details["warnings"] = warnings
     return details | {"grid": count + reasons.total(), "dropped": dict(reasons), "patches": count}
 
 
-def _tissue(source: Path, info: SlideInfo, choice: Choice) -> tuple[Fractions | None, Mask, Sequence[str]]:
-    """Return how much tissue patches have, the mask, and notes: of one's own mask, or by the method, or of none."""
+def _tissue(source: Path, info: SlideInfo, choice: Choice) -> Wanted:
+    """Return what of a slide is wanted: by one's own mask, or by the method, or all of it."""
     if choice.own_mask:
         from slidemill.ownmasks import own_mask
 
-        found = own_mask(choice.own_mask, info, mask_size(info))
+        found = own_mask(choice.own_mask, info, mask_size(info), choice.tissue.mask_values)
         check_unchanged(choice.own_mask, choice.mask_fingerprint, "mask of tissue")
-        return found
+        return Wanted(*found)
     if choice.tissue.method == "none":
-        return None, NOTHING, ()
-    with opened(source) as slide:
-        mask = tissue_mask(slide, info, choice.tissue)
-    return mask.fractions, mask, ()
+        return Wanted(None, NOTHING)
+    return tissue_mask(source, info, choice.tissue)

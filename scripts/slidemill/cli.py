@@ -80,12 +80,16 @@ def _inspect(options: argparse.Namespace) -> int:
         try:
             with opened(file) as slide:
                 info = slide_info(slide)
-                levels = levels_of(info, spec)
-                print(describe(file, info, levels))
-                options.out.mkdir(parents=True, exist_ok=True)
-                sheet = options.out / f"{name}.png"
-                contact_sheet(slide, info, levels).save(sheet)
-                print(f"the centre patch of each level: {sheet}\n")
+            levels = levels_of(info, spec)
+            print(describe(file, info, levels))
+            options.out.mkdir(parents=True, exist_ok=True)
+            sheet = options.out / f"{name}.png"
+            drawn, faults = contact_sheet(file, info, levels)
+            drawn.save(sheet)
+            print(f"the centre patch of each level: {sheet}\n")
+            failures += bool(faults)
+            for fault in faults:
+                sys.stderr.write(f"slidemill: {fault}\n")
         except SlidemillError as error:
             failures += 1
             sys.stderr.write(f"slidemill: {error}\n")

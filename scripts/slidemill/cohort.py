@@ -91,6 +91,7 @@ def slide_row(
         "warnings": join_warnings(warning for o in stages for warning in o.details.get("warnings", ())),
         "grid_patches": next((o.details["grid"] for o in stages if "grid" in o.details), ""),
         "dropped": _counts(next((o.details["dropped"] for o in stages if "dropped" in o.details), {})),
+        "ink_fraction": next((o.details["ink_fraction"] for o in stages if "ink_fraction" in o.details), ""),
         "patches": patches,
         "unreadable": len(unreadable),
         "annotation": next((o.details["annotation"] for o in stages if "annotation" in o.details), ""),

@@ -44,6 +44,7 @@ SLIDE_COLUMNS = (
     "warnings",
     "grid_patches",
     "dropped",
+    "ink_fraction",
     "patches",
     "unreadable",
     "annotation",

@@ -195,6 +195,12 @@ def _contradictions(full: Mapping[str, Any], slides: Path, results: Path) -> Ite
             )
         if settings["encoding"] == "source":
             yield from _unfit_for_source(backend, full)
+    tissue = full["tissue"]
+    if tissue["mask_values"] and not tissue["masks"] and not is_sheet(slides):
+        yield (
+            f"tissue.mask_values is {tissue['mask_values']}, and there are no masks: name their folder in "
+            "tissue.masks, or leave it out"
+        )
     for key, folder, column in (
         ("annotations", full["annotations"], "annotation"),
         ("tissue.masks", full["tissue"]["masks"], "tissue_mask"),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
 from slidemill.encodings import Pixels
@@ -28,6 +29,7 @@ DROPPED_COLOURS = {"tissue": "#808080", "label": "#7A5230"}
 DROPPED_COLOUR = "#B0007A"
 """Of what was dropped for its quality."""
 TISSUE_COLOUR = "#00B050"
+INK_COLOUR = "#FFE000"
 LONGEST = 1000
 """Pixels of the longer side of an overlay."""
 
@@ -66,7 +68,7 @@ def draw_overlay(
     dropped
         Rows of the table of dropped patches: crossed out, in a colour for why.
     tissue
-        The mask of tissue, the edge of which is drawn; or None.
+        The mask of tissue, the edge of which is drawn, and what was left out as ink; or None.
     """
     scale = thumbnail.width / width0
     veil = Image.new("RGBA", thumbnail.size)
@@ -85,6 +87,8 @@ def draw_overlay(
         pen.rectangle(_square(row, scale), fill=f"{colour}20", outline=f"{colour}D0")
     if tissue is not None:
         veil.paste(TISSUE_COLOUR, mask=_edge(tissue, veil.size))
+        if tissue.ink is not None:
+            veil.paste(INK_COLOUR, mask=_laid(tissue.ink, veil.size))
     for region in annotation.regions:
         for polygon in polygons(region.shape):
             for ring in (polygon.exterior, *polygon.interiors):
@@ -172,8 +176,13 @@ def _square(row: Row, scale: float) -> tuple[float, float, float, float]:
 
 def _edge(mask: Mask, size: tuple[int, int]) -> Image.Image:
     """Return the inner edge of a mask in a picture of `size`, opaque where it lies."""
-    inside = Image.fromarray(mask.pixels * 255).resize(size, Image.Resampling.NEAREST)
+    inside = _laid(mask.pixels, size)
     return ImageChops.subtract(inside, inside.filter(ImageFilter.MinFilter(3)))
+
+
+def _laid(pixels: npt.NDArray[np.uint8], size: tuple[int, int]) -> Image.Image:
+    """Return what a mask has, 0 and 1, as an opaque picture of `size`."""
+    return Image.fromarray(pixels * np.uint8(255)).resize(size, Image.Resampling.NEAREST)
 
 
 def _with_legend(
@@ -192,6 +201,8 @@ def _with_legend(
     ]
     if tissue is not None:
         lines.append((TISSUE_COLOUR, f"the edge of the tissue, {tissue.fraction:.0%} of the slide"))
+        if tissue.ink_fraction:
+            lines.append((INK_COLOUR, f"left out as ink, {tissue.ink_fraction:.1%} of the slide"))
     canvas = Image.new("RGB", (max(picture.width, 320), picture.height + 30 * len(lines) + 8), "white")
     canvas.paste(picture, (0, 0))
     pen = ImageDraw.Draw(canvas)

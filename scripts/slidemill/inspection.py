@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import openslide
 from PIL import Image, ImageDraw, ImageFont
 
+from slidemill.errors import UnreadablePatchError
 from slidemill.geometry import Grid, GridSpec
 from slidemill.reading import PatchReader
-from slidemill.slides import SlideInfo
+from slidemill.slides import SlideInfo, opened
 
 CELL = 256
 CAPTION = 44
@@ -66,11 +66,12 @@ def describe(path: Path, info: SlideInfo, levels: Sequence[Level]) -> str:
     return "\n".join(lines)
 
 
-def contact_sheet(slide: openslide.OpenSlide, info: SlideInfo, levels: Sequence[Level]) -> Image.Image:
-    """Return the patch in the middle of every level, RGB, each with its key and mpp below.
+def contact_sheet(path: Path, info: SlideInfo, levels: Sequence[Level]) -> tuple[Image.Image, list[str]]:
+    """Return the patch in the middle of every level, RGB, each with its key and mpp below, and what cannot be read.
 
-    Levels that a single patch holds whole are left out, but for the first of them.
+    Levels that a single patch holds whole are left out, but for the first of them. A patch that cannot be read is grey.
     """
+    faults = []
     shown = [level for level in levels if level.grid.shape != (1, 1)]
     shown += [level for level in levels if level.grid.shape == (1, 1)][:1]
     font = ImageFont.load_default(15)
@@ -80,11 +81,17 @@ def contact_sheet(slide: openslide.OpenSlide, info: SlideInfo, levels: Sequence[
     for place, level in enumerate(shown):
         left, top = place % COLUMNS * (CELL + 8), place // COLUMNS * (CELL + CAPTION)
         columns, grid_rows = level.grid.shape
-        reader = PatchReader(slide, info, level.grid.spec)
-        patch = Image.fromarray(reader.read(level.grid.patch((columns - 1) // 2, (grid_rows - 1) // 2)))
+        middle = level.grid.patch((columns - 1) // 2, (grid_rows - 1) // 2)
+        try:
+            # After an error OpenSlide reads nothing more from a handle.
+            with opened(path) as slide:
+                patch = Image.fromarray(PatchReader(slide, info, level.grid.spec).read(middle))
+        except UnreadablePatchError as error:
+            faults.append(f"{path.name}: {level.key} {level.number}: {error}")
+            patch = Image.new("RGB", (CELL, CELL), "#999999")
         patch.thumbnail((CELL, CELL))
         sheet.paste(patch, (left, top))
         pen.rectangle((left, top, left + CELL - 1, top + CELL - 1), outline="#999999")
         mpp = f", {info.mpp * level.grid.downsample:.3g} mpp" if info.mpp else ""
         pen.text((left + 4, top + CELL + 4), f"{level.key}: {level.number}{mpp}", fill="black", font=font)
-    return sheet
+    return sheet, faults

@@ -194,6 +194,8 @@ def _unfit(page: Any) -> str:
         return f"it has {page.samplesperpixel} values a pixel ({page.photometric.name}): {KINDS}"
     if page.dtype is None or page.dtype.kind not in "iub" or page.dtype.itemsize > 4:
         return f"its pixels are {page.dtype}: {KINDS}"
+    if page.photometric.name == "MINISWHITE":
+        return "its TIFF says that 0 is white (MINISWHITE), so that 0 may not be outside: save it with 0 as black"
     if page.compression.name in LOSSY:
         return f"it is compressed as {page.compression.name}, which keeps no integers: save it with deflate, or without"
     return ""

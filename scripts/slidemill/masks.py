@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from slidemill.files import replacing
 from slidemill.pyramid import Size
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
 Fractions: TypeAlias = "Callable[[Sequence[Mapping[str, Any]]], Floats]"
 """From patches to how much of each is wanted."""
+
+INK_CHUNK = b"inKM"
+"""The PNG chunk that holds a mask's ink: ancillary, private, and not to be copied by those who change the picture."""
 
 MOST_PIXELS = 36_000_000
 """A mask with more pixels is none of a low level."""
@@ -35,15 +40,23 @@ class Mask:
         ``uint8 (height, width)``: 1 where the ground is wanted, 0 elsewhere.
     size0
         ``(width, height)`` of the slide in level-0 pixels.
+    ink
+        Of the same shape: 1 where the ground was left out as ink; None where nobody looked for any.
     """
 
     pixels: npt.NDArray[np.uint8]
     size0: Size
+    ink: npt.NDArray[np.uint8] | None = None
 
     @property
     def fraction(self) -> float:
         """How much of the slide is wanted."""
         return float(self.pixels.mean())
+
+    @property
+    def ink_fraction(self) -> float | None:
+        """How much of the slide was left out as ink; None where nobody looked for any."""
+        return None if self.ink is None else float(self.ink.mean())
 
     @cached_property
     def _sums(self) -> npt.NDArray[np.int32]:
@@ -72,6 +85,26 @@ class Mask:
         return np.asarray(np.clip(covered / (width * scale_x * height * scale_y), 0, 1), np.float64)
 
 
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """What of a slide is wanted, and what there is to say of it.
+
+    Parameters
+    ----------
+    fractions
+        How much of patches is wanted; None where all of the slide is.
+    mask
+        A picture of it.
+    notes, warnings
+        What is good to know, and what may have dropped or kept patches wrongly.
+    """
+
+    fractions: Fractions | None
+    mask: Mask
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
 NOTHING = Mask(np.zeros((1, 1), np.uint8), (1, 1))
 """Stands for the mask of a slide that has none: it has failed, or all of it is wanted."""
 
@@ -87,13 +120,35 @@ def _interpolated(sums: npt.NDArray[np.int32], x: Floats, y: Floats) -> Floats:
 
 
 def save_mask(mask: Mask, path: Path) -> None:
-    """Publish a mask as a PNG of one bit a pixel: white is wanted."""
+    """Publish a mask as a PNG of one bit a pixel: white is wanted. Its ink, if any, is a PNG in a chunk of its own."""
+    chunks = PngInfo()
+    if mask.ink is not None and mask.ink.any():
+        chunks.add(INK_CHUNK, _png(mask.ink))
     with replacing(path) as aside:
-        Image.fromarray(mask.pixels * np.uint8(255)).convert("1").save(aside, format="png", optimize=True)
+        _picture(mask.pixels).save(aside, format="png", optimize=True, pnginfo=chunks)
 
 
 def load_mask(path: Path, size0: Size) -> Mask | None:
-    """Return the mask that `save_mask` published, of a slide of `size0` level-0 pixels; None for `NOTHING`."""
-    with Image.open(path) as image:
+    """Return the mask that `save_mask` published, of a slide of `size0` level-0 pixels; None for `NOTHING`.
+
+    A mask without ink has None for it.
+    """
+    with PngImageFile(path) as image:
         pixels = np.asarray(image.convert("1"), np.uint8)
-    return Mask(pixels, size0) if pixels.size > 1 else None
+        drawn = next((chunk[1] for chunk in image.private_chunks if chunk[0] == INK_CHUNK), None)
+    if pixels.size <= 1:
+        return None
+    if drawn is None:
+        return Mask(pixels, size0)
+    with PngImageFile(io.BytesIO(drawn)) as image:
+        return Mask(pixels, size0, np.asarray(image.convert("1"), np.uint8))
+
+
+def _png(pixels: npt.NDArray[np.uint8]) -> bytes:
+    stream = io.BytesIO()
+    _picture(pixels).save(stream, format="png", optimize=True)
+    return stream.getvalue()
+
+
+def _picture(pixels: npt.NDArray[np.uint8]) -> Image.Image:
+    return Image.fromarray(pixels * np.uint8(255)).convert("1")

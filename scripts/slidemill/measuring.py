@@ -13,6 +13,7 @@ import numpy as np
 from slidemill.errors import SlideError
 from slidemill.fingerprints import check_unchanged
 from slidemill.geometry import GridSpec
+from slidemill.ink import pen_colours
 from slidemill.joblog import LOG, progress
 from slidemill.masks import Mask
 from slidemill.patches import PatchRef
@@ -23,7 +24,7 @@ from slidemill.sampling import patches_of
 from slidemill.selecting import Row
 from slidemill.slides import SlideInfo, opened
 from slidemill.specs import QualitySpec, WorkSpec
-from slidemill.tissue import ink, mask_size
+from slidemill.tissue import mask_size
 from slidemill.whole import read_whole
 
 MEASURES = ("blur", "mean_saturation", "white_fraction", "black_fraction")
@@ -170,7 +171,7 @@ def _inked(source: Path, info: SlideInfo) -> Mask | None:
         return None
     try:
         with opened(source) as slide:
-            marks = ink(np.asarray(thumbnail(slide, info, longest)))
+            marks = pen_colours(np.asarray(thumbnail(slide, info, longest)))
     except SlideError as error:
         LOG.warning("%s: ink cannot be looked for: %s", source.name, error)
         return None

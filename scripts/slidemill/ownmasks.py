@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -14,6 +17,7 @@ from slidemill.errors import AnnotationError, SlideError
 from slidemill.labelling import fractions_within
 from slidemill.masks import Fractions, Mask
 from slidemill.pyramid import Size
+from slidemill.rasters import Integers, LabelImage
 from slidemill.regions import Annotation, polygons
 from slidemill.slides import SlideInfo
 
@@ -21,8 +25,10 @@ FINE = 4
 """Bits of a pixel's fraction to which corners are drawn."""
 
 
-def own_mask(path: Path, info: SlideInfo, size: Size) -> tuple[Fractions, Mask, tuple[str, ...]]:
-    """Return how much of patches a mask of one's own covers, exactly, a picture of it, and notes on it.
+def own_mask(
+    path: Path, info: SlideInfo, size: Size, values: Sequence[int] | None = None
+) -> tuple[Fractions, Mask, tuple[str, ...], tuple[str, ...]]:
+    """Return how much of patches a mask of one's own covers, exactly, a picture of it, notes and warnings on it.
 
     Parameters
     ----------
@@ -32,11 +38,13 @@ def own_mask(path: Path, info: SlideInfo, size: Size) -> tuple[Fractions, Mask, 
         The slide.
     size
         ``(width, height)`` of the picture.
+    values
+        The integers that mean tissue in an image; None where it has 0 and one other.
 
     Raises
     ------
     AnnotationError
-        When the file cannot be read.
+        When the file cannot be read, or is an image of several integers and `values` does not say what they mean.
     """
     try:
         # Tells a file that is missing from one that cannot be read.
@@ -44,9 +52,54 @@ def own_mask(path: Path, info: SlideInfo, size: Size) -> tuple[Fractions, Mask, 
     except SlideError as error:
         raise AnnotationError(f"the mask of tissue {error}") from None
     notes = [f"its tissue is that of the mask {path.name}", *(f"{path.name}: {note}" for note in annotation.notes)]
+    warnings = []
+    if image := annotation.image:
+        there, image = image.values, _chosen(path.name, image, values)
+        annotation = replace(annotation, image=image)
+        if values and not annotation.names:
+            warnings.append(f"{path.name}: has none of tissue.mask_values {list(values)}, but {_listed(there)}")
+        elif there not in ((), (1,), (255,)):
+            notes.append(f"{path.name}: tissue is where it is {_listed(image.values)}")
+    elif len(kinds := {re.sub(r"[\W\d_]+", "", name).lower() for name in annotation.names}) > 1:
+        warnings.append(
+            f"{path.name}: its regions have {len(kinds)} kinds of names "
+            f"({', '.join(sorted(set(annotation.names))[:5])}), and all count as tissue: leave in it what is tissue"
+        )
+    picture = Mask(_drawn(annotation, info, size), info.size)
     if not annotation.names:
         notes.append(f"{path.name}: holds no tissue")
-    return fractions_within(annotation), Mask(_drawn(annotation, info, size), info.size), tuple(notes)
+        warnings.append(f"{path.name}: holds no tissue, so that no patch is kept: see whether it is the slide's mask")
+    elif picture.pixels.all():
+        warnings.append(
+            f"{path.name}: all of the slide is tissue by it: see whether it is a mask, and not turned round"
+        )
+    return fractions_within(annotation), picture, tuple(notes), tuple(warnings)
+
+
+def _chosen(name: str, image: LabelImage, values: Sequence[int] | None) -> LabelImage:
+    """Return an image that has no other integers but those that mean tissue."""
+    if values is None:
+        if len(image.values) > 1:
+            raise AnnotationError(
+                f"the mask of tissue {name}: holds {len(image.values)} values besides 0 ({_listed(image.values)}), and "
+                "nothing says which of them mean tissue; name these, such as tissue.mask_values: [1], or save it as 0 "
+                "and 1 without smoothing"
+            )
+        return image
+    kept = np.array(sorted(set(values) & set(image.values)))
+    places = np.flatnonzero(np.isin(image.values, kept))
+
+    def bands(first: int, last: int) -> Iterator[tuple[int, Integers]]:
+        for top, band in image.bands(first, last):
+            yield top, np.where(np.isin(band, kept), band, 0)
+
+    bounds = tuple(image.bounds[place] for place in places)
+    return replace(image, values=tuple(kept.tolist()), bounds=bounds, bands=bands)
+
+
+def _listed(values: Sequence[int]) -> str:
+    """Return the first ten integers as text."""
+    return ", ".join(map(str, values[:10])) + (", ..." if len(values) > 10 else "")
 
 
 def _drawn(annotation: Annotation, info: SlideInfo, size: Size) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

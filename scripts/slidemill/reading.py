@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import openslide
 from PIL import Image
@@ -11,6 +13,7 @@ from slidemill.encodings import Pixels
 from slidemill.errors import SlideError, UnreadablePatchError
 from slidemill.geometry import GridSpec
 from slidemill.patches import PatchRef
+from slidemill.pyramid import Size
 from slidemill.slides import SlideInfo
 
 STRIP_PIXELS = 8_000_000
@@ -58,7 +61,12 @@ class PatchReader:
     def _fit(self, patch: PatchRef) -> Image.Image:
         """Return the patch's part of the slide, shrunk as DeepZoomGenerator shrinks it."""
         place = (patch.read_x0, patch.read_y0)
-        return _shrunk(self._slide, patch.level, place, patch.read_size, patch.size, self._background)
+        downsample = self._slide.level_downsamples[patch.level]
+
+        def read(own: tuple[int, int], size: Size) -> Image.Image:
+            return over_background(self._slide, patch.level, own, size, self._background)
+
+        return shrunk_from(read, downsample, place, patch.read_size, patch.size)
 
 
 def placed(image: Image.Image | None, patch: PatchRef, patch_size: int, background: str) -> Image.Image:
@@ -82,51 +90,79 @@ def shrunk(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     return _resized(reduced, image.size, factor, size)
 
 
-def thumbnail(slide: openslide.OpenSlide, info: SlideInfo, longest: int, icc: str = IGNORED) -> Image.Image:
+def thumbnail_size(info: SlideInfo, longest: int) -> Size:
+    """Return the ``(width, height)`` of a picture of a whole slide, `longest` pixels at its longer side."""
+    width, height = info.dimensions[0]
+    scale = min(longest / max(width, height), 1.0)
+    return max(round(width * scale), 1), max(round(height * scale), 1)
+
+
+def thumbnail_level(info: SlideInfo, longest: int) -> int:
+    """Return the coarsest level that is fine enough for such a picture."""
+    return info.pyramid.best_level(1 / min(longest / max(info.size), 1.0))
+
+
+def thumbnail(
+    slide: openslide.OpenSlide, info: SlideInfo, longest: int, icc: str = IGNORED, level: int | None = None
+) -> Image.Image:
     """Return the whole canvas of a slide, RGB over its background, `longest` pixels at its longer side.
 
-    Its colours are as `icc`, of `slidemill.colours.stated`, has them.
+    Its colours are as `icc`, of `slidemill.colours.stated`, has them. It is made from `level`; None takes the coarsest
+    that is fine enough.
 
     Raises
     ------
     SlideError
         When OpenSlide cannot read all of it, or its ICC profile cannot be used.
     """
-    width, height = info.dimensions[0]
-    scale = min(longest / max(width, height), 1.0)
-    size = (max(round(width * scale), 1), max(round(height * scale), 1))
-    level = info.pyramid.best_level(1 / scale)
+    size = thumbnail_size(info, longest)
+    if level is None:
+        level = thumbnail_level(info, longest)
+    own, downsample = level, slide.level_downsamples[level]
+
+    def read(place: tuple[int, int], part: Size) -> Image.Image:
+        return over_background(slide, own, place, part, f"#{info.background}")
+
     try:
-        image = _shrunk(slide, level, (0, 0), info.dimensions[level], size, f"#{info.background}")
+        image = shrunk_from(read, downsample, (0, 0), info.dimensions[level], size)
     except openslide.OpenSlideError as error:
         raise SlideError(f"the slide's level {level} cannot be read whole ({error}): see whether it is whole") from None
     return Image.fromarray(conversion(slide, icc)(np.asarray(image)))
 
 
-def _shrunk(
-    slide: openslide.OpenSlide,
-    level: int,
+def shrunk_from(
+    read: Callable[[tuple[int, int], Size], Image.Image],
+    downsample: float,
     place: tuple[int, int],
-    read_size: tuple[int, int],
-    size: tuple[int, int],
-    background: str,
+    read_size: Size,
+    size: Size,
 ) -> Image.Image:
     """Return part of a level as `shrunk` gives it of the whole part.
 
     That averages blocks of `factor` pixels first, and filters what is left (``reducing_gap=2``). Read and averaged
     strip by strip, the same pixels come out of bounded memory.
+
+    Parameters
+    ----------
+    read
+        From a place in level-0 pixels and a size in pixels of the level to that region, RGB.
+    downsample
+        The level's.
+    place
+        The part's first pixel, in level-0 pixels.
+    read_size, size
+        ``(width, height)`` of the part, in pixels of the level, and of what comes out.
     """
     width, height = read_size
     factor = _factor(read_size, size)
     reduced = Image.new("RGB", (-(-width // factor[0]), -(-height // factor[1])))
-    downsample = slide.level_downsamples[level]
     # Between the pixels of a level whose downsample is a fraction, OpenSlide interpolates, and a strip that begins
     # elsewhere would differ: what is not too large is read in one piece there.
     most = STRIP_PIXELS if downsample.is_integer() else 2 * STRIP_PIXELS
     rows = height if width * height <= most else max(STRIP_PIXELS // width // factor[1], 1) * factor[1]
     for top in range(0, height, rows):
         y0 = int(place[1] + top * downsample)
-        strip = _over_background(slide, level, (place[0], y0), (width, min(rows, height - top)), background)
+        strip = read((place[0], y0), (width, min(rows, height - top)))
         reduced.paste(strip.reduce(factor) if factor != (1, 1) else strip, (0, top // factor[1]))
     return _resized(reduced, read_size, factor, size)
 
@@ -146,7 +182,7 @@ def _resized(
     return reduced.resize(size, Image.Resampling.LANCZOS, box=box)
 
 
-def _over_background(
+def over_background(
     slide: openslide.OpenSlide, level: int, place: tuple[int, int], size: tuple[int, int], background: str
 ) -> Image.Image:
     """Return a region of a level, RGB, its transparent pixels laid over the background."""

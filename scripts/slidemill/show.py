@@ -21,9 +21,8 @@ from slidemill.drawing import CELL, COLUMNS, MOST_PATCHES, balanced, draw_overla
 from slidemill.encodings import Pixels
 from slidemill.errors import SlidemillError
 from slidemill.fingerprints import fingerprint
-from slidemill.reading import thumbnail
+from slidemill.lowres import low_resolution
 from slidemill.regions import Annotation
-from slidemill.slides import opened
 from slidemill.stitching import LONGEST, Stitched, laid, require_longest, stitched, stitched_on
 
 if TYPE_CHECKING:
@@ -168,8 +167,7 @@ def compare(ds: Dataset, slide: str, slides_folder: str | Path, longest: int = L
     icc = ds.store(slide).manifest.icc
     # No finer than the patches, and the patches on its grid: sizes that are rounded apart would drift.
     longest = max(min(longest, math.floor(max(own.info.size) / own.downsample + 1e-9)), 1)
-    with opened(file) as slide_file:
-        whole = thumbnail(slide_file, own.info, longest, CONVERTED if icc == CONVERTED else IGNORED)
+    whole = low_resolution(file, own.info, longest, CONVERTED if icc == CONVERTED else IGNORED).image
     width, height = own.info.size
     patches = stitched_on(ds, slide, own, whole.size, (width / whole.width, height / whole.height))
     seen = np.asarray(whole)

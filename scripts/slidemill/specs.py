@@ -47,11 +47,17 @@ class TissueSpec:
         How much of a patch must be tissue.
     level
         The native level that the mask is made from, or None for a resolution of its own.
+    pens
+        ``"auto"``, ``"exclude"`` or ``"keep"``: what is done with the colours of felt pens.
+    mask_values
+        The integers that mean tissue in masks that somebody has made; None for masks of 0 and one other.
     """
 
     method: str = "none"
     min_fraction: float = 0.1
     level: int | None = None
+    pens: str = "auto"
+    mask_values: Sequence[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
-import cv2
 import numpy as np
-import numpy.typing as npt
-import openslide
 
 from slidemill.encodings import Pixels
 from slidemill.errors import SlideError
-from slidemill.masks import MOST_PIXELS, Fractions, Mask
+from slidemill.ink import Shades
+from slidemill.lowres import low_resolution
+from slidemill.masks import MOST_PIXELS, Fractions, Mask, Wanted
 from slidemill.pyramid import Size
-from slidemill.reading import thumbnail
 from slidemill.selecting import Row, Step
 from slidemill.slides import SlideInfo
 from slidemill.specs import TissueSpec
+from slidemill.staining import find_tissue
+from slidemill.tissuenotes import tissue_remarks
 
 MASK_MPP = 8.0
 """Micrometres a pixel of a mask, about those of a 1.25x objective; finer than any patch of use."""
@@ -32,48 +33,20 @@ LONGEST = 6000
 USUAL_MPP = 0.25
 """Stands for a slide that does not say what its pixels measure: a scan at 40x."""
 
-SMOOTHED = 5
-"""Pixels along the side of the square whose median takes a pixel's place, so that noise makes no tissue."""
 
-LEAST_THRESHOLD, MOST_THRESHOLD = 14, 40
-"""Between which Otsu's threshold may lie, of 255: on empty glass it would part noise, on tissue alone, tissue."""
+def tissue_mask(source: Path, info: SlideInfo, spec: TissueSpec) -> Wanted:
+    """Return where a slide has tissue, and what there is to say of that.
 
-FIXED_THRESHOLD = 20
-"""The saturation from which ``hsv`` takes a pixel for stained, of 255."""
-
-STAINED_HUES = (100, 20)
-"""Hues of stains for ``hsv``, in OpenCV's half degrees: from blue over violet, pink and red to brown."""
-
-DARKEST = 40
-"""What is darker in all three channels, of 255, is padding or ink: nuclei at this resolution are far brighter."""
-
-SPECK, HOLE = 5_000.0, 10_000.0
-"""Square micrometres of the smallest piece of tissue that is kept, and of the smallest hole."""
-
-PENS = (
-    # Hue from and to, in half degrees, and the least saturation, of 255.
-    (35, 95, 70),  # green; no stain of histology's usual ones has this hue
-    (96, 120, 140),  # blue; haematoxylin has hues from 120
-    (176, 8, 200),  # red; eosin and blood are paler at this resolution, and bluer
-    (20, 34, 160),  # yellow
-)
-HALO = 3
-"""Pixels around ink that its edge, half glass, reaches."""
-
-Shades = npt.NDArray[np.uint8]
-
-
-def tissue_mask(slide: openslide.OpenSlide, info: SlideInfo, spec: TissueSpec) -> Mask:
-    """Return where a slide has tissue.
+    What no level can show is taken for tissue, so that `unreadable_patches` decides about its patches.
 
     Parameters
     ----------
-    slide
-        The open slide.
+    source
+        The slide's file.
     info
         What `slide_info` says of it.
     spec
-        The method, ``"otsu"`` or ``"hsv"``, and the level that is read, or None for `MASK_MPP`.
+        The method, ``"otsu"`` or ``"hsv"``, the level that is read, or None for `MASK_MPP`, and what is done with pens.
 
     Raises
     ------
@@ -96,8 +69,14 @@ def tissue_mask(slide: openslide.OpenSlide, info: SlideInfo, spec: TissueSpec) -
                 "choose a coarser level, or null"
             )
         pixels = max(width, height)
-    image = np.asarray(thumbnail(slide, info, pixels))
-    return Mask(stained(image, spec.method, longest * mpp / max(image.shape)), info.size)
+    view = low_resolution(source, info, pixels)
+    image = np.asarray(view.image)
+    found = find_tissue(image, spec.method, longest * mpp / max(image.shape), spec.pens)
+    mask = Mask(np.where(view.unread, 1, found.pixels).astype(np.uint8), info.size, found.ink.pixels)
+    notes, warnings = tissue_remarks(image, found, mask, info.bounds)
+    if view.unread.any():
+        notes = (*notes, "tissue: what cannot be read counts as tissue, and unreadable_patches decides about it")
+    return Wanted(mask.fractions, mask, (*view.notes, *notes), warnings)
 
 
 def mask_size(info: SlideInfo) -> Size:
@@ -121,69 +100,6 @@ def tissue_step(fractions: Fractions, min_fraction: float) -> Step:
     return step
 
 
-def stained(image: Pixels, method: str, mpp: float) -> Shades:
-    """Return which pixels show tissue, ``uint8 (height, width)`` of 0 and 1.
-
-    Parameters
-    ----------
-    image
-        ``uint8 (height, width, 3)``, RGB.
-    method
-        ``"otsu"`` parts the saturations of this slide (N. Otsu, 1979), ``"hsv"`` takes the same threshold and the
-        hues of stains for all slides.
-    mpp
-        Micrometres a pixel.
-    """
-    excluded = _unusable(image)
-    hue, saturation, _ = cv2.split(cv2.cvtColor(image, cv2.COLOR_RGB2HSV))
-    saturation = cv2.medianBlur(saturation, SMOOTHED)
-    if method == "otsu":
-        tissue = saturation > _threshold(saturation[excluded == 0])
-    else:
-        first, last = STAINED_HUES
-        tissue = (saturation > FIXED_THRESHOLD) & ((hue >= first) | (hue <= last))
-    whole = _without_small(np.where(excluded, 0, tissue).astype(np.uint8), mpp)
-    # A stroke within tissue is no hole in it.
-    return np.where(excluded, 0, whole).astype(np.uint8)
-
-
-def _threshold(saturation: Shades) -> float:
-    """Return Otsu's threshold, kept within what glass and stains have."""
-    if not saturation.size:
-        return float(MOST_THRESHOLD)
-    found, _ = cv2.threshold(saturation.reshape(1, -1), 0, 255, cv2.THRESH_OTSU)
-    return float(np.clip(found, LEAST_THRESHOLD, MOST_THRESHOLD))
-
-
-def ink(image: Pixels) -> Shades:
-    """Return which pixels have the colour of a felt pen, ``uint8 (height, width)`` of 0 and 1."""
-    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
-    found = np.zeros(image.shape[:2], np.uint8)
-    for first, last, least in PENS:
-        for low, high in [(first, last)] if first <= last else [(first, 180), (0, last)]:
-            found |= np.asarray(cv2.inRange(hsv, (low, least, DARKEST), (high, 255, 255)), np.uint8) & 1
-    return found
-
-
-def _unusable(image: Pixels) -> Shades:
-    """Return which pixels are ink, with its edge, or black."""
-    black = (image.max(axis=2) < DARKEST).astype(np.uint8)
-    # Single pixels of such colours are noise of the scanner; a stroke is wider.
-    square = np.ones((2, 2), np.uint8)
-    marks = cv2.morphologyEx(ink(image) | black, cv2.MORPH_OPEN, square, borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    reach = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * HALO + 1, 2 * HALO + 1))
-    return np.asarray(cv2.dilate(marks, reach), np.uint8)
-
-
-def _without_small(tissue: Shades, mpp: float) -> Shades:
-    """Return the mask without small specks, and then without small holes."""
-    kept = _large(tissue, SPECK / mpp**2)
-    return 1 - _large(1 - kept, HOLE / mpp**2, connectivity=4)
-
-
-def _large(mask: Shades, least: float, connectivity: int = 8) -> Shades:
-    """Return the connected pieces of a mask that have at least so many pixels."""
-    _, piece, facts, _ = cv2.connectedComponentsWithStats(mask, connectivity=connectivity)
-    large = facts[:, cv2.CC_STAT_AREA] >= least
-    large[0] = False
-    return np.asarray(large[piece], np.uint8)
+def stained(image: Pixels, method: str, mpp: float, pens: str = "auto") -> Shades:
+    """Return which pixels show tissue, ``uint8 (height, width)`` of 0 and 1, as `find_tissue` does."""
+    return find_tissue(image, method, mpp, pens).pixels

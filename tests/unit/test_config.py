@@ -72,6 +72,27 @@ def test_slides_and_results_alone_give_the_defaults():
     )
 
 
+def test_tissue_keys_are_read():
+    base = {"slides": "slides", "results": "results"}
+    given = {"method": "otsu", "pens": "keep", "masks": "masks", "mask_values": [1, 2]}
+    assert read(**base, tissue=given).tissue == TissueSpec("otsu", 0.1, None, "keep", [1, 2])
+    assert read(**base).tissue.pens == "auto"
+
+
+@pytest.mark.parametrize(
+    ("tissue", "words"),
+    [
+        ({"pens": "drop"}, "tissue.pens is 'drop', not one of"),
+        ({"masks": "m", "mask_values": [0]}, "tissue.mask_values.0 is 0, not 1 or more"),
+        ({"masks": "m", "mask_values": 1}, "tissue.mask_values is 1, not a list"),
+        ({"masks": "m", "mask_values": []}, "tissue.mask_values is []"),
+        ({"mask_values": [1]}, "tissue.mask_values is [1], and there are no masks"),
+    ],
+)
+def test_wrong_tissue_keys_are_refused(tissue, words):
+    assert words in faults({"slides": "slides", "results": "results", "tissue": tissue})
+
+
 def test_a_sheet_lists_masks_of_tissue_itself():
     told = faults({"slides": "sheet.csv", "results": "results", "tissue": {"masks": "masks"}})
     assert told == "tissue.masks is masks: a sheet lists them itself: use its column 'tissue_mask', and null here"

@@ -10,6 +10,7 @@ from PIL import Image
 
 from slidemill.cli import main
 from tests.conftest import ROOT
+from tests.tiffs import break_tile
 
 
 def test_a_slides_levels_are_listed_with_their_keys(slide_file, tmp_path, capsys):
@@ -35,6 +36,18 @@ def test_a_folder_is_gone_through_and_a_broken_slide_named(slide_file, tmp_path,
     told = capsys.readouterr()
     assert "good.svs: aperio" in told.out
     assert "bad.svs: OpenSlide knows no format" in told.err
+    assert len(list((tmp_path / "out").iterdir())) == 1
+
+
+def test_slide_with_a_broken_patch_is_still_drawn(slide_file, tmp_path, capsys):
+    folder = tmp_path / "slides"
+    folder.mkdir()
+    shutil.copy(slide_file, folder / "one.svs")
+    break_tile(folder / "one.svs", 1, 0)
+    assert main(["inspect", str(folder), "--patch-size", "128", "--out", str(tmp_path / "out")]) == 1
+    told = capsys.readouterr()
+    assert "one.svs: aperio" in told.out
+    assert "one.svs: level 1: patch r0000" in told.err
     assert len(list((tmp_path / "out").iterdir())) == 1
 
 

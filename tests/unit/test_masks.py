@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from slidemill.masks import NOTHING, Mask, load_mask, save_mask
 
@@ -50,3 +51,26 @@ def test_a_mask_that_was_kept_is_the_same_again(tmp_path):
 def test_what_stands_for_no_mask_is_none(tmp_path):
     save_mask(NOTHING, tmp_path / "mask.png")
     assert load_mask(tmp_path / "mask.png", (470, 310)) is None
+
+
+def test_ink_of_a_mask_is_kept_out_of_sight(tmp_path):
+    """A PNG of one bit a pixel for all who read it, with the ink in a chunk of its own."""
+    generator = np.random.default_rng(1)
+    pixels, ink = generator.integers(0, 2, (2, 31, 47), np.uint8)
+    save_mask(Mask(pixels, (470, 310), ink), tmp_path / "mask.png")
+    again = load_mask(tmp_path / "mask.png", (470, 310))
+    assert again is not None
+    assert again.ink is not None
+    assert (again.pixels == pixels).all()
+    assert (again.ink == ink).all()
+    assert again.ink_fraction == ink.mean()
+    with Image.open(tmp_path / "mask.png") as image:
+        assert (image.mode, getattr(image, "n_frames", 1)) == ("1", 1)
+        assert (np.asarray(image) == pixels).all()
+
+
+def test_mask_without_ink_is_the_file_of_old(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 2, (31, 47), np.uint8)
+    for name, ink in (("without", None), ("none", np.zeros_like(pixels))):
+        save_mask(Mask(pixels, (470, 310), ink), tmp_path / name)
+    assert (tmp_path / "without").read_bytes() == (tmp_path / "none").read_bytes()

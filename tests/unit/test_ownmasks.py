@@ -5,6 +5,7 @@ import json
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageDraw
 
 from slidemill.discovery import find_slides
@@ -49,7 +50,7 @@ def patches(count, seed):
 
 
 def test_regions_of_any_name_are_tissue_and_shares_are_exact(tmp_path):
-    fractions, _, _ = own_mask(geojson(tmp_path / "mask.geojson"), INFO, SIZE)
+    fractions, _, _, _ = own_mask(geojson(tmp_path / "mask.geojson"), INFO, SIZE)
     scale, rows = 8, patches(60, 0)
     full = np.pad(raster(scale), 200 * scale)
     expected = [
@@ -63,12 +64,12 @@ def test_regions_of_any_name_are_tissue_and_shares_are_exact(tmp_path):
 
 
 def test_the_picture_is_the_regions(tmp_path):
-    _, picture, notes = own_mask(geojson(tmp_path / "mask.geojson"), INFO, SIZE)
+    _, picture, notes, _ = own_mask(geojson(tmp_path / "mask.geojson"), INFO, SIZE)
     assert notes == ("its tissue is that of the mask mask.geojson",)
     expected = raster(1)
     assert picture.pixels.shape == expected.shape
     assert (picture.pixels.astype(bool) ^ expected).mean() < 0.01
-    _, small, _ = own_mask(tmp_path / "mask.geojson", INFO, (100, 75))
+    _, small, _, _ = own_mask(tmp_path / "mask.geojson", INFO, (100, 75))
     blocks = expected.reshape(75, 4, 100, 4)
     assert not (small.pixels < blocks.all(axis=(1, 3))).any()
     touched = cv2.dilate(blocks.any(axis=(1, 3)).astype(np.uint8), np.ones((3, 3), np.uint8))
@@ -78,12 +79,112 @@ def test_the_picture_is_the_regions(tmp_path):
 def test_an_image_is_tissue_where_it_is_not_0(tmp_path):
     values = np.zeros((30, 40), np.uint8)
     values[10:20, 5:15] = 255
-    values[20:25, 5:15] = 1
+    values[20:25, 5:15] = 255
     Image.fromarray(values).save(tmp_path / "mask.png")
-    fractions, picture, _ = own_mask(tmp_path / "mask.png", INFO, (40, 30))
+    fractions, picture, _, _ = own_mask(tmp_path / "mask.png", INFO, (40, 30))
     assert (picture.pixels == (values > 0)).all()
     rows = [{"x0": 50, "y0": 100, "width0": 100, "height0": 150}, {"x0": 0, "y0": 100, "width0": 100, "height0": 100}]
     assert fractions(rows) == pytest.approx([1, 0.5])
+
+
+GRANDQC = np.kron([[0, 1, 1, 7], [1, 2, 6, 7], [7, 1, 3, 7]], np.ones((10, 10), np.uint8)).astype(np.uint8)
+"""0 is padding, 1 clean tissue, 2 to 6 artefacts, 7 background."""
+
+
+def saved(tmp_path, values, size=SIZE, **options):
+    """Save a mask of these values; `size` is that of the slide."""
+    Image.fromarray(values).save(tmp_path / "mask.png", **options)
+    return tmp_path / "mask.png", SlideInfo("x", (size,), (1.0,), None, 0.5, 0.5, 20.0, "FFFFFF"), (40, 30)
+
+
+def test_mask_of_several_values_is_refused_with_them(tmp_path):
+    with pytest.raises(AnnotationError) as caught:
+        own_mask(*saved(tmp_path, GRANDQC))
+    told = str(caught.value)
+    assert told.startswith("the mask of tissue mask.png: holds 5 values besides 0 (1, 2, 3, 6, 7)")
+    assert "tissue.mask_values: [1]" in told
+
+
+def test_smoothed_mask_is_refused(tmp_path):
+    values = np.asarray(Image.fromarray(GRANDQC * 30).resize((80, 60), Image.Resampling.BILINEAR))
+    with pytest.raises(AnnotationError, match=r"values besides 0 \(.*, \.\.\.\).* without smoothing"):
+        own_mask(*saved(tmp_path, values))
+
+
+@pytest.mark.parametrize("values", [[1], [1, 3], [3, 2, 1, 99]])
+def test_mask_values_say_what_is_tissue(tmp_path, values):
+    fractions, picture, notes, warnings = own_mask(*saved(tmp_path, GRANDQC), values)
+    expected = np.isin(GRANDQC, values)
+    assert (picture.pixels == expected).all()
+    full = np.kron(expected, np.ones((10, 10)))
+    inside = [row for row in patches(60, 1) if row["x0"] >= 0 and row["y0"] >= 0]
+    shares = [
+        full[row["y0"] : row["y0"] + row["height0"], row["x0"] : row["x0"] + row["width0"]].sum()
+        / (row["height0"] * row["width0"])
+        for row in inside
+    ]
+    assert fractions(inside) == pytest.approx(shares)
+    assert any("tissue is where it is 1" in note for note in notes)
+    assert warnings == ()
+
+
+def test_mask_without_any_of_its_values_is_a_warning(tmp_path):
+    fractions, picture, _, warnings = own_mask(*saved(tmp_path, GRANDQC), [4, 5])
+    assert not picture.pixels.any()
+    assert not fractions(patches(5, 0)).any()
+    assert "mask.png: has none of tissue.mask_values [4, 5], but 1, 2, 3, 6, 7" in warnings
+
+
+@pytest.mark.parametrize(("value", "words"), [(0, "holds no tissue"), (1, "all of the slide is tissue"), (7, "all of")])
+def test_mask_of_one_value_is_a_warning(tmp_path, value, words):
+    _, _, notes, (warning,) = own_mask(*saved(tmp_path, np.full((30, 40), value, np.uint8)))
+    assert words in warning
+    assert ("mask.png: tissue is where it is 7" in notes) == (value == 7)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
+def test_mask_of_colours_or_transparency_is_refused(tmp_path, mode):
+    picture = Image.fromarray((GRANDQC == 1).astype(np.uint8) * 255).convert(mode)
+    picture.save(tmp_path / "mask.png")
+    with pytest.raises(AnnotationError, match="which are colours"):
+        own_mask(tmp_path / "mask.png", INFO, (40, 30))
+
+
+def test_palette_mask_is_its_indices(tmp_path):
+    picture = Image.fromarray((GRANDQC == 1).astype(np.uint8), "P")
+    picture.putpalette([255, 255, 255, 200, 0, 0])
+    picture.save(tmp_path / "mask.png")
+    _, found, _, warnings = own_mask(tmp_path / "mask.png", INFO, (40, 30))
+    assert (found.pixels == (GRANDQC == 1)).all()
+    assert warnings == ()
+
+
+def test_mask_whose_0_is_white_is_refused(tmp_path):
+    """Its integers are the other way round to what every viewer shows."""
+    tifffile.imwrite(tmp_path / "mask.tif", (GRANDQC == 1).astype(np.uint8) * 255, photometric="miniswhite")
+    with pytest.raises(AnnotationError, match="0 is white"):
+        own_mask(tmp_path / "mask.tif", INFO, (40, 30))
+
+
+def test_mask_of_another_aspect_is_refused(tmp_path):
+    with pytest.raises(AnnotationError, match="of another aspect"):
+        own_mask(*saved(tmp_path, (GRANDQC == 1).astype(np.uint8), (400, 400)))
+
+
+def test_regions_of_several_names_are_a_warning(tmp_path):
+    path = tmp_path / "mask.geojson"
+    for names, warned in ((("Tissue", "Artefact"), True), (("Tissue 1", "tissue-2"), False)):
+        features = [
+            {
+                "type": "Feature",
+                "geometry": {"type": "Polygon", "coordinates": rings},
+                "properties": {"classification": {"name": name}},
+            }
+            for rings, name in zip(RINGS, names, strict=True)
+        ]
+        path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+        warnings = own_mask(path, INFO, SIZE)[3]
+        assert any("2 kinds of names (Artefact, Tissue)" in warning for warning in warnings) == warned
 
 
 def test_a_broken_mask_is_told(tmp_path):
@@ -103,8 +204,9 @@ def test_notes_tell_of_repairs_and_of_a_mask_that_holds_nothing(tmp_path):
         feature = {"type": "Feature", "geometry": kind, "properties": {}}
         (tmp_path / name).write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
     assert any("was repaired" in note for note in own_mask(tmp_path / "crossed.json", INFO, SIZE)[2])
-    fractions, picture, notes = own_mask(tmp_path / "none.json", INFO, SIZE)
+    fractions, picture, notes, warnings = own_mask(tmp_path / "none.json", INFO, SIZE)
     assert "none.json: holds no tissue" in notes
+    assert "none.json: holds no tissue" in warnings[0]
     assert not picture.pixels.any()
     assert not fractions(patches(5, 0)).any()
 

@@ -184,7 +184,8 @@ def test_a_slide_that_was_written_on_is_told(tmp_path, ink):
     assert ink_notes(clean) == []
     assert marked["marked"] >= 14
     (note,) = ink_notes(marked)
-    assert note == f"pen: {marked['marked']} of {marked['measured']} patches have ink on them"
+    told = f"pen: {marked['marked']} of {marked['measured']} patches have colours of felt pens on them"
+    assert note == f"{told}, which some stains have too"
 
 
 def test_ink_that_nobody_could_look_for_is_not_told():

@@ -32,8 +32,14 @@ def picture():
 def masked(tmp_path, pixels, spec, **kind):
     """The mask of a slide with these pixels, in its own pixels."""
     write_svs(tmp_path / "slide.svs", pixels, **{"mpp": MPP, **kind})
-    with opened(tmp_path / "slide.svs") as slide:
-        return tissue_mask(slide, slide_info(slide), spec)
+    return wanted(tmp_path / "slide.svs", spec).mask
+
+
+def wanted(path, spec):
+    """What of a slide is wanted, with notes and warnings."""
+    with opened(path) as slide:
+        info = slide_info(slide)
+    return tissue_mask(path, info, spec)
 
 
 def at_full_size(mask):

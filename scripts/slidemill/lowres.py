@@ -1,0 +1,175 @@
+"""A whole slide at a low resolution, from another level where tiles of the usual one are broken."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import openslide
+from PIL import Image
+
+from slidemill.colours import IGNORED, conversion
+from slidemill.errors import SlideError
+from slidemill.pyramid import Size
+from slidemill.reading import over_background, shrunk_from, thumbnail, thumbnail_level, thumbnail_size
+from slidemill.slides import SlideInfo, opened
+
+COARSEST = 4
+"""A level with fewer pixels than one for so many that are asked for, on each axis, shows too little."""
+
+USUAL_TILE = 256
+"""Level-0 pixels of the side of a tile, where a slide has none or does not say."""
+
+MOST_UNREAD = 1000
+"""Parts of tiles that are given up, at most; more are not worth the time, since each costs opening the slide again."""
+
+
+@dataclass(frozen=True, eq=False)
+class LowResolution:
+    """A whole slide at a low resolution.
+
+    Parameters
+    ----------
+    image
+        RGB, over the slide's background.
+    unread
+        ``bool (height, width)``: where no level could be read.
+    notes
+        Which levels could not be read, and which was.
+    """
+
+    image: Image.Image
+    unread: npt.NDArray[np.bool_]
+    notes: tuple[str, ...] = ()
+
+
+def low_resolution(source: Path, info: SlideInfo, longest: int, icc: str = IGNORED) -> LowResolution:
+    """Return the whole canvas of a slide, `longest` pixels at its longer side.
+
+    Where the level that fits cannot be read whole, the next coarser ones are tried, then the finer ones, and last parts
+    of level 0, strip by strip, without what is broken there.
+
+    Parameters
+    ----------
+    source, info
+        The slide's file, and what OpenSlide says of it.
+    longest
+        Pixels of the longer side.
+    icc
+        What becomes of its ICC profile, of `slidemill.colours.stated`.
+
+    Raises
+    ------
+    SlideError
+        When too much of level 0 cannot be read, or the ICC profile cannot be used.
+    """
+    size = thumbnail_size(info, longest)
+    notes: list[str] = []
+    for level in _levels(info, longest):
+        # After an error OpenSlide reads nothing more from a handle.
+        with opened(source) as slide:
+            conversion(slide, icc)
+            try:
+                image = thumbnail(slide, info, longest, icc, level)
+            except SlideError as error:
+                notes.append(str(error))
+                continue
+        return LowResolution(image, np.zeros(size[::-1], np.bool_), _told(notes, f"level {level}"))
+    with _Parts(source, f"#{info.background}") as parts:
+        image = shrunk_from(parts, 1.0, (0, 0), info.size, size)
+    if not parts.unread:
+        return LowResolution(_converted(source, image, icc), parts.mask(info.size, size), _told(notes, "level 0"))
+    notes.append(f"{len(parts.unread)} places of its level 0 cannot be read")
+    return LowResolution(
+        _converted(source, image, icc), parts.mask(info.size, size), _told(notes, "the rest of level 0")
+    )
+
+
+def _levels(info: SlideInfo, longest: int) -> list[int]:
+    """Return the levels but 0 in the order in which they are tried."""
+    best = thumbnail_level(info, longest)
+    coarser = [
+        level for level in range(best + 1, len(info.dimensions)) if max(info.dimensions[level]) * COARSEST >= longest
+    ]
+    return [level for level in (best, *coarser, *range(best - 1, 0, -1)) if level]
+
+
+def _told(notes: list[str], used: str) -> tuple[str, ...]:
+    """Return what to say of the levels that could not be read; nothing where the first one could."""
+    return (f"{'; '.join(notes)}; {used} was taken in its place",) if notes else ()
+
+
+def _converted(source: Path, image: Image.Image, icc: str) -> Image.Image:
+    with opened(source) as slide:
+        return Image.fromarray(conversion(slide, icc)(np.asarray(image)))
+
+
+class _Parts(ExitStack):
+    """Reads regions of level 0; what cannot be read is background, and noted.
+
+    Parameters
+    ----------
+    source
+        The slide's file.
+    background
+        The colour of what cannot be read.
+    """
+
+    def __init__(self, source: Path, background: str) -> None:
+        super().__init__()
+        self._source, self._background = source, background
+        self._slide: openslide.OpenSlide | None = None
+        self._tile = (USUAL_TILE, USUAL_TILE)
+        self.unread: list[tuple[int, int, int, int]] = []
+
+    def __call__(self, place: tuple[int, int], size: Size) -> Image.Image:
+        """Return the region at `place`, RGB, of `size`, both in level-0 pixels."""
+        if self._slide is None:
+            self._slide = self.enter_context(opened(self._source))
+            sides = (self._slide.properties.get(f"openslide.level[0].tile-{side}", "") for side in ("width", "height"))
+            width, height = (int(side) if side.isdecimal() and int(side) else USUAL_TILE for side in sides)
+            self._tile = (width, height)
+        try:
+            return over_background(self._slide, 0, place, size, self._background)
+        except openslide.OpenSlideError as error:
+            self.close()
+            self._slide = None
+            fault = str(error)
+        canvas = Image.new("RGB", size, self._background)
+        cut = self._cut(place, size)
+        if not cut:
+            self.unread.append((*place, place[0] + size[0], place[1] + size[1]))
+            if len(self.unread) > MOST_UNREAD:
+                raise SlideError(
+                    f"more than {MOST_UNREAD} places of the slide's level 0 cannot be read ({fault}): see whether it "
+                    "is whole"
+                )
+            return canvas
+        axis, begin = cut
+        near = (begin, size[1]) if axis == 0 else (size[0], begin)
+        far = (size[0] - begin, size[1]) if axis == 0 else (size[0], size[1] - begin)
+        offset = (begin, 0) if axis == 0 else (0, begin)
+        canvas.paste(self(place, near), (0, 0))
+        canvas.paste(self((place[0] + offset[0], place[1] + offset[1]), far), offset)
+        return canvas
+
+    def _cut(self, place: tuple[int, int], size: Size) -> tuple[int, int] | None:
+        """Return the axis, and the pixels from `place`, at which a region is cut between tiles; None within a tile."""
+        for axis in sorted((0, 1), key=lambda own: -size[own] / self._tile[own]):
+            tile, begin, end = self._tile[axis], place[axis], place[axis] + size[axis]
+            first, last = begin // tile + 1, -(-end // tile) - 1
+            if first <= last:
+                return axis, (first + last) // 2 * tile - begin
+        return None
+
+    def mask(self, whole: Size, size: Size) -> npt.NDArray[np.bool_]:
+        """Return where a picture of `size` of the whole slide, of level-0 pixels, has pixels that were not read."""
+        unread = np.zeros(size[::-1], np.bool_)
+        scale_x, scale_y = np.divide(size, whole)
+        for left, top, right, bottom in self.unread:
+            columns = slice(int(left * scale_x), int(np.ceil(right * scale_x)))
+            unread[int(top * scale_y) : int(np.ceil(bottom * scale_y)), columns] = True
+        return unread

@@ -1,0 +1,92 @@
+"""What there is to say of a mask of tissue: why it is next to empty or next to whole, and what was left out as ink."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from slidemill.encodings import Pixels
+from slidemill.ink import DARKEST
+from slidemill.masks import Mask
+from slidemill.staining import LEAST_THRESHOLD, MOST_THRESHOLD, FoundTissue, Rule
+
+EMPTY, WHOLE = 0.01, 0.95
+"""Shares of the slide below and above which a mask is doubted."""
+
+DARK = 0.5
+"""A slide with a larger share of black was not made with light from below."""
+
+MOST_DOUBTFUL = 0.05
+"""Share of the tissue in colours of pens from which on a slide is worth a look."""
+
+REMEDIES = (
+    "see its overlay, and try tissue.method hsv (one threshold and the hues of stains for all slides), none (every "
+    "patch), or a mask of your own (tissue.masks)"
+)
+
+
+def tissue_remarks(
+    image: Pixels, found: FoundTissue, mask: Mask, bounds: Sequence[int] | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return notes and warnings on a mask that was found in a picture of a slide.
+
+    Parameters
+    ----------
+    image
+        ``uint8 (height, width, 3)``, RGB.
+    found, mask
+        The tissue, and the mask that is made of it.
+    bounds
+        The scanned area in level-0 pixels, ``x, y, width, height``; or None.
+    """
+    notes, warnings = [], []
+    share = float(_within(mask.pixels, mask, bounds).mean())
+    if found.tint is not None:
+        notes.append(
+            f"tissue: its glass is tinted, #{bytes(found.tint.astype(np.uint8)).hex()}, and was taken for white"
+        )
+    if share < EMPTY:
+        notes.append(f"tissue: {share:.2%} of the slide, next to nothing: {told_rule(found.rule)}; {REMEDIES}")
+    elif share > WHOLE:
+        notes.append(f"tissue: {share:.1%} of the slide, next to all: {told_rule(found.rule)}; {REMEDIES}")
+    elif found.rule.found < LEAST_THRESHOLD:
+        notes.append(f"tissue: it is pale: {told_rule(found.rule)}; see its overlay")
+    dark = float((_within(image.max(axis=2), mask, bounds) < DARKEST).mean())
+    if dark > DARK:
+        warnings.append(
+            f"tissue: {dark:.0%} of the slide is black, which is left out, and otsu and hsv are made for bright-field "
+            "slides: see its overlay, and try tissue.method none, or a mask of your own (tissue.masks)"
+        )
+    if mask.ink_fraction:
+        notes.append(
+            f"ink: {mask.ink_fraction:.2%} of the slide was left out as felt pen, yellow in its overlay; where that is "
+            "stain, set tissue.pens: keep"
+        )
+    doubtful = float((found.ink.doubtful & found.pixels).sum() / max(found.pixels.sum(), 1))
+    if doubtful > MOST_DOUBTFUL and dark <= DARK:
+        warnings.append(
+            f"tissue: {doubtful:.0%} of it has colours that felt pens and stains both have, and was kept: see its "
+            "overlay, then set tissue.pens: keep where it is stain, exclude where it is ink"
+        )
+    return tuple(notes), tuple(warnings)
+
+
+def told_rule(rule: Rule) -> str:
+    """Return how a threshold was found, in words."""
+    taken = f"{rule.method} took what has more colour than a saturation of {rule.threshold} of 255"
+    if rule.method != "otsu":
+        return taken
+    limits = f"Otsu's own threshold is {rule.found}, and is kept within {LEAST_THRESHOLD} and {MOST_THRESHOLD}"
+    return f"{taken} ({limits})"
+
+
+def _within(pixels: npt.NDArray[np.uint8], mask: Mask, bounds: Sequence[int] | None) -> npt.NDArray[np.uint8]:
+    """Return what of a picture of the whole canvas lies within the scanned area, a pixel at least."""
+    if not bounds:
+        return pixels
+    x, y, width, height = bounds
+    scale_x, scale_y = np.divide(pixels.shape[1::-1], mask.size0)
+    left, top = min(int(x * scale_x), pixels.shape[1] - 1), min(int(y * scale_y), pixels.shape[0] - 1)
+    return pixels[top : max(int((y + height) * scale_y), top + 1), left : max(int((x + width) * scale_x), left + 1)]
