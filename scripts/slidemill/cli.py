@@ -15,6 +15,7 @@ from slidemill.errors import SlidemillError, explained
 from slidemill.geometry import GridSpec
 from slidemill.holding import at_rest, working
 from slidemill.inspection import contact_sheet, describe, levels_of
+from slidemill.overview import counted
 from slidemill.pruning import delete, left_over
 from slidemill.slides import opened, slide_info
 from slidemill.stores.paths import JOINED, store_path
@@ -128,7 +129,8 @@ def _verify(options: argparse.Namespace) -> int:
         print(f"{count} whole: let a run come to its end; what is named then all the same, remove, and run again")
         return 1
     also = "" if found.joined is None else f" and {JOINED}"
-    print(f"{found.stores} stores of {found.slides} slides{also} are whole")
+    whole = f"{counted(found.stores, 'store')} of {counted(found.slides, 'slide')}{also}"
+    print(f"{whole} {'is' if found.stores == 1 and not also else 'are'} whole")
     return 0
 
 

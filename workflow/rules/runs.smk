@@ -2,6 +2,7 @@
 
 from slidemill.errors import SlidemillError
 from slidemill.holding import hold, take, unrecorded
+from slidemill.overview import counted
 from slidemill.planned import Plan
 from slidemill.run_warnings import warning_lines
 
@@ -22,9 +23,9 @@ if workflow.is_main_process:
         sys.exit(f"slidemill: nothing has been run:\n{explained(error)}")
     if bare:
         print(
-            f"slidemill: {CONFIG.results}: what {len(bare)} files were made from is not known, {bare[0]} among them: its "
-            "record is gone, or the disk was full. If the configuration has changed since, nobody sees it: remove "
-            "these files (--forceall makes all anew)",
+            f"slidemill: {CONFIG.results}: what {counted(len(bare), 'file')} {'was' if len(bare) == 1 else 'were'} made "
+            f"from is not known, {bare[0]} among them: its record is gone, or the disk was full. If the configuration "
+            "has changed since, nobody sees it: remove these files (--forceall makes all anew)",
             file=sys.stderr,
         )
 
