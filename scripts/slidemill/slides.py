@@ -14,7 +14,8 @@ import openslide
 from slidemill.colours import profile_of
 from slidemill.errors import SlideError, SlidemillError
 from slidemill.pyramid import Pyramid, Size, halvings
-from slidemill.resolution import contradiction, plausible
+from slidemill.resolution import are_square, contradiction, plausible
+from slidemill.wording import in_digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,8 @@ class SlideInfo:
     @property
     def pyramid(self) -> Pyramid:
         """The slide's levels, for the grid."""
-        return Pyramid(self.dimensions, self.downsamples, self.bounds, self.mpp, self.objective_power)
+        sides = (self.mpp_x, self.mpp_y) if self.mpp_x and self.mpp_y else None
+        return Pyramid(self.dimensions, self.downsamples, self.bounds, self.mpp, self.objective_power, sides)
 
     @property
     def mpp(self) -> float | None:
@@ -167,7 +169,7 @@ def measured(info: SlideInfo, own: float | None, assumed: float | None) -> tuple
     own
         Micrometres a level-0 pixel that somebody has given for this slide, which count before the slide's own; or None.
     assumed
-        Those of slides that do not say, or say what no slide can have; or None.
+        Those of slides that do not say, or say what no slide can have, or whose pixels are not square; or None.
 
     Returns
     -------
@@ -176,8 +178,11 @@ def measured(info: SlideInfo, own: float | None, assumed: float | None) -> tuple
     """
     said, notes = info.mpp, []
     if said is not None and not plausible(said):
-        notes.append(f"the slide says {said:.4g} micrometres a pixel, which no slide has")
+        notes.append(f"the slide says {in_digits(said, 4)} micrometres a pixel, which no slide has")
         said = None
+    elif info.mpp_x and info.mpp_y and not are_square(info.mpp_x, info.mpp_y):
+        notes.append(f"its pixels are not square: {info.mpp_x:.4g} x {info.mpp_y:.4g} micrometres")
+        said = None if assumed else said
     note = contradiction(own or said, info.objective_power)
     if note:
         notes.append(note)
