@@ -15,6 +15,7 @@ environ["PYTHONPATH"] = pathsep.join(filter(None, [str(SCRIPTS), environ.get("PY
 from slidemill.cohort import list_slides
 from slidemill.cohortsplits import check_sheet
 from slidemill.config import read_config
+from slidemill.endings import ignored_warnings
 from slidemill.errors import ConfigError, explained
 from slidemill.fingerprints import fingerprint
 from slidemill.planned import PLAN, planned_print, read_plan, write_plan
@@ -34,7 +35,7 @@ try:
     if workflow.is_main_process or not planned.exists():
         SLIDES, PRINTS = {slide.slide: slide for slide in list_slides(CONFIG, schema("slides"))}, {}
         # About the whole run; those about a slide are in the outcomes of its stages.
-        WARNINGS = []
+        WARNINGS = ignored_warnings(CONFIG.slides, CONFIG.results)
         check_sheet(CONFIG.splits, SLIDES.values())
     else:
         plan = read_plan(planned)
