@@ -14,6 +14,7 @@ import openslide
 from slidemill.colours import profile_of
 from slidemill.errors import SlideError, SlidemillError
 from slidemill.pyramid import Pyramid, Size, halvings
+from slidemill.refusals import refusal
 from slidemill.resolution import are_square, contradiction, plausible
 from slidemill.wording import in_digits
 
@@ -133,11 +134,9 @@ def opened(path: Path) -> Iterator[openslide.OpenSlide]:
     except OSError as error:
         raise SlideError(f"{path.name}: {error.strerror}: see that the file is there and may be read") from None
     except openslide.OpenSlideUnsupportedFormatError:
-        raise SlideError(
-            f"{path.name}: OpenSlide knows no format that this file has: see whether it is whole, and a slide"
-        ) from None
+        raise SlideError(refusal(path, "")) from None
     except openslide.OpenSlideError as error:
-        raise SlideError(f"{path.name}: OpenSlide cannot open it ({error}): see whether it is whole") from None
+        raise SlideError(refusal(path, str(error))) from None
     with slide:
         yield slide
 
