@@ -61,7 +61,7 @@ def describe(path: Path, info: SlideInfo, levels: Sequence[Level]) -> str:
                 f"{level.key}: {level.number}",
                 f"{grid.size[0]} x {grid.size[1]}",
                 f"{grid.shape[0]} x {grid.shape[1]}",
-                sum(1 for _ in grid.patches()),
+                grid.count,
                 f"{grid.downsample:.6g}",
                 f"{info.mpp * grid.downsample:.4g}" if info.mpp else "-",
             )

@@ -11,6 +11,7 @@ from typing import Any
 
 import openslide
 
+from slidemill.claims import check_claim, claimed_sizes
 from slidemill.colours import profile_of
 from slidemill.errors import SlideError, SlidemillError
 from slidemill.pyramid import Pyramid, Size, halvings
@@ -121,7 +122,8 @@ def opened(path: Path) -> Iterator[openslide.OpenSlide]:
     Raises
     ------
     SlideError
-        When there is no such file, it may not be read, or OpenSlide cannot read it.
+        When there is no such file, it may not be read, claims more pixels than any slide has, or OpenSlide cannot read
+        it.
     """
     try:
         if path.exists() and not path.is_file():
@@ -130,6 +132,8 @@ def opened(path: Path) -> Iterator[openslide.OpenSlide]:
             pass
         if path.suffix.lower() == ".mrxs" and not path.with_suffix("").is_dir():
             raise SlideError(f"{path.name}: its folder {path.stem} is missing: put it beside the file")
+        for size in claimed_sizes(path):
+            check_claim(path.name, size)
         slide = openslide.OpenSlide(path)
     except OSError as error:
         raise SlideError(f"{path.name}: {error.strerror}: see that the file is there and may be read") from None
@@ -138,6 +142,7 @@ def opened(path: Path) -> Iterator[openslide.OpenSlide]:
     except openslide.OpenSlideError as error:
         raise SlideError(refusal(path, str(error))) from None
     with slide:
+        check_claim(path.name, slide.dimensions)
         yield slide
 
 

@@ -125,6 +125,12 @@ def test_as_many_patches_as_fit_are_kept(grid):
         assert side - grid.downsample - level <= own * grid.downsample <= side + 2 * level
 
 
+@given(grids())
+@settings(max_examples=200, deadline=None)
+def test_count_is_the_number_of_patches(grid):
+    assert grid.count == sum(1 for _ in grid.patches())
+
+
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory):
     """One picture, scanned three times: at 20x and at 40x, with and without coarser levels."""
