@@ -13,7 +13,7 @@ from slidemill.checking import EVERY_STORE, Finding
 from slidemill.discovery import decoded, find_slides
 from slidemill.errors import SlidemillError, explained
 from slidemill.geometry import GridSpec
-from slidemill.holding import at_rest, working
+from slidemill.holding import LOOK_AGAIN, at_rest, working
 from slidemill.inspection import contact_sheet, describe, levels_of
 from slidemill.overview import counted
 from slidemill.pruning import delete, left_over
@@ -21,9 +21,6 @@ from slidemill.slides import opened, slide_info
 from slidemill.stores.paths import JOINED, store_path
 from slidemill.transfer import add_commands
 from slidemill.verification import verify
-
-LOOK_AGAIN = 75
-"""Exit code of ``verify`` where a run at work may be why stores do not fit; EX_TEMPFAIL of sysexits.h."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
