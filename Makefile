@@ -24,6 +24,7 @@ demo: $(VENV)/run.stamp ## synthetic slides through the whole pipeline, about a 
 
 # With a configuration of one's own, its keys count, but for folders that are given beside it.
 run: $(VENV)/run.stamp ## the pipeline on your slides
+	@$(BIN)/python scripts/check_config.py "$${CONFIG:-config/config.yaml}"
 	@set --; \
 	if [ -n "$$CONFIG" ]; then set -- --configfile "$$CONFIG"; \
 	else SLIDES="$${SLIDES:-slides}"; RESULTS="$${RESULTS:-results}"; fi; \

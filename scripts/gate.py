@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from slidemill.cohort import complaints
 from slidemill.errors import SlidemillError
 from slidemill.joblog import LOG, job_log
+from slidemill.overview import counted
 from slidemill.specs import SplitSpec
 from slidemill.splitreport import split_faults
 from slidemill.tables import read_table
@@ -26,14 +27,14 @@ def main(
     told = []
     if len(faults) > max_failed:
         allowed = f", and max_failed allows {max_failed}" if max_failed else ""
-        told += [f"{len(faults)} slides failed{allowed}; {kept}:", "  slide  stage  what is wrong", *lines]
+        told += [f"{counted(len(faults), 'slide')} failed{allowed}; {kept}:", "  slide  stage  what is wrong", *lines]
     if splits and spec and (wrong := split_faults(splits, spec)):
         told += [f"the folds in {splits.name} are not to be trusted; {kept}:", *(f"  {line}" for line in wrong)]
     if told:
         raise SlidemillError("\n".join(told))
     for line in lines:
         LOG.warning("allowed by max_failed: %s", line)
-    LOG.info("%d slides failed, %d may", len(faults), max_failed)
+    LOG.info("%s failed, %d may", counted(len(faults), "slide"), max_failed)
 
 
 if __name__ == "__main__":

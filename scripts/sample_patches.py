@@ -70,6 +70,7 @@ if __name__ == "__main__":
                 QualitySpec(**quality) if quality else None,
                 WorkSpec(params.reader, snakemake.threads, params.seed) if quality else None,
                 chosen,
+                params.max_patches,
             ),
             **{name: Path(file) for name, file in snakemake.output.items()},
         )

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slidemill.joblog import LOG
+from slidemill.overview import counted
 from slidemill.sources import Key, Source
 from slidemill.specs import BenchmarkSpec
 
@@ -143,7 +144,9 @@ def _measure(source: Source, measurement: Measurement, keys: Sequence[Key], seco
 def _row(measurement: Measurement, encoding: str, readings: Sequence[Reading]) -> dict[str, object]:
     rates = [reading.rate for reading in readings]
     least = min(reading.patches for reading in readings)
-    notes = [] if all(reading.complete for reading in readings) else [f"{least} patches read in its share of the time"]
+    notes = []
+    if not all(reading.complete for reading in readings):
+        notes.append(f"{counted(least, 'patch', 'patches')} read in its share of the time")
     if not all(reading.dropped for reading in readings):
         notes.append("the page cache could not be dropped here: this is as warm")
     return {

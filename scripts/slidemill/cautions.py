@@ -7,6 +7,7 @@ from statistics import median
 from typing import Any
 
 from slidemill.outcomes import Outcome
+from slidemill.wording import in_digits
 
 INKED_SHARE = 0.01
 """A slide with a larger share of marked patches has been written on."""
@@ -40,8 +41,9 @@ def focus_notes(outcomes: Iterable[Outcome]) -> dict[str, str]:
     if len(focus) < FOCUS_SLIDES:
         return {}
     usual = median(focus.values())
+    over = f"{in_digits(usual, 3)} over the slides: see whether it is sharp"
     return {
-        slide: f"focus: its median blur is {own:.3g}, and {usual:.3g} over the slides: see whether it is sharp"
+        slide: f"focus: its median blur is {in_digits(own, 3)}, and {over}"
         for slide, own in focus.items()
         if own < FOCUS_SHARE * usual
     }

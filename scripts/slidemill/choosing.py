@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slidemill.cautions import ink_notes
+from slidemill.errors import SlideError
 from slidemill.fingerprints import check_unchanged
-from slidemill.geometry import GridSpec
+from slidemill.geometry import Grid, GridSpec
 from slidemill.joblog import LOG
 from slidemill.masks import NOTHING, Wanted, save_mask
 from slidemill.outcomes import Outcome
 from slidemill.sampling import patch_rows
 from slidemill.selecting import Step, write_judged
 from slidemill.slides import SlideInfo
-from slidemill.specs import QualitySpec, TissueSpec, WorkSpec
+from slidemill.specs import MOST_PATCHES, QualitySpec, TissueSpec, WorkSpec
 from slidemill.tissue import mask_size, tissue_mask, tissue_step
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class Choice:
         What their pixels must be, and how these are read; None where no pixel is.
     labels
         Which labels they must have; None where all are wanted, and no annotation is read.
+    max_patches
+        Patches that a slide's grid may have.
     """
 
     grid: GridSpec
@@ -47,6 +50,7 @@ class Choice:
     quality: QualitySpec | None = None
     work: WorkSpec | None = None
     labels: LabelChoice | None = None
+    max_patches: int = MOST_PATCHES
 
 
 def write_chosen(
@@ -66,11 +70,13 @@ def write_chosen(
     Raises
     ------
     SlideError
-        When the slide lacks a level that is asked for, or it or its annotation cannot be read.
+        When the slide lacks a level that is asked for, its grid has more patches than may be, or it or its annotation
+        cannot be read.
     SlidemillError
         When it changed while it was read.
     """
     info = SlideInfo.from_json(found.details["info"])
+    _check_count(Grid(info.pyramid, choice.grid), choice.max_patches)
     planned = source, found.details["fingerprint"]
     steps: list[Step] = []
     details: dict[str, Any] = {}
@@ -114,6 +120,16 @@ def write_chosen(
     if warnings:
         details["warnings"] = warnings
     return details | {"grid": count + reasons.total(), "dropped": dict(reasons), "patches": count}
+
+
+def _check_count(grid: Grid, most: int) -> None:
+    """See that a grid has no more than `most` patches, before any table is written."""
+    if grid.count > most:
+        columns, rows = grid.shape
+        raise SlideError(
+            f"the grid has {columns:,} x {rows:,} places and {grid.count:,} patches, and sampling.max_patches is "
+            f"{most:,}: choose larger patches, less overlap or a coarser level, or allow more"
+        )
 
 
 def _tissue(source: Path, info: SlideInfo, choice: Choice) -> Wanted:

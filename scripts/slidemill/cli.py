@@ -13,16 +13,14 @@ from slidemill.checking import EVERY_STORE, Finding
 from slidemill.discovery import decoded, find_slides
 from slidemill.errors import SlidemillError, explained
 from slidemill.geometry import GridSpec
-from slidemill.holding import at_rest, working
+from slidemill.holding import LOOK_AGAIN, at_rest, working
 from slidemill.inspection import contact_sheet, describe, levels_of
+from slidemill.overview import counted
 from slidemill.pruning import delete, left_over
 from slidemill.slides import opened, slide_info
 from slidemill.stores.paths import JOINED, store_path
 from slidemill.transfer import add_commands
 from slidemill.verification import verify
-
-LOOK_AGAIN = 75
-"""Exit code of ``verify`` where a run at work, or the machine, may be at fault; EX_TEMPFAIL of sysexits.h."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -137,7 +135,8 @@ def _verify(options: argparse.Namespace) -> int:
         print("not all could be looked at, for the reasons above; what was looked at is whole")
         return LOOK_AGAIN
     also = "" if found.joined is None else f" and {JOINED}"
-    print(f"{found.stores} stores of {found.slides} slides{also} are whole")
+    whole = f"{counted(found.stores, 'store')} of {counted(found.slides, 'slide')}{also}"
+    print(f"{whole} {'is' if found.stores == 1 and not also else 'are'} whole")
     return 0
 
 

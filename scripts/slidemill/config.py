@@ -42,6 +42,7 @@ class Config:
     results: Path
     sampling: GridSpec
     assume_mpp: float | None
+    max_patches: int
     tissue: TissueSpec
     tissue_masks: Path | None
     labels: LabelSpec
@@ -107,7 +108,7 @@ def read_config(values: Mapping[str, Any], schema: Mapping[str, Any], base: Path
     if wrong:
         raise ConfigError("\n".join(wrong))
     sampling: dict[str, Any] = dict(full["sampling"])
-    assume_mpp = sampling.pop("assume_mpp")
+    assume_mpp, max_patches = sampling.pop("assume_mpp"), sampling.pop("max_patches")
     annotations, tissue = full["annotations"], dict(full["tissue"])
     masks = tissue.pop("masks")
     return Config(
@@ -116,6 +117,7 @@ def read_config(values: Mapping[str, Any], schema: Mapping[str, Any], base: Path
         results=results,
         sampling=GridSpec(**sampling if sampling.keys() & set(RESOLUTIONS) else {"level": 0, **sampling}),
         assume_mpp=assume_mpp,
+        max_patches=max_patches,
         tissue=TissueSpec(**tissue),
         tissue_masks=(base / masks).resolve() if masks else None,
         labels=LabelSpec(**full["labels"]),

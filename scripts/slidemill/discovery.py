@@ -15,24 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
+from slidemill.endings import EXTENSIONS, ignored_files, slide_folders
 from slidemill.errors import ConfigError, SlideError
-from slidemill.folders import is_folder, walked
+from slidemill.folders import is_folder
 from slidemill.matching import match_annotations
-
-EXTENSIONS = (
-    ".bif",
-    ".dcm",
-    ".mrxs",
-    ".ndpi",
-    ".scn",
-    ".svs",
-    ".svslide",
-    ".tif",
-    ".tiff",
-    ".vms",
-    ".vmu",
-)
-"""What the names of slides that OpenSlide opens end in."""
 
 STEM_LENGTH = 80
 
@@ -119,7 +105,11 @@ def find_slides(
         )
     paths = sorted(_slide_paths(root, skip), key=os.fsencode)
     if not paths:
-        raise ConfigError(f"slides: no slide found in {root}: its files should end in one of {', '.join(EXTENSIONS)}")
+        others = ignored_files(root, skip)
+        raise ConfigError(
+            f"slides: no slide found in {root}{f' ({others})' if others else ''}: its files should end in one of "
+            f"{', '.join(EXTENSIONS)}"
+        )
     matched = match_annotations(root, paths, annotations, skip) if annotations else {}
     masked = match_annotations(root, paths, masks, skip, "tissue.masks") if masks else {}
     slides = [
@@ -159,20 +149,11 @@ def slide_path(root: Path, path: str) -> Path:
 
 def _slide_paths(root: Path, skip: Path | None) -> Iterator[Path]:
     """Yield the slides' files, relative to `root`."""
-    skipped = skip.resolve() if skip else None
-    for folder, subfolders, names in walked(root, "slides"):
-        here = Path(folder)
-        files = sorted(name for name in names if not name.startswith("."))
-        slides = [name for name in files if Path(name).suffix.lower() in EXTENSIONS]
-        dicom = [name for name in slides if Path(name).suffix.lower() == ".dcm"]
-        companions = {Path(name).stem for name in slides if Path(name).suffix.lower() == ".mrxs"}
-        subfolders[:] = [
-            name
-            for name in subfolders
-            if not name.startswith(".") and name not in companions and (here / name).resolve() != skipped
-        ]
-        for name in slides:
-            if name not in dicom[1:]:
+    for here, files in slide_folders(root, skip):
+        # All .dcm files of a folder are one slide.
+        further = set([name for name in files if Path(name).suffix.lower() == ".dcm"][1:])
+        for name in files:
+            if Path(name).suffix.lower() in EXTENSIONS and name not in further:
                 yield (here / name).relative_to(root)
 
 

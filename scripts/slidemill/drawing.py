@@ -15,6 +15,7 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 from slidemill.encodings import Pixels
 from slidemill.files import replacing
 from slidemill.masks import Mask
+from slidemill.overview import counted
 from slidemill.rasters import Places
 from slidemill.regions import Annotation, polygons
 from slidemill.stores.protocol import Store
@@ -191,12 +192,13 @@ def _with_legend(
     lines = [
         (
             label_colour(label),
-            f"{label}  {_shortened(name, 40)}{'' if label >= 0 else ' (not in labels.map)'}: {count:,} patches",
+            f"{label}  {_shortened(name, 40)}{'' if label >= 0 else ' (not in labels.map)'}: "
+            f"{counted(count, 'patch', 'patches')}",
         )
         for (label, name), count in sorted(counts.items())
     ]
     lines += [
-        (DROPPED_COLOURS.get(reason, DROPPED_COLOUR), f"dropped, {reason}: {count:,} patches")
+        (DROPPED_COLOURS.get(reason, DROPPED_COLOUR), f"dropped, {reason}: {counted(count, 'patch', 'patches')}")
         for reason, count in reasons.items()
     ]
     if tissue is not None:

@@ -12,12 +12,14 @@ the two patch by patch.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 
 from slidemill.errors import SlideError
-from slidemill.patches import PatchRef
+from slidemill.patches import PatchRef, Span, SpanKind
 from slidemill.pyramid import Pyramid, Size, fitted, halvings
 from slidemill.resolution import wanted_downsample
 
@@ -172,16 +174,25 @@ class Grid:
         across, down = self._spans[0][column], self._spans[1][row]
         extent0, level = self._extent0, self.level
         place0 = (across.origin0, down.origin0, extent0, extent0)
-        return PatchRef(column, row, *place0, level, across.read0, down.read0, *self._sizes(across, down))
+        return PatchRef(column, row, *place0, level, across.read0, down.read0, *self._sizes(across.kind, down.kind))
+
+    @cached_property
+    def count(self) -> int:
+        """How many patches `patches` yields, counted without making any."""
+        across, down = (Counter(span.kind for span in spans) for spans in self._spans)
+        kept = (kinds for kinds in product(across, down) if self._keeps(self._sizes(*kinds)[1]))
+        return sum(across[one] * down[other] for one, other in kept)
+
+    def _keeps(self, size: Size) -> bool:
+        return self.spec.edges == "pad" or size == (self.spec.patch_size, self.spec.patch_size)
 
     def patches(self) -> Iterator[PatchRef]:
         """Yield the patches that `GridSpec.edges` keeps, in raster order: row by row, left to right."""
-        full = (self.spec.patch_size, self.spec.patch_size)
         columns, rows = self.shape
         for row in range(rows):
             for column in range(columns):
                 patch = self.patch(column, row)
-                if self.spec.edges == "pad" or patch.size == full:
+                if self._keeps(patch.size):
                     yield patch
 
     @cached_property
@@ -189,26 +200,25 @@ class Grid:
         return round(self.spec.patch_size * self.downsample)
 
     @cached_property
-    def _spans(self) -> tuple[list[_Span], list[_Span]]:
+    def _spans(self) -> tuple[list[Span], list[Span]]:
         """The extents of all columns and of all rows; patches share their numbers, so that a million fit in memory."""
         columns, rows = self.shape
         return [self._span(0, column) for column in range(columns)], [self._span(1, row) for row in range(rows)]
 
     @cached_property
-    def _known_sizes(self) -> dict[tuple[tuple[int, int, int], tuple[int, int, int]], tuple[Size, Size, Size]]:
+    def _known_sizes(self) -> dict[tuple[SpanKind, SpanKind], tuple[Size, Size, Size]]:
         return {}
 
-    def _sizes(self, across: _Span, down: _Span) -> tuple[Size, Size, Size]:
+    def _sizes(self, across: SpanKind, down: SpanKind) -> tuple[Size, Size, Size]:
         """Return what is read, what comes out, and its offset; few differ, and patches share them, too."""
-        key = (across.kind, down.kind)
-        known = self._known_sizes.get(key)
+        known = self._known_sizes.get((across, down))
         if known is None:
-            read_size, fit_size, offset = zip(*key, strict=True)
+            read_size, fit_size, offset = zip(across, down, strict=True)
             size = fit_size if self._shrinks_freely else fitted(read_size, fit_size)
-            known = self._known_sizes[key] = (read_size, size, offset)
+            known = self._known_sizes[across, down] = (read_size, size, offset)
         return known
 
-    def _span(self, axis: int, index: int) -> _Span:
+    def _span(self, axis: int, index: int) -> Span:
         """Return one patch's extent along one axis (0 = x, 1 = y)."""
         step, overlap = self.spec.step, self.spec.overlap
         before = overlap if index > 0 else 0
@@ -224,20 +234,8 @@ class Grid:
             read_at = math.floor(read_at)
         # Rounded as OpenSlide does: the place down, the size up, and no further than the level reaches.
         read_size = min(math.ceil(shrink * fit_size), self._level_sizes[self.level][axis] - math.ceil(read_at))
-        return _Span(
+        return Span(
             origin0=math.floor(self.downsample * (step * index - overlap)) + self._area[axis],
             read0=int(level_downsample * read_at + self._area[axis]),
             kind=(read_size, fit_size, overlap - before),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Span:
-    """A patch's extent along one axis: where it begins, and what its sizes depend on.
-
-    `kind` is how much is read, what that is shrunk to, and where it lies in the patch.
-    """
-
-    origin0: int
-    read0: int
-    kind: tuple[int, int, int]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import sys
 import tempfile
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Iterator
@@ -33,11 +32,20 @@ ROOM = 65536
 """Bytes that must be free for a run to begin."""
 
 
-def hold(results: Path) -> None:
+LOOK_AGAIN = 75
+"""Exit code where a run at work is in the way; EX_TEMPFAIL of sysexits.h."""
+
+
+def hold(results: Path) -> str:
     """Hold `results` until this process ends, and remove the lock of a run that was killed on this machine.
 
     Where another process holds them, where the last run was on another machine and has left its lock (the operating
     system's may not reach this one), or where the file system knows no locks, Snakemake's own lock decides.
+
+    Returns
+    -------
+    str
+        What a call that only looks on should be told of the run at work here; nothing where none is.
 
     Raises
     ------
@@ -45,6 +53,7 @@ def hold(results: Path) -> None:
         When nothing can be written there.
     """
     record = results / ".snakemake"
+    told = ""
     record.mkdir(parents=True, exist_ok=True)
     # Never closed: the lock goes with the process. Children do not inherit it.
     file = os.open(record / HOLDER, os.O_RDWR | os.O_CREAT, 0o666)
@@ -52,17 +61,39 @@ def hold(results: Path) -> None:
     with tempfile.TemporaryFile(dir=record) as probe:
         probe.write(bytes(ROOM))
     if fcntl is None:
-        return
+        return told
     with suppress(OSError):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if any((record / "locks").glob("*")):
-                sys.stderr.write(f"slidemill: {_at_work(results)}; this call may look on, and will run nothing\n")
+                told = f"{_at_work(results)}; this call may look on, and will run nothing"
         else:
             _clear(record / "locks", file)
         # Shared by all that are at work or look on, such as --summary: nobody clears anything while one of them lives.
         fcntl.flock(file, fcntl.LOCK_SH)
+    return told
+
+
+def check_unlocked(results: Path) -> None:
+    """Check that Snakemake's lock of another run is not in the way, before Snakemake does.
+
+    Snakemake's own message advises to remove the lock, which lets two runs at work write over each other.
+
+    Raises
+    ------
+    SlidemillError
+        When a run is at work there, or was killed there and its lock could not be removed.
+    """
+    if not working(results):
+        return
+    if _is_at_work(results):
+        raise SlidemillError(_at_work(results))
+    raise SlidemillError(
+        f"{results}: is locked by a run{_who(results)} that is at work on another machine, or was killed: see whether "
+        "that process lives there, and on a cluster whether squeue has jobs of it; where it is dead, call Snakemake "
+        "with the same configuration and --unlock, which removes the lock, and run again"
+    )
 
 
 def take(results: Path) -> None:
@@ -80,7 +111,7 @@ def take(results: Path) -> None:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise SlidemillError(f"{_at_work(results)}; nothing has been run") from None
+            raise SlidemillError(_at_work(results)) from None
         os.ftruncate(file, 0)
         os.pwrite(file, f"process {os.getpid()} on {platform.node()}".encode(), 0)
 
@@ -90,20 +121,27 @@ def working(results: Path) -> str:
 
     Results that cannot be written are looked at too.
     """
-    record = results / ".snakemake"
     # Where Snakemake has no lock nobody works, and a run that begins now is not to find its own lock taken.
-    if not any((record / "locks").glob("*")):
+    if not any((results / ".snakemake" / "locks").glob("*")):
         return ""
-    if fcntl is not None and (record / WORKER).exists():
+    if _is_at_work(results):
+        return f"{results}: a run is at work here{_who(results)}"
+    return f"{results}: is locked: a run was killed here, or is at work on another machine"
+
+
+def _is_at_work(results: Path) -> bool:
+    """Return whether a run holds the operating system's lock, which those of other machines may not reach."""
+    worker = results / ".snakemake" / WORKER
+    if fcntl is not None and worker.exists():
         with suppress(OSError):
-            file = os.open(record / WORKER, os.O_RDONLY)
+            file = os.open(worker, os.O_RDONLY)
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                return f"{results}: a run is at work here{_who(results)}"
+                return True
             finally:
                 os.close(file)
-    return f"{results}: is locked: a run was killed here, or is at work on another machine"
+    return False
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from slidemill.errors import UnreadablePatchError
 from slidemill.geometry import Grid, GridSpec
 from slidemill.reading import PatchReader
+from slidemill.resolution import are_square
 from slidemill.slides import SlideInfo, opened
 
 CELL = 256
@@ -44,6 +45,8 @@ def describe(path: Path, info: SlideInfo, levels: Sequence[Level]) -> str:
     """Return a table of a slide's levels: pixels, patches of the grid (those at the edges too), mpp."""
     power = f"{info.objective_power:g}x" if info.objective_power else "power unknown"
     mpp = f"{info.mpp:.4g} micrometres a pixel" if info.mpp else "mpp unknown"
+    if info.mpp_x and info.mpp_y and not are_square(info.mpp_x, info.mpp_y):
+        mpp = f"{info.mpp_x:.4g} x {info.mpp_y:.4g} micrometres a pixel, which is not square"
     profile = f", ICC profile {info.icc}" if info.icc else ""
     size = levels[0].grid.spec.patch_size
     row = "{:>18}  {:>17}  {:>16}  {:>12}  {:>10}  {}"
@@ -58,7 +61,7 @@ def describe(path: Path, info: SlideInfo, levels: Sequence[Level]) -> str:
                 f"{level.key}: {level.number}",
                 f"{grid.size[0]} x {grid.size[1]}",
                 f"{grid.shape[0]} x {grid.shape[1]}",
-                sum(1 for _ in grid.patches()),
+                grid.count,
                 f"{grid.downsample:.6g}",
                 f"{info.mpp * grid.downsample:.4g}" if info.mpp else "-",
             )

@@ -49,6 +49,19 @@ class PatchRef:
         return patch_id(self.column, self.row)
 
 
+SpanKind = tuple[int, int, int]
+"""How much is read along an axis, what that is shrunk to, and where it lies in the patch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A patch's extent along one axis: where it begins in level-0 pixels, where reading begins, and its `SpanKind`."""
+
+    origin0: int
+    read0: int
+    kind: SpanKind
+
+
 def patch_id(column: int, row: int) -> str:
     """Return the id of the patch at `column` and `row`, such as ``r00012_c00034``."""
     return f"r{row:05d}_c{column:05d}"

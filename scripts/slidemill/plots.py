@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from slidemill.files import replacing
 from slidemill.sources import SLIDES
+from slidemill.wording import about_times, in_digits
 
 if TYPE_CHECKING:
     from matplotlib.axis import Axis
@@ -120,9 +121,9 @@ def advice(rows: Rows) -> str:
     if not alike:
         return NOTHING
     best = _smallest(rows, alike)
-    text = f"Train from {_name(best)}: {_rate(best):,.0f} patches a second in shuffled batches on this machine"
+    text = f"Train from {_name(best)}: {_rounded(best)} patches a second in shuffled batches on this machine"
     if SLIDES in rates:
-        text += f", {_rate(best) / _rate(rates[SLIDES]):.2g} times as fast as straight from the slides"
+        text += f", {_times(best, rates[SLIDES])} as fast as straight from the slides"
     return f"{text}."
 
 
@@ -139,19 +140,19 @@ def recommendation(rows: Rows) -> str:
     best = _smallest(rows, alike)
     workers = f"{best['workers']} worker{'s' * (best['workers'] != '1')}"
     text = (
-        f"For these patches on this machine, train from {_name(best)}: {_rate(best):,.0f} patches a second in shuffled "
+        f"For these patches on this machine, train from {_name(best)}: {_rounded(best)} patches a second in shuffled "
         f"batches by {workers}"
     )
-    rest = [f"{_name(row)} {_rate(row):,.0f}" for row in stores.values() if row is not best]
+    rest = [f"{_name(row)} {_rounded(row)}" for row in stores.values() if row is not best]
     if rest:
         text += f", against {' and '.join(rest)}"
     if SLIDES in rates:
-        slides = _rate(rates[SLIDES])
-        text += f"; straight from the slides {slides:,.0f}, so a store is {_rate(best) / slides:.2g} times as fast"
+        slides = rates[SLIDES]
+        text += f"; straight from the slides {_rounded(slides)}, so a store is {_times(best, slides)} as fast"
     if len(alike) > 1:
         others = " and ".join(_name(row) for row in alike if row is not best)
         text += f". {others} is as fast within the spread, and {best['source']} is the smallest"
-    cold = [f"{_name(row)} {_rate(row):,.0f}" for row in _measured(rows, "batches", "cold").values()]
+    cold = [f"{_name(row)} {_rounded(row)}" for row in _measured(rows, "batches", "cold").values()]
     if cold:
         text += f". Where the stores exceed the memory, the first reading counts, from a cold cache: {', '.join(cold)}"
     return f"{text}."
@@ -167,8 +168,8 @@ def claim(rows: Rows) -> str:
     verdict = "is undecided" if _equal(lmdb, best) else "holds" if _rate(lmdb) > _rate(best) else "does not hold"
     return (
         f"That LMDB gives the best read time (Lim, Young and Patton 2016, why py-wsi offers it) {verdict} here: "
-        f"in random order, from a warm cache, one process read {_rate(lmdb):,.0f} patches a second from {_name(lmdb)} "
-        f"and {_rate(best):,.0f} from {_name(best)}. All are read through open_store, which maps HDF5 files into "
+        f"in random order, from a warm cache, one process read {_rounded(lmdb)} patches a second from {_name(lmdb)} "
+        f"and {_rounded(best)} from {_name(best)}. All are read through open_store, which maps HDF5 files into "
         "memory; decoding counts, where patches are encoded."
     )
 
@@ -199,6 +200,16 @@ def _equal(one: Row, other: Row) -> bool:
 
 def _rate(row: Row) -> float:
     return float(row["median"])
+
+
+def _times(fast: Row, slow: Row) -> str:
+    return about_times(_rate(fast) / _rate(slow))
+
+
+def _rounded(row: Row) -> str:
+    """Return a rate in whole patches a second; slow ones with two significant digits."""
+    rate = _rate(row)
+    return f"{rate:,.0f}" if rate >= 10 else in_digits(rate, 2)
 
 
 def _name(row: Row) -> str:

@@ -25,6 +25,8 @@ class Pyramid:
         Micrometres a level-0 pixel, or None where they are not known.
     power
         Objective power of the scan, or None where it is not known.
+    sides
+        Micrometres along x and along y of a level-0 pixel, of which `mpp` is the mean; None for square pixels.
     """
 
     dimensions: tuple[Size, ...]
@@ -32,6 +34,7 @@ class Pyramid:
     bounds: tuple[int, int, int, int] | None = None
     mpp: float | None = None
     power: float | None = None
+    sides: tuple[float, float] | None = None
 
     def best_level(self, downsample: float) -> int:
         """Return the smallest native level that is no coarser than `downsample` (OpenSlide's rule)."""

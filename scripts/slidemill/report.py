@@ -19,6 +19,7 @@ from slidemill.plots import advice, claim, plot_quality, recommendation
 from slidemill.run_warnings import collect_warnings
 from slidemill.thumbnails import relative_url, shown, shown_pictures, whole
 from slidemill.versions import Run
+from slidemill.wording import in_digits
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -224,7 +225,7 @@ def _environment() -> Environment:
     )
     environment.filters["thousands"] = lambda value: f"{float(value):,.0f}" if value else ""
     environment.filters["significant"] = lambda value: (
-        f"{float(value):,.3g}" if abs(float(value)) < 1000 else f"{float(value):,.0f}"
+        in_digits(float(value), 3) if abs(float(value)) < 1000 else f"{float(value):,.0f}"
     )
     return environment
 

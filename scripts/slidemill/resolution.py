@@ -14,6 +14,9 @@ FINEST, COARSEST = 0.02, 50.0
 APART = 1.3
 """Power and mpp contradict each other where one says so many times as much as the other."""
 
+UNEVEN = 0.02
+"""Pixels are square where their longer side exceeds the shorter by no more than this part."""
+
 NEAR = 0.02
 """A level whose resolution is within this of the wanted one is taken as it is: its pixels stay the slide's own."""
 
@@ -21,6 +24,11 @@ NEAR = 0.02
 def plausible(mpp: float | None) -> bool:
     """Return whether a slide can have so many micrometres a level-0 pixel."""
     return mpp is not None and FINEST <= mpp <= COARSEST
+
+
+def are_square(mpp_x: float, mpp_y: float) -> bool:
+    """Return whether pixels that measure `mpp_x` by `mpp_y` micrometres count as square."""
+    return max(mpp_x, mpp_y) <= (1 + UNEVEN) * min(mpp_x, mpp_y)
 
 
 def contradiction(mpp: float | None, power: float | None) -> str:
@@ -54,7 +62,7 @@ def wanted_downsample(pyramid: Pyramid, mpp: float | None, magnification: float 
     Raises
     ------
     SlideError
-        When the slide does not say what its pixels measure, or is coarser than what is wanted.
+        When the slide does not say what its pixels measure, they are not square, or it is coarser than what is wanted.
     """
     if mpp is not None:
         asked = f"{mpp:g} micrometres a pixel"
@@ -65,6 +73,13 @@ def wanted_downsample(pyramid: Pyramid, mpp: float | None, magnification: float 
         power = pyramid.power or (POWER_MPP / pyramid.mpp if pyramid.mpp else None)
         exact = power / magnification if power and magnification else None
         own = power
+    if pyramid.sides and not are_square(*pyramid.sides):
+        mpp_x, mpp_y = pyramid.sides
+        raise SlideError(
+            f"the slide's pixels are not square ({mpp_x:.4g} x {mpp_y:.4g} micrometres), and {asked} is wanted of both "
+            "axes: give the mpp that counts as sampling.assume_mpp or in a sheet of slides, or sample a native level, "
+            "whose patches keep the slide's pixels"
+        )
     if exact is None:
         raise SlideError(
             f"the slide does not say what its pixels measure, and {asked} is wanted: give sampling.assume_mpp, or its "

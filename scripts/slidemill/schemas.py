@@ -20,6 +20,9 @@ TYPE_NAMES = {
     "null": "null",
 }
 
+LONGEST_SHOWN = 200
+"""Characters of a wrong value that a message has."""
+
 # JSON Schema takes 256.0 for an integer, and YAML knows .nan and .inf.
 _VALIDATOR = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
     jsonschema.Draft202012Validator,
@@ -42,13 +45,20 @@ def faults(values: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str
             for name in sorted(set(error.instance) - set(known), key=str):
                 close = difflib.get_close_matches(str(name), known, n=1)
                 hint = f"did you mean {close[0]}? There" if close else "there"
-                yield f"{_joined(key, name)} is {error.instance[name]!r}, an unknown key: {hint} are {', '.join(known)}"
+                unknown = f"{_joined(key, name)} is {_shown(error.instance[name])}, an unknown key"
+                yield f"{unknown}: {hint} are {', '.join(known)}"
         elif error.validator == "required":
             missing = [name for name in error.validator_value if name not in error.instance]
             for name in missing:
                 yield f"{_joined(key, name)} is missing: give {error.schema['properties'][name]['description']}"
         else:
-            yield f"{key or 'the configuration'} is {error.instance!r}, not {_expected(error)}: {description}"
+            yield f"{key or 'the configuration'} is {_shown(error.instance)}, not {_expected(error)}: {description}"
+
+
+def _shown(value: object) -> str:
+    """Return a value as Python writes it, cut off where it is long."""
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
 
 def _expected(error: jsonschema.ValidationError) -> str:

@@ -11,10 +11,13 @@ from typing import Any
 
 import openslide
 
+from slidemill.claims import check_claim, claimed_sizes
 from slidemill.colours import profile_of
 from slidemill.errors import CRAMPED, SlideError, SlidemillError, machine_error
 from slidemill.pyramid import Pyramid, Size, halvings
-from slidemill.resolution import contradiction, plausible
+from slidemill.refusals import refusal
+from slidemill.resolution import are_square, contradiction, plausible
+from slidemill.wording import in_digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,8 @@ class SlideInfo:
     @property
     def pyramid(self) -> Pyramid:
         """The slide's levels, for the grid."""
-        return Pyramid(self.dimensions, self.downsamples, self.bounds, self.mpp, self.objective_power)
+        sides = (self.mpp_x, self.mpp_y) if self.mpp_x and self.mpp_y else None
+        return Pyramid(self.dimensions, self.downsamples, self.bounds, self.mpp, self.objective_power, sides)
 
     @property
     def mpp(self) -> float | None:
@@ -118,7 +122,8 @@ def opened(path: Path) -> Iterator[openslide.OpenSlide]:
     Raises
     ------
     SlideError
-        When there is no such file, it may not be read, or OpenSlide cannot read it.
+        When there is no such file, it may not be read, claims more pixels than any slide has, or OpenSlide cannot read
+        it.
     """
     try:
         if path.exists() and not path.is_file():
@@ -127,20 +132,21 @@ def opened(path: Path) -> Iterator[openslide.OpenSlide]:
             pass
         if path.suffix.lower() == ".mrxs" and not path.with_suffix("").is_dir():
             raise SlideError(f"{path.name}: its folder {path.stem} is missing: put it beside the file")
+        for size in claimed_sizes(path):
+            check_claim(path.name, size)
         slide = openslide.OpenSlide(path)
     except OSError as error:
         if error.errno in CRAMPED:
             raise machine_error(error, path) or error from None
         raise SlideError(f"{path.name}: {error.strerror}: see that the file is there and may be read") from None
     except openslide.OpenSlideUnsupportedFormatError:
-        raise SlideError(
-            f"{path.name}: OpenSlide knows no format that this file has: see whether it is whole, and a slide"
-        ) from None
+        raise SlideError(refusal(path, "")) from None
     except openslide.OpenSlideError as error:
         if fault := machine_error(error, path):
             raise fault from None
-        raise SlideError(f"{path.name}: OpenSlide cannot open it ({error}): see whether it is whole") from None
+        raise SlideError(refusal(path, str(error))) from None
     with slide:
+        check_claim(path.name, slide.dimensions)
         yield slide
 
 
@@ -171,7 +177,7 @@ def measured(info: SlideInfo, own: float | None, assumed: float | None) -> tuple
     own
         Micrometres a level-0 pixel that somebody has given for this slide, which count before the slide's own; or None.
     assumed
-        Those of slides that do not say, or say what no slide can have; or None.
+        Those of slides that do not say, or say what no slide can have, or whose pixels are not square; or None.
 
     Returns
     -------
@@ -180,8 +186,11 @@ def measured(info: SlideInfo, own: float | None, assumed: float | None) -> tuple
     """
     said, notes = info.mpp, []
     if said is not None and not plausible(said):
-        notes.append(f"the slide says {said:.4g} micrometres a pixel, which no slide has")
+        notes.append(f"the slide says {in_digits(said, 4)} micrometres a pixel, which no slide has")
         said = None
+    elif info.mpp_x and info.mpp_y and not are_square(info.mpp_x, info.mpp_y):
+        notes.append(f"its pixels are not square: {info.mpp_x:.4g} x {info.mpp_y:.4g} micrometres")
+        said = None if assumed else said
     note = contradiction(own or said, info.objective_power)
     if note:
         notes.append(note)

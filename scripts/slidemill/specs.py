@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+MOST_PATCHES = 50_000_000
+"""Patches of one slide's grid, unless the configuration says otherwise: their table takes some 5 GB."""
+
 
 @dataclass(frozen=True, slots=True)
 class LabelSpec:

@@ -15,6 +15,7 @@ from slidemill.errors import SlidemillError
 from slidemill.exporting import export
 from slidemill.importing import Unsaid, import_database
 from slidemill.opening import open_dataset
+from slidemill.overview import counted
 from slidemill.stores.paths import SUFFIXES
 
 EVERY = 1000
@@ -52,7 +53,8 @@ def _export(options: argparse.Namespace) -> int:
         chosen = _fulfilling(dataset, options.query).select(options.slides, labels)
         codec = export(chosen, options.out, lambda done: _tell(done, len(chosen), "exported"))
         size = options.out.stat().st_size
-        print(f"{options.out}: {len(chosen)} patches of {len(chosen.slides)} slides, {codec.name}, {size:,} bytes")
+        slides = counted(len(chosen.slides), "slide")
+        print(f"{options.out}: {counted(len(chosen), 'patch', 'patches')} of {slides}, {codec.name}, {size:,} bytes")
     return 0
 
 
@@ -108,7 +110,7 @@ def _import_pywsi(options: argparse.Namespace) -> int:
         labels[name] = int(number)
     unsaid = Unsaid(options.downsample, options.overlap, labels)
     count = import_database(options.old, options.new, unsaid, lambda done, of: _tell(done, of, "imported"))
-    print(f"{options.new}: {count} patches; open_dataset({str(options.new)!r}) opens it")
+    print(f"{options.new}: {counted(count, 'patch', 'patches')}; open_dataset({str(options.new)!r}) opens it")
     return 0
 
 

@@ -60,7 +60,7 @@ def test_a_missing_slide_of_a_sheet_fails_alone(listed, path, words):
     assert rows["a"]["status"] == "ok"
     assert (rows["b"]["status"], rows["b"]["stage"]) == ("failed", "discover_slides")
     assert words in rows["b"]["message"]
-    assert "1 slides failed" in listed.cohort.verdict
+    assert "1 slide failed" in listed.cohort.verdict
 
 
 @pytest.mark.parametrize("annotation", ["gone.xml", "x" * 300 + ".xml", "."])

@@ -26,7 +26,7 @@ def only(cohort, name):
     assert cohort.stored(rows["good.svs"]["slide"]).popitem()[1]
     row = rows[name]
     if row["status"] == "failed":
-        assert cohort.verdict.startswith("1 slides failed")
+        assert cohort.verdict.startswith("1 slide failed")
         assert f"{row['slide']}  {row['stage']}  {row['message']}" in cohort.verdict
         assert {patch["slide"] for patch in cohort.table("metadata")} == {rows["good.svs"]["slide"]}
     return row

@@ -77,7 +77,7 @@ def test_every_way_reads_every_patch_of_its_sample():
 def test_the_time_limit_ends_reading_early_and_says_so():
     rows = benchmark({"store": Counting()}, CHOSEN, BenchmarkSpec(40, 1, 1e-9), workers=1, seed=1)
     assert all(float(row["median"]) > 0 for row in rows)
-    assert any("1 patches read in its share of the time" in row["note"] for row in rows)
+    assert any("1 patch read in its share of the time" in row["note"] for row in rows)
 
 
 def _rates(rate):

@@ -175,5 +175,5 @@ def test_a_label_of_two_folds_among_three_is_no_reason_for_a_word(tmp_path):
 def test_failed_slides_and_folds_are_told_together(tmp_path):
     cohort = Cohort(tmp_path, {"a": 3}, status="failed")
     cohort.split(BY_SLIDE)
-    with pytest.raises(SlidemillError, match=r"^1 slides failed; [^\0]*the folds in splits\.csv"):
+    with pytest.raises(SlidemillError, match=r"^1 slide failed; [^\0]*the folds in splits\.csv"):
         cohort.gate(BY_SLIDE)

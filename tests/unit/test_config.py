@@ -57,6 +57,7 @@ def test_slides_and_results_alone_give_the_defaults():
         results=BASE / "results",
         sampling=GridSpec(256, 0, None, 0, True, "drop"),
         assume_mpp=None,
+        max_patches=50_000_000,
         tissue=TissueSpec("none", 0.1, None),
         tissue_masks=None,
         labels=LabelSpec({"Normal": 0}, "centre", "Normal"),

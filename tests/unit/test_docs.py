@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from slidemill.cli import LOOK_AGAIN, main
+from slidemill.cli import main
+from slidemill.holding import LOOK_AGAIN
 
 ROOT = Path(__file__).parents[2]
 TESTS = ROOT / "tests"
@@ -118,3 +119,20 @@ def test_the_page_on_commands_has_their_exit_codes(capsys, tmp_path):
         main(["verify"])
     seen = {0, main(["verify", str(tmp_path / "none")]), wrong.value.code, LOOK_AGAIN, 130}
     assert {int(code) for code in codes} == seen
+
+
+def test_the_docs_name_what_snakemake_does_to_a_configuration():
+    running = (ROOT / "docs" / "running.md").read_text(encoding="utf-8")
+    assert "A configuration is code to Snakemake: a file with `__use_yte__: true`" in running
+    assert "python scripts/check_config.py FILE" in running
+    assert f"{LOOK_AGAIN} where another run is at work" in running
+
+
+def test_the_docs_say_when_a_run_needs_kill_9():
+    clusters = (ROOT / "docs" / "clusters.md").read_text(encoding="utf-8")
+    assert re.search("signal meets Snakemake's scheduler.*`kill -9` the main process", clusters)
+
+
+def test_the_docs_say_which_cells_spreadsheets_run():
+    tables = (ROOT / "config" / "README.md").read_text(encoding="utf-8").partition("\n## Tables")[2]
+    assert "begins with `=`, `+`, `-`, `@`, a tab or a carriage return as a formula" in tables

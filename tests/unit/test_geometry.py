@@ -128,6 +128,12 @@ def test_what_is_read_lies_inside_its_level_and_area(grid):
 
 @given(grids())
 @settings(max_examples=200, deadline=None)
+def test_count_is_the_number_of_patches(grid):
+    assert grid.count == sum(1 for _ in grid.patches())
+
+
+@given(grids())
+@settings(max_examples=200, deadline=None)
 def test_dropping_edges_keeps_exactly_the_full_patches_of_padding(grid):
     padded = Grid(grid.pyramid, GridSpec(**{**_fields(grid.spec), "edges": "pad"}))
     dropped = Grid(grid.pyramid, GridSpec(**{**_fields(grid.spec), "edges": "drop"}))

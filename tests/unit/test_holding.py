@@ -19,7 +19,8 @@ import sys
 from pathlib import Path
 from slidemill.holding import hold, take
 for call in sys.argv[2:]:
-    {"hold": hold, "take": take}[call](Path(sys.argv[1]))
+    told = {"hold": hold, "take": take}[call](Path(sys.argv[1]))
+    print(told or "", end="", file=sys.stderr)
 print("held", flush=True)
 input()
 """

@@ -4,11 +4,15 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from PIL import Image
 
 from slidemill.cli import main
+from slidemill.geometry import GridSpec
+from slidemill.inspection import describe, levels_of
+from slidemill.slides import opened, slide_info
 from tests.conftest import ROOT
 from tests.tiffs import break_tile
 
@@ -78,3 +82,10 @@ def test_a_grid_that_cannot_be_is_refused(slide_file, tmp_path, capsys, argument
 def test_a_folder_without_slides_is_told(tmp_path, capsys):
     assert main(["inspect", str(tmp_path)]) == 1
     assert "no slide found" in capsys.readouterr().err
+
+
+def test_inspect_says_that_pixels_are_not_square(slide_file):
+    with opened(slide_file) as slide:
+        info = replace(slide_info(slide), mpp_x=0.25, mpp_y=0.5)
+    first = describe(slide_file, info, levels_of(info, GridSpec(128, level=0))).splitlines()[0]
+    assert "0.25 x 0.5 micrometres a pixel, which is not square" in first

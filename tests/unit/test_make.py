@@ -21,18 +21,22 @@ def make(tmp_path):
     programs.mkdir(parents=True)
     shutil.copy(ROOT / "Makefile", folder)
     (folder / "requirements.lock").touch()
+    for name in ("scripts", "config"):
+        (folder / name).symlink_to(ROOT / name)
+    for name in ("mine.yaml", "my own.yaml"):
+        (folder / name).write_text("slides: slides\nresults: results\n")
     for name, line in (("python", f'exec "{sys.executable}" "$@"'), ("snakemake", 'printf "%s\\n" "$@" > told')):
         (programs / name).write_text(f"#!/bin/sh\n{line}\n")
         (programs / name).chmod(0o755)
     (folder / ".venv" / "run.stamp").touch()
     environment = {name: value for name, value in os.environ.items() if name not in NAMED}
 
-    def call(*words):
+    def call(*words, code=0):
         done = subprocess.run(
             ["make", *words], cwd=folder, env=environment, capture_output=True, text=True, check=False
         )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return folder
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stderr if code else folder
 
     return call
 
@@ -53,6 +57,16 @@ def make(tmp_path):
 def test_run_hands_on_what_it_was_given(make, given, expected):
     told = (make("run", "CORES=3", *given) / "told").read_text().splitlines()
     assert told == ["--cores", "3", *expected]
+
+
+@pytest.mark.parametrize("wrong", ["nothere.yaml", "broken.yaml"])
+def test_run_refuses_a_configuration_before_snakemake(make, wrong):
+    (make("run") / "broken.yaml").write_text("slides: [a\n")
+    said = make("run", f"CONFIG={wrong}", code=2)
+    assert said.startswith(f"slidemill: the configuration is wrong, and nothing has been run:\n{wrong}: ")
+    assert "Traceback" not in said
+    # The last line is make's own.
+    assert len(said.splitlines()) == 3
 
 
 def test_the_command_lies_in_the_environment(make, tmp_path):

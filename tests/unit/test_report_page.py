@@ -17,7 +17,7 @@ from slidemill.columns import SLIDE_COLUMNS
 from slidemill.errors import SlidemillError
 from slidemill.outcomes import Outcome
 from slidemill.overview import concerns, verdict
-from slidemill.plots import advice, benchmark_figure, recommendation
+from slidemill.plots import advice, benchmark_figure, claim, recommendation
 from slidemill.thumbnails import LONGEST, shown_pictures
 from slidemill.versions import Run
 
@@ -147,10 +147,20 @@ def test_the_advice_is_one_sentence_that_names_what_the_recommendation_does():
     rows = rates({"lmdb": 1000, "hdf5": 950, "slide": 100})
     assert advice(rows) == (
         "Train from lmdb (raw): 1,000 patches a second in shuffled batches on this machine, "
-        "10 times as fast as straight from the slides."
+        "about 10 times as fast as straight from the slides."
     )
     assert "train from lmdb (raw)" in recommendation(rows)
     assert advice([]) == recommendation([])
+
+
+@pytest.mark.parametrize(("rate", "words"), [(11_000, "about 110 times"), (136_000, "about 1,400 times")])
+def test_advice_times_are_in_words(rate, words):
+    """Two significant digits, and never 1.1e+02."""
+    rows = rates({"lmdb": rate, "slide": 100})
+    for sentence in (advice(rows), recommendation(rows), claim(rows)):
+        assert "e+" not in sentence
+    assert f", {words} as fast as straight from the slides." in advice(rows)
+    assert f"so a store is {words} as fast" in recommendation(rows)
 
 
 @pytest.mark.parametrize("low", [1, 1900])

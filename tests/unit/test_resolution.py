@@ -58,6 +58,22 @@ def test_a_slide_that_does_not_say_what_its_pixels_measure_is_refused(spec):
         Grid(replace(PYRAMID, mpp=None, power=None), spec)
 
 
+@pytest.mark.parametrize("spec", [GridSpec(64, mpp=0.5), GridSpec(64, magnification=20)])
+@pytest.mark.parametrize("sides", [(0.25, 0.5), (0.5, 0.25), (0.25, 0.2551)])
+def test_resolution_of_uneven_pixels_is_refused(spec, sides):
+    """Patches of one micrometre value would be stretched, and cover another ground than their rows say."""
+    uneven = replace(PYRAMID, mpp=sum(sides) / 2, sides=sides)
+    with pytest.raises(SlideError, match=rf"not square \({sides[0]:g} x {sides[1]:g} micrometres\).*assume_mpp.*sheet"):
+        Grid(uneven, spec)
+    assert Grid(uneven, GridSpec(64, level=1)).level == 1
+    assert Grid(uneven, GridSpec(64, deepzoom_level=9)).downsample > 1
+
+
+@pytest.mark.parametrize("sides", [None, (0.25, 0.25), (0.25, 0.255), (0.2551, 0.2502)])
+def test_resolution_of_nearly_square_pixels_is_read(sides):
+    assert Grid(replace(PYRAMID, sides=sides), GridSpec(64, mpp=0.5)).downsample == 2.0
+
+
 def test_mpp_stands_for_a_power_that_is_not_known():
     assert wanted_downsample(replace(PYRAMID, power=None), None, 20) == 2.0
 
@@ -107,6 +123,12 @@ def test_as_many_patches_as_fit_are_kept(grid):
         # No grid pixel more than fits, but for the rounding of the level's own sizes, and none fewer.
         level = grid.pyramid.downsamples[grid.level]
         assert side - grid.downsample - level <= own * grid.downsample <= side + 2 * level
+
+
+@given(grids())
+@settings(max_examples=200, deadline=None)
+def test_count_is_the_number_of_patches(grid):
+    assert grid.count == sum(1 for _ in grid.patches())
 
 
 @pytest.fixture(scope="module")
@@ -185,3 +207,20 @@ def test_what_counts_as_a_slides_mpp(cohort, said, power, own, assumed, counts, 
     assert (found.mpp, where) == (counts, source)
     assert noted in "; ".join(notes)
     assert bool(notes) == bool(noted)
+
+
+@pytest.mark.parametrize(
+    ("own", "assumed", "counts", "source"),
+    [(None, None, (0.25, 0.5), "slide"), (0.3, None, (0.3, 0.3), "sheet"), (None, 0.4, (0.4, 0.4), "assumed")],
+)
+def test_uneven_pixels_are_noted_and_can_be_overruled(cohort, own, assumed, counts, source):
+    with opened(cohort[0]) as slide:
+        info = replace(slide_info(slide), mpp_x=0.25, mpp_y=0.5, objective_power=None)
+    found, where, notes = measured(info, own, assumed)
+    assert ((found.mpp_x, found.mpp_y), where) == (counts, source)
+    assert notes == ["its pixels are not square: 0.25 x 0.5 micrometres"]
+    if source == "slide":
+        with pytest.raises(SlideError, match="not square"):
+            Grid(found.pyramid, GridSpec(64, mpp=1.0))
+    else:
+        assert Grid(found.pyramid, GridSpec(64, mpp=1.7)).downsample == pytest.approx(1.7 / counts[0])

@@ -38,6 +38,14 @@ def test_a_table_holds_what_was_written(table, values):
     assert read_columns(table) == list(COLUMNS)
 
 
+@pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "=HYPERLINK(A1)"])
+def test_cells_that_spreadsheets_run_are_kept(tmp_path, cell):
+    """The documents say so; a quote in front would be another name."""
+    write_table(tmp_path / "a.csv", ["a"], [{"a": cell}])
+    assert (tmp_path / "a.csv").read_bytes().splitlines()[1].strip(b'"') == cell.encode()
+    assert next(read_table(tmp_path / "a.csv")) == {"a": cell}
+
+
 def test_a_carriage_return_is_kept(tmp_path):
     """A sheet's free column may hold one, and so may a library's message."""
     write_table(tmp_path / "t.csv", ("a", "b"), [{"a": "x\ry", "b": "\r"}])

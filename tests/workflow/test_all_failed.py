@@ -19,7 +19,7 @@ def test_a_run_whose_slides_all_fail_ends_with_the_gates_word_and_a_report(proje
     finished = project.snakemake("--retries", "0")
     assert finished.code != 0
     assert "did not finish" not in finished.text
-    assert "1 slides failed" in finished.text
+    assert "1 slide failed" in finished.text
     assert statuses(project.results) == ["failed"]
     assert (project.results / JOINED).exists()
     assert (project.results / "report.html").exists()

@@ -2,19 +2,16 @@
 
 import gc
 import sys
-from os import environ, pathsep
+from os import environ
 from pathlib import Path
 
 import yaml
 
-SCRIPTS = Path(workflow.basedir).parent / "scripts"
-sys.path.insert(0, str(SCRIPTS))
-# Snakemake puts scripts' folder last on a job's path: an installed copy of the package would win.
-environ["PYTHONPATH"] = pathsep.join(filter(None, [str(SCRIPTS), environ.get("PYTHONPATH")]))
-
 from slidemill.cohort import list_slides
 from slidemill.cohortsplits import check_sheet
 from slidemill.config import read_config
+from slidemill.configfile import check_size
+from slidemill.endings import ignored_warnings
 from slidemill.errors import ConfigError, explained
 from slidemill.fingerprints import fingerprint
 from slidemill.planned import PLAN, planned_print, read_plan, write_plan
@@ -29,12 +26,13 @@ if workflow.is_main_process:
     environ["SLIDEMILL_STARTED_IN"] = str(Path.cwd())
 
 try:
+    check_size(config)
     CONFIG = read_config(config, schema("config"), base=Path(environ.get("SLIDEMILL_STARTED_IN", Path.cwd())))
     planned = CONFIG.results / PLAN
     if workflow.is_main_process or not planned.exists():
         SLIDES, PRINTS = {slide.slide: slide for slide in list_slides(CONFIG, schema("slides"))}, {}
         # About the whole run; those about a slide are in the outcomes of its stages.
-        WARNINGS = []
+        WARNINGS = ignored_warnings(CONFIG.slides, CONFIG.results)
         check_sheet(CONFIG.splits, SLIDES.values())
     else:
         plan = read_plan(planned)

@@ -21,6 +21,7 @@ rule sample_patches:
         **MEASURED,
         **LABELLED,
         grid=GRID,
+        max_patches=CONFIG.max_patches,
         tissue=asdict(CONFIG.tissue),
         own_mask=slide_mask if MASKS_GIVEN else None,
         code=code("sample_patches"),

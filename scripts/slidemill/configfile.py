@@ -1,0 +1,173 @@
+"""The file of a configuration: looked at before Snakemake reads it, which ends in tracebacks, or not at all.
+
+Snakemake copies what a file repeats by reference once for each reference, so that ten lines can take all memory.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from slidemill.errors import ConfigError
+
+MOST_BYTES = 1_000_000
+MOST_VALUES = 100_000
+"""Keys and values of a configuration, each counted as often as it is referred to."""
+DEEPEST = 20
+"""Levels of mappings and lists within each other; a configuration has four."""
+MERGE = "<<"
+
+
+def check_file(path: Path) -> None:
+    """Check that a configuration can be read: that it is there, is YAML or JSON, and is no larger than it looks.
+
+    Raises
+    ------
+    ConfigError
+        With one sentence, when it cannot.
+    """
+    text = _text(path)
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        twice = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
+        if twice:
+            raise ConfigError(f"{path}: the key {twice[0]!r} is given twice: remove one of the two")
+        return dict(pairs)
+
+    try:
+        values = json.loads(text, object_pairs_hook=unique)  # as Snakemake does, which tries JSON first
+    except (ValueError, RecursionError):
+        values = _yaml(path, text)
+    if not isinstance(values, dict):
+        kind = "nothing" if values is None else f"a {type(values).__name__}"
+        raise ConfigError(f"{path}: holds {kind} and no keys: give key: value, as in config/config.yaml")
+    check_size(values, str(path))
+
+
+def check_size(values: Mapping[str, Any], name: str = "the configuration") -> None:
+    """Check that values are of a configuration's size and depth, each counted as often as it is referred to.
+
+    Raises
+    ------
+    ConfigError
+        When they are not, or one holds itself.
+    """
+    sizes: dict[int, int] = {}
+
+    def size(value: Any, depth: int) -> int:
+        if not isinstance(value, Mapping | list | tuple):
+            return 1
+        if depth > DEEPEST:
+            raise ConfigError(
+                f"{name}: has more than {DEEPEST} levels within each other, or one that holds itself: write out what "
+                "it refers to"
+            )
+        if id(value) not in sizes:
+            parts = value.values() if isinstance(value, Mapping) else value
+            sizes[id(value)] = 1 + sum(size(part, depth + 1) for part in parts)
+        return sizes[id(value)]
+
+    if (found := size(values, 0)) > MOST_VALUES:
+        raise _too_large(name, found)
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.exists() and not path.is_file():
+            raise ConfigError(f"{path}: is no file: name a file of YAML, such as config/config.yaml")
+        length = path.stat().st_size
+        if length > MOST_BYTES:
+            raise ConfigError(f"{path}: has {length:,} bytes, too many for a configuration: name another file")
+        return path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such configuration: correct its path") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: the configuration cannot be read ({error.strerror}): see its permissions") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8 at byte {error.start}: save the configuration as UTF-8") from None
+
+
+def _yaml(path: Path, text: str) -> Any:
+    try:
+        _check_events(path, text)
+        return yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        why = ", ".join(filter(None, (error.context, error.problem)))
+        raise ConfigError(f"{path}: {place}no YAML ({why}): mend it; tabs may not indent lines") from None
+    except (yaml.YAMLError, ValueError) as error:
+        said = " ".join(str(error).split())
+        raise ConfigError(f"{path}: no YAML ({said}): mend it") from None
+
+
+def _check_events(path: Path, text: str) -> None:
+    """Check keys, references and size by the parser's events, which builds nothing.
+
+    Raises
+    ------
+    ConfigError
+        When a mapping has a key twice, a value holds itself, or there are too many values or levels.
+    """
+    sizes: dict[str, int] = {}  # of what an anchor names, when that has ended
+    open_nodes: list[_Open] = [_Open(None)]
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            if any(node.anchor == event.anchor for node in open_nodes):
+                raise ConfigError(f"{_at(path, event)}: *{event.anchor} refers to what it is in: write it out")
+            open_nodes[-1].take(sizes.get(str(event.anchor), 1))
+        elif isinstance(event, yaml.ScalarEvent):
+            if open_nodes[-1].repeats(event.value):
+                raise ConfigError(f"{_at(path, event)}: the key {event.value!r} is given twice: remove one of the two")
+            if event.anchor:
+                sizes[event.anchor] = 1
+            open_nodes[-1].take(1)
+        elif isinstance(event, yaml.CollectionStartEvent):
+            open_nodes.append(_Open(event.anchor, isinstance(event, yaml.MappingStartEvent)))
+            if len(open_nodes) > DEEPEST + 1:
+                raise ConfigError(f"{_at(path, event)}: more than {DEEPEST} levels within each other: write fewer")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            node = open_nodes.pop()
+            if node.anchor:
+                sizes[node.anchor] = node.size
+            open_nodes[-1].take(node.size)
+        if (found := sum(node.size for node in open_nodes)) > MOST_VALUES:
+            raise _too_large(str(path), found)
+
+
+class _Open:
+    """A mapping or a list that has begun and not ended: its anchor, its keys, and how many values it has so far."""
+
+    def __init__(self, anchor: str | None, is_mapping: bool = False) -> None:
+        self.anchor, self.size = anchor, 1
+        self._is_mapping, self._parts = is_mapping, 0
+        self._keys: set[str] = set()
+
+    def take(self, size: int) -> None:
+        """Add a part of so many values."""
+        self.size += size
+        self._parts += 1
+
+    def repeats(self, value: str) -> bool:
+        """Note a scalar, and return whether it is a key that there was before."""
+        is_key = self._is_mapping and self._parts % 2 == 0 and value != MERGE
+        known = is_key and value in self._keys
+        if is_key:
+            self._keys.add(value)
+        return known
+
+
+def _at(path: Path, event: yaml.Event) -> str:
+    return f"{path}: line {event.start_mark.line + 1}" if event.start_mark else str(path)
+
+
+def _too_large(name: str, found: int) -> ConfigError:
+    return ConfigError(
+        f"{name}: holds {found:,} values or more, counted as often as they are referred to, and {MOST_VALUES:,} are "
+        "too many for a configuration: write less, or refer to less"
+    )

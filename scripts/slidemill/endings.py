@@ -1,0 +1,112 @@
+"""Which files in a folder of slides are slides, by how their names end, and which others are ignored."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from slidemill.folders import is_folder, walked
+from slidemill.matching import ANNOTATIONS
+
+DRIVERS = {
+    "aperio": (".svs", ".tif"),
+    "dicom": (".dcm",),
+    "generic-tiff": (".tif", ".tiff"),
+    "hamamatsu": (".ndpi", ".vms", ".vmu"),
+    "leica": (".scn",),
+    "mirax": (".mrxs",),
+    "philips": (".tiff",),
+    "sakura": (".svslide",),
+    "trestle": (".tif",),
+    "ventana": (".bif", ".tif"),
+    "zeiss": (".czi",),
+}
+"""OpenSlide's drivers (https://openslide.org/formats/), and what the names of their slides end in."""
+
+EXTENSIONS = tuple(sorted({ending for own in DRIVERS.values() for ending in own}))
+"""What the names of slides that OpenSlide opens end in."""
+
+TEXTS = (
+    ".csv .tsv .xls .xlsx .ods .parquet .txt .md .rst .rtf .doc .docx .odt .pdf .htm .html .log .yaml .yml .toml .ini "
+    ".cfg .py .r .sh .groovy .ipynb .bib"
+)
+VIEWERS = ".xml .json .geojson .jsonl .annotations .ndpa .qpdata .qpproj"
+PICTURES = ".png .jpg .jpeg .bmp .gif .webp .svg"
+PARTS = ".opt .ngr"  # of Hamamatsu's slides
+ARRAYS = ".npy .npz .h5 .hdf5 .pkl .pt"
+RECORDS = ".md5 .sha1 .sha256 .sha512 .sfv .asc .sig .parcel .db .lnk .url"  # of downloads and of systems
+USUAL = frozenset(" ".join((TEXTS, VIEWERS, PICTURES, PARTS, ARRAYS, RECORDS)).split())
+"""Endings of files that usually lie beside slides and are none, so that nobody needs to hear of them."""
+
+USUAL_NAMES = frozenset({"readme", "license", "licence", "changelog", "manifest", "md5sums", "sha256sums", "checksums"})
+"""The same, of files without an ending."""
+
+MOST_NAMED = 8
+"""Endings of ignored files that are named."""
+
+
+def slide_folders(root: Path, skip: Path | None) -> Iterator[tuple[Path, list[str]]]:
+    """Yield each folder that is searched for slides, and the sorted names of its files.
+
+    Hidden files and folders are left out, and so is the folder that belongs to a .mrxs file.
+
+    Parameters
+    ----------
+    root
+        The folder of slides.
+    skip
+        A folder that is not searched, or None.
+
+    Raises
+    ------
+    ConfigError
+        When a folder cannot be searched.
+    """
+    skipped = skip.resolve() if skip else None
+    for folder, subfolders, names in walked(root, "slides"):
+        here = Path(folder)
+        files = sorted(name for name in names if not name.startswith("."))
+        companions = {Path(name).stem for name in files if Path(name).suffix.lower() == ".mrxs"}
+        subfolders[:] = [
+            name
+            for name in subfolders
+            if not name.startswith(".") and name not in companions and (here / name).resolve() != skipped
+        ]
+        yield here, files
+
+
+def ignored_files(root: Path, skip: Path | None) -> str:
+    """Return how many files in a folder of slides are ignored, by ending, or nothing where none is.
+
+    Files that usually lie beside slides are not counted. What else there is may be slides that OpenSlide cannot read.
+
+    Parameters
+    ----------
+    root, skip
+        As in `slide_folders`.
+    """
+    names = [Path(name) for _, files in slide_folders(root, skip) for name in files]
+    endings = Counter(name.suffix.lower() for name in names if not _is_usual(name))
+    if not endings:
+        return ""
+    ordered = sorted(endings, key=lambda ending: (-endings[ending], ending))
+    named = [f"{ending or 'no ending'} ({endings[ending]:,})" for ending in ordered[:MOST_NAMED]]
+    if len(ordered) > MOST_NAMED:
+        named.append(f"other endings ({sum(endings[ending] for ending in ordered[MOST_NAMED:]):,})")
+    total = endings.total()
+    return f"{total:,} other {'file was' if total == 1 else 'files were'} ignored: {', '.join(named)}"
+
+
+def ignored_warnings(slides: Path, results: Path) -> list[str]:
+    """Return a warning where files in the folder `slides` are ignored that may be slides; none for a sheet."""
+    others = ignored_files(slides, results) if is_folder(slides) else ""
+    return [f"slides: {others}: convert those that are slides, and move the others away"] if others else []
+
+
+def _is_usual(name: Path) -> bool:
+    """Return whether a file is a slide, or one that usually lies beside slides."""
+    ending = name.suffix.lower()
+    if ending in EXTENSIONS or ending in USUAL or name.name.lower().endswith(ANNOTATIONS):
+        return True
+    return not ending and name.stem.lower() in USUAL_NAMES

@@ -1,0 +1,83 @@
+"""Runs that are refused before any job, each in one sentence."""
+
+import fcntl
+from itertools import pairwise
+
+import pytest
+import yaml
+
+from slidemill.holding import HOLDER, LOOK_AGAIN, WORKER
+
+LISTS = "a: &a [x]\n" + "".join(f"{own}: &{own} [{f'*{before}, ' * 9}]\n" for before, own in pairwise("abcdefghi"))
+
+
+@pytest.fixture
+def ready(project):
+    project.add("a.svs", annotated=False)
+    project.config |= {"annotations": None}
+    return project
+
+
+@pytest.fixture
+def locked(ready):
+    """Results that Snakemake has locked."""
+    record = ready.results / ".snakemake"
+    (record / "locks").mkdir(parents=True)
+    for kind in ("input", "output"):
+        (record / "locks" / f"0.{kind}.lock").write_text("slides.csv\nreport.html\n")
+    return record
+
+
+def alone(refused):
+    """The one line that slidemill says; Snakemake adds no advice and no traceback of its own."""
+    for word in ("Traceback", "LockException", "cannot be locked", "rule discover_slides", "WorkflowError"):
+        assert word not in refused.text
+    (line,) = (line for line in refused.text.splitlines() if line.startswith("slidemill: "))
+    return line
+
+
+def test_a_second_run_is_refused_in_one_sentence(ready, locked):
+    (locked / WORKER).write_text("process 7 on this-machine")
+    with (locked / WORKER).open() as worker, (locked / HOLDER).open("w") as holder:
+        fcntl.flock(worker, fcntl.LOCK_EX)
+        fcntl.flock(holder, fcntl.LOCK_SH)
+        refused = ready.snakemake()
+        assert refused.code == LOOK_AGAIN
+        assert alone(refused) == (
+            f"slidemill: {ready.results}: another run is at work here (process 7 on this-machine): wait until it has "
+            "ended, and run again; nothing has been run"
+        )
+        assert "--unlock" not in refused.text
+        assert "this call may look on, and will run nothing" in ready.plan().text
+
+
+def test_a_lock_of_another_machine_is_refused_in_one_sentence(ready, locked):
+    (locked / HOLDER).write_text("another-machine")
+    (locked / WORKER).write_text("process 7 on another-machine")
+    refused = ready.snakemake()
+    assert refused.code == LOOK_AGAIN
+    line = alone(refused)
+    assert "is locked by a run (process 7 on another-machine) that is at work on another machine, or was killed" in line
+    assert "see whether that process lives there" in line
+    assert (locked / WORKER).read_text() == "process 7 on another-machine"
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [("seed: 1\nseed: 2\n", "the key 'seed' is given twice"), (LISTS, "100,000 are too many for a configuration")],
+    ids=["a key twice", "exploding"],
+)
+def test_a_wrong_file_is_refused_by_the_snakefile_too(ready, more, said):
+    file = ready.folder / "mine.yaml"
+    file.write_text(yaml.safe_dump(ready.config) + more)
+    refused = ready.snakemake("--dry-run", "--configfile", str(file), configured=False)
+    assert refused.code == 1
+    assert said in refused.text
+    assert "Traceback" not in refused.text
+
+
+def test_ignored_files_are_counted_in_the_plan(ready):
+    for name in ("b.vsi", "c.vsi", "d.qptiff"):
+        (ready.slides / name).touch()
+    plan = ready.plan()
+    assert plan.text.count("3 other files were ignored: .vsi (2), .qptiff (1)") == 1
