@@ -131,8 +131,10 @@ def test_an_ellipse_fills_its_bounding_box_but_for_the_corners(annotation, verti
     assert read.regions[0].shape.area == pytest.approx(np.pi * 10 * 5, rel=1e-3)
 
 
-def test_a_point_on_an_outline_lies_in_no_region(annotation):
-    assert names(annotation([region(SQUARE)]), (0, 5), (10, 5), (0, 0), (10, 10)) == ["out"] * 4
+def test_a_region_owns_its_left_and_top_edges(annotation):
+    read = annotation([region(SQUARE)])
+    assert names(read, (0, 5), (5, 0), (0, 0)) == ["A"] * 3
+    assert names(read, (10, 5), (5, 10), (10, 0), (0, 10), (10, 10)) == ["out"] * 5
 
 
 def test_a_point_on_a_spike_of_an_outline_lies_in_no_region(annotation):
