@@ -102,7 +102,7 @@ def write_chosen(
 def _tissue(source: Path, info: SlideInfo, choice: Choice) -> tuple[Fractions | None, Mask, Sequence[str]]:
     """Return how much tissue patches have, the mask, and notes: of one's own mask, or by the method, or of none."""
     if choice.own_mask:
-        found = own_mask(choice.own_mask, info, mask_size(info))
+        found = own_mask(choice.own_mask, info, mask_size(info), choice.tissue.mask_origin)
         check_unchanged(choice.own_mask, choice.mask_fingerprint, "mask of tissue")
         return found
     if choice.tissue.method == "none":

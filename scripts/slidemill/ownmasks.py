@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import shapely
 
-from slidemill.annotations import read_annotation
+from slidemill.annotations import frame_of, read_annotation
 from slidemill.discovery import encoded, slide_path
 from slidemill.errors import AnnotationError, SlideError
 from slidemill.labelling import fractions_within
@@ -16,12 +16,15 @@ from slidemill.masks import Fractions, Mask
 from slidemill.pyramid import Size
 from slidemill.regions import Annotation, polygons
 from slidemill.slides import SlideInfo
+from slidemill.specs import Naming
 
 FINE = 4
 """Bits of a pixel's fraction to which corners are drawn."""
 
 
-def own_mask(path: Path, info: SlideInfo, size: Size) -> tuple[Fractions, Mask, tuple[str, ...]]:
+def own_mask(
+    path: Path, info: SlideInfo, size: Size, origin: str | None = None
+) -> tuple[Fractions, Mask, tuple[str, ...]]:
     """Return how much of patches a mask of one's own covers, exactly, a picture of it, and notes on it.
 
     Parameters
@@ -32,6 +35,8 @@ def own_mask(path: Path, info: SlideInfo, size: Size) -> tuple[Fractions, Mask, 
         The slide.
     size
         ``(width, height)`` of the picture.
+    origin
+        As of `slidemill.annotations.Frame`.
 
     Raises
     ------
@@ -40,10 +45,15 @@ def own_mask(path: Path, info: SlideInfo, size: Size) -> tuple[Fractions, Mask, 
     """
     try:
         # Tells a file that is missing from one that cannot be read.
-        annotation = read_annotation(slide_path(path.parent, encoded(Path(path.name))), info.corner, info.size)
+        annotation = read_annotation(
+            slide_path(path.parent, encoded(Path(path.name))), frame_of(info, origin), Naming(unnamed="tissue")
+        )
     except SlideError as error:
         raise AnnotationError(f"the mask of tissue {error}") from None
-    notes = [f"its tissue is that of the mask {path.name}", *(f"{path.name}: {note}" for note in annotation.notes)]
+    notes = [
+        f"its tissue is that of the mask {path.name}",
+        *(f"{path.name}: {note}" for note in (*annotation.warnings, *annotation.notes)),
+    ]
     if not annotation.names:
         notes.append(f"{path.name}: holds no tissue")
     return fractions_within(annotation), Mask(_drawn(annotation, info, size), info.size), tuple(notes)

@@ -187,7 +187,7 @@ STRANGE = {
         "1",
         "crosses itself and was repaired",
     ),
-    "ASAP: a measurement": (asap(SQUARE, "Measurement"), "0", "type Measurement encloses nothing"),
+    "ASAP: a measurement": (asap(SQUARE, "Measurement"), "0", "1 annotations of type Measurement enclose nothing"),
 }
 
 

@@ -12,7 +12,7 @@ import tifffile
 import yaml
 from PIL import Image
 
-from slidemill.annotations import read_annotation
+from slidemill.annotations import Frame, read_annotation
 from slidemill.config import read_config
 from slidemill.encodings import ENCODINGS, decoded, encoded
 from slidemill.errors import SlidemillError
@@ -107,7 +107,7 @@ def label_images(folder):
 
 
 def read_regions(data, folder):
-    annotation = read_annotation(put(folder, "a.xml", data), (5, 5), (800, 640))
+    annotation = read_annotation(put(folder, "a.xml", data), Frame((800, 640), (5, 5, 700, 600), "bounds"))
     region_at(annotation, POINTS)
     rows = [{"x0": x, "y0": y, "width0": 100, "height0": 100} for x, y in POINTS]
     labelled(rows, annotation, LabelSpec({}, "area", "outside"), {})

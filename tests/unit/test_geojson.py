@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import write_metadata
-from slidemill.annotations import read_annotation
+from slidemill.annotations import Frame, read_annotation
 from slidemill.columns import PATCH_COLUMNS
 from slidemill.errors import AnnotationError
 from slidemill.fingerprints import fingerprint
@@ -14,7 +14,7 @@ from slidemill.labelling import region_at
 from slidemill.metadata import read_metadata
 from slidemill.outcomes import Outcome, read_outcome, write_outcome
 from slidemill.slides import SlideInfo
-from slidemill.specs import LabelSpec
+from slidemill.specs import LabelSpec, Naming
 from slidemill.tables import read_table, write_table
 
 SQUARE = [[0, 0], [10, 0], [10, 10], [0, 10], [0, 0]]
@@ -32,10 +32,10 @@ def feature(coordinates, kind="Polygon", **properties):
 def read(tmp_path):
     """Return a function that reads an annotation of this content, bytes or what is told as JSON."""
 
-    def read(value, corner=(0, 0)):
+    def read(value, corner=(0, 0), **options):
         path = tmp_path / "case.geojson"
         path.write_bytes(value if isinstance(value, bytes) else json.dumps(value).encode())
-        return read_annotation(path, corner)
+        return read_annotation(path, Frame(bounds=(*corner, 500, 500)), Naming(**options))
 
     return read
 
@@ -68,23 +68,45 @@ def test_features_may_be_wrapped_in_many_ways(read, wrapped):
         ({"classification": {"name": "A"}, "name": "own"}, "A"),
         ({"classification": {"names": ["A", "Positive"]}}, "A: Positive"),
         ({"classification": " A "}, "A"),
-        ({"classification": None, "name": "own"}, "own"),
-        ({"classification": {}, "name": "own"}, "own"),
-        ({"name": "own"}, "own"),
-        ({"objectType": "tile"}, ""),
+        ({"classification": '{"name": "A", "color": [1, 2, 3]}'}, "A"),
+        ({"classification": ' {"names": ["A", "Positive"]}'}, "A: Positive"),
     ],
 )
-def test_a_region_is_named_by_its_classification_or_else_its_own_name(read, properties, name):
+def test_a_region_is_named_by_its_classification(read, properties, name):
     assert [region.name for region in read(feature([SQUARE], **properties)).regions] == [name]
 
 
+@pytest.mark.parametrize(
+    ("properties", "known"),
+    [
+        ({"classification": None, "name": "own"}, "classification, name"),
+        ({"classification": {}, "name": "own"}, "classification, name"),
+        ({"classification": {"name": " "}}, "classification"),
+        ({"classification": '{"color": [1, 2, 3]}'}, "classification"),
+        ({"name": "own"}, "name"),
+        ({"label": "A", "class": "A", "objectType": "tile"}, "class, label, objectType"),
+    ],
+)
+def test_names_elsewhere_are_not_guessed_and_listed(read, properties, known):
+    with pytest.raises(AnnotationError, match=f"feature 1 has no name: its properties are {known}; give it a class"):
+        read(feature([SQUARE], **properties))
+    assert read(feature([SQUARE], **properties), unnamed="Tissue").names == ("Tissue",)
+
+
+@pytest.mark.parametrize("value", ["A", {"name": "A"}, '{"name": "A"}'])
+def test_another_property_names_regions_where_asked(read, value):
+    properties = {"label": value, "classification": {"name": "B"}}
+    assert read(feature([SQUARE], **properties), property="label").names == ("A",)
+
+
 def test_null_properties_name_nothing(read):
-    assert [region.name for region in read(feature([SQUARE]) | {"properties": None}).regions] == [""]
+    with pytest.raises(AnnotationError, match="feature 1 has no name: its properties are none"):
+        read(feature([SQUARE]) | {"properties": None})
 
 
 @pytest.mark.parametrize("kind", ["tile", "cell", "detection"])
 def test_objects_of_any_kind_count(read, kind):
-    assert names(read(feature([SQUARE], objectType=kind, name="A")), (5, 5)) == ["A"]
+    assert names(read(feature([SQUARE], objectType=kind, classification={"name": "A"})), (5, 5)) == ["A"]
 
 
 def test_holes_are_cut_out(read):
@@ -191,7 +213,7 @@ def test_heights_are_passed_over(read):
         (b"{", "line 1, column 2"),
         (b'[{"type": "Feature"\xff}]', "cannot be read"),
         (b"[" * 100_000, "lists lie in lists without end"),
-        (b'[{"type": "Feature", "geometry": ' + b'{"a":' * 900 + b"1" + b"}" * 901 + b"]", "left out"),
+        (b'[{"type": "Feature", "geometry": ' + b'{"a":' * 900 + b"1" + b"}" * 901 + b"]", "of type None"),
         (b"[1" + b"0" * 5000 + b"]", "cannot be read"),
         ({"type": "Topology"}, "holds no features of GeoJSON"),
         ({"type": "FeatureCollection", "features": {}}, "holds no features of GeoJSON"),
