@@ -104,6 +104,7 @@ def _tissue(source: Path, info: SlideInfo, choice: Choice) -> tuple[Fractions | 
     if choice.own_mask:
         found = own_mask(choice.own_mask, info, mask_size(info), choice.tissue.mask_origin)
         check_unchanged(choice.own_mask, choice.mask_fingerprint, "mask of tissue")
+        LOG.info("%s", "; ".join(found[2]))
         return found
     if choice.tissue.method == "none":
         return None, NOTHING, ()

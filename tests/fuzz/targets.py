@@ -77,6 +77,13 @@ def annotations(folder):
     )
 
     yield (
+        b'<Annotations><Annotation Name="A"><Regions><Region Type="Ellipse" HasEndcaps="0" NegativeROA="0"><Vertices>'
+        b'<V X="1" Y="2"/><V X="500" Y="600"/></Vertices></Region><Region Type="Polygon" NegativeROA="1"><Vertices>'
+        b'<V X="20" Y="20"/><V X="90" Y="20"/><V X="90" Y="90"/></Vertices></Region></Regions></Annotation>'
+        b"</Annotations>"
+    )
+
+    yield (
         b'<ASAP_Annotations><Annotations><Annotation Name="1" Type="Polygon" PartOfGroup="A"><Coordinates>'
         b'<Coordinate Order="0" X="1" Y="2"/><Coordinate Order="2" X="90" Y="90"/><Coordinate Order="1" X="90" Y="2"/>'
         b'</Coordinates></Annotation></Annotations><AnnotationGroups><Group Name="A"/>'

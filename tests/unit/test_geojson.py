@@ -139,9 +139,17 @@ def test_coordinates_start_at_the_slides_bounds_and_a_note_says_so(read):
     assert annotation.notes == ("coordinates were taken to start at the slide's bounds, 1000, 500, as QuPath's do",)
 
 
-def test_labels_take_the_bounds_of_the_slide_that_openslide_tells(tmp_path):
+@pytest.mark.parametrize(
+    ("origin", "labels", "note"),
+    [
+        (None, ["1", "0", "0"], "start at the slide's bounds, 1000, 500"),
+        ("canvas", ["0", "0", "1"], "start at the whole slide, not at its bounds, 1000, 500"),
+    ],
+)
+def test_labels_take_the_bounds_of_the_slide_that_openslide_tells(tmp_path, caplog, origin, labels, note):
     """The patches of a slide are counted from its whole canvas, QuPath's regions from its bounds."""
     (tmp_path / "a.geojson").write_text(json.dumps(feature([SQUARE])), encoding="utf-8")
+    caplog.set_level("INFO", "slidemill")
     info = SlideInfo("mirax", ((2000, 2000),), (1.0,), (1000, 500, 900, 900), None, None, None, "ffffff")
     write_outcome(
         tmp_path / "sampled.json", Outcome("a", "sample_patches", details={"info": info.to_json(), "patches": 3})
@@ -156,7 +164,7 @@ def test_labels_take_the_bounds_of_the_slide_that_openslide_tells(tmp_path):
         tmp_path,
         "a.geojson",
         fingerprint(tmp_path / "a.geojson"),
-        LabelSpec({"A": 1, "out": 0}, "area", "out"),
+        LabelSpec({"A": 1, "out": 0}, "area", "out", origin=origin),
         {},
         tmp_path / "patches.csv",
         tmp_path / "sampled.json",
@@ -165,8 +173,9 @@ def test_labels_take_the_bounds_of_the_slide_that_openslide_tells(tmp_path):
         0,
     )
     told = [(row["label"], row["label_fraction"]) for row in read_table(tmp_path / "metadata.csv")]
-    assert told == [("1", "1.0000"), ("0", "1.0000"), ("0", "1.0000")]
-    assert "start at the slide's bounds, 1000, 500" in read_outcome(tmp_path / "labelled.json").details["notes"][0]
+    assert told == [(label, "1.0000") for label in labels]
+    assert note in read_outcome(tmp_path / "labelled.json").details["notes"][0]
+    assert note in caplog.text.replace("\\'", "'")
     assert list(read_metadata(tmp_path)["label_fraction"]) == [1.0, 1.0, 1.0]
 
 
