@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
@@ -115,11 +115,11 @@ def read_annotation(path: Path, frame: Frame = Frame(), naming: Naming = Naming(
             return _read_image(path, frame)
         _check_start(path, start, found.st_size)
         if start.lstrip(MARKS)[:1] in (b"{", b"["):
-            return _placed(_read_json(path, naming), *frame.laid("bounds"))
+            return _placed(_read_json(path, naming), frame, "bounds")
         root = _root(path)
     except (OSError, ValueError, LookupError) as error:
         raise AnnotationError(f"{path.name}: cannot be read ({error}): see its permissions and encoding") from None
-    return _placed(_reader(root, path.name)(root, path.name, naming), *frame.laid("canvas"))
+    return _placed(_reader(root, path.name)(root, path.name, naming), frame, "canvas")
 
 
 def _check_start(path: Path, start: bytes, size: int) -> None:
@@ -161,19 +161,36 @@ def _reader(root: Element, file: str) -> Callable[[Element, str, Naming], Annota
     )
 
 
-def _placed(annotation: Annotation, corner: Vertex, told: tuple[str, ...]) -> Annotation:
+def _placed(annotation: Annotation, frame: Frame, origin: str) -> Annotation:
     """Return an annotation moved to where its coordinates start, with no more notes than somebody would read.
 
-    A warning is added where all that it holds was left out.
+    A warning is added where all that it holds was left out, or where regions lie beyond the slide.
     """
     regions, warnings = annotation.regions, list(annotation.warnings)
+    corner, told = frame.laid(origin)
     if regions and any(corner):
         shapes = shapely.transform([one.shape for one in regions], lambda vertices: vertices + corner)
         regions = tuple(Region(one.name, shape) for one, shape in zip(regions, shapes, strict=True))
     if not regions and annotation.notes:
-        warnings.append("no region of the annotation encloses an area: all patches are labelled as outside")
+        warnings.append("no region of the annotation encloses an area, so that it marks nothing")
+    if regions and frame.canvas:
+        warnings += _beyond(regions, frame.canvas)
     notes = (*(told if regions else ()), *annotation.notes)
     return replace(annotation, regions=regions, notes=_few(notes), warnings=_few(warnings))
+
+
+def _beyond(regions: Sequence[Region], canvas: Size) -> Iterator[str]:
+    """Yield a warning where regions lie where no annotation of the slide would have them."""
+    width, height = canvas
+    left, top, right, bottom = shapely.bounds([one.shape for one in regions]).T
+    count = int(((right <= 0) | (bottom <= 0) | (left >= width) | (top >= height)).sum())
+    if count:
+        yield (
+            f"{count} of {len(regions)} regions lie outside of the slide ({width} x {height} pixels): see whether the "
+            "annotation is this slide's, and where its coordinates start (origin)"
+        )
+    elif right.max() <= 1 and bottom.max() <= 1:
+        yield "all regions lie within one pixel: coordinates are level-0 pixels, not fractions of the slide"
 
 
 def _few(texts: Sequence[str]) -> tuple[str, ...]:

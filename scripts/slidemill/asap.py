@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from xml.etree.ElementTree import Element
 
+from slidemill.errors import AnnotationError
 from slidemill.layers import check_children, check_places, left_out, unknown_type
 from slidemill.regions import Annotation, Region, Vertex, corners, enclosed, named, vertex
 from slidemill.specs import Naming
@@ -65,6 +66,9 @@ def read_asap(root: Element, file: str, naming: Naming) -> Annotation:
 
 def _vertices(element: Element, subject: str, file: str) -> list[Vertex]:
     """Return an annotation's vertices in the order that they tell, or in the file's where one tells none."""
+    outlines = sum(1 for _ in element.iter("Coordinates"))
+    if outlines > 1:
+        raise AnnotationError(f"{file}: {subject}: it has {outlines} outlines: make each an annotation of its own")
     coordinates = list(element.iter("Coordinate"))
     orders = [one.get("Order", "") for one in coordinates]
     if all(order.isdecimal() and len(order) < 10 for order in orders):

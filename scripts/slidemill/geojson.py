@@ -122,7 +122,9 @@ def _name(properties: Mapping[str, Any], key: str, subject: str, file: str) -> s
             ) from None
     if isinstance(told, dict):
         names = told.get("names")
-        told = ": ".join(map(str, names)) if isinstance(names, list) else told.get("name")
+        told = told.get("name")
+        if isinstance(names, list) and all(isinstance(name, str) for name in names):
+            told = ": ".join(names)
     if not isinstance(told, str | None):
         raise AnnotationError(f"{file}: {subject} is named {told!r:.80}: give text")
     return (told or "").strip()

@@ -48,16 +48,20 @@ def with_holes(drawn: Sequence[Drawn], holes: Sequence[Hole], warnings: list[str
     for hole in holes:
         own.setdefault(hole.target, []).append(hole.shape)
     anyones = own.pop(None, [])
-    tree = shapely.STRtree(anyones)
+    tree, vain = shapely.STRtree(anyones), set(range(len(anyones)))
     regions = []
     for one in drawn:
         shape = one.region.shape
-        cut = own.get(one.identity, []) + [anyones[place] for place in tree.query(shape)]
+        met = tree.query(shape, predicate="intersects").tolist()
+        vain.difference_update(met)
+        cut = own.get(one.identity, []) + [anyones[place] for place in sorted(met)]
         left = polygons(shapely.difference(shape, shapely.union_all(cut))) if cut else polygons(shape)
         if left:
             regions.append(Region(one.region.name, MultiPolygon(left)))
         else:
             warnings.append(f"{one.subject}: holes of its layer leave nothing of it")
+    if vain:
+        warnings.append(f"{len(vain)} negative regions are cut out of nothing: no region of their layer meets them")
     return regions
 
 
@@ -67,10 +71,13 @@ def vertices_of(region: Element, tag: str, subject: str, file: str) -> list[Vert
     Raises
     ------
     AnnotationError
-        When a coordinate is no number, or text stands in place of elements.
+        When a coordinate is no number, text stands in place of elements, or there are several outlines.
     """
-    if any((vertices.text or "").strip() for vertices in region.iter("Vertices")):
+    outlines = list(region.iter("Vertices"))
+    if any((vertices.text or "").strip() for vertices in outlines):
         raise AnnotationError(f"{file}: {subject}: its vertices are text: export the annotation again")
+    if len(outlines) > 1:
+        raise AnnotationError(f"{file}: {subject}: it has {len(outlines)} outlines: make each a region of its own")
     return [vertex(one.get("X"), one.get("Y"), subject, file) for one in region.iter(tag)]
 
 

@@ -250,6 +250,11 @@ REFUSED = {
         halo(halo_region(), imagescope(kind="Polygon")),
         "<Vertex> with X and Y stand where HALO has none",
     ),
+    "HALO: two outlines in a region": (
+        halo(halo_region().replace("<Vertices>", "<Vertices/><Vertices>")),
+        "it has 2 outlines",
+    ),
+    "ASAP: two outlines": (asap().replace("<Coordinates>", "<Coordinates/><Coordinates>"), "it has 2 outlines"),
     "ASAP: an unknown type": (asap(kind="Ellipse"), "type 'Ellipse' may enclose an area"),
     "ASAP: type None": (asap(kind="None"), "type 'None' may enclose an area"),
     "ASAP: no name": (asap(group="None", name=""), "has no name: put it into a group"),
@@ -286,6 +291,10 @@ REFUSED = {
     "GeoJSON: text that is no JSON": (
         feature(properties={"classification": "{'name': 'Tumor'}"}),
         "text that is no JSON",
+    ),
+    "GeoJSON: names that are no text": (
+        feature(properties={"classification": {"names": [None]}}),
+        "feature 1 has no name",
     ),
     "GeoJSON: a list of classes": (feature(properties={"classification": '["Tumor"]'}), "is named ['Tumor']"),
     "GeoJSON: numbers in text": (
@@ -454,13 +463,34 @@ def test_label_images_lie_over_what_the_origin_says(tmp_path, origin):
 def test_an_annotation_of_which_nothing_is_left_is_a_warning(tmp_path, content):
     annotation = read_annotation(put(tmp_path, content))
     assert annotation.regions == ()
-    assert annotation.warnings == ("no region of the annotation encloses an area: all patches are labelled as outside",)
+    assert annotation.warnings == ("no region of the annotation encloses an area, so that it marks nothing",)
 
 
 def test_a_region_that_holes_erase_is_a_warning(tmp_path):
     content = halo(halo_region(), halo_region([(0, 0), (900, 900)], "Rectangle", 1))
     annotation = read_annotation(put(tmp_path, content))
     assert annotation.warnings[0] == "layer 'Tumor', region 1: holes of its layer leave nothing of it"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [halo(halo_region(negative=1)), imagescope(name="Tumor", NegativeROA="1")],
+    ids=["HALO", "ImageScope"],
+)
+def test_holes_that_cut_nothing_are_a_warning(tmp_path, content):
+    assert "1 negative regions are cut out of nothing" in read_annotation(put(tmp_path, content)).warnings[0]
+
+
+def test_regions_beyond_the_slide_are_a_warning(tmp_path):
+    """A region in µm of another frame, or in fractions of the slide, would label nothing in silence."""
+    far = feature(polygon([(x + SIDE, y) for x, y in CLOSED]))
+    warnings = read_annotation(put(tmp_path, collection(feature(), far)), Frame((SIDE, SIDE))).warnings
+    assert warnings[0].startswith("1 of 2 regions lie outside of the slide (1024 x 1024 pixels)")
+    fractions = feature(polygon([(x / SIDE, y / SIDE) for x, y in CLOSED]))
+    warnings = read_annotation(put(tmp_path, fractions), Frame((SIDE, SIDE))).warnings
+    assert warnings == ("all regions lie within one pixel: coordinates are level-0 pixels, not fractions of the slide",)
+    partly = feature(polygon([(x - 500, y) for x, y in CLOSED]))
+    assert read_annotation(put(tmp_path, partly), Frame((SIDE, SIDE))).warnings == ()
 
 
 def test_geojson_with_a_coordinate_system_is_a_warning(tmp_path):
