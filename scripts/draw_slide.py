@@ -15,6 +15,7 @@ from slidemill.lowres import low_resolution
 from slidemill.masks import load_mask
 from slidemill.outcomes import read_outcome
 from slidemill.slides import SlideInfo
+from slidemill.specs import LabelSpec
 from slidemill.stores.paths import store_of
 from slidemill.tables import read_table
 
@@ -36,6 +37,7 @@ def main(
     montage: Path,
     mask: Path | None = None,
     icc: str = "ignore",
+    labels: LabelSpec = LabelSpec({}, "centre", ""),  # noqa: B008
 ) -> None:
     """Publish both pictures; what cannot be drawn is a picture that says why."""
     found = read_outcome(labelled)
@@ -43,7 +45,7 @@ def main(
         if found.failed:
             raise SlideError(f"failed in {found.stage}")
         info = SlideInfo.from_json(found.details["info"])
-        regions = slide_regions(roots[1], annotation, found.details["annotation_fingerprint"], info)
+        regions = slide_regions(roots[1], annotation, found.details["annotation_fingerprint"], info, labels)
         view = low_resolution(slide_path(roots[0], found.details["path"]), info, LONGEST, stated(icc, info.icc))
         for note in view.notes:
             LOG.warning("%s", note)
@@ -73,4 +75,5 @@ if __name__ == "__main__":
             snakemake.params.seed,
             **{name: Path(file) for name, file in (*snakemake.input.items(), *snakemake.output.items())},
             icc=snakemake.params.icc,
+            labels=LabelSpec(**snakemake.params.labels),
         )

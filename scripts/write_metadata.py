@@ -42,7 +42,7 @@ def main(
 
     def label() -> Outcome:
         info = SlideInfo.from_json(before.details["info"])
-        regions = slide_regions(root, annotation, fingerprint, info)
+        regions = slide_regions(root, annotation, fingerprint, info, labels)
         count = before.details["patches"]
         found = write_labelled(table, read_table(patches), count, regions, labels, columns, seed)
         LOG.info("%s: %s", before.slide, found)

@@ -4,23 +4,36 @@ from __future__ import annotations
 
 import json
 import stat
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
 
+import shapely
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import parse
 
 from slidemill.asap import read_asap
 from slidemill.errors import AnnotationError
 from slidemill.geojson import read_geojson
+from slidemill.halo import is_halo, read_halo
 from slidemill.imagescope import read_imagescope
 from slidemill.labelimages import STARTS, read_label_image
 from slidemill.pyramid import Size
-from slidemill.regions import Annotation, Vertex
+from slidemill.regions import Annotation, Region, Vertex
+from slidemill.slides import SlideInfo
+from slidemill.specs import Naming
 
-XML_READERS = {"Annotations": read_imagescope, "ASAP_Annotations": read_asap}
-"""What reads a file of XML, by its first element; a file of JSON is GeoJSON, and an image holds labels."""
+COMPRESSED = {
+    b"\x1f\x8b": "gzip",
+    b"PK\x03\x04": "ZIP",
+    b"PK\x05\x06": "ZIP",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\0": "xz",
+    b"\x28\xb5\x2f\xfd": "Zstandard",
+    b"7z\xbc\xaf\x27\x1c": "7-Zip",
+}
+"""How compressed files begin; `slidemill.matching` finds them by their names, so that nobody wonders where they are."""
 
 LARGEST = 2**29
 """Bytes; a file of JSON takes ten times as much memory when it is read."""
@@ -34,8 +47,43 @@ MARKS = b"\xef\xbb\xbf\xff\xfe\x00 \t\r\n"
 """What may stand before a file's first character: byte-order marks, wide characters' zeros, blanks."""
 
 
-def read_annotation(path: Path, corner: Vertex = (0, 0), canvas: Size | None = None) -> Annotation:
-    """Return the regions of an annotation of ImageScope, ASAP, or QuPath (GeoJSON), or its label image (PNG, TIFF).
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Where a slide lies in the frame of its annotation, in level-0 pixels.
+
+    Parameters
+    ----------
+    canvas
+        ``(width, height)`` of the slide; None where no image is laid over it.
+    bounds
+        ``(x, y, width, height)`` of the slide's bounds, or None where it names none.
+    origin
+        Where coordinates start, and what an image is laid over: ``"canvas"``, ``"bounds"``, or None where the format
+        says. GeoJSON starts at the bounds, as QuPath's does, and all else at the canvas.
+    """
+
+    canvas: Size | None = None
+    bounds: tuple[int, int, int, int] | None = None
+    origin: str | None = None
+
+    def laid(self, default: str) -> tuple[Vertex, tuple[str, ...]]:
+        """Return where coordinates start by the origin, or else by the `default`; and a note on it."""
+        x, y, _, _ = self.bounds or (0, 0, 0, 0)
+        if not (x or y) or (self.origin or default) == default == "canvas":
+            return (0, 0), ()
+        told = f" (origin: {self.origin})" if self.origin else ", as QuPath's do"
+        if (self.origin or default) == "bounds":
+            return (x, y), (f"coordinates were taken to start at the slide's bounds, {x}, {y}{told}",)
+        return (0, 0), (f"coordinates were taken to start at the whole slide, not at its bounds, {x}, {y}{told}",)
+
+
+def frame_of(info: SlideInfo, origin: str | None) -> Frame:
+    """Return where a slide lies in the frame of an annotation or a mask."""
+    return Frame(info.size, info.bounds, origin)
+
+
+def read_annotation(path: Path, frame: Frame = Frame(), naming: Naming = Naming()) -> Annotation:  # noqa: B008
+    """Return the regions of an annotation (ImageScope, HALO, ASAP, QuPath's GeoJSON), or its label image (PNG, TIFF).
 
     A region that encloses nothing is left out, and one that crosses itself is repaired; a note says so.
 
@@ -43,16 +91,16 @@ def read_annotation(path: Path, corner: Vertex = (0, 0), canvas: Size | None = N
     ----------
     path
         The file, of whatever name.
-    corner
-        The first pixel of the slide's bounds, where GeoJSON's coordinates start; those of the others start at the
-        whole slide's.
-    canvas
-        ``(width, height)`` of the slide in level-0 pixels, which a label image is laid over.
+    frame
+        Where the slide lies in the annotation's coordinates.
+    naming
+        Where regions have their names from.
 
     Raises
     ------
     AnnotationError
-        When the file cannot be read, is of none of these kinds, declares entities, or a value is no number.
+        When the file cannot be read, is of none of these kinds, declares entities, a value is no number, or a region
+        is not understood or has no name.
     """
     try:
         found = path.stat()
@@ -63,41 +111,98 @@ def read_annotation(path: Path, corner: Vertex = (0, 0), canvas: Size | None = N
             )
         with path.open("rb") as file:
             start = file.read(4096)
-        if start.startswith(STARTS) and canvas:
-            return Annotation((), image=read_label_image(path, canvas))
-        if start.startswith(JPEG):
-            raise AnnotationError(
-                f"{path.name}: is a JPEG, which keeps no integers: save the label image as PNG or TIFF"
-            )
-        if found.st_size > LARGEST:
-            raise AnnotationError(
-                f"{path.name}: has {found.st_size} bytes, and {LARGEST} are read at most: export fewer objects"
-            )
+        if start.startswith(STARTS) and frame.canvas:
+            return _read_image(path, frame)
+        _check_start(path, start, found.st_size)
         if start.lstrip(MARKS)[:1] in (b"{", b"["):
-            return _told(_read_json(path, corner))
+            return _placed(_read_json(path, naming), frame, "bounds")
         root = _root(path)
     except (OSError, ValueError, LookupError) as error:
         raise AnnotationError(f"{path.name}: cannot be read ({error}): see its permissions and encoding") from None
-    tag = getattr(root, "tag", None)
-    if root is None or tag not in XML_READERS:
-        raise AnnotationError(
-            f"{path.name}: begins with <{tag}>: an annotation of ImageScope has <Annotations>, one of ASAP "
-            "<ASAP_Annotations>, one of QuPath is GeoJSON, a label image is PNG or TIFF"
+    return _placed(_reader(root, path.name)(root, path.name, naming), frame, "canvas")
+
+
+def _check_start(path: Path, start: bytes, size: int) -> None:
+    """Check that a file is none of those that are known and not read."""
+    if start.startswith(JPEG):
+        raise AnnotationError(f"{path.name}: is a JPEG, which keeps no integers: save the label image as PNG or TIFF")
+    for begin, kind in COMPRESSED.items():
+        if start.startswith(begin):
+            raise AnnotationError(f"{path.name}: is compressed ({kind}): unpack it")
+    if size > LARGEST:
+        raise AnnotationError(f"{path.name}: has {size} bytes, and {LARGEST} are read at most: export fewer objects")
+
+
+def _read_image(path: Path, frame: Frame) -> Annotation:
+    """Return a label image, laid over the slide or over its bounds."""
+    x, y, width, height = frame.bounds or (0, 0, *(frame.canvas or (0, 0)))
+    note = ""
+    if frame.bounds and (width, height) != frame.canvas:
+        at = f"{x}, {y}, of {width} x {height} pixels"
+        note = f"the image was laid over the slide's bounds, {at}, and not over the whole slide (origin: bounds)"
+        if frame.origin != "bounds":
+            note = f"the image was laid over the whole slide, and not over its bounds, {at}"
+    if frame.origin == "bounds":
+        image = replace(read_label_image(path, (width, height), (x, y)), slide=frame.canvas)
+    else:
+        image = read_label_image(path, frame.canvas or (0, 0))
+    return Annotation((), (note,) if note else (), image=image)
+
+
+def _reader(root: Element, file: str) -> Callable[[Element, str, Naming], Annotation]:
+    """Return what reads a file of XML, by its elements."""
+    if root.tag == "ASAP_Annotations":
+        return read_asap
+    if root.tag == "Annotations":
+        return read_halo if is_halo(root) else read_imagescope
+    raise AnnotationError(
+        f"{file}: begins with <{root.tag}>: an annotation of ImageScope or HALO has <Annotations>, one of ASAP "
+        "<ASAP_Annotations>, one of QuPath is GeoJSON, a label image is PNG or TIFF"
+    )
+
+
+def _placed(annotation: Annotation, frame: Frame, origin: str) -> Annotation:
+    """Return an annotation moved to where its coordinates start, with no more notes than somebody would read.
+
+    A warning is added where all that it holds was left out, or where regions lie beyond the slide.
+    """
+    regions, warnings = annotation.regions, list(annotation.warnings)
+    corner, told = frame.laid(origin)
+    if regions and any(corner):
+        shapes = shapely.transform([one.shape for one in regions], lambda vertices: vertices + corner)
+        regions = tuple(Region(one.name, shape) for one, shape in zip(regions, shapes, strict=True))
+    if not regions and annotation.notes:
+        warnings.append("no region of the annotation encloses an area, so that it marks nothing")
+    if regions and frame.canvas:
+        warnings += _beyond(regions, frame.canvas)
+    notes = (*(told if regions else ()), *annotation.notes)
+    return replace(annotation, regions=regions, notes=_few(notes), warnings=_few(warnings))
+
+
+def _beyond(regions: Sequence[Region], canvas: Size) -> Iterator[str]:
+    """Yield a warning where regions lie where no annotation of the slide would have them."""
+    width, height = canvas
+    left, top, right, bottom = shapely.bounds([one.shape for one in regions]).T
+    count = int(((right <= 0) | (bottom <= 0) | (left >= width) | (top >= height)).sum())
+    if count:
+        yield (
+            f"{count} of {len(regions)} regions lie outside of the slide ({width} x {height} pixels): see whether the "
+            "annotation is this slide's, and where its coordinates start (origin)"
         )
-    return _told(XML_READERS[tag](root, path.name))
+    elif right.max() <= 1 and bottom.max() <= 1:
+        yield "all regions lie within one pixel: coordinates are level-0 pixels, not fractions of the slide"
 
 
-def _told(annotation: Annotation) -> Annotation:
-    """Return an annotation with no more notes than somebody would read."""
-    more = len(annotation.notes) - MOST_NOTES
-    notes = (*annotation.notes[:MOST_NOTES], f"and {more} more notes of this kind")
-    return replace(annotation, notes=notes) if more > 0 else annotation
+def _few(texts: Sequence[str]) -> tuple[str, ...]:
+    """Return the first of many texts, and how many more there are."""
+    more = len(texts) - MOST_NOTES
+    return (*texts[:MOST_NOTES], f"and {more} more notes of this kind") if more > 0 else tuple(texts)
 
 
-def _root(path: Path) -> Element | None:
-    """Return the first element of a file of XML."""
+def _root(path: Path) -> Element:
+    """Return the first element of a file of XML, its elements without namespaces: these formats have none."""
     try:
-        return parse(path, forbid_dtd=False, forbid_entities=True, forbid_external=True).getroot()
+        root = parse(path, forbid_dtd=False, forbid_entities=True, forbid_external=True).getroot()
     except ParseError as error:
         line, column = error.position
         reason = str(error).split(":", maxsplit=1)[0]
@@ -109,12 +214,17 @@ def _root(path: Path) -> Element | None:
             f"{path.name}: declares entities or external files ({type(error).__name__}), which are not read: "
             "remove the declaration"
         ) from None
+    if root is None:
+        raise AnnotationError(f"{path.name}: holds no element: export the annotation again")
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+    return root
 
 
-def _read_json(path: Path, corner: Vertex) -> Annotation:
+def _read_json(path: Path, naming: Naming) -> Annotation:
     """Return the regions of a file of JSON."""
     try:
-        return read_geojson(json.loads(path.read_bytes()), path.name, corner)
+        return read_geojson(json.loads(path.read_bytes()), path.name, naming)
     except json.JSONDecodeError as error:
         raise AnnotationError(
             f"{path.name}: line {error.lineno}, column {error.colno}: {error.msg}: mend the JSON, or export it again"

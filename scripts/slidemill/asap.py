@@ -3,45 +3,72 @@
 The format, as its files show it: ``ASAP_Annotations/Annotations/Annotation[Name, Type, PartOfGroup]/Coordinates/
 Coordinate[Order, X, Y]`` in level-0 pixels. A region's label is its group's name, or its own where it is in no
 group. Polygons, rectangles and splines (taken as the polygon of their points) enclose something; dots,
-sets of points and measurements do not. ASAP draws no holes.
+sets of points and measurements do not; any other type is refused. ASAP draws no holes.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from xml.etree.ElementTree import Element
 
-from slidemill.regions import Annotation, Region, Vertex, corners, enclosed, vertex
+from slidemill.errors import AnnotationError
+from slidemill.layers import check_children, check_places, left_out, unknown_type
+from slidemill.regions import Annotation, Region, Vertex, corners, enclosed, named, vertex
+from slidemill.specs import Naming
 
+PROGRAM = "ASAP"
 ENCLOSING = ("Polygon", "Rectangle", "Spline")
+AREALESS = ("Dot", "PointSet", "Measurement")
 NO_GROUP = ("", "None")
 
 
-def read_asap(root: Element, file: str) -> Annotation:
+def read_asap(root: Element, file: str, naming: Naming) -> Annotation:
     """Return the regions below an ``ASAP_Annotations`` element.
+
+    Parameters
+    ----------
+    root
+        The element.
+    file
+        The file's name.
+    naming
+        How regions without a name are labelled.
 
     Raises
     ------
     AnnotationError
-        When a coordinate is no number, or an outline cannot be repaired.
+        When a coordinate is no number, an outline cannot be repaired, or a region is not understood or has no name.
     """
     regions: list[Region] = []
     notes: list[str] = []
+    others: Counter[str] = Counter()
+    places = 0
+    for group in root.iter("Annotations"):
+        check_children(group, ["Annotation"], PROGRAM, file)
     for number, element in enumerate(root.iter("Annotation"), start=1):
-        name, group = (element.get(key, "").strip() for key in ("Name", "PartOfGroup"))
+        name, group_name = (element.get(key, "").strip() for key in ("Name", "PartOfGroup"))
         subject = f"annotation {number} ({name})"
-        kind = element.get("Type", "Polygon")
+        kind = element.get("Type", "Polygon").strip()
         vertices = _vertices(element, subject, file)
-        if kind not in ENCLOSING:
-            notes.append(f"{subject}: type {kind} encloses nothing and was left out")
+        places += len(vertices)
+        if kind in AREALESS:
+            others[f"annotations of type {kind}"] += 1
+        elif kind not in ENCLOSING:
+            raise unknown_type(kind, (*ENCLOSING, *AREALESS), subject, file)
         elif len(vertices) < (2 if kind == "Rectangle" else 3):
             notes.append(f"{subject}: {len(vertices)} vertices enclose nothing, and it was left out")
         elif (shape := enclosed([[corners(vertices)]], subject, file, notes)) is not None:
-            regions.append(Region(name if group in NO_GROUP else group, shape))
-    return Annotation(tuple(regions), tuple(notes))
+            label = name if group_name in NO_GROUP else group_name
+            regions.append(Region(named(label, naming.unnamed, f"{file}: {subject}", "put it into a group"), shape))
+    check_places(root, "Coordinate", places, PROGRAM, file)
+    return Annotation(tuple(regions), (*notes, *left_out(others)))
 
 
 def _vertices(element: Element, subject: str, file: str) -> list[Vertex]:
     """Return an annotation's vertices in the order that they tell, or in the file's where one tells none."""
+    outlines = sum(1 for _ in element.iter("Coordinates"))
+    if outlines > 1:
+        raise AnnotationError(f"{file}: {subject}: it has {outlines} outlines: make each an annotation of its own")
     coordinates = list(element.iter("Coordinate"))
     orders = [one.get("Order", "") for one in coordinates]
     if all(order.isdecimal() and len(order) < 10 for order in orders):

@@ -137,8 +137,10 @@ def _tissue(source: Path, info: SlideInfo, choice: Choice) -> Wanted:
     if choice.own_mask:
         from slidemill.ownmasks import own_mask
 
-        found = own_mask(choice.own_mask, info, mask_size(info), choice.tissue.mask_values)
+        spec = choice.tissue
+        found = own_mask(choice.own_mask, info, mask_size(info), spec.mask_values, spec.mask_origin)
         check_unchanged(choice.own_mask, choice.mask_fingerprint, "mask of tissue")
+        LOG.info("%s", "; ".join(found[2]))
         return Wanted(*found)
     if choice.tissue.method == "none":
         return Wanted(None, NOTHING)

@@ -15,7 +15,16 @@ from typing import Any
 from slidemill.errors import ConfigError
 from slidemill.geometry import GridSpec
 from slidemill.schemas import completed, faults
-from slidemill.specs import BenchmarkSpec, LabelSpec, QualitySpec, SplitSpec, StoreSpec, TissueSpec, ValidationSpec
+from slidemill.specs import (
+    BenchmarkSpec,
+    LabelSpec,
+    QualitySpec,
+    SplitSpec,
+    StoreSpec,
+    TissueSpec,
+    ValidationSpec,
+    composed,
+)
 
 JPEG_QUALITY = 90
 RESOLUTIONS = ("deepzoom_level", "level", "mpp", "magnification")
@@ -177,8 +186,14 @@ def _contradictions(full: Mapping[str, Any], slides: Path, results: Path) -> Ite
             f"labels.min_fraction is {labels['min_fraction']} and labels.rule is {labels['rule']}: only rule area "
             "has a least fraction: leave it out, or choose area"
         )
+    forms: dict[str, str] = {}
+    for name in labels["map"]:
+        other = forms.setdefault(composed(name), name)
+        if other != name:
+            yield f"labels.map names {composed(name)!r} twice, in two forms of Unicode: leave one of them out"
+    known_names = {composed(name) for name in (*labels["map"], labels["outside"])}
     for name in labels.get("only") or ():
-        if name not in labels["map"] and name != labels["outside"]:
+        if composed(name) not in known_names:
             known = ", ".join(dict.fromkeys([*labels["map"], labels["outside"]]))
             yield (
                 f"labels.only names {name!r}, which labels.map lacks and labels.outside is not: no patch that is kept "

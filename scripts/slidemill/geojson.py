@@ -1,28 +1,29 @@
 """Annotations as GeoJSON, as QuPath exports them.
 
 A FeatureCollection, a list of features, or one feature. A region's label is the name of its classification
-(QuPath's derived classes have ``names``, told with ``: `` between them), or its own name where it has none.
-Polygons and multipolygons are read, with their holes, whatever QuPath calls the object; points and lines
-enclose nothing.
-
-QuPath crops a slide to its bounds when it opens it, where the slide names them (``openslide.bounds-*``, as those
-of MIRAX do), and counts pixels from their corner. So the corner is added to all coordinates; a file says
-nothing of it.
+(QuPath's derived classes have ``names``, told with ``: `` between them), which may be text that holds JSON, as
+geopandas writes it. Other places are not guessed: `labels.property` names another property.
+Polygons and multipolygons are read, with their holes, whatever QuPath calls the object, and those of collections of
+geometries however deep; points and lines enclose nothing. Any other geometry is refused.
 """
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from shapely.geometry import MultiPolygon, Polygon
 
 from slidemill.errors import AnnotationError
-from slidemill.regions import Annotation, Region, Vertex, enclosed, vertex
+from slidemill.regions import Annotation, Region, Vertex, enclosed, named, vertex
+from slidemill.specs import Naming
+
+AREALESS = ("Point", "MultiPoint", "LineString", "MultiLineString")
 
 
-def read_geojson(value: object, file: str, corner: Vertex) -> Annotation:
+def read_geojson(value: object, file: str, naming: Naming) -> Annotation:
     """Return the regions of GeoJSON that was decoded.
 
     Parameters
@@ -31,13 +32,14 @@ def read_geojson(value: object, file: str, corner: Vertex) -> Annotation:
         What the file holds.
     file
         Its name.
-    corner
-        Where its coordinates start, in level-0 pixels.
+    naming
+        Which property names a region, and how regions without a name are labelled.
 
     Raises
     ------
     AnnotationError
-        When it is no GeoJSON, a value is not what GeoJSON has there, or an outline cannot be repaired.
+        When it is no GeoJSON, a value is not what GeoJSON has there, an outline cannot be repaired, or a region is not
+        understood or has no name.
     """
     regions: list[Region] = []
     notes: list[str] = []
@@ -45,19 +47,46 @@ def read_geojson(value: object, file: str, corner: Vertex) -> Annotation:
     for number, feature in enumerate(_features(value, file), start=1):
         subject = f"feature {number}"
         geometry = _mapping(feature, "geometry", subject, file)
-        kind = geometry.get("type", "none")
-        if kind not in ("Polygon", "MultiPolygon"):
-            others[f"{kind!s:.40}"] += 1
+        parts = list(_parts(geometry, subject, file)) if geometry else []  # of null there are none
+        if not parts:
+            others[geometry.get("type", "none")] += 1
             continue
-        coordinates = geometry.get("coordinates")
-        shape = _shape([coordinates] if kind == "Polygon" else coordinates, subject, file, corner, notes)
+        shape = _shape(parts, subject, file, notes)
         if shape is not None:
-            regions.append(Region(_name(_mapping(feature, "properties", subject, file), subject, file), shape))
+            properties = _mapping(feature, "properties", subject, file)
+            remedy = (
+                f"its properties are {', '.join(sorted(properties)) or 'none'!s:.400}; give it a class, or name the "
+                "property that holds it by labels.property"
+            )
+            name = _name(properties, naming.property, subject, file)
+            regions.append(Region(named(name, naming.unnamed, f"{file}: {subject}", remedy), shape))
     notes += [f"{count} features of type {kind} enclose nothing and were left out" for kind, count in others.items()]
-    if regions and any(corner):
-        x, y = corner
-        notes.insert(0, f"coordinates were taken to start at the slide's bounds, {x:g}, {y:g}, as QuPath's do")
-    return Annotation(tuple(regions), tuple(notes))
+    return Annotation(tuple(regions), tuple(notes), warnings=tuple(_system(value)))
+
+
+def _system(value: object) -> Iterator[str]:
+    """Yield a warning where a file names a coordinate system: level-0 pixels have none."""
+    if isinstance(value, dict) and value.get("crs") is not None:
+        yield f"names a coordinate system ({value['crs']!r:.100}); its coordinates were taken as level-0 pixels"
+
+
+def _parts(geometry: Mapping[str, Any], subject: str, file: str) -> Iterator[object]:
+    """Yield the coordinates of each polygon of a geometry, however deep it lies in collections."""
+    kind = geometry.get("type")
+    if kind == "Polygon":
+        yield geometry.get("coordinates")
+    elif kind == "MultiPolygon":
+        yield from _listed(geometry.get("coordinates"), subject, file)
+    elif kind == "GeometryCollection":
+        for part in _listed(geometry.get("geometries"), subject, file):
+            if not isinstance(part, dict):
+                raise AnnotationError(f"{file}: {subject}: a geometry is {part!r:.80}: export the annotation again")
+            yield from _parts(part, subject, file)
+    elif kind not in AREALESS:
+        raise AnnotationError(
+            f"{file}: {subject}: a geometry of type {kind!r:.40} may enclose an area, and GeoJSON has none: draw it "
+            "as a Polygon, or remove it"
+        )
 
 
 def _features(value: object, file: str) -> Sequence[object]:
@@ -72,30 +101,40 @@ def _features(value: object, file: str) -> Sequence[object]:
 
 
 def _mapping(feature: object, key: str, subject: str, file: str) -> dict[str, Any]:
-    """Return a mapping that a feature has, or an empty one where it has null."""
-    found = (feature.get(key) or {}) if isinstance(feature, dict) and feature.get("type") == "Feature" else None
+    """Return a mapping that a feature has, or an empty one where it has null, or no properties."""
+    found = None
+    if isinstance(feature, dict) and feature.get("type") == "Feature" and (key in feature or key == "properties"):
+        found = {} if feature.get(key) is None else feature[key]
     if not isinstance(found, dict):
         raise AnnotationError(f"{file}: {subject} is no feature of GeoJSON with {key}: export the annotation again")
     return found
 
 
-def _name(properties: dict[str, Any], subject: str, file: str) -> str:
-    """Return a region's label."""
-    told = properties.get("classification")
+def _name(properties: Mapping[str, Any], key: str, subject: str, file: str) -> str:
+    """Return a region's label, or nothing where it has none."""
+    told = properties.get(key)
+    if isinstance(told, str) and told.lstrip()[:1] in ("{", "["):
+        try:
+            told = json.loads(told)
+        except ValueError:
+            raise AnnotationError(
+                f"{file}: {subject}: its {key} is text that is no JSON ({told!r:.80}): export the annotation again"
+            ) from None
     if isinstance(told, dict):
         names = told.get("names")
-        told = ": ".join(map(str, names)) if isinstance(names, list) else told.get("name")
-    name = properties.get("name") if told is None else told
-    if not isinstance(name, str | None):
-        raise AnnotationError(f"{file}: {subject} is named {name!r:.80}: give text")
-    return (name or "").strip()
+        told = told.get("name")
+        if isinstance(names, list) and all(isinstance(name, str) for name in names):
+            told = ": ".join(names)
+    if not isinstance(told, str | None):
+        raise AnnotationError(f"{file}: {subject} is named {told!r:.80}: give text")
+    return (told or "").strip()
 
 
-def _shape(parts: object, subject: str, file: str, corner: Vertex, notes: list[str]) -> MultiPolygon | None:
+def _shape(parts: Sequence[object], subject: str, file: str, notes: list[str]) -> MultiPolygon | None:
     """Return polygons' coordinates as a valid shape, or None where they enclose nothing."""
     kept = []
-    for part in _listed(parts, subject, file):
-        rings = [_ring(ring, subject, file, corner) for ring in _listed(part, subject, file)]
+    for part in parts:
+        rings = [_ring(ring, subject, file) for ring in _listed(part, subject, file)]
         short = [len(ring) for ring in rings if len(ring) < 3]
         if short or not rings:
             notes.append(f"{subject}: {min(short, default=0)} vertices enclose nothing, and were left out")
@@ -104,15 +143,14 @@ def _shape(parts: object, subject: str, file: str, corner: Vertex, notes: list[s
     return enclosed(kept, subject, file, notes) if kept else None
 
 
-def _ring(ring: object, subject: str, file: str, corner: Vertex) -> list[Vertex]:
-    """Return a ring's vertices in level-0 pixels of the whole slide; numbers after x and y are passed over."""
+def _ring(ring: object, subject: str, file: str) -> list[Vertex]:
+    """Return a ring's vertices in level-0 pixels; numbers after x and y are passed over."""
     places = []
     for position in _listed(ring, subject, file):
         place = _listed(position, subject, file)[:2]
         if len(place) < 2 or any(isinstance(value, str) for value in place):
             raise AnnotationError(f"{file}: {subject}: a position is {place!r:.80}: give two numbers")
-        x, y = vertex(place[0], place[1], subject, file)
-        places.append((x + corner[0], y + corner[1]))
+        places.append(vertex(place[0], place[1], subject, file))
     return places
 
 

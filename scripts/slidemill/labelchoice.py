@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from slidemill.annotations import read_annotation
+from slidemill.annotations import frame_of, read_annotation
 from slidemill.discovery import decoded, slide_path
 from slidemill.errors import AnnotationError
 from slidemill.fingerprints import check_unchanged
@@ -39,8 +39,19 @@ class LabelChoice:
     spec: LabelSpec
 
 
-def slide_regions(root: Path, annotation: str | None, fingerprint: str | None, info: SlideInfo) -> Annotation:
+def slide_regions(
+    root: Path, annotation: str | None, fingerprint: str | None, info: SlideInfo, spec: LabelSpec
+) -> Annotation:
     """Return a slide's regions, none where it has no annotation.
+
+    Parameters
+    ----------
+    root, annotation, fingerprint
+        As of `LabelChoice`.
+    info
+        The slide.
+    spec
+        Where coordinates start, and where regions have their names from.
 
     Raises
     ------
@@ -52,7 +63,7 @@ def slide_regions(root: Path, annotation: str | None, fingerprint: str | None, i
     if not annotation:
         return Annotation(())
     try:
-        return read_annotation(slide_path(root, annotation), info.corner, info.size)
+        return read_annotation(slide_path(root, annotation), frame_of(info, spec.origin), spec.naming())
     finally:
         check_unchanged(root / decoded(annotation), fingerprint, "annotation")
 
@@ -65,7 +76,7 @@ def label_step(choice: LabelChoice, info: SlideInfo) -> Step:
     SlidemillError
         As `slide_regions` does.
     """
-    regions = slide_regions(choice.root, choice.annotation, choice.fingerprint, info)
+    regions = slide_regions(choice.root, choice.annotation, choice.fingerprint, info, choice.spec)
     decide, wanted = labeller(regions, choice.spec), frozenset(choice.spec.only or ())
 
     def step(rows: Sequence[Row]) -> Sequence[str]:

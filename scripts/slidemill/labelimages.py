@@ -36,15 +36,16 @@ LOSSY = ("JPEG", "OJPEG", "JPEG_LOSSY", "WEBP", "JPEGXL", "JPEG2000", "APERIO_JP
 KINDS = "give one integer a pixel, 0 to 2**32 - 1: a grey or a palette PNG or TIFF"
 
 
-def read_label_image(path: Path, canvas: Size) -> LabelImage:
+def read_label_image(path: Path, canvas: Size, corner: Size = (0, 0)) -> LabelImage:
     """Return the label image of a slide.
 
     Parameters
     ----------
     path
         A file that begins as one of `STARTS`.
-    canvas
-        ``(width, height)`` of the slide in level-0 pixels.
+    canvas, corner
+        ``(width, height)`` of what the image lies over, the slide or its bounds, and where that begins; in level-0
+        pixels.
 
     Raises
     ------
@@ -66,8 +67,9 @@ def read_label_image(path: Path, canvas: Size) -> LabelImage:
 
     lows, highs = _extents(path, size, told)
     scale = np.array(canvas) / size
-    bounds = tuple((*(lows[value] * scale).tolist(), *(highs[value] * scale).tolist()) for value in sorted(lows))
-    return LabelImage(size, canvas, tuple(sorted(lows)), bounds, told)
+    corners = [(lows[value] * scale + corner, highs[value] * scale + corner) for value in sorted(lows)]
+    bounds = tuple((*low.tolist(), *high.tolist()) for low, high in corners)
+    return LabelImage(size, canvas, tuple(sorted(lows)), bounds, told, corner)
 
 
 @contextmanager

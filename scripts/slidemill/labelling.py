@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
+from slidemill.containment import holds
 from slidemill.covering import Floats, Places, covered
 from slidemill.regions import Annotation
 from slidemill.specs import LabelSpec
@@ -60,8 +61,8 @@ def region_at(annotation: Annotation, points: Floats, order: Sequence[int] | Non
     annotation
         The regions, or the label image.
     points
-        ``float64 (n, 2)``, x and y in level-0 pixels. A point on an outline lies in no region; each lies in one
-        pixel of an image.
+        ``float64 (n, 2)``, x and y in level-0 pixels. A region owns its left and its top edges, as a pixel of an
+        image does: of regions that touch, one has a point on their border.
     order
         Places of the regions, the first first; that of the file unless told.
     """
@@ -75,8 +76,7 @@ def region_at(annotation: Annotation, points: Floats, order: Sequence[int] | Non
         left, top, right, bottom = shape.bounds
         rows = slice(np.searchsorted(y, top), np.searchsorted(y, bottom, "right"))
         if len(near := rows.start + np.flatnonzero((x[rows] >= left) & (x[rows] <= right))):
-            shapely.prepare(shape)
-            inside = near[shapely.contains_xy(shape, x[near], y[near])]
+            inside = near[holds(shape, x[near], y[near])]
             found[free[inside]] = place
             free, x, y = np.delete(free, inside), np.delete(x, inside), np.delete(y, inside)
     return found

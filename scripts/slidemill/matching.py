@@ -10,8 +10,11 @@ from pathlib import Path
 from slidemill.errors import ConfigError
 from slidemill.folders import is_folder, walked
 
-ANNOTATIONS = (".geojson", ".json", ".png", ".tif", ".tiff", ".xml")
+ANNOTATIONS = (".annotations", ".geojson", ".json", ".png", ".tif", ".tiff", ".xml")
 """What the names of annotations end in."""
+
+COMPRESSED = (".gz", ".zip")
+"""What the names of compressed annotations end in besides; they are found to be refused by name."""
 
 
 def match_annotations(
@@ -39,7 +42,7 @@ def match_annotations(
         raise ConfigError(f"{key}: {root} is no folder: name the folder of the {key.split('.')[-1]}, or null for none")
     found: dict[Path, list[Path]] = {}
     for path in _other_than(slides, above, sorted(_annotation_paths(root, skip, key)), root, key):
-        found.setdefault(path.with_suffix(""), []).append(path)
+        found.setdefault(_unpacked(path).with_suffix(""), []).append(path)
     matched = {}
     for slide in slides:
         for annotation, *others in [found[place]] if (place := slide.with_suffix("")) in found else []:
@@ -52,7 +55,7 @@ def match_annotations(
             raise _ambiguous(key, annotation, [slide for slide in slides if matched.get(slide) == annotation])
     by_stem: dict[str, list[Path]] = {}
     for annotation in sorted({path for paths in found.values() for path in paths} - set(taken)):
-        by_stem.setdefault(_plain(annotation.stem), []).append(annotation)
+        by_stem.setdefault(_plain(_unpacked(annotation).stem), []).append(annotation)
     for stem, candidates in by_stem.items():
         wanting = [slide for slide in slides if _plain(slide.stem) == stem and slide not in matched]
         if len(wanting) > 1:
@@ -74,8 +77,16 @@ def _annotation_paths(root: Path, skip: Path | None, key: str) -> Iterator[Path]
         here = Path(folder)
         subfolders[:] = [name for name in subfolders if name[0] != "." and (here / name).resolve() != skipped]
         for name in names:
-            if name.lower().endswith(ANNOTATIONS) and not name.startswith("."):
+            unpacked = _unpacked(Path(name)).name
+            # Who has unpacked a file may keep the packed one.
+            is_spare = unpacked != name and unpacked in names
+            if unpacked.lower().endswith(ANNOTATIONS) and not name.startswith(".") and not is_spare:
                 yield (here / name).relative_to(root)
+
+
+def _unpacked(path: Path) -> Path:
+    """Return a path without the ending of a compressed file."""
+    return path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
 
 
 def _other_than(slides: list[Path], above: Path, annotations: list[Path], root: Path, key: str) -> Iterator[Path]:

@@ -108,6 +108,7 @@ def write_labelled(
         "unmapped": sorted({*annotation.names, *counts} - set(spec.map)),
         "regions": len(annotation.names),
         "notes": list(annotation.notes),
+        **({"warnings": list(annotation.warnings)} if annotation.warnings else {}),
         **audit,
     }
 

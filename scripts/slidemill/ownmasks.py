@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import shapely
 
-from slidemill.annotations import read_annotation
+from slidemill.annotations import frame_of, read_annotation
 from slidemill.discovery import encoded, slide_path
 from slidemill.errors import AnnotationError, SlideError
 from slidemill.labelling import fractions_within
@@ -20,15 +20,16 @@ from slidemill.pyramid import Size
 from slidemill.rasters import Integers, LabelImage
 from slidemill.regions import Annotation, polygons
 from slidemill.slides import SlideInfo
+from slidemill.specs import Naming
 
 FINE = 4
 """Bits of a pixel's fraction to which corners are drawn."""
 
 
 def own_mask(
-    path: Path, info: SlideInfo, size: Size, values: Sequence[int] | None = None
+    path: Path, info: SlideInfo, size: Size, values: Sequence[int] | None = None, origin: str | None = None
 ) -> tuple[Fractions, Mask, tuple[str, ...], tuple[str, ...]]:
-    """Return how much of patches a mask of one's own covers, exactly, a picture of it, notes and warnings on it.
+    """Return how much of patches a custom mask covers, exactly, a picture of it, notes and warnings on it.
 
     Parameters
     ----------
@@ -40,6 +41,8 @@ def own_mask(
         ``(width, height)`` of the picture.
     values
         The integers that mean tissue in an image; None where it has 0 and one other.
+    origin
+        As of `slidemill.annotations.Frame`.
 
     Raises
     ------
@@ -48,11 +51,13 @@ def own_mask(
     """
     try:
         # Tells a file that is missing from one that cannot be read.
-        annotation = read_annotation(slide_path(path.parent, encoded(Path(path.name))), info.corner, info.size)
+        annotation = read_annotation(
+            slide_path(path.parent, encoded(Path(path.name))), frame_of(info, origin), Naming(unnamed="tissue")
+        )
     except SlideError as error:
         raise AnnotationError(f"the mask of tissue {error}") from None
     notes = [f"its tissue is that of the mask {path.name}", *(f"{path.name}: {note}" for note in annotation.notes)]
-    warnings = []
+    warnings = [f"{path.name}: {warning}" for warning in annotation.warnings]
     if image := annotation.image:
         there, image = image.values, _chosen(path.name, image, values)
         annotation = replace(annotation, image=image)

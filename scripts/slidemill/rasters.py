@@ -26,20 +26,22 @@ Bands = Callable[[int, int], Iterator[tuple[int, Integers]]]
 
 @dataclass(frozen=True, slots=True)
 class LabelImage:
-    """A label image laid over the whole canvas of a slide.
+    """A label image laid over the whole canvas of a slide, or over its bounds.
 
     Parameters
     ----------
     size
         ``(width, height)`` in its own pixels.
     canvas
-        ``(width, height)`` of the slide in level-0 pixels.
+        ``(width, height)`` of what it lies over, in level-0 pixels.
     values
         The integers that stand in it, sorted, without 0.
     bounds
         Of each, the left, top, right and bottom of its pixels, in level-0 pixels.
     bands
         Reads its rows.
+    corner, slide
+        The first pixel of what it lies over, and ``(width, height)`` of the slide where it lies over the bounds only.
     """
 
     size: Size
@@ -47,6 +49,8 @@ class LabelImage:
     values: tuple[int, ...]
     bounds: tuple[tuple[float, ...], ...]
     bands: Bands
+    corner: Size = (0, 0)
+    slide: Size | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -61,7 +65,7 @@ class LabelImage:
         points
             ``float64 (n, 2)``, x and y in level-0 pixels. A pixel holds its left and its top edge.
         """
-        column, row = np.floor(points * self.size / self.canvas).astype(np.intp).T
+        column, row = np.floor((points - self.corner) * self.size / self.canvas).astype(np.intp).T
         found = np.full(len(points), -1, np.intp)
         within = np.flatnonzero((column >= 0) & (column < self.size[0]) & (row >= 0) & (row < self.size[1]))
         order = within[np.argsort(row[within], kind="stable")]
@@ -84,7 +88,7 @@ class LabelImage:
         tuple
             Places of boxes, places in `values`, and areas in level-0 pixels; nothing for what is not covered.
         """
-        scaled = np.clip(boxes * (self.size * 2) / (self.canvas * 2), 0, self.size * 2)
+        scaled = np.clip((boxes - self.corner * 2) * (self.size * 2) / (self.canvas * 2), 0, self.size * 2)
         lines, line = np.unique(scaled[:, [1, 3]], axis=0, return_inverse=True)
         order = np.lexsort((scaled[:, 0], line.reshape(-1)))
         members = np.split(order, np.flatnonzero(np.diff(line.reshape(-1)[order])) + 1)
@@ -107,8 +111,9 @@ class LabelImage:
         return box, np.asarray(label, np.intp), np.asarray(total * pixel, np.float64)
 
     def sampled(self, size: Size) -> Places:
-        """Return which label stands at the middle of each pixel of a picture of the canvas, as `at` does."""
-        x, y = ((np.arange(own) + 0.5) / own * whole for own, whole in zip(size, self.canvas, strict=True))
+        """Return which label stands at the middle of each pixel of a picture of the whole slide, as `at` does."""
+        slide = self.slide or self.canvas
+        x, y = ((np.arange(own) + 0.5) / own * whole for own, whole in zip(size, slide, strict=True))
         return self.at(np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)).reshape(size[1], size[0])
 
     def _place(self, values: Integers) -> Places:

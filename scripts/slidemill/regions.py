@@ -15,6 +15,7 @@ from shapely.geometry.base import BaseGeometry
 
 from slidemill.errors import AnnotationError
 from slidemill.rasters import LabelImage
+from slidemill.specs import composed
 
 FARTHEST = 1e9
 """No slide has pixels beyond this; arithmetic on far larger coordinates loses the small ones."""
@@ -27,19 +28,26 @@ Vertex = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """An annotated area: its label's name, and its shape in level-0 pixels with the holes cut out."""
+    """An annotated area: its label's name in NFC, and its shape in level-0 pixels with the holes cut out."""
 
     name: str
     shape: MultiPolygon
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", composed(self.name))
+
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """The regions of a slide in the file's order, or its label image, and what to know of how they were read."""
+    """The regions of a slide in the file's order, or its label image, and what to know of how they were read.
+
+    `notes` are good to know; of `warnings` each may mean that patches are labelled wrongly.
+    """
 
     regions: tuple[Region, ...]
     notes: tuple[str, ...] = ()
     image: LabelImage | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -61,6 +69,19 @@ def polygons(shape: BaseGeometry) -> list[Polygon]:
     return [polygon for part in getattr(shape, "geoms", ()) for polygon in polygons(part)]
 
 
+def named(name: str, unnamed: str | None, subject: str, remedy: str) -> str:
+    """Return a region's name, or `unnamed` where it has none.
+
+    Raises
+    ------
+    AnnotationError
+        When it has none, and `unnamed` is None.
+    """
+    if not name and unnamed is None:
+        raise AnnotationError(f"{subject} has no name: {remedy}, or give such regions one by labels.unnamed")
+    return name or unnamed or ""
+
+
 def vertex(x: object, y: object, subject: str, file: str) -> Vertex:
     """Return a vertex of two numbers, or of two texts that tell numbers.
 
@@ -80,7 +101,8 @@ def vertex(x: object, y: object, subject: str, file: str) -> Vertex:
 def _number(value: object) -> float:
     """Return what a value tells, or NaN where it tells no number."""
     try:
-        return float(value) if isinstance(value, str | float | int) and not isinstance(value, bool) else math.nan
+        known = isinstance(value, str | float | int) and not isinstance(value, bool) and "_" not in str(value)[:80]
+        return float(value) if known and isinstance(value, str | float | int) else math.nan
     except (ValueError, OverflowError):
         return math.nan
 

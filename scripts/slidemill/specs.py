@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 MOST_PATCHES = 50_000_000
 """Patches of one slide's grid, unless the configuration says otherwise: their table takes some 5 GB."""
+
+
+def composed(name: str) -> str:
+    """Return a label's name in the Unicode form in which names are compared, NFC; macOS writes another."""
+    return unicodedata.normalize("NFC", name)
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """Where regions have their names from.
+
+    Parameters
+    ----------
+    unnamed
+        The name of regions that have none; None refuses them.
+    property
+        The property of GeoJSON's features that holds their class.
+    """
+
+    unnamed: str | None = None
+    property: str = "classification"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +50,12 @@ class LabelSpec:
         Which of overlapping regions comes first: the one that does in the ``"file"``, or the ``"smallest"``.
     only
         The names of the labels whose patches are sampled; None for all.
+    unnamed, property
+        As of `Naming`.
+    origin
+        Where an annotation's coordinates start, ``"canvas"`` or ``"bounds"`` of the slide; None where its format says.
+
+    All names are in Unicode's form NFC.
     """
 
     map: Mapping[str, int]
@@ -36,6 +64,21 @@ class LabelSpec:
     min_fraction: float = 0.5
     overlap: str = "file"
     only: Sequence[str] | None = None
+    unnamed: str | None = None
+    property: str = "classification"
+    origin: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "map", {composed(name): label for name, label in self.map.items()})
+        object.__setattr__(self, "outside", composed(self.outside))
+        if self.only is not None:
+            object.__setattr__(self, "only", [composed(name) for name in self.only])
+        if self.unnamed is not None:
+            object.__setattr__(self, "unnamed", composed(self.unnamed))
+
+    def naming(self) -> Naming:
+        """Return where regions have their names from."""
+        return Naming(self.unnamed, self.property)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +97,8 @@ class TissueSpec:
         ``"auto"``, ``"exclude"`` or ``"keep"``: what is done with the colours of felt pens.
     mask_values
         The integers that mean tissue in masks that somebody has made; None for masks of 0 and one other.
+    mask_origin
+        Where a custom mask starts, ``"canvas"`` or ``"bounds"`` of the slide; None where its format says.
     """
 
     method: str = "none"
@@ -61,6 +106,7 @@ class TissueSpec:
     level: int | None = None
     pens: str = "auto"
     mask_values: Sequence[int] | None = None
+    mask_origin: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

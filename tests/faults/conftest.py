@@ -191,6 +191,7 @@ class Cohort:
             self.place("figures/overlay", one.slide, "jpg"),
             self.place("figures/montage", one.slide, "jpg"),
             self.mask(one),
+            labels=self.checked.labels,
         )
 
     def stages(self):

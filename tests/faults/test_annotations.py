@@ -1,5 +1,6 @@
 """Annotations that are broken, hostile or strange: what they do to their slide, and that they do nothing to others."""
 
+import gzip
 import io
 import json
 import os
@@ -57,6 +58,14 @@ def asap(vertices, kind="Polygon"):
         f'<ASAP_Annotations><Annotations><Annotation Name="1" Type="{kind}" PartOfGroup="Benign"><Coordinates>{places}'
         '</Coordinates></Annotation></Annotations><AnnotationGroups><Group Name="Benign"/></AnnotationGroups>'
         "</ASAP_Annotations>"
+    )
+
+
+def halo(vertices, kind="Polygon"):
+    places = "".join(f'<V X="{x}" Y="{y}"/>' for x, y in vertices)
+    return (
+        f'<Annotations><Annotation Name="Benign"><Regions><Region Type="{kind}" HasEndcaps="0" NegativeROA="0">'
+        f"<Vertices>{places}</Vertices></Region></Regions></Annotation></Annotations>"
     )
 
 
@@ -137,6 +146,18 @@ BAD = {
     ),
     "TIFF: fractions": (image(ONE.astype(np.float32), end="tiff"), "its pixels are float32"),
     "JPEG": (b"\xff\xd8\xff\xe0" + bytes(100), "is a JPEG, which keeps no integers"),
+    "a region of a type that nobody knows": (
+        xml(SQUARE).replace('Type="0"', 'Type="7"'),
+        "type '7' may enclose an area",
+    ),
+    "HALO: a region of a type that nobody knows": (halo(SQUARE, "Spline"), "type 'Spline' may enclose an area"),
+    "HALO: an open line": (halo(SQUARE).replace('Endcaps="0"', 'Endcaps="1"'), "may be an open line"),
+    "ASAP: a region of a type that nobody knows": (asap(SQUARE, "Ellipse"), "type 'Ellipse' may enclose an area"),
+    "GeoJSON: a geometry that nobody knows": (geojson(SQUARE, "Circle"), "type 'Circle' may enclose an area"),
+    "places that no region has": (xml(SQUARE).replace("<Vertex ", "<Point "), "<Point> with X and Y stand where"),
+    "no name": (xml(SQUARE, ""), "annotation 1, region 1 has no name"),
+    "GeoJSON: a name elsewhere": (geojson(SQUARE, label="Benign", name="b"), "its properties are label, name; give it"),
+    "compressed": (gzip.compress(xml(SQUARE).encode()), "bad.xml: is compressed (gzip): unpack it"),
     "GeoJSON: a name that is no text": (geojson(SQUARE, classification={"name": 5}), "is named 5"),
 }
 
@@ -187,7 +208,7 @@ STRANGE = {
         "1",
         "crosses itself and was repaired",
     ),
-    "ASAP: a measurement": (asap(SQUARE, "Measurement"), "0", "type Measurement encloses nothing"),
+    "ASAP: a measurement": (asap(SQUARE, "Measurement"), "0", "1 annotations of type Measurement enclose nothing"),
 }
 
 
@@ -196,6 +217,45 @@ def test_a_strange_region_is_noted_and_fails_nothing(annotated, text, regions, n
     row = annotated(text)
     assert (row["status"], row["regions"]) == ("ok", regions)
     assert note in "\n".join(read_annotation(annotated.cohort.annotations / "bad.xml").notes)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [geojson(SQUARE, "LineString"), asap(SQUARE, "Dot"), halo(SQUARE, "Pin"), xml(SQUARE[:2])],
+    ids=["GeoJSON", "ASAP", "HALO", "ImageScope"],
+)
+def test_an_annotation_without_an_area_is_a_warning(annotated, text):
+    row = annotated(text)
+    assert (row["status"], row["regions"]) == ("ok", "0")
+    assert "no region of the annotation encloses an area" in row["warnings"]
+
+
+def test_halos_files_are_found_by_their_ending(annotated):
+    (annotated.cohort.annotations / "bad.annotations").write_text(halo(SQUARE))
+    row = annotated(None)
+    assert (row["status"], row["regions"], row["warnings"]) == ("ok", "1", "")
+    labels = [patch["label"] for patch in annotated.cohort.table("metadata") if patch["slide"] == row["slide"]]
+    assert labels.count("1") == 4
+
+
+@pytest.mark.parametrize("ending", ["xml.gz", "geojson.zip", "annotations.GZ"])
+def test_a_compressed_annotation_fails_its_slide_until_unpacked(annotated, ending):
+    (annotated.cohort.annotations / f"bad.{ending}").write_bytes(gzip.compress(xml(SQUARE).encode()))
+    row = annotated(None)
+    assert (row["status"], row["stage"]) == ("failed", "write_metadata")
+    assert f"bad.{ending}: is compressed (gzip): unpack it" in row["message"]
+    (annotated.cohort.annotations / f"bad.{ending.partition('.')[0]}").write_text(xml(SQUARE))
+    assert annotated(None)["status"] == "ok"
+
+
+def test_regions_without_a_name_are_labelled_by_the_key(annotated):
+    annotated.cohort.config["labels"] |= {"unnamed": "Benign"}
+    row = annotated(xml(SQUARE, ""))
+    assert (row["status"], row["regions"]) == ("ok", "1")
+    for one in annotated.cohort.listed:
+        annotated.cohort.draw(one)
+    labels = [patch["label"] for patch in annotated.cohort.table("metadata") if patch["slide"] == row["slide"]]
+    assert labels.count("1") == 4
 
 
 def test_an_annotation_without_regions_labels_all_as_outside(annotated):
@@ -271,7 +331,7 @@ def test_an_annotation_that_changes_after_the_plan_fails_the_job_and_blames_no_s
     assert not list(cohort.results.glob("outcomes/write_metadata/*"))
 
 
-@pytest.mark.parametrize("write", [geojson, asap], ids=["GeoJSON", "ASAP"])
+@pytest.mark.parametrize("write", [geojson, asap, halo], ids=["GeoJSON", "ASAP", "HALO"])
 def test_an_annotation_of_another_program_is_read_whatever_its_name(annotated, write):
     row = annotated(write(SQUARE))
     assert (row["status"], row["regions"]) == ("ok", "1")

@@ -12,7 +12,7 @@ import tifffile
 import yaml
 from PIL import Image
 
-from slidemill.annotations import read_annotation
+from slidemill.annotations import Frame, read_annotation
 from slidemill.config import read_config
 from slidemill.encodings import ENCODINGS, decoded, encoded
 from slidemill.errors import SlidemillError
@@ -77,6 +77,13 @@ def annotations(folder):
     )
 
     yield (
+        b'<Annotations><Annotation Name="A"><Regions><Region Type="Ellipse" HasEndcaps="0" NegativeROA="0"><Vertices>'
+        b'<V X="1" Y="2"/><V X="500" Y="600"/></Vertices></Region><Region Type="Polygon" NegativeROA="1"><Vertices>'
+        b'<V X="20" Y="20"/><V X="90" Y="20"/><V X="90" Y="90"/></Vertices></Region></Regions></Annotation>'
+        b"</Annotations>"
+    )
+
+    yield (
         b'<ASAP_Annotations><Annotations><Annotation Name="1" Type="Polygon" PartOfGroup="A"><Coordinates>'
         b'<Coordinate Order="0" X="1" Y="2"/><Coordinate Order="2" X="90" Y="90"/><Coordinate Order="1" X="90" Y="2"/>'
         b'</Coordinates></Annotation></Annotations><AnnotationGroups><Group Name="A"/>'
@@ -107,7 +114,7 @@ def label_images(folder):
 
 
 def read_regions(data, folder):
-    annotation = read_annotation(put(folder, "a.xml", data), (5, 5), (800, 640))
+    annotation = read_annotation(put(folder, "a.xml", data), Frame((800, 640), (5, 5, 700, 600), "bounds"))
     region_at(annotation, POINTS)
     rows = [{"x0": x, "y0": y, "width0": 100, "height0": 100} for x, y in POINTS]
     labelled(rows, annotation, LabelSpec({}, "area", "outside"), {})

@@ -95,7 +95,6 @@ def patch(x0=0, y0=0, width0=10, height0=10):
         ("Text", [], "Text"),
         ("  Text ", [], "Text"),
         ("Text", [" Value "], "Value"),
-        ("", [], ""),
         ("Ä & <B> 'c'", [], "Ä & <B> 'c'"),
     ],
 )
@@ -131,8 +130,10 @@ def test_an_ellipse_fills_its_bounding_box_but_for_the_corners(annotation, verti
     assert read.regions[0].shape.area == pytest.approx(np.pi * 10 * 5, rel=1e-3)
 
 
-def test_a_point_on_an_outline_lies_in_no_region(annotation):
-    assert names(annotation([region(SQUARE)]), (0, 5), (10, 5), (0, 0), (10, 10)) == ["out"] * 4
+def test_a_region_owns_its_left_and_top_edges(annotation):
+    read = annotation([region(SQUARE)])
+    assert names(read, (0, 5), (5, 0), (0, 0)) == ["A"] * 3
+    assert names(read, (10, 5), (5, 10), (10, 0), (0, 10), (10, 10)) == ["out"] * 5
 
 
 def test_a_point_on_a_spike_of_an_outline_lies_in_no_region(annotation):
@@ -202,12 +203,12 @@ def test_the_rule_changes_the_label_of_a_patch_whose_corner_lies_elsewhere(annot
 
 
 def test_names_that_the_map_lacks_are_labelled_minus_one(annotation):
-    read = annotation([region(SQUARE, "Fold"), region(shifted(SQUARE, 100), "")])
+    read = annotation([region(SQUARE, "Fold"), region(shifted(SQUARE, 100), "?")])
     rows = [patch(), patch(100), patch(50)]
     spec = LabelSpec({"Normal": 7, "normal": 1}, "centre", "Normal")
     assert [(row["label"], row["label_name"]) for row in labelled(rows, read, spec, {})] == [
         (-1, "Fold"),
-        (-1, ""),
+        (-1, "?"),
         (7, "Normal"),
     ]
     assert [row["label"] for row in labelled(rows, read, LabelSpec({}, "centre", "Normal"), {})] == [-1, -1, -1]
@@ -244,7 +245,7 @@ def test_rows_labelled_in_blocks_are_those_labelled_at_once(annotation, monkeypa
         (region([(1, 1)], Type=2), "region 1: 1 vertices enclose nothing"),
         (region([(0, 0), (5, 5), (10, 10)]), "region 1: the outline has no area, and it was left out"),
         (region([(0, 0), (0, 10)], Type=1), "region 1: the outline has no area, and it was left out"),
-        (region(SQUARE, Type=4), "region 1: type 4 (a ruler or an arrow) encloses nothing and was left out"),
+        (region(SQUARE, Type=4), "1 regions of type 4 (ruler) enclose nothing and were left out"),
     ],
 )
 def test_what_encloses_nothing_is_left_out_with_a_note(annotation, element, note):
@@ -312,7 +313,7 @@ def test_encodings_that_a_file_declares_are_read(tmp_path, encoding):
 
 def test_xml_of_another_kind_is_refused(refused):
     message = refused("<HALO><Annotations/></HALO>")
-    assert "begins with <HALO>: an annotation of ImageScope has <Annotations>, one of ASAP" in message
+    assert "begins with <HALO>: an annotation of ImageScope or HALO has <Annotations>, one of ASAP" in message
 
 
 BOMB = """<?xml version="1.0"?>

@@ -5,7 +5,7 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 import pytest
 
-from slidemill.annotations import read_annotation
+from slidemill.annotations import Frame, read_annotation
 from slidemill.errors import AnnotationError
 from slidemill.labelling import region_at
 
@@ -31,7 +31,7 @@ def read(tmp_path):
             "</ASAP_Annotations>",
             encoding="utf-8",
         )
-        return read_annotation(path, (1000, 1000))
+        return read_annotation(path, Frame(bounds=(1000, 1000, 500, 500)))
 
     return read
 
@@ -61,13 +61,13 @@ def test_a_rectangle_may_be_two_corners(read):
     assert names(read(element([(10, 0), (0, 10)], "Rectangle")), (1, 1), (9, 9)) == ["A", "A"]
 
 
-@pytest.mark.parametrize("kind", ["Dot", "PointSet", "Measurement", "New"])
+@pytest.mark.parametrize("kind", ["Dot", "PointSet", "Measurement"])
 def test_what_encloses_nothing_is_left_out_with_a_note(read, kind):
     annotation = read(element(SQUARE, kind), element(SQUARE[:2]))
     assert annotation.regions == ()
     assert annotation.notes == (
-        f"annotation 1 (Annotation 0): type {kind} encloses nothing and was left out",
         "annotation 2 (Annotation 0): 2 vertices enclose nothing, and it was left out",
+        f"1 annotations of type {kind} enclose nothing and were left out",
     )
 
 

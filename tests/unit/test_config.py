@@ -444,3 +444,20 @@ def test_one_label_alone_is_still_a_list():
     told = faults({"slides": "slides", "results": "results", "labels": {"only": "Normal"}})
     assert told.startswith("labels.only is 'Normal', not a list, such as [a, b] or null: the names of the labels")
     assert read(labels={"only": None}).labels.only is None
+
+
+def test_names_of_the_map_in_two_unicode_forms_are_refused():
+    with pytest.raises(ConfigError, match=r"labels\.map names 'Ä' twice, in two forms of Unicode"):
+        read(labels={"map": {"\u00c4": 0, "A\u0308": 1}})
+
+
+def test_names_of_labels_are_taken_in_nfc():
+    labels = read(labels={"map": {"A\u0308": 1}, "outside": "O\u0308", "only": ["\u00c4", "\u00d6"]}).labels
+    assert (labels.map, labels.outside, labels.only) == ({"\u00c4": 1}, "\u00d6", ["\u00c4", "\u00d6"])
+
+
+def test_origins_and_names_of_regions_are_read():
+    config = read(labels={"origin": "canvas", "unnamed": "A", "property": "label"}, tissue={"mask_origin": "bounds"})
+    assert (config.labels.origin, config.labels.unnamed, config.labels.property) == ("canvas", "A", "label")
+    assert config.tissue.mask_origin == "bounds"
+    assert (read().labels.origin, read().labels.unnamed, read().tissue.mask_origin) == (None, None, None)

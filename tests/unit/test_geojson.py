@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import write_metadata
-from slidemill.annotations import read_annotation
+from slidemill.annotations import Frame, read_annotation
 from slidemill.columns import PATCH_COLUMNS
 from slidemill.errors import AnnotationError
 from slidemill.fingerprints import fingerprint
@@ -14,7 +14,7 @@ from slidemill.labelling import region_at
 from slidemill.metadata import read_metadata
 from slidemill.outcomes import Outcome, read_outcome, write_outcome
 from slidemill.slides import SlideInfo
-from slidemill.specs import LabelSpec
+from slidemill.specs import LabelSpec, Naming
 from slidemill.tables import read_table, write_table
 
 SQUARE = [[0, 0], [10, 0], [10, 10], [0, 10], [0, 0]]
@@ -32,10 +32,10 @@ def feature(coordinates, kind="Polygon", **properties):
 def read(tmp_path):
     """Return a function that reads an annotation of this content, bytes or what is told as JSON."""
 
-    def read(value, corner=(0, 0)):
+    def read(value, corner=(0, 0), **options):
         path = tmp_path / "case.geojson"
         path.write_bytes(value if isinstance(value, bytes) else json.dumps(value).encode())
-        return read_annotation(path, corner)
+        return read_annotation(path, Frame(bounds=(*corner, 500, 500)), Naming(**options))
 
     return read
 
@@ -68,23 +68,45 @@ def test_features_may_be_wrapped_in_many_ways(read, wrapped):
         ({"classification": {"name": "A"}, "name": "own"}, "A"),
         ({"classification": {"names": ["A", "Positive"]}}, "A: Positive"),
         ({"classification": " A "}, "A"),
-        ({"classification": None, "name": "own"}, "own"),
-        ({"classification": {}, "name": "own"}, "own"),
-        ({"name": "own"}, "own"),
-        ({"objectType": "tile"}, ""),
+        ({"classification": '{"name": "A", "color": [1, 2, 3]}'}, "A"),
+        ({"classification": ' {"names": ["A", "Positive"]}'}, "A: Positive"),
     ],
 )
-def test_a_region_is_named_by_its_classification_or_else_its_own_name(read, properties, name):
+def test_a_region_is_named_by_its_classification(read, properties, name):
     assert [region.name for region in read(feature([SQUARE], **properties)).regions] == [name]
 
 
+@pytest.mark.parametrize(
+    ("properties", "known"),
+    [
+        ({"classification": None, "name": "own"}, "classification, name"),
+        ({"classification": {}, "name": "own"}, "classification, name"),
+        ({"classification": {"name": " "}}, "classification"),
+        ({"classification": '{"color": [1, 2, 3]}'}, "classification"),
+        ({"name": "own"}, "name"),
+        ({"label": "A", "class": "A", "objectType": "tile"}, "class, label, objectType"),
+    ],
+)
+def test_names_elsewhere_are_not_guessed_and_listed(read, properties, known):
+    with pytest.raises(AnnotationError, match=f"feature 1 has no name: its properties are {known}; give it a class"):
+        read(feature([SQUARE], **properties))
+    assert read(feature([SQUARE], **properties), unnamed="Tissue").names == ("Tissue",)
+
+
+@pytest.mark.parametrize("value", ["A", {"name": "A"}, '{"name": "A"}'])
+def test_another_property_names_regions_where_asked(read, value):
+    properties = {"label": value, "classification": {"name": "B"}}
+    assert read(feature([SQUARE], **properties), property="label").names == ("A",)
+
+
 def test_null_properties_name_nothing(read):
-    assert [region.name for region in read(feature([SQUARE]) | {"properties": None}).regions] == [""]
+    with pytest.raises(AnnotationError, match="feature 1 has no name: its properties are none"):
+        read(feature([SQUARE]) | {"properties": None})
 
 
 @pytest.mark.parametrize("kind", ["tile", "cell", "detection"])
 def test_objects_of_any_kind_count(read, kind):
-    assert names(read(feature([SQUARE], objectType=kind, name="A")), (5, 5)) == ["A"]
+    assert names(read(feature([SQUARE], objectType=kind, classification={"name": "A"})), (5, 5)) == ["A"]
 
 
 def test_holes_are_cut_out(read):
@@ -117,9 +139,17 @@ def test_coordinates_start_at_the_slides_bounds_and_a_note_says_so(read):
     assert annotation.notes == ("coordinates were taken to start at the slide's bounds, 1000, 500, as QuPath's do",)
 
 
-def test_labels_take_the_bounds_of_the_slide_that_openslide_tells(tmp_path):
+@pytest.mark.parametrize(
+    ("origin", "labels", "note"),
+    [
+        (None, ["1", "0", "0"], "start at the slide's bounds, 1000, 500"),
+        ("canvas", ["0", "0", "1"], "start at the whole slide, not at its bounds, 1000, 500"),
+    ],
+)
+def test_labels_take_the_bounds_of_the_slide_that_openslide_tells(tmp_path, caplog, origin, labels, note):
     """The patches of a slide are counted from its whole canvas, QuPath's regions from its bounds."""
     (tmp_path / "a.geojson").write_text(json.dumps(feature([SQUARE])), encoding="utf-8")
+    caplog.set_level("INFO", "slidemill")
     info = SlideInfo("mirax", ((2000, 2000),), (1.0,), (1000, 500, 900, 900), None, None, None, "ffffff")
     write_outcome(
         tmp_path / "sampled.json", Outcome("a", "sample_patches", details={"info": info.to_json(), "patches": 3})
@@ -134,7 +164,7 @@ def test_labels_take_the_bounds_of_the_slide_that_openslide_tells(tmp_path):
         tmp_path,
         "a.geojson",
         fingerprint(tmp_path / "a.geojson"),
-        LabelSpec({"A": 1, "out": 0}, "area", "out"),
+        LabelSpec({"A": 1, "out": 0}, "area", "out", origin=origin),
         {},
         tmp_path / "patches.csv",
         tmp_path / "sampled.json",
@@ -143,8 +173,9 @@ def test_labels_take_the_bounds_of_the_slide_that_openslide_tells(tmp_path):
         0,
     )
     told = [(row["label"], row["label_fraction"]) for row in read_table(tmp_path / "metadata.csv")]
-    assert told == [("1", "1.0000"), ("0", "1.0000"), ("0", "1.0000")]
-    assert "start at the slide's bounds, 1000, 500" in read_outcome(tmp_path / "labelled.json").details["notes"][0]
+    assert told == [(label, "1.0000") for label in labels]
+    assert note in read_outcome(tmp_path / "labelled.json").details["notes"][0]
+    assert note in caplog.text.replace("\\'", "'")
     assert list(read_metadata(tmp_path)["label_fraction"]) == [1.0, 1.0, 1.0]
 
 
@@ -191,7 +222,7 @@ def test_heights_are_passed_over(read):
         (b"{", "line 1, column 2"),
         (b'[{"type": "Feature"\xff}]', "cannot be read"),
         (b"[" * 100_000, "lists lie in lists without end"),
-        (b'[{"type": "Feature", "geometry": ' + b'{"a":' * 900 + b"1" + b"}" * 901 + b"]", "left out"),
+        (b'[{"type": "Feature", "geometry": ' + b'{"a":' * 900 + b"1" + b"}" * 901 + b"]", "of type None"),
         (b"[1" + b"0" * 5000 + b"]", "cannot be read"),
         ({"type": "Topology"}, "holds no features of GeoJSON"),
         ({"type": "FeatureCollection", "features": {}}, "holds no features of GeoJSON"),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from slidemill import labelimages, rasters
-from slidemill.annotations import read_annotation
+from slidemill.annotations import Frame, read_annotation
 from slidemill.drawing import draw_overlay
 from slidemill.errors import AnnotationError
 from slidemill.labelling import labeller
@@ -41,7 +41,7 @@ def tiff(path, pixels, byteorder="<", **options):
 
 
 def read(path, canvas=CANVAS):
-    return read_annotation(path, canvas=canvas)
+    return read_annotation(path, Frame(canvas))
 
 
 WRITERS = {

@@ -226,3 +226,26 @@ def test_masks_are_found_as_annotations_are(tmp_path):
         find_slides(slides, masks=masks)
     with pytest.raises(ConfigError, match=r"tissue\.masks: .*gone is no folder: name the folder of the masks"):
         find_slides(slides, masks=tmp_path / "gone")
+
+
+@pytest.mark.parametrize(("origin", "shift"), [(None, 1), ("bounds", 1), ("canvas", 0)])
+def test_regions_of_a_mask_start_where_the_origin_says(tmp_path, origin, shift):
+    """The slide is cropped to bounds that begin at (100, 50)."""
+    cropped = SlideInfo("x", (SIZE,), (1.0,), (100, 50, 300, 250), 0.5, 0.5, 20.0, "FFFFFF")
+    mask = geojson(tmp_path / "mask.geojson")
+    fractions, _, notes, _ = own_mask(mask, cropped, SIZE, origin=origin)
+    rows = patches(40, 2)
+    moved = [row | {"x0": row["x0"] + 100 * shift, "y0": row["y0"] + 50 * shift} for row in rows]
+    assert fractions(moved) == pytest.approx(own_mask(mask, INFO, SIZE)[0](rows))
+    assert ("bounds, 100, 50" in notes[1]) and (origin or "as QuPath's do") in notes[1]
+
+
+@pytest.mark.parametrize("origin", [None, "canvas", "bounds"])
+def test_an_image_lies_over_what_the_origin_says(tmp_path, origin):
+    cropped = SlideInfo("x", (SIZE,), (1.0,), (100, 50, 200, 150), 0.5, 0.5, 20.0, "FFFFFF")
+    Image.new("L", (4, 3), 1).save(tmp_path / "mask.png")
+    fractions, picture, notes = own_mask(tmp_path / "mask.png", cropped, (40, 30), origin)
+    row = {"x0": 50, "y0": 50, "width0": 100, "height0": 100}
+    assert fractions([row]).tolist() == [0.5 if origin == "bounds" else 1]
+    assert picture.pixels.sum() == (20 * 15 if origin == "bounds" else 40 * 30)
+    assert "bounds, 100, 50, of 200 x 150 pixels" in notes[1]

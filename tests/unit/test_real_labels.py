@@ -11,7 +11,7 @@ import pytest
 import shapely
 from PIL import Image
 
-from slidemill.annotations import read_annotation
+from slidemill.annotations import Frame, frame_of, read_annotation
 from slidemill.geometry import GridSpec
 from slidemill.metadata import labelled
 from slidemill.sampling import patch_rows
@@ -56,7 +56,7 @@ def real(real_slide_file):
     with opened(real_slide_file) as slide:
         info = slide_info(slide)
     rows = list(patch_rows("real", info, GridSpec(patch_size=256, level=0)))
-    return rows, read_annotation(annotation, info.corner, info.size), info.size
+    return rows, read_annotation(annotation, frame_of(info, None)), info.size
 
 
 def names(rows, annotation, rule):
@@ -83,7 +83,7 @@ def test_the_annotation_as_a_label_image_gives_the_same_labels(real, rule, tmp_p
         shapely.prepare(region.shape)
         pixels[shapely.contains_xy(region.shape, x, y)] = values[region.name]
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    image = read_annotation(tmp_path / "a.png", canvas=(width, height))
+    image = read_annotation(tmp_path / "a.png", Frame((width, height)))
     spec = LabelSpec({str(values[name]): label for name, label in MAP.items() if name in values}, rule, "outside")
     told = labelled(rows, image, spec, {})
     by_value = {str(number): name for name, number in values.items()} | {"outside": N}

@@ -22,6 +22,7 @@ rule draw_slide:
         annotation=lambda wildcards: SLIDES[wildcards.slide].annotation,
         seed=CONFIG.seed,
         icc=CONFIG.icc,
+        labels=asdict(CONFIG.labels),
         code=code("draw_slide"),
     script:
         "../../scripts/draw_slide.py"

@@ -1,0 +1,176 @@
+"""What annotations in XML have in common: holes that are regions of their own, and places that a reader must know."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from xml.etree.ElementTree import Element
+
+import numpy as np
+import shapely
+from shapely.geometry import MultiPolygon, Polygon
+
+from slidemill.errors import AnnotationError
+from slidemill.regions import Region, Vertex, bounding_box, corners, enclosed, polygons, vertex
+
+ELLIPSE_VERTICES = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A region as it is drawn: what messages call it, its id, and its shape without holes."""
+
+    subject: str
+    identity: str
+    region: Region
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """A region to be cut out of the one with the id `target`, or of all of its layer where that is None."""
+
+    target: str | None
+    shape: MultiPolygon
+
+
+def with_holes(drawn: Sequence[Drawn], holes: Sequence[Hole], warnings: list[str]) -> list[Region]:
+    """Return a layer's regions with its holes cut out, without those of which nothing is left.
+
+    Parameters
+    ----------
+    drawn, holes
+        The layer's regions and its holes.
+    warnings
+        Is added to.
+    """
+    own: dict[str | None, list[MultiPolygon]] = {}
+    for hole in holes:
+        own.setdefault(hole.target, []).append(hole.shape)
+    anyones = own.pop(None, [])
+    tree, vain = shapely.STRtree(anyones), set(range(len(anyones)))
+    regions = []
+    for one in drawn:
+        shape = one.region.shape
+        met = tree.query(shape, predicate="intersects").tolist()
+        vain.difference_update(met)
+        cut = own.get(one.identity, []) + [anyones[place] for place in sorted(met)]
+        left = polygons(shapely.difference(shape, shapely.union_all(cut))) if cut else polygons(shape)
+        if left:
+            regions.append(Region(one.region.name, MultiPolygon(left)))
+        else:
+            warnings.append(f"{one.subject}: holes of its layer leave nothing of it")
+    if vain:
+        warnings.append(f"{len(vain)} negative regions are cut out of nothing: no region of their layer meets them")
+    return regions
+
+
+def vertices_of(region: Element, tag: str, subject: str, file: str) -> list[Vertex]:
+    """Return a region's vertices, elements called `tag` with X and Y.
+
+    Raises
+    ------
+    AnnotationError
+        When a coordinate is no number, text stands in place of elements, or there are several outlines.
+    """
+    outlines = list(region.iter("Vertices"))
+    if any((vertices.text or "").strip() for vertices in outlines):
+        raise AnnotationError(f"{file}: {subject}: its vertices are text: export the annotation again")
+    if len(outlines) > 1:
+        raise AnnotationError(f"{file}: {subject}: it has {len(outlines)} outlines: make each a region of its own")
+    return [vertex(one.get("X"), one.get("Y"), subject, file) for one in region.iter(tag)]
+
+
+def outlined(form: str, vertices: Sequence[Vertex], subject: str, file: str, notes: list[str]) -> MultiPolygon | None:
+    """Return what a polygon, a rectangle or an ellipse encloses, or None where that is nothing.
+
+    Parameters
+    ----------
+    form
+        ``"polygon"``, ``"rectangle"`` or ``"ellipse"``; the latter two may be given by opposite corners.
+    vertices
+        In level-0 pixels.
+    subject, file
+        What messages name.
+    notes
+        Is added to.
+
+    Raises
+    ------
+    AnnotationError
+        When the outline cannot be repaired.
+    """
+    if len(vertices) < (3 if form == "polygon" else 2):
+        notes.append(f"{subject}: {len(vertices)} vertices enclose nothing, and it was left out")
+        return None
+    return enclosed([[_ellipse(vertices) if form == "ellipse" else corners(vertices)]], subject, file, notes)
+
+
+def is_hole(region: Element, subject: str, file: str) -> bool:
+    """Return whether a region is a negative one.
+
+    Raises
+    ------
+    AnnotationError
+        When it does not say so by 0 or 1.
+    """
+    told = region.get("NegativeROA", "0").strip()
+    if told not in ("0", "1"):
+        raise AnnotationError(f"{file}: {subject}: NegativeROA is {told!r:.40}: give 0, or 1 for a hole")
+    return told == "1"
+
+
+def unknown_type(kind: str, known: Iterable[str], subject: str, file: str) -> AnnotationError:
+    """Return the refusal of a region that may or may not enclose an area."""
+    return AnnotationError(
+        f"{file}: {subject}: a region of type {kind!r:.40} may enclose an area, and only {', '.join(known)} are known: "
+        "draw it as one of these, or remove it"
+    )
+
+
+def left_out(counts: Mapping[str, int]) -> list[str]:
+    """Return a note for each kind of what encloses nothing."""
+    return [f"{count} {kind} enclose nothing and were left out" for kind, count in counts.items()]
+
+
+def check_places(root: Element, tag: str, count: int, program: str, file: str) -> None:
+    """Check that all elements with X and Y are called `tag` and have been read.
+
+    Raises
+    ------
+    AnnotationError
+        When there are others: regions that nobody has understood.
+    """
+    found = Counter(one.tag for one in root.iter() if {"x", "y"} <= set(map(str.lower, one.attrib)))
+    found.subtract({tag: count})
+    others = [f"{surplus} <{name}>" for name, surplus in found.items() if surplus]
+    if others:
+        raise AnnotationError(
+            f"{file}: {', '.join(others)[:200]} with X and Y stand where {program} has none: export the annotation "
+            "again"
+        )
+
+
+def check_children(parent: Element, known: Sequence[str], program: str, file: str) -> None:
+    """Check that an element that is not empty holds something that a program writes into it.
+
+    Raises
+    ------
+    AnnotationError
+        When it holds others only.
+    """
+    others = [child.tag for child in parent]
+    if others and not set(others) & set(known):
+        raise AnnotationError(
+            f"{file}: <{others[0]}> stands in <{parent.tag}>, where {program} has <{known[0]}>: export the annotation "
+            "again"
+        )
+
+
+def _ellipse(vertices: Sequence[Vertex]) -> Polygon:
+    """Return the ellipse that fills the vertices' bounding box, as a polygon of many vertices."""
+    left, top, right, bottom = bounding_box(vertices)
+    angles = np.linspace(0.0, 2 * np.pi, ELLIPSE_VERTICES, endpoint=False)
+    x = (left + right) / 2 + (right - left) / 2 * np.cos(angles)
+    y = (top + bottom) / 2 + (bottom - top) / 2 * np.sin(angles)
+    return Polygon(np.column_stack([x, y]))
