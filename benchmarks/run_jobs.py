@@ -1,7 +1,7 @@
 """CPU seconds per job of a large cohort: ``python -m benchmarks.run_jobs FOLDER [options] [-- snakemake's]``.
 
-Runs the real workflow on small slides, which cost next to nothing themselves, and ends it after `--jobs` jobs. CPU
-seconds, not wall time, so that other work on the machine disturbs little.
+Runs the real workflow on small slides, which cost next to nothing themselves, and ends it after `--jobs` jobs or
+`--minutes`. CPU seconds, not wall time, so that other work on the machine disturbs little.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,8 +95,9 @@ def used(process: int) -> tuple[float, float]:
     return user + system, below_user + below_system
 
 
-def moments(command: Sequence[str], most: int) -> Iterator[Moment]:
-    """Run Snakemake until `most` jobs have finished; yield its start and the end of each job."""
+def moments(command: Sequence[str], most: int, seconds: float) -> Iterator[Moment]:
+    """Run Snakemake until `most` jobs have finished or `seconds` are over; yield its start and the end of each job."""
+    until = time.monotonic() + seconds
     # A group of its own, so that its jobs end with it.
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, process_group=0, errors="replace") as run:  # noqa: S603
         try:
@@ -103,10 +105,11 @@ def moments(command: Sequence[str], most: int) -> Iterator[Moment]:
             found = (FINISHED.search(line) for line in run.stderr or ())
             for number, match in enumerate(filter(None, found), start=1):
                 yield Moment(match[1], time.monotonic(), *used(run.pid))
-                if number == most:
+                if number == most or time.monotonic() > until:
                     break
         finally:
-            os.killpg(run.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.killpg(run.pid, signal.SIGKILL)
 
 
 def measure(arguments: argparse.Namespace) -> None:
@@ -116,7 +119,7 @@ def measure(arguments: argparse.Namespace) -> None:
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "workflow" / "Snakefile")]
     command += ["--cores", str(arguments.cores), *arguments.snakemake]
     command += ["--configfile", str(configured(folder, arguments.slides, arguments.backends))]
-    start, first, *rest = moments(command, arguments.jobs + 1)
+    start, first, *rest = moments(command, arguments.jobs + 1, 60 * arguments.minutes)
     last, count = rest[-1], len(rest)
     wall, main, jobs = last.wall - first.wall, last.main - first.main, last.jobs - first.jobs
     given = " ".join([f"{arguments.slides} slides, {arguments.cores} cores", *arguments.snakemake])
@@ -158,6 +161,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--slides", type=int, default=2_000)
     parser.add_argument("--jobs", type=int, default=1_000)
+    parser.add_argument("--minutes", type=float, default=60, help="of planning and jobs, at most")
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--backends", nargs="+", default=["lmdb"])
     parser.add_argument("--starts", type=int, default=0, metavar="N", help="only import each script, N times")
