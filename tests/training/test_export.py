@@ -151,7 +151,7 @@ def test_a_file_that_may_not_be_read_is_said_in_words(results, tmp_path, monkeyp
 
     monkeypatch.setattr("pathlib.Path.open", refused)
     monkeypatch.setattr("h5py.File", refused)
-    with pytest.raises(MachineError, match="Permission denied to user .*change its permissions or owner") as raised:
+    with pytest.raises(MachineError, match=r"Permission denied to user .*change its permissions or owner") as raised:
         open_store(tmp_path / name)
     assert "remove" not in str(raised.value)
 
