@@ -89,12 +89,14 @@ def low_resolution(source: Path, info: SlideInfo, longest: int, icc: str = IGNOR
 
 
 def _levels(info: SlideInfo, longest: int) -> list[int]:
-    """Return the levels but 0 in the order in which they are tried."""
+    """Return the levels in the order in which they are tried whole, before parts of level 0 are."""
     best = thumbnail_level(info, longest)
     coarser = [
         level for level in range(best + 1, len(info.dimensions)) if max(info.dimensions[level]) * COARSEST >= longest
     ]
-    return [level for level in (best, *coarser, *range(best - 1, 0, -1)) if level]
+    levels = [best, *coarser, *range(best - 1, 0, -1)]
+    # Where there is no other level, its parts are what is read in any case.
+    return [] if levels == [0] else levels
 
 
 def _told(notes: list[str], used: str) -> tuple[str, ...]:

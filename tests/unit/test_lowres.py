@@ -26,8 +26,9 @@ def written(tmp_path, downsamples, *broken):
     return path, info, whole
 
 
-def test_whole_slide_is_its_thumbnail(tmp_path):
-    path, info, whole = written(tmp_path, (1, 4, 16))
+@pytest.mark.parametrize("downsamples", [(1,), (1, 2, 4), (1, 4, 16), (1, 8)])
+def test_whole_slide_is_its_thumbnail(tmp_path, downsamples):
+    path, info, whole = written(tmp_path, downsamples)
     found = low_resolution(path, info, 200)
     np.testing.assert_array_equal(np.asarray(found.image), whole)
     assert not found.unread.any()
@@ -50,6 +51,13 @@ def test_coarser_levels_come_before_finer_ones(tmp_path, broken, used):
         (note,) = found.notes
         assert note.endswith(f"{used} was taken in its place")
         assert all(f"level {level} cannot be read whole" in note for level in broken)
+
+
+def test_coarser_level_comes_before_parts_of_level_0(tmp_path):
+    path, info, _ = written(tmp_path, (1, 8), (0, 3))
+    found = low_resolution(path, info, 200)
+    assert found.notes[0].endswith("level 1 was taken in its place")
+    assert not found.unread.any()
 
 
 def test_finer_levels_come_before_level_0(tmp_path):

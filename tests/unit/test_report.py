@@ -154,7 +154,7 @@ def test_quality_is_shown_with_what_is_worth_a_look(tmp_path):
     outcomes = [measured("a", 300.0), measured("b", 310.0, marked=40), measured("c", 20.0), measured("d", 290.0)]
     page = rendered(tmp_path, [slide_row(slide=one.slide, status="ok") for one in outcomes], outcomes)
     assert page.count("data:image/png") == 2
-    assert "pen: 40 of 100 patches have ink on them" in page
+    assert "pen: 40 of 100 patches have colours of felt pens on them" in page
     assert page.count("focus: ") == 1
     assert "focus: its median blur is 20, and 295 over the slides" in page
 
