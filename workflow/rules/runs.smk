@@ -1,7 +1,7 @@
 # How a run begins and how it ends.
 
 from slidemill.errors import SlidemillError
-from slidemill.holding import LOOK_AGAIN, check_unlocked, hold, take, unrecorded
+from slidemill.holding import unrecorded
 from slidemill.overview import counted
 from slidemill.planned import Plan
 from slidemill.run_warnings import warning_lines
@@ -15,11 +15,9 @@ A_JOB_EACH = [
 if workflow.is_main_process:
     made = [file for pattern in A_JOB_EACH for file in every_slide(pattern)]
     try:
-        # A run that was killed leaves its lock behind; a plain run again takes no notice of it.
-        told = hold(CONFIG.results)
         made += ["slides.csv", "benchmark.csv", *SPLIT_TABLE.values(), "report.html"]
         # What a run at work is about to record is not lost.
-        bare = [] if told else unrecorded(CONFIG.results, made)
+        bare = [] if AT_WORK else unrecorded(CONFIG.results, made)
     except OSError as error:
         sys.exit(f"slidemill: nothing has been run:\n{explained(error)}")
     if bare:
@@ -29,34 +27,6 @@ if workflow.is_main_process:
             "has changed since, nobody sees it: remove these files (--forceall makes all anew)",
             file=sys.stderr,
         )
-
-
-def alone(execute):
-    """Snakemake's `execute`, which ends in one sentence where another run is at work.
-
-    The Snakefile cannot tell a run from a call that only looks on, such as --summary, and Snakemake would refuse to lock
-    the results with the advice to --unlock them.
-    """
-
-    def executed(executor_plugin, **settings):
-        try:
-            if executor_plugin.common_settings.dryrun_exec:
-                if told:
-                    print(f"slidemill: {told}", file=sys.stderr)
-            else:
-                if workflow.execution_settings.lock:
-                    check_unlocked(CONFIG.results)
-                take(CONFIG.results)
-        except (SlidemillError, OSError) as error:
-            print(f"slidemill: {explained(error)}; nothing has been run", file=sys.stderr)
-            sys.exit(LOOK_AGAIN if isinstance(error, SlidemillError) else 1)
-        return execute(executor_plugin=executor_plugin, **settings)
-
-    return executed
-
-
-if workflow.is_main_process:
-    workflow.execute = alone(workflow.execute)
 
 
 # Called when a run is about to work.
