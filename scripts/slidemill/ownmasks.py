@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 import shapely
 
-from slidemill.annotations import frame_of, read_annotation
+from slidemill.annotations import read_annotation
 from slidemill.discovery import encoded, slide_path
 from slidemill.errors import AnnotationError, SlideError
+from slidemill.frames import frame_of
 from slidemill.labelling import fractions_within
 from slidemill.masks import Fractions, Mask
 from slidemill.pyramid import Size
@@ -36,7 +37,7 @@ def own_mask(
     size
         ``(width, height)`` of the picture.
     origin
-        As of `slidemill.annotations.Frame`.
+        As of `slidemill.frames.Frame`.
 
     Raises
     ------
