@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
 
@@ -15,13 +16,13 @@ from defusedxml.ElementTree import parse
 
 from slidemill.asap import read_asap
 from slidemill.errors import AnnotationError
+from slidemill.frames import Frame
 from slidemill.geojson import read_geojson
 from slidemill.halo import is_halo, read_halo
 from slidemill.imagescope import read_imagescope
 from slidemill.labelimages import STARTS, read_label_image
 from slidemill.pyramid import Size
-from slidemill.regions import Annotation, Region, Vertex
-from slidemill.slides import SlideInfo
+from slidemill.regions import Annotation, Region
 from slidemill.specs import Naming
 
 COMPRESSED = {
@@ -41,45 +42,13 @@ LARGEST = 2**29
 MOST_NOTES = 100
 """Notes of one file that are kept: each stands in the report, and of cells there are hundreds of thousands."""
 
+NEAR = 1.02
+"""Micrometres per pixel that differ by no more than this factor are the same, rounded."""
+
 JPEG = b"\xff\xd8\xff"
 
 MARKS = b"\xef\xbb\xbf\xff\xfe\x00 \t\r\n"
 """What may stand before a file's first character: byte-order marks, wide characters' zeros, blanks."""
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """Where a slide lies in the frame of its annotation, in level-0 pixels.
-
-    Parameters
-    ----------
-    canvas
-        ``(width, height)`` of the slide; None where no image is laid over it.
-    bounds
-        ``(x, y, width, height)`` of the slide's bounds, or None where it names none.
-    origin
-        Where coordinates start, and what an image is laid over: ``"canvas"``, ``"bounds"``, or None where the format
-        says. GeoJSON starts at the bounds, as QuPath's does, and all else at the canvas.
-    """
-
-    canvas: Size | None = None
-    bounds: tuple[int, int, int, int] | None = None
-    origin: str | None = None
-
-    def laid(self, default: str) -> tuple[Vertex, tuple[str, ...]]:
-        """Return where coordinates start by the origin, or else by the `default`; and a note on it."""
-        x, y, _, _ = self.bounds or (0, 0, 0, 0)
-        if not (x or y) or (self.origin or default) == default == "canvas":
-            return (0, 0), ()
-        told = f" (origin: {self.origin})" if self.origin else ", as QuPath's do"
-        if (self.origin or default) == "bounds":
-            return (x, y), (f"coordinates were taken to start at the slide's bounds, {x}, {y}{told}",)
-        return (0, 0), (f"coordinates were taken to start at the whole slide, not at its bounds, {x}, {y}{told}",)
-
-
-def frame_of(info: SlideInfo, origin: str | None) -> Frame:
-    """Return where a slide lies in the frame of an annotation or a mask."""
-    return Frame(info.size, info.bounds, origin)
 
 
 def read_annotation(path: Path, frame: Frame = Frame(), naming: Naming = Naming()) -> Annotation:  # noqa: B008
@@ -119,7 +88,9 @@ def read_annotation(path: Path, frame: Frame = Frame(), naming: Naming = Naming(
         root = _root(path)
     except (OSError, ValueError, LookupError) as error:
         raise AnnotationError(f"{path.name}: cannot be read ({error}): see its permissions and encoding") from None
-    return _placed(_reader(root, path.name)(root, path.name, naming), frame, "canvas")
+    annotation = _reader(root, path.name)(root, path.name, naming)
+    warnings = (*annotation.warnings, *_of_another_scan(root, frame))
+    return _placed(replace(annotation, warnings=warnings), frame, "canvas")
 
 
 def _check_start(path: Path, start: bytes, size: int) -> None:
@@ -159,6 +130,14 @@ def _reader(root: Element, file: str) -> Callable[[Element, str, Naming], Annota
         f"{file}: begins with <{root.tag}>: an annotation of ImageScope or HALO has <Annotations>, one of ASAP "
         "<ASAP_Annotations>, one of QuPath is GeoJSON, a label image is PNG or TIFF"
     )
+
+
+def _of_another_scan(root: Element, frame: Frame) -> Iterator[str]:
+    """Yield a warning where ImageScope drew on pixels of another size than the slide's."""
+    told = root.get("MicronsPerPixel", "")
+    mpp = float(told) if re.fullmatch(r"\d{1,9}\.?\d{0,15}", told) else 0.0
+    if frame.mpp and mpp and not 1 / NEAR < mpp / frame.mpp < NEAR:
+        yield f"it was drawn at {mpp:g} µm per pixel, and the slide has {frame.mpp:g}: see whether it is this slide's"
 
 
 def _placed(annotation: Annotation, frame: Frame, origin: str) -> Annotation:

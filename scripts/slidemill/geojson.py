@@ -139,7 +139,10 @@ def _shape(parts: Sequence[object], subject: str, file: str, notes: list[str]) -
         if short or not rings:
             notes.append(f"{subject}: {min(short, default=0)} vertices enclose nothing, and were left out")
         if rings and len(rings[0]) > 2:
-            kept.append([Polygon(ring) for ring in rings if len(ring) > 2])
+            outer, *holes = (Polygon(ring) for ring in rings if len(ring) > 2)
+            if any(hole.area >= outer.area > 0 for hole in holes):
+                raise AnnotationError(f"{file}: {subject}: a hole is as large as its outline: write the outline first")
+            kept.append([outer, *holes])
     return enclosed(kept, subject, file, notes) if kept else None
 
 

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from slidemill.annotations import frame_of, read_annotation
+from slidemill.annotations import read_annotation
 from slidemill.discovery import decoded, slide_path
 from slidemill.errors import AnnotationError
 from slidemill.fingerprints import check_unchanged
+from slidemill.frames import frame_of
 from slidemill.labelling import labeller
 from slidemill.regions import Annotation
 from slidemill.selecting import Row, Step

@@ -11,9 +11,10 @@ import cv2
 import numpy as np
 import shapely
 
-from slidemill.annotations import frame_of, read_annotation
+from slidemill.annotations import read_annotation
 from slidemill.discovery import encoded, slide_path
 from slidemill.errors import AnnotationError, SlideError
+from slidemill.frames import frame_of
 from slidemill.labelling import fractions_within
 from slidemill.masks import Fractions, Mask
 from slidemill.pyramid import Size
@@ -42,7 +43,7 @@ def own_mask(
     values
         The integers that mean tissue in an image; None where it has 0 and one other.
     origin
-        As of `slidemill.annotations.Frame`.
+        As of `slidemill.frames.Frame`.
 
     Raises
     ------

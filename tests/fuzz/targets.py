@@ -12,10 +12,11 @@ import tifffile
 import yaml
 from PIL import Image
 
-from slidemill.annotations import Frame, read_annotation
+from slidemill.annotations import read_annotation
 from slidemill.config import read_config
 from slidemill.encodings import ENCODINGS, decoded, encoded
 from slidemill.errors import SlidemillError
+from slidemill.frames import Frame
 from slidemill.geometry import GridSpec
 from slidemill.labelling import region_at
 from slidemill.metadata import labelled, read_metadata

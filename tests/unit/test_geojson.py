@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 import write_metadata
-from slidemill.annotations import Frame, read_annotation
+from slidemill.annotations import read_annotation
 from slidemill.columns import PATCH_COLUMNS
 from slidemill.errors import AnnotationError
 from slidemill.fingerprints import fingerprint
+from slidemill.frames import Frame
 from slidemill.labelling import region_at
 from slidemill.metadata import read_metadata
 from slidemill.outcomes import Outcome, read_outcome, write_outcome

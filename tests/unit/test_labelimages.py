@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from slidemill import labelimages, rasters
-from slidemill.annotations import Frame, read_annotation
+from slidemill.annotations import read_annotation
 from slidemill.drawing import draw_overlay
 from slidemill.errors import AnnotationError
+from slidemill.frames import Frame
 from slidemill.labelling import labeller
 from slidemill.metadata import labelled
 from slidemill.regions import Annotation

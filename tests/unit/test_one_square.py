@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from slidemill.annotations import Frame, read_annotation
+from slidemill.annotations import read_annotation
 from slidemill.errors import AnnotationError
+from slidemill.frames import Frame
 from slidemill.metadata import labelled
 from slidemill.specs import LabelSpec, Naming
 
@@ -296,6 +297,10 @@ REFUSED = {
         feature(properties={"classification": {"names": [None]}}),
         "feature 1 has no name",
     ),
+    "GeoJSON: a hole before its outline": (
+        feature(polygon(left_half(), SQUARE)),
+        "a hole is as large as its outline: write the outline first",
+    ),
     "GeoJSON: a list of classes": (feature(properties={"classification": '["Tumor"]'}), "is named ['Tumor']"),
     "GeoJSON: numbers in text": (
         feature(polygon([(str(x), str(y)) for x, y in CLOSED])),
@@ -491,6 +496,16 @@ def test_regions_beyond_the_slide_are_a_warning(tmp_path):
     assert warnings == ("all regions lie within one pixel: coordinates are level-0 pixels, not fractions of the slide",)
     partly = feature(polygon([(x - 500, y) for x, y in CLOSED]))
     assert read_annotation(put(tmp_path, partly), Frame((SIDE, SIDE))).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("told", "mpp", "count"),
+    [("0.25", 0.5, 1), ("0.500", 0.4997, 0), ("0", 0.5, 0), ("", 0.5, 0), ("x", 0.5, 0), ("0.25", None, 0)],
+)
+def test_an_annotation_of_another_scan_is_a_warning(tmp_path, told, mpp, count):
+    content = imagescope(name="Tumor").replace('MicronsPerPixel="0.5"', f'MicronsPerPixel="{told}"')
+    warnings = read_annotation(put(tmp_path, content), Frame((SIDE, SIDE), mpp=mpp)).warnings
+    assert ["drawn at 0.25 µm per pixel, and the slide has 0.5" in warning for warning in warnings] == [True] * count
 
 
 def test_geojson_with_a_coordinate_system_is_a_warning(tmp_path):

@@ -11,7 +11,8 @@ import pytest
 import shapely
 from PIL import Image
 
-from slidemill.annotations import Frame, frame_of, read_annotation
+from slidemill.annotations import read_annotation
+from slidemill.frames import Frame, frame_of
 from slidemill.geometry import GridSpec
 from slidemill.metadata import labelled
 from slidemill.sampling import patch_rows
