@@ -12,7 +12,7 @@ from slidemill.isolation import Apart, DiedError
 from slidemill.joblog import LOG, job_log
 from slidemill.labelchoice import slide_regions
 from slidemill.masks import load_mask
-from slidemill.outcomes import read_outcome
+from slidemill.outcomes import read_outcome, seal_of
 from slidemill.reading import thumbnail
 from slidemill.slides import SlideInfo, opened
 from slidemill.stores.paths import store_of
@@ -39,6 +39,10 @@ def main(
 ) -> None:
     """Publish both pictures; what cannot be drawn is a picture that says why."""
     found = read_outcome(labelled)
+    # They are read several times below.
+    for name, table in (("metadata", metadata), ("dropped", dropped)):
+        if seal := seal_of([found], name):
+            seal.check(table)
     try:
         if found.failed:
             raise SlideError(f"failed in {found.stage}")

@@ -11,7 +11,8 @@ from slidemill.geometry import GridSpec
 from slidemill.joblog import job_log
 from slidemill.labelchoice import LabelChoice
 from slidemill.masks import NOTHING, save_mask
-from slidemill.outcomes import Outcome, attempt, read_outcome, write_outcome
+from slidemill.outcomes import Outcome, attempt, read_outcome, with_seals, write_outcome
+from slidemill.sealing import Seal
 from slidemill.specs import LabelSpec, QualitySpec, TissueSpec, WorkSpec
 from slidemill.tables import write_table
 
@@ -47,7 +48,8 @@ def main(
         write_table(dropped, DROPPED_COLUMNS, [])
         if mask:
             save_mask(NOTHING, mask)
-    write_outcome(outcome, result)
+    grid, kept = (0, 0) if result.failed else (result.details["grid"], result.details["patches"])
+    write_outcome(outcome, with_seals(result, patches=Seal.of(table, kept), dropped=Seal.of(dropped, grid - kept)))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from slidemill.files import replacing
 from slidemill.opening import classes_of
 from slidemill.stores.hdf5parts import abandoned
 from slidemill.stores.paths import store_path
-from slidemill.tables import read_table
+from slidemill.tables import read_cohort_table
 
 BACKEND = "hdf5"
 
@@ -47,7 +47,7 @@ def join_stores(results: Path, path: Path) -> None:
     """
     table = read_columnar(results / TABLE)
     # Where all slides have failed before they were stored, there is no row: no fault of this file's.
-    rows = read_table(results / "stores.csv", STORE_COLUMNS)
+    rows = read_cohort_table(results / "stores.csv", STORE_COLUMNS)
     own = {row["slide"]: row for row in rows if row["backend"] == BACKEND}
     counts = [(slide, sum(1 for _ in group)) for slide, group in groupby(table["slide"].astype(str))]
     for slide, count in counts:
