@@ -1,5 +1,6 @@
 """Write the table of one slide's patches, and that of those which were dropped."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,7 @@ def main(
         check_unchanged(choice.own_mask or source, choice.mask_fingerprint, "mask of tissue")
 
     def sample() -> Outcome:
-        details = write_chosen(source, found, choice, table, dropped, mask)
+        details = write_chosen(source, found, choice, table, dropped, mask) | {"sampling": asdict(choice.grid)}
         return Outcome(found.slide, STAGE, "ok" if details["patches"] else "empty", details=details)
 
     result = attempt(found.slide, STAGE, sample, found, unchanged)

@@ -101,7 +101,7 @@ def _verify(options: argparse.Namespace) -> int:
     def tell(done: int, total: int, faults: Sequence[Finding]) -> None:
         if faults:
             for one in faults:
-                print(f"{_subject(results, one)}: {one.check}: {one.message}", flush=True)
+                print(f"{_subject(results, one)}: {one.check}: {one.message}{_remedy(one, faults)}", flush=True)
         if live or done == total or done % 100 == 0:
             sys.stderr.write(f"{done} of {total} slides verified" + ("\r" if live and done < total else "\n"))
 
@@ -110,16 +110,26 @@ def _verify(options: argparse.Namespace) -> int:
     found = verify(results, options.jobs, tell)
     for path in found.unlisted:
         sys.stderr.write(f"slidemill: {results / path} is in no table of these results: remove it if nobody wants it\n")
+    for file in found.files:
+        print(f"{results / file.path}: {file.message}")
+    if found.unsealed:
+        sys.stderr.write(
+            f"slidemill: {len(found.unsealed)} tables and outcomes, {results / found.unsealed[0]} among them, have no "
+            "digest, which earlier versions did not write: they cannot be checked; a run makes them anew\n"
+        )
     if found.joined:
-        print(f"{results / JOINED}: {found.joined}")
+        missing = not (results / JOINED).exists()
+        print(f"{results / JOINED}: {found.joined}{'' if missing else '; remove it and run again'}")
     if found.outdated:
         sys.stderr.write(f"slidemill: {results / JOINED} is older than the tables: a run to the report makes it anew\n")
-    if found.faults or found.joined:
+    if found.faults or found.joined or found.files:
         broken = len({(one.slide, one.backend) for one in found.faults if one.backend != EVERY_STORE})
         slides = len({one.slide for one in found.faults})
         count = f"{broken} of {found.stores} stores, of {slides} of {found.slides} slides, are not"
         those = "those"
-        if not found.faults:
+        if not found.faults and found.files:
+            count = f"{len({file.path for file in found.files})} tables and outcomes are not"
+        elif not found.faults:
             count, those = f"{JOINED} is not", "that"
         if at_work := at_work or working(results):
             print(f"{count} {those} of the last run that ended; {at_work}: look again when it has ended, "
@@ -130,6 +140,17 @@ def _verify(options: argparse.Namespace) -> int:
     also = "" if found.joined is None else f" and {JOINED}"
     print(f"{found.stores} stores of {found.slides} slides{also} are whole")
     return 0
+
+
+def _remedy(finding: Finding, others: Sequence[Finding]) -> str:
+    """Return what to do, where a finding does not say it itself."""
+    if "run again" in finding.message:
+        return ""
+    if finding.backend != EVERY_STORE:
+        return "; remove it and run again"
+    # Of stores that differ the damaged one is named by its own digests.
+    alone = all(one.backend == EVERY_STORE for one in others)
+    return "; remove the stores of this slide and run again" if alone else ""
 
 
 def _subject(results: Path, finding: Finding) -> str:

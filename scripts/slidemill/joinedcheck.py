@@ -8,13 +8,16 @@ from tempfile import TemporaryDirectory
 import h5py
 
 from slidemill.isolation import Apart, DiedError
-from slidemill.joining import join_stores
+from slidemill.joining import MADE_OF, join_stores
 from slidemill.stores.paths import JOINED
 
 OF = ("metadata.parquet", "slides.csv", "stores.csv")
 """The tables that it is made of."""
 
 REPORT = "report.html"
+
+OUTDATED = "was made of other tables"
+"""Stands for what is wrong with a file that a run to the stores alone, which makes tables anew, has left as it was."""
 
 
 def joined_fault(process: Apart, results: Path) -> str | None:
@@ -25,7 +28,8 @@ def joined_fault(process: Apart, results: Path) -> str | None:
     Returns
     -------
     str or None
-        Empty where nothing is wrong; None where there is no such file, and no run to the report that has made one.
+        Empty where nothing is wrong; `OUTDATED`; None where there is no such file, and no run to the report that has
+        made one.
     """
     if not (results / JOINED).exists():
         made = (results / REPORT).exists() and not older(results, REPORT)
@@ -51,6 +55,8 @@ def _fault(results: Path) -> str:
             return f"cannot be compared with the stores and the tables ({error})"
         try:
             with h5py.File(results / JOINED, "r", locking=False) as found, h5py.File(wanted, "r") as anew:
+                if found.attrs.get(MADE_OF, anew.attrs[MADE_OF]) != anew.attrs[MADE_OF]:
+                    return OUTDATED
                 return _difference(found, anew)
         except Exception as error:
             return f"cannot be read ({error})"
@@ -58,7 +64,8 @@ def _fault(results: Path) -> str:
 
 def _difference(found: h5py.File, anew: h5py.File) -> str:
     """Return where a file differs from one that was written anew; empty where it does not."""
-    for name in anew.attrs:
+    # What it was made of is compared before, and files of earlier versions do not say.
+    for name in anew.attrs.keys() - {MADE_OF}:
         if found.attrs.get(name) != anew.attrs[name]:
             return f"its attribute {name} is {found.attrs.get(name)!r}, and by the tables {anew.attrs[name]!r}"
     columns = [f"table/{name}" for name in anew["table"]]

@@ -63,7 +63,7 @@ class Seal:
         """
         if file_digest(path) != self.digest:
             raise SlidemillError(
-                f"{path}: is not what was written ({self.rows} rows then): it is damaged or edited; remove it and run again"
+                f"{path}: is not what was written ({self.rows} rows): it is damaged or edited; remove it and run again"
             )
 
 
