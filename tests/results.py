@@ -18,7 +18,7 @@ from slidemill.encodings import encoded
 from slidemill.geometry import Grid, GridSpec
 from slidemill.outcomes import Outcome, read_outcome, with_seals, write_outcome
 from slidemill.sampling import patch_rows
-from slidemill.sealing import Seal, seal_tables
+from slidemill.sealing import COHORT_SEALS, Seal, seal_tables
 from slidemill.slides import SlideInfo
 from slidemill.specs import StoreSpec
 from slidemill.stores.paths import SUFFIXES, store_path
@@ -144,6 +144,12 @@ def write_tables(results, slides, backends=tuple(SUFFIXES)):
         if (results / f"outcomes/sample_patches/{slide}.json").exists():
             write_stored(results, slide)
     write_metadata(results, [slide for slide, status in slides.items() if status == "ok"])
+
+
+def unseal(results):
+    """Take away the seals of the cohort's tables, so that a test may write its own rows."""
+    (results / COHORT_SEALS).unlink()
+    return results
 
 
 def content(path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,6 +17,8 @@ from slidemill.joinedcheck import OUTDATED, joined_fault
 from slidemill.stores.paths import JOINED, SUFFIXES, store_path
 from slidemill.tablecheck import FileFault, TableCheck, check_cohort, check_gathered, check_slide, stored_content
 from slidemill.tables import read_cohort_table, read_table
+
+TableReader = Callable[[Path, Sequence[str]], Iterable[dict[str, str]]]
 
 HDF5 = JOINED.parent.name
 STORED = Path("stores.csv")
@@ -56,8 +58,10 @@ class Verification:
     unsealed: tuple[Path, ...] = ()
 
 
-def read_results_table(results: Path, name: str, columns: Sequence[str]) -> list[dict[str, str]]:
-    """Return the rows of one of the cohort's tables.
+def read_results_table(
+    results: Path, name: str, columns: Sequence[str], read: TableReader = read_cohort_table
+) -> list[dict[str, str]]:
+    """Return the rows of one of the cohort's tables, which is checked by its seal unless `read` does not.
 
     Raises
     ------
@@ -73,7 +77,7 @@ def read_results_table(results: Path, name: str, columns: Sequence[str]) -> list
             what = "this is no folder of results: name the one that the run wrote to"
         raise SlidemillError(f"{results}: has no {name}: {what}")
     try:
-        return list(read_cohort_table(table, columns))
+        return list(read(table, columns))
     except (OSError, ValueError) as error:
         raise SlidemillError(f"{table}: cannot be read ({error}): remove it and run again") from None
 
@@ -160,14 +164,14 @@ def _promised(results: Path, cohort: TableCheck) -> tuple[dict[str, Mapping[str,
         names = sorted({path.name.removesuffix(SUFFIXES[path.parent.name]) for path in there})
         slides = {slide: {"slide": slide, "status": "", "patches": ""} for slide in names}
     else:
-        slides = {row["slide"]: row for row in read_results_table(results, "slides.csv", SLIDE_COLUMNS)}
+        slides = {row["slide"]: row for row in read_results_table(results, "slides.csv", SLIDE_COLUMNS, read_table)}
     backends: dict[str, list[str]] = {slide: [] for slide in slides}
     if "validation.csv" in cohort.bad:
         for slide, own in backends.items():
             own += [backend for backend in SUFFIXES if store_path(backend, slide) in there]
         return slides, backends
     # The last run looked at each of its stores, so the table of its findings says which there must be.
-    for row in read_results_table(results, "validation.csv", VALIDATION_COLUMNS):
+    for row in read_results_table(results, "validation.csv", VALIDATION_COLUMNS, read_table):
         own = backends.get(row["slide"], [])
         if row["backend"] in SUFFIXES and row["backend"] not in own:
             own.append(row["backend"])
@@ -178,7 +182,7 @@ def _contents(results: Path, cohort: TableCheck) -> dict[tuple[str, str], str]:
     """Return the content of each store that stores.csv has; none where it is damaged or not there."""
     if STORED.name in cohort.bad or not (results / STORED).exists():
         return {}
-    rows = read_results_table(results, STORED.name, ("slide", "backend", "content"))
+    rows = read_results_table(results, STORED.name, ("slide", "backend", "content"), read_table)
     return {(row["slide"], row["backend"]): row["content"] for row in rows}
 
 

@@ -17,7 +17,7 @@ from slidemill.joining import join_stores
 from slidemill.stores.paths import JOINED, store_path
 from slidemill.stores.registry import open_store
 from tests.conftest import ROOT
-from tests.results import PATCHES, SIZE, write_a_store, write_metadata, write_tables
+from tests.results import PATCHES, SIZE, unseal, write_a_store, write_metadata, write_tables
 
 
 @pytest.fixture
@@ -81,6 +81,7 @@ def test_encoded_patches_are_one_payload(results, truth, noise_of, tmp_path):
         write_a_store("hdf5", own / store_path("hdf5", slide), "png", pixels, slide)
     table = (own / "stores.csv").read_text().replace("hdf5,raw", "hdf5,png")
     (own / "stores.csv").write_text(table)
+    unseal(own)
     join_stores(own, own / JOINED)
     with h5py.File(own / JOINED) as file:
         offsets, encoding = file["offsets"][:], ENCODINGS[file.attrs["encoding"]]
@@ -122,6 +123,7 @@ def test_slides_that_all_failed_or_are_empty_give_an_empty_file(tmp_path, status
 def test_a_store_that_does_not_fit_the_table_is_said(own):
     text = (own / "stores.csv").read_text()
     (own / "stores.csv").write_text(text.replace("a-slide,hdf5,raw,6", "a-slide,hdf5,raw,5"))
+    unseal(own)
     with pytest.raises(SlidemillError, match=r"a-slide.h5: holds 5 patches, and the table 6: run the workflow"):
         join_stores(own, own / JOINED)
 
