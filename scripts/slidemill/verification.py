@@ -10,12 +10,19 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from slidemill.checking import EVERY_STORE, Expected, Finding, StoreCheck, check_agreement, check_apart
-from slidemill.columns import SLIDE_COLUMNS, VALIDATION_COLUMNS
 from slidemill.errors import SlidemillError
+from slidemill.gathered import check_gathered
 from slidemill.isolation import Apart
 from slidemill.joinedcheck import OUTDATED, joined_fault
 from slidemill.stores.paths import JOINED, SUFFIXES, store_path
-from slidemill.tablecheck import FileFault, TableCheck, check_cohort, check_gathered, check_slide, stored_content
+from slidemill.tablecheck import (
+    NEEDED,
+    FileFault,
+    TableCheck,
+    check_cohort,
+    check_slide,
+    stored_content,
+)
 from slidemill.tables import read_cohort_table, read_table
 
 TableReader = Callable[[Path, Sequence[str]], Iterable[dict[str, str]]]
@@ -136,7 +143,7 @@ def verify(
         cohort.faults += [fault for slide in slides for fault in tables[slide].faults]
         if not cohort.faults and (results / "outcomes").is_dir():
             good = [slide for slide, row in slides.items() if row["status"] == "ok"]
-            cohort.faults += process.call(check_gathered, results, good, _unreadable(results))
+            cohort.faults += process.call(check_gathered, results, good)
         broken = any(one.backend == HDF5 for own in faults.values() for one in own) or bool(cohort.faults)
         if not broken and any(HDF5 in own for own in backends.values()):
             joined = joined_fault(process, results)
@@ -164,14 +171,16 @@ def _promised(results: Path, cohort: TableCheck) -> tuple[dict[str, Mapping[str,
         names = sorted({path.name.removesuffix(SUFFIXES[path.parent.name]) for path in there})
         slides = {slide: {"slide": slide, "status": "", "patches": ""} for slide in names}
     else:
-        slides = {row["slide"]: row for row in read_results_table(results, "slides.csv", SLIDE_COLUMNS, read_table)}
+        slides = {
+            row["slide"]: row for row in read_results_table(results, "slides.csv", NEEDED["slides.csv"], read_table)
+        }
     backends: dict[str, list[str]] = {slide: [] for slide in slides}
     if "validation.csv" in cohort.bad:
         for slide, own in backends.items():
             own += [backend for backend in SUFFIXES if store_path(backend, slide) in there]
         return slides, backends
     # The last run looked at each of its stores, so the table of its findings says which there must be.
-    for row in read_results_table(results, "validation.csv", VALIDATION_COLUMNS, read_table):
+    for row in read_results_table(results, "validation.csv", NEEDED["validation.csv"], read_table):
         own = backends.get(row["slide"], [])
         if row["backend"] in SUFFIXES and row["backend"] not in own:
             own.append(row["backend"])
@@ -182,16 +191,8 @@ def _contents(results: Path, cohort: TableCheck) -> dict[tuple[str, str], str]:
     """Return the content of each store that stores.csv has; none where it is damaged or not there."""
     if STORED.name in cohort.bad or not (results / STORED).exists():
         return {}
-    rows = read_results_table(results, STORED.name, ("slide", "backend", "content"), read_table)
+    rows = read_results_table(results, STORED.name, NEEDED[STORED.name], read_table)
     return {(row["slide"], row["backend"]): row["content"] for row in rows}
-
-
-def _unreadable(results: Path) -> dict[str, frozenset[str]]:
-    """Return by slide the patches that are in no store."""
-    found: dict[str, frozenset[str]] = {}
-    for row in read_table(results / "unreadable.csv", ("slide", "patch_id")):
-        found[row["slide"]] = found.get(row["slide"], frozenset()) | {row["patch_id"]}
-    return found
 
 
 def stores_in(results: Path) -> list[Path]:
