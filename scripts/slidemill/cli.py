@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=Path("slidemill-inspect"),
     )  # fmt: skip
     inspect.set_defaults(run=_inspect)
-    again = commands.add_parser("verify", help="whether finished results are still whole, from the stores alone")
+    again = commands.add_parser("verify", help="whether finished results are still whole: stores, tables and outcomes")
     again.add_argument("results", type=Path, metavar="RESULTS")
     again.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="slides at once (default: all cores)")
     again.set_defaults(run=_verify)

@@ -254,6 +254,23 @@ def test_one_of_an_earlier_run_is_no_damage(own, capsys):
     assert said.out.endswith("slides are whole\n")
 
 
+def test_verify_names_an_old_one_that_is_damaged(own, capsys):
+    """A time stamp says nothing of what a file holds."""
+    changed("table/label", another_value)(own / JOINED)
+    os.utime(own / JOINED, (1_000_000_000,) * 2)
+    assert main(["verify", str(own)]) == 1
+    said = capsys.readouterr()
+    assert f"{own / JOINED}: its table/label holds other values than the tables" in said.out
+    assert "remove it and run again" in said.out
+    assert "is older" not in said.err
+
+
+def test_verify_does_not_mind_an_old_one_that_is_whole(own, capsys):
+    os.utime(own / JOINED, (1_000_000_000,) * 2)
+    assert main(["verify", str(own)]) == 0
+    assert "is older" not in capsys.readouterr().err
+
+
 def test_it_is_not_compared_with_stores_that_are_damaged(own, capsys):
     (own / store_path("hdf5", "b-slide")).write_bytes(b"no store")
     assert main(["verify", str(own)]) == 1

@@ -36,6 +36,8 @@ OF_THE_COHORT = {
     "splits.csv": "split_slides",
     "splits.seal.json": "split_slides",
 }
+HOLDS_SEALS = re.compile(r"\.seal\.json|outcomes/(write_metadata|validate_stores)/")
+"""Files without which others cannot be checked."""
 MEASURED = ("seconds", "peak_mb")
 """Columns of stores.csv that are another in each run."""
 
@@ -68,9 +70,10 @@ def content(results):
 
 
 def flip(path, draw):
+    """Flip a bit; of a store cut off the half, since not every bit of one is read."""
     data = bytearray(path.read_bytes())
     data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
-    damage(path, bytes(data))
+    damage(path, bytes(data[: len(data) // 2] if "stores" in path.parts else data))
 
 
 def damage(path, data):
@@ -120,7 +123,8 @@ def test_damaged_digit_of_stores_csv_heals(copied, capsys):
 def test_damage_of_every_kind_heals(copied, capsys):
     before = content(copied.results)
     draw = random.Random(3)
-    damaged = [next(copied.results.glob(pattern)) for pattern in (*OF_A_SLIDE, *OF_THE_COHORT)]
+    kinds = [pattern for pattern in (*OF_A_SLIDE, *OF_THE_COHORT) if not HOLDS_SEALS.search(pattern)]
+    damaged = [next(copied.results.glob(pattern)) for pattern in kinds]
     for path in damaged:
         flip(path, draw)
     heal(copied, capsys, damaged)
