@@ -12,7 +12,7 @@ from slidemill.joblog import LOG, job_log
 from slidemill.plots import plot_benchmark
 from slidemill.sources import open_sources
 from slidemill.specs import BenchmarkSpec, StoreSpec
-from slidemill.tables import read_table, write_table
+from slidemill.tables import read_cohort_table, read_table, write_table
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import Snakemake
@@ -38,11 +38,11 @@ def main(
 ) -> None:
     """Publish the figures and their plot; without a patch there is nothing to measure but sizes."""
     rows: list[dict[str, object]] = []
-    written = list(read_table(stored))
+    written = list(read_cohort_table(stored))
     for backend, settings in stores.items():
         own = [row for row in written if row["backend"] == backend]
         rows += fact_rows(backend, settings.encoding, own)
-    good = [row["slide"] for row in read_table(slides) if row["status"] == "ok"]
+    good = [row["slide"] for row in read_cohort_table(slides) if row["status"] == "ok"]
     sample = set(random.Random(seed).sample(good, min(MOST_SLIDES, len(good))))  # noqa: S311
     if sample:
         # They belong to the table of slides, which is another when they are.

@@ -13,7 +13,7 @@ from slidemill.joblog import LOG, job_log
 from slidemill.labelchoice import slide_regions
 from slidemill.lowres import low_resolution
 from slidemill.masks import load_mask
-from slidemill.outcomes import read_outcome
+from slidemill.outcomes import read_outcome, seal_of
 from slidemill.slides import SlideInfo
 from slidemill.specs import LabelSpec
 from slidemill.stores.paths import store_of
@@ -41,6 +41,10 @@ def main(
 ) -> None:
     """Publish both pictures; what cannot be drawn is a picture that says why."""
     found = read_outcome(labelled)
+    # They are read several times below.
+    for name, table in (("metadata", metadata), ("dropped", dropped)):
+        if seal := seal_of([found], name):
+            seal.check(table)
     try:
         if found.failed:
             raise SlideError(f"failed in {found.stage}")

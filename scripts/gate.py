@@ -9,7 +9,7 @@ from slidemill.joblog import LOG, job_log
 from slidemill.overview import counted
 from slidemill.specs import SplitSpec
 from slidemill.splitreport import split_faults
-from slidemill.tables import read_table
+from slidemill.tables import read_cohort_table
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import Snakemake
@@ -21,7 +21,7 @@ def main(
     slides: Path, validation: Path, max_failed: int, splits: Path | None = None, spec: SplitSpec | None = None
 ) -> None:
     """Raise SlidemillError with a line for each slide that failed, each check that did, and each fault of the folds."""
-    faults = complaints(read_table(slides), read_table(validation))
+    faults = complaints(read_cohort_table(slides), read_cohort_table(validation))
     lines = [f"  {line}" for own in faults.values() for line in own]
     kept = f"everything else is done and kept in {slides.parent.resolve()}"
     told = []

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slidemill.cohort import CohortTables, SlideResults, write_cohort
+from slidemill.cohort import CohortTables, SlideResults, checks_of, write_cohort
 from slidemill.joblog import job_log
 from slidemill.outcomes import Outcome, read_outcome
 
@@ -29,7 +29,7 @@ def main(
         outcome = read_outcome(path)
         outcomes[outcome.slide].append(outcome)
     slides = [
-        SlideResults(found, outcomes[found.slide], patches, findings)
+        SlideResults(found, [*outcomes[found.slide], read_outcome(checks_of(findings))], patches, findings)
         for found, patches, findings in zip(map(read_outcome, labelled), metadata, validation, strict=True)
     ]
     write_cohort(slides, skip_unreadable, tables)

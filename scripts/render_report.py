@@ -9,7 +9,7 @@ from slidemill.outcomes import read_outcome
 from slidemill.report import Pictures, render
 from slidemill.specs import SplitSpec
 from slidemill.splitreport import told_splits
-from slidemill.tables import read_table
+from slidemill.tables import read_cohort_table
 from slidemill.versions import Run, this_run
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def main(page: Path, inputs: Any, label_map: Mapping[str, int], run: Run, spec: 
         for outcome, overlay, montage in zip(outcomes, inputs.overlays, inputs.montages, strict=True)
     }
     slides, validation, measured, unreadable = (
-        list(read_table(Path(table)))
+        list(read_cohort_table(Path(table)))
         for table in (inputs.slides, inputs.validation, inputs.benchmark, inputs.unreadable)
     )
     plot = Path(inputs.plot)

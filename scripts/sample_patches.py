@@ -1,5 +1,6 @@
 """Write the table of one slide's patches, and that of those which were dropped."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,8 @@ from slidemill.fingerprints import check_unchanged
 from slidemill.geometry import GridSpec
 from slidemill.joblog import job_log
 from slidemill.masks import NOTHING, save_mask
-from slidemill.outcomes import Outcome, attempt, read_outcome, write_outcome
+from slidemill.outcomes import Outcome, attempt, read_outcome, with_seals, write_outcome
+from slidemill.sealing import Seal
 from slidemill.specs import LabelSpec, QualitySpec, TissueSpec, WorkSpec
 from slidemill.tables import write_table
 
@@ -37,7 +39,7 @@ def main(
         check_unchanged(choice.own_mask or source, choice.mask_fingerprint, "mask of tissue")
 
     def sample() -> Outcome:
-        details = write_chosen(source, found, choice, table, dropped, mask)
+        details = write_chosen(source, found, choice, table, dropped, mask) | {"sampling": asdict(choice.grid)}
         return Outcome(found.slide, STAGE, "ok" if details["patches"] else "empty", details=details)
 
     result = attempt(found.slide, STAGE, sample, found, unchanged)
@@ -46,7 +48,8 @@ def main(
         write_table(dropped, DROPPED_COLUMNS, [])
         if mask:
             save_mask(NOTHING, mask)
-    write_outcome(outcome, result)
+    grid, kept = (0, 0) if result.failed else (result.details["grid"], result.details["patches"])
+    write_outcome(outcome, with_seals(result, patches=Seal.of(table, kept), dropped=Seal.of(dropped, grid - kept)))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from slidemill.files import scratch_folder
 from slidemill.fingerprints import check_unchanged
 from slidemill.geometry import GridSpec
 from slidemill.joblog import job_log
-from slidemill.outcomes import Outcome, attempt, read_outcome, write_outcome
+from slidemill.outcomes import Outcome, attempt, read_outcome, seal_of, write_outcome
 from slidemill.sampling import patches_of
 from slidemill.slides import SlideInfo
 from slidemill.specs import StoreSpec, WorkSpec
@@ -45,7 +45,7 @@ def main(
 
     def write() -> Outcome:
         info = SlideInfo.from_json(found.details["info"])
-        wanted = patches_of(read_table(patches), info, grid)
+        wanted = patches_of(read_table(patches, seal=seal_of([found], "patches")), info, grid)
         return store_slide(source, info, grid, wanted, kind, store, manifest, work)
 
     source = root / decoded(found.details["path"])

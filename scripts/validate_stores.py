@@ -7,20 +7,19 @@ from typing import TYPE_CHECKING
 
 from slidemill.checking import check_apart
 from slidemill.colours import stated
-from slidemill.columns import VALIDATION_COLUMNS
 from slidemill.discovery import slide_path
 from slidemill.fingerprints import check_unchanged
 from slidemill.geometry import GridSpec
 from slidemill.isolation import Apart
-from slidemill.joblog import LOG, job_log
-from slidemill.outcomes import read_outcome
+from slidemill.joblog import job_log
+from slidemill.outcomes import read_outcome, seal_of
 from slidemill.sampling import patches_of
 from slidemill.slides import SlideInfo
 from slidemill.specs import ValidationSpec
 from slidemill.stores.paths import store_path
 from slidemill.storing import STAGE as STORED
-from slidemill.tables import read_table, write_table
-from slidemill.validation import validate_slide
+from slidemill.tables import read_table
+from slidemill.validation import validate_slide, write_findings
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import Snakemake
@@ -39,8 +38,9 @@ def main(
     threads: int,
     table: Path,
     icc: str = "ignore",
+    outcome: Path | None = None,
 ) -> None:
-    """Publish a row for each check, whether it passed or not."""
+    """Publish a row for each check, whether it passed or not, and an outcome with the table's seal."""
     outcomes = [read_outcome(path) for path in stored]
     found = outcomes[0]
     # One that lacks the level that is asked for was opened, but no grid can be laid over it.
@@ -48,7 +48,7 @@ def main(
     info = SlideInfo.from_json(found.details["info"]) if sampled else None
     source = slide_path(root, found.details["path"]) if sampled else None
     unreadable = {patch["patch_id"] for outcome in outcomes for patch in outcome.details.get("unreadable", ())}
-    wanted = patches_of(read_table(patches), info, grid) if info else []
+    wanted = patches_of(read_table(patches, seal=seal_of(outcomes, "patches")), info, grid) if info else []
     wanted = [patch for patch in wanted if patch.patch_id not in unreadable]
     # A damaged store may end the process that reads it.
     with Apart() as process:
@@ -58,9 +58,7 @@ def main(
         findings = validate_slide(found.slide, stores, source, info, grid, wanted, spec, seed, threads, check, colours)
     if source:
         check_unchanged(source, found.details["fingerprint"])
-    for finding in findings:
-        LOG.info("%s, %s: %s %s", finding.backend, finding.check, finding.status, finding.message)
-    write_table(table, VALIDATION_COLUMNS, (finding.row() for finding in findings))
+    write_findings(found.slide, findings, table, outcome)
 
 
 if __name__ == "__main__":
@@ -76,4 +74,5 @@ if __name__ == "__main__":
             snakemake.threads,
             Path(snakemake.output.table),
             snakemake.params.icc,
+            Path(snakemake.output.outcome),
         )

@@ -11,7 +11,8 @@ from slidemill.fingerprints import check_unchanged
 from slidemill.joblog import LOG, job_log
 from slidemill.labelchoice import slide_regions
 from slidemill.metadata import write_labelled
-from slidemill.outcomes import Outcome, attempt, read_outcome, write_outcome
+from slidemill.outcomes import Outcome, attempt, read_outcome, seal_of, with_seals, write_outcome
+from slidemill.sealing import Seal
 from slidemill.slides import SlideInfo
 from slidemill.specs import LabelSpec
 from slidemill.tables import read_table, write_table
@@ -44,7 +45,8 @@ def main(
         info = SlideInfo.from_json(before.details["info"])
         regions = slide_regions(root, annotation, fingerprint, info, labels)
         count = before.details["patches"]
-        found = write_labelled(table, read_table(patches), count, regions, labels, columns, seed)
+        rows = read_table(patches, seal=seal_of([before], "patches"))
+        found = write_labelled(table, rows, count, regions, labels, columns, seed)
         LOG.info("%s: %s", before.slide, found)
         known = {"annotation": str(decoded(annotation)) if annotation else "", "annotation_fingerprint": fingerprint}
         return Outcome(before.slide, STAGE, before.status, details={**known, **found})
@@ -52,7 +54,8 @@ def main(
     result = attempt(before.slide, STAGE, label, before, unchanged)
     if result.failed:
         write_table(table, (*METADATA_COLUMNS, *columns), [])
-    write_outcome(outcome, result)
+    labelled = 0 if result.failed else sum(result.details["counts"].values())
+    write_outcome(outcome, with_seals(result, metadata=Seal.of(table, labelled)))
 
 
 if __name__ == "__main__":

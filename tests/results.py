@@ -1,21 +1,37 @@
 """Folders of results that no run has made: the tables, and stores of a few small patches."""
 
+from dataclasses import asdict
+from itertools import count
+
+from slidemill.checking import Finding
 from slidemill.columnar import write_columnar
-from slidemill.columns import METADATA_COLUMNS, SLIDE_COLUMNS, STORE_COLUMNS, VALIDATION_COLUMNS
+from slidemill.columns import (
+    DROPPED_COLUMNS,
+    METADATA_COLUMNS,
+    PATCH_COLUMNS,
+    SLIDE_COLUMNS,
+    STORE_COLUMNS,
+    UNREADABLE_COLUMNS,
+    VALIDATION_COLUMNS,
+)
 from slidemill.encodings import encoded
 from slidemill.geometry import Grid, GridSpec
-from slidemill.outcomes import Outcome, write_outcome
-from slidemill.pyramid import Pyramid
+from slidemill.outcomes import Outcome, read_outcome, with_seals, write_outcome
+from slidemill.sampling import patch_rows
+from slidemill.sealing import COHORT_SEALS, Seal, seal_tables
+from slidemill.slides import SlideInfo
 from slidemill.specs import StoreSpec
 from slidemill.stores.paths import SUFFIXES, store_path
 from slidemill.stores.registry import STORES, open_store
 from slidemill.stores.writing import write_store
 from slidemill.storing import new_manifest
-from slidemill.tables import write_table
+from slidemill.tables import read_table, write_table
+from slidemill.validation import write_findings
 
 SIZE = 16
 GRID = GridSpec(SIZE, level=0)
-PATCHES = list(Grid(Pyramid(((SIZE * 3, SIZE * 2),), (1.0,)), GRID).patches())
+INFO = SlideInfo("aperio", ((SIZE * 3, SIZE * 2),), (1.0,), None, None, None, None, "ffffff")
+PATCHES = list(Grid(INFO.pyramid, GRID).patches())
 ENCODING = {"lmdb": "zstd", "hdf5": "raw", "disk": "png", "tar": "png"}
 FINGERPRINT = "f" * 32
 LABELS = ((0, "Normal"), (1, "Tumour"), (-1, "Other"))
@@ -30,17 +46,72 @@ def write_a_store(backend, path, encoding, pixels, slide="slide", patches=PATCHE
     write_store(kind, path, manifest, patches, stored)
 
 
+SAMPLED = {
+    "info": INFO.to_json(),
+    "fingerprint": FINGERPRINT,
+    "path": "slide.svs",
+    "sampling": asdict(GRID),
+    "grid": len(PATCHES),
+    "patches": len(PATCHES),
+}
+
+
 def write_slide(results, slide, pixels):
     """Write what the jobs of one slide make of it."""
     write_outcome(results / f"slides/{slide}.json", Outcome(slide, "discover_slides"))
-    for stage in ("sample_patches", "write_metadata"):
-        write_outcome(results / f"outcomes/{stage}/{slide}.json", Outcome(slide, stage))
+    patches, dropped = results / f"patches/{slide}.csv", results / f"dropped/{slide}.csv"
+    seals = {
+        "patches": Seal.of(patches, write_table(patches, PATCH_COLUMNS, patch_rows(slide, INFO, GRID))),
+        "dropped": Seal.of(dropped, write_table(dropped, DROPPED_COLUMNS, [])),
+    }
+    sampled = with_seals(Outcome(slide, "sample_patches", details=SAMPLED), **seals)
+    write_outcome(results / f"outcomes/sample_patches/{slide}.json", sampled)
     for backend in SUFFIXES:
-        write_outcome(results / f"outcomes/store_patches/{backend}/{slide}.json", Outcome(slide, "store_patches"))
         write_a_store(backend, results / store_path(backend, slide), ENCODING[backend], pixels, slide)
-    for name in (f"patches/{slide}.csv", f"logs/store_patches/lmdb/{slide}.log", f"figures/montage/{slide}.jpg"):
+    write_stored(results, slide)
+    rows = [
+        {"slide": slide, "backend": backend, "check": "opens", "status": "ok", "checked": len(PATCHES)}
+        for backend in SUFFIXES
+    ]
+    write_findings(
+        slide,
+        [Finding(*(row[name] for name in ("slide", "backend", "check", "checked"))) for row in rows],
+        results / f"validation/{slide}.csv",
+        results / f"outcomes/validate_stores/{slide}.json",
+    )
+    write_labelled(results, slide, labelled_rows(slide), [])
+    for name in (f"logs/store_patches/lmdb/{slide}.log", f"figures/montage/{slide}.jpg"):
         (results / name).parent.mkdir(parents=True, exist_ok=True)
         (results / name).write_text("12345")
+
+
+def write_stored(results, slide):
+    """Write the outcomes of the stores that there are."""
+    sampled = read_outcome(results / f"outcomes/sample_patches/{slide}.json")
+    for backend in SUFFIXES:
+        if (results / store_path(backend, slide)).exists():
+            told = {"backend": backend, "content": content(results / store_path(backend, slide))}
+            own = Outcome(slide, "store_patches", details={**sampled.details, **told})
+            write_outcome(results / f"outcomes/store_patches/{backend}/{slide}.json", own)
+
+
+def labelled_rows(slide, labels=LABELS, first=0, columns=None):
+    """The rows of a slide's metadata; `first` is how many rows the slides before it have."""
+    rows = patch_rows(slide, INFO, GRID)
+    told = (labels[place % len(labels)] for place in count(first))
+    return [
+        {**row, "label": label, "label_name": name, **(columns or {})}
+        for row, (label, name) in zip(rows, told, strict=False)
+    ]
+
+
+def write_labelled(results, slide, rows, names):
+    """Write a slide's own metadata."""
+    table = results / f"metadata/{slide}.csv"
+    sampled = read_outcome(results / f"outcomes/sample_patches/{slide}.json")
+    seal = Seal.of(table, write_table(table, (*METADATA_COLUMNS, *names), rows))
+    labelled = with_seals(Outcome(slide, "write_metadata", details=sampled.details), metadata=seal)
+    write_outcome(results / f"outcomes/write_metadata/{slide}.json", labelled)
 
 
 def write_tables(results, slides, backends=tuple(SUFFIXES)):
@@ -68,7 +139,17 @@ def write_tables(results, slides, backends=tuple(SUFFIXES)):
         for backend in backends
     ]
     write_table(results / "stores.csv", STORE_COLUMNS, stores)
+    write_table(results / "unreadable.csv", UNREADABLE_COLUMNS, [])
+    for slide in slides:
+        if (results / f"outcomes/sample_patches/{slide}.json").exists():
+            write_stored(results, slide)
     write_metadata(results, [slide for slide, status in slides.items() if status == "ok"])
+
+
+def unseal(results):
+    """Take away the seals of the cohort's tables, so that a test may write its own rows."""
+    (results / COHORT_SEALS).unlink()
+    return results
 
 
 def content(path):
@@ -85,10 +166,11 @@ def write_metadata(results, slides, labels=LABELS, columns=None):
     names = sorted({name for one in own.values() for name in one})
     rows = []
     for slide in slides:
-        for patch in PATCHES:
-            label, name = labels[len(rows) % len(labels)]
-            place = {one: getattr(patch, one) for one in ("column", "row", "x0", "y0", "width0", "height0", "level")}
-            known = {"patch_id": patch.patch_id, "slide": slide, "downsample": 1.0, "label": label, "label_name": name}
-            rows.append(known | place | own[slide])
+        rows += (own_rows := labelled_rows(slide, labels, len(rows), own[slide]))
+        if (results / f"outcomes/sample_patches/{slide}.json").exists():
+            write_labelled(results, slide, own_rows, names)
     write_table(results / "metadata.csv", (*METADATA_COLUMNS, *names), rows)
     write_columnar(results / "metadata.parquet", results / "metadata.csv")
+    counts = {name: len(list(read_table(results / name))) for name in ("slides.csv", "stores.csv", "validation.csv")}
+    counts |= {"unreadable.csv": 0, "metadata.csv": len(rows), "metadata.parquet": len(rows)}
+    seal_tables(results, counts)

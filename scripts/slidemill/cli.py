@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=Path("slidemill-inspect"),
     )  # fmt: skip
     inspect.set_defaults(run=_inspect)
-    again = commands.add_parser("verify", help="whether finished results are still whole, from the stores alone")
+    again = commands.add_parser("verify", help="whether finished results are still whole: stores, tables and outcomes")
     again.add_argument("results", type=Path, metavar="RESULTS")
     again.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="slides at once (default: all cores)")
     again.set_defaults(run=_verify)
@@ -103,7 +103,7 @@ def _verify(options: argparse.Namespace) -> int:
     def tell(done: int, total: int, faults: Sequence[Finding]) -> None:
         if faults:
             for one in faults:
-                print(f"{_subject(results, one)}: {one.check}: {one.message}", flush=True)
+                print(f"{_subject(results, one)}: {one.check}: {one.message}{_remedy(one, faults)}", flush=True)
         if live or done == total or done % 100 == 0:
             sys.stderr.write(f"{done} of {total} slides verified" + ("\r" if live and done < total else "\n"))
 
@@ -112,18 +112,28 @@ def _verify(options: argparse.Namespace) -> int:
     found = verify(results, options.jobs, tell)
     for path in found.unlisted:
         sys.stderr.write(f"slidemill: {results / path} is in no table of these results: remove it if nobody wants it\n")
+    for file in found.files:
+        print(f"{results / file.path}: {file.message}")
+    if found.unsealed:
+        sys.stderr.write(
+            f"slidemill: {len(found.unsealed)} tables and outcomes, {results / found.unsealed[0]} among them, have no "
+            "digest, which earlier versions did not write: they cannot be checked; a run makes them anew\n"
+        )
     if found.joined:
-        print(f"{results / JOINED}: {found.joined}")
+        missing = not (results / JOINED).exists()
+        print(f"{results / JOINED}: {found.joined}{'' if missing else '; remove it and run again'}")
     if found.outdated:
         sys.stderr.write(f"slidemill: {results / JOINED} is older than the tables: a run to the report makes it anew\n")
     for why in found.unseen:
         sys.stderr.write(f"slidemill: could not be looked at: {why}\n")
-    if found.faults or found.joined:
+    if found.faults or found.joined or found.files:
         broken = len({(one.slide, one.backend) for one in found.faults if one.backend != EVERY_STORE})
         slides = len({one.slide for one in found.faults})
         count = f"{broken} of {found.stores} stores, of {slides} of {found.slides} slides, are not"
         those = "those"
-        if not found.faults:
+        if not found.faults and found.files:
+            count = f"{len({file.path for file in found.files})} tables and outcomes are not"
+        elif not found.faults:
             count, those = f"{JOINED} is not", "that"
         if at_work := at_work or working(results):
             print(f"{count} {those} of the last run that ended; {at_work}: look again when it has ended, "
@@ -138,6 +148,17 @@ def _verify(options: argparse.Namespace) -> int:
     whole = f"{counted(found.stores, 'store')} of {counted(found.slides, 'slide')}{also}"
     print(f"{whole} {'is' if found.stores == 1 and not also else 'are'} whole")
     return 0
+
+
+def _remedy(finding: Finding, others: Sequence[Finding]) -> str:
+    """Return what to do, where a finding does not say it itself."""
+    if "run again" in finding.message:
+        return ""
+    if finding.backend != EVERY_STORE:
+        return "; remove it and run again"
+    # Of stores that differ the damaged one is named by its own digests.
+    alone = all(one.backend == EVERY_STORE for one in others)
+    return "; remove the stores of this slide and run again" if alone else ""
 
 
 def _subject(results: Path, finding: Finding) -> str:

@@ -14,8 +14,9 @@ from slidemill.columns import METADATA_COLUMNS, SLIDE_COLUMNS, STORE_COLUMNS, UN
 from slidemill.config import Config, is_sheet
 from slidemill.discovery import SlideFile, decoded, find_slides
 from slidemill.joblog import LOG
-from slidemill.outcomes import UNFINISHED, Outcome
+from slidemill.outcomes import UNFINISHED, Outcome, seal_of
 from slidemill.run_warnings import join_warnings
+from slidemill.sealing import COHORT_SEALS, seal_tables
 from slidemill.sheets import read_sheet
 from slidemill.tables import read_columns, read_table, write_table
 
@@ -145,41 +146,60 @@ class CohortTables:
     stores: Path
     unreadable: Path
     validation: Path
+    seals: Path
 
     @classmethod
     def below(cls, folder: Path) -> CohortTables:
         """Return where they stand in a folder of results."""
-        names = (TABLE if one.name == "columnar" else f"{one.name}.csv" for one in fields(cls))
-        return cls(*(folder / name for name in names))
+        names = {"columnar": TABLE, "seals": COHORT_SEALS}
+        return cls(*(folder / names.get(one.name, f"{one.name}.csv") for one in fields(cls)))
 
 
 def write_cohort(slides: Sequence[SlideResults], skip_unreadable: bool, tables: CohortTables) -> None:
-    """Publish the cohort's tables; the metadata (CSV and Parquet) has the stored patches of the slides that are ok."""
-    metadata: list[tuple[Path, frozenset[str]]] = []
+    """Publish the cohort's tables; the metadata (CSV and Parquet) has the stored patches of the slides that are ok.
+
+    Each slide's tables are checked by the seals in its outcomes; the seals of the cohort's tables are written last.
+    """
+    metadata: list[tuple[SlideResults, frozenset[str]]] = []
     unreadable: list[dict[str, Any]] = []
     blurred = focus_notes(one.facts for one in slides)
 
     def slide_rows() -> Iterator[dict[str, Any]]:
         for one in slides:
-            found = list(read_table(one.validation)) if one.validation else []
+            found = list(_findings(one))
             notes = [blurred[one.facts.slide]] if one.facts.slide in blurred else []
             row = slide_row(one.facts, one.later, found, skip_unreadable, notes)
             LOG.info("%s: %s %s", row["slide"], row["status"], row["message"])
             left_out = unreadable_rows(one.later)
             unreadable.extend(left_out)
             if row["status"] == "ok" and one.metadata:
-                metadata.append((one.metadata, frozenset(patch["patch_id"] for patch in left_out)))
+                metadata.append((one, frozenset(patch["patch_id"] for patch in left_out)))
             yield row
 
-    write_table(tables.slides, SLIDE_COLUMNS, slide_rows())
+    rows = {tables.slides.name: write_table(tables.slides, SLIDE_COLUMNS, slide_rows())}
     header = next((read_columns(one.metadata) for one in slides if one.metadata), METADATA_COLUMNS)
-    stored = (row for table, left_out in metadata for row in read_table(table) if row["patch_id"] not in left_out)
-    write_table(tables.metadata, header, stored)
+    stored = (row for one, left_out in metadata for row in _labelled(one) if row["patch_id"] not in left_out)
+    rows[tables.metadata.name] = rows[tables.columnar.name] = write_table(tables.metadata, header, stored)
     write_columnar(tables.columnar, tables.metadata)
-    write_table(tables.stores, STORE_COLUMNS, _store_rows(slides))
-    write_table(tables.unreadable, UNREADABLE_COLUMNS, unreadable)
-    findings = chain.from_iterable(read_table(one.validation) for one in slides if one.validation)
-    write_table(tables.validation, VALIDATION_COLUMNS, findings)
+    rows[tables.stores.name] = write_table(tables.stores, STORE_COLUMNS, _store_rows(slides))
+    rows[tables.unreadable.name] = write_table(tables.unreadable, UNREADABLE_COLUMNS, unreadable)
+    findings = chain.from_iterable(_findings(one) for one in slides)
+    rows[tables.validation.name] = write_table(tables.validation, VALIDATION_COLUMNS, findings)
+    seal_tables(tables.seals.parent, rows, tables.seals.name)
+
+
+def checks_of(validation: Path) -> Path:
+    """Return where the outcome of the job that wrote a slide's table of findings stands, in the same results."""
+    return validation.parent.parent / "outcomes" / "validate_stores" / f"{validation.stem}.json"
+
+
+def _labelled(one: SlideResults) -> Iterator[dict[str, str]]:
+    seal = seal_of([one.facts, *one.later], "metadata")
+    return read_table(one.metadata, seal=seal) if one.metadata else iter(())
+
+
+def _findings(one: SlideResults) -> Iterator[dict[str, str]]:
+    return read_table(one.validation, seal=seal_of(one.later, "validation")) if one.validation else iter(())
 
 
 def _store_rows(slides: Iterable[SlideResults]) -> Iterator[dict[str, Any]]:

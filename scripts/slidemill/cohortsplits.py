@@ -10,9 +10,10 @@ from slidemill.errors import ConfigError, SplitError
 from slidemill.folds import COLUMNS
 from slidemill.grouping import PATIENT, SLIDE, check_groups, counted, shared_patients
 from slidemill.overview import counted as counted_noun
+from slidemill.sealing import SPLITS_SEAL, seal_tables
 from slidemill.specs import SplitSpec
 from slidemill.splitting import split_slides
-from slidemill.tables import read_table, write_table
+from slidemill.tables import read_cohort_table, write_table
 
 
 def check_sheet(spec: SplitSpec | None, slides: Collection[SlideFile]) -> None:
@@ -49,7 +50,7 @@ def check_sheet(spec: SplitSpec | None, slides: Collection[SlideFile]) -> None:
 
 
 def write_splits(metadata: Path, slides: Path, spec: SplitSpec, seed: int, table: Path) -> None:
-    """Publish the folds of the slides that have patches; a table without rows where they are fewer than folds.
+    """Publish the folds of the slides that have patches, and the table's seal; no rows where they are fewer than folds.
 
     Parameters
     ----------
@@ -71,9 +72,12 @@ def write_splits(metadata: Path, slides: Path, spec: SplitSpec, seed: int, table
 
     wanted = dict.fromkeys((SLIDE, spec.by, spec.stratify or SLIDE))
     found = counted(read_columnar(metadata, list(wanted)), spec.by, spec.stratify)
-    prints = {row["slide"]: row["fingerprint"] for row in read_table(slides, ("slide", "fingerprint"))}
+    prints = {row["slide"]: row["fingerprint"] for row in read_cohort_table(slides, ("slide", "fingerprint"))}
     if len({own.group for own in found.values()}) < spec.folds:
         # The report and the gate come after: what else there is to say is not lost for it.
-        write_table(table, COLUMNS, ())
-        return
-    split_slides(found, prints, spec.folds, spec.by, spec.stratify, seed).save(table)
+        count = write_table(table, COLUMNS, ())
+    else:
+        splits = split_slides(found, prints, spec.folds, spec.by, spec.stratify, seed)
+        splits.save(table)
+        count = len(splits.slides)
+    seal_tables(table.parent, {table.name: count}, SPLITS_SEAL)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from slidemill.columns import FRACTIONS, METADATA_COLUMNS, WHOLE_NUMBERS
 from slidemill.errors import SlidemillError, machine_error
 from slidemill.files import replacing
+from slidemill.sealing import cohort_seal
 from slidemill.tables import read_columns
 
 if TYPE_CHECKING:
@@ -40,7 +41,11 @@ def write_columnar(path: Path, table: Path) -> None:
     # Nothing but an empty field is a missing number: a label may be called NA.
     converting = pa.csv.ConvertOptions(column_types=schema, null_values=[""], strings_can_be_null=False)
     parsing = pa.csv.ParseOptions(newlines_in_values=True)
-    with replacing(path) as aside, _told(table), pq.ParquetWriter(aside, schema, compression="zstd") as writer:
+    with (
+        replacing(path) as aside,
+        _told(table),
+        pq.ParquetWriter(aside, schema, compression="zstd", write_page_checksum=True) as writer,
+    ):
         # The header is given by name: read_columns and Arrow may differ on one that is quoted.
         reading = pa.csv.ReadOptions(block_size=8 << 20, column_names=header, skip_rows_after_names=1)
         with pa.csv.open_csv(table, reading, parsing, converting) as reader:
@@ -60,14 +65,17 @@ def read_columnar(path: Path, wanted: Sequence[str] = ()) -> pandas.DataFrame:
     Raises
     ------
     SlidemillError
-        When there is no such table, or it lacks a column.
+        When there is no such table, it lacks a column, or it is damaged.
     """
     import pandas as pd
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     columns: dict[str, Any] = {}
-    with _told(path), pq.ParquetFile(path, memory_map=True) as file:
+    with _told(path):
+        if seal := cohort_seal(path):
+            seal.check(path)
+    with _told(path), pq.ParquetFile(path, memory_map=True, page_checksum_verification=True) as file:
         missing = [column for column in (*METADATA_COLUMNS, *wanted) if column not in file.schema_arrow.names]
         if missing:
             raise SlidemillError(f"{path}: lacks the columns {', '.join(missing)}: run the workflow again")

@@ -37,7 +37,7 @@ WRITTEN = (
     *("slides", "patches", "dropped", "tissue", "metadata", "stores", "outcomes", "validation", "figures"),
     *("logs", "passed", "unfinished", ".snakemake"),
     *("slides.csv", "metadata.csv", "metadata.parquet", "stores.csv", "unreadable.csv", "validation.csv"),
-    *("benchmark.csv", "splits.csv"),
+    *("benchmark.csv", "splits.csv", "tables.seal.json", "splits.seal.json"),
 )
 """What a run writes into the results; slides may not lie there."""
 

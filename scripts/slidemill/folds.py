@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from slidemill.errors import SplitError, explained, machine_error
 from slidemill.grouping import counted, refuse
-from slidemill.tables import read_table, write_table
+from slidemill.sealing import SEALED_BY, SPLITS_SEAL, seal_tables
+from slidemill.tables import read_cohort_table, write_table
 
 if TYPE_CHECKING:
     from slidemill.dataset import Dataset
@@ -143,7 +144,10 @@ class Splits:
             raise SplitError(f"{path}: is a folder: give the path of a file, such as {path / 'splits.csv'}")
         shared = {"by": self.by, "stratify": self.stratify, "seed": self.seed}
         try:
-            write_table(path, COLUMNS, ({**asdict(row), **shared} for row in self.slides))
+            rows = write_table(path, COLUMNS, ({**asdict(row), **shared} for row in self.slides))
+            # These folds take the place of those of a run, whose seal lies there.
+            if SEALED_BY.get(path.name) == SPLITS_SEAL and path.with_name(SPLITS_SEAL).exists():
+                seal_tables(path.parent, {path.name: rows}, SPLITS_SEAL)
         except OSError as error:
             raise SplitError(explained(error)) from None
 
@@ -156,11 +160,11 @@ def read_splits(path: str | Path, dataset: Dataset | None = None) -> Splits:
     SplitError
         When the table holds no folds, or they are not of the dataset.
     SlidemillError
-        When it is no table.
+        When it is no table, or that of a run and damaged.
     """
     path = Path(path)
     try:
-        rows = list(read_table(path, COLUMNS))
+        rows = list(read_cohort_table(path, COLUMNS))
     except OSError as error:
         raise machine_error(error, path) or SplitError(
             f"{path}: cannot be read ({error.strerror}): correct the path"

@@ -18,6 +18,7 @@ from slidemill.geometry import GridSpec
 from slidemill.isolation import Apart, DiedError
 from slidemill.patches import PatchRef
 from slidemill.pywsi import Item, Survey, items, survey
+from slidemill.sealing import seal_tables
 from slidemill.specs import StoreSpec
 from slidemill.stores.lmdb import BACKEND
 from slidemill.stores.paths import store_path
@@ -96,9 +97,14 @@ def import_database(old: Path, new: Path, unsaid: Unsaid, told: Told = lambda *_
 
             slides = [_import_slide(database, name, item, aside, unsaid, write_row) for name in database.places]
         write_columnar(aside / TABLE, aside / "metadata.csv")
-        write_table(aside / "slides.csv", SLIDE_COLUMNS, (one.slide for one in slides))
-        write_table(aside / "stores.csv", STORE_COLUMNS, (one.store for one in slides))
-        write_table(aside / "validation.csv", VALIDATION_COLUMNS, (row for one in slides for row in one.findings))
+        rows = {
+            "slides.csv": write_table(aside / "slides.csv", SLIDE_COLUMNS, (one.slide for one in slides)),
+            "metadata.csv": total,
+            TABLE: total,
+            "stores.csv": write_table(aside / "stores.csv", STORE_COLUMNS, (one.store for one in slides)),
+            "validation.csv": write_table(aside / "validation.csv", VALIDATION_COLUMNS, _findings(slides)),
+        }
+        seal_tables(aside, rows)
     return total
 
 
@@ -109,6 +115,10 @@ class _Written:
     slide: Mapping[str, Any]
     store: Mapping[str, Any]
     findings: Sequence[Mapping[str, Any]]
+
+
+def _findings(slides: Sequence[_Written]) -> Iterator[Mapping[str, Any]]:
+    return (row for one in slides for row in one.findings)
 
 
 def _check_overlap(database: Survey, overlap: int) -> None:

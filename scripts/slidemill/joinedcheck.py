@@ -10,7 +10,7 @@ import h5py
 from slidemill.errors import machine_error
 from slidemill.files import readable
 from slidemill.isolation import Apart, DiedError
-from slidemill.joining import join_stores
+from slidemill.joining import MADE_OF, join_stores
 from slidemill.stores.paths import JOINED
 
 OF = ("metadata.parquet", "slides.csv", "stores.csv")
@@ -21,6 +21,9 @@ REPORT = "report.html"
 LARGEST = 1024 * 1024
 """Bytes of the largest attribute that is read."""
 
+OUTDATED = "was made of other tables"
+"""Stands for what is wrong with a file that a run to the stores alone, which makes tables anew, has left as it was."""
+
 
 def joined_fault(process: Apart, results: Path) -> str | None:
     """Return what is wrong with the file of finished results that have stores in HDF5, looked at in another process.
@@ -30,7 +33,8 @@ def joined_fault(process: Apart, results: Path) -> str | None:
     Returns
     -------
     str or None
-        Empty where nothing is wrong; None where there is no such file, and no run to the report that has made one.
+        Empty where nothing is wrong; `OUTDATED`; None where there is no such file, and no run to the report that has
+        made one.
     """
     if not (results / JOINED).exists():
         made = (results / REPORT).exists() and not older(results, REPORT)
@@ -61,6 +65,8 @@ def _fault(results: Path) -> str:
             if not (results / JOINED).is_file():
                 return "is no file"
             with h5py.File(results / JOINED, "r", locking=False) as found, h5py.File(wanted, "r") as anew:
+                if found.attrs.get(MADE_OF, anew.attrs[MADE_OF]) != anew.attrs[MADE_OF]:
+                    return OUTDATED
                 return _difference(found, anew)
         except Exception as error:
             if fault := machine_error(error, results / JOINED):
@@ -70,9 +76,11 @@ def _fault(results: Path) -> str:
 
 def _difference(found: h5py.File, anew: h5py.File) -> str:
     """Return where a file differs from one that was written anew; empty where it does not."""
-    for name in anew.attrs:
+    for name in (MADE_OF, *anew.attrs):
         if name in found.attrs and found.attrs.get_id(name).get_storage_size() > LARGEST:
             return f"its attribute {name} claims to be larger than {LARGEST} bytes"
+    # What it was made of is compared before, and files of earlier versions do not say.
+    for name in anew.attrs.keys() - {MADE_OF}:
         if found.attrs.get(name) != anew.attrs[name]:
             return f"its attribute {name} is {found.attrs.get(name)!r}, and by the tables {anew.attrs[name]!r}"
     columns = [f"table/{name}" for name in anew["table"]]

@@ -21,15 +21,19 @@ from h5py import h5d, h5p, h5s, h5t
 
 from slidemill.columnar import TABLE, read_columnar
 from slidemill.columns import STORE_COLUMNS
+from slidemill.encodings import digest
 from slidemill.errors import SlidemillError, machine_told
 from slidemill.exporting import write_column
-from slidemill.files import replacing
+from slidemill.files import file_digest, replacing
 from slidemill.opening import classes_of
 from slidemill.stores.hdf5parts import abandoned
 from slidemill.stores.paths import store_path
-from slidemill.tables import read_table
+from slidemill.tables import read_cohort_table
 
 BACKEND = "hdf5"
+
+MADE_OF = "made_of"
+"""The attribute with a digest of the table and of the stores' contents, by which an outdated file is recognized."""
 
 
 def join_stores(results: Path, path: Path) -> None:
@@ -49,7 +53,7 @@ def join_stores(results: Path, path: Path) -> None:
     """
     table = read_columnar(results / TABLE)
     # Where all slides have failed before they were stored, there is no row: no fault of this file's.
-    rows = read_table(results / "stores.csv", STORE_COLUMNS)
+    rows = read_cohort_table(results / "stores.csv", STORE_COLUMNS)
     own = {row["slide"]: row for row in rows if row["backend"] == BACKEND}
     counts = [(slide, sum(1 for _ in group)) for slide, group in groupby(table["slide"].astype(str))]
     for slide, count in counts:
@@ -66,6 +70,8 @@ def join_stores(results: Path, path: Path) -> None:
         for name, column in table.items():
             write_column(file, f"table/{str(name).replace('/', '_')}", column)
         file.attrs["encoding"] = encodings[0]
+        contents = [f"{slide} {own[slide]['content']}" for slide, _ in counts]
+        file.attrs[MADE_OF] = digest("\n".join([file_digest(results / TABLE), *contents]).encode())
         file.attrs["labels"] = json.dumps(classes_of(table))
 
 

@@ -12,7 +12,9 @@ from slidemill.auditing import label_audit, remembered
 from slidemill.columns import FRACTIONS, METADATA_COLUMNS, WHOLE_NUMBERS
 from slidemill.errors import SlidemillError, machine_error
 from slidemill.labelling import UNMAPPED, Labeller, labeller
+from slidemill.outcomes import read_outcome, seal_of
 from slidemill.regions import Annotation
+from slidemill.sealing import Seal, cohort_seal
 from slidemill.specs import LabelSpec
 from slidemill.tables import write_table
 
@@ -113,6 +115,14 @@ def write_labelled(
     }
 
 
+def _seal(table: Path) -> Seal | None:
+    """Return the seal of a metadata table, of a cohort or of a slide; None where there is none."""
+    labelled = table.parent.parent / "outcomes" / "write_metadata" / f"{table.stem}.json"
+    if table.parent.name == "metadata" and labelled.is_file():
+        return seal_of([read_outcome(labelled)], "metadata")
+    return cohort_seal(table)
+
+
 def read_metadata(path: str | Path) -> pandas.DataFrame:
     """Return the metadata table of a cohort or of a slide.
 
@@ -130,13 +140,15 @@ def read_metadata(path: str | Path) -> pandas.DataFrame:
     Raises
     ------
     SlidemillError
-        When there is no such table.
+        When there is no such table, or it is damaged.
     """
     import pandas as pd
 
     table = Path(path)
     table = table / "metadata.csv" if table.is_dir() else table
     try:
+        if seal := _seal(table):
+            seal.check(table)
         header = list(pd.read_csv(table, nrows=0).columns)
     except (OSError, ValueError) as error:
         raise machine_error(error, table) or SlidemillError(

@@ -10,7 +10,7 @@ from slidemill.dataset import Dataset, dataset_of
 from slidemill.errors import SlidemillError, machine_error
 from slidemill.stores.paths import SUFFIXES
 from slidemill.stores.pool import MOST_OPEN, StorePool
-from slidemill.tables import read_table
+from slidemill.tables import read_cohort_table
 
 if TYPE_CHECKING:
     import pandas
@@ -40,7 +40,8 @@ def open_dataset(
     Raises
     ------
     SlidemillError
-        When the results are not those of a run that came to its end, have no such stores, or the query is none.
+        When the results are not those of a run that came to its end, a table is damaged, there are no such stores, or
+        the query is none.
     """
     results = Path(results).absolute()
     if most_open < 1:
@@ -62,7 +63,7 @@ def open_dataset(
 
 def _rows(table: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
     try:
-        return list(read_table(table, columns))
+        return list(read_cohort_table(table, columns))
     except OSError as error:
         raise machine_error(error, table) or SlidemillError(
             f"{table}: cannot be read ({error.strerror}): run the workflow to its end, or correct the path"

@@ -6,13 +6,13 @@ stages after it carry it along, and the table of slides shows it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from slidemill.errors import SlideError, SlidemillError
-from slidemill.files import read_json, write_json
+from slidemill.sealing import Seal, read_sealed, write_sealed
 
 UNFINISHED = "unfinished"
 """The status of a stage whose job did not end; no job writes it, only the tables of a run that did not finish."""
@@ -51,7 +51,7 @@ class Outcome:
 
 def write_outcome(path: Path, outcome: Outcome) -> None:
     """Publish `outcome` at `path`."""
-    write_json(path, asdict(outcome))
+    write_sealed(path, asdict(outcome))
 
 
 def read_outcome(path: Path) -> Outcome:
@@ -60,9 +60,9 @@ def read_outcome(path: Path) -> Outcome:
     Raises
     ------
     SlidemillError
-        When the file holds none.
+        When the file holds none, or its text is not what was sealed.
     """
-    value = read_json(path)
+    value, _ = read_sealed(path)
     try:
         outcome = Outcome(**value)
     except TypeError:
@@ -75,6 +75,18 @@ def read_outcome(path: Path) -> Outcome:
     ):
         raise SlidemillError(f"{path}: holds no outcome of a stage: remove it and run again")
     return outcome
+
+
+def with_seals(outcome: Outcome, **seals: Seal) -> Outcome:
+    """Return the outcome with the seals of the tables that its stage has written, beside those of earlier stages."""
+    tables = {**outcome.details.get("tables", {}), **{name: asdict(seal) for name, seal in seals.items()}}
+    return replace(outcome, details={**outcome.details, "tables": tables})
+
+
+def seal_of(outcomes: Iterable[Outcome], table: str) -> Seal | None:
+    """Return the seal of a slide's table, from the first outcome that has it; None where an earlier version made it."""
+    known = (outcome.details.get("tables") for outcome in outcomes)
+    return next((Seal.from_json(own[table]) for own in known if isinstance(own, dict) and table in own), None)
 
 
 def attempt(

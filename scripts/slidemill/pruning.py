@@ -38,6 +38,7 @@ MADE = (
         f"logs/{rule}/{{slide}}.log"
         for rule in ("discover_slides", "sample_patches", "write_metadata", "validate_stores", "draw_slide")
     ),
+    "outcomes/validate_stores/{slide}.json",
     "validation/{slide}.csv",
     "outcomes/write_metadata/{slide}.json",
     "metadata/{slide}.csv",

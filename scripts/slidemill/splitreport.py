@@ -11,14 +11,14 @@ from slidemill.folds import COLUMNS, read_splits
 from slidemill.grouping import SLIDE, counted, listed
 from slidemill.specs import SplitSpec
 from slidemill.splitting import split_leaks
-from slidemill.tables import read_table
+from slidemill.tables import read_cohort_table
 
 LABEL_NAME = "label_name"
 
 
 def split_faults(table: Path, spec: SplitSpec) -> list[str]:
     """Return a line for whatever is wrong with the folds at `table`: too few groups, or a content in several."""
-    if next(read_table(table, COLUMNS), None) is None:
+    if next(read_cohort_table(table, COLUMNS), None) is None:
         return [
             f"splits.folds is {spec.folds}, and fewer values of {spec.by} have patches: give fewer folds, or see why "
             "slides have failed or are empty"
@@ -50,7 +50,7 @@ def told_splits(table: Path, spec: SplitSpec, slides: Iterable[Mapping[str, str]
 
     labels = counted(read_columnar(metadata, [SLIDE, LABEL_NAME]), SLIDE, LABEL_NAME)
     leaks = split_faults(table, spec)
-    parted = read_splits(table).slides if next(read_table(table), None) else ()
+    parted = read_splits(table).slides if next(read_cohort_table(table), None) else ()
     folds: list[dict[str, Any]] = []
     for number in range(1 + max((row.fold for row in parted), default=-1)):
         own = [row for row in parted if row.fold == number]

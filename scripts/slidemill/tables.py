@@ -10,6 +10,7 @@ from typing import Any, TextIO
 
 from slidemill.errors import SlidemillError
 from slidemill.files import replacing
+from slidemill.sealing import Seal, cohort_seal
 
 # A label or a message may be longer than the 128 KiB that the csv module reads unless told.
 csv.field_size_limit(2**31 - 1)
@@ -55,14 +56,17 @@ def writing_table(path: Path, columns: Sequence[str]) -> Iterator[Callable[[Mapp
         yield write
 
 
-def read_table(path: Path, columns: Sequence[str] = ()) -> Iterator[dict[str, str]]:
-    """Yield the rows of the table at `path`, every value a string.
+def read_table(path: Path, columns: Sequence[str] = (), seal: Seal | None = None) -> Iterator[dict[str, str]]:
+    """Yield the rows of the table at `path`, every value a string; its bytes are checked first, where it has a `seal`.
 
     Raises
     ------
     SlidemillError
-        When the table lacks one of `columns`, a row is longer or shorter than the header, or it is no CSV in UTF-8.
+        When the table lacks one of `columns`, a row is longer or shorter than the header, it is no CSV in UTF-8, or its
+        bytes are not those that were sealed.
     """
+    if seal:
+        seal.check(path)
     with _opened(path) as file:
         reader = csv.reader(file)
         header = next(reader, [])
@@ -78,6 +82,11 @@ def read_table(path: Path, columns: Sequence[str] = ()) -> Iterator[dict[str, st
                     f"{path}: line {reader.line_num} has not {len(header)} fields: remove the table and run again"
                 )
             yield dict(zip(header, values, strict=True))
+
+
+def read_cohort_table(path: Path, columns: Sequence[str] = ()) -> Iterator[dict[str, str]]:
+    """Yield the rows of a cohort's table, as `read_table` does; its seal is the one that is listed next to it."""
+    return read_table(path, columns, cohort_seal(path))
 
 
 def read_columns(path: Path) -> list[str]:

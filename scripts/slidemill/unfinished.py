@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from slidemill.cohort import CohortTables, SlideResults, write_cohort
+from slidemill.cohort import CohortTables, SlideResults, checks_of, write_cohort
 from slidemill.discovery import SlideFile
 from slidemill.files import remove, replacing
 from slidemill.holding import WORKER
@@ -126,6 +126,8 @@ def _slide_results(slide: SlideFile, work: Work, made: _Made) -> SlideResults:
     validation = made.path(f"validation/{own}.csv")
     if validation is None:
         later.append(_unfinished(own, "validate_stores", f"logs/validate_stores/{own}.log"))
+    elif path := made.path(str(checks_of(validation))):
+        later.append(read_outcome(path))
     # What failed is told before what has not been started for it.
     later.sort(key=lambda one: one.message.startswith(NOT_STARTED))
     facts = replace(facts, details={"path": slide.path, "fingerprint": "", **facts.details})

@@ -12,15 +12,22 @@ import numpy as np
 
 from slidemill.checking import EVERY_STORE, Expected, Finding, StoreCheck, check_agreement, check_store, named
 from slidemill.colours import IGNORED, conversion
+from slidemill.columns import VALIDATION_COLUMNS
 from slidemill.encodings import Pixels
 from slidemill.errors import SlideError, StoreError
 from slidemill.geometry import GridSpec
+from slidemill.joblog import LOG
+from slidemill.outcomes import Outcome, with_seals, write_outcome
 from slidemill.patches import PatchRef
 from slidemill.reading import PatchReader
+from slidemill.sealing import Seal
 from slidemill.slides import SlideInfo, opened
 from slidemill.specs import ValidationSpec
 from slidemill.stores.protocol import Store
 from slidemill.stores.registry import open_store
+from slidemill.tables import write_table
+
+STAGE = "validate_stores"
 
 HELD = 64 * 1024 * 1024
 """Bytes of the slide's pixels that are kept for the next store."""
@@ -30,6 +37,15 @@ def psnr(one: Pixels, other: Pixels) -> float:
     """Return the peak signal-to-noise ratio of two 8-bit images in dB: ``10 log10(255² / MSE)``."""
     error = float(np.mean((one.astype(np.float64) - other) ** 2))
     return float("inf") if error == 0 else 10 * float(np.log10(255**2 / error))
+
+
+def write_findings(slide: str, findings: Sequence[Finding], table: Path, outcome: Path | None) -> None:
+    """Publish a slide's findings as a table, and the table's seal in an outcome next to it."""
+    for finding in findings:
+        LOG.info("%s, %s: %s %s", finding.backend, finding.check, finding.status, finding.message)
+    count = write_table(table, VALIDATION_COLUMNS, (finding.row() for finding in findings))
+    if outcome:
+        write_outcome(outcome, with_seals(Outcome(slide, STAGE), validation=Seal.of(table, count)))
 
 
 def validate_slide(

@@ -1,8 +1,8 @@
-"""Checking finished results again, from the stores alone: damage changes no time stamp that Snakemake looks at."""
+"""Checking finished results again, without slides: damage changes no time stamp that Snakemake looks at."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -10,14 +10,26 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from slidemill.checking import EVERY_STORE, Expected, Finding, StoreCheck, check_agreement, check_apart
-from slidemill.columns import SLIDE_COLUMNS, VALIDATION_COLUMNS
 from slidemill.errors import MachineError, SlidemillError, machine_error
+from slidemill.gathered import check_gathered
 from slidemill.isolation import Apart, EndedError
-from slidemill.joinedcheck import joined_fault, older
+from slidemill.joinedcheck import OUTDATED, joined_fault
 from slidemill.stores.paths import JOINED, SUFFIXES, store_path
-from slidemill.tables import read_table
+from slidemill.tablecheck import (
+    NEEDED,
+    FileFault,
+    TableCheck,
+    check_cohort,
+    check_slide,
+    stored_content,
+)
+from slidemill.tables import read_cohort_table, read_table
+
+TableReader = Callable[[Path, Sequence[str]], Iterable[dict[str, str]]]
 
 HDF5 = JOINED.parent.name
+STORED = Path("stores.csv")
+OTHERWISE = "is not what the outcome of its store has: remove it and run again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +48,11 @@ class Verification:
         What is wrong with the one HDF5 file over all slides, empty where nothing is; None where it was not looked at:
         there is none to look at, or its stores are not whole.
     outdated
-        Whether that is because it is older than the tables, and not of the last run.
+        Whether it was made of other tables than there are, and so is not of the last run.
+    files
+        What is wrong with tables and outcomes.
+    unsealed
+        Tables and outcomes of an earlier version, without a digest by which they could be checked.
     unseen
         Why stores could not be looked at, which says nothing of them: permissions, memory, a drive that is away.
     """
@@ -47,11 +63,15 @@ class Verification:
     unlisted: tuple[Path, ...]
     joined: str | None = None
     outdated: bool = False
+    files: tuple[FileFault, ...] = ()
+    unsealed: tuple[Path, ...] = ()
     unseen: tuple[str, ...] = ()
 
 
-def read_results_table(results: Path, name: str, columns: Sequence[str]) -> list[dict[str, str]]:
-    """Return the rows of one of the cohort's tables.
+def read_results_table(
+    results: Path, name: str, columns: Sequence[str], read: TableReader = read_cohort_table
+) -> list[dict[str, str]]:
+    """Return the rows of one of the cohort's tables, which is checked by its seal unless `read` does not.
 
     Raises
     ------
@@ -67,7 +87,7 @@ def read_results_table(results: Path, name: str, columns: Sequence[str]) -> list
             what = "this is no folder of results: name the one that the run wrote to"
         raise SlidemillError(f"{results}: has no {name}: {what}")
     try:
-        return list(read_table(table, columns))
+        return list(read(table, columns))
     except (OSError, ValueError) as error:
         raise machine_error(error, table) or SlidemillError(
             f"{table}: cannot be read ({error}): remove it and run again"
@@ -77,7 +97,7 @@ def read_results_table(results: Path, name: str, columns: Sequence[str]) -> list
 def verify(
     results: Path, processes: int, told: Callable[[int, int, Sequence[Finding]], None] = lambda *_: None
 ) -> Verification:
-    """Check every store that the tables in `results` have: each by itself, and a slide's stores against each other.
+    """Check the tables and outcomes in `results`, and every store that these have, each by itself and with the others.
 
     Neither the slides nor the configuration are needed.
 
@@ -95,13 +115,10 @@ def verify(
     SlidemillError
         When `results` is no folder of results, or its run has not ended yet.
     """
-    slides = {row["slide"]: row for row in read_results_table(results, "slides.csv", SLIDE_COLUMNS)}
-    # The last run looked at each of its stores, so the table of its findings says which there must be.
-    backends: dict[str, list[str]] = {slide: [] for slide in slides}
-    for row in read_results_table(results, "validation.csv", VALIDATION_COLUMNS):
-        own = backends.get(row["slide"], [])
-        if row["backend"] in SUFFIXES and row["backend"] not in own:
-            own.append(row["backend"])
+    cohort = check_cohort(results)
+    slides, backends = _promised(results, cohort)
+    contents = _contents(results, cohort)
+    tables: dict[str, TableCheck] = {}
     faults: dict[str, list[Finding]] = {}
     unseen: list[str] = []
     with ExitStack() as stack:
@@ -110,7 +127,13 @@ def verify(
         def look(slide: str) -> list[Finding]:
             process = idle.get()
             try:
-                return _faults_of(process, results, slides[slide], backends[slide])
+                tables[slide] = process.call(check_slide, results, slide, backends[slide])
+                for backend, content in tables[slide].contents.items():
+                    if content and contents.get((slide, backend), content) != content:
+                        cohort.faults.append(FileFault(STORED, f"its row of {slide}, {backend}, {OTHERWISE}"))
+                        contents.pop((slide, backend))
+                own = {backend: contents.get((slide, backend), "") for backend in backends[slide]}
+                return _faults_of(process, results, slides[slide], own, tables[slide])
             except (MachineError, EndedError) as error:
                 unseen.append(f"{slide}: {error}")
                 return []
@@ -125,25 +148,64 @@ def verify(
         for done, future in enumerate(as_completed(looking), start=1):
             found = faults[looking[future]] = future.result()
             told(done, len(looking), found)
-        joined = None
-        broken = any(one.backend == HDF5 for own in faults.values() for one in own)
-        if not (broken or unseen) and any(HDF5 in own for own in backends.values()):
-            try:
-                joined = joined_fault(idle.get(), results)
-            except (MachineError, EndedError) as error:
-                unseen.append(f"{JOINED}: {error}")
-        # A run to the stores alone makes the tables anew, and not this file.
-        outdated = bool(joined) and (results / JOINED).exists() and older(results)
+        joined, process = None, idle.get()
+        cohort.faults += [fault for own in tables.values() for fault in own.faults]
+        try:
+            if not (cohort.faults or unseen) and (results / "outcomes").is_dir():
+                good = [slide for slide, row in slides.items() if row["status"] == "ok"]
+                cohort.faults += process.call(check_gathered, results, good)
+            broken = any(one.backend == HDF5 for own in faults.values() for one in own) or bool(cohort.faults)
+            if not (broken or unseen) and any(HDF5 in own for own in backends.values()):
+                joined = joined_fault(process, results)
+        except (MachineError, EndedError) as error:
+            unseen.append(f"{JOINED.parent.parent}: {error}")
     promised = {store_path(backend, slide) for slide, own in backends.items() for backend in own}
     return Verification(
         tuple(fault for slide in slides for fault in faults[slide]),
         len(slides),
         len(promised),
         tuple(sorted(set(stores_in(results)) - promised)),
-        None if outdated else joined,
-        outdated,
+        None if joined == OUTDATED else joined,
+        joined == OUTDATED,
+        tuple(cohort.faults),
+        (*cohort.unsealed, *(path for own in tables.values() for path in own.unsealed)),
         tuple(sorted(unseen)),
     )
+
+
+def _promised(results: Path, cohort: TableCheck) -> tuple[dict[str, Mapping[str, str]], dict[str, list[str]]]:
+    """Return the rows of slides.csv, and which backends each slide must have stores of.
+
+    Where one of these tables is damaged, the stores that are there must do.
+    """
+    there = [path for path in stores_in(results) if cohort.bad & {"slides.csv", "validation.csv"}]
+    slides: dict[str, Mapping[str, str]]
+    if "slides.csv" in cohort.bad:
+        names = sorted({path.name.removesuffix(SUFFIXES[path.parent.name]) for path in there})
+        slides = {slide: {"slide": slide, "status": "", "patches": ""} for slide in names}
+    else:
+        slides = {
+            row["slide"]: row for row in read_results_table(results, "slides.csv", NEEDED["slides.csv"], read_table)
+        }
+    backends: dict[str, list[str]] = {slide: [] for slide in slides}
+    if "validation.csv" in cohort.bad:
+        for slide, own in backends.items():
+            own += [backend for backend in SUFFIXES if store_path(backend, slide) in there]
+        return slides, backends
+    # The last run looked at each of its stores, so the table of its findings says which there must be.
+    for row in read_results_table(results, "validation.csv", NEEDED["validation.csv"], read_table):
+        own = backends.get(row["slide"], [])
+        if row["backend"] in SUFFIXES and row["backend"] not in own:
+            own.append(row["backend"])
+    return slides, backends
+
+
+def _contents(results: Path, cohort: TableCheck) -> dict[tuple[str, str], str]:
+    """Return the content of each store that stores.csv has; none where it is damaged or not there."""
+    if STORED.name in cohort.bad or not (results / STORED).exists():
+        return {}
+    rows = read_results_table(results, STORED.name, NEEDED[STORED.name], read_table)
+    return {(row["slide"], row["backend"]): row["content"] for row in rows}
 
 
 def stores_in(results: Path) -> list[Path]:
@@ -156,20 +218,27 @@ def stores_in(results: Path) -> list[Path]:
     ]
 
 
-def _faults_of(process: Apart, results: Path, row: Mapping[str, str], backends: Sequence[str]) -> list[Finding]:
-    """Return the checks of one slide's stores that failed."""
+def _faults_of(
+    process: Apart, results: Path, row: Mapping[str, str], contents: Mapping[str, str], tables: TableCheck
+) -> list[Finding]:
+    """Return the checks of one slide's stores that failed; `contents` are what stores.csv has of each, by backend."""
     slide = row["slide"]
     checks: dict[str, StoreCheck] = {}
-    for backend in backends:
-        expected = Expected(slide, backend, fingerprint=row["fingerprint"])
-        checks[backend] = check_apart(process, results / store_path(backend, slide), expected)
+    ids = tables.ids if row["status"] == "ok" else None
+    other: list[Finding] = []
+    for backend, content in contents.items():
+        path = results / store_path(backend, slide)
+        expected = Expected(slide, backend, ids, tables.sampling, row.get("fingerprint"))
+        checks[backend] = check_apart(process, path, expected)
+        if checks[backend].opened and content and process.call(stored_content, path) != content:
+            other.append(Finding(slide, backend, "content", 0, f"it is another store than {STORED} has"))
     findings = [finding for check in checks.values() for finding in check.findings]
-    findings.extend(check_agreement(slide, checks))
+    findings.extend([*other, *check_agreement(slide, checks)])
     for backend, check in checks.items():
         count = check.findings[0].checked
         if row["status"] == "ok" and check.opened and str(count) != row["patches"]:
             message = f"has {count} patches, and slides.csv {row['patches']}"
             findings.append(Finding(slide, backend, "count", count, message))
-    if not backends:
+    if not contents:
         findings.append(Finding(slide, EVERY_STORE, "listed", 0, "validation.csv has no store of it: run again"))
     return [finding for finding in findings if finding.message]

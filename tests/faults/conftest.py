@@ -177,6 +177,7 @@ class Cohort:
             0,
             2,
             self.place("validation", one.slide, "csv"),
+            outcome=self.place("outcomes/validate_stores", one.slide),
         )
 
     def draw(self, one):

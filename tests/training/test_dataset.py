@@ -25,7 +25,7 @@ from slidemill.stores.paths import SUFFIXES, store_path
 from slidemill.stores.registry import STORES
 from slidemill.stores.writing import write_store
 from slidemill.storing import new_manifest
-from tests.results import ENCODING, LABELS, PATCHES, SIZE, write_a_store
+from tests.results import ENCODING, LABELS, PATCHES, SIZE, unseal, write_a_store
 from tests.training.conftest import SLIDES
 
 
@@ -97,6 +97,7 @@ def test_a_cohort_without_patches_is_empty_and_not_an_error(tmp_path, results):
     shutil.copytree(results, folder)
     table = folder / "metadata.csv"
     table.write_text(table.read_text().splitlines()[0] + "\n")
+    unseal(folder)
     write_columnar(folder / "metadata.parquet", table)
     with open_dataset(folder) as dataset:
         assert len(dataset) == 0
@@ -162,6 +163,7 @@ def test_results_of_failed_slides_alone_are_told(results, tmp_path):
     shutil.copytree(results, folder)
     stores = folder / "stores.csv"
     stores.write_text(stores.read_text().splitlines()[0] + "\n")
+    unseal(folder)
     with pytest.raises(SlidemillError, match=r"no slide has a store: slides\.csv says"):
         open_dataset(folder)
 
@@ -210,6 +212,7 @@ def test_patches_of_two_sizes_are_not_mixed(results, tmp_path, noise, augment):
     write_store(STORES["lmdb"], folder / "stores/lmdb/a-slide.lmdb", manifest, small, stored)
     stores = folder / "stores.csv"
     stores.write_text(re.sub(r"[0-9a-f]{32}", "", stores.read_text()))
+    unseal(folder)
     with open_dataset(folder, "lmdb") as dataset, pytest.raises(StoreError, match="ask for one size"):
         list(dataset.batches(6, augment=augment))
 
@@ -234,6 +237,7 @@ def test_masks_are_masks_and_places_are_whole_numbers(dataset, truth):
 def test_tables_that_are_not_a_runs_are_told_in_words(results, tmp_path):
     folder = tmp_path / "results"
     shutil.copytree(results, folder, ignore=shutil.ignore_patterns("stores"))
+    unseal(folder)
     whole = (folder / "metadata.parquet").read_bytes()
     table = pq.read_table(folder / "metadata.parquet")
     pq.write_table(pa.table({name: pa.array(table[name].to_pylist()) for name in table.column_names}), folder / "p")

@@ -18,7 +18,7 @@ from slidemill.encodings import ENCODINGS, decoded
 from slidemill.errors import MachineError, StoreError
 from slidemill.stores.paths import store_path
 from slidemill.stores.registry import open_store
-from tests.results import FINGERPRINT, PATCHES, SIZE, write_a_store, write_tables
+from tests.results import FINGERPRINT, PATCHES, SIZE, unseal, write_a_store, write_tables
 from tests.training.conftest import SLIDES
 
 SHAPE = (SIZE, SIZE, 3)
@@ -130,6 +130,7 @@ def test_a_slide_without_patches_is_said_to_be_one(results, tmp_path, capsys):
     own = shutil.copytree(results, tmp_path / "own")
     with (own / "slides.csv").open("a") as table:
         table.write("broken" + "," * (len(SLIDE_COLUMNS) - 1) + "\n")
+    unseal(own)
     assert main(["export", str(own), str(tmp_path / "out.h5"), "--slides", "broken"]) == 1
     assert f"'broken', which has no patches: {own / 'slides.csv'} says why" in capsys.readouterr().err
 

@@ -17,7 +17,7 @@ from slidemill.joining import join_stores
 from slidemill.stores.paths import JOINED, store_path
 from slidemill.stores.registry import open_store
 from tests.conftest import ROOT
-from tests.results import PATCHES, SIZE, write_a_store, write_metadata, write_tables
+from tests.results import PATCHES, SIZE, unseal, write_a_store, write_metadata, write_tables
 
 
 @pytest.fixture
@@ -81,6 +81,7 @@ def test_encoded_patches_are_one_payload(results, truth, noise_of, tmp_path):
         write_a_store("hdf5", own / store_path("hdf5", slide), "png", pixels, slide)
     table = (own / "stores.csv").read_text().replace("hdf5,raw", "hdf5,png")
     (own / "stores.csv").write_text(table)
+    unseal(own)
     join_stores(own, own / JOINED)
     with h5py.File(own / JOINED) as file:
         offsets, encoding = file["offsets"][:], ENCODINGS[file.attrs["encoding"]]
@@ -122,6 +123,7 @@ def test_slides_that_all_failed_or_are_empty_give_an_empty_file(tmp_path, status
 def test_a_store_that_does_not_fit_the_table_is_said(own):
     text = (own / "stores.csv").read_text()
     (own / "stores.csv").write_text(text.replace("a-slide,hdf5,raw,6", "a-slide,hdf5,raw,5"))
+    unseal(own)
     with pytest.raises(SlidemillError, match=r"a-slide.h5: holds 5 patches, and the table 6: run the workflow"):
         join_stores(own, own / JOINED)
 
@@ -293,6 +295,23 @@ def test_one_of_an_earlier_run_is_no_damage(own, capsys):
     said = capsys.readouterr()
     assert f"{own / JOINED} is older than the tables: a run to the report makes it anew" in said.err
     assert said.out.endswith("slides are whole\n")
+
+
+def test_verify_names_an_old_one_that_is_damaged(own, capsys):
+    """A time stamp says nothing of what a file holds."""
+    changed("table/label", another_value)(own / JOINED)
+    os.utime(own / JOINED, (1_000_000_000,) * 2)
+    assert main(["verify", str(own)]) == 1
+    said = capsys.readouterr()
+    assert f"{own / JOINED}: its table/label holds other values than the tables" in said.out
+    assert "remove it and run again" in said.out
+    assert "is older" not in said.err
+
+
+def test_verify_does_not_mind_an_old_one_that_is_whole(own, capsys):
+    os.utime(own / JOINED, (1_000_000_000,) * 2)
+    assert main(["verify", str(own)]) == 0
+    assert "is older" not in capsys.readouterr().err
 
 
 def test_it_is_not_compared_with_stores_that_are_damaged(own, capsys):

@@ -54,7 +54,7 @@ def test_it_names_all_of_a_slide_that_was_taken_away_and_removes_nothing(results
         *(results / store_path(backend, "gone") for backend in SUFFIXES),
         *(path for path in results.rglob("gone.*") if path.is_file()),
     }
-    assert len(named(out)) == 14
+    assert len(named(out)) == 18
     assert "of 1 slides that were taken away; nothing removed: --delete does that" in out
     assert everything(results) == before
 

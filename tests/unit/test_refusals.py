@@ -45,7 +45,9 @@ def test_an_unknown_compression_is_told_by_its_number(tmp_path):
     assert "compression 65432 is not supported by OpenSlide: convert" in refused(path)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in FORMATS if kind.vendor not in ("dicom", "hamamatsu")], ids=lambda kind: kind.name)
+@pytest.mark.parametrize(
+    "kind", [kind for kind in FORMATS if kind.vendor not in ("dicom", "hamamatsu")], ids=lambda kind: kind.name
+)
 def test_compressions_are_named_for_every_vendors_tiff(tmp_path, kind):
     path = kind.write(tmp_path, painted(1024, 768))
     relabelled(path, 50002)

@@ -60,23 +60,19 @@ def done(tmp_path_factory):
     return project
 
 
+def copy_of(done, folder):
+    """A copy of a finished run, at another place, times and all."""
+    shutil.copytree(done.folder, folder)
+    project = Project.__new__(Project)
+    places = {key: folder / key for key in ("slides", "annotations", "results")}
+    project.__dict__ = {**done.__dict__, "folder": folder, **places}
+    project.config = {**done.config, **{key: str(path) for key, path in places.items()}}
+    return project
+
+
 @pytest.fixture
 def copied(done, tmp_path):
-    """A copy of the finished run, at another place, times and all."""
-    shutil.copytree(done.folder, tmp_path / "copy")
-    project = Project.__new__(Project)
-    project.__dict__ = {
-        **done.__dict__,
-        "folder": tmp_path / "copy",
-        "slides": tmp_path / "copy" / "slides",
-        "annotations": tmp_path / "copy" / "annotations",
-        "results": tmp_path / "copy" / "results",
-    }
-    project.config = {
-        **done.config,
-        **{key: str(getattr(project, key)) for key in ("slides", "annotations", "results")},
-    }
-    return project
+    return copy_of(done, tmp_path / "copy")
 
 
 class TestFinishedRun:

@@ -1,7 +1,8 @@
 # What rules ask about the configuration and the slides.
 
 from functools import cache
-from os.path import exists
+from os import listdir
+from os.path import basename, dirname, exists
 
 from slidemill.provenance import code_digest
 
@@ -35,6 +36,15 @@ def every_slide(pattern):
 def missing(paths):
     """The paths at which there is nothing: to ask for the others too would cost a plan of thousands of slides its time."""
     return [path for path in paths if not exists(path)]
+
+
+def missing_of_slides(*patterns):
+    """What is missing of files that each slide has: by one listing of each folder, and for the run's plan alone."""
+    found = []
+    for pattern in patterns if workflow.is_main_process else ():
+        there = frozenset(listdir(dirname(pattern))) if exists(dirname(pattern)) else frozenset()
+        found += [path for path in every_slide(pattern) if basename(path) not in there]
+    return found
 
 
 def gate_inputs(wildcards):

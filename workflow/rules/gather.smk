@@ -14,6 +14,7 @@ rule gather_results:
         stores="stores.csv",
         unreadable="unreadable.csv",
         validation="validation.csv",
+        seals="tables.seal.json",
     log:
         "logs/gather_results.log",
     conda:

@@ -12,6 +12,14 @@ A_JOB_EACH = [
     *(f"outcomes/store_patches/{backend}/{{slide}}.json" for backend in BACKENDS),
     *("validation/{slide}.csv", "figures/overlay/{slide}.jpg"),
 ]
+# What else jobs leave of a slide. Where one of these is removed, for damage say, its job runs again.
+OF_A_SLIDE = [
+    *("slides/{slide}.json", "patches/{slide}.csv", "dropped/{slide}.csv", *TISSUE_MASK.values()),
+    *("outcomes/sample_patches/{slide}.json", "outcomes/write_metadata/{slide}.json", "metadata/{slide}.csv"),
+    *(f"outcomes/store_patches/{backend}/{{slide}}.json" for backend in BACKENDS),
+    *("validation/{slide}.csv", "outcomes/validate_stores/{slide}.json"),
+]
+DRAWN = ["figures/overlay/{slide}.jpg", "figures/montage/{slide}.jpg"]
 if workflow.is_main_process:
     made = [file for pattern in A_JOB_EACH for file in every_slide(pattern)]
     try:

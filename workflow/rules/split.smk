@@ -2,6 +2,7 @@
 
 SPLITS = PARAMETERS["splits"]
 SPLIT_TABLE = {"splits": "splits.csv"} if SPLITS else {}
+SPLIT_FILES = [*SPLIT_TABLE.values(), "splits.seal.json"] if SPLITS else []
 TOLD_OF_SPLITS = SPLIT_TABLE | {"columnar": "metadata.parquet"} if SPLITS else {}
 
 if SPLITS:
@@ -12,6 +13,7 @@ if SPLITS:
             metadata="metadata.parquet",
         output:
             table="splits.csv",
+            seal="splits.seal.json",
         log:
             "logs/split_slides.log",
         conda:

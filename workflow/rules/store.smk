@@ -39,6 +39,7 @@ rule validate_stores:
         stored=expand("outcomes/store_patches/{backend}/{{slide}}.json", backend=BACKENDS),
     output:
         table="validation/{slide}.csv",
+        outcome="outcomes/validate_stores/{slide}.json",
     log:
         "logs/validate_stores/{slide}.log",
     conda:

@@ -1,0 +1,130 @@
+"""Seals: row counts and digests by which damaged tables and JSON files are detected. They detect no tampering."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import xxhash
+
+from slidemill.errors import SlidemillError
+from slidemill.files import file_digest, read_json, replacing
+
+MARK = b',\n "seal": "'
+END = b'"\n}\n'
+DIGEST = re.compile(r"[0-9a-f]{32}")
+
+COHORT_SEALS = "tables.seal.json"
+"""The file next to the tables of a cohort that lists their seals; the last that is written."""
+
+SPLITS_SEAL = "splits.seal.json"
+
+SEALED_BY = {
+    **dict.fromkeys(
+        ("slides.csv", "metadata.csv", "metadata.parquet", "stores.csv", "unreadable.csv", "validation.csv"),
+        COHORT_SEALS,
+    ),
+    "splits.csv": SPLITS_SEAL,
+}
+"""By name of a cohort's table, the file next to it that lists its seal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """The number of a table's rows, and the digest (XXH3-128) of its file's bytes."""
+
+    rows: int
+    digest: str
+
+    @classmethod
+    def of(cls, path: Path, rows: int) -> Seal:
+        """Return the seal of the table at `path`, which was just written with so many rows."""
+        return cls(rows, file_digest(path))
+
+    @classmethod
+    def from_json(cls, value: object) -> Seal | None:
+        """Return the seal that `asdict` made a JSON value of; None where it is no such value."""
+        rows, digest = (value.get("rows"), value.get("digest")) if isinstance(value, dict) else (None, None)
+        if not isinstance(rows, int) or not isinstance(digest, str) or not DIGEST.fullmatch(digest):
+            return None
+        return cls(rows, digest)
+
+    def check(self, path: Path) -> None:
+        """Check the bytes of the table at `path`.
+
+        Raises
+        ------
+        SlidemillError
+            When they are not those that were sealed.
+        """
+        if file_digest(path) != self.digest:
+            raise SlidemillError(
+                f"{path}: is not what was written ({self.rows} rows): it is damaged or edited; remove it and run again"
+            )
+
+
+def write_sealed(path: Path, value: Mapping[str, Any]) -> None:
+    """Publish a mapping that is not empty as JSON at `path`, with a digest of the text as its last key, ``seal``."""
+    text = json.dumps(value, indent=1, allow_nan=False).removesuffix("\n}").encode()
+    with replacing(path) as aside:
+        aside.write_bytes(text + MARK + xxhash.xxh3_128_hexdigest(text).encode() + END)
+
+
+def read_sealed(path: Path) -> tuple[Any, bool]:
+    """Return the value of the JSON file at `path` without its seal, and whether it has one.
+
+    Files of earlier versions have none.
+
+    Raises
+    ------
+    SlidemillError
+        When the file is not JSON, or its text is not what was sealed.
+    """
+    value = read_json(path)
+    if not isinstance(value, dict) or "seal" not in value:
+        return value, False
+    text, mark, rest = path.read_bytes().rpartition(MARK)
+    del value["seal"]
+    if not mark or rest != xxhash.xxh3_128_hexdigest(text).encode() + END:
+        raise SlidemillError(f"{path}: its text is not what was sealed: it is damaged; remove it and run again")
+    return value, True
+
+
+def seal_tables(folder: Path, rows: Mapping[str, int], name: str = COHORT_SEALS) -> None:
+    """Publish the seals of tables in a folder; `rows` are how many each has, by the name of its file."""
+    seals = {table: asdict(Seal.of(folder / table, count)) for table, count in rows.items()}
+    write_sealed(folder / name, {"tables": seals})
+
+
+def read_seals(path: Path) -> dict[str, Seal]:
+    """Return the seals that `seal_tables` published at `path`, by the table's name; none where there is no such file.
+
+    Raises
+    ------
+    SlidemillError
+        When the file is damaged.
+    """
+    if not path.is_file():
+        return {}
+    value, sealed = read_sealed(path)
+    tables = value.get("tables") if isinstance(value, dict) else None
+    seals = {name: Seal.from_json(own) for name, own in tables.items()} if isinstance(tables, dict) else {}
+    if not sealed or not seals or None in seals.values():
+        raise SlidemillError(f"{path}: holds no seals of tables: it is damaged; remove it and run again")
+    return {name: seal for name, seal in seals.items() if seal}
+
+
+def cohort_seal(path: Path) -> Seal | None:
+    """Return the seal of the cohort's table at `path`, from the file next to it; None where there is none.
+
+    Raises
+    ------
+    SlidemillError
+        When that file is damaged.
+    """
+    name = SEALED_BY.get(path.name)
+    return read_seals(path.with_name(name)).get(path.name) if name else None

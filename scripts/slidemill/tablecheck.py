@@ -1,0 +1,208 @@
+"""Checking finished tables and outcomes: by their seals, against each other, and against the grid of each slide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from slidemill.cohort import unreadable_rows
+from slidemill.columns import METADATA_COLUMNS, PATCH_COLUMNS
+from slidemill.errors import SlidemillError, machine_error
+from slidemill.geometry import Grid, GridSpec
+from slidemill.outcomes import Outcome, read_outcome, seal_of
+from slidemill.sealing import SEALED_BY, Seal, read_sealed, read_seals
+from slidemill.slides import SlideInfo
+from slidemill.stores.registry import open_store
+from slidemill.tables import read_table
+
+AGAIN = "remove it and run again"
+PLACE = ("patch_id", "column", "row", "x0", "y0", "width0", "height0", "level")
+PATCHES, DROPPED, LABELLED, FOUND = "patches", "dropped", "metadata", "validation"
+NEEDED = {
+    "slides.csv": ("slide", "status", "patches", "fingerprint"),
+    "validation.csv": ("slide", "backend"),
+    "stores.csv": ("slide", "backend", "content"),
+}
+"""The columns that the checks go by, of the tables that say what there must be."""
+STAGES = ("sample_patches", "write_metadata", "validate_stores")
+
+
+@dataclass(frozen=True, slots=True)
+class FileFault:
+    """What is wrong with a table or an outcome, and what to do; `path` is relative to the results."""
+
+    path: Path
+    message: str
+
+
+@dataclass(slots=True)
+class TableCheck:
+    """What the checks of tables and outcomes found.
+
+    Parameters
+    ----------
+    faults
+        What is wrong.
+    unsealed
+        Files of an earlier version, which have no digest.
+    ids
+        Of a slide, the patches that each of its stores must have; None where they are not known for certain.
+    sampling
+        Of a slide, its grid as a store's manifest has it; None where it is not known.
+    contents
+        Of a slide, by backend, the `Manifest.content` that the job which wrote the store has noted.
+    """
+
+    faults: list[FileFault] = field(default_factory=list)
+    unsealed: list[Path] = field(default_factory=list)
+    ids: tuple[str, ...] | None = None
+    sampling: Mapping[str, Any] | None = None
+    contents: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def bad(self) -> set[str]:
+        """The names of the files that something is wrong with."""
+        return {str(fault.path) for fault in self.faults}
+
+    def attempt(self, results: Path, name: str | Path, look: Callable[[Path], str | None]) -> bool:
+        """Look at a file, add what is wrong with it, and return whether nothing is; raise faults of the machine."""
+        path = results / name
+        try:
+            message = look(path) if path.exists() else "is missing; run again"
+        except (SlidemillError, ValueError, KeyError, TypeError, OSError) as error:
+            if fault := machine_error(error, path):
+                raise fault from None
+            message = str(error).removeprefix(f"{path}: ")
+            message += "" if "run again" in message else f": {AGAIN}"
+        if message:
+            self.faults.append(FileFault(Path(name), message))
+        return not message
+
+    def is_sealed(self, results: Path, name: str | Path, seal: Seal | None) -> bool:
+        """Check a table by its seal, and return whether it has one and is what was written."""
+        if seal is None:
+            self.unsealed += [Path(name)] if (results / name).exists() else []
+            return False
+        return self.attempt(results, name, seal.check)
+
+
+def check_cohort(results: Path) -> TableCheck:
+    """Check the tables of a cohort by their seals."""
+    check = TableCheck()
+    for own in dict.fromkeys(SEALED_BY.values()):
+        seals: dict[str, Seal] = {}
+        known = not (results / own).exists() or check.attempt(results, own, partial(_fill, seals))
+        for name in (name for name, sealing in SEALED_BY.items() if sealing == own):
+            if known:
+                check.is_sealed(results, name, seals.get(name))
+            # Whoever goes by a table must be able to read it, sealed or not.
+            if name in NEEDED and name not in check.bad and (results / name).exists():
+                check.attempt(results, name, partial(_read, NEEDED[name]))
+    return check
+
+
+def _read(columns: Sequence[str], path: Path) -> None:
+    for _ in read_table(path, columns):
+        pass
+
+
+def _fill(seals: dict[str, Seal], path: Path) -> None:
+    seals.update(read_seals(path))
+
+
+def check_slide(results: Path, slide: str, backends: Sequence[str]) -> TableCheck:
+    """Check the tables and outcomes of a slide; those that are not with these results are not missed.
+
+    What imported databases of py-wsi and copies for training lack are the folders of outcomes.
+    """
+    check = TableCheck()
+    if not (results / "outcomes").is_dir():
+        return check
+    stages = (*STAGES, *(f"store_patches/{backend}" for backend in backends))
+    # Earlier versions wrote no outcome of the validation.
+    if not (results / "outcomes" / STAGES[-1]).is_dir():
+        stages = tuple(name for name in stages if name != STAGES[-1])
+    outcomes = {name: _outcome(check, results, f"outcomes/{name}/{slide}.json", slide) for name in stages}
+    _outcome(check, results, f"slides/{slide}.json", slide)
+    known = [outcome for outcome in outcomes.values() if outcome]
+    stored = {backend: outcomes[f"store_patches/{backend}"] for backend in backends}
+    check.contents = {backend: own.details.get("content", "") for backend, own in stored.items() if own}
+    tables = {name: Path(name, f"{slide}.csv") for name in (PATCHES, DROPPED, LABELLED, FOUND)}
+    whole = {}
+    for name, path in tables.items():
+        seal = seal_of(known, name)
+        # An outcome that is damaged itself may have had the seal.
+        if seal or len(known) == len(outcomes):
+            whole[name] = check.is_sealed(results, path, seal)
+    for name, own in outcomes.items():
+        if own and name != STAGES[-1] and seal_of([own], PATCHES) != seal_of(known, PATCHES):
+            message = f"was made of other patches than {tables[PATCHES]} has: {AGAIN}"
+            check.faults.append(FileFault(Path("outcomes", name, f"{slide}.json"), message))
+    sampled, labelled = outcomes["sample_patches"], outcomes["write_metadata"]
+    if check.faults or sampled is None or labelled is None or sampled.failed:
+        return check
+    check.attempt(results, tables[PATCHES], lambda path: _misplaced(path, sampled))
+    check.attempt(results, tables[DROPPED], lambda path: _miscounted(path, sampled))
+    if not labelled.failed:
+        check.attempt(results, tables[LABELLED], lambda path: _mislabelled(path, results / tables[PATCHES]))
+    if whole[PATCHES] and not check.faults:
+        left_out = {patch["patch_id"] for patch in unreadable_rows(known)}
+        rows = read_table(results / tables[PATCHES], ("patch_id",))
+        check.ids = tuple(row["patch_id"] for row in rows if row["patch_id"] not in left_out)
+        check.sampling = sampled.details.get("sampling")
+    return check
+
+
+def _outcome(check: TableCheck, results: Path, name: str, slide: str) -> Outcome | None:
+    """Return a slide's outcome of a stage, or None where it cannot be used, which `check` tells then."""
+    found: list[Outcome] = []
+
+    def look(path: Path) -> str | None:
+        found.append(read_outcome(path))
+        if not read_sealed(path)[1]:
+            check.unsealed.append(Path(name))
+        return None if found[0].slide == slide else f"is of the slide {found[0].slide}: {AGAIN}"
+
+    return found[0] if check.attempt(results, name, look) else None
+
+
+def _misplaced(path: Path, sampled: Outcome) -> str | None:
+    """Return what is wrong with the number or the places of a slide's patches."""
+    spec = sampled.details.get("sampling")
+    grid = Grid(SlideInfo.from_json(sampled.details["info"]).pyramid, GridSpec(**spec)) if spec else None
+    count = 0
+    for row in read_table(path, PATCH_COLUMNS):
+        count += 1
+        patch = grid.patch(int(row["column"]), int(row["row"])) if grid else None
+        if patch and [str(getattr(patch, name)) for name in PLACE] != [row[name] for name in PLACE]:
+            return f"{row['patch_id']} is not where the grid has it: {AGAIN}"
+    return _counted(count, sampled.details["patches"])
+
+
+def _miscounted(path: Path, sampled: Outcome) -> str | None:
+    count = sum(1 for _ in read_table(path, PATCH_COLUMNS))
+    return _counted(count, sampled.details["grid"] - sampled.details["patches"])
+
+
+def _counted(count: int, wanted: int) -> str | None:
+    return None if count == wanted else f"has {count} rows, and its outcome says {wanted}: {AGAIN}"
+
+
+def _mislabelled(path: Path, patches: Path) -> str | None:
+    """Return where a slide's metadata has other patches, or says other things of them, than the table of patches."""
+    for own, other in zip_longest(read_table(path, METADATA_COLUMNS), read_table(patches, PATCH_COLUMNS)):
+        if own is None or other is None:
+            return f"has not the rows of {patches.parent.name}/{patches.name}: {AGAIN}"
+        if any(own[name] != value for name, value in other.items()):
+            return f"{own['patch_id']} is not what {patches.parent.name}/{patches.name} has: {AGAIN}"
+    return None
+
+
+def stored_content(path: Path) -> str:
+    """Return the `Manifest.content` of the store at `path`."""
+    with open_store(path) as store:
+        return store.manifest.content

@@ -1,0 +1,304 @@
+"""Tables and outcomes tell their own damage, to whoever reads them and to `slidemill verify`."""
+
+import random
+import shutil
+from dataclasses import asdict
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from slidemill import open_dataset, open_store, read_metadata, read_splits
+from slidemill.cli import main
+from slidemill.columnar import read_columnar
+from slidemill.encodings import digest
+from slidemill.errors import SlidemillError
+from slidemill.folds import SlideFold, Splits
+from slidemill.outcomes import Outcome, read_outcome, seal_of, with_seals, write_outcome
+from slidemill.sealing import COHORT_SEALS, SPLITS_SEAL, Seal, cohort_seal, read_seals, seal_tables
+from slidemill.stores.paths import SUFFIXES, store_path
+from slidemill.tables import read_table, write_table
+from tests.results import FINGERPRINT, PATCHES, SIZE, write_slide, write_tables
+
+SLIDES = ("one", "two")
+COHORT = ("slides.csv", "metadata.csv", "metadata.parquet", "stores.csv", "splits.csv")
+READ = (*COHORT, COHORT_SEALS, SPLITS_SEAL)
+OF_A_SLIDE = (
+    *("patches/one.csv", "dropped/one.csv", "metadata/one.csv", "validation/one.csv", "slides/one.json"),
+    *(f"outcomes/{stage}/one.json" for stage in ("sample_patches", "write_metadata", "validate_stores")),
+    *(f"outcomes/store_patches/{backend}/one.json" for backend in SUFFIXES),
+)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Whole results of two slides with folds."""
+    folder = tmp_path_factory.mktemp("whole") / "results"
+    generator = random.Random(1)
+    for slide in SLIDES:
+        write_slide(folder, slide, noise_of(generator))
+    write_tables(folder, dict.fromkeys(SLIDES, "ok"))
+    folds = [SlideFold(slide, FINGERPRINT, slide, fold, len(PATCHES)) for fold, slide in enumerate(SLIDES)]
+    Splits("slide", None, 0, folds).save(folder / "splits.csv")
+    seal_tables(folder, {"splits.csv": len(SLIDES)}, SPLITS_SEAL)
+    return folder
+
+
+def noise_of(generator):
+    return np.frombuffer(generator.randbytes(len(PATCHES) * SIZE * SIZE * 3), np.uint8).reshape(-1, SIZE, SIZE, 3)
+
+
+@pytest.fixture
+def results(whole, tmp_path):
+    return shutil.copytree(whole, tmp_path / "results")
+
+
+def flip(path, place, bit):
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1 << bit
+    path.write_bytes(data)
+
+
+def tried(read):
+    try:
+        return read()
+    except Exception as error:
+        return f"raised {type(error).__name__}"
+
+
+def stored(results, backend):
+    def read(slide):
+        with open_store(results / store_path(backend, slide)) as store:
+            return [store.manifest.content, *((one, digest(store.read(one))) for one in store.ids)]
+
+    return [tried(lambda slide=slide: read(slide)) for slide in SLIDES]
+
+
+def opened(results):
+    with open_dataset(results) as dataset:
+        known = (dict(dataset.fingerprints), dict(dataset.classes), dict(dataset.stored.pool.contents))
+        return dataset.table.to_csv(), *known, dataset.backend
+
+
+def gotten(results):
+    """What readers get, by what they read."""
+    return {
+        "dataset": tried(lambda: opened(results)),
+        "metadata": tried(lambda: read_metadata(results).to_csv()),
+        "splits": tried(lambda: [asdict(row) for row in read_splits(results / "splits.csv").slides]),
+        **{backend: stored(results, backend) for backend in SUFFIXES},
+    }
+
+
+def verified(results, capsys):
+    """The exit code of verify, and the lines that it prints."""
+    capsys.readouterr()
+    code = main(["verify", str(results), "--jobs", "1"])
+    return code, capsys.readouterr().out.splitlines()
+
+
+def flips(results, capsys, count, seed):
+    """Flip `count` bits, one after the other, and return those that changed what a reader got and were not named."""
+    draw = random.Random(seed)
+    files = [results / name for name in READ]
+    files += [
+        file for slide in SLIDES for backend in SUFFIXES for file in files_of(results / store_path(backend, slide))
+    ]
+    before, missed, changing = gotten(results), [], 0
+    for _ in range(count):
+        path = draw.choice(files)
+        data = path.read_bytes()
+        place, bit = draw.randrange(len(data)), draw.randrange(8)
+        flip(path, place, bit)
+        after = tried(lambda: gotten(results))
+        if after != before:
+            changing += 1
+            code, lines = verified(results, capsys)
+            store = path.parent if path.parent.parent.name == "disk" else path
+            named = [line for line in lines if line.startswith((f"{path}: ", f"{store}: "))]
+            if code != 1 or not named or not all("remove it and run again" in line for line in named):
+                missed.append((path.name, place, bit, lines))
+        path.write_bytes(data)
+    assert changing > count // 4
+    return missed
+
+
+def files_of(path):
+    return sorted(path.iterdir()) if path.is_dir() else [path]
+
+
+def test_verify_names_flipped_bits_that_readers_see(results, capsys):
+    assert verified(results, capsys)[0] == 0
+    assert flips(results, capsys, 60, seed=1) == []
+
+
+@pytest.mark.long
+def test_verify_names_1000_flipped_bits(results, capsys):
+    assert flips(results, capsys, 1000, seed=2) == []
+
+
+@pytest.mark.parametrize("name", [*READ, "unreadable.csv", "validation.csv", *OF_A_SLIDE])
+def test_verify_names_one_file_for_any_bit(results, capsys, name):
+    """Every table and outcome; and no other file is named for removal."""
+    draw = random.Random(name)
+    data = (results / name).read_bytes()
+    for place in (0, len(data) - 1, *(draw.randrange(len(data)) for _ in range(3))):
+        flip(results / name, place, draw.randrange(8))
+        code, lines = verified(results, capsys)
+        assert code == 1, (place, lines)
+        *named, last = lines
+        assert named
+        assert all(line.startswith(f"{results / name}: ") for line in named)
+        assert all("remove it and run again" in line for line in named)
+        assert "1 tables and outcomes are not whole" in last
+        (results / name).write_bytes(data)
+
+
+@pytest.mark.parametrize("name", ["stores.csv", "splits.csv", "metadata.csv", *OF_A_SLIDE])
+def test_verify_misses_a_file_that_is_gone(results, capsys, name):
+    (results / name).unlink()
+    code, lines = verified(results, capsys)
+    assert code == 1
+    assert f"{results / name}: is missing; run again" in lines
+
+
+def rewritten(results, name, old, new):
+    """Change a slide's table and seal it anew, as another run would leave it."""
+    table, stage = results / f"{name}/one.csv", {"metadata": "write_metadata"}.get(name, "sample_patches")
+    text = table.read_text().replace(old, new)
+    table.write_text(text)
+    path = results / f"outcomes/{stage}/one.json"
+    write_outcome(path, with_seals(read_outcome(path), **{name: Seal.of(table, text.count("\n") - 1)}))
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "words"),
+    [
+        ("metadata", ",0,Normal,", ",1,Normal,", "metadata.csv: its rows of one are not those of metadata/one.csv"),
+        (
+            "metadata",
+            "r00000_c00001,one,1,0,16,",
+            "r00000_c00001,one,1,0,17,",
+            "r00000_c00001 is not what patches/one.csv",
+        ),
+        ("metadata", "r00001_c00002,one", "r00001_c00002,two", "r00001_c00002 is not what patches/one.csv"),
+        ("patches", ",1,0,16,", ",1,0,17,", "outcomes/write_metadata/one.json: was made of other patches"),
+    ],
+)
+def test_verify_holds_tables_against_each_other(results, capsys, name, old, new, words):
+    """Sealed tables of two runs that do not fit."""
+    rewritten(results, name, old, new)
+    code, lines = verified(results, capsys)
+    assert code == 1
+    assert any(words in line and "remove it and run again" in line for line in lines)
+
+
+def test_verify_holds_places_against_the_grid(results, capsys):
+    """All tables and outcomes agree on a patch that lies elsewhere."""
+    for name in ("patches", "metadata"):
+        rewritten(results, name, "r00000_c00001,one,1,0,16,", "r00000_c00001,one,1,0,17,")
+    patches = seal_of([read_outcome(results / "outcomes/sample_patches/one.json")], "patches")
+    for path in results.glob("outcomes/*/**/one.json"):
+        if "validate_stores" not in path.parts:
+            write_outcome(path, with_seals(read_outcome(path), patches=patches))
+    code, lines = verified(results, capsys)
+    assert code == 1
+    assert f"{results}/patches/one.csv: r00000_c00001 is not where the grid has it: remove it and run again" in lines
+
+
+def test_verify_holds_stores_against_stores_csv(results, capsys):
+    """Another store than the table has, whole by itself."""
+    path = results / store_path("lmdb", "two")
+    path.write_bytes((results / store_path("lmdb", "one")).read_bytes())
+    code, lines = verified(results, capsys)
+    assert code == 1
+    assert f"{path}: content: it is another store than stores.csv has; remove it and run again" in lines
+
+
+def test_verify_says_what_earlier_versions_left(results, capsys):
+    for path in results.glob("*.seal.json"):
+        path.unlink()
+    assert main(["verify", str(results)]) == 0
+    said = capsys.readouterr()
+    assert "slidemill: 7 tables and outcomes" in said.err
+    assert "cannot be checked; a run makes them anew" in said.err
+
+
+def test_readers_refuse_a_damaged_table(results):
+    for name, read in (
+        ("metadata.parquet", lambda: open_dataset(results)),
+        ("stores.csv", lambda: open_dataset(results)),
+        ("slides.csv", lambda: open_dataset(results)),
+        ("metadata.csv", lambda: read_metadata(results)),
+        ("splits.csv", lambda: read_splits(results / "splits.csv")),
+        ("metadata/one.csv", lambda: read_metadata(results / "metadata/one.csv")),
+    ):
+        data = (results / name).read_bytes()
+        flip(results / name, len(data) // 2, 0)
+        with pytest.raises(SlidemillError, match=rf"{name}: is not what was written .*; remove it and run again"):
+            read()
+        (results / name).write_bytes(data)
+        read()
+
+
+def test_pages_of_the_parquet_have_checksums(whole, tmp_path):
+    """Checked though there is no seal beside the file."""
+    path = tmp_path / "metadata.parquet"
+    data = (whole / "metadata.parquet").read_bytes()
+    column = pq.ParquetFile(whole / "metadata.parquet").metadata.row_group(0).column(4)
+    end = (
+        column.data_page_offset
+        + column.total_compressed_size
+        - (column.data_page_offset - column.dictionary_page_offset)
+    )
+    path.write_bytes(data)
+    flip(path, end - 1, 0)
+    with pytest.raises(SlidemillError, match=r"metadata\.parquet: cannot be read as a table"):
+        read_columnar(path)
+    assert isinstance(pq.read_table(whole / "metadata.parquet", page_checksum_verification=True), pa.Table)
+
+
+def test_outcome_of_an_earlier_version_is_read(tmp_path):
+    path = tmp_path / "one.json"
+    path.write_text('{"slide": "one", "stage": "sample_patches", "status": "ok", "message": "", "details": {}}')
+    assert read_outcome(path) == Outcome("one", "sample_patches")
+    assert seal_of([read_outcome(path)], "patches") is None
+
+
+def test_outcome_with_a_flipped_bit_is_refused(tmp_path):
+    path = tmp_path / "one.json"
+    write_outcome(path, Outcome("one", "sample_patches", details={"patches": 12, "notes": ["ä", '"seal": "']}))
+    data = path.read_bytes()
+    assert read_outcome(path).details["patches"] == 12
+    for place in range(len(data)):
+        flip(path, place, place % 8)
+        with pytest.raises(SlidemillError, match="remove it and run again"):
+            read_outcome(path)
+        path.write_bytes(data)
+
+
+def test_seal_finds_missing_rows(tmp_path):
+    path = tmp_path / "t.csv"
+    seal = Seal.of(path, write_table(path, ("a",), [{"a": place} for place in range(9)]))
+    assert [row["a"] for row in read_table(path, seal=seal)] == list("012345678")
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-2]))
+    rows = read_table(path, seal=seal)
+    with pytest.raises(
+        SlidemillError, match=r"t\.csv: is not what was written \(9 rows\): .*; remove it and run again"
+    ):
+        next(rows)
+
+
+def test_saved_splits_take_the_place_of_a_runs(results):
+    splits = read_splits(results / "splits.csv")
+    before = cohort_seal(results / "splits.csv")
+    type(splits)(splits.by, splits.stratify, 7, splits.slides).save(results / "splits.csv")
+    assert read_splits(results / "splits.csv").seed == 7
+    assert cohort_seal(results / "splits.csv") != before
+
+
+def test_seals_that_are_damaged_are_refused(results):
+    (results / COHORT_SEALS).write_text("{}")
+    with pytest.raises(SlidemillError, match="holds no seals of tables: it is damaged; remove it and run again"):
+        read_seals(results / COHORT_SEALS)

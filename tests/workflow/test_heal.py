@@ -1,0 +1,169 @@
+"""What `slidemill verify` names is removed as it says, and a plain run makes it again, the same as before."""
+
+import os
+import random
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from slidemill.cli import main
+from slidemill.tables import read_table
+from tests.workflow.conftest import Project
+from tests.workflow.test_runs import copy_of
+
+OF_A_SLIDE = {
+    "slides/one-*.json": "discover_slides",
+    "patches/one-*.csv": "sample_patches",
+    "dropped/one-*.csv": "sample_patches",
+    "outcomes/sample_patches/one-*.json": "sample_patches",
+    "metadata/one-*.csv": "write_metadata",
+    "outcomes/write_metadata/one-*.json": "write_metadata",
+    "outcomes/store_patches/hdf5/one-*.json": "store_patches_hdf5",
+    "validation/one-*.csv": "validate_stores",
+    "outcomes/validate_stores/one-*.json": "validate_stores",
+    "stores/lmdb/one-*.lmdb": "store_patches_lmdb",
+    "stores/disk/one-*/index.csv": "store_patches_disk",
+    "stores/tar/one-*.tar": "store_patches_tar",
+}
+OF_THE_COHORT = {
+    **dict.fromkeys(
+        ("slides.csv", "metadata.csv", "metadata.parquet", "stores.csv", "unreadable.csv", "validation.csv"),
+        "gather_results",
+    ),
+    "tables.seal.json": "gather_results",
+    "splits.csv": "split_slides",
+    "splits.seal.json": "split_slides",
+}
+HOLDS_SEALS = re.compile(r"\.seal\.json|outcomes/(write_metadata|validate_stores)/")
+"""Files without which others cannot be checked."""
+MEASURED = ("seconds", "peak_mb")
+"""Columns of stores.csv that are another in each run."""
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A finished run over two slides, with all backends and folds."""
+    project = Project(tmp_path_factory.mktemp("done"))
+    project.config |= {"stores": {"lmdb": {}, "hdf5": {}, "disk": {}, "tar": {}}, "splits": {"folds": 2}}
+    project.add("one.svs", seed=1)
+    project.add("two.svs", seed=2)
+    finished = project.snakemake()
+    assert finished.code == 0, finished.text
+    return project
+
+
+@pytest.fixture
+def copied(done, tmp_path):
+    return copy_of(done, tmp_path / "copy")
+
+
+def content(results):
+    """What readers get of the results: stores and tables, byte for byte but for what is measured."""
+    folders = ("stores", "patches", "dropped", "metadata", "validation")
+    files = [path for folder in folders for path in (results / folder).rglob("*") if path.is_file()]
+    files += [results / name for name in OF_THE_COHORT if name not in ("stores.csv", "tables.seal.json")]
+    found = {path.relative_to(results): path.read_bytes() for path in files}
+    stores = [{**row, **dict.fromkeys(MEASURED)} for row in read_table(results / "stores.csv")]
+    return found | {"stores.csv": stores}
+
+
+def flip(path, draw):
+    """Flip a bit; of a store cut off the half, since not every bit of one is read."""
+    data = bytearray(path.read_bytes())
+    data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
+    damage(path, bytes(data[: len(data) // 2] if "stores" in path.parts else data))
+
+
+def damage(path, data):
+    """Change a file as a disk does: its time stays as it was."""
+    times = path.stat()
+    path.write_bytes(data)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def named_by_verify(results, capsys):
+    """The files that verify says are to be removed."""
+    capsys.readouterr()
+    assert main(["verify", str(results)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    found = {Path(match[1]) for line in lines if (match := re.match(r"(/[^:]+): .*remove it and run again$", line))}
+    assert found
+    return found
+
+
+def removed(paths):
+    for path in paths:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def heal(project, capsys, damaged):
+    """Follow what verify says until it says nothing more, which must have named what was damaged."""
+    named = named_by_verify(project.results, capsys)
+    assert {path.parent if path.name == "index.csv" else path for path in damaged} <= named
+    removed(named)
+    finished = project.snakemake()
+    assert finished.code == 0, finished.text
+    assert main(["verify", str(project.results)]) == 0, capsys.readouterr().out
+
+
+def test_damaged_digit_of_stores_csv_heals(copied, capsys):
+    before = content(copied.results)
+    table = copied.results / "stores.csv"
+    text = table.read_text()
+    (row, *_) = [line for line in text.splitlines() if ",lmdb," in line]
+    digest = re.search(r"[0-9a-f]{32}", row)[0]
+    damage(table, text.replace(digest, digest[:-1] + ("0" if digest[-1] != "0" else "1")).encode())
+    assert "Nothing to be done" in copied.plan().text
+    heal(copied, capsys, [table])
+    assert content(copied.results) == before
+
+
+def test_damage_of_every_kind_heals(copied, capsys):
+    before = content(copied.results)
+    draw = random.Random(3)
+    kinds = [pattern for pattern in (*OF_A_SLIDE, *OF_THE_COHORT) if not HOLDS_SEALS.search(pattern)]
+    damaged = [next(copied.results.glob(pattern)) for pattern in kinds]
+    for path in damaged:
+        flip(path, draw)
+    heal(copied, capsys, damaged)
+    assert content(copied.results) == before
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("pattern", [*OF_A_SLIDE, *OF_THE_COHORT])
+def test_damage_of_one_kind_heals(copied, capsys, pattern):
+    before = content(copied.results)
+    path = next(copied.results.glob(pattern))
+    flip(path, random.Random(pattern))
+    heal(copied, capsys, [path])
+    assert content(copied.results) == before
+
+
+def test_removed_seals_are_planned_again(copied):
+    """Snakemake by itself asks only for the end of the chain."""
+    kinds = {pattern: rule for pattern, rule in (OF_A_SLIDE | OF_THE_COHORT).items() if HOLDS_SEALS.search(pattern)}
+    assert len(kinds) == 4
+    away = copied.folder / "lost"
+    for pattern, rule in kinds.items():
+        path = next(copied.results.glob(pattern))
+        path.rename(away)
+        assert rule in copied.plan().rules, path
+        away.rename(path)
+
+
+def test_damaged_table_fails_the_job_that_reads_it(copied, capsys):
+    """A flipped label does not get into the cohort's table."""
+    table = next(copied.results.glob("metadata/one-*.csv"))
+    before, text = content(copied.results), table.read_text()
+    damage(table, text.replace(",0,Normal,", ",1,Normal,", 1).encode())
+    (copied.results / "metadata.csv").unlink()
+    failed = copied.snakemake()
+    assert failed.code != 0
+    assert f"metadata/{table.name}: is not what was written" in failed.text
+    assert "it is damaged or edited; remove it and run again" in failed.text
+    table.unlink()
+    finished = copied.snakemake()
+    assert finished.code == 0, finished.text
+    assert content(copied.results) == before
