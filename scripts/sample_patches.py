@@ -68,6 +68,7 @@ if __name__ == "__main__":
                 LabelChoice(roots["annotations"], **{**labels, "spec": LabelSpec(**labels["spec"])})
                 if labels
                 else None,
+                params.unannotated,
             ),
             **{name: Path(file) for name, file in snakemake.output.items()},
         )

@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+OUTSIDE = "(outside)"
+"""The name of patches that no region labels where the configuration wants them without a label: ``outside: null``."""
+
 
 @dataclass(frozen=True, slots=True)
 class LabelSpec:
@@ -18,7 +21,7 @@ class LabelSpec:
     rule
         ``"centre"`` or ``"top_left"``, the point of a patch that decides, or ``"area"``.
     outside
-        The name of patches that no region labels.
+        The name of patches that no region labels; None gives them none.
     min_fraction
         How much of a patch a label must cover, by area.
     overlap
@@ -29,7 +32,7 @@ class LabelSpec:
 
     map: Mapping[str, int]
     rule: str
-    outside: str
+    outside: str | None
     min_fraction: float = 0.5
     overlap: str = "file"
     only: Sequence[str] | None = None

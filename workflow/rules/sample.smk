@@ -23,6 +23,7 @@ rule sample_patches:
         grid=GRID,
         tissue=asdict(CONFIG.tissue),
         own_mask=slide_mask if MASKS_GIVEN else None,
+        unannotated=slide_unannotated if CONFIG.unannotated in ("skip", "fail") else None,
         code=code("sample_patches"),
     script:
         "../../scripts/sample_patches.py"
