@@ -9,6 +9,7 @@ from slidemill.columns import METADATA_COLUMNS
 from slidemill.discovery import decoded
 from slidemill.fingerprints import check_unchanged
 from slidemill.joblog import LOG, job_log
+from slidemill.labelcheck import label_findings
 from slidemill.labelchoice import slide_regions
 from slidemill.metadata import write_labelled
 from slidemill.outcomes import Outcome, attempt, read_outcome, write_outcome
@@ -45,6 +46,10 @@ def main(
         regions = slide_regions(root, annotation, fingerprint, info)
         count = before.details["patches"]
         found = write_labelled(table, read_table(patches), count, regions, labels, columns, seed)
+        if annotation:
+            within = before.details.get("within", found["within"])
+            size, seen = info.size, before.details.get("label_patches", count)
+            found |= label_findings(regions, labels, within, size, seen)
         LOG.info("%s: %s", before.slide, found)
         known = {"annotation": str(decoded(annotation)) if annotation else "", "annotation_fingerprint": fingerprint}
         return Outcome(before.slide, STAGE, before.status, details={**known, **found})
