@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from slidemill.cohort import complaints
 from slidemill.errors import SlidemillError
 from slidemill.joblog import LOG, job_log
+from slidemill.labelfaults import label_faults
 from slidemill.overview import counted
 from slidemill.specs import SplitSpec
 from slidemill.splitreport import split_faults
@@ -18,9 +19,14 @@ if TYPE_CHECKING:
 
 
 def main(
-    slides: Path, validation: Path, max_failed: int, splits: Path | None = None, spec: SplitSpec | None = None
+    slides: Path,
+    validation: Path,
+    max_failed: int,
+    splits: Path | None = None,
+    spec: SplitSpec | None = None,
+    unmapped: str = "ignore",
 ) -> None:
-    """Raise SlidemillError with a line for each slide that failed, each check that did, and each fault of the folds."""
+    """Raise SlidemillError with a line for each slide or check that failed, and each fault of labels and folds."""
     faults = complaints(read_cohort_table(slides), read_cohort_table(validation))
     lines = [f"  {line}" for own in faults.values() for line in own]
     kept = f"everything else is done and kept in {slides.parent.resolve()}"
@@ -28,6 +34,8 @@ def main(
     if len(faults) > max_failed:
         allowed = f", and max_failed allows {max_failed}" if max_failed else ""
         told += [f"{counted(len(faults), 'slide')} failed{allowed}; {kept}:", "  slide  stage  what is wrong", *lines]
+    if wrong := label_faults(read_cohort_table(slides), unmapped):
+        told += [f"the labels are not to be trusted; {kept}:", *(f"  {line}" for line in wrong)]
     if splits and spec and (wrong := split_faults(splits, spec)):
         told += [f"the folds in {splits.name} are not to be trusted; {kept}:", *(f"  {line}" for line in wrong)]
     if told:
@@ -42,4 +50,4 @@ if __name__ == "__main__":
         inputs, params = snakemake.input, snakemake.params
         spec = SplitSpec(**params.splits) if params.splits else None
         splits = Path(inputs.splits) if "splits" in inputs.keys() else None  # noqa: SIM118
-        main(Path(inputs.slides), Path(inputs.validation), params.max_failed, splits, spec)
+        main(Path(inputs.slides), Path(inputs.validation), params.max_failed, splits, spec, params.unmapped)

@@ -74,6 +74,7 @@ if __name__ == "__main__":
                 WorkSpec(params.reader, snakemake.threads, params.seed) if quality else None,
                 chosen,
                 params.max_patches,
+                params.unannotated,
             ),
             **{name: Path(file) for name, file in snakemake.output.items()},
         )

@@ -9,6 +9,7 @@ from slidemill.columns import METADATA_COLUMNS
 from slidemill.discovery import decoded
 from slidemill.fingerprints import check_unchanged
 from slidemill.joblog import LOG, job_log
+from slidemill.labelcheck import label_findings
 from slidemill.labelchoice import slide_regions
 from slidemill.metadata import write_labelled
 from slidemill.outcomes import Outcome, attempt, read_outcome, seal_of, with_seals, write_outcome
@@ -47,6 +48,12 @@ def main(
         count = before.details["patches"]
         rows = read_table(patches, seal=seal_of([before], "patches"))
         found = write_labelled(table, rows, count, regions, labels, columns, seed)
+        if annotation:
+            within = before.details.get("within", found["within"])
+            seen = before.details.get("label_patches", count)
+            findings = label_findings(regions, labels, within, info.size, seen)
+            findings["warnings"] += found.pop("warnings", [])
+            found |= findings
         LOG.info("%s: %s", before.slide, found)
         known = {"annotation": str(decoded(annotation)) if annotation else "", "annotation_fingerprint": fingerprint}
         return Outcome(before.slide, STAGE, before.status, details={**known, **found})

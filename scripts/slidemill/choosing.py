@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +16,19 @@ from slidemill.joblog import LOG
 from slidemill.masks import NOTHING, Wanted, save_mask
 from slidemill.outcomes import Outcome
 from slidemill.sampling import patch_rows
-from slidemill.selecting import Step, write_judged
+from slidemill.selecting import Row, Step, write_judged
 from slidemill.slides import SlideInfo
 from slidemill.specs import MOST_PATCHES, QualitySpec, TissueSpec, WorkSpec
 from slidemill.tissue import mask_size, tissue_mask, tissue_step
 
 if TYPE_CHECKING:
-    from slidemill.labelchoice import LabelChoice
+    from slidemill.labelchoice import LabelChoice, LabelStep
     from slidemill.measuring import QualityStep
+
+UNANNOTATED = "unannotated"
+"""Why patches of a slide without an annotation are dropped, with ``labels.unannotated: skip``."""
+
+SKIPPED = "it has no annotation, and labels.unannotated is skip"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,9 @@ class Choice:
         Which labels they must have; None where all are wanted, and no annotation is read.
     max_patches
         Patches that a slide's grid may have.
+    unannotated
+        What becomes of a slide without an annotation: ``"skip"`` drops all its patches, ``"fail"`` fails it; None
+        keeps it.
     """
 
     grid: GridSpec
@@ -51,6 +60,7 @@ class Choice:
     work: WorkSpec | None = None
     labels: LabelChoice | None = None
     max_patches: int = MOST_PATCHES
+    unannotated: str | None = None
 
 
 def write_chosen(
@@ -70,17 +80,26 @@ def write_chosen(
     Raises
     ------
     SlideError
-        When the slide lacks a level that is asked for, its grid has more patches than may be, or it or its annotation
-        cannot be read.
+        When the slide lacks a level that is asked for, its grid has more patches than may be, it or its annotation
+        cannot be read, or it has none and must.
     SlidemillError
         When it changed while it was read.
     """
     info = SlideInfo.from_json(found.details["info"])
     _check_count(Grid(info.pyramid, choice.grid), choice.max_patches)
+    if choice.unannotated:
+        # Before any pixel is read: an empty mask will do.
+        if mask:
+            save_mask(NOTHING, mask)
+        rows = patch_rows(found.slide, info, choice.grid)
+        return _without_annotation(choice.unannotated, rows, table, dropped) | {
+            "slide_notes": [*found.details.get("slide_notes", ()), SKIPPED]
+        }
     planned = source, found.details["fingerprint"]
     steps: list[Step] = []
     details: dict[str, Any] = {}
     notes = list(found.details.get("slide_notes", ()))
+    labels: LabelStep | None = None
     quality: QualityStep | None = None
     warnings: list[str] = []
     with ExitStack() as stack:
@@ -99,13 +118,16 @@ def write_chosen(
         if choice.labels:
             from slidemill.labelchoice import label_step
 
-            steps.append(label_step(choice.labels, info))
+            labels = label_step(choice.labels, info)
+            steps.append(labels)
         if choice.quality and choice.work:
             from slidemill.measuring import quality_step
 
             quality = stack.enter_context(quality_step(*planned, info, choice.grid, choice.quality, choice.work))
             steps.append(quality)
         reasons = write_judged(patch_rows(found.slide, info, choice.grid), steps, table, dropped)
+    if labels:
+        details |= labels.summary()
     if quality:
         details["quality"] = quality.summary()
         notes += ink_notes(details["quality"])
@@ -130,6 +152,14 @@ def _check_count(grid: Grid, most: int) -> None:
             f"the grid has {columns:,} x {rows:,} places and {grid.count:,} patches, and sampling.max_patches is "
             f"{most:,}: choose larger patches, less overlap or a coarser level, or allow more"
         )
+
+
+def _without_annotation(become: str, rows: Iterable[Row], table: Path, dropped: Path) -> dict[str, Any]:
+    """Drop all patches of a slide without an annotation, or fail it."""
+    if become == "fail":
+        raise SlideError("it has no annotation, and labels.unannotated is fail: give it one, or choose outside or skip")
+    reasons = write_judged(rows, [lambda block: [UNANNOTATED] * len(block)], table, dropped)
+    return {"grid": reasons.total(), "dropped": dict(reasons), "patches": 0}
 
 
 def _tissue(source: Path, info: SlideInfo, choice: Choice) -> Wanted:

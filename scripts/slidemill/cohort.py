@@ -8,11 +8,19 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from slidemill.annotationcheck import PlanRemarks, check_annotations
 from slidemill.cautions import focus_notes
 from slidemill.columnar import TABLE, write_columnar
-from slidemill.columns import METADATA_COLUMNS, SLIDE_COLUMNS, STORE_COLUMNS, UNREADABLE_COLUMNS, VALIDATION_COLUMNS
+from slidemill.columns import (
+    LABEL_NUMBERS,
+    METADATA_COLUMNS,
+    SLIDE_COLUMNS,
+    STORE_COLUMNS,
+    UNREADABLE_COLUMNS,
+    VALIDATION_COLUMNS,
+)
 from slidemill.config import Config, is_sheet
-from slidemill.discovery import SlideFile, decoded, find_slides
+from slidemill.discovery import Found, SlideFile, decoded, search_slides
 from slidemill.joblog import LOG
 from slidemill.outcomes import UNFINISHED, Outcome, seal_of
 from slidemill.run_warnings import join_warnings
@@ -21,17 +29,19 @@ from slidemill.sheets import read_sheet
 from slidemill.tables import read_columns, read_table, write_table
 
 
-def list_slides(config: Config, sheet_schema: Mapping[str, Any]) -> list[SlideFile]:
-    """Return the slides that the configuration names, from its folder or its sheet, without opening any.
+def list_slides(config: Config, sheet_schema: Mapping[str, Any]) -> tuple[list[SlideFile], PlanRemarks]:
+    """Return the slides that the configuration names, from its folder or its sheet, and remarks; open none.
 
     Raises
     ------
     ConfigError
-        When there is none, or the sheet or the annotations are wrong.
+        When there is none, the sheet is wrong, annotations fit no slide, or `labels.unannotated` is missing.
     """
     if is_sheet(config.slides):
-        return read_sheet(config.slides, sheet_schema, frozenset(METADATA_COLUMNS))
-    return find_slides(config.slides, config.annotations, config.results, config.tissue_masks)
+        found = Found(read_sheet(config.slides, sheet_schema, frozenset(METADATA_COLUMNS)))
+    else:
+        found = search_slides(config.slides, config.annotations, config.results, config.tissue_masks)
+    return found.slides, check_annotations(found, config)
 
 
 def slide_row(
@@ -96,7 +106,7 @@ def slide_row(
         "patches": patches,
         "unreadable": len(unreadable),
         "annotation": next((o.details["annotation"] for o in stages if "annotation" in o.details), ""),
-        "regions": next((o.details["regions"] for o in stages if "regions" in o.details), ""),
+        **{column: next((o.details[column] for o in stages if column in o.details), "") for column in LABEL_NUMBERS},
         "reader": _joined(stages, "reader"),
         "reader_reason": _joined(stages, "reader_reason"),
         "vendor": info.get("vendor"),

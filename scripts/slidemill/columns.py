@@ -34,6 +34,9 @@ FRACTIONS = (
 )
 """Numbers that may be unknown, and are empty then."""
 
+LABEL_NUMBERS = ("regions", "unmapped_regions", "region_patches", "unmapped_patches")
+"""What is counted of a slide's labels; empty where it has no annotation."""
+
 SLIDE_COLUMNS = (
     "slide",
     "path",
@@ -48,7 +51,7 @@ SLIDE_COLUMNS = (
     "patches",
     "unreadable",
     "annotation",
-    "regions",
+    *LABEL_NUMBERS,
     "reader",
     "reader_reason",
     "vendor",

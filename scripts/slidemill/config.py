@@ -14,6 +14,7 @@ from typing import Any
 
 from slidemill.errors import ConfigError
 from slidemill.geometry import GridSpec
+from slidemill.labelconfig import label_spec, wrong_labels
 from slidemill.schemas import completed, faults
 from slidemill.specs import (
     BenchmarkSpec,
@@ -23,7 +24,6 @@ from slidemill.specs import (
     StoreSpec,
     TissueSpec,
     ValidationSpec,
-    composed,
 )
 
 JPEG_QUALITY = 90
@@ -66,6 +66,8 @@ class Config:
     seed: int
     quality: QualitySpec | None = None
     splits: SplitSpec | None = None
+    unannotated: str | None = None
+    unmapped: str = "fail_if_most"
 
     @property
     def root(self) -> Path:
@@ -120,6 +122,7 @@ def read_config(values: Mapping[str, Any], schema: Mapping[str, Any], base: Path
     assume_mpp, max_patches = sampling.pop("assume_mpp"), sampling.pop("max_patches")
     annotations, tissue = full["annotations"], dict(full["tissue"])
     masks = tissue.pop("masks")
+    labels: dict[str, Any] = dict(full["labels"])
     return Config(
         slides=slides,
         annotations=(base / annotations).resolve() if annotations else None,
@@ -129,7 +132,9 @@ def read_config(values: Mapping[str, Any], schema: Mapping[str, Any], base: Path
         max_patches=max_patches,
         tissue=TissueSpec(**tissue),
         tissue_masks=(base / masks).resolve() if masks else None,
-        labels=LabelSpec(**full["labels"]),
+        unannotated=labels.pop("unannotated", None),
+        unmapped=labels.pop("unmapped"),
+        labels=label_spec(labels),
         reader=full["reader"],
         icc=full["icc"],
         unreadable_patches=full["unreadable_patches"],
@@ -180,25 +185,7 @@ def _contradictions(full: Mapping[str, Any], slides: Path, results: Path) -> Ite
             f"sampling.patch_size is {sampling['patch_size']}: patches by {given[0]} are read several times as wide "
             f"and shrunk, so that memory allows for {LARGEST_SHRUNK}: choose no more, or give a native level"
         )
-    labels = full["labels"]
-    if "min_fraction" in labels and labels["rule"] != "area":
-        yield (
-            f"labels.min_fraction is {labels['min_fraction']} and labels.rule is {labels['rule']}: only rule area "
-            "has a least fraction: leave it out, or choose area"
-        )
-    forms: dict[str, str] = {}
-    for name in labels["map"]:
-        other = forms.setdefault(composed(name), name)
-        if other != name:
-            yield f"labels.map names {composed(name)!r} twice, in two forms of Unicode: leave one of them out"
-    known_names = {composed(name) for name in (*labels["map"], labels["outside"])}
-    for name in labels.get("only") or ():
-        if composed(name) not in known_names:
-            known = ", ".join(dict.fromkeys([*labels["map"], labels["outside"]]))
-            yield (
-                f"labels.only names {name!r}, which labels.map lacks and labels.outside is not: no patch that is kept "
-                f"may be without a label: map it, or name one of {known}"
-            )
+    yield from wrong_labels(full["labels"])
     if 2 * sampling["overlap"] >= sampling["patch_size"]:
         yield (
             f"sampling.overlap is {sampling['overlap']}: 2 x overlap must be less than patch_size "

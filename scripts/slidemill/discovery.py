@@ -18,7 +18,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 from slidemill.endings import EXTENSIONS, ignored_files, slide_folders
 from slidemill.errors import ConfigError, SlideError
 from slidemill.folders import is_folder
-from slidemill.matching import match_annotations
+from slidemill.matching import Matches, match_annotations
 
 STEM_LENGTH = 80
 
@@ -73,10 +73,26 @@ def slide_id(path: Path) -> str:
     return f"{stem}-{hashlib.blake2b(os.fsencode(path), digest_size=5).hexdigest()}"
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The slides of a folder, and how the files of the folders of annotations and masks fit them; None without one."""
+
+    slides: list[SlideFile]
+    annotations: Matches | None = None
+    masks: Matches | None = None
+
+
 def find_slides(
     root: Path, annotations: Path | None = None, skip: Path | None = None, masks: Path | None = None
 ) -> list[SlideFile]:
-    """Return the slides below the folder `root`, sorted by path.
+    """Return the slides below the folder `root`, as `search_slides` does, and nothing else."""
+    return search_slides(root, annotations, skip, masks).slides
+
+
+def search_slides(
+    root: Path, annotations: Path | None = None, skip: Path | None = None, masks: Path | None = None
+) -> Found:
+    """Return the slides below the folder `root`, sorted by path, and which files fit them.
 
     Files that together make one slide are one: a .mrxs with its folder, the .dcm files of a folder. Links to
     folders are not followed, hidden files and folders are passed over.
@@ -87,7 +103,8 @@ def find_slides(
         The folder of slides.
     annotations
         The folder of annotations, ``<stem>.xml``, ``.geojson``, ``.json``, or a label image, ``.png`` or ``.tif``, at
-        the slide's relative path or anywhere below. Where it lies among the slides, a ``.tif`` is a slide.
+        the slide's relative path or anywhere below; `slidemill.matching.match_annotations` says more. Where it lies
+        among the slides, a ``.tif`` is a slide.
     skip
         A folder that is not searched: the results, should they lie among the slides.
     masks
@@ -110,19 +127,19 @@ def find_slides(
             f"slides: no slide found in {root}{f' ({others})' if others else ''}: its files should end in one of "
             f"{', '.join(EXTENSIONS)}"
         )
-    matched = match_annotations(root, paths, annotations, skip) if annotations else {}
-    masked = match_annotations(root, paths, masks, skip, "tissue.masks") if masks else {}
+    matched = match_annotations(root, paths, annotations, skip) if annotations else None
+    masked = match_annotations(root, paths, masks, skip, "tissue.masks") if masks else None
     slides = [
-        SlideFile(
-            slide_id(path),
-            encoded(path),
-            encoded(matched[path]) if path in matched else None,
-            tissue_mask=encoded(masked[path]) if path in masked else None,
-        )
-        for path in paths
+        SlideFile(slide_id(path), encoded(path), _own(matched, path), tissue_mask=_own(masked, path)) for path in paths
     ]
     check_unique(slides, "two slides' paths give one id: rename one of the files")
-    return slides
+    return Found(slides, matched, masked)
+
+
+def _own(matches: Matches | None, slide: Path) -> str | None:
+    """Return a slide's annotation or mask as `SlideFile` names it, or None."""
+    path = matches.by_slide.get(slide) if matches else None
+    return encoded(path) if path else None
 
 
 def slide_path(root: Path, path: str) -> Path:

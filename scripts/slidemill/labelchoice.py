@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from slidemill.annotations import read_annotation
 from slidemill.discovery import decoded, slide_path
 from slidemill.errors import AnnotationError
 from slidemill.fingerprints import check_unchanged
 from slidemill.frames import frame_of
-from slidemill.labelling import labeller
+from slidemill.labelcounts import counting_labeller
+from slidemill.labelling import Labeller
 from slidemill.regions import Annotation
-from slidemill.selecting import Row, Step
+from slidemill.selecting import Row
 from slidemill.slides import SlideInfo
 from slidemill.specs import LabelSpec
 
@@ -69,7 +72,42 @@ def slide_regions(
         check_unchanged(root / decoded(annotation), fingerprint, "annotation")
 
 
-def label_step(choice: LabelChoice, info: SlideInfo) -> Step:
+@dataclass(slots=True)
+class LabelStep:
+    """The step that drops patches of other labels than those that are wanted, and counts what regions label.
+
+    Parameters
+    ----------
+    choice, decide
+        Which labels are wanted, and what labels patches.
+    within
+        By name, how many patches regions of that name have labelled, dropped ones too.
+    patches
+        How many patches were labelled.
+    """
+
+    choice: LabelChoice
+    decide: Labeller
+    within: Counter[str]
+    patches: int = 0
+
+    def __call__(self, rows: Sequence[Row]) -> Sequence[str]:
+        """Return why each patch is dropped, or nothing for those that are kept."""
+        choice, wanted = self.choice, frozenset(self.choice.spec.only or ())
+        try:
+            names = self.decide(rows)[0]
+        except AnnotationError:  # a label image is read as it is needed
+            check_unchanged(choice.root / decoded(choice.annotation or ""), choice.fingerprint, "annotation")
+            raise
+        self.patches += len(rows)
+        return ["" if name in wanted else REASON for name in names]
+
+    def summary(self) -> dict[str, Any]:
+        """Return what was counted, as JSON values."""
+        return {"within": dict(sorted(self.within.items())), "label_patches": self.patches}
+
+
+def label_step(choice: LabelChoice, info: SlideInfo) -> LabelStep:
     """Return the step that drops patches of other labels than those that are wanted.
 
     Raises
@@ -78,14 +116,5 @@ def label_step(choice: LabelChoice, info: SlideInfo) -> Step:
         As `slide_regions` does.
     """
     regions = slide_regions(choice.root, choice.annotation, choice.fingerprint, info, choice.spec)
-    decide, wanted = labeller(regions, choice.spec), frozenset(choice.spec.only or ())
-
-    def step(rows: Sequence[Row]) -> Sequence[str]:
-        try:
-            names = decide(rows)[0]
-        except AnnotationError:  # a label image is read as it is needed
-            check_unchanged(choice.root / decoded(choice.annotation or ""), choice.fingerprint, "annotation")
-            raise
-        return ["" if name in wanted else REASON for name in names]
-
-    return step
+    within: Counter[str] = Counter()
+    return LabelStep(choice, counting_labeller(regions, choice.spec, within), within)

@@ -48,7 +48,7 @@ def labeller(annotation: Annotation, spec: LabelSpec, reached: set[int] | None =
     def decide(rows: Rows) -> tuple[Names, None]:
         region = region_at(annotation, reference_points(rows, spec.rule), order)
         reached.update(np.unique(region[region >= 0]).tolist())
-        return np.append(names, spec.outside)[region], None
+        return np.append(names, np.array([spec.outside], dtype=object))[region], None
 
     return decide
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import unicodedata
-from collections import Counter
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from slidemill.errors import ConfigError
@@ -17,10 +18,32 @@ COMPRESSED = (".gz", ".zip")
 """What the names of compressed annotations end in besides; they are found to be refused by name."""
 
 
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """What a folder of annotations, or of masks of tissue, has for the slides; paths are relative to their folders.
+
+    Parameters
+    ----------
+    by_slide
+        The file of each slide that has one.
+    unfit
+        Files that fit no slide, or whose slide has another.
+    ignored
+        Files of other endings, and links to folders: neither is looked into.
+    """
+
+    by_slide: Mapping[Path, Path]
+    unfit: tuple[Path, ...] = ()
+    ignored: tuple[Path, ...] = ()
+
+
 def match_annotations(
     above: Path, slides: list[Path], root: Path, skip: Path | None, key: str = "annotations"
-) -> dict[Path, Path]:
-    """Return each slide's annotation, or its mask of tissue, both relative to their folders.
+) -> Matches:
+    """Return which annotation, or mask of tissue, belongs to which slide.
+
+    A file fits a slide by the slide's stem or its whole file name: ``a.xml`` and ``a.svs.xml`` fit ``a.svs``. One at
+    the slide's own relative path counts before those that lie elsewhere.
 
     Parameters
     ----------
@@ -40,53 +63,88 @@ def match_annotations(
     """
     if not is_folder(root):
         raise ConfigError(f"{key}: {root} is no folder: name the folder of the {key.split('.')[-1]}, or null for none")
-    found: dict[Path, list[Path]] = {}
-    for path in _other_than(slides, above, sorted(_annotation_paths(root, skip, key)), root, key):
-        found.setdefault(_unpacked(path).with_suffix(""), []).append(path)
-    matched = {}
-    for slide in slides:
-        for annotation, *others in [found[place]] if (place := slide.with_suffix("")) in found else []:
-            if others:
-                raise ConfigError(f"{key}: {slide} has two, {annotation} and {others[0]}: take one of them away")
-            matched[slide] = annotation
-    taken = Counter(matched.values())
-    for annotation, count in taken.items():
-        if count > 1:
-            raise _ambiguous(key, annotation, [slide for slide in slides if matched.get(slide) == annotation])
-    by_stem: dict[str, list[Path]] = {}
-    for annotation in sorted({path for paths in found.values() for path in paths} - set(taken)):
-        by_stem.setdefault(_plain(_unpacked(annotation).stem), []).append(annotation)
-    for stem, candidates in by_stem.items():
-        wanting = [slide for slide in slides if _plain(slide.stem) == stem and slide not in matched]
-        if len(wanting) > 1:
-            raise _ambiguous(key, candidates[0], wanting)
-        if wanting and len(candidates) > 1:
-            raise ConfigError(
-                f"{key}: {wanting[0]} has {len(candidates)} {key.split('.')[-1]} by its stem, {candidates[0]} and "
-                f"{candidates[1]} among them: put one at the slide's own relative path"
-            )
-        if wanting:
-            matched[wanting[0]] = candidates[0]
-    return matched
+    files = sorted(_files(root, skip, key))
+    known = list(_other_than(slides, above, [path for path in files if _ending(path)], root, key))
+    matched = _matched_in_place(slides, known, key)
+    left = sorted(set(known) - set(matched.values()))
+    matched |= _matched_by_name([slide for slide in slides if slide not in matched], left, key)
+    unfit = tuple(sorted(set(left) - set(matched.values())))
+    ignored = (path for path in files if not _ending(path))
+    return Matches(matched, unfit, tuple(_unread(slides, above, root, ignored)))
 
 
-def _annotation_paths(root: Path, skip: Path | None, key: str) -> Iterator[Path]:
-    """Yield the annotations' files below `root`, relative to it; hidden ones are passed over."""
+def bare_name(path: Path) -> str:
+    """Return the name of an annotation's file without its ending; that of any other file without its suffix."""
+    return path.name.removesuffix(_ending(path) or path.suffix)
+
+
+def _ending(path: Path) -> str:
+    """Return what an annotation's name ends in, as it is written, or nothing for another file's."""
+    packed = path.suffix if path.suffix.lower() in COMPRESSED else ""
+    name = path.name.removesuffix(packed)
+    end = next((end for end in ANNOTATIONS if name.lower().endswith(end)), "")
+    return path.name[len(name) - len(end) :] if end else ""
+
+
+def _files(root: Path, skip: Path | None, key: str) -> Iterator[Path]:
+    """Yield the files below `root`, and links to folders, relative to it; hidden ones are passed over."""
     skipped = skip.resolve() if skip else None
     for folder, subfolders, names in walked(root, key):
         here = Path(folder)
         subfolders[:] = [name for name in subfolders if name[0] != "." and (here / name).resolve() != skipped]
-        for name in names:
-            unpacked = _unpacked(Path(name)).name
-            # Who has unpacked a file may keep the packed one.
-            is_spare = unpacked != name and unpacked in names
-            if unpacked.lower().endswith(ANNOTATIONS) and not name.startswith(".") and not is_spare:
+        links = [name for name in subfolders if (here / name).is_symlink()]
+        # Whoever has unpacked a file may keep the packed one.
+        spare = {name for name in names if Path(name).suffix.lower() in COMPRESSED and Path(name).stem in names}
+        for name in (*names, *links):
+            if name not in spare and not name.startswith("."):
                 yield (here / name).relative_to(root)
 
 
-def _unpacked(path: Path) -> Path:
-    """Return a path without the ending of a compressed file."""
-    return path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
+def _matched_in_place(slides: list[Path], annotations: list[Path], key: str) -> dict[Path, Path]:
+    """Return the annotations at their slides' own relative paths."""
+    found: dict[Path, list[Path]] = defaultdict(list)
+    for path in annotations:
+        found[path.with_name(bare_name(path))].append(path)
+    matched, fitting = {}, defaultdict(list)
+    for slide in slides:
+        candidates = [path for place in (slide.with_suffix(""), slide) for path in found.get(place, ())]
+        if len(candidates) > 1:
+            raise ConfigError(f"{key}: {slide} has two, {candidates[0]} and {candidates[1]}: take one of them away")
+        for annotation in candidates:
+            matched[slide] = annotation
+            fitting[annotation].append(slide)
+    _check_one_each(fitting, key)
+    return matched
+
+
+def _matched_by_name(slides: list[Path], annotations: list[Path], key: str) -> dict[Path, Path]:
+    """Return the annotations that lie elsewhere and have their slides' names, in any letter case and Unicode form."""
+    found: dict[str, list[Path]] = defaultdict(list)
+    for path in annotations:
+        found[_plain(bare_name(path))].append(path)
+    candidates = {slide: [path for name in _names(slide) for path in found.get(name, ())] for slide in slides}
+    fitting = defaultdict(list)
+    for slide, own in candidates.items():
+        for annotation in own:
+            fitting[annotation].append(slide)
+    _check_one_each(fitting, key)
+    for slide, own in candidates.items():
+        if len(own) > 1:
+            raise ConfigError(
+                f"{key}: {slide} has {len(own)} {key.split('.')[-1]} by its stem, {own[0]} and {own[1]} among them: "
+                "put one at the slide's own relative path"
+            )
+    return {slide: own[0] for slide, own in candidates.items() if own}
+
+
+def _check_one_each(fitting: Mapping[Path, list[Path]], key: str) -> None:
+    """Refuse an annotation that fits several slides; `fitting` has the slides of each."""
+    for annotation, slides in fitting.items():
+        if len(slides) > 1:
+            raise ConfigError(
+                f"{key}: {annotation} fits {len(slides)} slides, {slides[0]} and {slides[1]} among them: "
+                "put each at its slide's relative path, or list the slides in a sheet"
+            )
 
 
 def _other_than(slides: list[Path], above: Path, annotations: list[Path], root: Path, key: str) -> Iterator[Path]:
@@ -95,14 +153,13 @@ def _other_than(slides: list[Path], above: Path, annotations: list[Path], root: 
     Among slides a TIFF is a slide, and nothing but its content could say that it is the label image of another.
     """
     above, root = above.resolve(), root.resolve()
-    own = {above / slide for slide in slides} if above in (root, *root.parents) or root in above.parents else set()
+    own = {above / slide for slide in slides} if _are_mixed(above, root) else set()
     for annotation in annotations:
         if root / annotation not in own:
             yield annotation
             continue
-        same = [
-            one for one in slides if _plain(one.stem) == _plain(annotation.stem) and above / one != root / annotation
-        ]
+        name = _plain(bare_name(annotation))
+        same = [one for one in slides if name in _names(one) and above / one != root / annotation]
         if same:
             raise ConfigError(
                 f"{key}: {annotation} may be a slide, or the label image of {same[0]}: put label images that are "
@@ -110,13 +167,28 @@ def _other_than(slides: list[Path], above: Path, annotations: list[Path], root: 
             )
 
 
+def _unread(slides: list[Path], above: Path, root: Path, files: Iterable[Path]) -> Iterator[Path]:
+    """Yield the files that are not slides; among slides, only those that have the name of one, as ``a.ndpi.ndpa``."""
+    if not _are_mixed(above.resolve(), root.resolve()):
+        yield from files
+        return
+    endings = {slide.suffix.lower() for slide in slides}
+    names = {name for slide in slides for name in _names(slide)}
+    for path in files:
+        if path.suffix.lower() not in endings and _plain(bare_name(path)) in names:
+            yield path
+
+
+def _are_mixed(above: Path, root: Path) -> bool:
+    """Return whether slides may lie in the folder of annotations: one folder holds the other."""
+    return above in (root, *root.parents) or root in above.parents
+
+
+def _names(slide: Path) -> tuple[str, str]:
+    """Return the names that an annotation of a slide may have, without its ending."""
+    return _plain(slide.stem), _plain(slide.name)
+
+
 def _plain(stem: str) -> str:
     """Return a stem in the form in which stems are compared: any letter case, composed or not (macOS does not)."""
     return unicodedata.normalize("NFC", stem).casefold()
-
-
-def _ambiguous(key: str, annotation: Path, slides: list[Path]) -> ConfigError:
-    return ConfigError(
-        f"{key}: {annotation} fits {len(slides)} slides, {slides[0]} and {slides[1]} among them: "
-        "put each at its slide's relative path, or list the slides in a sheet"
-    )

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from slidemill.auditing import label_audit, remembered
 from slidemill.columns import FRACTIONS, METADATA_COLUMNS, WHOLE_NUMBERS
 from slidemill.errors import SlidemillError, machine_error
-from slidemill.labelling import UNMAPPED, Labeller, labeller
+from slidemill.labelcounts import counting_labeller
+from slidemill.labelling import UNMAPPED, Labeller
 from slidemill.outcomes import read_outcome, seal_of
 from slidemill.regions import Annotation
 from slidemill.sealing import Seal, cohort_seal
@@ -33,7 +34,7 @@ def labelled(
 
     A name that the map lacks gives label -1.
     """
-    return _labelled(rows, labeller(annotation, spec), spec, columns)
+    return list(labelled_blocks(rows, annotation, spec, columns))
 
 
 def _labelled(
@@ -53,13 +54,15 @@ def labelled_blocks(
     spec: LabelSpec,
     columns: Mapping[str, str],
     reached: set[int] | None = None,
+    within: Counter[str] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Yield the rows with their labels, as `labelled` gives them, a block of rows in memory at a time.
 
-    The places of the regions that label a patch are added to `reached`.
+    The places of the regions that label a patch are added to `reached`, and to `within` how many patches the regions of
+    each name label.
     """
     waiting = iter(rows)
-    decide = labeller(annotation, spec, reached)
+    decide = counting_labeller(annotation, spec, Counter() if within is None else within, reached)
     while block := list(islice(waiting, BLOCK)):
         yield from _labelled(block, decide, spec, columns)
 
@@ -96,18 +99,20 @@ def write_labelled(
     Returns
     -------
     dict
-        ``counts`` of patches by label's name; ``unmapped`` names; ``regions``, how many; ``notes`` on them; where there
-        are any, the ``audit``.
+        ``counts`` of patches by label's name; ``within``, those of them that regions label; ``unmapped`` names;
+        ``regions``, how many; ``notes`` on them; where there are any, the ``audit``.
     """
     reached: set[int] = set()
     counts: Counter[str] = Counter()
     chosen: list[dict[str, Any]] = []
-    told = counted(labelled_blocks(rows, annotation, spec, columns, reached), counts)
+    within: Counter[str] = Counter()
+    told = counted(labelled_blocks(rows, annotation, spec, columns, reached, within), counts)
     write_table(table, (*METADATA_COLUMNS, *columns), remembered(told, count, seed, chosen))
     audit = {"audit": label_audit(chosen, annotation, spec, reached)} if annotation.names else {}
     return {
         "counts": dict(sorted(counts.items())),
-        "unmapped": sorted({*annotation.names, *counts} - set(spec.map)),
+        "within": dict(sorted(within.items())),
+        "unmapped": sorted({*annotation.names, *within} - set(spec.map)),
         "regions": len(annotation.names),
         "notes": list(annotation.notes),
         **({"warnings": list(annotation.warnings)} if annotation.warnings else {}),

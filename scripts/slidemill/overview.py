@@ -36,6 +36,8 @@ def concerns(
     unmapped: Collection[str],
     doubtful: int,
     leaks: int,
+    lonely: int = 0,
+    untrusted: int = 0,
 ) -> list[Concern]:
     """Return what a reader should look at, the worst first.
 
@@ -55,6 +57,10 @@ def concerns(
         Slides with a note on their quality.
     leaks
         Leaks between the folds of the splits.
+    lonely
+        Labels that only one fold has.
+    untrusted
+        Names of labels that the map lacks, where the run fails for them.
     """
     failed = sum(row["status"] == "failed" for row in slides)
     unfinished = sum(row["status"] == "unfinished" for row in slides)
@@ -63,11 +69,13 @@ def concerns(
         (failed, "bad", f"{counted(failed, 'slide')} failed", "slides"),
         (unfinished, "bad", f"{counted(unfinished, 'slide')} did not come to an end", "slides"),
         (wrong, "bad", f"{counted(wrong, 'check')} of the stores failed", "validation"),
+        (untrusted, "bad", "the labels are not to be trusted", "audit"),
         (leaks, "bad", f"{counted(leaks, 'leak')} between the folds of the splits", "splits"),
         (empty, "warn", f"{counted(empty, 'slide')} gave no patch", "slides"),
         (unreadable, "warn", f"{counted(unreadable, 'patch', 'patches')} cannot be read", "slides"),
         (len(unmapped), "warn", f"{counted(len(unmapped), 'name')} of labels not in labels.map", "audit"),
         (unannotated, "warn", f"{counted(unannotated, 'slide')} without an annotation", "audit"),
+        (lonely, "warn", f"{counted(lonely, 'label')} of one fold only", "splits"),
         (doubtful, "warn", f"{counted(doubtful, 'slide')} with a note on sharpness or ink", "quality"),
     ]
     return [Concern(kind, text, section) for number, kind, text, section in found if number]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from slidemill.cautions import all_counts, focus_notes, ink_notes
 from slidemill.drawing import label_colour
 from slidemill.files import replacing
+from slidemill.labelfaults import label_faults
 from slidemill.outcomes import Outcome
 from slidemill.overview import concerns, verdict
 from slidemill.plots import advice, claim, plot_quality, recommendation
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 TEMPLATE = "report.html"
+UNANNOTATED = "unannotated"
+"""Why all patches of a slide are dropped that has no annotation, with ``labels.unannotated: skip``."""
+
 NOT_MEASURED = "The stores are measured once all of them are made."
 MOST_TOLD = 100
 """Slides whose audit is told with examples, some kilobytes each."""
@@ -144,7 +148,7 @@ def render(
     splits
         How the slides were split: ``by``, what goes together; ``folds``, each with its name ``fold``, its numbers of
         ``slides``, ``groups`` and ``patches``, and of patches by name in ``labels``; ``verdict``, what the check for
-        leaks found, in words; ``leaks``, each in words. None where there are none.
+        leaks found, in words; ``leaks``, each in words; ``lonely``, labels of one fold only. None where there are none.
     """
     environment = _environment()
     wrong = [row for row in validation if row["status"] == "failed"]
@@ -156,7 +160,8 @@ def render(
     first = dict.fromkeys([*(row["slide"] for row in wrong), *noted, *audited, *pictures])
     files = {slide: (own.overlay, own.montage) for slide, own in pictures.items()}
     held = shown_pictures(files, [slide for slide in first if slide in files], page.parent)
-    leaks = len(splits["leaks"]) if splits else 0
+    leaks, lonely = (len(splits[key]) if splits else 0 for key in ("leaks", "lonely"))
+    faults = label_faults(slides, run.parameters.get("labels", {}).get("unmapped", "ignore"))
     unmeasured = bool(unmade) and not measured
     script = environment.get_template("report.js").render()
     context = {
@@ -172,7 +177,19 @@ def render(
         "checks": len(validation),
         "wrong": wrong,
         "verdict": verdict(validation),
-        "concerns": concerns(slides, len(wrong), len(unreadable), len(unannotated), unmapped, len(noted), leaks),
+        "concerns": concerns(
+            slides,
+            len(wrong),
+            len(unreadable),
+            len(unannotated),
+            unmapped,
+            len(noted),
+            leaks,
+            lonely=lonely,
+            untrusted=len(faults),
+        ),
+        "label_faults": faults,
+        "skipped": [row["slide"] for row in slides if row["dropped"].startswith(UNANNOTATED)],
         "validation": _by_check(validation),
         "stores": list(dict.fromkeys(row["backend"] for row in validation)),
         "facts": [row for row in measured if row["unit"] != "patches/s"],

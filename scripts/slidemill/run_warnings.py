@@ -5,6 +5,8 @@ A note is merely good to know; a warning is shown in the terminal, in ``slides.c
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,11 @@ from slidemill.tables import read_table
 
 SEPARATOR = "; "
 """What stands between several warnings of a slide in ``slides.csv``."""
+
+PLURALS = {"patch": "patches", "region": "regions"}
+"""What a slide's warning may count."""
+
+COUNTED = re.compile(rf"(.*) \[(\d+) ({'|'.join([*PLURALS, *PLURALS.values()])})\]", re.DOTALL)
 
 MOST_NAMED = 10
 """Slides that are named for one warning; all are counted."""
@@ -36,6 +43,21 @@ class RunWarning:
         return f"{count}: {named}{f' and {more:,} more' if more > 0 else ''}"
 
 
+def with_count(text: str, number: int, unit: str) -> str:
+    """Return a slide's warning with how many patches or regions it is about; over slides, they are added up.
+
+    Parameters
+    ----------
+    text
+        The warning, the same for all slides.
+    number
+        How many, of this slide.
+    unit
+        ``"patch"`` or ``"region"``.
+    """
+    return f"{text} [{number} {unit if number == 1 else PLURALS[unit]}]"
+
+
 def join_warnings(warnings: Iterable[str]) -> str:
     """Return a slide's warnings, each once, as its cell in ``slides.csv`` holds them."""
     return SEPARATOR.join(dict.fromkeys(warning.replace(SEPARATOR, ", ") for warning in warnings))
@@ -44,6 +66,8 @@ def join_warnings(warnings: Iterable[str]) -> str:
 def collect_warnings(planned: Sequence[str], slides: Iterable[Mapping[str, str]]) -> list[RunWarning]:
     """Return the warnings of a run: those found while planning, then those of slides, equal ones together.
 
+    Those that differ only in how much they count are equal, and are counted together.
+
     Parameters
     ----------
     planned
@@ -51,11 +75,21 @@ def collect_warnings(planned: Sequence[str], slides: Iterable[Mapping[str, str]]
     slides
         Rows of the table of slides.
     """
-    found: dict[str, list[str]] = {}
+    found: dict[tuple[str, str], list[str]] = {}
+    numbers: Counter[tuple[str, str]] = Counter()
     for row in slides:
-        for text in filter(None, (row.get("warnings") or "").split(SEPARATOR)):
-            found.setdefault(text, []).append(row["slide"])
-    return [*map(RunWarning, planned), *(RunWarning(text, tuple(names)) for text, names in found.items())]
+        for warning in filter(None, (row.get("warnings") or "").split(SEPARATOR)):
+            counted = COUNTED.fullmatch(warning)
+            text, number, unit = counted.groups() if counted else (warning, "0", "")
+            key = text, next((one for one in PLURALS if unit.startswith(one)), "")
+            found.setdefault(key, []).append(row["slide"])
+            numbers[key] += int(number)
+    told = {key: f"{key[0]}: {_number_of(numbers[key], key[1])}" if key[1] else key[0] for key in found}
+    return [*map(RunWarning, planned), *(RunWarning(told[key], tuple(names)) for key, names in found.items())]
+
+
+def _number_of(number: int, unit: str) -> str:
+    return f"{number:,} {unit if number == 1 else PLURALS[unit]}"
 
 
 def warning_lines(planned: Sequence[str], table: Path) -> list[str]:

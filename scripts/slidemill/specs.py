@@ -10,6 +10,9 @@ from pathlib import Path
 MOST_PATCHES = 50_000_000
 """Patches of one slide's grid, unless the configuration says otherwise: their table takes some 5 GB."""
 
+OUTSIDE = "(outside)"
+"""The name of patches that no region labels where the configuration wants them without a label: ``outside: null``."""
+
 
 def composed(name: str) -> str:
     """Return a label's name in the Unicode form in which names are compared, NFC; macOS writes another."""
@@ -43,7 +46,7 @@ class LabelSpec:
     rule
         ``"centre"`` or ``"top_left"``, the point of a patch that decides, or ``"area"``.
     outside
-        The name of patches that no region labels.
+        The name of patches that no region labels; None gives them none.
     min_fraction
         How much of a patch a label must cover, by area.
     overlap
@@ -60,7 +63,7 @@ class LabelSpec:
 
     map: Mapping[str, int]
     rule: str
-    outside: str
+    outside: str | None
     min_fraction: float = 0.5
     overlap: str = "file"
     only: Sequence[str] | None = None
@@ -70,7 +73,8 @@ class LabelSpec:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "map", {composed(name): label for name, label in self.map.items()})
-        object.__setattr__(self, "outside", composed(self.outside))
+        if self.outside is not None:
+            object.__setattr__(self, "outside", composed(self.outside))
         if self.only is not None:
             object.__setattr__(self, "only", [composed(name) for name in self.only])
         if self.unnamed is not None:

@@ -44,7 +44,7 @@ def told_splits(table: Path, spec: SplitSpec, slides: Iterable[Mapping[str, str]
     -------
     dict
         ``by``; ``folds``, each with its name, its numbers of slides, groups and patches, and ``labels``, how many
-        patches have each; ``verdict``, in words; ``leaks``, a line for each.
+        patches have each; ``verdict``, in words; ``leaks``, a line for each; ``lonely``, labels that only one fold has.
     """
     from slidemill.columnar import read_columnar
 
@@ -77,6 +77,5 @@ def told_splits(table: Path, spec: SplitSpec, slides: Iterable[Mapping[str, str]
     for fold in folds:
         for name in fold["labels"]:
             holders[name].append(fold["fold"])
-    if alone := [f"{name} (fold {own[0]})" for name, own in holders.items() if len(own) == 1]:
-        verdict += f" Labels of one fold alone, and so not trained on when that fold is tested on: {listed(alone)}."
-    return {"by": spec.by, "folds": folds, "verdict": verdict, "leaks": leaks}
+    lonely = [f"{name} (fold {own[0]})" for name, own in holders.items() if len(own) == 1]
+    return {"by": spec.by, "folds": folds, "verdict": verdict, "leaks": leaks, "lonely": lonely}

@@ -152,6 +152,7 @@ def write_report(folder, slides, name="Tumour"):
         "folds": [{"fold": name, "slides": 8, "groups": 5, "patches": 1234, "labels": {name: 1234}}],
         "verdict": f"One leak {name}",
         "leaks": [f"{name} is in two folds"],
+        "lonely": [f"{name} (fold {name})"],
     }
     broken = [dict.fromkeys(UNREADABLE_COLUMNS, "1") | {"slide": ids[0], "reason": name}]
     render(

@@ -89,7 +89,7 @@ class Cohort:
             "annotations": str(self.annotations),
             "results": str(self.results),
             "sampling": {"patch_size": 128, "level": 0},
-            "labels": {"map": {"Normal": 0, "Benign": 1}},
+            "labels": {"map": {"Normal": 0, "Benign": 1}, "unannotated": "outside"},
             "stores": {"lmdb": {"encoding": "zstd"}},
             "validation": {"sample": 2},
         }
@@ -107,8 +107,10 @@ class Cohort:
 
     def plan(self):
         """Look at the configuration and the slides as the Snakefile does, fingerprints too."""
-        self.checked = read_config(self.config, schema("config"), base=self.folder)
-        self.listed = list_slides(self.checked, schema("slides"))
+        # A folder without an annotation is refused: where a test writes none, it has none.
+        bare = {} if any(self.annotations.iterdir()) else {"annotations": None}
+        self.checked = read_config(self.config | bare, schema("config"), base=self.folder)
+        self.listed, self.remarks = list_slides(self.checked, schema("slides"))
         self.prints = {one.slide: fingerprint(self.checked.root / decoded(one.path)) for one in self.listed}
         self.marks = {
             one.slide: fingerprint(self.checked.annotations_root / decoded(one.annotation)) if one.annotation else None
@@ -126,10 +128,16 @@ class Cohort:
 
     def sample(self, one):
         labels = LabelChoice(self.checked.annotations_root, one.annotation, self.marks[one.slide], self.checked.labels)
+        policy = self.checked.unannotated
         sample_patches.main(
             self.checked.root,
             self.place("slides", one.slide),
-            Choice(self.checked.sampling, self.checked.tissue, labels=labels if labels.spec.only else None),
+            Choice(
+                self.checked.sampling,
+                self.checked.tissue,
+                labels=labels if labels.spec.only else None,
+                unannotated=None if one.annotation or policy == "outside" else policy,
+            ),
             self.place("patches", one.slide, "csv"),
             self.place("dropped", one.slide, "csv"),
             self.place("outcomes/sample_patches", one.slide),
@@ -227,7 +235,12 @@ class Cohort:
             stage()
         self.gather()
         try:
-            gate.main(self.results / "slides.csv", self.results / "validation.csv", self.checked.max_failed)
+            gate.main(
+                self.results / "slides.csv",
+                self.results / "validation.csv",
+                self.checked.max_failed,
+                unmapped=self.checked.unmapped,
+            )
             self.verdict = ""
         except SlidemillError as error:
             self.verdict = str(error)

@@ -249,7 +249,7 @@ def test_a_record_that_may_not_be_entered_is_told_before_any_job(tmp_path, bound
     cohort.add("good.svs")
     (cohort.results / ".snakemake").mkdir(mode=0)
     settings = tmp_path / "config.yaml"
-    settings.write_text(yaml.safe_dump(cohort.config))
+    settings.write_text(yaml.safe_dump(cohort.config | {"annotations": None}))
     arguments = ["--snakefile", str(ROOT / "workflow/Snakefile"), "--cores", "1", "--configfile", str(settings)]
     done = bound(f"import os\nos.chdir({str(tmp_path)!r})\nfrom snakemake.cli import main\nmain({arguments!r})")
     assert done.returncode == 1

@@ -158,10 +158,8 @@ def test_labels_of_one_fold_alone_are_told_and_fail_nothing(tmp_path):
     (fold,) = (row.fold for row in read_splits(cohort.table).slides if row.slide == "c")
     told = cohort.told(BY_SLIDE)
     assert told["leaks"] == []
-    assert told["verdict"] == (
-        "No slide's content is in more than one fold. Without patches, and so in no fold: e. Labels of one fold alone, "
-        f"and so not trained on when that fold is tested on: b (fold {fold})."
-    )
+    assert told["verdict"] == "No slide's content is in more than one fold. Without patches, and so in no fold: e."
+    assert told["lonely"] == [f"b (fold {fold})"]
     cohort.gate(BY_SLIDE)
 
 
@@ -169,7 +167,9 @@ def test_a_label_of_two_folds_among_three_is_no_reason_for_a_word(tmp_path):
     cohort = Cohort(tmp_path, {"a": 1, "b": 6, "c": 6})
     spec = SplitSpec(3, "slide", "label")
     cohort.split(spec)
-    assert cohort.told(spec)["verdict"] == "No slide's content is in more than one fold."
+    told = cohort.told(spec)
+    assert told["verdict"] == "No slide's content is in more than one fold."
+    assert told["lonely"] == []
 
 
 def test_failed_slides_and_folds_are_told_together(tmp_path):

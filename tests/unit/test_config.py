@@ -12,7 +12,7 @@ import yaml
 from slidemill.config import Config, read_config
 from slidemill.errors import ConfigError
 from slidemill.geometry import GridSpec
-from slidemill.specs import BenchmarkSpec, LabelSpec, SplitSpec, StoreSpec, TissueSpec, ValidationSpec
+from slidemill.specs import OUTSIDE, BenchmarkSpec, LabelSpec, SplitSpec, StoreSpec, TissueSpec, ValidationSpec
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
@@ -129,7 +129,19 @@ def test_stores_are_the_users_alone():
 
 
 def test_a_label_map_is_the_users_alone():
-    assert read(labels={"map": {"Tumour": 1}}).labels.map == {"Tumour": 1}
+    assert read(labels={"map": {"Tumour": 1}, "outside": "Tumour"}).labels.map == {"Tumour": 1}
+
+
+def test_patches_outside_may_have_no_label():
+    labels = read(labels={"map": {"Tumour": 1}, "outside": None}).labels
+    assert labels.outside == OUTSIDE
+    assert OUTSIDE not in labels.map
+
+
+def test_policies_of_labels_have_defaults():
+    assert (read().unannotated, read().unmapped) == (None, "fail_if_most")
+    config = read(labels={"unannotated": "skip", "unmapped": "ignore"})
+    assert (config.unannotated, config.unmapped) == ("skip", "ignore")
 
 
 @pytest.mark.parametrize("backend", ["lmdb", "hdf5", "disk", "tar"])
@@ -197,8 +209,28 @@ FAULTS = {
         ["labels.min_fraction is 0.3", "labels.rule is centre", "leave it out, or choose area"],
     ),
     "only a label that the map lacks": (
-        {"labels": {"map": {"Tumour": 1}, "outside": "none", "only": ["Tumour", "none", "Tumor"]}},
-        ["labels.only names 'Tumor', which labels.map lacks", "or name one of Tumour, none"],
+        {"labels": {"map": {"Tumour": 1, "none": 0}, "outside": "none", "only": ["Tumour", "none", "Tumor"]}},
+        ["labels.only names 'Tumor', which labels.map lacks (did you mean Tumour?)", "or name one of Tumour, none"],
+    ),
+    "outside a name that the map lacks": (
+        {"labels": {"map": {"normal": 0, "Tumour": 1}}},
+        ["labels.outside is 'Normal', which labels.map lacks (did you mean normal?)", "map it, or", "outside: null"],
+    ),
+    "outside the name of no label": (
+        {"labels": {"map": {"(outside)": 0}, "outside": None}},
+        ["labels.map names '(outside)'", "labels.outside is null", "leave this one out"],
+    ),
+    "only patches without a label": (
+        {"labels": {"map": {"Tumour": 1}, "outside": None, "only": ["(outside)"]}},
+        ["labels.only names '(outside)', which labels.map lacks", "name one of Tumour"],
+    ),
+    "unknown word for slides without annotation": (
+        {"labels": {"unannotated": "normal"}},
+        ["labels.unannotated is 'normal'", "outside, skip, fail"],
+    ),
+    "unknown word for names without label": (
+        {"labels": {"unmapped": "warn"}},
+        ["labels.unmapped is 'warn'", "fail_if_most, fail, ignore"],
     ),
     "only no label": (
         {"labels": {"only": []}},

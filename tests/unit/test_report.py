@@ -30,11 +30,12 @@ class Tags(HTMLParser):
         self.found.append(tag)
 
 
-def rendered(tmp_path, slides, outcomes, validation=(), **more):
+def rendered(tmp_path, slides, outcomes, validation=(), unmapped="ignore", **more):
     Image.new("RGB", (8, 8)).save(tmp_path / "p.png")
     Image.new("RGB", (8, 8)).save(tmp_path / "o.jpg")
     pictures = {outcome.slide: Pictures(tmp_path / "o.jpg", tmp_path / "o.jpg") for outcome in outcomes}
-    run = Run({"labels": {"map": {EVIL: 1}}}, {"slidemill": "0", "Python": EVIL}, f"snakemake {EVIL}", "today")
+    labels = {"map": {EVIL: 1}, "unmapped": unmapped}
+    run = Run({"labels": labels}, {"slidemill": "0", "Python": EVIL}, f"snakemake {EVIL}", "today")
     page = tmp_path / "report.html"
     render(page, slides, validation, [], outcomes, {"Normal": 0}, tmp_path / "p.png", pictures, run, **more)
     return page.read_text(encoding="utf-8")
@@ -181,6 +182,7 @@ SPLITS = {
     ],
     "verdict": "No patient is in two folds.",
     "leaks": [],
+    "lonely": [f"{EVIL} (fold train)"],
 }
 
 
@@ -194,6 +196,10 @@ def test_splits_are_shown_where_there_are_some(tmp_path):
     assert "train 8 5 12,345 345 12,000" in words
     assert "test 2 1 50 0 50" in words
     assert "<script" not in section
+    assert '<p class="warn">Labels of one fold only' in section
+    assert "(fold train)" in words
+    assert "Labels of one fold only" not in rendered(tmp_path, rows, [], splits=SPLITS | {"lonely": []})
+    assert "1 label of one fold only" in page[: page.index('<h2 id="slides">')]
     leaking = rendered(tmp_path, rows, [], splits=SPLITS | {"verdict": "It leaks.", "leaks": [f"{EVIL} in two folds"]})
     assert "in two folds</li>" in leaking
 
@@ -220,3 +226,31 @@ def test_warnings_stand_first_and_nothing_passes_in_green(tmp_path):
     assert '<p class="say good">' not in page
     assert "nothing is worth a second look" not in page
     assert EVIL not in page
+
+
+def test_untrusted_labels_are_told_first(tmp_path):
+    """All checks of the stores have passed, and nothing of it is green."""
+    numbers = {"regions": "2", "unmapped_regions": "2", "region_patches": "9", "unmapped_patches": "9"}
+    warning = "labels.map lacks 'Fold' (did you mean fold?), label -1 [9 patches]"
+    rows = [slide_row(slide="a", status="ok", **numbers | {"warnings": warning, "patches": "9"})]
+    checks = [dict.fromkeys(VALIDATION_COLUMNS, "") | {"slide": "a", "status": "ok", "checked": "9"}]
+    pages = {
+        policy: rendered(tmp_path, rows, [], checks, unmapped=policy) for policy in ("fail_if_most", "fail", "ignore")
+    }
+    for policy, page in pages.items():
+        top = page[page.index('<h2 id="summary">') : page.index('<h2 id="slides">')]
+        assert ("The labels are not to be trusted" in top) == (policy != "ignore")
+        assert 'class="bad">labels failed' in top or policy == "ignore"
+        assert 'class="good">passed' not in page
+        assert 'class="say good"' not in page
+        assert "label -1: 9 patches" in top
+    assert "passed, with warnings" in pages["ignore"]
+
+
+def test_skipped_slides_are_counted(tmp_path):
+    rows = [
+        slide_row(slide="a", status="ok", patches="9", annotation="a.xml"),
+        slide_row(slide="b", status="empty", dropped="unannotated 12"),
+    ]
+    words = text_of(rendered(tmp_path, rows, []))
+    assert "1 of 2 slides have no annotation and were skipped, as labels.unannotated says." in words

@@ -135,6 +135,14 @@ def test_what_is_worth_a_look_is_counted_the_worst_first():
     assert concerns([{"status": "ok"}], 0, 0, 0, {}, 0, 0) == []
 
 
+def test_doubtful_labels_are_worth_a_look():
+    found = concerns([{"status": "ok"}], 0, 0, 0, {}, 0, 0, lonely=2, untrusted=1)
+    assert [(one.kind, one.text, one.section) for one in found] == [
+        ("bad", "the labels are not to be trusted", "audit"),
+        ("warn", "2 labels of one fold only", "splits"),
+    ]
+
+
 def rates(values, measure="batches"):
     blank = {"encoding": "raw", "workers": "2", "cache": "warm", "unit": "patches/s", "measure": measure}
     return [

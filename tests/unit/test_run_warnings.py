@@ -9,7 +9,7 @@ from slidemill.discovery import SlideFile
 from slidemill.errors import SlideError
 from slidemill.outcomes import Outcome, attempt
 from slidemill.planned import PLAN, Plan, read_plan, write_plan
-from slidemill.run_warnings import RunWarning, collect_warnings, join_warnings, warning_lines
+from slidemill.run_warnings import RunWarning, collect_warnings, join_warnings, warning_lines, with_count
 from slidemill.tables import write_table
 
 
@@ -51,6 +51,20 @@ def test_equal_warnings_of_slides_come_together():
         RunWarning("pale", ("a", "c")),
         RunWarning("far, away", ("a",)),
     ]
+
+
+def test_counts_of_a_warning_add_up_over_slides():
+    rows = [
+        {"slide": slide, "warnings": join_warnings([with_count("no label", number, "patch"), "pale"])}
+        for slide, number in {"a": 1, "b": 1200, "c": 0}.items()
+    ]
+    assert rows[0]["warnings"] == "no label [1 patch]; pale"
+    assert collect_warnings([], rows) == [
+        RunWarning("no label: 1,201 patches", ("a", "b", "c")),
+        RunWarning("pale", ("a", "b", "c")),
+    ]
+    one = [{"slide": "a", "warnings": with_count("far", 1, "region")}]
+    assert collect_warnings([], one) == [RunWarning("far: 1 region", ("a",))]
 
 
 def test_ten_slides_of_a_warning_are_named():

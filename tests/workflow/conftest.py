@@ -55,7 +55,7 @@ class Project:
             "annotations": str(self.annotations),
             "results": str(self.results),
             "sampling": {"patch_size": 64, "deepzoom_level": 10},
-            "labels": {"map": {"Normal": 0, "Benign": 1}},
+            "labels": {"map": {"Normal": 0, "Benign": 1}, "unannotated": "outside"},
             **QUICK,
         }
 
@@ -67,7 +67,9 @@ class Project:
     def start(self, *arguments, cwd=None, configured=True, cores=2, snakefile=SNAKEFILE, **process):
         """Start Snakemake; `process` is for `subprocess.Popen`."""
         file = self.folder / "config.yaml"
-        file.write_text(yaml.safe_dump(self.config, sort_keys=False))
+        # A folder without an annotation is refused: where a test writes none, it has none.
+        bare = {} if any(self.annotations.iterdir()) else {"annotations": None}
+        file.write_text(yaml.safe_dump(self.config | bare, sort_keys=False))
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile)]
         command += ["--cores", str(cores)] if cores else []
         command += [*arguments, *(["--configfile", str(file)] if configured else [])]

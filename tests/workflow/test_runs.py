@@ -182,7 +182,7 @@ class TestFinishedRun:
 def test_labels_choose_what_is_sampled_and_only_then_do_annotations_matter_to_it(project, tmp_path_factory):
     project.add("one.svs", seed=1)
     project.add("bare.svs", seed=2, annotated=False)
-    project.config |= {"stores": {"lmdb": {}}, "labels": {"map": {"Normal": 0, "Benign": 1}, "only": ["Benign"]}}
+    project.config |= {"stores": {"lmdb": {}}, "labels": {**project.config["labels"], "only": ["Benign"]}}
     finished = project.snakemake()
     assert finished.code == 0, finished.text
     slides = {row["path"]: row for row in rows(project.results / "slides.csv")}
@@ -265,9 +265,19 @@ class TestSecondRuns:
     @pytest.mark.parametrize(
         ("change", "stages"),
         [
-            ({"labels": {"map": {"Normal": 5}}}, {"write_metadata", "draw_slide"}),
-            ({"labels": {"map": {"Benign": 1, "Normal": 0}}}, {"write_metadata", "draw_slide"}),
-            ({"labels": {"map": {"Normal": 0, "Benign": 1}, "rule": "area"}}, {"write_metadata", "draw_slide"}),
+            ({"labels": {"map": {"Normal": 5}, "unannotated": "outside"}}, {"write_metadata", "draw_slide"}),
+            (
+                {"labels": {"map": {"Benign": 1, "Normal": 0}, "unannotated": "outside"}},
+                {"write_metadata", "draw_slide"},
+            ),
+            (
+                {"labels": {"map": {"Normal": 0, "Benign": 1}, "unannotated": "outside", "rule": "area"}},
+                {"write_metadata", "draw_slide"},
+            ),
+            (
+                {"labels": {"map": {"Normal": 0, "Benign": 1}, "unannotated": "outside", "unmapped": "ignore"}},
+                set(),
+            ),
             (
                 {"stores": {"lmdb": {"encoding": "png"}, "hdf5": {}, "disk": {}}},
                 {"store_patches_lmdb", "validate_stores", "draw_slide"},
@@ -296,7 +306,7 @@ class TestSecondRuns:
             assert plan.rules - COHORT == stages
 
     def test_it_does_so_from_any_working_directory(self, copied, tmp_path):
-        copied.config |= {"labels": {"map": {"Normal": 5}}}
+        copied.config |= {"labels": {"map": {"Normal": 5}, "unannotated": "outside"}}
         assert "write_metadata" in copied.plan(cwd=tmp_path).rules
 
     def test_what_is_lost_of_a_finished_run_is_made_again(self, copied):

@@ -30,19 +30,21 @@ try:
     CONFIG = read_config(config, schema("config"), base=Path(environ.get("SLIDEMILL_STARTED_IN", Path.cwd())))
     planned = CONFIG.results / PLAN
     if workflow.is_main_process or not planned.exists():
-        SLIDES, PRINTS = {slide.slide: slide for slide in list_slides(CONFIG, schema("slides"))}, {}
+        listed, remarks = list_slides(CONFIG, schema("slides"))
+        SLIDES, PRINTS = {slide.slide: slide for slide in listed}, {}
         # About the whole run; those about a slide are in the outcomes of its stages.
-        WARNINGS = ignored_warnings(CONFIG.slides, CONFIG.results)
+        NOTES = remarks.notes
+        WARNINGS = [*ignored_warnings(CONFIG.slides, CONFIG.results), *remarks.warnings]
         check_sheet(CONFIG.splits, SLIDES.values())
     else:
         plan = read_plan(planned)
-        SLIDES, PRINTS, WARNINGS = dict(plan.slides), dict(plan.prints), list(plan.warnings)
+        SLIDES, PRINTS, NOTES, WARNINGS = dict(plan.slides), dict(plan.prints), [], list(plan.warnings)
 except (ConfigError, OSError) as error:
     sys.exit(f"slidemill: the configuration is wrong, and nothing has been run:\n{explained(error)}")
 
 if workflow.is_main_process:
-    for warning in WARNINGS:
-        print(f"slidemill: warning: {warning}", file=sys.stderr)
+    for line in [*NOTES, *(f"warning: {warning}" for warning in WARNINGS)]:
+        print(f"slidemill: {line}", file=sys.stderr)
 
 # A plan is millions of objects that live to its end: looking for garbage among them took a third of its time.
 gc.freeze()

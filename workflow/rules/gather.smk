@@ -72,6 +72,7 @@ rule gate:
     params:
         max_failed=CONFIG.max_failed,
         splits=SPLITS,
+        unmapped=CONFIG.unmapped,
         code=code("gate"),
     script:
         "../../scripts/gate.py"

@@ -20,7 +20,7 @@ PARAMETERS = {
     "icc": CONFIG.icc,
     "unreadable_patches": CONFIG.unreadable_patches,
     "quality": MEASURED.get("quality", False),
-    "labels": asdict(CONFIG.labels),
+    "labels": asdict(CONFIG.labels) | {"unannotated": CONFIG.unannotated, "unmapped": CONFIG.unmapped},
     "stores": BACKENDS,
     "splits": CONFIG.splits and asdict(CONFIG.splits),
     "validation": asdict(CONFIG.validation),

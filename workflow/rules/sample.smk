@@ -24,6 +24,7 @@ rule sample_patches:
         max_patches=CONFIG.max_patches,
         tissue=asdict(CONFIG.tissue),
         own_mask=slide_mask if MASKS_GIVEN else None,
+        unannotated=slide_unannotated if CONFIG.unannotated in ("skip", "fail") else None,
         code=code("sample_patches"),
     script:
         "../../scripts/sample_patches.py"

@@ -34,6 +34,11 @@ def slide_mask(wildcards):
     return slide.tissue_mask and {"path": slide.tissue_mask, "fingerprint": prints(slide.slide)[2]}
 
 
+def slide_unannotated(wildcards):
+    """What becomes of a slide because it has no annotation, skip or fail; None for a slide that has one."""
+    return None if SLIDES[wildcards.slide].annotation else CONFIG.unannotated
+
+
 def label_choice(wildcards):
     """What decides which labels are sampled: the annotation, and how it is read."""
     known = slide_annotation(wildcards)

@@ -1,0 +1,183 @@
+"""What the names of annotations and masks tell before any job: slides that have none, and files that fit no slide."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from slidemill.config import Config
+from slidemill.discovery import Found, SlideFile, decoded
+from slidemill.errors import ConfigError
+from slidemill.matching import ANNOTATIONS, Matches, bare_name
+from slidemill.suggestions import question, suggest
+
+MOST_NAMED = 10
+"""Files or slides that a message names; all are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRemarks:
+    """What there is to say of a run while it is planned.
+
+    Parameters
+    ----------
+    notes
+        Merely good to know; shown in the terminal.
+    warnings
+        What may make labels or patches wrong; shown in the report too.
+    """
+
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def check_annotations(found: Found, config: Config) -> PlanRemarks:
+    """Return what there is to say of annotations and masks.
+
+    Raises
+    ------
+    ConfigError
+        When no file of a folder fits any slide, or some slides have no annotation and the configuration does not say
+        what they are then.
+    """
+    remarks = PlanRemarks()
+    for matches, root, key in (
+        (found.annotations, config.annotations, "annotations"),
+        (found.masks, config.tissue_masks, "tissue.masks"),
+    ):
+        if matches is not None and root is not None:
+            bare = [path for path in (decoded(one.path) for one in found.slides) if path not in matches.by_slide]
+            lines = list(_left_over(matches, bare, key))
+            if not matches.by_slide:
+                raise ConfigError("\n".join([_nothing_fits(matches, root, key), *lines]))
+            remarks.warnings.extend(lines)
+    _check_unannotated(found, config, remarks)
+    _check_unmasked(found.slides, config, remarks)
+    remarks.warnings.extend(_misnamed_columns(found.slides))
+    return remarks
+
+
+def _nothing_fits(matches: Matches, root: Path, key: str) -> str:
+    """Return that a folder is of no use, and how its files should be named."""
+    problem = "none of its files fits a slide" if matches.unfit else "it holds no file that is read"
+    return (
+        f"{key} is {root}: {problem}: name each as its slide's stem or file name and {', '.join(ANNOTATIONS)}, such as "
+        "a.xml or a.svs.xml for a.svs, or give null for none"
+    )
+
+
+def _left_over(matches: Matches, bare: Sequence[Path], key: str) -> Iterator[str]:
+    """Yield a line for files that fit no slide, and one for files of other endings.
+
+    Parameters
+    ----------
+    matches
+        Which files fit which slides.
+    bare
+        The slides without one.
+    key
+        The configuration's, which names the folder.
+    """
+    if matches.unfit:
+        named = [f"{path}{_meant(path, bare)}" for path in matches.unfit[:MOST_NAMED]]
+        total = len(matches.unfit) + len(matches.by_slide)
+        fit = "fits" if len(matches.unfit) == 1 else "fit"
+        yield f"{key}: {_files(len(matches.unfit), total)} {fit} no slide: {_listed(named, len(matches.unfit))}"
+    if matches.ignored:
+        ends = Counter(path.suffix.lower() or "no ending" for path in matches.ignored)
+        kinds = ", ".join(f"{end} ({count})" for end, count in ends.most_common(MOST_NAMED))
+        named = [str(path) for path in matches.ignored[:MOST_NAMED]]
+        yield (
+            f"{key}: {_files(len(matches.ignored))} of other endings {_is(len(matches.ignored))} not read, {kinds}: "
+            f"{_listed(named, len(matches.ignored))}"
+        )
+
+
+def _meant(path: Path, bare: Sequence[Path]) -> str:
+    """Return which slides without an annotation a file may be of, as a question; its folder may have the name too."""
+    names = {slide.stem: slide.name for slide in bare}
+    for own in (bare_name(path), path.parent.name):
+        near = [own] if own in names else suggest(own, names)
+        if near:
+            return question([names[stem] for stem in near])
+    return ""
+
+
+def _check_unannotated(found: Found, config: Config, remarks: PlanRemarks) -> None:
+    """Refuse slides without an annotation where others have one and nobody says what they are, or count them."""
+    bare = [one for one in found.slides if one.annotation is None]
+    if not bare or (config.unannotated is None and len(bare) == len(found.slides)):
+        return
+    count = f"{len(bare)} of {len(found.slides)} slides {_has(len(bare))} no annotation: {_named(bare)}"
+    if config.unannotated is not None:
+        become = {
+            "outside": f"all their patches are {config.labels.outside}",
+            "skip": "they are skipped",
+            "fail": "they fail",
+        }
+        remarks.notes.append(
+            f"labels.unannotated is {config.unannotated}, so that {become[config.unannotated]}: {count}"
+        )
+        return
+    raise ConfigError(
+        "\n".join(
+            [
+                f"labels.unannotated is missing: {count}",
+                *remarks.warnings,
+                "give these slides their annotations, or say what they are, by one of these lines below labels:",
+                f"  unannotated: outside  # all their patches are {config.labels.outside}",
+                "  unannotated: skip     # they are left out, and end as empty (fail: they fail)",
+            ]
+        )
+    )
+
+
+def _check_unmasked(slides: Sequence[SlideFile], config: Config, remarks: PlanRemarks) -> None:
+    """Count the slides without a mask where others have one; without a method they keep all their patches."""
+    bare = [one for one in slides if one.tissue_mask is None]
+    if bare and len(bare) < len(slides):
+        count = f"tissue.masks: {len(bare)} of {len(slides)} slides {_has(len(bare))} no mask of tissue"
+        if config.tissue.method == "none":
+            remarks.warnings.append(f"{count}, so that all patches are kept: {_named(bare)}")
+        else:
+            remarks.notes.append(f"{count}, so that tissue.method decides: {_named(bare)}")
+
+
+def _misnamed_columns(slides: Sequence[SlideFile]) -> Iterator[str]:
+    """Yield a line for each column of a sheet that seems to be meant for one that is read, and that no slide has."""
+    for column in slides[0].columns:
+        values = [value for one in slides if (value := one.columns[column])]
+        if not any(one.annotation for one in slides) and (
+            files := [value for value in values if value.lower().endswith((".xml", ".geojson", ".json"))]
+        ):
+            yield (
+                f"slides: the column {column!r} of the sheet is not read, and names files such as "
+                f"{_listed(files[:1], 1)}: call it annotation if they are annotations"
+            )
+        if values and column.casefold().startswith("mpp") and not any(one.mpp for one in slides):
+            yield f"slides: the column {column!r} of the sheet is not read: call it mpp if it is the slides' resolution"
+
+
+def _named(slides: Sequence[SlideFile]) -> str:
+    return _listed([str(decoded(one.path)) for one in slides[:MOST_NAMED]], len(slides))
+
+
+def _listed(named: Sequence[str], count: int) -> str:
+    """Return the first of so many names; what cannot be printed, such as a line break, as an escape."""
+    more = f" and {count - len(named)} more" if count > len(named) else ""
+    text = ", ".join(named) + more
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+
+
+def _has(count: int) -> str:
+    return "has" if count == 1 else "have"
+
+
+def _is(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def _files(count: int, total: int | None = None) -> str:
+    return f"{count}{f' of {total}' if total is not None else ''} {'file' if (total or count) == 1 else 'files'}"

@@ -1,0 +1,90 @@
+"""What to look at of a slide's labels: names that the map lacks, and regions that label nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from slidemill.labelfaults import LACKING
+from slidemill.pyramid import Size
+from slidemill.regions import Annotation
+from slidemill.run_warnings import with_count
+from slidemill.specs import LabelSpec
+from slidemill.suggestions import did_you_mean
+
+MOST_NAMED = 10
+"""Names of a slide that have a warning each: a label image may have thousands."""
+
+FAR = 0.1
+"""Regions that reach farther beyond a slide, as a fraction of its side, are of another slide, level or frame."""
+
+
+def label_findings(
+    annotation: Annotation, spec: LabelSpec, within: Mapping[str, int], size: Size, patches: int
+) -> dict[str, Any]:
+    """Return what to look at of a slide's labels, as JSON values.
+
+    Parameters
+    ----------
+    annotation
+        What the slide's patches were labelled by.
+    spec
+        How; names that its map lacks give label -1.
+    within
+        By name, how many patches regions of that name label.
+    size
+        ``(width, height)`` of the slide in level-0 pixels.
+    patches
+        How many patches could be labelled.
+
+    Returns
+    -------
+    dict
+        ``unmapped_regions``, how many regions have a name that the map lacks; ``region_patches``, how many patches
+        regions label; ``unmapped_patches``, how many of these have label -1; ``warnings``, a list of texts.
+    """
+    lacking = Counter(name for name in annotation.names if name not in spec.map)
+    unmapped = {name: within.get(name, 0) for name in lacking}
+    return {
+        "unmapped_regions": lacking.total(),
+        "region_patches": sum(within.values()),
+        "unmapped_patches": sum(unmapped.values()),
+        "warnings": [*_unmapped_warnings(unmapped, spec), *_region_warnings(annotation, spec, within, size, patches)],
+    }
+
+
+def _unmapped_warnings(unmapped: Mapping[str, int], spec: LabelSpec) -> list[str]:
+    """Return a text for each name that the map lacks, with its number of patches, those with the most first."""
+    ranked = sorted(unmapped, key=lambda name: (-unmapped[name], name))
+    texts = [
+        with_count(f"{LACKING} {name!r:.80}{did_you_mean(name, spec.map)}, label -1", unmapped[name], "patch")
+        for name in ranked[:MOST_NAMED]
+    ]
+    if rest := ranked[MOST_NAMED:]:
+        texts.append(with_count(f"{LACKING} further names, label -1", sum(unmapped[name] for name in rest), "patch"))
+    return texts
+
+
+def _region_warnings(
+    annotation: Annotation, spec: LabelSpec, within: Mapping[str, int], size: Size, patches: int
+) -> list[str]:
+    """Return texts on regions that cannot be where they should be."""
+    if not annotation.names:
+        return [f"the annotation has no regions: all patches are {spec.outside}"]
+    texts = []
+    if astray := sum(_is_astray(bounds, size) for bounds in annotation.bounds):
+        text = "regions lie outside the slide or reach far beyond it: are they of this slide, in level-0 pixels?"
+        texts.append(with_count(text, astray, "region"))
+    if patches and not sum(within.values()):
+        texts.append(f"no region of the annotation labels a patch: all patches are {spec.outside}")
+    return texts
+
+
+def _is_astray(bounds: tuple[float, ...], size: Size) -> bool:
+    """Return whether a region lies outside the slide, or reaches farther than `FAR` of a side beyond it."""
+    left, top, right, bottom = bounds
+    width, height = size
+    outside = right <= 0 or bottom <= 0 or left >= width or top >= height
+    low, high = -FAR, 1 + FAR
+    return outside or left < low * width or right > high * width or top < low * height or bottom > high * height

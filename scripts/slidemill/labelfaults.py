@@ -1,0 +1,40 @@
+"""Whether a run's labels can be trusted as a whole; the gate fails where they cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from slidemill.columns import LABEL_NUMBERS
+from slidemill.run_warnings import collect_warnings
+
+LACKING = "labels.map lacks"
+"""How a slide's warning about names without a label begins."""
+
+MOST_NAMED = 10
+"""Names that are listed; the report and ``slides.csv`` have more."""
+
+
+def label_faults(slides: Iterable[Mapping[str, str]], policy: str) -> list[str]:
+    """Return why a run's labels are not to be trusted and the names that have no label, a line each; else nothing.
+
+    Parameters
+    ----------
+    slides
+        Rows of the table of slides.
+    policy
+        ``labels.unmapped``: ``"fail_if_most"``, ``"fail"`` or ``"ignore"``.
+    """
+    rows = list(slides)
+    sums = (sum(int(row.get(column) or 0) for row in rows) for column in LABEL_NUMBERS)
+    regions, unmapped_regions, patches, unmapped = sums
+    if policy == "ignore" or not unmapped_regions:
+        return []
+    count = f"{unmapped:,} of the {patches:,} patches that regions label have label -1"
+    if unmapped_regions == regions:
+        problem = "labels.map has none of the names in the annotations"
+    elif policy == "fail" or 2 * unmapped > patches:
+        problem = f"labels.map lacks the names of {unmapped_regions:,} of {regions:,} regions"
+    else:
+        return []
+    names = [one.text for one in collect_warnings([], rows) if one.text.startswith(LACKING)]
+    return [f"{problem}, and {count}: map these names, or give labels.unmapped: ignore", *names[:MOST_NAMED]]

@@ -1,0 +1,191 @@
+"""What is said before any job of slides without an annotation, and of files that fit no slide."""
+
+from pathlib import Path
+
+import pytest
+
+from slidemill.annotationcheck import check_annotations
+from slidemill.discovery import Found, SlideFile, search_slides
+from slidemill.errors import ConfigError
+from tests.unit.test_config import read
+from tests.unit.test_matching import make
+
+
+class Folders:
+    """A folder of slides, one of annotations, and one of masks."""
+
+    def __init__(self, root):
+        self.root = root
+        for name in ("slides", "xml", "masks"):
+            (root / name).mkdir()
+
+    def check(self, masks=False, **config):
+        places = {"slides": str(self.root / "slides"), "results": str(self.root / "results")}
+        places["annotations"] = None if masks else str(self.root / "xml")
+        tissue = {"masks": str(self.root / "masks"), **config.pop("tissue", {})} if masks else {}
+        checked = read(**places, tissue=tissue, **config)
+        found = search_slides(checked.slides, checked.annotations, checked.results, checked.tissue_masks)
+        return check_annotations(found, checked)
+
+    def refused(self, **config):
+        with pytest.raises(ConfigError) as caught:
+            self.check(**config)
+        return str(caught.value)
+
+
+@pytest.fixture
+def folders(tmp_path):
+    return Folders(tmp_path)
+
+
+OUTSIDE = {"labels": {"unannotated": "outside"}}
+
+
+def test_nothing_is_said_where_all_fit(folders):
+    make(folders.root, "slides/a.svs", "xml/a.xml", "masks/a.png")
+    for masks in (False, True):
+        remarks = folders.check(masks)
+        assert (remarks.notes, remarks.warnings) == ([], [])
+
+
+def test_no_annotations_and_the_defaults_simply_work(tmp_path):
+    make(tmp_path, "slides/a.svs", "slides/b.svs")
+    config = read(slides=str(tmp_path / "slides"), results=str(tmp_path / "results"))
+    remarks = check_annotations(search_slides(config.slides), config)
+    assert (remarks.notes, remarks.warnings) == ([], [])
+
+
+NEAR_MISSES = {
+    "short barcode": ("TCGA-A1-A0SB-01Z-00-DX1.B34C.svs", "TCGA-A1-A0SB.xml"),
+    "separator": ("case_1.svs", "case-1.xml"),
+    "a word more": ("case1.svs", "case1_annotations.xml"),
+    "a slip": ("tumour_1.svs", "tumor_1.xml"),
+    "accents": ("Präparat 1.svs", "Praparat 1.xml"),
+    "another slide's ending": ("case1.svs", "case1.ndpi.xml"),
+    "its folder": ("case1.svs", "case1/annotations.xml"),
+}
+
+
+@pytest.mark.parametrize(("slide", "file"), NEAR_MISSES.values(), ids=NEAR_MISSES)
+def test_near_misses_are_suggested(folders, slide, file):
+    make(folders.root, f"slides/{slide}", f"xml/{file}", "slides/z.svs", "xml/z.xml")
+    (warning,) = folders.check(**OUTSIDE).warnings
+    assert warning == f"annotations: 1 of 2 files fits no slide: {file} (did you mean {slide}?)"
+
+
+def test_slides_that_have_one_are_not_suggested(folders):
+    make(folders.root, "slides/a 1.svs", "xml/a 1.xml", "xml/old/a 1.xml", "xml/a-1.xml")
+    (warning,) = folders.check().warnings
+    assert warning == "annotations: 2 of 3 files fit no slide: a-1.xml, old/a 1.xml"
+
+
+def test_ten_files_are_named_and_all_counted(folders):
+    make(folders.root, "slides/a.svs", "xml/a.xml", *(f"xml/q{number:02}.xml" for number in range(12)))
+    (warning,) = folders.check().warnings
+    assert warning.startswith("annotations: 12 of 13 files fit no slide: q00.xml, q01.xml,")
+    assert warning.endswith("q09.xml and 2 more")
+
+
+def test_files_of_other_endings_are_counted_by_ending(folders):
+    make(folders.root, "slides/a.svs", "xml/a.xml", "xml/b.ndpa", "xml/c.NDPA", "xml/r.txt", "xml/none")
+    (warning,) = folders.check().warnings
+    assert warning == (
+        "annotations: 4 files of other endings are not read, .ndpa (2), no ending (1), .txt (1): "
+        "b.ndpa, c.NDPA, none, r.txt"
+    )
+
+
+@pytest.mark.parametrize("masks", [False, True], ids=["annotations", "masks"])
+def test_files_none_of_which_fits_are_refused(folders, masks):
+    folder = "masks" if masks else "xml"
+    make(folders.root, "slides/case_1.svs", f"{folder}/case1.xml", f"{folder}/r.txt")
+    told = folders.refused(masks=masks, **OUTSIDE).splitlines()
+    key = "tissue.masks" if masks else "annotations"
+    assert told[0].startswith(f"{key} is {folders.root / folder}: none of its files fits a slide: name each as")
+    assert told[1] == f"{key}: 1 of 1 file fits no slide: case1.xml (did you mean case_1.svs?)"
+    assert told[2] == f"{key}: 1 file of other endings is not read, .txt (1): r.txt"
+
+
+@pytest.mark.parametrize("masks", [False, True], ids=["annotations", "masks"])
+def test_an_empty_folder_is_refused(folders, masks):
+    """Its disk may be away: what was labelled would be labelled anew as outside."""
+    make(folders.root, "slides/a.svs")
+    assert "it holds no file that is read: name each as" in folders.refused(masks=masks, **OUTSIDE)
+
+
+def test_masks_that_fit_no_slide_are_named(folders):
+    make(folders.root, "slides/case_1.svs", "masks/case1.png", "slides/b.svs", "masks/b.svs.png")
+    fit, kept = folders.check(masks=True).warnings
+    assert fit == "tissue.masks: 1 of 2 files fits no slide: case1.png (did you mean case_1.svs?)"
+    assert kept == "tissue.masks: 1 of 2 slides has no mask of tissue, so that all patches are kept: case_1.svs"
+    remarks = folders.check(masks=True, tissue={"method": "otsu"})
+    assert remarks.warnings == [fit]
+    assert remarks.notes == [
+        "tissue.masks: 1 of 2 slides has no mask of tissue, so that tissue.method decides: case_1.svs"
+    ]
+
+
+def test_slides_without_annotation_need_a_word(folders):
+    make(folders.root, "slides/a.svs", "xml/a.xml", "slides/case_1.svs", "slides/c.svs", "xml/case1.xml", "xml/r.txt")
+    assert folders.refused().splitlines() == [
+        "labels.unannotated is missing: 2 of 3 slides have no annotation: c.svs, case_1.svs",
+        "annotations: 1 of 2 files fits no slide: case1.xml (did you mean case_1.svs?)",
+        "annotations: 1 file of other endings is not read, .txt (1): r.txt",
+        "give these slides their annotations, or say what they are, by one of these lines below labels:",
+        "  unannotated: outside  # all their patches are Normal",
+        "  unannotated: skip     # they are left out, and end as empty (fail: they fail)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("policy", "words"),
+    [("outside", "all their patches are Normal"), ("skip", "they are skipped"), ("fail", "they fail")],
+)
+def test_slides_without_annotation_are_counted(folders, policy, words):
+    make(folders.root, "slides/a.svs", "xml/a.xml", "slides/b.svs")
+    remarks = folders.check(labels={"unannotated": policy})
+    assert remarks.warnings == []
+    assert remarks.notes == [f"labels.unannotated is {policy}, so that {words}: 1 of 2 slides has no annotation: b.svs"]
+
+
+def test_ten_slides_without_annotation_are_named(folders):
+    make(folders.root, "slides/a.svs", "xml/a.xml", *(f"slides/n{number:02}.svs" for number in range(12)))
+    first = folders.refused().splitlines()[0]
+    assert first.startswith("labels.unannotated is missing: 12 of 13 slides have no annotation: n00.svs, ")
+    assert first.endswith("n09.svs and 2 more")
+
+
+def test_empty_cells_of_a_sheet_need_a_word():
+    slides = [SlideFile("a", "a.svs", "a.xml"), SlideFile("b", "b.svs")]
+    with pytest.raises(ConfigError, match=r"labels\.unannotated is missing: 1 of 2 slides has no annotation: b\.svs"):
+        check_annotations(Found(slides), read())
+    assert check_annotations(Found(slides), read(**OUTSIDE)).warnings == []
+    assert check_annotations(Found(slides[1:]), read()).notes == []
+
+
+def test_empty_cells_for_masks_of_a_sheet_are_told():
+    slides = [SlideFile("a", "a.svs", tissue_mask="a.png"), SlideFile("b", "b.svs")]
+    (warning,) = check_annotations(Found(slides), read()).warnings
+    assert warning.startswith("tissue.masks: 1 of 2 slides has no mask of tissue, so that all patches are kept: b.svs")
+
+
+def test_names_are_told_on_one_line(folders):
+    make(folders.root, "slides/a.svs", "xml/a.xml", "xml/b\n\udce9.xml")
+    (warning,) = folders.check().warnings
+    assert warning.endswith(r"fits no slide: b\n\udce9.xml")
+    assert Path(folders.root / "xml" / "b\n\udce9.xml").exists()
+
+
+def test_columns_that_are_not_read_are_told():
+    """A sheet's free columns travel into the tables: a misspelt one would leave all slides without annotation."""
+    slides = [
+        SlideFile("a", "a.svs", columns={"annotations": "", "MPP": "0.25", "note": "x"}),
+        SlideFile("b", "b.svs", columns={"annotations": "b.XML", "MPP": "0.25", "note": ""}),
+    ]
+    assert check_annotations(Found(slides), read()).warnings == [
+        "slides: the column 'annotations' of the sheet is not read, and names files such as b.XML: call it annotation "
+        "if they are annotations",
+        "slides: the column 'MPP' of the sheet is not read: call it mpp if it is the slides' resolution",
+    ]
+    known = [SlideFile("a", "a.svs", "a.xml", {"annotations": "b.xml", "mpp_x": "1"}, mpp=0.25)]
+    assert check_annotations(Found(known), read()).warnings == []

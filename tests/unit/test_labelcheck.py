@@ -1,0 +1,177 @@
+"""What is worth a warning of a slide's labels, and when a run's labels are not to be trusted."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from shapely.geometry import MultiPolygon, box
+
+import gate
+from slidemill.columns import LABEL_NUMBERS, SLIDE_COLUMNS, VALIDATION_COLUMNS
+from slidemill.errors import SlidemillError
+from slidemill.labelcheck import MOST_NAMED, label_findings
+from slidemill.labelcounts import counting_labeller
+from slidemill.labelfaults import label_faults
+from slidemill.labelling import labeller
+from slidemill.metadata import labelled
+from slidemill.regions import Annotation, Region
+from slidemill.run_warnings import join_warnings
+from slidemill.specs import OUTSIDE, LabelSpec
+from slidemill.tables import write_table
+
+SIZE = (1024, 1024)
+SPEC = LabelSpec({"Normal": 0, "Tumor": 1}, "centre", "Normal")
+ROWS = [{"x0": x, "y0": y, "width0": 128, "height0": 128} for y in range(0, 1024, 128) for x in range(0, 1024, 128)]
+
+
+def annotation(*regions):
+    """An annotation of rectangles: name, left, top, right, bottom."""
+    return Annotation(tuple(Region(name, MultiPolygon([box(*sides)])) for name, *sides in regions))
+
+
+def findings(*regions, spec=SPEC, rows=ROWS):
+    drawn, within = annotation(*regions), Counter()
+    counting_labeller(drawn, spec, within)(rows)
+    return label_findings(drawn, spec, within, SIZE, len(rows))
+
+
+SQUARE = (300, 300, 700, 700)
+"""Of 64 patches, 9 have their centres in it."""
+
+
+def test_mapped_regions_need_no_warning():
+    found = findings(("Tumor", *SQUARE))
+    assert found == {"unmapped_regions": 0, "region_patches": 9, "unmapped_patches": 0, "warnings": []}
+
+
+@pytest.mark.parametrize("rule", ["centre", "top_left", "area"])
+def test_regions_named_as_the_outside_are_counted(rule):
+    """Their patches have the name of those outside; only the regions tell them apart."""
+    spec = LabelSpec(SPEC.map, rule, "Normal")
+    drawn = annotation(("Normal", -8, -8, 504, 1016), ("Fold", 504, -8, 632, 1016))
+    within = Counter()
+    decide = counting_labeller(drawn, spec, within)
+    names, fractions = decide(ROWS)
+    plain, parts = labeller(drawn, spec)(ROWS)
+    assert names.tolist() == plain.tolist()
+    assert fractions is parts is None or np.array_equal(fractions, parts)
+    assert within["Fold"] == names.tolist().count("Fold") > 0
+    assert 0 < within["Normal"] < names.tolist().count("Normal")
+
+
+def test_unmapped_names_are_counted_with_a_suggestion():
+    found = findings(("tumors", *SQUARE), ("Fold", 0, 0, 128, 128))
+    assert found["warnings"] == [
+        "labels.map lacks 'tumors' (did you mean Tumor?), label -1 [9 patches]",
+        "labels.map lacks 'Fold', label -1 [1 patch]",
+    ]
+    assert (found["unmapped_regions"], found["region_patches"], found["unmapped_patches"]) == (2, 10, 10)
+
+
+def test_most_frequent_unmapped_names_are_listed():
+    regions = [(f"name {number}", number * 64, 0, number * 64 + 64, 10 + number) for number in range(MOST_NAMED + 3)]
+    warnings = findings(("large", 0, 512, 1024, 1024), *regions)["warnings"]
+    assert warnings[0] == "labels.map lacks 'large', label -1 [32 patches]"
+    assert warnings[MOST_NAMED].startswith("labels.map lacks further names, label -1 [")
+
+
+def test_annotation_without_regions_is_a_warning():
+    assert findings()["warnings"] == ["the annotation has no regions: all patches are Normal"]
+
+
+ASTRAY = {
+    "beyond the right edge": (1100, 300, 1200, 400),
+    "left of the slide": (-500, 300, -1, 700),
+    "drawn at twice the size": (600, 600, 1400, 1400),
+    "far above": (300, -300, 700, 700),
+}
+
+
+@pytest.mark.parametrize("sides", ASTRAY.values(), ids=ASTRAY)
+def test_regions_off_the_slide_are_a_warning(sides):
+    found = findings(("Tumor", *SQUARE), ("Tumor", *sides))
+    assert found["warnings"] == [
+        "regions lie outside the slide or reach far beyond it: are they of this slide, in level-0 pixels? [1 region]"
+    ]
+
+
+def test_regions_a_little_beyond_the_edge_are_fine():
+    assert findings(("Tumor", -50, -50, 1074, 1074))["warnings"] == []
+
+
+def test_regions_that_label_no_patch_are_a_warning():
+    assert findings(("Tumor", 10, 10, 20, 20))["warnings"] == [
+        "no region of the annotation labels a patch: all patches are Normal"
+    ]
+    assert findings(("Tumor", 10, 10, 20, 20), rows=[])["warnings"] == []
+
+
+@pytest.mark.parametrize("rule", ["centre", "top_left", "area"])
+def test_patches_outside_may_have_no_label(rule):
+    spec = LabelSpec({"Tumor": 1}, rule, OUTSIDE)
+    drawn = annotation(("Tumor", *SQUARE))
+    told = Counter((row["label"], row["label_name"]) for row in labelled(ROWS, drawn, spec, {}))
+    assert told == {(1, "Tumor"): told[1, "Tumor"], (-1, "(outside)"): 64 - told[1, "Tumor"]}
+    found = findings(("Tumor", *SQUARE), spec=spec)
+    assert (found["unmapped_patches"], found["warnings"]) == (0, [])
+
+
+def row(slide="a", regions=1, unmapped_regions=0, patches=100, unmapped=0, warnings=()):
+    numbers = dict(zip(LABEL_NUMBERS, map(str, (regions, unmapped_regions, patches, unmapped)), strict=True))
+    return dict.fromkeys(SLIDE_COLUMNS, "") | numbers | {"slide": slide, "warnings": join_warnings(warnings)}
+
+
+LACKS = "labels.map lacks 'Carcinoma', label -1 [{} patches]"
+CASES = {
+    "all names are mapped": ([row(regions=3)], ""),
+    "half of the patches": ([row(regions=4, unmapped_regions=2, unmapped=50)], "fail"),
+    "more than half": ([row(regions=4, unmapped_regions=1, unmapped=51)], "fail_if_most fail"),
+    "half over all slides": ([row("a", 1, 1, 100, 100), row("b", 1, 0, 100, 0)], "fail"),
+    "no name, and no patch": ([row(regions=2, unmapped_regions=2, patches=0)], "fail_if_most fail"),
+    "no regions": ([row(regions=0, patches=0)], ""),
+    "no annotation": ([row("a"), dict.fromkeys(SLIDE_COLUMNS, "")], ""),
+    "tables of an earlier version": ([{"slide": "a", "regions": "3"}], ""),
+}
+
+
+@pytest.mark.parametrize("policy", ["fail_if_most", "fail", "ignore"])
+@pytest.mark.parametrize(("rows", "failing"), CASES.values(), ids=CASES)
+def test_label_faults_follow_the_policy(rows, failing, policy):
+    assert bool(label_faults(rows, policy)) == (policy in failing.split())
+
+
+def test_label_faults_count_and_name():
+    """Names of the map in another case are none of it."""
+    rows = [row("a", 2, 2, 120, 120, [LACKS.format(120)]), row("b", 1, 1, 80, 80, ["pale", LACKS.format(80)])]
+    assert label_faults(rows, "fail_if_most") == [
+        "labels.map has none of the names in the annotations, and 200 of the 200 patches that regions label have label "
+        "-1: map these names, or give labels.unmapped: ignore",
+        "labels.map lacks 'Carcinoma', label -1: 200 patches",
+    ]
+
+
+NUMBERS = st.integers(0, 20)
+
+
+@given(st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS), max_size=5))
+@settings(derandomize=True, deadline=None, max_examples=300)
+def test_label_faults_are_a_law(numbers):
+    rows = [row(str(n), a + b, b, c + d, d if b else 0) for n, (a, b, c, d) in enumerate(numbers)]
+    regions, lacking, patches, unmapped = (sum(int(one[column]) for one in rows) for column in LABEL_NUMBERS)
+    most = lacking > 0 and (lacking == regions or unmapped > patches / 2)
+    assert bool(label_faults(rows, "fail_if_most")) == most
+    assert bool(label_faults(rows, "fail")) == (lacking > 0)
+    assert label_faults(rows, "ignore") == []
+
+
+def test_gate_fails_for_labels_unless_they_are_ignored(tmp_path):
+    write_table(tmp_path / "slides.csv", SLIDE_COLUMNS, [row("a", 1, 1, 9, 9, [LACKS.format(9)])])
+    write_table(tmp_path / "validation.csv", VALIDATION_COLUMNS, [])
+    tables = tmp_path / "slides.csv", tmp_path / "validation.csv"
+    with pytest.raises(
+        SlidemillError, match=r"^the labels are not to be trusted; everything else .*\n.*\n  labels\.map lacks"
+    ):
+        gate.main(*tables, 9, unmapped="fail_if_most")
+    gate.main(*tables, 9, unmapped="ignore")
