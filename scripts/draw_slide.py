@@ -13,7 +13,7 @@ from slidemill.joblog import LOG, job_log
 from slidemill.labelchoice import slide_regions
 from slidemill.lowres import low_resolution
 from slidemill.masks import load_mask
-from slidemill.outcomes import read_outcome, seal_of
+from slidemill.outcomes import check_tables, read_outcome
 from slidemill.slides import SlideInfo
 from slidemill.specs import LabelSpec
 from slidemill.stores.paths import store_of
@@ -41,18 +41,14 @@ def main(
 ) -> None:
     """Publish both pictures; what cannot be drawn is a picture that says why."""
     found = read_outcome(labelled)
-    # They are read several times below.
-    for name, table in (("metadata", metadata), ("dropped", dropped)):
-        if seal := seal_of([found], name):
-            seal.check(table)
+    check_tables([found], metadata=metadata, dropped=dropped)  # they are read several times below
     try:
         if found.failed:
             raise SlideError(f"failed in {found.stage}")
         info = SlideInfo.from_json(found.details["info"])
         regions = slide_regions(roots[1], annotation, found.details["annotation_fingerprint"], info, labels)
         view = low_resolution(slide_path(roots[0], found.details["path"]), info, LONGEST, stated(icc, info.icc))
-        for note in view.notes:
-            LOG.warning("%s", note)
+        LOG.info("notes on the picture: %s", "; ".join(view.notes) or "none")
         tissue = load_mask(mask, info.size) if mask else None
         picture = draw_overlay(view.image, info.size[0], read_table(metadata), regions, read_table(dropped), tissue)
     except SlideError as error:

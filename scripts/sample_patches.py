@@ -27,10 +27,7 @@ STAGE = "sample_patches"
 def main(
     root: Path, facts: Path, choice: Choice, table: Path, dropped: Path, outcome: Path, mask: Path | None = None
 ) -> None:
-    """Publish the slide's patches in raster order; a slide without any is empty, which is no fault.
-
-    `mask` is where the tissue's goes, and None where no tissue is asked for.
-    """
+    """Write the slide's patches in raster order, and its mask of tissue if asked for; no patches are no fault."""
     found = read_outcome(facts)
     source = root / decoded(found.details["path"])
 

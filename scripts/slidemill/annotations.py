@@ -23,6 +23,7 @@ from slidemill.imagescope import read_imagescope
 from slidemill.labelimages import STARTS, read_label_image
 from slidemill.pyramid import Size
 from slidemill.regions import Annotation, Region
+from slidemill.run_warnings import with_count
 from slidemill.specs import Naming
 
 COMPRESSED = {
@@ -38,6 +39,9 @@ COMPRESSED = {
 
 LARGEST = 2**29
 """Bytes; a file of JSON takes ten times as much memory when it is read."""
+
+FAR = 0.1
+"""Regions that reach farther beyond a slide, as a fraction of its side, are of another slide, level or frame."""
 
 MOST_NOTES = 100
 """Notes of one file that are kept: each stands in the report, and of cells there are hundreds of thousands."""
@@ -162,12 +166,12 @@ def _beyond(regions: Sequence[Region], canvas: Size) -> Iterator[str]:
     """Yield a warning where regions lie where no annotation of the slide would have them."""
     width, height = canvas
     left, top, right, bottom = shapely.bounds([one.shape for one in regions]).T
-    count = int(((right <= 0) | (bottom <= 0) | (left >= width) | (top >= height)).sum())
-    if count:
-        yield (
-            f"{count} of {len(regions)} regions lie outside of the slide ({width} x {height} pixels): see whether the "
-            "annotation is this slide's, and where its coordinates start (origin)"
-        )
+    outside = (right <= 0) | (bottom <= 0) | (left >= width) | (top >= height)
+    low, high = -FAR, 1 + FAR
+    far = (left < low * width) | (top < low * height) | (right > high * width) | (bottom > high * height)
+    if count := int((outside | far).sum()):
+        text = "regions lie outside the slide or reach far beyond it: are they of this slide, in level-0 pixels?"
+        yield with_count(text, count, "region")
     elif right.max() <= 1 and bottom.max() <= 1:
         yield "all regions lie within one pixel: coordinates are level-0 pixels, not fractions of the slide"
 

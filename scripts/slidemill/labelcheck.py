@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from slidemill.labelfaults import LACKING
-from slidemill.pyramid import Size
 from slidemill.regions import Annotation
 from slidemill.run_warnings import with_count
 from slidemill.specs import LabelSpec
@@ -16,13 +15,8 @@ from slidemill.suggestions import did_you_mean
 MOST_NAMED = 10
 """Names of a slide that have a warning each: a label image may have thousands."""
 
-FAR = 0.1
-"""Regions that reach farther beyond a slide, as a fraction of its side, are of another slide, level or frame."""
 
-
-def label_findings(
-    annotation: Annotation, spec: LabelSpec, within: Mapping[str, int], size: Size, patches: int
-) -> dict[str, Any]:
+def label_findings(annotation: Annotation, spec: LabelSpec, within: Mapping[str, int], patches: int) -> dict[str, Any]:
     """Return what to look at of a slide's labels, as JSON values.
 
     Parameters
@@ -33,8 +27,6 @@ def label_findings(
         How; names that its map lacks give label -1.
     within
         By name, how many patches regions of that name label.
-    size
-        ``(width, height)`` of the slide in level-0 pixels.
     patches
         How many patches could be labelled.
 
@@ -50,7 +42,7 @@ def label_findings(
         "unmapped_regions": lacking.total(),
         "region_patches": sum(within.values()),
         "unmapped_patches": sum(unmapped.values()),
-        "warnings": [*_unmapped_warnings(unmapped, spec), *_region_warnings(annotation, spec, within, size, patches)],
+        "warnings": [*_unmapped_warnings(unmapped, spec), *_region_warnings(annotation, spec, within, patches)],
     }
 
 
@@ -66,25 +58,10 @@ def _unmapped_warnings(unmapped: Mapping[str, int], spec: LabelSpec) -> list[str
     return texts
 
 
-def _region_warnings(
-    annotation: Annotation, spec: LabelSpec, within: Mapping[str, int], size: Size, patches: int
-) -> list[str]:
-    """Return texts on regions that cannot be where they should be."""
+def _region_warnings(annotation: Annotation, spec: LabelSpec, within: Mapping[str, int], patches: int) -> list[str]:
+    """Return texts on an annotation that labels nothing."""
     if not annotation.names:
         return [f"the annotation has no regions: all patches are {spec.outside}"]
-    texts = []
-    if astray := sum(_is_astray(bounds, size) for bounds in annotation.bounds):
-        text = "regions lie outside the slide or reach far beyond it: are they of this slide, in level-0 pixels?"
-        texts.append(with_count(text, astray, "region"))
     if patches and not sum(within.values()):
-        texts.append(f"no region of the annotation labels a patch: all patches are {spec.outside}")
-    return texts
-
-
-def _is_astray(bounds: tuple[float, ...], size: Size) -> bool:
-    """Return whether a region lies outside the slide, or reaches farther than `FAR` of a side beyond it."""
-    left, top, right, bottom = bounds
-    width, height = size
-    outside = right <= 0 or bottom <= 0 or left >= width or top >= height
-    low, high = -FAR, 1 + FAR
-    return outside or left < low * width or right > high * width or top < low * height or bottom > high * height
+        return [f"no region of the annotation labels a patch: all patches are {spec.outside}"]
+    return []

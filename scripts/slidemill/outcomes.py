@@ -6,7 +6,7 @@ stages after it carry it along, and the table of slides shows it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,13 @@ def seal_of(outcomes: Iterable[Outcome], table: str) -> Seal | None:
     """Return the seal of a slide's table, from the first outcome that has it; None where an earlier version made it."""
     known = (outcome.details.get("tables") for outcome in outcomes)
     return next((Seal.from_json(own[table]) for own in known if isinstance(own, dict) and table in own), None)
+
+
+def check_tables(outcomes: Sequence[Outcome], **tables: Path) -> None:
+    """Check a slide's tables, by name, against their seals in the outcomes; one of an earlier version has none."""
+    for name, path in tables.items():
+        if seal := seal_of(outcomes, name):
+            seal.check(path)
 
 
 def attempt(

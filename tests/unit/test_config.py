@@ -484,8 +484,10 @@ def test_names_of_the_map_in_two_unicode_forms_are_refused():
 
 
 def test_names_of_labels_are_taken_in_nfc():
-    labels = read(labels={"map": {"A\u0308": 1}, "outside": "O\u0308", "only": ["\u00c4", "\u00d6"]}).labels
-    assert (labels.map, labels.outside, labels.only) == ({"\u00c4": 1}, "\u00d6", ["\u00c4", "\u00d6"])
+    labels = read(
+        labels={"map": {"A\u0308": 1, "\u00d6": 0}, "outside": "O\u0308", "only": ["\u00c4", "\u00d6"]}
+    ).labels
+    assert (labels.map, labels.outside, labels.only) == ({"\u00c4": 1, "\u00d6": 0}, "\u00d6", ["\u00c4", "\u00d6"])
 
 
 def test_origins_and_names_of_regions_are_read():

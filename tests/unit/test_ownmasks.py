@@ -206,7 +206,7 @@ def test_notes_tell_of_repairs_and_of_a_mask_that_holds_nothing(tmp_path):
     assert any("was repaired" in note for note in own_mask(tmp_path / "crossed.json", INFO, SIZE)[2])
     fractions, picture, notes, warnings = own_mask(tmp_path / "none.json", INFO, SIZE)
     assert "none.json: holds no tissue" in notes
-    assert "none.json: holds no tissue" in warnings[0]
+    assert any("none.json: holds no tissue" in warning for warning in warnings)
     assert not picture.pixels.any()
     assert not fractions(patches(5, 0)).any()
 
@@ -244,7 +244,7 @@ def test_regions_of_a_mask_start_where_the_origin_says(tmp_path, origin, shift):
 def test_an_image_lies_over_what_the_origin_says(tmp_path, origin):
     cropped = SlideInfo("x", (SIZE,), (1.0,), (100, 50, 200, 150), 0.5, 0.5, 20.0, "FFFFFF")
     Image.new("L", (4, 3), 1).save(tmp_path / "mask.png")
-    fractions, picture, notes = own_mask(tmp_path / "mask.png", cropped, (40, 30), origin)
+    fractions, picture, notes, _ = own_mask(tmp_path / "mask.png", cropped, (40, 30), origin=origin)
     row = {"x0": 50, "y0": 50, "width0": 100, "height0": 100}
     assert fractions([row]).tolist() == [0.5 if origin == "bounds" else 1]
     assert picture.pixels.sum() == (20 * 15 if origin == "bounds" else 40 * 30)
