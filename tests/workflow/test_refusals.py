@@ -14,7 +14,7 @@ LISTS = "a: &a [x]\n" + "".join(f"{own}: &{own} [{f'*{before}, ' * 9}]\n" for be
 @pytest.fixture
 def ready(project):
     project.add("a.svs", annotated=False)
-    project.config |= {"annotations": None}
+    project.config |= {"annotations": None, "labels": {}}
     return project
 
 

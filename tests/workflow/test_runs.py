@@ -358,6 +358,8 @@ class TestSecondRuns:
 
     def test_a_slide_that_is_taken_away_leaves_the_tables_and_its_stores_stay(self, copied):
         (copied.slides / "one.svs").unlink()
+        # An annotation that fits no slide is refused, and a folder without any is no folder of annotations.
+        (copied.annotations / "one.xml").unlink()
         finished = copied.snakemake()
         assert finished.code == 0, finished.text
         assert finished.rules == COHORT
