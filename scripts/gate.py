@@ -7,10 +7,10 @@ from slidemill.cohort import complaints
 from slidemill.errors import SlidemillError
 from slidemill.joblog import LOG, job_log
 from slidemill.labelfaults import label_faults
-from slidemill.overview import counted
 from slidemill.specs import SplitSpec
 from slidemill.splitreport import split_faults
 from slidemill.tables import read_cohort_table
+from slidemill.wording import counted
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import Snakemake
@@ -35,7 +35,7 @@ def main(
         allowed = f", and max_failed allows {max_failed}" if max_failed else ""
         told += [f"{counted(len(faults), 'slide')} failed{allowed}; {kept}:", "  slide  stage  what is wrong", *lines]
     if wrong := label_faults(read_cohort_table(slides), unmapped):
-        told += [f"the labels are not to be trusted; {kept}:", *(f"  {line}" for line in wrong)]
+        told += [f"the labels cannot be trusted; {kept}:", *(f"  {line}" for line in wrong)]
     if splits and spec and (wrong := split_faults(splits, spec)):
         told += [f"the folds in {splits.name} are not to be trusted; {kept}:", *(f"  {line}" for line in wrong)]
     if told:

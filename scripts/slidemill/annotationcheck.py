@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from slidemill.config import Config
 from slidemill.discovery import Found, SlideFile, decoded
+from slidemill.endings import endings_of
 from slidemill.errors import ConfigError
 from slidemill.matching import ANNOTATIONS, Matches, bare_name
 from slidemill.suggestions import question, suggest
+from slidemill.wording import counted, listed
 
 MOST_NAMED = 10
 """Files or slides that a message names; all are counted."""
@@ -82,16 +83,15 @@ def _left_over(matches: Matches, bare: Sequence[Path], key: str) -> Iterator[str
     """
     if matches.unfit:
         named = [f"{path}{_meant(path, bare)}" for path in matches.unfit[:MOST_NAMED]]
-        total = len(matches.unfit) + len(matches.by_slide)
-        fit = "fits" if len(matches.unfit) == 1 else "fit"
-        yield f"{key}: {_files(len(matches.unfit), total)} {fit} no slide: {_listed(named, len(matches.unfit))}"
+        count, total = len(matches.unfit), len(matches.unfit) + len(matches.by_slide)
+        fit = "fits" if count == 1 else "fit"
+        yield f"{key}: {count:,} of {counted(total, 'file')} {fit} no slide: {_listed(named, count)}"
     if matches.ignored:
-        ends = Counter(path.suffix.lower() or "no ending" for path in matches.ignored)
-        kinds = ", ".join(f"{end} ({count})" for end, count in ends.most_common(MOST_NAMED))
         named = [str(path) for path in matches.ignored[:MOST_NAMED]]
+        count = len(matches.ignored)
         yield (
-            f"{key}: {_files(len(matches.ignored))} of other endings {_is(len(matches.ignored))} not read, {kinds}: "
-            f"{_listed(named, len(matches.ignored))}"
+            f"{key}: {counted(count, 'file')} with {'an unknown ending' if count == 1 else 'unknown endings'} "
+            f"{'was' if count == 1 else 'were'} ignored, {endings_of(matches.ignored)}: {_listed(named, count)}"
         )
 
 
@@ -108,9 +108,9 @@ def _meant(path: Path, bare: Sequence[Path]) -> str:
 def _check_unannotated(found: Found, config: Config, remarks: PlanRemarks) -> None:
     """Refuse slides without an annotation where others have one and nobody says what they are, or count them."""
     bare = [one for one in found.slides if one.annotation is None]
-    if not bare or (config.unannotated is None and len(bare) == len(found.slides)):
+    if not bare or (config.unannotated in (None, "outside") and len(bare) == len(found.slides)):
         return
-    count = f"{len(bare)} of {len(found.slides)} slides {_has(len(bare))} no annotation: {_named(bare)}"
+    count = f"{len(bare)} of {len(found.slides)} slides {_has(len(bare))} no annotation"
     if config.unannotated is not None:
         become = {
             "outside": f"all their patches are {config.labels.outside}",
@@ -118,15 +118,15 @@ def _check_unannotated(found: Found, config: Config, remarks: PlanRemarks) -> No
             "fail": "they fail",
         }
         remarks.notes.append(
-            f"labels.unannotated is {config.unannotated}, so that {become[config.unannotated]}: {count}"
+            f"{count}; {become[config.unannotated]} (labels.unannotated: {config.unannotated}): {_named(bare)}"
         )
         return
     raise ConfigError(
         "\n".join(
             [
-                f"labels.unannotated is missing: {count}",
+                f"labels.unannotated is missing: {count}: {_named(bare)}",
                 *remarks.warnings,
-                "give these slides their annotations, or say what they are, by one of these lines below labels:",
+                "add the missing annotations, or one of these lines to labels:",
                 f"  unannotated: outside  # all their patches are {config.labels.outside}",
                 "  unannotated: skip     # they are left out, and end as empty (fail: they fail)",
             ]
@@ -166,18 +166,8 @@ def _named(slides: Sequence[SlideFile]) -> str:
 
 def _listed(named: Sequence[str], count: int) -> str:
     """Return the first of so many names; what cannot be printed, such as a line break, as an escape."""
-    more = f" and {count - len(named)} more" if count > len(named) else ""
-    text = ", ".join(named) + more
-    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in listed(named, count))
 
 
 def _has(count: int) -> str:
     return "has" if count == 1 else "have"
-
-
-def _is(count: int) -> str:
-    return "is" if count == 1 else "are"
-
-
-def _files(count: int, total: int | None = None) -> str:
-    return f"{count}{f' of {total}' if total is not None else ''} {'file' if (total or count) == 1 else 'files'}"

@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from slidemill.joblog import LOG
-from slidemill.overview import counted
 from slidemill.sources import Key, Source
 from slidemill.specs import BenchmarkSpec
+from slidemill.wording import counted
 
 BATCH = 32
 

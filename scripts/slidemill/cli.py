@@ -15,12 +15,12 @@ from slidemill.errors import SlidemillError, explained
 from slidemill.geometry import GridSpec
 from slidemill.holding import LOOK_AGAIN, at_rest, working
 from slidemill.inspection import contact_sheet, describe, levels_of
-from slidemill.overview import counted
 from slidemill.pruning import delete, left_over
 from slidemill.slides import opened, slide_info
 from slidemill.stores.paths import JOINED, store_path
 from slidemill.transfer import add_commands
 from slidemill.verification import verify
+from slidemill.wording import counted
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

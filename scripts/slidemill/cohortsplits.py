@@ -9,11 +9,11 @@ from slidemill.discovery import SlideFile
 from slidemill.errors import ConfigError, SplitError
 from slidemill.folds import COLUMNS
 from slidemill.grouping import PATIENT, SLIDE, check_groups, counted, shared_patients
-from slidemill.overview import counted as counted_noun
 from slidemill.sealing import SPLITS_SEAL, seal_tables
 from slidemill.specs import SplitSpec
 from slidemill.splitting import split_slides
 from slidemill.tables import read_cohort_table, write_table
+from slidemill.wording import counted as counted_noun
 
 
 def check_sheet(spec: SplitSpec | None, slides: Collection[SlideFile]) -> None:

@@ -15,12 +15,12 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 from slidemill.encodings import Pixels
 from slidemill.files import replacing
 from slidemill.masks import Mask
-from slidemill.overview import counted
 from slidemill.rasters import Places
 from slidemill.regions import Annotation, polygons
 from slidemill.stores.protocol import Store
 from slidemill.stores.registry import open_store
 from slidemill.tables import read_table
+from slidemill.wording import counted
 
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#B8A800", "#6A3D9A")
 """Colours of labels 0, 1, ...; Okabe and Ito's, which most readers tell apart, and two more."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from slidemill.folders import is_folder, walked
 from slidemill.matching import ANNOTATIONS
+from slidemill.wording import counted
 
 DRIVERS = {
     "aperio": (".svs", ".tif"),
@@ -87,15 +88,20 @@ def ignored_files(root: Path, skip: Path | None) -> str:
         As in `slide_folders`.
     """
     names = [Path(name) for _, files in slide_folders(root, skip) for name in files]
-    endings = Counter(name.suffix.lower() for name in names if not _is_usual(name))
-    if not endings:
+    others = [name for name in names if not _is_usual(name)]
+    if not others:
         return ""
+    return f"{counted(len(others), 'other file was', 'other files were')} ignored: {endings_of(others)}"
+
+
+def endings_of(files: Iterable[Path]) -> str:
+    """Return the endings of files with how many have each, the most common first, such as ``.vsi (2), .tmp (1)``."""
+    endings = Counter(file.suffix.lower() for file in files)
     ordered = sorted(endings, key=lambda ending: (-endings[ending], ending))
     named = [f"{ending or 'no ending'} ({endings[ending]:,})" for ending in ordered[:MOST_NAMED]]
     if len(ordered) > MOST_NAMED:
         named.append(f"other endings ({sum(endings[ending] for ending in ordered[MOST_NAMED:]):,})")
-    total = endings.total()
-    return f"{total:,} other {'file was' if total == 1 else 'files were'} ignored: {', '.join(named)}"
+    return ", ".join(named)
 
 
 def ignored_warnings(slides: Path, results: Path) -> list[str]:

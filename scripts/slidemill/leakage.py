@@ -13,7 +13,7 @@ import numpy.typing as npt
 from slidemill.errors import LeakageError, SplitError
 from slidemill.grouping import LISTED, PATIENT, SLIDE, listed
 from slidemill.overlaps import overlapping
-from slidemill.overview import counted
+from slidemill.wording import counted
 
 if TYPE_CHECKING:
     import pandas

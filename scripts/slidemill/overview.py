@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from slidemill.wording import counted
+
 Rows = Sequence[Mapping[str, str]]
 
 
@@ -69,7 +71,7 @@ def concerns(
         (failed, "bad", f"{counted(failed, 'slide')} failed", "slides"),
         (unfinished, "bad", f"{counted(unfinished, 'slide')} did not come to an end", "slides"),
         (wrong, "bad", f"{counted(wrong, 'check')} of the stores failed", "validation"),
-        (untrusted, "bad", "the labels are not to be trusted", "audit"),
+        (untrusted, "bad", "the labels cannot be trusted", "audit"),
         (leaks, "bad", f"{counted(leaks, 'leak')} between the folds of the splits", "splits"),
         (empty, "warn", f"{counted(empty, 'slide')} gave no patch", "slides"),
         (unreadable, "warn", f"{counted(unreadable, 'patch', 'patches')} cannot be read", "slides"),
@@ -79,8 +81,3 @@ def concerns(
         (doubtful, "warn", f"{counted(doubtful, 'slide')} with a note on sharpness or ink", "quality"),
     ]
     return [Concern(kind, text, section) for number, kind, text, section in found if number]
-
-
-def counted(number: int, one: str, many: str = "") -> str:
-    """Return a number with what it counts, in the singular or the plural."""
-    return f"{number:,} {one if number == 1 else many or f'{one}s'}"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slidemill.tables import read_table
+from slidemill.wording import counted, listed
 
 SEPARATOR = "; "
 """What stands between several warnings of a slide in ``slides.csv``."""
@@ -37,10 +38,7 @@ class RunWarning:
         """The slides in words, such as ``2 slides: a, b``, or nothing where it is about the whole run."""
         if not self.slides:
             return ""
-        named = ", ".join(self.slides[:MOST_NAMED])
-        more = len(self.slides) - MOST_NAMED
-        count = "1 slide" if len(self.slides) == 1 else f"{len(self.slides):,} slides"
-        return f"{count}: {named}{f' and {more:,} more' if more > 0 else ''}"
+        return f"{counted(len(self.slides), 'slide')}: {listed(self.slides[:MOST_NAMED], len(self.slides))}"
 
 
 def with_count(text: str, number: int, unit: str) -> str:
@@ -79,17 +77,16 @@ def collect_warnings(planned: Sequence[str], slides: Iterable[Mapping[str, str]]
     numbers: Counter[tuple[str, str]] = Counter()
     for row in slides:
         for warning in filter(None, (row.get("warnings") or "").split(SEPARATOR)):
-            counted = COUNTED.fullmatch(warning)
-            text, number, unit = counted.groups() if counted else (warning, "0", "")
+            match = COUNTED.fullmatch(warning)
+            text, number, unit = match.groups() if match else (warning, "0", "")
             key = text, next((one for one in PLURALS if unit.startswith(one)), "")
             found.setdefault(key, []).append(row["slide"])
             numbers[key] += int(number)
-    told = {key: f"{key[0]}: {_number_of(numbers[key], key[1])}" if key[1] else key[0] for key in found}
-    return [*map(RunWarning, planned), *(RunWarning(told[key], tuple(names)) for key, names in found.items())]
-
-
-def _number_of(number: int, unit: str) -> str:
-    return f"{number:,} {unit if number == 1 else PLURALS[unit]}"
+    about_slides = [
+        RunWarning(f"{text}: {counted(numbers[text, unit], unit, PLURALS[unit])}" if unit else text, tuple(names))
+        for (text, unit), names in found.items()
+    ]
+    return [*map(RunWarning, planned), *about_slides]
 
 
 def warning_lines(planned: Sequence[str], table: Path) -> list[str]:
@@ -105,8 +102,7 @@ def warning_lines(planned: Sequence[str], table: Path) -> list[str]:
     warnings = collect_warnings(planned, read_table(table) if table.exists() else ())
     if not warnings:
         return []
-    head = "1 warning" if len(warnings) == 1 else f"{len(warnings):,} warnings"
     return [
-        f"slidemill: {head}, see the top of the report:\n",
+        f"slidemill: {counted(len(warnings), 'warning')}, see the top of the report:\n",
         *(f"  {one.text}{f' ({one.where})' if one.slides else ''}\n" for one in warnings),
     ]

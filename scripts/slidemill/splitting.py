@@ -20,7 +20,7 @@ from slidemill.grouping import (
     shared_patients,
     slides_values,
 )
-from slidemill.overview import counted as counted_noun
+from slidemill.wording import counted as counted_noun
 
 if TYPE_CHECKING:
     from slidemill.dataset import Dataset

@@ -15,8 +15,8 @@ from slidemill.errors import SlidemillError
 from slidemill.exporting import export
 from slidemill.importing import Unsaid, import_database
 from slidemill.opening import open_dataset
-from slidemill.overview import counted
 from slidemill.stores.paths import SUFFIXES
+from slidemill.wording import counted
 
 EVERY = 1000
 """Patches between two lines that tell how far it is, where nobody looks on."""

@@ -1,8 +1,20 @@
-"""Numbers in sentences: rounded, in plain digits and never with an exponent."""
+"""Numbers and lists in sentences: singular or plural, the first of many, digits without an exponent."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return a number with what it counts, in the singular or the plural."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
+def listed(first: Sequence[str], total: int) -> str:
+    """Return the first of `total` names, and how many more there are."""
+    more = total - len(first)
+    return ", ".join(first) + (f" and {more:,} more" if more > 0 else "")
 
 
 def in_digits(value: float, significant: int) -> str:

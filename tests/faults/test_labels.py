@@ -32,7 +32,7 @@ def test_names_that_the_map_lacks_fail_the_gate(labelled):
     assert counts == {("-1", "benign"): 4, ("0", "Normal"): 8}
     assert row["status"] == "ok"
     assert row["warnings"] == "labels.map lacks 'benign' (did you mean Benign?), label -1 [4 patches]"
-    assert "the labels are not to be trusted" in labelled.cohort.verdict
+    assert "the labels cannot be trusted" in labelled.cohort.verdict
     assert "labels.map has none of the names in the annotations, and 4 of the 4 patches" in labelled.cohort.verdict
     assert "'benign' (did you mean Benign?), label -1: 4 patches" in labelled.cohort.verdict
 
@@ -50,7 +50,7 @@ def test_unmapped_names_count_though_only_drops_them(labelled, only):
     assert ("-1", "benign") not in counts
     assert (row["region_patches"], row["unmapped_patches"]) == ("4", "4")
     assert row["warnings"].endswith("label -1 [4 patches]")
-    assert "the labels are not to be trusted" in labelled.cohort.verdict
+    assert "the labels cannot be trusted" in labelled.cohort.verdict
 
 
 @pytest.mark.parametrize("rule", ["centre", "top_left", "area"])
@@ -110,7 +110,7 @@ def test_slides_without_annotation_may_be_outside(labelled):
     labelled(unannotated="outside")
     assert labelled.cohort.verdict == ""
     (note,) = labelled.cohort.remarks.notes
-    assert note.endswith("all their patches are Normal: 1 of 2 slides has no annotation: bare.svs")
+    assert note.endswith("all their patches are Normal (labels.unannotated: outside): bare.svs")
     counts = Counter(row["label_name"] for row in labelled.cohort.table("metadata"))
     assert counts == {"Benign": 4, "Normal": 20}
 
@@ -137,7 +137,7 @@ def test_files_that_fit_no_slide_are_a_warning(cohort):
     cohort.plan()
     assert cohort.remarks.warnings == [
         "annotations: 1 of 2 files fits no slide: godo.xml",
-        "annotations: 1 file of other endings is not read, .ndpa (1): good.ndpa",
+        "annotations: 1 file with an unknown ending was ignored, .ndpa (1): good.ndpa",
     ]
 
 

@@ -90,7 +90,7 @@ def test_files_of_other_endings_are_counted_by_ending(folders):
     make(folders.root, "slides/a.svs", "xml/a.xml", "xml/b.ndpa", "xml/c.NDPA", "xml/r.txt", "xml/none")
     (warning,) = folders.check().warnings
     assert warning == (
-        "annotations: 4 files of other endings are not read, .ndpa (2), no ending (1), .txt (1): "
+        "annotations: 4 files with unknown endings were ignored, .ndpa (2), no ending (1), .txt (1): "
         "b.ndpa, c.NDPA, none, r.txt"
     )
 
@@ -103,7 +103,7 @@ def test_files_none_of_which_fits_are_refused(folders, masks):
     key = "tissue.masks" if masks else "annotations"
     assert told[0].startswith(f"{key} is {folders.root / folder}: none of its files fits a slide: name each as")
     assert told[1] == f"{key}: 1 of 1 file fits no slide: case1.xml (did you mean case_1.svs?)"
-    assert told[2] == f"{key}: 1 file of other endings is not read, .txt (1): r.txt"
+    assert told[2] == f"{key}: 1 file with an unknown ending was ignored, .txt (1): r.txt"
 
 
 @pytest.mark.parametrize("masks", [False, True], ids=["annotations", "masks"])
@@ -130,8 +130,8 @@ def test_slides_without_annotation_need_a_word(folders):
     assert folders.refused().splitlines() == [
         "labels.unannotated is missing: 2 of 3 slides have no annotation: c.svs, case_1.svs",
         "annotations: 1 of 2 files fits no slide: case1.xml (did you mean case_1.svs?)",
-        "annotations: 1 file of other endings is not read, .txt (1): r.txt",
-        "give these slides their annotations, or say what they are, by one of these lines below labels:",
+        "annotations: 1 file with an unknown ending was ignored, .txt (1): r.txt",
+        "add the missing annotations, or one of these lines to labels:",
         "  unannotated: outside  # all their patches are Normal",
         "  unannotated: skip     # they are left out, and end as empty (fail: they fail)",
     ]
@@ -145,7 +145,7 @@ def test_slides_without_annotation_are_counted(folders, policy, words):
     make(folders.root, "slides/a.svs", "xml/a.xml", "slides/b.svs")
     remarks = folders.check(labels={"unannotated": policy})
     assert remarks.warnings == []
-    assert remarks.notes == [f"labels.unannotated is {policy}, so that {words}: 1 of 2 slides has no annotation: b.svs"]
+    assert remarks.notes == [f"1 of 2 slides has no annotation; {words} (labels.unannotated: {policy}): b.svs"]
 
 
 def test_ten_slides_without_annotation_are_named(folders):
@@ -189,3 +189,8 @@ def test_columns_that_are_not_read_are_told():
     ]
     known = [SlideFile("a", "a.svs", "a.xml", {"annotations": "b.xml", "mpp_x": "1"}, mpp=0.25)]
     assert check_annotations(Found(known), read()).warnings == []
+
+
+def test_a_run_without_annotations_says_nothing_of_slides(folders):
+    make(folders.root, "slides/a.svs", "masks/a.png")
+    assert folders.check(masks=True, labels={"unannotated": "outside"}).notes == []

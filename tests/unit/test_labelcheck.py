@@ -154,7 +154,7 @@ def test_gate_fails_for_labels_unless_they_are_ignored(tmp_path):
     write_table(tmp_path / "validation.csv", VALIDATION_COLUMNS, [])
     tables = tmp_path / "slides.csv", tmp_path / "validation.csv"
     with pytest.raises(
-        SlidemillError, match=r"^the labels are not to be trusted; everything else .*\n.*\n  labels\.map lacks"
+        SlidemillError, match=r"^the labels cannot be trusted; everything else .*\n.*\n  labels\.map lacks"
     ):
         gate.main(*tables, 9, unmapped="fail_if_most")
     gate.main(*tables, 9, unmapped="ignore")

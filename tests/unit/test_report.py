@@ -239,7 +239,7 @@ def test_untrusted_labels_are_told_first(tmp_path):
     }
     for policy, page in pages.items():
         top = page[page.index('<h2 id="summary">') : page.index('<h2 id="slides">')]
-        assert ("The labels are not to be trusted" in top) == (policy != "ignore")
+        assert ("The labels cannot be trusted" in top) == (policy != "ignore")
         assert 'class="bad">labels failed' in top or policy == "ignore"
         assert 'class="good">passed' not in page
         assert 'class="say good"' not in page

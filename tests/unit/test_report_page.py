@@ -138,7 +138,7 @@ def test_what_is_worth_a_look_is_counted_the_worst_first():
 def test_doubtful_labels_are_worth_a_look():
     found = concerns([{"status": "ok"}], 0, 0, 0, {}, 0, 0, lonely=2, untrusted=1)
     assert [(one.kind, one.text, one.section) for one in found] == [
-        ("bad", "the labels are not to be trusted", "audit"),
+        ("bad", "the labels cannot be trusted", "audit"),
         ("warn", "2 labels of one fold only", "splits"),
     ]
 

@@ -28,8 +28,8 @@ def test_untrusted_labels_fail_the_run_and_are_said(project):
     project.config["labels"]["unannotated"] = "skip"
     failed = project.snakemake()
     assert failed.code != 0
-    assert "labels.unannotated is skip, so that they are skipped: 1 of 2 slides has no annotation" in failed.text
-    assert "the labels are not to be trusted; everything else is done and kept in" in failed.text
+    assert "1 of 2 slides has no annotation; they are skipped (labels.unannotated: skip): " in failed.text
+    assert "the labels cannot be trusted; everything else is done and kept in" in failed.text
     end = failed.text[failed.text.rindex("warnings, see the top of the report") :]
     assert "annotations: 1 of 2 files fits no slide: bear.xml (did you mean bare.svs?)" in end
     assert "labels.map lacks 'Benign' (did you mean benign?), label -1: " in end
@@ -38,7 +38,7 @@ def test_untrusted_labels_fail_the_run_and_are_said(project):
     assert "labels.map lacks 'Benign' (did you mean benign?), label -1 [" in table["one.svs"]["warnings"]
     page = (project.results / "report.html").read_text(encoding="utf-8")
     top = page[page.index('<h2 id="summary">') : page.index('<h2 id="slides">')]
-    assert "The labels are not to be trusted" in top
+    assert "The labels cannot be trusted" in top
     assert "did you mean benign?" in top
     assert 'class="good">passed' not in page
     assert "1 of 2 slides have no annotation and were skipped" in page
@@ -48,7 +48,7 @@ def test_untrusted_labels_fail_the_run_and_are_said(project):
     assert ignored.code == 0, ignored.text
     assert ignored.rules == {"render_report", "gate", "all"}
     top = (project.results / "report.html").read_text(encoding="utf-8")
-    assert "The labels are not to be trusted" not in top
+    assert "The labels cannot be trusted" not in top
     assert "passed, with warnings" in top
 
     # An annotation for the slide that was skipped samples that slide alone.

@@ -2,7 +2,7 @@
 
 from slidemill.errors import SlidemillError
 from slidemill.holding import unrecorded
-from slidemill.overview import counted
+from slidemill.wording import counted
 from slidemill.planned import Plan
 from slidemill.run_warnings import warning_lines
 
@@ -56,7 +56,7 @@ onerror:
     work = Work(SLIDES, list(BACKENDS), skip, CONFIG.labels.map, this_run(PARAMETERS, config["command"], WARNINGS))
     try:
         folder = report_unfinished(unmade, work)
-        ended = "this run did not finish; its report is" if folder else "what failed stands above, and in"
+        ended = "this run did not finish; its report is" if folder else "what failed is listed above, and in"
         page = (folder or CONFIG.results) / "report.html"
         if page.exists():
             print(f"slidemill: {ended} {page.resolve()}", file=sys.stderr)
