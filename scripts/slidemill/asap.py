@@ -13,7 +13,7 @@ from xml.etree.ElementTree import Element
 
 from slidemill.errors import AnnotationError
 from slidemill.layers import check_children, check_places, left_out, unknown_type
-from slidemill.regions import Annotation, Region, Vertex, corners, enclosed, named, vertex
+from slidemill.regions import Annotation, Region, Vertex, corners, enclosed, region_name, vertex
 from slidemill.specs import Naming
 
 PROGRAM = "ASAP"
@@ -59,7 +59,9 @@ def read_asap(root: Element, file: str, naming: Naming) -> Annotation:
             notes.append(f"{subject}: {len(vertices)} vertices enclose nothing, and it was left out")
         elif (shape := enclosed([[corners(vertices)]], subject, file, notes)) is not None:
             label = name if group_name in NO_GROUP else group_name
-            regions.append(Region(named(label, naming.unnamed, f"{file}: {subject}", "put it into a group"), shape))
+            regions.append(
+                Region(region_name(label, naming.unnamed, f"{file}: {subject}", "put it into a group"), shape)
+            )
     check_places(root, "Coordinate", places, PROGRAM, file)
     return Annotation(tuple(regions), (*notes, *left_out(others)))
 

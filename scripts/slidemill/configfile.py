@@ -24,7 +24,7 @@ MERGE = "<<"
 
 
 def check_file(path: Path) -> None:
-    """Check that a configuration can be read: that it is there, is YAML or JSON, and is no larger than it looks.
+    """Check that a configuration can be read: it exists, is YAML or JSON, and is no larger than it looks.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def check_file(path: Path) -> None:
         values = _yaml(path, text)
     if not isinstance(values, dict):
         kind = "nothing" if values is None else f"a {type(values).__name__}"
-        raise ConfigError(f"{path}: holds {kind} and no keys: give key: value, as in config/config.yaml")
+        raise ConfigError(f"{path}: holds {kind}, not keys with values: write key: value, as in config/config.yaml")
     check_size(values, str(path))
 
 
@@ -64,8 +64,8 @@ def check_size(values: Mapping[str, Any], name: str = "the configuration") -> No
             return 1
         if depth > DEEPEST:
             raise ConfigError(
-                f"{name}: has more than {DEEPEST} levels within each other, or one that holds itself: write out what "
-                "it refers to"
+                f"{name}: has more than {DEEPEST} nested levels, or a value that contains itself: write out what it "
+                "refers to"
             )
         if id(value) not in sizes:
             parts = value.values() if isinstance(value, Mapping) else value
@@ -79,7 +79,7 @@ def check_size(values: Mapping[str, Any], name: str = "the configuration") -> No
 def _text(path: Path) -> str:
     try:
         if path.exists() and not path.is_file():
-            raise ConfigError(f"{path}: is no file: name a file of YAML, such as config/config.yaml")
+            raise ConfigError(f"{path}: is not a file: name a YAML file, such as config/config.yaml")
         length = path.stat().st_size
         if length > MOST_BYTES:
             raise ConfigError(f"{path}: has {length:,} bytes, too many for a configuration: name another file")
@@ -100,10 +100,10 @@ def _yaml(path: Path, text: str) -> Any:
         mark = error.problem_mark or error.context_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         why = ", ".join(filter(None, (error.context, error.problem)))
-        raise ConfigError(f"{path}: {place}no YAML ({why}): mend it; tabs may not indent lines") from None
+        raise ConfigError(f"{path}: {place}not valid YAML ({why}): correct it; tabs may not indent lines") from None
     except (yaml.YAMLError, ValueError) as error:
         said = " ".join(str(error).split())
-        raise ConfigError(f"{path}: no YAML ({said}): mend it") from None
+        raise ConfigError(f"{path}: not valid YAML ({said}): correct it") from None
 
 
 def _check_events(path: Path, text: str) -> None:
@@ -119,7 +119,9 @@ def _check_events(path: Path, text: str) -> None:
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent):
             if any(node.anchor == event.anchor for node in open_nodes):
-                raise ConfigError(f"{_at(path, event)}: *{event.anchor} refers to what it is in: write it out")
+                raise ConfigError(
+                    f"{_at(path, event)}: *{event.anchor} refers to a value that contains it: write it out"
+                )
             open_nodes[-1].take(sizes.get(str(event.anchor), 1))
         elif isinstance(event, yaml.ScalarEvent):
             if open_nodes[-1].repeats(event.value):
@@ -130,7 +132,7 @@ def _check_events(path: Path, text: str) -> None:
         elif isinstance(event, yaml.CollectionStartEvent):
             open_nodes.append(_Open(event.anchor, isinstance(event, yaml.MappingStartEvent)))
             if len(open_nodes) > DEEPEST + 1:
-                raise ConfigError(f"{_at(path, event)}: more than {DEEPEST} levels within each other: write fewer")
+                raise ConfigError(f"{_at(path, event)}: more than {DEEPEST} nested levels: write fewer")
         elif isinstance(event, yaml.CollectionEndEvent):
             node = open_nodes.pop()
             if node.anchor:

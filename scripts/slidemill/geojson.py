@@ -17,7 +17,8 @@ from typing import Any
 from shapely.geometry import MultiPolygon, Polygon
 
 from slidemill.errors import AnnotationError
-from slidemill.regions import Annotation, Region, Vertex, enclosed, named, vertex
+from slidemill.layers import left_out
+from slidemill.regions import Annotation, Region, Vertex, enclosed, region_name, vertex
 from slidemill.specs import Naming
 
 AREALESS = ("Point", "MultiPoint", "LineString", "MultiLineString")
@@ -59,8 +60,8 @@ def read_geojson(value: object, file: str, naming: Naming) -> Annotation:
                 "property that holds it by labels.property"
             )
             name = _name(properties, naming.property, subject, file)
-            regions.append(Region(named(name, naming.unnamed, f"{file}: {subject}", remedy), shape))
-    notes += [f"{count} features of type {kind} enclose nothing and were left out" for kind, count in others.items()]
+            regions.append(Region(region_name(name, naming.unnamed, f"{file}: {subject}", remedy), shape))
+    notes += left_out({f"features of type {kind}": count for kind, count in others.items()})
     return Annotation(tuple(regions), tuple(notes), warnings=tuple(_system(value)))
 
 

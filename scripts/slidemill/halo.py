@@ -26,7 +26,7 @@ from slidemill.layers import (
     vertices_of,
     with_holes,
 )
-from slidemill.regions import Annotation, Region, named
+from slidemill.regions import Annotation, Region, region_name
 from slidemill.specs import Naming
 
 PROGRAM = "HALO"
@@ -88,7 +88,7 @@ def read_halo(root: Element, file: str, naming: Naming) -> Annotation:
             if shape is not None and hole:
                 holes.append(Hole(None, shape))
             elif shape is not None:
-                name = named(label, naming.unnamed, f"{file}: {subject}", "name its layer")
+                name = region_name(label, naming.unnamed, f"{file}: {subject}", "name its layer")
                 drawn.append(Drawn(subject, "", Region(name, shape)))
         regions += with_holes(drawn, holes, warnings)
     check_places(root, "V", places, PROGRAM, file)

@@ -26,7 +26,7 @@ from slidemill.layers import (
     vertices_of,
     with_holes,
 )
-from slidemill.regions import Annotation, Region, named
+from slidemill.regions import Annotation, Region, region_name
 from slidemill.specs import Naming
 
 PROGRAM = "ImageScope"
@@ -82,7 +82,7 @@ def read_imagescope(root: Element, file: str, naming: Naming) -> Annotation:
                 target = element.get("InputRegionId", "0")
                 holes.append(Hole(target if target in known else None, shape))
                 continue
-            name = named(_name(element, layer), naming.unnamed, f"{file}: {subject}", REMEDY)
+            name = region_name(_name(element, layer), naming.unnamed, f"{file}: {subject}", REMEDY)
             drawn.append(Drawn(subject, element.get("Id", ""), Region(name, shape)))
         regions += with_holes(drawn, holes, warnings)
     check_places(root, "Vertex", places, PROGRAM, file)

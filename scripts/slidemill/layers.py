@@ -61,7 +61,7 @@ def with_holes(drawn: Sequence[Drawn], holes: Sequence[Hole], warnings: list[str
         else:
             warnings.append(f"{one.subject}: holes of its layer leave nothing of it")
     if vain:
-        warnings.append(f"{len(vain)} negative regions are cut out of nothing: no region of their layer meets them")
+        warnings.append(f"holes (negative regions) that meet no region of their layer cut nothing ({len(vain)})")
     return regions
 
 
@@ -130,7 +130,7 @@ def unknown_type(kind: str, known: Iterable[str], subject: str, file: str) -> An
 
 def left_out(counts: Mapping[str, int]) -> list[str]:
     """Return a note for each kind of what encloses nothing."""
-    return [f"{count} {kind} enclose nothing and were left out" for kind, count in counts.items()]
+    return [f"{kind} enclose nothing and were left out ({count})" for kind, count in counts.items()]
 
 
 def check_places(root: Element, tag: str, count: int, program: str, file: str) -> None:

@@ -69,7 +69,7 @@ def polygons(shape: BaseGeometry) -> list[Polygon]:
     return [polygon for part in getattr(shape, "geoms", ()) for polygon in polygons(part)]
 
 
-def named(name: str, unnamed: str | None, subject: str, remedy: str) -> str:
+def region_name(name: str, unnamed: str | None, subject: str, remedy: str) -> str:
     """Return a region's name, or `unnamed` where it has none.
 
     Raises

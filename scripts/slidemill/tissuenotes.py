@@ -48,11 +48,11 @@ def tissue_remarks(
             f"tissue: its glass is tinted, #{bytes(found.tint.astype(np.uint8)).hex()}, and was taken for white"
         )
     if share < EMPTY:
-        notes.append(f"tissue: {share:.2%} of the slide, next to nothing: {told_rule(found.rule)}; {REMEDIES}")
+        notes.append(f"tissue: {share:.2%} of the slide, next to nothing: {rule_in_words(found.rule)}; {REMEDIES}")
     elif share > WHOLE:
-        notes.append(f"tissue: {share:.1%} of the slide, next to all: {told_rule(found.rule)}; {REMEDIES}")
+        notes.append(f"tissue: {share:.1%} of the slide, next to all: {rule_in_words(found.rule)}; {REMEDIES}")
     elif found.rule.found < LEAST_THRESHOLD:
-        notes.append(f"tissue: it is pale: {told_rule(found.rule)}; see its overlay")
+        notes.append(f"tissue: it is pale: {rule_in_words(found.rule)}; see its overlay")
     dark = float((_within(image.max(axis=2), mask, bounds) < DARKEST).mean())
     if dark > DARK:
         warnings.append(
@@ -67,13 +67,13 @@ def tissue_remarks(
     doubtful = float((found.ink.doubtful & found.pixels).sum() / max(found.pixels.sum(), 1))
     if doubtful > MOST_DOUBTFUL and dark <= DARK:
         warnings.append(
-            f"tissue: {doubtful:.0%} of it has colours that felt pens and stains both have, and was kept: see its "
-            "overlay, then set tissue.pens: keep where it is stain, exclude where it is ink"
+            f"tissue: {doubtful:.0%} of the tissue has a colour of both felt pens and stains, and was kept: look at "
+            "the overlay, then set tissue.pens to keep (it is stain) or exclude (it is ink)"
         )
     return tuple(notes), tuple(warnings)
 
 
-def told_rule(rule: Rule) -> str:
+def rule_in_words(rule: Rule) -> str:
     """Return how a threshold was found, in words."""
     taken = f"{rule.method} took what has more colour than a saturation of {rule.threshold} of 255"
     if rule.method != "otsu":

@@ -208,7 +208,11 @@ STRANGE = {
         "1",
         "crosses itself and was repaired",
     ),
-    "ASAP: a measurement": (asap(SQUARE, "Measurement"), "0", "1 annotations of type Measurement enclose nothing"),
+    "ASAP: a measurement": (
+        asap(SQUARE, "Measurement"),
+        "0",
+        "of type Measurement enclose nothing and were left out (1)",
+    ),
 }
 
 

@@ -180,7 +180,7 @@ def test_colours_of_pens_that_are_kept_are_a_warning(tissue):
     add(tissue, pixels)
     row = only(tissue)
     assert float(row["ink_fraction"]) == 0
-    assert "has colours that felt pens and stains both have, and was kept" in row["warnings"]
+    assert "of the tissue has a colour of both felt pens and stains, and was kept" in row["warnings"]
     tissue.config["tissue"]["pens"] = "keep"
     assert "felt pens" not in only(tissue)["warnings"]
 

@@ -245,7 +245,7 @@ def test_rows_labelled_in_blocks_are_those_labelled_at_once(annotation, monkeypa
         (region([(1, 1)], Type=2), "region 1: 1 vertices enclose nothing"),
         (region([(0, 0), (5, 5), (10, 10)]), "region 1: the outline has no area, and it was left out"),
         (region([(0, 0), (0, 10)], Type=1), "region 1: the outline has no area, and it was left out"),
-        (region(SQUARE, Type=4), "1 regions of type 4 (ruler) enclose nothing and were left out"),
+        (region(SQUARE, Type=4), "regions of type 4 (ruler) enclose nothing and were left out (1)"),
     ],
 )
 def test_what_encloses_nothing_is_left_out_with_a_note(annotation, element, note):

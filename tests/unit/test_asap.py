@@ -68,7 +68,7 @@ def test_what_encloses_nothing_is_left_out_with_a_note(read, kind):
     assert annotation.regions == ()
     assert annotation.notes == (
         "annotation 2 (Annotation 0): 2 vertices enclose nothing, and it was left out",
-        f"1 annotations of type {kind} enclose nothing and were left out",
+        f"annotations of type {kind} enclose nothing and were left out (1)",
     )
 
 

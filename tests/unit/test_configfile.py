@@ -52,23 +52,23 @@ def test_the_configurations_that_come_along_are_accepted(name):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("slides: [a\nresults: {", "line 2, column 8: no YAML (while parsing a flow sequence"),
+        ("slides: [a\nresults: {", "line 2, column 8: not valid YAML (while parsing a flow sequence"),
         ("slides: s\n\tresults: r\n", "tabs may not indent"),
-        ("", "holds nothing and no keys"),
-        ("- a\n- b\n", "holds a list and no keys"),
-        ("slides", "holds a str and no keys"),
+        ("", "holds nothing, not keys with values"),
+        ("- a\n- b\n", "holds a list, not keys with values"),
+        ("slides", "holds a str, not keys with values"),
         (b"\xff\xfe", "is not UTF-8 at byte 0"),
-        ("slides: \0", "no YAML (unacceptable character #x0000"),
+        ("slides: \0", "not valid YAML (unacceptable character #x0000"),
         ("a: !!python/object/apply:os.getcwd []", "could not determine a constructor for the tag"),
-        ("a: 2024-99-99", "no YAML (month must be in 1..12"),
+        ("a: 2024-99-99", "not valid YAML (month must be in 1..12"),
         ("? [a]\n: 1", "found unhashable key"),
         ("a: *nowhere", "found undefined alias"),
         ("slides: a\nresults: r\nslides: b\n", "line 3: the key 'slides' is given twice"),
         ("labels:\n  map: {Normal: 0, Tumor: 1, Normal: 2}\n", "line 2: the key 'Normal' is given twice"),
         ('{"slides": "a", "slides": "b"}', "the key 'slides' is given twice"),
-        ("a: " + "[" * 100_000, f"more than {DEEPEST} levels"),
-        ("a: " + "[" * 500 + "]" * 500, f"more than {DEEPEST} levels"),
-        ('{"a": ' + "[" * 100_000 + "]" * 100_000 + "}", f"more than {DEEPEST} levels"),
+        ("a: " + "[" * 100_000, f"more than {DEEPEST} nested levels"),
+        ("a: " + "[" * 500 + "]" * 500, f"more than {DEEPEST} nested levels"),
+        ('{"a": ' + "[" * 100_000 + "]" * 100_000 + "}", f"more than {DEEPEST} nested levels"),
         ("x" * (MOST_BYTES + 1), "has 1,000,001 bytes, too many for a configuration"),
     ],
 )
@@ -78,7 +78,7 @@ def test_what_is_no_configuration_is_refused_in_a_sentence(refused, content, sai
 
 @pytest.mark.parametrize("content", ["a: &x {b: *x}", "a: &x [*x]", "a: &x\n  b: [1, {c: *x}]\n", "&x {a: *x}"])
 def test_a_value_that_holds_itself_is_refused(refused, content):
-    assert "*x refers to what it is in: write it out" in refused(content)
+    assert "*x refers to a value that contains it: write it out" in refused(content)
 
 
 @pytest.mark.parametrize("content", [LISTS, MAPPINGS, MERGES], ids=["lists", "mappings", "merges"])
@@ -89,7 +89,7 @@ def test_exploding_references_are_refused(refused, content):
 def test_a_configuration_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"nothere\.yaml: there is no such configuration: correct its path"):
         check_file(tmp_path / "nothere.yaml")
-    with pytest.raises(ConfigError, match="is no file"):
+    with pytest.raises(ConfigError, match="is not a file"):
         check_file(tmp_path)
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="cannot be read"):
@@ -111,7 +111,7 @@ def test_loaded_values_that_explode_or_hold_themselves_are_refused():
         check_size(yaml.safe_load(LISTS))
     ring = {}
     ring["a"] = [ring, ring]
-    with pytest.raises(ConfigError, match="one that holds itself"):
+    with pytest.raises(ConfigError, match="a value that contains itself"):
         check_size(ring)
 
 

@@ -185,9 +185,9 @@ def test_other_geometries_are_left_out_and_counted_in_a_note(read):
     annotation = read([*others, feature([SQUARE]), feature([SQUARE]) | {"geometry": None}])
     assert len(annotation.regions) == 1
     assert annotation.notes == (
-        "2 features of type Point enclose nothing and were left out",
-        "1 features of type LineString enclose nothing and were left out",
-        "1 features of type none enclose nothing and were left out",
+        "features of type Point enclose nothing and were left out (2)",
+        "features of type LineString enclose nothing and were left out (1)",
+        "features of type none enclose nothing and were left out (1)",
     )
 
 

@@ -483,7 +483,7 @@ def test_a_region_that_holes_erase_is_a_warning(tmp_path):
     ids=["HALO", "ImageScope"],
 )
 def test_holes_that_cut_nothing_are_a_warning(tmp_path, content):
-    assert "1 negative regions are cut out of nothing" in read_annotation(put(tmp_path, content)).warnings[0]
+    assert "that meet no region of their layer cut nothing (1)" in read_annotation(put(tmp_path, content)).warnings[0]
 
 
 ASTRAY = "regions lie outside the slide or reach far beyond it: are they of this slide, in level-0 pixels? [1 region]"
@@ -545,5 +545,5 @@ def test_halos_ellipse_fills_its_bounding_box(tmp_path):
 def test_types_that_enclose_nothing_are_counted(tmp_path):
     pins = [halo_region([(1, 1)], "Pin") for _ in range(250)]
     assert read_annotation(put(tmp_path, halo(halo_region(), *pins))).notes == (
-        "250 regions of type Pin enclose nothing and were left out",
+        "regions of type Pin enclose nothing and were left out (250)",
     )
