@@ -116,8 +116,8 @@ def _verify(options: argparse.Namespace) -> int:
         print(f"{results / file.path}: {file.message}")
     if found.unsealed:
         sys.stderr.write(
-            f"slidemill: {len(found.unsealed)} tables and outcomes, {results / found.unsealed[0]} among them, have no "
-            "digest, which earlier versions did not write: they cannot be checked; a run makes them anew\n"
+            f"slidemill: {counted(len(found.unsealed), 'table or outcome', 'tables and outcomes')} cannot be checked, "
+            f"since earlier versions wrote no digest ({results / found.unsealed[0]}); run again to write it\n"
         )
     if found.joined:
         missing = not (results / JOINED).exists()
@@ -132,14 +132,15 @@ def _verify(options: argparse.Namespace) -> int:
         count = f"{broken} of {found.stores} stores, of {slides} of {found.slides} slides, are not"
         those = "those"
         if not found.faults and found.files:
-            count = f"{len({file.path for file in found.files})} tables and outcomes are not"
+            number = len({file.path for file in found.files})
+            count = f"{counted(number, 'table or outcome', 'tables and outcomes')} {'is' if number == 1 else 'are'} not"
         elif not found.faults:
             count, those = f"{JOINED} is not", "that"
         if at_work := at_work or working(results):
             print(f"{count} {those} of the last run that ended; {at_work}: look again when it has ended, "
                   "and where it was killed, let a run come to its end first")  # fmt: skip
             return LOOK_AGAIN
-        print(f"{count} whole: let a run come to its end; what is named then all the same, remove, and run again")
+        print(f"{count} whole: finish the run and verify again; remove what is still listed, and run again")
         return 1
     if found.unseen:
         print("not all could be looked at, for the reasons above; what was looked at is whole")

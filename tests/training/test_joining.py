@@ -273,7 +273,7 @@ def test_verify_names_it_where_it_is_not_what_would_be_written(own, capsys, dama
     assert main(["verify", str(own)]) == 1
     first, last = capsys.readouterr().out.splitlines()
     assert first.startswith(f"{own / JOINED}: {words}")
-    assert last.startswith(f"{JOINED} is not whole: let a run come to its end; what is named then")
+    assert last.startswith(f"{JOINED} is not whole: finish the run and verify again; remove what")
     assert {path: path.read_bytes() for path in own.rglob("*") if path.is_file() and path != own / JOINED} == before
 
 
