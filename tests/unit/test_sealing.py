@@ -81,14 +81,16 @@ def opened(results):
         return dataset.table.to_csv(), *known, dataset.backend
 
 
-def gotten(results):
-    """What readers get, by what they read."""
-    return {
-        "dataset": tried(lambda: opened(results)),
-        "metadata": tried(lambda: read_metadata(results).to_csv()),
-        "splits": tried(lambda: [asdict(row) for row in read_splits(results / "splits.csv").slides]),
-        **{backend: stored(results, backend) for backend in SUFFIXES},
-    }
+def gotten(results, path):
+    """What the readers that read the file at `path` get of it."""
+    parts = path.relative_to(results).parts
+    if parts[0] == "stores":
+        return stored(results, parts[1])
+    return (
+        tried(lambda: opened(results)),
+        tried(lambda: read_metadata(results).to_csv()),
+        tried(lambda: [asdict(row) for row in read_splits(results / "splits.csv").slides]),
+    )
 
 
 def verified(results, capsys):
@@ -105,14 +107,14 @@ def flips(results, capsys, count, seed):
     files += [
         file for slide in SLIDES for backend in SUFFIXES for file in files_of(results / store_path(backend, slide))
     ]
-    before, missed, changing = gotten(results), [], 0
+    before = {path: gotten(results, path) for path in files}
+    missed, changing = [], 0
     for _ in range(count):
         path = draw.choice(files)
         data = path.read_bytes()
         place, bit = draw.randrange(len(data)), draw.randrange(8)
         flip(path, place, bit)
-        after = tried(lambda: gotten(results))
-        if after != before:
+        if tried(lambda path=path: gotten(results, path)) != before[path]:
             changing += 1
             code, lines = verified(results, capsys)
             store = path.parent if path.parent.parent.name == "disk" else path
