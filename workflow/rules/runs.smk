@@ -39,8 +39,9 @@ if workflow.is_main_process:
 
 # Called when a run is about to work.
 onstart:
-    lift_default_rate(workflow.scheduler)
     try:
+        if not BEGUN:
+            take(CONFIG.results)
         write_plan(Plan(SLIDES, {slide: prints(slide) for slide in SLIDES}, tuple(BACKENDS), tuple(WARNINGS)))
     except SlidemillError as error:
         sys.exit(f"slidemill: {error}")
