@@ -38,7 +38,8 @@ MACHINE = (*FULL, *AWAY, *CRAMPED, *FORBIDDEN)
 IN_WORDS = re.compile(r"errno ?=? ?(\d+)", re.IGNORECASE)
 """How HDF5 and Arrow write an error number into their messages."""
 NO_MEMORY = re.compile(
-    r"(not enough|out of|insufficient|cannot allocate) memory|memory allocation failed", re.IGNORECASE
+    r"(not enough|out of|insufficient|cannot allocate) memory|memory allocation failed|read\(nbytes\) on source failed",
+    re.IGNORECASE,
 )
 """How libraries that raise no MemoryError say that they got none."""
 NO_THREAD = "can't start new thread"

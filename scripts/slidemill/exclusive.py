@@ -11,7 +11,14 @@ from slidemill.errors import SlidemillError, explained
 from slidemill.holding import LOOK_AGAIN, check_unlocked, take
 
 
-def exclusive(execute: Callable[..., bool], results: Path, at_work: str, is_locking: Callable[[], bool]) -> Any:
+def exclusive(
+    execute: Callable[..., bool],
+    results: Path,
+    at_work: str,
+    *,
+    is_locking: Callable[[], bool],
+    prepare: Callable[[], None],
+) -> Any:
     """Return Snakemake's `execute` so that it ends with `LOOK_AGAIN` where another run is at work.
 
     The Snakefile cannot know whether a call runs anything; --summary does not, for example. Snakemake itself would
@@ -28,20 +35,25 @@ def exclusive(execute: Callable[..., bool], results: Path, at_work: str, is_lock
         What a dry run says of the run at work there; empty where none is.
     is_locking
         Returns whether this run takes Snakemake's lock; false with --nolock.
+    prepare
+        Is called before Snakemake executes anything.
     """
 
-    def executed(executor_plugin: Any, **settings: Any) -> bool:
+    def executed(*arguments: Any, **settings: Any) -> bool:
+        # A later Snakemake that calls this otherwise refuses second runs in its own words.
+        plugin = settings.get("executor_plugin")
         try:
-            if executor_plugin.common_settings.dryrun_exec:
+            if plugin is not None and plugin.common_settings.dryrun_exec:
                 if at_work:
                     print(f"slidemill: {at_work}", file=sys.stderr)
-            else:
+            elif plugin is not None:
                 if is_locking():
                     check_unlocked(results)
                 take(results)
         except (SlidemillError, OSError) as error:
             print(f"slidemill: {explained(error)}; nothing has been run", file=sys.stderr)
             sys.exit(LOOK_AGAIN if isinstance(error, SlidemillError) else 1)
-        return execute(executor_plugin=executor_plugin, **settings)
+        prepare()
+        return execute(*arguments, **settings)
 
     return executed

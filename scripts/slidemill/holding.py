@@ -32,6 +32,9 @@ ROOM = 65536
 """Bytes that must be free for a run to begin."""
 
 
+_TAKEN: set[tuple[int, Path]] = set()
+"""Processes and the results that each has taken."""
+
 LOOK_AGAIN = 75
 """Exit code where a run at work is in the way; EX_TEMPFAIL of sysexits.h."""
 
@@ -99,11 +102,16 @@ def check_unlocked(results: Path) -> None:
 def take(results: Path) -> None:
     """Take `results` for this run to work on, until its process ends; for those that look on `hold` is enough.
 
+    A process that has taken them already keeps them.
+
     Raises
     ------
     SlidemillError
         When another run is at work there.
     """
+    owner = (os.getpid(), results.resolve())
+    if owner in _TAKEN:
+        return
     file = os.open(results / ".snakemake" / WORKER, os.O_RDWR | os.O_CREAT, 0o666)
     if fcntl is None:
         return
@@ -112,6 +120,7 @@ def take(results: Path) -> None:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise SlidemillError(_at_work(results)) from None
+        _TAKEN.add(owner)
         os.ftruncate(file, 0)
         os.pwrite(file, f"process {os.getpid()} on {platform.node()}".encode(), 0)
 

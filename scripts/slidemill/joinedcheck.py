@@ -66,7 +66,8 @@ def _fault(results: Path) -> str:
                 return "is no file"
             with h5py.File(results / JOINED, "r", locking=False) as found, h5py.File(wanted, "r") as anew:
                 if found.attrs.get(MADE_OF, anew.attrs[MADE_OF]) != anew.attrs[MADE_OF]:
-                    return OUTDATED
+                    # Snakemake goes by times, so a younger one stays until it is removed.
+                    return OUTDATED if older(results) else f"{OUTDATED} than there are"
                 return _difference(found, anew)
         except Exception as error:
             if fault := machine_error(error, results / JOINED):

@@ -168,7 +168,7 @@ def read_metadata(path: str | Path) -> pandas.DataFrame:
     empty = {column: [""] for column in FRACTIONS}
     try:
         return pd.read_csv(table, dtype={**numbers, **texts}, keep_default_na=False, na_values=empty)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise SlidemillError(
+    except (OSError, ValueError, TypeError, OverflowError) as error:
+        raise machine_error(error, table) or SlidemillError(
             f"{table}: a value is not what its column holds ({error}): run the workflow again"
         ) from None

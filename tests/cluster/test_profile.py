@@ -10,13 +10,13 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
-from snakemake.scheduling.job_scheduler import JobRateLimiter
 from snakemake.settings.types import MaxJobsPerTimespan
 
 from slidemill.columns import PATCH_COLUMNS
 from slidemill.discovery import decoded
 from slidemill.geometry import GridSpec
 from slidemill.sampling import patch_rows
+from slidemill.scheduling import lift_default_rate
 from slidemill.slides import SlideInfo
 from slidemill.tables import write_table
 from tests.conftest import ROOT
@@ -157,29 +157,33 @@ def test_profiles_take_the_greedy_scheduler(name):
     assert profile(name)["scheduler"] == "greedy"
 
 
-@pytest.fixture
-def lift_default_rate():
-    names = {}
-    exec(compile((ROOT / "workflow/rules/scheduling.smk").read_text(encoding="utf-8"), "scheduling.smk", "exec"), names)
-    return names["lift_default_rate"]
-
-
-def test_default_rate_limit_is_lifted(lift_default_rate):
-    scheduler = SimpleNamespace(job_rate_limiter=JobRateLimiter(MaxJobsPerTimespan.parse_choice("100/1s")))
-    lift_default_rate(scheduler)
-    assert scheduler.job_rate_limiter is None
+def test_default_rate_limit_is_lifted():
+    settings = SimpleNamespace(max_jobs_per_timespan=MaxJobsPerTimespan.parse_choice("100/1s"))
+    lift_default_rate(settings)
+    assert settings.max_jobs_per_timespan is None
 
 
 @pytest.mark.parametrize("rate", ["10/1s", "100/1m"])
-def test_rate_limit_of_the_user_stays(lift_default_rate, rate):
-    limiter = JobRateLimiter(MaxJobsPerTimespan.parse_choice(rate))
-    scheduler = SimpleNamespace(job_rate_limiter=limiter)
-    lift_default_rate(scheduler)
-    assert scheduler.job_rate_limiter is limiter
+def test_rate_limit_of_the_user_stays(rate):
+    limit = MaxJobsPerTimespan.parse_choice(rate)
+    settings = SimpleNamespace(max_jobs_per_timespan=limit)
+    lift_default_rate(settings)
+    assert settings.max_jobs_per_timespan is limit
 
 
-def test_schedulers_without_a_rate_limit_stay_as_they_are(lift_default_rate):
-    for scheduler in (SimpleNamespace(), SimpleNamespace(job_rate_limiter=None)):
-        before = vars(scheduler).copy()
-        lift_default_rate(scheduler)
-        assert vars(scheduler) == before
+@pytest.mark.parametrize("settings", [None, SimpleNamespace(), SimpleNamespace(max_jobs_per_timespan=None)], ids=str)
+def test_settings_without_a_rate_limit_stay(settings):
+    before = settings and vars(settings).copy()
+    lift_default_rate(settings)
+    assert (settings and vars(settings)) == before
+
+
+def test_closed_settings_keep_their_limit():
+    """Snakemake's settings may become immutable: runs are slower then, and nothing fails."""
+    limit = MaxJobsPerTimespan.parse_choice("100/1s")
+
+    class Closed:
+        max_jobs_per_timespan = property(lambda _: limit)
+
+    lift_default_rate(Closed())
+    assert Closed().max_jobs_per_timespan is limit

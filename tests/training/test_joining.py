@@ -297,6 +297,16 @@ def test_one_of_an_earlier_run_is_no_damage(own, capsys):
     assert said.out.endswith("slides are whole\n")
 
 
+def test_verify_names_one_of_other_tables_that_no_run_replaces(own, capsys):
+    """Snakemake goes by times: one of another run, copied there, stays until it is removed."""
+    write_metadata(own, ["b-slide", "a-slide", "c-slide"], labels=((1, "Tumour"),))
+    os.utime(own / JOINED)
+    assert main(["verify", str(own)]) == 1
+    said = capsys.readouterr()
+    assert f"{own / JOINED}: was made of other tables than there are; remove it and run again" in said.out
+    assert "is older" not in said.err
+
+
 def test_verify_names_an_old_one_that_is_damaged(own, capsys):
     """A time stamp says nothing of what a file holds."""
     changed("table/label", another_value)(own / JOINED)

@@ -5,6 +5,7 @@ import shutil
 from dataclasses import asdict
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -13,7 +14,7 @@ from slidemill import open_dataset, open_store, read_metadata, read_splits
 from slidemill.cli import main
 from slidemill.columnar import read_columnar
 from slidemill.encodings import digest
-from slidemill.errors import SlidemillError
+from slidemill.errors import MachineError, SlidemillError
 from slidemill.folds import SlideFold, Splits
 from slidemill.outcomes import Outcome, read_outcome, seal_of, with_seals, write_outcome
 from slidemill.sealing import COHORT_SEALS, SPLITS_SEAL, Seal, cohort_seal, read_seals, seal_tables
@@ -81,14 +82,16 @@ def opened(results):
         return dataset.table.to_csv(), *known, dataset.backend
 
 
-def gotten(results):
-    """What readers get, by what they read."""
-    return {
-        "dataset": tried(lambda: opened(results)),
-        "metadata": tried(lambda: read_metadata(results).to_csv()),
-        "splits": tried(lambda: [asdict(row) for row in read_splits(results / "splits.csv").slides]),
-        **{backend: stored(results, backend) for backend in SUFFIXES},
-    }
+def gotten(results, path):
+    """What the readers that read the file at `path` get of it."""
+    parts = path.relative_to(results).parts
+    if parts[0] == "stores":
+        return stored(results, parts[1])
+    return (
+        tried(lambda: opened(results)),
+        tried(lambda: read_metadata(results).to_csv()),
+        tried(lambda: [asdict(row) for row in read_splits(results / "splits.csv").slides]),
+    )
 
 
 def verified(results, capsys):
@@ -105,14 +108,14 @@ def flips(results, capsys, count, seed):
     files += [
         file for slide in SLIDES for backend in SUFFIXES for file in files_of(results / store_path(backend, slide))
     ]
-    before, missed, changing = gotten(results), [], 0
+    before = {path: gotten(results, path) for path in files}
+    missed, changing = [], 0
     for _ in range(count):
         path = draw.choice(files)
         data = path.read_bytes()
         place, bit = draw.randrange(len(data)), draw.randrange(8)
         flip(path, place, bit)
-        after = tried(lambda: gotten(results))
-        if after != before:
+        if tried(lambda path=path: gotten(results, path)) != before[path]:
             changing += 1
             code, lines = verified(results, capsys)
             store = path.parent if path.parent.parent.name == "disk" else path
@@ -302,3 +305,18 @@ def test_seals_that_are_damaged_are_refused(results):
     (results / COHORT_SEALS).write_text("{}")
     with pytest.raises(SlidemillError, match="holds no seals of tables: it is damaged; remove it and run again"):
         read_seals(results / COHORT_SEALS)
+
+
+def test_metadata_without_memory_is_not_called_wrong(results, monkeypatch):
+    """Pandas hides in a parser's error that it got no memory to read with."""
+    real = pd.read_csv
+
+    def cramped(path, **options):
+        if "nrows" in options:
+            return real(path, **options)
+        raise pd.errors.ParserError("Error tokenizing data. C error: Calling read(nbytes) on source failed.")
+
+    monkeypatch.setattr(pd, "read_csv", cramped)
+    monkeypatch.setattr("slidemill.errors._has_memory", lambda subject: False)
+    with pytest.raises(MachineError, match=r"metadata\.csv: Cannot allocate memory: free memory"):
+        read_metadata(results)

@@ -81,3 +81,26 @@ def test_ignored_files_are_counted_in_the_plan(ready):
         (ready.slides / name).touch()
     plan = ready.plan()
     assert plan.text.count("3 other files were ignored: .vsi (2), .qptiff (1)") == 1
+
+
+OF_ANOTHER_VERSION = """
+import sys
+
+if "snakemake" in sys.orig_argv:
+    from snakemake.workflow import Workflow
+
+    execute = Workflow.execute
+    called = lambda self: lambda *own, **named: execute(self, *own, **named)
+    Workflow.execute = property(called, lambda self, value: None)
+"""
+
+
+def test_run_holds_results_whatever_snakemake_calls(ready, monkeypatch, tmp_path):
+    """A later Snakemake may pass by what is put around its `execute`: runs work, and hold the results all the same."""
+    (tmp_path / "sitecustomize.py").write_text(OF_ANOTHER_VERSION)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (name,) = (path.stem for path in ready.slides.iterdir())
+    finished = ready.snakemake("--until", "discover_slides")
+    assert finished.code == 0, finished.text
+    assert list(ready.results.glob(f"slides/{name}-*.json"))
+    assert (ready.results / ".snakemake" / WORKER).read_text().startswith("process ")

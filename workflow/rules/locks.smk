@@ -1,7 +1,8 @@
-# One run at a time works in a folder of results.
+# How Snakemake executes a run: one at a time works in a folder of results, and jobs start as fast as they can.
 
 from slidemill.exclusive import exclusive
 from slidemill.holding import hold
+from slidemill.scheduling import lift_default_rate
 
 AT_WORK = ""
 if workflow.is_main_process:
@@ -10,4 +11,12 @@ if workflow.is_main_process:
         AT_WORK = hold(CONFIG.results)
     except OSError as error:
         sys.exit(f"slidemill: nothing has been run:\n{explained(error)}")
-    workflow.execute = exclusive(workflow.execute, CONFIG.results, AT_WORK, lambda: workflow.execution_settings.lock)
+
+if workflow.is_main_process and hasattr(workflow, "execute"):
+    workflow.execute = exclusive(
+        workflow.execute,
+        CONFIG.results,
+        AT_WORK,
+        is_locking=lambda: workflow.execution_settings.lock,
+        prepare=lambda: lift_default_rate(workflow.scheduling_settings),
+    )

@@ -1,7 +1,7 @@
 # How a run begins and how it ends.
 
 from slidemill.errors import SlidemillError
-from slidemill.holding import unrecorded
+from slidemill.holding import take, unrecorded
 from slidemill.wording import counted
 from slidemill.planned import Plan
 from slidemill.run_warnings import warning_lines
@@ -39,8 +39,9 @@ if workflow.is_main_process:
 
 # Called when a run is about to work.
 onstart:
-    lift_default_rate(workflow.scheduler)
     try:
+        # Done before, unless a later Snakemake passes by what `locks.smk` puts around its `execute`.
+        take(CONFIG.results)
         write_plan(Plan(SLIDES, {slide: prints(slide) for slide in SLIDES}, tuple(BACKENDS), tuple(WARNINGS)))
     except SlidemillError as error:
         sys.exit(f"slidemill: {error}")
