@@ -51,7 +51,9 @@ def main(
         if annotation:
             within = before.details.get("within", found["within"])
             seen = before.details.get("label_patches", count)
-            findings = label_findings(regions, labels, within, seen)
+            findings = label_findings(
+                regions, labels, within, seen, before.details.get("contested", found["contested"])
+            )
             findings["warnings"] += found.pop("warnings", [])
             found |= findings
         LOG.info("%s: %s", before.slide, found)
