@@ -89,6 +89,8 @@ def _overlap_warnings(contested: Mapping[str, int], spec: LabelSpec) -> list[str
 
 def _region_warnings(annotation: Annotation, spec: LabelSpec, within: Mapping[str, int], patches: int) -> list[str]:
     """Return texts on an annotation that labels nothing."""
+    if annotation.image and "0" in spec.map and spec.outside != "0":
+        return [f"labels.map has '0', which is outside in an image and so {spec.outside}: set labels.outside to '0'"]
     if not annotation.names:
         return [f"the annotation has no regions: all patches are {spec.outside}"]
     if patches and not sum(within.values()):

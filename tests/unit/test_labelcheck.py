@@ -16,6 +16,7 @@ from slidemill.labelcounts import counting_labeller
 from slidemill.labelfaults import label_faults
 from slidemill.labelling import labeller
 from slidemill.metadata import labelled
+from slidemill.rasters import LabelImage
 from slidemill.regions import Annotation, Region
 from slidemill.run_warnings import join_warnings
 from slidemill.specs import OUTSIDE, LabelSpec
@@ -196,3 +197,12 @@ def test_overlap_within_one_label_needs_no_warning():
 def test_regions_that_touch_need_no_warning():
     halves = ("Normal", 0, 0, 500, 1024), ("Tumor", 500, 0, 1024, 1024)
     assert contested(*halves, rule="area") == contested(*halves) == []
+
+
+@pytest.mark.parametrize(("outside", "count"), [("Normal", 1), ("0", 0)])
+def test_zero_in_map_of_an_image_warns(outside, count):
+    """In a label image 0 is outside: the map's own label for it would never be given."""
+    image = LabelImage((8, 8), (1024, 1024), (1,), ((0, 0, 1024, 1024),), lambda first, last: iter(()))
+    spec = LabelSpec({"Normal": 5, "0": 0, "1": 1}, "centre", outside)
+    warnings = label_findings(Annotation((), image=image), spec, {"1": 9}, 64)["warnings"]
+    assert [one[:18] for one in warnings] == ["labels.map has '0'"] * count
