@@ -49,9 +49,8 @@ def main(
         rows = read_table(patches, seal=seal_of([before], "patches"))
         found = write_labelled(table, rows, count, regions, labels, columns, seed)
         if annotation:
-            within = before.details.get("within", found["within"])
-            seen = before.details.get("label_patches", count)
-            findings = label_findings(regions, labels, within, seen)
+            seen = {"label_patches": count} | found | before.details  # what `only` drops counts too
+            findings = label_findings(regions, labels, seen["within"], seen["label_patches"], seen["contested"])
             findings["warnings"] += found.pop("warnings", [])
             found |= findings
         LOG.info("%s: %s", before.slide, found)

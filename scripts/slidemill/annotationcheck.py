@@ -14,6 +14,10 @@ from slidemill.matching import ANNOTATIONS, Matches, bare_name
 from slidemill.suggestions import question, suggest
 from slidemill.wording import counted, listed
 
+DRAWN = (".xml", ".annotations", ".geojson", ".json")
+FILES = (*DRAWN, ".png", ".tif", ".tiff", ".gz", ".zip")
+"""Endings, in lower case, of what a sheet's column may name that is not read: annotations and masks."""
+
 MOST_NAMED = 10
 """Files or slides that a message names; all are counted."""
 
@@ -57,6 +61,7 @@ def check_annotations(found: Found, config: Config) -> PlanRemarks:
     _check_unannotated(found, config, remarks)
     _check_unmasked(found.slides, config, remarks)
     remarks.warnings.extend(_misnamed_columns(found.slides))
+    remarks.warnings.extend(_shared_files(found.slides))
     return remarks
 
 
@@ -149,15 +154,31 @@ def _misnamed_columns(slides: Sequence[SlideFile]) -> Iterator[str]:
     """Yield a line for each column of a sheet that seems to be meant for one that is read, and that no slide has."""
     for column in slides[0].columns:
         values = [value for one in slides if (value := one.columns[column])]
-        if not any(one.annotation for one in slides) and (
-            files := [value for value in values if value.lower().endswith((".xml", ".geojson", ".json"))]
-        ):
-            yield (
-                f"slides: the column {column!r} of the sheet is not read, and names files such as "
-                f"{_listed(files[:1], 1)}: call it annotation if they are annotations"
-            )
+        unread = f"slides: the column {column!r} of the sheet is not read, and names files such as"
+        files = [value for value in values if value.lower().endswith(FILES)]
+        drawn = [value for value in files if value.lower().endswith(DRAWN) or "annot" in column.casefold()]
+        masks = [value for value in files if any(word in column.casefold() for word in ("mask", "tissue"))]
+        if masks and not any(one.tissue_mask for one in slides):
+            yield f"{unread} {_listed(masks[:1], 1)}: call it tissue_mask if they are masks of tissue"
+        elif drawn and not any(one.annotation for one in slides):
+            yield f"{unread} {_listed(drawn[:1], 1)}: call it annotation if they are annotations"
         if values and column.casefold().startswith("mpp") and not any(one.mpp for one in slides):
             yield f"slides: the column {column!r} of the sheet is not read: call it mpp if it is the slides' resolution"
+
+
+def _shared_files(slides: Sequence[SlideFile]) -> Iterator[str]:
+    """Yield a line for annotations, and one for masks, that a sheet gives to several slides."""
+    for column in ("annotation", "tissue_mask"):
+        owners: dict[str, list[str]] = {}
+        for one in slides:
+            if file := getattr(one, column):
+                owners.setdefault(file, []).append(one.slide)
+        shared = [f"{decoded(file)} ({', '.join(own[:3])})" for file, own in owners.items() if len(own) > 1]
+        if shared:
+            yield (
+                f"slides: {_files(len(shared))} of the column {column} {_is(len(shared))} given to several slides: "
+                f"{_listed(shared[:MOST_NAMED], len(shared))}"
+            )
 
 
 def _named(slides: Sequence[SlideFile]) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 import stat
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from xml.etree.ElementTree import Element, ParseError
 
 import shapely
@@ -22,7 +24,7 @@ from slidemill.halo import is_halo, read_halo
 from slidemill.imagescope import read_imagescope
 from slidemill.labelimages import STARTS, read_label_image
 from slidemill.pyramid import Size
-from slidemill.regions import Annotation, Region
+from slidemill.regions import TANGLED, Annotation, Region
 from slidemill.run_warnings import with_count
 from slidemill.specs import Naming
 
@@ -158,6 +160,8 @@ def _placed(annotation: Annotation, frame: Frame, origin: str) -> Annotation:
         warnings.append("no region of the annotation encloses an area, so that it marks nothing")
     if regions and frame.canvas:
         warnings += _beyond(regions, frame.canvas)
+    if tangled := warnings.count(TANGLED):
+        warnings = [one for one in warnings if one != TANGLED] + [with_count(TANGLED, tangled, "region")]
     notes = (*(told if regions else ()), *annotation.notes)
     return replace(annotation, regions=regions, notes=_few(notes), warnings=_few(warnings))
 
@@ -204,10 +208,32 @@ def _root(path: Path) -> Element:
     return root
 
 
+class DoubleKeyError(Exception):
+    """A mapping of JSON has a key twice."""
+
+
+def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a mapping of JSON.
+
+    Raises
+    ------
+    DoubleKeyError
+        When it has a key twice: Python would take the last without a word.
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise DoubleKeyError(next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1))
+    return found
+
+
 def _read_json(path: Path, naming: Naming) -> Annotation:
     """Return the regions of a file of JSON."""
     try:
-        return read_geojson(json.loads(path.read_bytes()), path.name, naming)
+        return read_geojson(json.loads(path.read_bytes(), object_pairs_hook=_mapping), path.name, naming)
+    except DoubleKeyError as error:
+        raise AnnotationError(
+            f"{path.name}: the key {error.args[0]!r:.80} stands twice in one mapping: keep the one that counts"
+        ) from None
     except json.JSONDecodeError as error:
         raise AnnotationError(
             f"{path.name}: line {error.lineno}, column {error.colno}: {error.msg}: mend the JSON, or export it again"

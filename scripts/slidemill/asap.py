@@ -41,6 +41,7 @@ def read_asap(root: Element, file: str, naming: Naming) -> Annotation:
     """
     regions: list[Region] = []
     notes: list[str] = []
+    warnings: list[str] = []
     others: Counter[str] = Counter()
     places = 0
     for group in root.iter("Annotations"):
@@ -57,13 +58,13 @@ def read_asap(root: Element, file: str, naming: Naming) -> Annotation:
             raise unknown_type(kind, (*ENCLOSING, *AREALESS), subject, file)
         elif len(vertices) < (2 if kind == "Rectangle" else 3):
             notes.append(f"{subject}: {len(vertices)} vertices enclose nothing, and it was left out")
-        elif (shape := enclosed([[corners(vertices)]], subject, file, notes)) is not None:
+        elif (shape := enclosed([[corners(vertices)]], subject, file, notes, warnings)) is not None:
             label = name if group_name in NO_GROUP else group_name
             regions.append(
                 Region(region_name(label, naming.unnamed, f"{file}: {subject}", "put it into a group"), shape)
             )
     check_places(root, "Coordinate", places, PROGRAM, file)
-    return Annotation(tuple(regions), (*notes, *left_out(others)))
+    return Annotation(tuple(regions), (*notes, *left_out(others)), warnings=tuple(warnings))
 
 
 def _vertices(element: Element, subject: str, file: str) -> list[Vertex]:

@@ -14,11 +14,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import shapely
 from shapely.geometry import MultiPolygon, Polygon
 
 from slidemill.errors import AnnotationError
 from slidemill.layers import left_out
 from slidemill.regions import Annotation, Region, Vertex, enclosed, region_name, vertex
+from slidemill.run_warnings import with_count
 from slidemill.specs import Naming
 
 AREALESS = ("Point", "MultiPoint", "LineString", "MultiLineString")
@@ -44,15 +46,18 @@ def read_geojson(value: object, file: str, naming: Naming) -> Annotation:
     """
     regions: list[Region] = []
     notes: list[str] = []
+    warnings = list(_system(value))
     others: Counter[str] = Counter()
+    closed = 0
     for number, feature in enumerate(_features(value, file), start=1):
         subject = f"feature {number}"
         geometry = _mapping(feature, "geometry", subject, file)
         parts = list(_parts(geometry, subject, file)) if geometry else []  # of null there are none
+        closed += _closed_lines(geometry)
         if not parts:
             others[geometry.get("type", "none")] += 1
             continue
-        shape = _shape(parts, subject, file, notes)
+        shape = _shape(parts, subject, file, notes, warnings)
         if shape is not None:
             properties = _mapping(feature, "properties", subject, file)
             remedy = (
@@ -62,7 +67,11 @@ def read_geojson(value: object, file: str, naming: Naming) -> Annotation:
             name = _name(properties, naming.property, subject, file)
             regions.append(Region(region_name(name, naming.unnamed, f"{file}: {subject}", remedy), shape))
     notes += left_out({f"features of type {kind}": count for kind, count in others.items()})
-    return Annotation(tuple(regions), tuple(notes), warnings=tuple(_system(value)))
+    if closed:
+        warnings.append(
+            with_count("lines that end where they begin enclose nothing: draw them as polygons", closed, "line")
+        )
+    return Annotation(tuple(regions), tuple(notes), warnings=tuple(warnings))
 
 
 def _system(value: object) -> Iterator[str]:
@@ -88,6 +97,17 @@ def _parts(geometry: Mapping[str, Any], subject: str, file: str) -> Iterator[obj
             f"{file}: {subject}: a geometry of type {kind!r:.40} may enclose an area, and GeoJSON has none: draw it "
             "as a Polygon, or remove it"
         )
+
+
+def _closed_lines(geometry: Mapping[str, Any]) -> int:
+    """Return how many lines of a geometry go round something, and may be meant as polygons."""
+    kind, lines = geometry.get("type"), geometry.get("coordinates")
+    if kind == "GeometryCollection":
+        return sum(_closed_lines(part) for part in geometry.get("geometries") or () if isinstance(part, dict))
+    if kind not in ("LineString", "MultiLineString") or not isinstance(lines, list):
+        return 0
+    lines = [lines] if kind == "LineString" else lines
+    return sum(1 for line in lines if isinstance(line, list) and len(line) > 3 and line[0] == line[-1])
 
 
 def _features(value: object, file: str) -> Sequence[object]:
@@ -131,7 +151,9 @@ def _name(properties: Mapping[str, Any], key: str, subject: str, file: str) -> s
     return (told or "").strip()
 
 
-def _shape(parts: Sequence[object], subject: str, file: str, notes: list[str]) -> MultiPolygon | None:
+def _shape(
+    parts: Sequence[object], subject: str, file: str, notes: list[str], warnings: list[str]
+) -> MultiPolygon | None:
     """Return polygons' coordinates as a valid shape, or None where they enclose nothing."""
     kept = []
     for part in parts:
@@ -143,8 +165,22 @@ def _shape(parts: Sequence[object], subject: str, file: str, notes: list[str]) -
             outer, *holes = (Polygon(ring) for ring in rings if len(ring) > 2)
             if any(hole.area >= outer.area > 0 for hole in holes):
                 raise AnnotationError(f"{file}: {subject}: a hole is as large as its outline: write the outline first")
+            if any(not _meet(hole, outer) for hole in holes):
+                raise AnnotationError(
+                    f"{file}: {subject}: a hole lies outside its outline: write outlines as polygons of their own"
+                )
             kept.append([outer, *holes])
-    return enclosed(kept, subject, file, notes) if kept else None
+    return enclosed(kept, subject, file, notes, warnings) if kept else None
+
+
+def _meet(hole: Polygon, outer: Polygon) -> bool:
+    """Return whether a hole and what its outline goes round have more in common than the edges of their boxes."""
+    left, top, right, bottom = hole.bounds
+    low_x, low_y, high_x, high_y = outer.bounds
+    if min(right, high_x) <= max(left, low_x) or min(bottom, high_y) <= max(top, low_y):
+        return False
+    shapely.prepare(outer)  # there may be thousands of holes
+    return bool(shapely.intersects(outer, hole))
 
 
 def _ring(ring: object, subject: str, file: str) -> list[Vertex]:

@@ -84,7 +84,7 @@ def read_halo(root: Element, file: str, naming: Naming) -> Annotation:
                     "remove it"
                 )
             hole = is_hole(element, subject, file)
-            shape = outlined(AREAS[kind], vertices, subject, file, notes)
+            shape = outlined(AREAS[kind], vertices, subject, file, notes, warnings)
             if shape is not None and hole:
                 holes.append(Hole(None, shape))
             elif shape is not None:

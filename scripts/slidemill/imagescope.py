@@ -27,6 +27,7 @@ from slidemill.layers import (
     with_holes,
 )
 from slidemill.regions import Annotation, Region, region_name
+from slidemill.run_warnings import with_count
 from slidemill.specs import Naming
 
 PROGRAM = "ImageScope"
@@ -58,7 +59,7 @@ def read_imagescope(root: Element, file: str, naming: Naming) -> Annotation:
     warnings: list[str] = []
     others: Counter[str] = Counter()
     check_children(root, ["Annotation"], PROGRAM, file)
-    places = 0
+    places = strays = several = 0
     for layer in root.iterfind("Annotation"):
         drawn, holes = [], []
         known = {one.get("Id", "") for one in layer.iter("Region") if one.get("NegativeROA", "0").strip() != "1"}
@@ -75,28 +76,34 @@ def read_imagescope(root: Element, file: str, naming: Naming) -> Annotation:
             if kind not in AREAS:
                 raise unknown_type(kind, [f"{one} ({name})" for one, name in (AREAS | AREALESS).items()], subject, file)
             hole = is_hole(element, subject, file)
-            shape = outlined(AREAS[kind], vertices, subject, file, notes)
+            shape = outlined(AREAS[kind], vertices, subject, file, notes, warnings)
             if shape is None:
                 continue
             if hole:
                 target = element.get("InputRegionId", "0")
                 holes.append(Hole(target if target in known else None, shape))
+                strays += target not in known and target != "0"
                 continue
-            name = region_name(_name(element, layer), naming.unnamed, f"{file}: {subject}", REMEDY)
+            own, layers = _values(element.iter("Attribute")), _values(layer.iterfind("Attributes/Attribute"))
+            several += len(set(own or layers)) > 1 and (bool(own) or not element.get("Text", "").strip())
+            found = (*own[:1], element.get("Text", ""), *layers[:1], layer.get("Name", ""))
+            name = next((one.strip() for one in found if one.strip()), "")
+            name = region_name(name, naming.unnamed, f"{file}: {subject}", REMEDY)
             drawn.append(Drawn(subject, element.get("Id", ""), Region(name, shape)))
         regions += with_holes(drawn, holes, warnings)
+    if strays:
+        warnings.append(
+            with_count("holes in regions that their layer lacks are cut out of all its regions", strays, "region")
+        )
+    if several:
+        warnings.append(
+            with_count("several attributes have values, and the first was taken for the name", several, "region")
+        )
     check_places(root, "Vertex", places, PROGRAM, file)
     return Annotation(tuple(regions), (*notes, *left_out(others)), warnings=tuple(warnings))
 
 
-def _name(region: Element, layer: Element) -> str:
-    """Return a region's label, or nothing where neither it nor its layer has one."""
-    own, layers = _value(region.iter("Attribute")), _value(layer.iterfind("Attributes/Attribute"))
-    found = (own, region.get("Text", ""), layers, layer.get("Name", ""))
-    return next((name.strip() for name in found if name.strip()), "")
-
-
-def _value(attributes: Iterable[Element]) -> str:
-    """Return the value of the first attribute that has one."""
+def _values(attributes: Iterable[Element]) -> list[str]:
+    """Return the values of the attributes that have one."""
     values = (attribute.get("Value", "").strip() for attribute in attributes)
-    return next((value for value in values if value), "")
+    return [value for value in values if value]

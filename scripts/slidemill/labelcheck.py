@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from slidemill.labelfaults import LACKING
@@ -16,7 +17,13 @@ MOST_NAMED = 10
 """Names of a slide that have a warning each: a label image may have thousands."""
 
 
-def label_findings(annotation: Annotation, spec: LabelSpec, within: Mapping[str, int], patches: int) -> dict[str, Any]:
+def label_findings(
+    annotation: Annotation,
+    spec: LabelSpec,
+    within: Mapping[str, int],
+    patches: int,
+    contested: Mapping[str, int] = MappingProxyType({}),
+) -> dict[str, Any]:
     """Return what to look at of a slide's labels, as JSON values.
 
     Parameters
@@ -29,6 +36,8 @@ def label_findings(annotation: Annotation, spec: LabelSpec, within: Mapping[str,
         By name, how many patches regions of that name label.
     patches
         How many patches could be labelled.
+    contested
+        By name, how many patches have another label than the smaller region of that name that they lie in.
 
     Returns
     -------
@@ -42,7 +51,11 @@ def label_findings(annotation: Annotation, spec: LabelSpec, within: Mapping[str,
         "unmapped_regions": lacking.total(),
         "region_patches": sum(within.values()),
         "unmapped_patches": sum(unmapped.values()),
-        "warnings": [*_unmapped_warnings(unmapped, spec), *_region_warnings(annotation, spec, within, patches)],
+        "warnings": [
+            *_unmapped_warnings(unmapped, spec),
+            *_region_warnings(annotation, spec, within, patches),
+            *_overlap_warnings(contested, spec),
+        ],
     }
 
 
@@ -58,8 +71,26 @@ def _unmapped_warnings(unmapped: Mapping[str, int], spec: LabelSpec) -> list[str
     return texts
 
 
+def _overlap_warnings(contested: Mapping[str, int], spec: LabelSpec) -> list[str]:
+    """Return a text for each name whose regions lie under larger ones, those with the most patches first."""
+    remedy = "are they drawn twice?" if spec.overlap == "smallest" else "set labels.overlap: smallest if they count"
+    ranked = sorted(contested, key=lambda name: (-contested[name], name))
+    texts = [
+        with_count(
+            f"regions named {name!r:.80} lie under larger ones of another label: {remedy}", contested[name], "patch"
+        )
+        for name in ranked[:MOST_NAMED]
+    ]
+    if rest := ranked[MOST_NAMED:]:
+        total = sum(contested[name] for name in rest)
+        texts.append(with_count(f"regions of further names lie under larger ones: {remedy}", total, "patch"))
+    return texts
+
+
 def _region_warnings(annotation: Annotation, spec: LabelSpec, within: Mapping[str, int], patches: int) -> list[str]:
     """Return texts on an annotation that labels nothing."""
+    if annotation.image and "0" in spec.map and spec.outside != "0":
+        return [f"labels.map has '0', which is outside in an image and so {spec.outside}: set labels.outside to '0'"]
     if not annotation.names:
         return [f"the annotation has no regions: all patches are {spec.outside}"]
     if patches and not sum(within.values()):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -84,12 +84,15 @@ class LabelStep:
         By name, how many patches regions of that name have labelled, dropped ones too.
     patches
         How many patches were labelled.
+    contested
+        As of `slidemill.labelcounts.counting_labeller`.
     """
 
     choice: LabelChoice
     decide: Labeller
     within: Counter[str]
     patches: int = 0
+    contested: Counter[str] = field(default_factory=Counter)
 
     def __call__(self, rows: Sequence[Row]) -> Sequence[str]:
         """Return why each patch is dropped, or nothing for those that are kept."""
@@ -104,7 +107,11 @@ class LabelStep:
 
     def summary(self) -> dict[str, Any]:
         """Return what was counted, as JSON values."""
-        return {"within": dict(sorted(self.within.items())), "label_patches": self.patches}
+        return {
+            "within": dict(sorted(self.within.items())),
+            "contested": dict(sorted(self.contested.items())),
+            "label_patches": self.patches,
+        }
 
 
 def label_step(choice: LabelChoice, info: SlideInfo) -> LabelStep:
@@ -117,4 +124,6 @@ def label_step(choice: LabelChoice, info: SlideInfo) -> LabelStep:
     """
     regions = slide_regions(choice.root, choice.annotation, choice.fingerprint, info, choice.spec)
     within: Counter[str] = Counter()
-    return LabelStep(choice, counting_labeller(regions, choice.spec, within), within)
+    contested: Counter[str] = Counter()
+    decide = counting_labeller(regions, choice.spec, within, contested=contested)
+    return LabelStep(choice, decide, within, contested=contested)

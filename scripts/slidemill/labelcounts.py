@@ -1,4 +1,4 @@
-"""How many patches the regions of each name label; patches outside all regions may have the same name."""
+"""How many patches the regions of each name label, and how many lie in a smaller region of another label too."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ from dataclasses import replace
 import numpy as np
 
 from slidemill.covering import Floats
-from slidemill.labelling import Labeller, Names, Rows, labeller
+from slidemill.labelling import SMALLEST_LAST, UNMAPPED, Labeller, Names, Rows, labeller
 from slidemill.regions import Annotation
 from slidemill.specs import LabelSpec
 
 
 def counting_labeller(
-    annotation: Annotation, spec: LabelSpec, within: Counter[str], reached: set[int] | None = None
+    annotation: Annotation,
+    spec: LabelSpec,
+    within: Counter[str],
+    reached: set[int] | None = None,
+    contested: Counter[str] | None = None,
 ) -> Labeller:
     """Return what `slidemill.labelling.labeller` does, and count on the way.
 
@@ -24,15 +28,33 @@ def counting_labeller(
         As of `slidemill.labelling.labeller`.
     within
         Is added to: by name, how many patches regions of that name label.
+    contested
+        Is added to: by name, how many patches have another label than the smaller region of that name that they lie in.
     """
     # A region may be named as `spec.outside` is: only a name that no region has tells the patches outside apart.
     decide = labeller(annotation, replace(spec, outside=None), reached)
+    labels = {spec.map.get(name, UNMAPPED) for name in annotation.names}
+    other = None
+    if contested is not None and len(labels) > 1 and not annotation.image:
+        other = labeller(annotation, replace(spec, outside=None, overlap=SMALLEST_LAST))
 
     def counted(rows: Rows) -> tuple[Names, Floats | None]:
         names, fractions = decide(rows)
+        if contested is not None and other is not None:
+            contested.update(_contested(names, other(rows)[0], spec))
         inside = np.array([name is not None for name in names], bool)
         within.update(names[inside].tolist())
         names[~inside] = spec.outside
         return names, fractions
 
     return counted
+
+
+def _contested(names: Names, others: Names, spec: LabelSpec) -> list[str]:
+    """Return the other name of each patch that has another label by it."""
+    label = spec.map.get
+    return [
+        other
+        for name, other in zip(names, others, strict=True)
+        if name is not None and other is not None and label(name, UNMAPPED) != label(other, UNMAPPED)
+    ]

@@ -33,6 +33,13 @@ MOST_LABELS = 65_536
 PNG_MODES = ("1", "L", "P", "I;16", "I")
 LOSSY = ("JPEG", "OJPEG", "JPEG_LOSSY", "WEBP", "JPEGXL", "JPEG2000", "APERIO_JP2000_RGB", "APERIO_JP2000_YCBC")
 
+ORIENTATION = 274
+"""The tag of TIFF and Exif that says how an image is turned; 1 is as it is stored."""
+
+TURNED = (
+    "its tag Orientation is {}, so that programs show it turned or mirrored: save it as it is shown, without the tag"
+)
+
 KINDS = "give one integer a pixel, 0 to 2**32 - 1: a grey or a palette PNG or TIFF"
 
 
@@ -152,6 +159,9 @@ def _png(path: Path) -> tuple[Size, Bands]:
             except MemoryError:
                 bytearray(4 * count)  # where memory is short indeed, this says so; Pillow says it of some broken data
                 raise ValueError("its data are broken") from None
+            turned = image.getexif().get(ORIENTATION, 1)  # it may stand behind the pixels
+        if turned != 1:
+            raise AnnotationError(f"{path.name}: {TURNED.format(turned)}")
         if mode == "L" and bits < 8:  # Pillow spreads grey of few bits over the bytes' range
             values = values // (255 // (2**bits - 1))
         return values.astype(np.uint8) if mode == "1" else values
@@ -196,6 +206,9 @@ def _unfit(page: Any) -> str:
         return f"it has {page.samplesperpixel} values a pixel ({page.photometric.name}): {KINDS}"
     if page.dtype is None or page.dtype.kind not in "iub" or page.dtype.itemsize > 4:
         return f"its pixels are {page.dtype}: {KINDS}"
+    turned = page.tags.get("Orientation")
+    if turned is not None and turned.value != 1:
+        return TURNED.format(turned.value)
     if page.photometric.name == "MINISWHITE":
         return "its TIFF says that 0 is white (MINISWHITE), so that 0 may not be outside: save it with 0 as black"
     if page.compression.name in LOSSY:

@@ -18,6 +18,9 @@ from slidemill.specs import LabelSpec
 UNMAPPED = -1
 """The label of patches whose label's name the map lacks."""
 
+SMALLEST_LAST = "smallest_last"
+"""An order to compare `LabelSpec.overlap` with: the smallest region first, and of equal ones the file's last."""
+
 EXACT = 9
 """Decimals to which fractions are compared; what differs less is rounding."""
 
@@ -116,8 +119,11 @@ def _columns(rows: Rows, first: str, second: str) -> Floats:
 def _ordered(annotation: Annotation, spec: LabelSpec) -> list[int]:
     """Return the places of the regions, the one first that owns ground that several cover."""
     order = list(range(len(annotation.regions)))
+    areas = [region.shape.area for region in annotation.regions]
     if spec.overlap == "smallest":
-        order.sort(key=lambda place: annotation.regions[place].shape.area)
+        order.sort(key=areas.__getitem__)
+    elif spec.overlap == SMALLEST_LAST:
+        order.sort(key=lambda place: (areas[place], -place))
     return order
 
 

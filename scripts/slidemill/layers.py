@@ -71,17 +71,24 @@ def vertices_of(region: Element, tag: str, subject: str, file: str) -> list[Vert
     Raises
     ------
     AnnotationError
-        When a coordinate is no number, text stands in place of elements, or there are several outlines.
+        When a coordinate is no number, text or other elements stand in place of vertices, or there are several
+        outlines.
     """
     outlines = list(region.iter("Vertices"))
     if any((vertices.text or "").strip() for vertices in outlines):
         raise AnnotationError(f"{file}: {subject}: its vertices are text: export the annotation again")
+    if strange := [one.tag for vertices in outlines for one in vertices if one.tag != tag and not _has_place(one)]:
+        raise AnnotationError(
+            f"{file}: {subject}: <{strange[0]}> stands among its vertices: export the annotation again"
+        )
     if len(outlines) > 1:
         raise AnnotationError(f"{file}: {subject}: it has {len(outlines)} outlines: make each a region of its own")
     return [vertex(one.get("X"), one.get("Y"), subject, file) for one in region.iter(tag)]
 
 
-def outlined(form: str, vertices: Sequence[Vertex], subject: str, file: str, notes: list[str]) -> MultiPolygon | None:
+def outlined(
+    form: str, vertices: Sequence[Vertex], subject: str, file: str, notes: list[str], warnings: list[str]
+) -> MultiPolygon | None:
     """Return what a polygon, a rectangle or an ellipse encloses, or None where that is nothing.
 
     Parameters
@@ -92,8 +99,8 @@ def outlined(form: str, vertices: Sequence[Vertex], subject: str, file: str, not
         In level-0 pixels.
     subject, file
         What messages name.
-    notes
-        Is added to.
+    notes, warnings
+        Are added to.
 
     Raises
     ------
@@ -103,7 +110,8 @@ def outlined(form: str, vertices: Sequence[Vertex], subject: str, file: str, not
     if len(vertices) < (3 if form == "polygon" else 2):
         notes.append(f"{subject}: {len(vertices)} vertices enclose nothing, and it was left out")
         return None
-    return enclosed([[_ellipse(vertices) if form == "ellipse" else corners(vertices)]], subject, file, notes)
+    shape = _ellipse(vertices) if form == "ellipse" else corners(vertices)
+    return enclosed([[shape]], subject, file, notes, warnings)
 
 
 def is_hole(region: Element, subject: str, file: str) -> bool:
@@ -141,7 +149,7 @@ def check_places(root: Element, tag: str, count: int, program: str, file: str) -
     AnnotationError
         When there are others: regions that nobody has understood.
     """
-    found = Counter(one.tag for one in root.iter() if {"x", "y"} <= set(map(str.lower, one.attrib)))
+    found = Counter(one.tag for one in root.iter() if _has_place(one))
     found.subtract({tag: count})
     others = [f"{surplus} <{name}>" for name, surplus in found.items() if surplus]
     if others:
@@ -149,6 +157,10 @@ def check_places(root: Element, tag: str, count: int, program: str, file: str) -
             f"{file}: {', '.join(others)[:200]} with X and Y stand where {program} has none: export the annotation "
             "again"
         )
+
+
+def _has_place(element: Element) -> bool:
+    return {"x", "y"} <= set(map(str.lower, element.attrib))
 
 
 def check_children(parent: Element, known: Sequence[str], program: str, file: str) -> None:

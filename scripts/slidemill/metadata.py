@@ -55,14 +55,15 @@ def labelled_blocks(
     columns: Mapping[str, str],
     reached: set[int] | None = None,
     within: Counter[str] | None = None,
+    contested: Counter[str] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Yield the rows with their labels, as `labelled` gives them, a block of rows in memory at a time.
 
     The places of the regions that label a patch are added to `reached`, and to `within` how many patches the regions of
-    each name label.
+    each name label. `contested` is that of `slidemill.labelcounts.counting_labeller`.
     """
     waiting = iter(rows)
-    decide = counting_labeller(annotation, spec, Counter() if within is None else within, reached)
+    decide = counting_labeller(annotation, spec, Counter() if within is None else within, reached, contested)
     while block := list(islice(waiting, BLOCK)):
         yield from _labelled(block, decide, spec, columns)
 
@@ -99,19 +100,23 @@ def write_labelled(
     Returns
     -------
     dict
-        ``counts`` of patches by label's name; ``within``, those of them that regions label; ``unmapped`` names;
+        ``counts`` of patches by label's name; ``within``, those of them that regions label; ``contested``, those that
+        lie in a smaller region of another label; ``unmapped`` names;
         ``regions``, how many; ``notes`` on them; where there are any, the ``audit``.
     """
     reached: set[int] = set()
     counts: Counter[str] = Counter()
     chosen: list[dict[str, Any]] = []
     within: Counter[str] = Counter()
-    told = counted(labelled_blocks(rows, annotation, spec, columns, reached, within), counts)
+    contested: Counter[str] = Counter()
+    blocks = labelled_blocks(rows, annotation, spec, columns, reached, within, contested)
+    told = counted(blocks, counts)
     write_table(table, (*METADATA_COLUMNS, *columns), remembered(told, count, seed, chosen))
     audit = {"audit": label_audit(chosen, annotation, spec, reached)} if annotation.names else {}
     return {
         "counts": dict(sorted(counts.items())),
         "within": dict(sorted(within.items())),
+        "contested": dict(sorted(contested.items())),
         "unmapped": sorted({*annotation.names, *within} - set(spec.map)),
         "regions": len(annotation.names),
         "notes": list(annotation.notes),

@@ -23,6 +23,14 @@ FARTHEST = 1e9
 MOST_CROSSINGS = 10_000
 """An outline that crosses itself more often is no outline, and would take minutes to repair."""
 
+TANGLED_SHARE = 0.05
+"""What an outline goes round, less what it goes round backwards, differs by no more from what is left of it, of either.
+
+Loops of a hand are smaller; corners in the wrong order lose half of a square."""
+
+TANGLED = "an outline crosses itself, and what it encloses is in doubt: look at the overlay, or draw it again"
+"""A warning; `slidemill.annotations` counts its regions."""
+
 Vertex = tuple[float, float]
 
 
@@ -118,7 +126,9 @@ def bounding_box(vertices: Sequence[Vertex]) -> tuple[float, float, float, float
     return min(xs), min(ys), max(xs), max(ys)
 
 
-def enclosed(parts: Sequence[Sequence[Polygon]], subject: str, file: str, notes: list[str]) -> MultiPolygon | None:
+def enclosed(
+    parts: Sequence[Sequence[Polygon]], subject: str, file: str, notes: list[str], warnings: list[str]
+) -> MultiPolygon | None:
     """Return what outlines enclose as a valid shape, or None where that is nothing; a note tells of repairs.
 
     Parameters
@@ -127,8 +137,8 @@ def enclosed(parts: Sequence[Sequence[Polygon]], subject: str, file: str, notes:
         Of each part its outline, and then its holes; none has holes of its own.
     subject, file
         What the outlines belong to, and the annotation's file.
-    notes
-        Is added to.
+    notes, warnings
+        Are added to.
 
     Raises
     ------
@@ -142,11 +152,22 @@ def enclosed(parts: Sequence[Sequence[Polygon]], subject: str, file: str, notes:
                 f"{file}: {subject}: the outline crosses itself more than {MOST_CROSSINGS} times: draw it again"
             )
         notes.append(f"{subject}: the outline crosses itself and was repaired")
+        if any(_is_tangled(ring) for part in parts for ring in part):
+            warnings.append(TANGLED)
         shape = MultiPolygon(polygons(shapely.union_all([_repaired(*part) for part in parts])))
     if shape.area == 0:
         notes.append(f"{subject}: the outline has no area, and it was left out")
         return None
     return shape
+
+
+def _is_tangled(ring: Polygon) -> bool:
+    """Return whether a ring crosses itself so that its repair encloses something else than a simple ring would."""
+    if ring.is_valid:
+        return False
+    # The area by the vertices alone counts a loop that goes the other way as negative.
+    told, left = ring.area, _every_other_face(ring).area
+    return bool(abs(told - left) > TANGLED_SHARE * max(told, left))
 
 
 def _repaired(outer: Polygon, *holes: Polygon) -> BaseGeometry:

@@ -17,7 +17,7 @@ from slidemill.wording import counted, listed
 SEPARATOR = "; "
 """What stands between several warnings of a slide in ``slides.csv``."""
 
-PLURALS = {"patch": "patches", "region": "regions"}
+PLURALS = {"patch": "patches", "region": "regions", "line": "lines"}
 """What a slide's warning may count."""
 
 COUNTED = re.compile(rf"(.*) \[(\d+) ({'|'.join([*PLURALS, *PLURALS.values()])})\]", re.DOTALL)
@@ -51,7 +51,7 @@ def with_count(text: str, number: int, unit: str) -> str:
     number
         How many, of this slide.
     unit
-        ``"patch"`` or ``"region"``.
+        ``"patch"``, ``"region"`` or ``"line"``.
     """
     return f"{text} [{number} {unit if number == 1 else PLURALS[unit]}]"
 

@@ -12,8 +12,8 @@ DEFAULT_RATE = (100, 1)
 def lift_default_rate(settings: Any) -> None:
     """Lift the command line's default limit on how many jobs start per second; keep any other limit.
 
-    With a limit, each choice of jobs asks for another one a second later, whatever happens in between. So choices add up
-    as jobs finish, and each goes through all jobs that are ready. No limit is the default of Snakemake's own API.
+    With a limit, each choice of jobs asks for another one a second later, whatever happens in between. So choices add
+    up as jobs finish, and each goes through all jobs that are ready. No limit is the default of Snakemake's own API.
 
     Parameters
     ----------

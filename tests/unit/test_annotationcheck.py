@@ -194,3 +194,34 @@ def test_columns_that_are_not_read_are_told():
 def test_a_run_without_annotations_says_nothing_of_slides(folders):
     make(folders.root, "slides/a.svs", "masks/a.png")
     assert folders.check(masks=True, labels={"unannotated": "outside"}).notes == []
+
+
+@pytest.mark.parametrize(
+    ("column", "file", "meant"),
+    [
+        ("annotations", "a.annotations", "annotation"),
+        ("Annotation", "a.png", "annotation"),
+        ("xml", "a.XML", "annotation"),
+        ("annotation_path", "a.geojson.gz", "annotation"),
+        ("mask", "a.png", "tissue_mask"),
+        ("tissue", "a.geojson", "tissue_mask"),
+    ],
+)
+def test_columns_of_files_are_told(column, file, meant):
+    (warning,) = check_annotations(Found([SlideFile("a", "a.svs", columns={column: file})]), read()).warnings
+    assert (
+        warning.startswith(f"slides: the column {column!r} of the sheet is not read") and f"call it {meant} " in warning
+    )
+
+
+def test_columns_of_other_files_need_no_warning():
+    slide = SlideFile("a", "a.svs", columns={"thumbnail": "a.png", "mask_quality": "good"})
+    assert check_annotations(Found([slide]), read()).warnings == []
+
+
+def test_files_of_several_slides_are_told():
+    """A row that was copied labels a slide by the regions of another."""
+    slides = [SlideFile("a", "a.svs", "x.xml"), SlideFile("b", "b.svs", "x.xml"), SlideFile("c", "c.svs", "c.xml")]
+    assert check_annotations(Found(slides), read()).warnings == [
+        "slides: 1 file of the column annotation is given to several slides: x.xml (a, b)"
+    ]

@@ -458,7 +458,7 @@ def test_an_outline_is_repaired_as_shapely_does_it(vertices):
     """Lines that are gone along twice too, and loops that a line alone holds together."""
     notes = []
     expected = MultiPolygon(polygons(shapely.make_valid(Polygon(vertices))))
-    shape = enclosed([[Polygon(vertices)]], "it", "file", notes)
+    shape = enclosed([[Polygon(vertices)]], "it", "file", notes, [])
     if expected.area == 0:
         assert shape is None
     else:
@@ -484,3 +484,26 @@ def test_a_hole_of_a_region_that_was_left_out_cuts_no_other(annotation):
     left_out = region([(0, 0), (5, 5)], "B", Id=2)
     read = annotation([region(SQUARE, "A", Id=1), left_out, hole(INNER, of=2)])
     assert names(read, (5, 5)) == ["A"]
+
+
+def test_several_attributes_with_values_warn(annotation):
+    """Which of them is the class, nobody says: the first is taken."""
+    read = annotation([region(SQUARE, values=("Grade 2", "Tumor")), region(SQUARE, values=("Tumor", "", "Tumor"))])
+    assert read.names == ("Grade 2", "Tumor")
+    (warning,) = read.warnings
+    assert warning == "several attributes have values, and the first was taken for the name [1 region]"
+
+
+def test_hole_of_an_unknown_region_warns(annotation):
+    read = annotation([region(SQUARE), hole(INNER, of=77)], [region(SQUARE), hole(INNER, of=0), hole(INNER, of=1)])
+    (warning,) = read.warnings
+    assert warning == "holes in regions that their layer lacks are cut out of all its regions [1 region]"
+
+
+def test_strange_elements_among_vertices_are_refused(annotation, tmp_path):
+    """Places as elements of their own would leave a region without vertices."""
+    path = write(tmp_path / "case.xml", [region(SQUARE), region(SQUARE)])
+    text = path.read_text(encoding="utf-8").replace("<Vertex X='0' Y='0' Z='0'/>", "<P><X>0</X><Y>0</Y></P>", 1)
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(AnnotationError, match="<P> stands among its vertices"):
+        read_annotation(path)

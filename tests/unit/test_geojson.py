@@ -14,6 +14,7 @@ from slidemill.frames import Frame
 from slidemill.labelling import region_at
 from slidemill.metadata import read_metadata
 from slidemill.outcomes import Outcome, read_outcome, write_outcome
+from slidemill.regions import TANGLED
 from slidemill.slides import SlideInfo
 from slidemill.specs import LabelSpec, Naming
 from slidemill.tables import read_table, write_table
@@ -269,3 +270,39 @@ def test_a_file_of_endless_size_is_refused(tmp_path):
         file.truncate(2**29 + 1)
     with pytest.raises(AnnotationError, match=r"a\.json: has 536870913 bytes"):
         read_annotation(path)
+
+
+def test_hole_outside_its_outline_is_refused(read):
+    """Several outlines, written as the rings of one polygon, would lose all but the first."""
+    small = [[22, 2], [24, 2], [24, 4], [22, 4], [22, 2]]
+    with pytest.raises(AnnotationError, match=r"^case\.geojson: feature 1: a hole lies outside its outline"):
+        read(feature([SQUARE, small]))
+
+
+def test_key_that_stands_twice_is_refused(read):
+    text = json.dumps(feature([SQUARE])).replace(
+        '"classification"', '"classification": {"name": "B"}, "classification"'
+    )
+    with pytest.raises(AnnotationError, match="the key 'classification' stands twice"):
+        read(text.encode())
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_closed_lines_are_a_warning(read, wrapped):
+    """Outlines that a program wrote as lines label nothing, whatever other regions there are."""
+    line = feature(SQUARE, "LineString")
+    if wrapped:
+        line["geometry"] = {"type": "GeometryCollection", "geometries": [line["geometry"]]}
+    (warning,) = read([line, feature([FAR]), feature(SQUARE[:4], "LineString")]).warnings
+    assert warning == "lines that end where they begin enclose nothing: draw them as polygons [1 line]"
+
+
+def test_tangled_outlines_are_a_counted_warning(read):
+    (warning,) = read([feature([BOW_TIE]), feature([SQUARE]), feature([BOW_TIE])]).warnings
+    assert warning == f"{TANGLED} [2 regions]"
+
+
+def test_small_loops_need_no_warning(read):
+    looped = [[0, 0], [100, 0], [100, 100], [1, 100], [0, 99], [0, 100], [1, 99], [0, 98], [0, 0]]
+    annotation = read(feature([looped]))
+    assert "was repaired" in annotation.notes[0] and annotation.warnings == ()

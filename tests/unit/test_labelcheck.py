@@ -16,6 +16,7 @@ from slidemill.labelcounts import counting_labeller
 from slidemill.labelfaults import label_faults
 from slidemill.labelling import labeller
 from slidemill.metadata import labelled
+from slidemill.rasters import LabelImage
 from slidemill.regions import Annotation, Region
 from slidemill.run_warnings import join_warnings
 from slidemill.specs import OUTSIDE, LabelSpec
@@ -158,3 +159,50 @@ def test_gate_fails_for_labels_unless_they_are_ignored(tmp_path):
     ):
         gate.main(*tables, 9, unmapped="fail_if_most")
     gate.main(*tables, 9, unmapped="ignore")
+
+
+WITHIN = [("Normal", 0, 0, 1024, 1024), ("Tumor", *SQUARE)]
+"""A region drawn within another: the file's first owns its ground, and the tumour would have 9 patches."""
+
+
+def contested(*regions, **options):
+    spec = LabelSpec({"Normal": 0, "Tumor": 1, "Stroma": 0}, options.pop("rule", "centre"), "Normal", **options)
+    drawn, within, own = annotation(*regions), Counter(), Counter()
+    counting_labeller(drawn, spec, within, contested=own)(ROWS)
+    return label_findings(drawn, spec, within, len(ROWS), own)["warnings"]
+
+
+@pytest.mark.parametrize(("rule", "count"), [("centre", "9"), ("top_left", "9"), ("area", "4")])
+def test_region_under_larger_one_warns(rule, count):
+    options = {"rule": rule, "min_fraction": 1.0} if rule == "area" else {"rule": rule}
+    (warning,) = contested(*WITHIN, **options)
+    assert warning.startswith("regions named 'Tumor' lie under larger ones of another label")
+    assert "labels.overlap: smallest" in warning and warning.endswith(f"[{count} patches]")
+
+
+def test_region_over_larger_one_needs_no_warning():
+    assert contested(*WITHIN[::-1]) == contested(*WITHIN, overlap="smallest") == []
+
+
+def test_region_drawn_twice_warns():
+    for overlap in ("file", "smallest"):
+        (warning,) = contested(("Normal", *SQUARE), ("Tumor", *SQUARE), overlap=overlap)
+        assert "'Tumor'" in warning and warning.endswith("[9 patches]")
+
+
+def test_overlap_within_one_label_needs_no_warning():
+    assert contested(("Normal", 0, 0, 1024, 1024), ("Stroma", *SQUARE)) == []
+
+
+def test_regions_that_touch_need_no_warning():
+    halves = ("Normal", 0, 0, 500, 1024), ("Tumor", 500, 0, 1024, 1024)
+    assert contested(*halves, rule="area") == contested(*halves) == []
+
+
+@pytest.mark.parametrize(("outside", "count"), [("Normal", 1), ("0", 0)])
+def test_zero_in_map_of_an_image_warns(outside, count):
+    """In a label image 0 is outside: the map's own label for it would never be given."""
+    image = LabelImage((8, 8), (1024, 1024), (1,), ((0, 0, 1024, 1024),), lambda first, last: iter(()))
+    spec = LabelSpec({"Normal": 5, "0": 0, "1": 1}, "centre", outside)
+    warnings = label_findings(Annotation((), image=image), spec, {"1": 9}, 64)["warnings"]
+    assert [one[:18] for one in warnings] == ["labels.map has '0'"] * count

@@ -116,6 +116,13 @@ def rgb(path):
     return png(path, np.zeros((295, 396, 3), np.uint8))
 
 
+def oriented(path, kind):
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray(DRAWN).save(path, kind, exif=exif)
+    return path
+
+
 WRONG = {
     "colours": (rgb, "are RGB, which are colours"),
     "colours, TIFF": (
@@ -130,6 +137,11 @@ WRONG = {
     "two images": (lambda path: tiff(path, np.stack([DRAWN, DRAWN]), metadata=None), "several images of one size"),
     "another aspect": (lambda path: png(path, DRAWN[:, :200]), "of another aspect"),
     "turned": (lambda path: png(path, np.ascontiguousarray(DRAWN.T)), "of another aspect"),
+    "PNG with an orientation": (lambda path: oriented(path, "png"), "its tag Orientation is 6"),
+    "TIFF with an orientation": (
+        lambda path: tiff(path, DRAWN, extratags=[(274, "H", 1, 6, True)]),
+        "its tag Orientation is 6",
+    ),
     "finer than the slide": (lambda path: png(path, np.zeros((2951, 3961), np.uint8)), "no finer than its slide"),
 }
 

@@ -114,7 +114,7 @@ def shapes_of(regions):
     made = []
     for outer, holes, name in regions:
         parts = [[Polygon(outer), *map(Polygon, holes)]]
-        if (shape := enclosed(parts, "region", "file", [])) is not None:
+        if (shape := enclosed(parts, "region", "file", [], [])) is not None:
             made.append(Region(name, shape))
     return Annotation(tuple(made))
 
