@@ -49,7 +49,7 @@ def main(
         rows = read_table(patches, seal=seal_of([before], "patches"))
         found = write_labelled(table, rows, count, regions, labels, columns, seed)
         if annotation:
-            seen = {"label_patches": count} | found | before.details  # what `only` drops counts too
+            seen = {"label_patches": count, **found, **before.details}  # what `only` drops counts too
             findings = label_findings(regions, labels, seen["within"], seen["label_patches"], seen["contested"])
             findings["warnings"] += found.pop("warnings", [])
             found |= findings

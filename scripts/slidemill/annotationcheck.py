@@ -176,7 +176,8 @@ def _shared_files(slides: Sequence[SlideFile]) -> Iterator[str]:
         shared = [f"{decoded(file)} ({', '.join(own[:3])})" for file, own in owners.items() if len(own) > 1]
         if shared:
             yield (
-                f"slides: {_files(len(shared))} of the column {column} {_is(len(shared))} given to several slides: "
+                f"slides: {counted(len(shared), 'file')} of the column {column} "
+                f"{'is' if len(shared) == 1 else 'are'} given to several slides: "
                 f"{_listed(shared[:MOST_NAMED], len(shared))}"
             )
 
