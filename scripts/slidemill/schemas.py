@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import copy
+import difflib
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jsonschema
-
-from slidemill.suggestions import did_you_mean
 
 TYPE_NAMES = {
     "string": "text (put it in quotes)",
@@ -44,8 +43,11 @@ def faults(values: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str
         description = error.schema.get("description", "see config/README.md")
         if error.validator == "additionalProperties":
             for name in sorted(set(error.instance) - set(known), key=str):
-                unknown = f"{_joined(key, name)} is {_shown(error.instance[name])}, an unknown key"
-                yield f"{unknown}{did_you_mean(str(name), known)}: there are {', '.join(known)}"
+                # Looser than for labels' names: a wrong guess costs nothing, and part of a key is often meant.
+                close = difflib.get_close_matches(str(name), known, n=1)
+                hint = f"did you mean {close[0]}? There" if close else "there"
+                value = _shown(error.instance[name])
+                yield f"{_joined(key, name)} is {value}, an unknown key: {hint} are {', '.join(known)}"
         elif error.validator == "required":
             missing = [name for name in error.validator_value if name not in error.instance]
             for name in missing:
