@@ -29,25 +29,34 @@ def counting_labeller(
     within
         Is added to: by name, how many patches regions of that name label.
     contested
-        Is added to: by name, how many patches have another label than the smaller region of that name that they lie in.
+        Is added to: by name, how many patches have another label than the smaller region of that name that they lie
+        in. By area, patches count by their centres: areas would take twice the time.
     """
     # A region may be named as `spec.outside` is: only a name that no region has tells the patches outside apart.
     decide = labeller(annotation, replace(spec, outside=None), reached)
     labels = {spec.map.get(name, UNMAPPED) for name in annotation.names}
-    other = None
+    by_point, by_size = decide, None
     if contested is not None and len(labels) > 1 and not annotation.image:
-        other = labeller(annotation, replace(spec, outside=None, overlap=SMALLEST_LAST))
+        by_size = labeller(annotation, replace(spec, outside=None, rule=_point_rule(spec), overlap=SMALLEST_LAST))
+        if spec.rule == "area":
+            by_point = labeller(annotation, replace(spec, outside=None, rule=_point_rule(spec)))
 
     def counted(rows: Rows) -> tuple[Names, Floats | None]:
         names, fractions = decide(rows)
-        if contested is not None and other is not None:
-            contested.update(_contested(names, other(rows)[0], spec))
+        if contested is not None and by_size is not None:
+            first = names if by_point is decide else by_point(rows)[0]
+            contested.update(_contested(first, by_size(rows)[0], spec))
         inside = np.array([name is not None for name in names], bool)
         within.update(names[inside].tolist())
         names[~inside] = spec.outside
         return names, fractions
 
     return counted
+
+
+def _point_rule(spec: LabelSpec) -> str:
+    """Return the rule by which patches lie in one region or another."""
+    return "centre" if spec.rule == "area" else spec.rule
 
 
 def _contested(names: Names, others: Names, spec: LabelSpec) -> list[str]:
