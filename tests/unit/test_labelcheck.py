@@ -172,7 +172,7 @@ def contested(*regions, **options):
     return label_findings(drawn, spec, within, len(ROWS), own)["warnings"]
 
 
-@pytest.mark.parametrize(("rule", "count"), [("centre", "9"), ("top_left", "9"), ("area", "4")])
+@pytest.mark.parametrize(("rule", "count"), [("centre", "9"), ("top_left", "9"), ("area", "9")])
 def test_region_under_larger_one_warns(rule, count):
     options = {"rule": rule, "min_fraction": 1.0} if rule == "area" else {"rule": rule}
     (warning,) = contested(*WITHIN, **options)
