@@ -24,6 +24,7 @@ from slidemill.halo import is_halo, read_halo
 from slidemill.imagescope import read_imagescope
 from slidemill.labelimages import STARTS, read_label_image
 from slidemill.pyramid import Size
+from slidemill.rasters import LabelImage
 from slidemill.regions import TANGLED, Annotation, Region
 from slidemill.run_warnings import with_count
 from slidemill.specs import Naming
@@ -52,6 +53,9 @@ NEAR = 1.02
 """Micrometres per pixel that differ by no more than this factor are the same, rounded."""
 
 JPEG = b"\xff\xd8\xff"
+
+NEARLY = 1.3
+"""Label images are made at the slide's own resolution, or at less than this part of it."""
 
 MARKS = b"\xef\xbb\xbf\xff\xfe\x00 \t\r\n"
 """What may stand before a file's first character: byte-order marks, wide characters' zeros, blanks."""
@@ -123,7 +127,17 @@ def _read_image(path: Path, frame: Frame) -> Annotation:
         image = replace(read_label_image(path, (width, height), (x, y)), slide=frame.canvas)
     else:
         image = read_label_image(path, frame.canvas or (0, 0))
-    return Annotation((), (note,) if note else (), image=image)
+    return Annotation((), (note,) if note else (), image=image, warnings=tuple(_of_a_part(image)))
+
+
+def _of_a_part(image: LabelImage) -> Iterator[str]:
+    """Yield a warning where an image is nearly as large as what it is laid over: a margin may have been cut off."""
+    (width, height), (across, down) = image.size, image.canvas
+    if width < across < NEARLY * width or height < down < NEARLY * height:
+        yield (
+            f"the image has {width} x {height} pixels and was stretched over {across} x {down}: see whether a margin "
+            "was cut off"
+        )
 
 
 def _reader(root: Element, file: str) -> Callable[[Element, str, Naming], Annotation]:

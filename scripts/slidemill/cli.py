@@ -11,7 +11,7 @@ from pathlib import Path
 from slidemill import __version__
 from slidemill.checking import EVERY_STORE, Finding
 from slidemill.discovery import decoded, find_slides
-from slidemill.errors import SlidemillError, explained
+from slidemill.errors import MachineError, SlidemillError, explained
 from slidemill.geometry import GridSpec
 from slidemill.holding import LOOK_AGAIN, at_rest, working
 from slidemill.inspection import contact_sheet, describe, levels_of
@@ -109,7 +109,11 @@ def _verify(options: argparse.Namespace) -> int:
 
     if at_work := working(results):
         sys.stderr.write(f"slidemill: {at_work}: stores that it has made anew do not fit the tables yet\n")
-    found = verify(results, options.jobs, tell)
+    try:
+        found = verify(results, options.jobs, tell)
+    except MachineError as error:
+        sys.stderr.write(f"slidemill: the results could not be looked at: {error}\n")
+        return LOOK_AGAIN
     for path in found.unlisted:
         sys.stderr.write(f"slidemill: {results / path} is in no table of these results: remove it if nobody wants it\n")
     for file in found.files:

@@ -10,7 +10,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from slidemill.checking import EVERY_STORE, Expected, Finding, StoreCheck, check_agreement, check_apart
-from slidemill.errors import MachineError, SlidemillError, machine_error
+from slidemill.errors import MachineError, SlidemillError, machine_error, machine_told
 from slidemill.gathered import check_gathered
 from slidemill.isolation import Apart, EndedError
 from slidemill.joinedcheck import OUTDATED, joined_fault
@@ -144,7 +144,8 @@ def verify(
         stack.callback(pool.shutdown, wait=False, cancel_futures=True)
         for _ in range(processes):
             idle.put(stack.enter_context(Apart()))
-        looking = {pool.submit(look, slide): slide for slide in slides}
+        with machine_told(results):  # where no thread can be started
+            looking = {pool.submit(look, slide): slide for slide in slides}
         for done, future in enumerate(as_completed(looking), start=1):
             found = faults[looking[future]] = future.result()
             told(done, len(looking), found)

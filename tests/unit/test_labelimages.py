@@ -159,6 +159,15 @@ def test_sides_may_be_rounded_up_or_down(tmp_path, size):
     assert read(png(tmp_path / "a.png", np.ones(size[::-1], np.uint8)), canvas).names == ("1",)
 
 
+@pytest.mark.parametrize(
+    ("side", "is_doubtful"), [(1024, False), (1023, True), (1000, True), (820, True), (512, False)]
+)
+def test_image_of_nearly_the_slides_size_warns(tmp_path, side, is_doubtful):
+    """A margin that was cut off stretches the labels over the slide."""
+    found = read(png(tmp_path / "a", np.ones((side, side), np.uint8)), (1024, 1024))
+    assert [f"{side} x {side} pixels" in one and "margin" in one for one in found.warnings] == [True] * is_doubtful
+
+
 def test_more_integers_than_labels_can_be_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(labelimages, "MOST_LABELS", 2)
     with pytest.raises(AnnotationError, match="more than 2 integers stand in it"):

@@ -12,6 +12,7 @@ import pytest
 from slidemill import verification
 from slidemill.checking import check_store as really_checked
 from slidemill.cli import main
+from slidemill.errors import machine_error
 from slidemill.holding import WORKER
 from slidemill.stores.paths import SUFFIXES, store_path
 from tests.results import PATCHES, SIZE, write_a_store, write_slide, write_tables
@@ -195,3 +196,26 @@ def test_it_runs_as_a_command(results):
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == "8 stores of 2 slides are whole\n"
     assert done.stderr == "2 of 2 slides verified\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("check_cohort", PermissionError(13, "Permission denied")),
+        ("ThreadPoolExecutor", RuntimeError("can't start new thread")),
+    ],
+)
+def test_machine_faults_of_the_whole_look_end_with_75(results, monkeypatch, capsys, name, fault):
+    """Nothing is known of the results then, and nothing is named for removal."""
+
+    def failing(*_, **__):
+        raise machine_error(fault, results) or fault
+
+    if name == "ThreadPoolExecutor":
+        monkeypatch.setattr(verification.ThreadPoolExecutor, "submit", lambda *_: (_ for _ in ()).throw(fault))
+    else:
+        monkeypatch.setattr(verification, name, failing)
+    assert main(["verify", str(results)]) == 75
+    said = capsys.readouterr()
+    assert "the results could not be looked at: " in said.err
+    assert "remove" not in said.err + said.out
