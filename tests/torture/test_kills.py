@@ -31,6 +31,7 @@ def a_project(folder, stores, slides=2):
         write_svs(project.slides / f"{seed}.svs", painted(900, 700, seed), tile=32)
         write_annotation(project.annotations / f"{seed}.xml", AREAS)
     project.config |= {"sampling": {"patch_size": 32}, "stores": STORES[stores]}
+    project.config["labels"] = {"map": {"Normal": 0, "Benign": 1, "Carcinoma invasive": 2}}
     return project
 
 

@@ -68,7 +68,7 @@ class Project:
         """Start Snakemake; `process` is for `subprocess.Popen`."""
         file = self.folder / "config.yaml"
         # A folder without an annotation is refused: where a test writes none, it has none.
-        is_bare = self.config["annotations"] == str(self.annotations) and not any(self.annotations.iterdir())
+        is_bare = self.config.get("annotations") == str(self.annotations) and not any(self.annotations.iterdir())
         bare = {"annotations": None} if is_bare else {}
         file.write_text(yaml.safe_dump(self.config | bare, sort_keys=False))
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile)]
