@@ -6,7 +6,7 @@ import pytest
 
 from tests.workflow.conftest import Project
 
-SLIDES = 4
+SLIDES, CORES = 4, 2  # two cores are what Project.snakemake runs with
 CHOICE, START, END = "Ready jobs: ", re.compile(r"^(?:local)?rule (\w+):$"), re.compile(r"^Finished jobid: (\d+) ")
 JOB, SLIDE = re.compile(r"^ +jobid: (\d+)$"), re.compile(r"^ +wildcards: slide=(\S+)$")
 
@@ -47,11 +47,14 @@ def test_scheduler_chooses_once_per_finished_job(said):
     assert 0 < choices <= finished + 1
 
 
-def test_scheduler_finishes_slides_one_after_another(said):
+def test_scheduler_finishes_begun_slides_first(said):
+    """No more slides are in progress than there are cores: a new one begins only where no job of a begun one is ready."""
     order = [(event, *job) for event, job in list(events(said)) if job[1]]
-    first, last = order[0][2], next(job[2] for job in reversed(order) if job[1] == "discover_slides")
-    finished = max(place for place, job in enumerate(order) if job[2] == first)
-    assert finished < order.index(("start", "discover_slides", last))
+    end = {slide: place for place, (*_, slide) in enumerate(order)}
+    begin = {slide: place for place, (*_, slide) in reversed(list(enumerate(order)))}
+    assert len(begin) == SLIDES
+    in_progress = [sum(begin[slide] <= place < end[slide] for slide in begin) for place in range(len(order))]
+    assert max(in_progress) == CORES
 
 
 def test_benchmark_runs_with_nothing_beside(said):
