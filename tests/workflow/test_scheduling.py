@@ -48,7 +48,7 @@ def test_scheduler_chooses_once_per_finished_job(said):
 
 
 def test_scheduler_finishes_begun_slides_first(said):
-    """No more slides are in progress than there are cores: a new one begins only where no job of a begun one is ready."""
+    """No more slides are in progress than there are cores: a slide begins only where no begun one has a job ready."""
     order = [(event, *job) for event, job in list(events(said)) if job[1]]
     end = {slide: place for place, (*_, slide) in enumerate(order)}
     begin = {slide: place for place, (*_, slide) in reversed(list(enumerate(order)))}
