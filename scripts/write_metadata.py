@@ -9,10 +9,11 @@ from slidemill.columns import METADATA_COLUMNS
 from slidemill.discovery import decoded
 from slidemill.fingerprints import check_unchanged
 from slidemill.joblog import LOG, job_log
-from slidemill.labelcheck import label_findings
+from slidemill.labelcheck import coarseness, label_findings
 from slidemill.labelchoice import slide_regions
 from slidemill.metadata import write_labelled
 from slidemill.outcomes import Outcome, attempt, read_outcome, seal_of, with_seals, write_outcome
+from slidemill.sampling import patch_side
 from slidemill.sealing import Seal
 from slidemill.slides import SlideInfo
 from slidemill.specs import LabelSpec
@@ -51,11 +52,11 @@ def main(
         if annotation:
             seen = {"label_patches": count, **found, **before.details}  # what `only` drops counts too
             findings = label_findings(regions, labels, seen["within"], seen["label_patches"], seen["contested"])
-            findings["warnings"] += found.pop("warnings", [])
+            findings["warnings"] += found.pop("warnings", []) + coarseness(regions, patch_side(info, before.details))
             found |= findings
         LOG.info("%s: %s", before.slide, found)
-        known = {"annotation": str(decoded(annotation)) if annotation else "", "annotation_fingerprint": fingerprint}
-        return Outcome(before.slide, STAGE, before.status, details={**known, **found})
+        found |= {"annotation": str(decoded(annotation)) if annotation else "", "annotation_fingerprint": fingerprint}
+        return Outcome(before.slide, STAGE, before.status, details=found)
 
     result = attempt(before.slide, STAGE, label, before, unchanged)
     if result.failed:

@@ -10,7 +10,7 @@ from slidemill.config import Config
 from slidemill.discovery import Found, SlideFile, decoded
 from slidemill.endings import endings_of
 from slidemill.errors import ConfigError
-from slidemill.matching import ANNOTATIONS, Matches, bare_name
+from slidemill.matching import ANNOTATIONS, Matches, bare_name, plain
 from slidemill.suggestions import question, suggest
 from slidemill.wording import counted, listed
 
@@ -55,6 +55,7 @@ def check_annotations(found: Found, config: Config) -> PlanRemarks:
         if matches is not None and root is not None:
             bare = [path for path in (decoded(one.path) for one in found.slides) if path not in matches.by_slide]
             lines = list(_left_over(matches, bare, key))
+            lines.extend(_elsewhere(matches, [decoded(one.path) for one in found.slides], key))
             if not matches.by_slide:
                 raise ConfigError("\n".join([_nothing_fits(matches, root, key), *lines]))
             remarks.warnings.extend(lines)
@@ -98,6 +99,25 @@ def _left_over(matches: Matches, bare: Sequence[Path], key: str) -> Iterator[str
             f"{key}: {counted(count, 'file')} with {'an unknown ending' if count == 1 else 'unknown endings'} "
             f"{'was' if count == 1 else 'were'} ignored, {endings_of(matches.ignored)}: {_listed(named, count)}"
         )
+
+
+def _elsewhere(matches: Matches, slides: Sequence[Path], key: str) -> Iterator[str]:
+    """Yield a line for files that lie in the folder of other slides than those that they fit by their names."""
+    folders = {above for slide in slides for above in _folders(slide)}
+    strays = [
+        f"{file} ({slide})" for slide, file in matches.by_slide.items() if (_folders(file) & folders) - _folders(slide)
+    ]
+    if strays:
+        count = len(strays)
+        yield (
+            f"{key}: {counted(count, 'file')} {'lies' if count == 1 else 'lie'} in the folder of other slides and "
+            f"{'fits its' if count == 1 else 'fit their'} slide by name only: {_listed(strays[:MOST_NAMED], count)}"
+        )
+
+
+def _folders(path: Path) -> set[str]:
+    """Return the folders above a relative path, in the form in which names are compared."""
+    return {plain(str(above)) for above in path.parents if above.name}
 
 
 def _meant(path: Path, bare: Sequence[Path]) -> str:

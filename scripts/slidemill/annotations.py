@@ -3,56 +3,32 @@
 from __future__ import annotations
 
 import json
-import re
 import stat
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, ParseError
 
-import shapely
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import parse
 
 from slidemill.asap import read_asap
 from slidemill.errors import AnnotationError
+from slidemill.filekinds import refused_kind
 from slidemill.frames import Frame
 from slidemill.geojson import read_geojson
 from slidemill.halo import is_halo, read_halo
 from slidemill.imagescope import read_imagescope
 from slidemill.labelimages import STARTS, read_label_image
-from slidemill.pyramid import Size
+from slidemill.placing import of_another_scan, placed
 from slidemill.rasters import LabelImage
-from slidemill.regions import TANGLED, Annotation, Region
-from slidemill.run_warnings import with_count
+from slidemill.regions import Annotation
 from slidemill.specs import Naming
-
-COMPRESSED = {
-    b"\x1f\x8b": "gzip",
-    b"PK\x03\x04": "ZIP",
-    b"PK\x05\x06": "ZIP",
-    b"BZh": "bzip2",
-    b"\xfd7zXZ\0": "xz",
-    b"\x28\xb5\x2f\xfd": "Zstandard",
-    b"7z\xbc\xaf\x27\x1c": "7-Zip",
-}
-"""How compressed files begin; `slidemill.matching` finds them by their names, so that nobody wonders where they are."""
 
 LARGEST = 2**29
 """Bytes; a file of JSON takes ten times as much memory when it is read."""
-
-FAR = 0.1
-"""Regions that reach farther beyond a slide, as a fraction of its side, are of another slide, level or frame."""
-
-MOST_NOTES = 100
-"""Notes of one file that are kept: each stands in the report, and of cells there are hundreds of thousands."""
-
-NEAR = 1.02
-"""Micrometres per pixel that differ by no more than this factor are the same, rounded."""
-
-JPEG = b"\xff\xd8\xff"
 
 NEARLY = 1.3
 """Label images are made at the slide's own resolution, or at less than this part of it."""
@@ -94,22 +70,19 @@ def read_annotation(path: Path, frame: Frame = Frame(), naming: Naming = Naming(
             return _read_image(path, frame)
         _check_start(path, start, found.st_size)
         if start.lstrip(MARKS)[:1] in (b"{", b"["):
-            return _placed(_read_json(path, naming), frame, "bounds")
-        root = _root(path)
+            return placed(_read_json(path, naming), frame, "bounds")
+        root = _root(path, start)
     except (OSError, ValueError, LookupError) as error:
         raise AnnotationError(f"{path.name}: cannot be read ({error}): see its permissions and encoding") from None
     annotation = _reader(root, path.name)(root, path.name, naming)
-    warnings = (*annotation.warnings, *_of_another_scan(root, frame))
-    return _placed(replace(annotation, warnings=warnings), frame, "canvas")
+    warnings = (*annotation.warnings, *of_another_scan(root, frame))
+    return placed(replace(annotation, warnings=warnings), frame, "canvas")
 
 
 def _check_start(path: Path, start: bytes, size: int) -> None:
     """Check that a file is none of those that are known and not read."""
-    if start.startswith(JPEG):
-        raise AnnotationError(f"{path.name}: is a JPEG, which keeps no integers: save the label image as PNG or TIFF")
-    for begin, kind in COMPRESSED.items():
-        if start.startswith(begin):
-            raise AnnotationError(f"{path.name}: is compressed ({kind}): unpack it")
+    if reason := refused_kind(start):
+        raise AnnotationError(f"{path.name}: {reason}")
     if size > LARGEST:
         raise AnnotationError(f"{path.name}: has {size} bytes, and {LARGEST} are read at most: export fewer objects")
 
@@ -152,64 +125,17 @@ def _reader(root: Element, file: str) -> Callable[[Element, str, Naming], Annota
     )
 
 
-def _of_another_scan(root: Element, frame: Frame) -> Iterator[str]:
-    """Yield a warning where ImageScope drew on pixels of another size than the slide's."""
-    told = root.get("MicronsPerPixel", "")
-    mpp = float(told) if re.fullmatch(r"\d{1,9}\.?\d{0,15}", told) else 0.0
-    if frame.mpp and mpp and not 1 / NEAR < mpp / frame.mpp < NEAR:
-        yield f"it was drawn at {mpp:g} µm per pixel, and the slide has {frame.mpp:g}: see whether it is this slide's"
-
-
-def _placed(annotation: Annotation, frame: Frame, origin: str) -> Annotation:
-    """Return an annotation moved to where its coordinates start, with no more notes than somebody would read.
-
-    A warning is added where all that it holds was left out, or where regions lie beyond the slide.
-    """
-    regions, warnings = annotation.regions, list(annotation.warnings)
-    corner, told = frame.laid(origin)
-    if regions and any(corner):
-        shapes = shapely.transform([one.shape for one in regions], lambda vertices: vertices + corner)
-        regions = tuple(Region(one.name, shape) for one, shape in zip(regions, shapes, strict=True))
-    if not regions and annotation.notes:
-        warnings.append("no region of the annotation encloses an area, so that it marks nothing")
-    if regions and frame.canvas:
-        warnings += _beyond(regions, frame.canvas)
-    if tangled := warnings.count(TANGLED):
-        warnings = [one for one in warnings if one != TANGLED] + [with_count(TANGLED, tangled, "region")]
-    notes = (*(told if regions else ()), *annotation.notes)
-    return replace(annotation, regions=regions, notes=_few(notes), warnings=_few(warnings))
-
-
-def _beyond(regions: Sequence[Region], canvas: Size) -> Iterator[str]:
-    """Yield a warning where regions lie where no annotation of the slide would have them."""
-    width, height = canvas
-    left, top, right, bottom = shapely.bounds([one.shape for one in regions]).T
-    outside = (right <= 0) | (bottom <= 0) | (left >= width) | (top >= height)
-    low, high = -FAR, 1 + FAR
-    far = (left < low * width) | (top < low * height) | (right > high * width) | (bottom > high * height)
-    if count := int((outside | far).sum()):
-        text = "regions lie outside the slide or reach far beyond it: are they of this slide, in level-0 pixels?"
-        yield with_count(text, count, "region")
-    elif right.max() <= 1 and bottom.max() <= 1:
-        yield "all regions lie within one pixel: coordinates are level-0 pixels, not fractions of the slide"
-
-
-def _few(texts: Sequence[str]) -> tuple[str, ...]:
-    """Return the first of many texts, and how many more there are."""
-    more = len(texts) - MOST_NOTES
-    return (*texts[:MOST_NOTES], f"and {more} more notes of this kind") if more > 0 else tuple(texts)
-
-
-def _root(path: Path) -> Element:
+def _root(path: Path, start: bytes) -> Element:
     """Return the first element of a file of XML, its elements without namespaces: these formats have none."""
     try:
         root = parse(path, forbid_dtd=False, forbid_entities=True, forbid_external=True).getroot()
     except ParseError as error:
         line, column = error.position
         reason = str(error).split(":", maxsplit=1)[0]
-        raise AnnotationError(
-            f"{path.name}: line {line}, column {column}: {reason}: mend the XML, or export it again"
-        ) from None
+        remedy = "mend the XML, or export it again"
+        if start.lstrip(MARKS)[:1] != b"<":
+            remedy = "it is neither XML, GeoJSON, PNG nor TIFF: export the annotation as one of these"
+        raise AnnotationError(f"{path.name}: line {line}, column {column}: {reason}: {remedy}") from None
     except DefusedXmlException as error:
         raise AnnotationError(
             f"{path.name}: declares entities or external files ({type(error).__name__}), which are not read: "

@@ -12,13 +12,19 @@ from collections import Counter
 from xml.etree.ElementTree import Element
 
 from slidemill.errors import AnnotationError
-from slidemill.layers import check_children, check_places, left_out, unknown_type
-from slidemill.regions import Annotation, Region, Vertex, corners, enclosed, region_name, vertex
+from slidemill.layers import check_children, check_nesting, check_places, doubtful_line, left_out, unknown_type
+from slidemill.regions import DROPPED, Annotation, Region, Vertex, corners, enclosed, region_name, vertex
 from slidemill.specs import Naming
 
 PROGRAM = "ASAP"
 ENCLOSING = ("Polygon", "Rectangle", "Spline")
 AREALESS = ("Dot", "PointSet", "Measurement")
+NESTED = {
+    "Annotations": ("ASAP_Annotations",),
+    "Annotation": ("Annotations",),
+    "Coordinates": ("Annotation",),
+    "Coordinate": ("Coordinates",),
+}
 NO_GROUP = ("", "None")
 
 
@@ -46,6 +52,7 @@ def read_asap(root: Element, file: str, naming: Naming) -> Annotation:
     places = 0
     for group in root.iter("Annotations"):
         check_children(group, ["Annotation"], PROGRAM, file)
+    check_nesting(root, NESTED, PROGRAM, file)
     for number, element in enumerate(root.iter("Annotation"), start=1):
         name, group_name = (element.get(key, "").strip() for key in ("Name", "PartOfGroup"))
         subject = f"annotation {number} ({name})"
@@ -53,11 +60,13 @@ def read_asap(root: Element, file: str, naming: Naming) -> Annotation:
         vertices = _vertices(element, subject, file)
         places += len(vertices)
         if kind in AREALESS:
+            warnings += doubtful_line(vertices) if kind != "PointSet" else []
             others[f"annotations of type {kind}"] += 1
         elif kind not in ENCLOSING:
             raise unknown_type(kind, (*ENCLOSING, *AREALESS), subject, file)
         elif len(vertices) < (2 if kind == "Rectangle" else 3):
             notes.append(f"{subject}: {len(vertices)} vertices enclose nothing, and it was left out")
+            warnings.append(DROPPED)
         elif (shape := enclosed([[corners(vertices)]], subject, file, notes, warnings)) is not None:
             label = name if group_name in NO_GROUP else group_name
             regions.append(

@@ -168,7 +168,8 @@ def _tissue(source: Path, info: SlideInfo, choice: Choice) -> Wanted:
         from slidemill.ownmasks import own_mask
 
         spec = choice.tissue
-        found = own_mask(choice.own_mask, info, mask_size(info), spec.mask_values, spec.mask_origin)
+        side = Grid(info.pyramid, choice.grid).extent0
+        found = own_mask(choice.own_mask, info, mask_size(info), spec.mask_values, spec.mask_origin, side)
         check_unchanged(choice.own_mask, choice.mask_fingerprint, "mask of tissue")
         LOG.info("%s", "; ".join(found[2]))
         return Wanted(*found)

@@ -19,11 +19,16 @@ from shapely.geometry import MultiPolygon, Polygon
 
 from slidemill.errors import AnnotationError
 from slidemill.layers import left_out
-from slidemill.regions import Annotation, Region, Vertex, enclosed, region_name, vertex
+from slidemill.regions import DROPPED, LINE_VERTICES, LINES, Annotation, Region, Vertex, enclosed, region_name, vertex
 from slidemill.run_warnings import with_count
-from slidemill.specs import Naming
+from slidemill.specs import CLASSIFICATION, Naming
 
 AREALESS = ("Point", "MultiPoint", "LineString", "MultiLineString")
+QUPATHS = {CLASSIFICATION, "objectType", "object_type", "isLocked", "isEllipse", "measurements", "color", "metadata"}
+"""Properties that QuPath gives to objects without a class; none of them is a class."""
+
+LOOP = 3
+"""A line that ends where it begins goes round something where it has more positions."""
 
 
 def read_geojson(value: object, file: str, naming: Naming) -> Annotation:
@@ -47,30 +52,38 @@ def read_geojson(value: object, file: str, naming: Naming) -> Annotation:
     regions: list[Region] = []
     notes: list[str] = []
     warnings = list(_system(value))
+    known: set[str] = set()
     others: Counter[str] = Counter()
-    closed = 0
+    closed = named = 0
     for number, feature in enumerate(_features(value, file), start=1):
         subject = f"feature {number}"
         geometry = _mapping(feature, "geometry", subject, file)
         parts = list(_parts(geometry, subject, file)) if geometry else []  # of null there are none
-        closed += _closed_lines(geometry)
+        lines = list(_lines(geometry))
+        closed += sum(1 for line in lines if len(line) > LOOP and line[0] == line[-1])
+        warnings += [LINES for line in lines if len(line) > LINE_VERTICES and line[0] != line[-1]]
         if not parts:
             others[geometry.get("type", "none")] += 1
+            warnings += [] if geometry else [DROPPED]
             continue
         shape = _shape(parts, subject, file, notes, warnings)
         if shape is not None:
             properties = _mapping(feature, "properties", subject, file)
+            known.update(properties)
             remedy = (
                 f"its properties are {', '.join(sorted(properties)) or 'none'!s:.400}; give it a class, or name the "
                 "property that holds it by labels.property"
             )
             name = _name(properties, naming.property, subject, file)
+            named += bool(name)
             regions.append(Region(region_name(name, naming.unnamed, f"{file}: {subject}", remedy), shape))
     notes += left_out({f"features of type {kind}": count for kind, count in others.items()})
     if closed:
         warnings.append(
             with_count("lines that end where they begin enclose nothing: draw them as polygons", closed, "line")
         )
+    if regions and not named:
+        warnings += _nameless(known, naming)
     return Annotation(tuple(regions), tuple(notes), warnings=tuple(warnings))
 
 
@@ -80,15 +93,27 @@ def _system(value: object) -> Iterator[str]:
         yield f"names a coordinate system ({value['crs']!r:.100}); its coordinates were taken as level-0 pixels"
 
 
+def _nameless(known: set[str], naming: Naming) -> Iterator[str]:
+    """Yield a warning where no region of an annotation has a name, unless QuPath's class is merely left out."""
+    if naming.is_needed and (naming.property != CLASSIFICATION or known - QUPATHS):
+        yield (
+            f"no region has a name in the property {naming.property!r} (labels.property), so that all are "
+            f"{naming.unnamed!r} (labels.unnamed): their properties are {', '.join(sorted(known)) or 'none'!s:.300}"
+        )
+
+
 def _parts(geometry: Mapping[str, Any], subject: str, file: str) -> Iterator[object]:
     """Yield the coordinates of each polygon of a geometry, however deep it lies in collections."""
     kind = geometry.get("type")
     if kind == "Polygon":
         yield geometry.get("coordinates")
     elif kind == "MultiPolygon":
-        yield from _listed(geometry.get("coordinates"), subject, file)
+        yield from _listed(geometry.get("coordinates"), subject, file) or [[]]  # an empty one is left out with a word
     elif kind == "GeometryCollection":
-        for part in _listed(geometry.get("geometries"), subject, file):
+        geometries = _listed(geometry.get("geometries"), subject, file)
+        if not geometries:
+            yield []
+        for part in geometries:
             if not isinstance(part, dict):
                 raise AnnotationError(f"{file}: {subject}: a geometry is {part!r:.80}: export the annotation again")
             yield from _parts(part, subject, file)
@@ -99,15 +124,14 @@ def _parts(geometry: Mapping[str, Any], subject: str, file: str) -> Iterator[obj
         )
 
 
-def _closed_lines(geometry: Mapping[str, Any]) -> int:
-    """Return how many lines of a geometry go round something, and may be meant as polygons."""
+def _lines(geometry: Mapping[str, Any]) -> Iterator[list[Any]]:
+    """Yield the positions of each line of a geometry, however deep it lies in collections."""
     kind, lines = geometry.get("type"), geometry.get("coordinates")
     if kind == "GeometryCollection":
-        return sum(_closed_lines(part) for part in geometry.get("geometries") or () if isinstance(part, dict))
-    if kind not in ("LineString", "MultiLineString") or not isinstance(lines, list):
-        return 0
-    lines = [lines] if kind == "LineString" else lines
-    return sum(1 for line in lines if isinstance(line, list) and len(line) > 3 and line[0] == line[-1])
+        for part in geometry.get("geometries") or ():
+            yield from _lines(part) if isinstance(part, dict) else ()
+    elif kind in ("LineString", "MultiLineString") and isinstance(lines, list):
+        yield from (line for line in ([lines] if kind == "LineString" else lines) if isinstance(line, list))
 
 
 def _features(value: object, file: str) -> Sequence[object]:
@@ -161,6 +185,7 @@ def _shape(
         short = [len(ring) for ring in rings if len(ring) < 3]
         if short or not rings:
             notes.append(f"{subject}: {min(short, default=0)} vertices enclose nothing, and were left out")
+            warnings.append(DROPPED)
         if rings and len(rings[0]) > 2:
             outer, *holes = (Polygon(ring) for ring in rings if len(ring) > 2)
             if any(hole.area >= outer.area > 0 for hole in holes):

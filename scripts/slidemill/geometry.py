@@ -172,7 +172,7 @@ class Grid:
         if not (0 <= column < self.shape[0] and 0 <= row < self.shape[1]):
             raise IndexError(f"column {column}, row {row} lies outside the grid of {self.shape} patches")
         across, down = self._spans[0][column], self._spans[1][row]
-        extent0, level = self._extent0, self.level
+        extent0, level = self.extent0, self.level
         place0 = (across.origin0, down.origin0, extent0, extent0)
         return PatchRef(column, row, *place0, level, across.read0, down.read0, *self._sizes(across.kind, down.kind))
 
@@ -196,7 +196,8 @@ class Grid:
                     yield patch
 
     @cached_property
-    def _extent0(self) -> int:
+    def extent0(self) -> int:
+        """The side of a patch in level-0 pixels."""
         return round(self.spec.patch_size * self.downsample)
 
     @cached_property

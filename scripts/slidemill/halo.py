@@ -15,10 +15,13 @@ from xml.etree.ElementTree import Element
 
 from slidemill.errors import AnnotationError
 from slidemill.layers import (
+    LAYERED,
     Drawn,
     Hole,
     check_children,
+    check_nesting,
     check_places,
+    doubtful_line,
     is_hole,
     left_out,
     outlined,
@@ -62,6 +65,7 @@ def read_halo(root: Element, file: str, naming: Naming) -> Annotation:
     warnings: list[str] = []
     others: Counter[str] = Counter()
     check_children(root, ["Annotation"], PROGRAM, file)
+    check_nesting(root, LAYERED, PROGRAM, file)
     places = 0
     for layer in root.iterfind("Annotation"):
         drawn, holes = [], []
@@ -74,6 +78,7 @@ def read_halo(root: Element, file: str, naming: Naming) -> Annotation:
             places += len(vertices)
             kind = element.get("Type", "")
             if kind in AREALESS:
+                warnings += doubtful_line(vertices)
                 others[f"regions of type {kind}"] += 1
                 continue
             if kind not in AREAS:

@@ -15,10 +15,13 @@ from collections.abc import Iterable
 from xml.etree.ElementTree import Element
 
 from slidemill.layers import (
+    LAYERED,
     Drawn,
     Hole,
     check_children,
+    check_nesting,
     check_places,
+    doubtful_line,
     is_hole,
     left_out,
     outlined,
@@ -59,6 +62,7 @@ def read_imagescope(root: Element, file: str, naming: Naming) -> Annotation:
     warnings: list[str] = []
     others: Counter[str] = Counter()
     check_children(root, ["Annotation"], PROGRAM, file)
+    check_nesting(root, LAYERED, PROGRAM, file)
     places = strays = several = 0
     for layer in root.iterfind("Annotation"):
         drawn, holes = [], []
@@ -71,6 +75,7 @@ def read_imagescope(root: Element, file: str, naming: Naming) -> Annotation:
             places += len(vertices)
             kind = element.get("Type", POLYGON).strip()
             if kind in AREALESS:
+                warnings += doubtful_line(vertices)
                 others[f"regions of type {kind} ({AREALESS[kind]})"] += 1
                 continue
             if kind not in AREAS:

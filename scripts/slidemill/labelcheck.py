@@ -12,6 +12,7 @@ from slidemill.regions import Annotation
 from slidemill.run_warnings import with_count
 from slidemill.specs import LabelSpec
 from slidemill.suggestions import did_you_mean
+from slidemill.wording import in_digits
 
 MOST_NAMED = 10
 """Names of a slide that have a warning each: a label image may have thousands."""
@@ -57,6 +58,31 @@ def label_findings(
             *_overlap_warnings(contested, spec),
         ],
     }
+
+
+def coarseness(annotation: Annotation, side: float) -> list[str]:
+    """Return a warning where pixels of a label image are so large that patches may have their neighbours' labels.
+
+    A pixel of a patch's side, or of half of it or less, is fine enough. One between may come from an image of a pixel a
+    patch that was stretched over a slide that its patches do not fill.
+
+    Parameters
+    ----------
+    annotation
+        A label image; of regions there is nothing to say.
+    side
+        Of a patch, in level-0 pixels.
+    """
+    if annotation.image is None:
+        return []
+    wide, high = (whole / own for whole, own in zip(annotation.image.canvas, annotation.image.size, strict=True))
+    if all(one == side or 2 * one <= side for one in (wide, high)):
+        return []
+    return [
+        f"one pixel of the image covers {in_digits(wide, 4)} x {in_digits(high, 4)} level-0 pixels, and a patch "
+        f"{in_digits(side, 4)} x {in_digits(side, 4)}, so that patches may have their neighbours' labels: give a finer "
+        "image"
+    ]
 
 
 def _unmapped_warnings(unmapped: Mapping[str, int], spec: LabelSpec) -> list[str]:

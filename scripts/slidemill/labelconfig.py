@@ -28,7 +28,12 @@ def wrong_labels(labels: Mapping[str, Any]) -> Iterator[str]:
     for name in labels["map"]:
         other = forms.setdefault(composed(name), name)
         if other != name:
-            yield f"labels.map names {composed(name)!r} twice, in two forms of Unicode: leave one of them out"
+            yield (
+                f"labels.map names {composed(name)!r} twice, in two forms of Unicode or with outer blanks: leave one "
+                "out"
+            )
+    if "" in (*names, composed(labels["unnamed"] or "-")):
+        yield "labels: a name in map or unnamed holds blanks only, and no region has such a name: give a name"
     outside = labels["outside"]
     if outside is None and OUTSIDE in names:
         yield (

@@ -12,9 +12,27 @@ import shapely
 from shapely.geometry import MultiPolygon, Polygon
 
 from slidemill.errors import AnnotationError
-from slidemill.regions import Region, Vertex, bounding_box, corners, enclosed, polygons, vertex
+from slidemill.regions import (
+    DROPPED,
+    LINE_VERTICES,
+    LINES,
+    Region,
+    Vertex,
+    bounding_box,
+    corners,
+    enclosed,
+    polygons,
+    vertex,
+)
 
 ELLIPSE_VERTICES = 256
+
+LAYERED = {
+    "Annotation": ("Annotations",),
+    "Regions": ("Annotation",),
+    "Region": ("Regions", "Annotation"),
+}
+"""What elements of ImageScope and HALO may stand in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +127,7 @@ def outlined(
     """
     if len(vertices) < (3 if form == "polygon" else 2):
         notes.append(f"{subject}: {len(vertices)} vertices enclose nothing, and it was left out")
+        warnings.append(DROPPED)
         return None
     shape = _ellipse(vertices) if form == "ellipse" else corners(vertices)
     return enclosed([[shape]], subject, file, notes, warnings)
@@ -134,6 +153,11 @@ def unknown_type(kind: str, known: Iterable[str], subject: str, file: str) -> An
         f"{file}: {subject}: a region of type {kind!r:.40} may enclose an area, and only {', '.join(known)} are known: "
         "draw it as one of these, or remove it"
     )
+
+
+def doubtful_line(vertices: Sequence[Vertex]) -> list[str]:
+    """Return a warning where what encloses nothing has more vertices than a straight line."""
+    return [LINES] if len(vertices) > LINE_VERTICES else []
 
 
 def left_out(counts: Mapping[str, int]) -> list[str]:
@@ -177,6 +201,32 @@ def check_children(parent: Element, known: Sequence[str], program: str, file: st
             f"{file}: <{others[0]}> stands in <{parent.tag}>, where {program} has <{known[0]}>: export the annotation "
             "again"
         )
+
+
+def check_nesting(root: Element, parents: Mapping[str, Sequence[str]], program: str, file: str) -> None:
+    """Check that elements stand where a program writes them: which layer names a region is in doubt elsewhere.
+
+    Parameters
+    ----------
+    root
+        The file's first element.
+    parents
+        By an element's name, the names of those that may hold it.
+    program, file
+        What messages name.
+
+    Raises
+    ------
+    AnnotationError
+        When one of these elements stands in another.
+    """
+    for parent in root.iter():
+        for child in parent:
+            if parent.tag not in parents.get(child.tag, (parent.tag,)):
+                raise AnnotationError(
+                    f"{file}: <{child.tag}> stands in <{parent.tag}>, where {program} has none: export the annotation "
+                    "again"
+                )
 
 
 def _ellipse(vertices: Sequence[Vertex]) -> Polygon:

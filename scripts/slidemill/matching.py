@@ -121,7 +121,7 @@ def _matched_by_name(slides: list[Path], annotations: list[Path], key: str) -> d
     """Return the annotations that lie elsewhere and have their slides' names, in any letter case and Unicode form."""
     found: dict[str, list[Path]] = defaultdict(list)
     for path in annotations:
-        found[_plain(bare_name(path))].append(path)
+        found[plain(bare_name(path))].append(path)
     candidates = {slide: [path for name in _names(slide) for path in found.get(name, ())] for slide in slides}
     fitting = defaultdict(list)
     for slide, own in candidates.items():
@@ -158,7 +158,7 @@ def _other_than(slides: list[Path], above: Path, annotations: list[Path], root: 
         if root / annotation not in own:
             yield annotation
             continue
-        name = _plain(bare_name(annotation))
+        name = plain(bare_name(annotation))
         same = [one for one in slides if name in _names(one) and above / one != root / annotation]
         if same:
             raise ConfigError(
@@ -175,7 +175,7 @@ def _unread(slides: list[Path], above: Path, root: Path, files: Iterable[Path]) 
     endings = {slide.suffix.lower() for slide in slides}
     names = {name for slide in slides for name in _names(slide)}
     for path in files:
-        if path.suffix.lower() not in endings and _plain(bare_name(path)) in names:
+        if path.suffix.lower() not in endings and plain(bare_name(path)) in names:
             yield path
 
 
@@ -186,9 +186,9 @@ def _are_mixed(above: Path, root: Path) -> bool:
 
 def _names(slide: Path) -> tuple[str, str]:
     """Return the names that an annotation of a slide may have, without its ending."""
-    return _plain(slide.stem), _plain(slide.name)
+    return plain(slide.stem), plain(slide.name)
 
 
-def _plain(stem: str) -> str:
+def plain(stem: str) -> str:
     """Return a stem in the form in which stems are compared: any letter case, composed or not (macOS does not)."""
     return unicodedata.normalize("NFC", stem).casefold()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -15,6 +16,7 @@ from slidemill.annotations import read_annotation
 from slidemill.discovery import encoded, slide_path
 from slidemill.errors import AnnotationError, SlideError
 from slidemill.frames import frame_of
+from slidemill.labelcheck import coarseness
 from slidemill.labelling import fractions_within
 from slidemill.masks import Fractions, Mask
 from slidemill.pyramid import Size
@@ -28,7 +30,12 @@ FINE = 4
 
 
 def own_mask(
-    path: Path, info: SlideInfo, size: Size, values: Sequence[int] | None = None, origin: str | None = None
+    path: Path,
+    info: SlideInfo,
+    size: Size,
+    values: Sequence[int] | None = None,
+    origin: str | None = None,
+    side: float = math.inf,
 ) -> tuple[Fractions, Mask, tuple[str, ...], tuple[str, ...]]:
     """Return how much of patches a custom mask covers, exactly, a picture of it, notes and warnings on it.
 
@@ -44,6 +51,8 @@ def own_mask(
         The integers that mean tissue in an image; None where it has 0 and one other.
     origin
         As of `slidemill.frames.Frame`.
+    side
+        Of a patch, in level-0 pixels.
 
     Raises
     ------
@@ -53,13 +62,14 @@ def own_mask(
     try:
         # Tells a file that is missing from one that cannot be read.
         annotation = read_annotation(
-            slide_path(path.parent, encoded(Path(path.name))), frame_of(info, origin), Naming(unnamed="tissue")
+            slide_path(path.parent, encoded(Path(path.name))), frame_of(info, origin), Naming("tissue", is_needed=False)
         )
     except SlideError as error:
         raise AnnotationError(f"the mask of tissue {error}") from None
     notes = [f"its tissue is that of the mask {path.name}", *(f"{path.name}: {note}" for note in annotation.notes)]
     warnings = [f"{path.name}: {warning}" for warning in annotation.warnings]
     if image := annotation.image:
+        warnings += [f"{path.name}: {warning}" for warning in coarseness(annotation, side)]
         there, image = image.values, _chosen(path.name, image, values)
         annotation = replace(annotation, image=image)
         if values and not annotation.names:

@@ -29,7 +29,14 @@ TANGLED_SHARE = 0.05
 Loops of a hand are smaller; corners in the wrong order lose half of a square."""
 
 TANGLED = "an outline crosses itself, and what it encloses is in doubt: look at the overlay, or draw it again"
-"""A warning; `slidemill.annotations` counts its regions."""
+
+DROPPED = "regions that enclose no area, for too few vertices or none, were left out: draw them again, or remove them"
+LINES = "lines, rulers and the like of 3 or more vertices enclose nothing: draw them as polygons if they are outlines"
+COUNTED = (TANGLED, DROPPED, LINES)
+"""Warnings that are added once for each region; `slidemill.placing` counts them."""
+
+LINE_VERTICES = 2
+"""A straight line has no more; what has may be meant as an outline."""
 
 Vertex = tuple[float, float]
 
@@ -157,6 +164,7 @@ def enclosed(
         shape = MultiPolygon(polygons(shapely.union_all([_repaired(*part) for part in parts])))
     if shape.area == 0:
         notes.append(f"{subject}: the outline has no area, and it was left out")
+        warnings.append(DROPPED)
         return None
     return shape
 

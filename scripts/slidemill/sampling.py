@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -36,6 +37,12 @@ def patch_rows(slide: str, info: SlideInfo, spec: GridSpec) -> Iterator[dict[str
             "downsample": downsample,
             "mpp": mpp,
         }
+
+
+def patch_side(info: SlideInfo, details: Mapping[str, Any]) -> float:
+    """Return the side of a patch in level-0 pixels, by the details of its slide's sampling; infinity if they lack it."""
+    spec = details.get("sampling")
+    return Grid(info.pyramid, GridSpec(**spec)).extent0 if spec else math.inf
 
 
 def patches_of(rows: Iterable[Mapping[str, str]], info: SlideInfo, spec: GridSpec) -> list[PatchRef]:

@@ -13,6 +13,9 @@ import jsonschema
 from slidemill.discovery import SlideFile, check_unique, encoded
 from slidemill.errors import ConfigError
 
+NOTHING = ("", "-", "#n/a", "<na>", "n/a", "na", "nan", "nil", "none", "null")
+"""How programs write a missing value, in lower case; here an empty cell means none."""
+
 KNOWN = ("slide", "path", "annotation", "mpp", "tissue_mask")
 """Columns that mean something here; all others travel into metadata.csv."""
 
@@ -85,6 +88,12 @@ def _sheet_row(sheet: Path, line: int, row: Mapping[str, Any], schema: Mapping[s
         raise ConfigError(f"{sheet}: line {line} has more or fewer fields than the header: mend it")
     if any("\0" in value for value in values.values()):
         raise ConfigError(f"{sheet}: line {line} holds a NUL character, which no name can have: mend it")
+    for column in ("annotation", "tissue_mask"):
+        if row.get(column) and row[column].strip().casefold() in NOTHING:
+            raise ConfigError(
+                f"{sheet}: line {line}: {column} is {row[column]!r}: leave the cell empty where there is none; a file "
+                f"of that name is ./{row[column]}"
+            )
     annotation, mask = (
         encoded(Path(file)) if (file := row.get(column)) else None for column in ("annotation", "tissue_mask")
     )

@@ -10,13 +10,16 @@ from pathlib import Path
 MOST_PATCHES = 50_000_000
 """Patches of one slide's grid, unless the configuration says otherwise: their table takes some 5 GB."""
 
+CLASSIFICATION = "classification"
+"""The property in which QuPath's GeoJSON has the class of a feature."""
+
 OUTSIDE = "(outside)"
 """The name of patches that no region labels where the configuration wants them without a label: ``outside: null``."""
 
 
 def composed(name: str) -> str:
-    """Return a label's name in the Unicode form in which names are compared, NFC; macOS writes another."""
-    return unicodedata.normalize("NFC", name)
+    """Return a label's name as names are compared: in Unicode's form NFC, not macOS's, and without outer blanks."""
+    return unicodedata.normalize("NFC", name).strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +32,13 @@ class Naming:
         The name of regions that have none; None refuses them.
     property
         The property of GeoJSON's features that holds their class.
+    is_needed
+        Whether names decide anything; those of a mask's regions do not.
     """
 
     unnamed: str | None = None
-    property: str = "classification"
+    property: str = CLASSIFICATION
+    is_needed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +64,7 @@ class LabelSpec:
     origin
         Where an annotation's coordinates start, ``"canvas"`` or ``"bounds"`` of the slide; None where its format says.
 
-    All names are in Unicode's form NFC.
+    All names are in Unicode's form NFC, and without outer blanks.
     """
 
     map: Mapping[str, int]
@@ -68,7 +74,7 @@ class LabelSpec:
     overlap: str = "file"
     only: Sequence[str] | None = None
     unnamed: str | None = None
-    property: str = "classification"
+    property: str = CLASSIFICATION
     origin: str | None = None
 
     def __post_init__(self) -> None:

@@ -34,8 +34,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def question(near: Sequence[str]) -> str:
-    """Return names as `did_you_mean` does."""
-    return f" (did you mean {' or '.join(near)}?)" if near else ""
+    """Return names as `did_you_mean` does, in quotes where some of their characters would not be seen."""
+    return f" (did you mean {' or '.join(map(_visible, near))}?)" if near else ""
+
+
+def _visible(name: str) -> str:
+    return name if name.isprintable() and name == " ".join(name.split()) else repr(name)
 
 
 def _words(name: str) -> list[str]:

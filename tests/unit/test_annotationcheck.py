@@ -225,3 +225,27 @@ def test_files_of_several_slides_are_told():
     assert check_annotations(Found(slides), read()).warnings == [
         "slides: 1 file of the column annotation is given to several slides: x.xml (a, b)"
     ]
+
+
+@pytest.mark.parametrize(
+    ("file", "is_doubtful"),
+    [
+        ("p1/a.geojson", False),
+        ("a.geojson", False),
+        ("other/a.geojson", False),
+        ("p1/xml/a.geojson", False),
+        ("P1/a.geojson", False),
+        ("p2/a.geojson", True),
+        ("P2/a.geojson", True),
+        ("p2/xml/a.geojson", True),
+        ("p3/a.geojson", True),
+    ],
+)
+@pytest.mark.parametrize("masks", [False, True], ids=["annotations", "masks"])
+def test_files_in_the_folder_of_other_slides_warn(folders, masks, file, is_doubtful):
+    """A patient's file would label the slide of another, whose name is the same."""
+    folder, key = ("masks", "tissue.masks") if masks else ("xml", "annotations")
+    make(folders.root, "slides/p1/a.svs", "slides/p2/b.svs", "slides/p3/scan/c.svs", "slides/d.svs")
+    make(folders.root, f"{folder}/{file}", f"{folder}/p2/b.xml", f"{folder}/c.xml", f"{folder}/d.xml")
+    told = f"{key}: 1 file lies in the folder of other slides and fits its slide by name only: {file} (p1/a.svs)"
+    assert folders.check(masks).warnings == [told] * is_doubtful

@@ -483,6 +483,17 @@ def test_names_of_the_map_in_two_unicode_forms_are_refused():
         read(labels={"map": {"\u00c4": 0, "A\u0308": 1}})
 
 
+def test_names_of_the_map_that_differ_by_blanks_are_refused():
+    with pytest.raises(ConfigError, match=r"labels\.map names 'Normal' twice, .* or with outer blanks"):
+        read(labels={"map": {"Normal": 0, " Normal": 1}})
+
+
+@pytest.mark.parametrize("labels", [{"map": {"Normal": 0, " ": 1}}, {"unnamed": "\t"}])
+def test_names_of_blanks_are_refused(labels):
+    with pytest.raises(ConfigError, match="holds blanks only"):
+        read(labels=labels)
+
+
 def test_names_of_labels_are_taken_in_nfc():
     labels = read(
         labels={"map": {"A\u0308": 1, "\u00d6": 0}, "outside": "O\u0308", "only": ["\u00c4", "\u00d6"]}

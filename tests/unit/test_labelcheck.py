@@ -11,7 +11,7 @@ from shapely.geometry import MultiPolygon, box
 import gate
 from slidemill.columns import LABEL_NUMBERS, SLIDE_COLUMNS, VALIDATION_COLUMNS
 from slidemill.errors import SlidemillError
-from slidemill.labelcheck import MOST_NAMED, label_findings
+from slidemill.labelcheck import MOST_NAMED, coarseness, label_findings
 from slidemill.labelcounts import counting_labeller
 from slidemill.labelfaults import label_faults
 from slidemill.labelling import labeller
@@ -206,3 +206,51 @@ def test_zero_in_map_of_an_image_warns(outside, count):
     spec = LabelSpec({"Normal": 5, "0": 0, "1": 1}, "centre", outside)
     warnings = label_findings(Annotation((), image=image), spec, {"1": 9}, 64)["warnings"]
     assert [one[:18] for one in warnings] == ["labels.map has '0'"] * count
+
+
+@pytest.mark.parametrize(
+    ("size", "canvas", "told"),
+    [
+        ((1, 1), (1024, 1024), "1,024 x 1,024"),
+        ((7, 7), (1024, 1024), "146.3 x 146.3"),
+        ((8, 8), (1024, 1024), ""),
+        ((8, 8), (1000, 1000), "125 x 125"),
+        ((8, 8), (1023, 1024), "127.9 x 128"),
+        ((512, 8), (1024, 1024), ""),
+        ((512, 4), (1024, 1024), "2 x 256"),
+        ((17, 17), (1024, 1024), ""),
+        ((15, 15), (1024, 1024), "68.27 x 68.27"),
+    ],
+)
+def test_coarse_label_image_warns(size, canvas, told):
+    """An image of a pixel a patch is stretched where its slide is no whole number of patches wide."""
+    image = LabelImage(size, canvas, (1,), ((0, 0, *canvas),), lambda first, last: iter(()))
+    warnings = coarseness(Annotation((), image=image), 128)
+    assert [f"covers {told} level-0 pixels, and a patch 128 x 128" in one for one in warnings] == [True] * bool(told)
+
+
+def test_rounded_coarse_images_do_mislabel():
+    """Patches of a slide that they do not divide, and an image of a pixel a patch: the far ones are the neighbours'."""
+    places = np.arange(8)
+    pixel_of_patch = np.floor((places + 0.5) * 128 / (1059 / 9)).astype(int)
+    assert (pixel_of_patch != places).any()
+    image = LabelImage((9, 9), (1059, 1059), (1,), ((0, 0, 1059, 1059),), lambda first, last: iter(()))
+    assert coarseness(Annotation((), image=image), 128)
+
+
+def test_regions_are_never_coarse():
+    assert coarseness(annotation(("Tumor", *SQUARE)), 128) == []
+
+
+@pytest.mark.parametrize("mapped", [" Tumor ", "Tumor\u00a0", "\tTumor", "Tumor"])
+@pytest.mark.parametrize("drawn", [" Tumor", "Tumor"])
+def test_outer_blanks_of_names_count_for_nothing(mapped, drawn):
+    spec = LabelSpec({"Normal": 0, mapped: 1}, "centre", " Normal ", unnamed=" Tumor ", only=[mapped])
+    found = findings((drawn, *SQUARE), spec=spec)
+    assert (found["warnings"], found["region_patches"]) == ([], 9)
+    assert (spec.outside, spec.unnamed, spec.only, list(spec.map)) == (
+        "Normal",
+        "Tumor",
+        ["Tumor"],
+        ["Normal", "Tumor"],
+    )

@@ -19,6 +19,7 @@ from slidemill.annotations import read_annotation
 from slidemill.errors import AnnotationError
 from slidemill.frames import Frame
 from slidemill.metadata import labelled
+from slidemill.regions import DROPPED, LINES
 from slidemill.specs import LabelSpec, Naming
 
 LOW, HIGH, SIDE, PATCH = 300, 700, 1024, 128
@@ -189,7 +190,6 @@ SAME = {
         json.loads(shapely.to_geojson(shapely.GeometryCollection([shapely.Polygon(SQUARE), shapely.Point(0, 0)])))
     ),
     "GeoJSON: with lines and points": collection(feature(POINT), feature(LINE), feature(), feature(nested(POINT, 2))),
-    "GeoJSON: a feature without a place": collection(feature() | {"geometry": None}, feature()),
     "GeoJSON: classification as text": feature(properties={"classification": "Tumor"}),
     "GeoJSON: classification as JSON in text": feature(properties={"classification": AS_TEXT}),
     "GeoJSON: names": feature(properties={"classification": {"names": ["Tumor"]}}),
@@ -207,6 +207,7 @@ SAME = {
 @pytest.mark.parametrize("content", SAME.values(), ids=SAME)
 def test_ways_that_are_read_label_the_same(tmp_path, content):
     assert tumour(put(tmp_path, content)) == MIDDLE
+    assert read_annotation(put(tmp_path, content), Frame((SIDE, SIDE))).warnings == ()
 
 
 def put(folder, content, name="case1.xml"):
@@ -243,6 +244,34 @@ REFUSED = {
     "ImageScope: decimal commas": (imagescope([(f"{x},0", f"{y},0") for x, y in SQUARE], name="Tumor"), "X='300,0'"),
     "ImageScope: underscores": (imagescope([(f"{x}_0", y) for x, y in SQUARE], name="Tumor"), "X='300_0'"),
     "ImageScope: ASAP's regions": (asap().replace("ASAP_Annotations", "Annotations"), "<Annotations> stands in"),
+    "ImageScope: layers in layers": (
+        imagescope(name="Tumor").replace("<Plots/>", "<Annotation Name='Normal'/>"),
+        "<Annotation> stands in <Annotation>",
+    ),
+    "ImageScope: groups of regions": (
+        imagescope(name="Tumor")
+        .replace("<Region ", "<Group Name='Normal'><Region ")
+        .replace("</Regions>", "</Group></Regions>"),
+        "<Region> stands in <Group>",
+    ),
+    "ImageScope: regions in regions": (
+        imagescope(name="Tumor").replace("<Vertices>", "<Region Id='2'/><Vertices>"),
+        "<Region> stands in <Region>",
+    ),
+    "HALO: layers in layers": (
+        halo().replace("<Regions>", "<Annotation Name='Normal'><Regions/></Annotation><Regions>"),
+        "<Annotation> stands in <Annotation>",
+    ),
+    "HALO: groups of layers": (
+        halo()
+        .replace("<Annotations>", "<Annotations><Annotation/><Group>")
+        .replace("</Annotations>", "</Group></Annotations>"),
+        "<Annotation> stands in <Group>",
+    ),
+    "ASAP: annotations in annotations": (
+        asap().replace("<Coordinates>", "<Annotation Name='x' Type='Dot'/><Coordinates>"),
+        "<Annotation> stands in <Annotation>",
+    ),
     "HALO: no name": (halo(name=" "), "has no name: name its layer"),
     "HALO: an unknown type": (halo(halo_region(kind="Freehand")), "type 'Freehand' may enclose an area"),
     "HALO: no type": (halo().replace(' Type="Polygon"', ""), "type '' may enclose an area"),
@@ -307,6 +336,15 @@ REFUSED = {
         "a position is ['300', '300']",
     ),
     "GeoJSON: a feature a line": (b"\n".join([json.dumps(feature()).encode()] * 2), "Extra data"),
+    "GIF": (b"GIF89a" + bytes(99), "is a GIF, whatever its name"),
+    "BMP": (b"BM" + bytes(99), "is a BMP, whatever its name"),
+    "WebP": (b"RIFF\0\0\0\0WEBPVP8 " + bytes(99), "is a WebP, whatever its name"),
+    "JPEG 2000": (b"\0\0\0\x0cjP  \r\n" + bytes(99), "is a JPEG 2000, whatever its name"),
+    "AVIF": (b"\0\0\0\x20ftypavif" + bytes(99), "is an AVIF, whatever its name"),
+    "NumPy": (b"\x93NUMPY\x01\0" + bytes(99), "is a NumPy array, whatever its name"),
+    "HDF5": (b"\x89HDF\r\n\x1a\n" + bytes(99), "is an HDF5, whatever its name"),
+    "PDF": (b"%PDF-1.7", "is a PDF, whatever its name"),
+    "text": ("x,y\n300,300\n", "line 1, column 0: syntax error: it is neither XML, GeoJSON, PNG nor TIFF"),
     "GeoJSON: COCO": ({"images": [], "annotations": [{"segmentation": [[1, 2]]}]}, "holds no features"),
     "NDPA": (
         '<annotations><ndpviewstate id="1"><title>Tumor</title></ndpviewstate></annotations>',
@@ -514,12 +552,29 @@ def test_regions_beyond_the_slide_are_a_warning(tmp_path):
 
 @pytest.mark.parametrize(
     ("told", "mpp", "count"),
-    [("0.25", 0.5, 1), ("0.500", 0.4997, 0), ("0", 0.5, 0), ("", 0.5, 0), ("x", 0.5, 0), ("0.25", None, 0)],
+    [
+        ("0.25", 0.5, 1),
+        ("2.5e-1", 0.5, 1),
+        ("0,25", 0.5, 1),
+        (" .25 ", 0.5, 1),
+        ("0.500", 0.4997, 0),
+        ("5e-1", 0.5, 0),
+        ("0", 0.5, 0),
+        ("", 0.5, 0),
+        ("0.25", None, 0),
+    ],
 )
 def test_an_annotation_of_another_scan_is_a_warning(tmp_path, told, mpp, count):
     content = imagescope(name="Tumor").replace('MicronsPerPixel="0.5"', f'MicronsPerPixel="{told}"')
     warnings = read_annotation(put(tmp_path, content), Frame((SIDE, SIDE), mpp=mpp)).warnings
     assert ["drawn at 0.25 µm per pixel, and the slide has 0.5" in warning for warning in warnings] == [True] * count
+
+
+@pytest.mark.parametrize("told", ["x", "nan", "inf", "-0.25", "0.25 um", "1.000,5"])
+def test_micrometres_that_cannot_be_read_are_a_warning(tmp_path, told):
+    content = imagescope(name="Tumor").replace('MicronsPerPixel="0.5"', f'MicronsPerPixel="{told}"')
+    (warning,) = read_annotation(put(tmp_path, content), Frame((SIDE, SIDE), mpp=0.5)).warnings
+    assert f"its MicronsPerPixel is {told!r}" in warning
 
 
 def test_geojson_with_a_coordinate_system_is_a_warning(tmp_path):
@@ -547,3 +602,109 @@ def test_types_that_enclose_nothing_are_counted(tmp_path):
     assert read_annotation(put(tmp_path, halo(halo_region(), *pins))).notes == (
         "regions of type Pin enclose nothing and were left out (250)",
     )
+
+
+SHORT = {
+    "ImageScope: two vertices": imagescope(name="Tumor").replace(
+        "</Regions>",
+        '<Region Id="2"><Vertices><Vertex X="1" Y="2"/><Vertex X="9" Y="2"/></Vertices></Region></Regions>',
+    ),
+    "ImageScope: no vertices": imagescope(name="Tumor").replace("</Regions>", '<Region Id="2"/></Regions>'),
+    "ImageScope: a rectangle of a corner": imagescope(name="Tumor").replace(
+        "</Regions>", '<Region Id="2" Type="1"><Vertices><Vertex X="1" Y="2"/></Vertices></Region></Regions>'
+    ),
+    "ImageScope: a hole of two vertices": imagescope(name="Tumor").replace(
+        "</Regions>",
+        '<Region Id="2" NegativeROA="1"><Vertices><Vertex X="400" Y="400"/></Vertices></Region></Regions>',
+    ),
+    "HALO: two vertices": halo(halo_region(), halo_region(SQUARE[:2])),
+    "HALO: a rectangle without a side": halo(halo_region(), halo_region([(0, 0), (0, 900)], "Rectangle")),
+    "ASAP: two vertices": asap()
+    .replace("<AnnotationGroups>", "")
+    .replace("</Annotations>", '<Annotation Name="b" Type="Polygon" PartOfGroup="Tumor"/></Annotations>')
+    .replace("</AnnotationGroups>", "")
+    .replace('<Group Name="Tumor" PartOfGroup="None" Color="#00ff00"><Attributes/></Group>', ""),
+    "GeoJSON: no geometry": collection(feature(), feature() | {"geometry": None}),
+    "GeoJSON: an empty geometry": collection(feature(), feature() | {"geometry": {}}),
+    "GeoJSON: an empty polygon": collection(feature(), feature({"type": "Polygon", "coordinates": []})),
+    "GeoJSON: an empty ring": collection(feature(), feature({"type": "Polygon", "coordinates": [[]]})),
+    "GeoJSON: an empty multipolygon": collection(feature(), feature({"type": "MultiPolygon", "coordinates": []})),
+    "GeoJSON: an empty collection": collection(feature(), feature({"type": "GeometryCollection", "geometries": []})),
+    "GeoJSON: an empty polygon in a collection": collection(
+        feature(), feature(nested({"type": "MultiPolygon", "coordinates": []}, 2))
+    ),
+    "GeoJSON: two vertices": collection(feature(), feature(polygon(SQUARE[:2]))),
+    "GeoJSON: a hole of two vertices": feature(polygon(CLOSED, [(400, 400), (500, 500)])),
+    "GeoJSON: no area": collection(feature(), feature(polygon([(0, 0), (5, 5), (9, 9), (0, 0)]))),
+}
+
+
+@pytest.mark.parametrize("content", SHORT.values(), ids=SHORT)
+def test_dropped_areas_are_a_counted_warning(tmp_path, content):
+    """Beside good regions, nobody would look at a note."""
+    path = put(tmp_path, content)
+    assert tumour(path) == MIDDLE
+    assert read_annotation(path).warnings == (f"{DROPPED} [1 region]",)
+
+
+CROOKED = {
+    "ImageScope: ruler": imagescope(name="Tumor").replace(
+        "</Regions>",
+        imagescope(SQUARE, "4").partition("</RegionAttributeHeaders>")[2].partition("</Regions>")[0] + "</Regions>",
+    ),
+    "HALO: ruler": halo(halo_region(), halo_region(SQUARE, "Ruler")),
+    "HALO: pin": halo(halo_region(), halo_region(SQUARE, "Pin")),
+    "ASAP: measurement": asap().replace(
+        "</Annotations>",
+        asap(SQUARE, "Measurement").partition("<Annotations>")[2].partition("</Annotations>")[0] + "</Annotations>",
+    ),
+    "GeoJSON: line": collection(feature(), feature({"type": "LineString", "coordinates": SQUARE})),
+    "GeoJSON: lines": collection(feature(), feature({"type": "MultiLineString", "coordinates": [SQUARE, SQUARE[:2]]})),
+}
+
+
+@pytest.mark.parametrize("content", CROOKED.values(), ids=CROOKED)
+def test_lines_of_many_vertices_are_a_counted_warning(tmp_path, content):
+    path = put(tmp_path, content)
+    assert tumour(path) == MIDDLE
+    assert read_annotation(path).warnings == (f"{LINES} [1 region]",)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        halo(halo_region(), halo_region(SQUARE[:2], "Ruler"), halo_region([(9, 9)], "Pin")),
+        collection(feature(POINT), feature(LINE), feature()),
+        collection(feature(), feature({"type": "MultiPoint", "coordinates": SQUARE})),
+    ],
+)
+def test_plain_lines_and_points_need_no_warning(tmp_path, content):
+    assert read_annotation(put(tmp_path, content)).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("properties", "options", "told"),
+    [
+        ({"class": "Tumor"}, {"property": "Class", "unnamed": "Normal"}, "class"),
+        ({"classification": "Tumor"}, {"property": "type", "unnamed": "Normal"}, "classification"),
+        ({}, {"property": "type", "unnamed": "Normal"}, "none"),
+        ({"label": "Tumor", "objectType": "annotation"}, {"unnamed": "Normal"}, "label, objectType"),
+        ({"label": "Tumor", "classification": None}, {"unnamed": "Normal"}, "classification, label"),
+        ({"objectType": "annotation", "isLocked": True}, {"unnamed": "Normal"}, None),
+        ({}, {"unnamed": "Normal"}, None),
+    ],
+)
+def test_property_that_no_feature_has_is_a_warning(tmp_path, properties, options, told):
+    """With a name for regions without one, each would have that."""
+    annotation = read_annotation(
+        put(tmp_path, collection(*[feature(properties=properties)] * 2)), naming=Naming(**options)
+    )
+    assert annotation.names == ("Normal", "Normal")
+    assert [warning.endswith(f"their properties are {told}") for warning in annotation.warnings] == [True] * bool(told)
+
+
+def test_property_that_some_features_have_needs_no_warning(tmp_path):
+    two = collection(feature(properties={"class": "Tumor"}), feature(properties={"label": "x"}))
+    naming = Naming("Normal", "class")
+    assert read_annotation(put(tmp_path, two), naming=naming).warnings == ()
+    assert read_annotation(put(tmp_path, two), naming=naming).names == ("Tumor", "Normal")

@@ -249,3 +249,20 @@ def test_an_image_lies_over_what_the_origin_says(tmp_path, origin):
     assert fractions([row]).tolist() == [0.5 if origin == "bounds" else 1]
     assert picture.pixels.sum() == (20 * 15 if origin == "bounds" else 40 * 30)
     assert "bounds, 100, 50, of 200 x 150 pixels" in notes[1]
+
+
+def test_mask_coarser_than_patches_is_a_warning(tmp_path):
+    values = np.zeros((3, 4), np.uint8)
+    values[0, 0] = 1
+    assert own_mask(*saved(tmp_path, values), side=100)[3] == ()
+    (warning,) = own_mask(*saved(tmp_path, values), side=99)[3]
+    assert "covers 100 x 100 level-0 pixels, and a patch 99 x 99" in warning
+    assert own_mask(*saved(tmp_path, values))[3] == ()
+
+
+def test_mask_regions_need_no_names(tmp_path):
+    """What a mask's regions are called decides nothing: no property is missed."""
+    assert own_mask(geojson(tmp_path / "mask.geojson"), INFO, SIZE)[3] == ()
+    text = (tmp_path / "mask.geojson").read_text().replace('"properties": {}', '"properties": {"label": "x"}')
+    (tmp_path / "mask.geojson").write_text(text)
+    assert own_mask(tmp_path / "mask.geojson", INFO, SIZE)[3] == ()

@@ -137,3 +137,13 @@ def test_commas_in_a_tsv_are_told_to_be_tabs(listed):
 def test_a_missing_sheet_is_told(tmp_path):
     with pytest.raises(ConfigError, match=r"none\.csv does not exist: name a \.csv or \.tsv file"):
         read_sheet(tmp_path / "none.csv", SCHEMA, frozenset())
+
+
+@pytest.mark.parametrize("cell", ["NA", "n/a", "None", "nan", "NULL", "<NA>", " ", "-"])
+@pytest.mark.parametrize("column", ["annotation", "tissue_mask"])
+def test_words_for_a_missing_file_are_refused(listed, column, cell):
+    with pytest.raises(ConfigError, match="leave the cell empty where there is none") as caught:
+        listed(f"slide,path,{column}\na,a.svs,a.xml\nb,b.svs,{cell}\n")
+    assert f"line 3: {column} is {cell!r}" in str(caught.value)
+    (slide,) = listed(f"slide,path,{column}\na,a.svs,./NA\n")
+    assert getattr(slide, column) == "NA"

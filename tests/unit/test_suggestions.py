@@ -57,3 +57,8 @@ def test_suggest_returns_known_names_only(name, known):
 def test_suggest_ignores_letter_case(name):
     other = name.casefold()
     assert suggest(name, [other]) == ([other] if other != name else [])
+
+
+def test_question_quotes_what_would_not_be_seen():
+    assert did_you_mean("carcinoma in situ", ["Carcinoma  in situ"]) == " (did you mean 'Carcinoma  in situ'?)"
+    assert did_you_mean("tumor", ["Tumor\u200b"]) == " (did you mean 'Tumor\\u200b'?)"
