@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import stat
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from slidemill.placing import of_another_scan, placed
 from slidemill.rasters import LabelImage
 from slidemill.regions import Annotation
 from slidemill.specs import Naming
+from slidemill.xmlchecks import check_spelling
 
 LARGEST = 2**29
 """Bytes; a file of JSON takes ten times as much memory when it is read."""
@@ -74,7 +75,7 @@ def read_annotation(path: Path, frame: Frame = Frame(), naming: Naming = Naming(
         root = _root(path, start)
     except (OSError, ValueError, LookupError) as error:
         raise AnnotationError(f"{path.name}: cannot be read ({error}): see its permissions and encoding") from None
-    annotation = _reader(root, path.name)(root, path.name, naming)
+    annotation = _read_xml(root, path.name, naming)
     warnings = (*annotation.warnings, *of_another_scan(root, frame))
     return placed(replace(annotation, warnings=warnings), frame, "canvas")
 
@@ -113,16 +114,17 @@ def _of_a_part(image: LabelImage) -> Iterator[str]:
         )
 
 
-def _reader(root: Element, file: str) -> Callable[[Element, str, Naming], Annotation]:
-    """Return what reads a file of XML, by its elements."""
-    if root.tag == "ASAP_Annotations":
-        return read_asap
-    if root.tag == "Annotations":
-        return read_halo if is_halo(root) else read_imagescope
-    raise AnnotationError(
-        f"{file}: begins with <{root.tag}>: an annotation of ImageScope or HALO has <Annotations>, one of ASAP "
-        "<ASAP_Annotations>, one of QuPath is GeoJSON, a label image is PNG or TIFF"
-    )
+def _read_xml(root: Element, file: str, naming: Naming) -> Annotation:
+    """Return the regions of a file of XML, by its elements."""
+    readers = {"ASAP": read_asap, "HALO": read_halo, "ImageScope": read_imagescope}
+    if root.tag not in ("Annotations", "ASAP_Annotations"):
+        raise AnnotationError(
+            f"{file}: begins with <{root.tag}>: an annotation of ImageScope or HALO has <Annotations>, one of ASAP "
+            "<ASAP_Annotations>, one of QuPath is GeoJSON, a label image is PNG or TIFF"
+        )
+    program = "ASAP" if root.tag == "ASAP_Annotations" else "HALO" if is_halo(root) else "ImageScope"
+    check_spelling(root, program, file)
+    return readers[program](root, file, naming)
 
 
 def _root(path: Path, start: bytes) -> Element:

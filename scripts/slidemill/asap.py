@@ -12,9 +12,10 @@ from collections import Counter
 from xml.etree.ElementTree import Element
 
 from slidemill.errors import AnnotationError
-from slidemill.layers import check_children, check_nesting, check_places, doubtful_line, left_out, unknown_type
+from slidemill.layers import check_corners, doubtful_line, left_out, unknown_type
 from slidemill.regions import DROPPED, Annotation, Region, Vertex, corners, enclosed, region_name, vertex
 from slidemill.specs import Naming
+from slidemill.xmlchecks import check_children, check_nesting, check_places
 
 PROGRAM = "ASAP"
 ENCLOSING = ("Polygon", "Rectangle", "Spline")
@@ -58,6 +59,8 @@ def read_asap(root: Element, file: str, naming: Naming) -> Annotation:
         subject = f"annotation {number} ({name})"
         kind = element.get("Type", "Polygon").strip()
         vertices = _vertices(element, subject, file)
+        if kind == "Rectangle" and vertices:
+            check_corners("rectangle", vertices, subject, file)
         places += len(vertices)
         if kind in AREALESS:
             warnings += doubtful_line(vertices) if kind != "PointSet" else []

@@ -1,4 +1,4 @@
-"""What is worth a look at a slide whose patches' quality was measured: ink on it, and whether it is out of focus."""
+"""What is worth a look when all slides are known: ink, focus, and annotations that lie in one corner of each slide."""
 
 from __future__ import annotations
 
@@ -21,6 +21,30 @@ FOCUS_SHARE = 0.25
 A Gaussian blur of one pixel's standard deviation left 8 to 15 % of it to the patches of OpenSlide's CMU-1-Small-Region,
 at 0.5 micrometres a pixel, and one of 0.7 pixels 21 to 31 %. The cohort's median stays as it is while more than half
 of the slides are sharp. Other tissue differs too, by how much is not known: hence a note, and nothing is dropped."""
+
+
+CORNERS = ((4, 0.5, "half"), (1, 0.25, "quarter"))
+"""Of so many slides and more, all regions lie within this part of width and height: one slide's may do so by chance."""
+
+
+def corner_warnings(outcomes: Iterable[Outcome]) -> dict[str, str]:
+    """Return a warning for each annotated slide where all regions of all slides lie near the first corner.
+
+    They would in micrometres, in percent, or in the pixels of a coarser level. By chance, regions of one slide lie
+    within the first quarter of width and height once in 16 slides, and those of four within the first half once in 256.
+    """
+    reached = {}
+    for outcome in outcomes:
+        if not outcome.failed and outcome.details.get("reach"):
+            info = outcome.details["info"]
+            left, top, wide, high = info.get("bounds") or (0, 0, *info["dimensions"][0])
+            right, bottom = outcome.details["reach"]
+            reached[outcome.slide] = max((right - left) / wide, (bottom - top) / high)
+    for least, share, name in CORNERS:
+        if len(reached) >= least and max(reached.values()) <= share:
+            text = f"all regions lie in the first {name} of width and height: coordinates are level-0 pixels, not µm"
+            return dict.fromkeys(reached, f"{text} or another level's")
+    return {}
 
 
 def ink_notes(summary: Mapping[str, Any]) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from slidemill.annotationcheck import PlanRemarks, check_annotations
-from slidemill.cautions import focus_notes
+from slidemill.cautions import corner_warnings, focus_notes
 from slidemill.columnar import TABLE, write_columnar
 from slidemill.columns import (
     LABEL_NUMBERS,
@@ -50,6 +50,7 @@ def slide_row(
     findings: Sequence[Mapping[str, str]],
     skip_unreadable: bool,
     notes: Sequence[str] = (),
+    warnings: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return a slide's row of the table of slides.
 
@@ -68,6 +69,8 @@ def slide_row(
         Whether a slide goes on without its patches that cannot be read; one that has no others fails all the same.
     notes
         What can be told beside the slide's own notes, when all slides are known.
+    warnings
+        The same for warnings.
     """
     stages = [facts, *later]
     failure = next((outcome for outcome in stages if outcome.status in ("failed", UNFINISHED)), None)
@@ -99,7 +102,7 @@ def slide_row(
         "stage": stage,
         "message": message,
         "notes": "; ".join([*details.get("slide_notes", ()), *filter(None, [_joined(stages, "colour_note")]), *notes]),
-        "warnings": join_warnings(warning for o in stages for warning in o.details.get("warnings", ())),
+        "warnings": join_warnings([*(warning for o in stages for warning in o.details.get("warnings", ())), *warnings]),
         "grid_patches": next((o.details["grid"] for o in stages if "grid" in o.details), ""),
         "dropped": _counts(next((o.details["dropped"] for o in stages if "dropped" in o.details), {})),
         "ink_fraction": next((o.details["ink_fraction"] for o in stages if "ink_fraction" in o.details), ""),
@@ -173,12 +176,14 @@ def write_cohort(slides: Sequence[SlideResults], skip_unreadable: bool, tables: 
     metadata: list[tuple[SlideResults, frozenset[str]]] = []
     unreadable: list[dict[str, Any]] = []
     blurred = focus_notes(one.facts for one in slides)
+    cornered = corner_warnings(one.facts for one in slides)
 
     def slide_rows() -> Iterator[dict[str, Any]]:
         for one in slides:
             found = list(_findings(one))
             notes = [blurred[one.facts.slide]] if one.facts.slide in blurred else []
-            row = slide_row(one.facts, one.later, found, skip_unreadable, notes)
+            doubts = [cornered[one.facts.slide]] if one.facts.slide in cornered else []
+            row = slide_row(one.facts, one.later, found, skip_unreadable, notes, doubts)
             LOG.info("%s: %s %s", row["slide"], row["status"], row["message"])
             left_out = unreadable_rows(one.later)
             unreadable.extend(left_out)

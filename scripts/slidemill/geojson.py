@@ -14,18 +14,32 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import shapely
 from shapely.geometry import MultiPolygon, Polygon
 
 from slidemill.errors import AnnotationError
+from slidemill.holes import lie_in_each_other, meet
 from slidemill.layers import left_out
-from slidemill.regions import DROPPED, LINE_VERTICES, LINES, Annotation, Region, Vertex, enclosed, region_name, vertex
+from slidemill.regions import (
+    DROPPED,
+    LINE_VERTICES,
+    LINES,
+    NESTED,
+    Annotation,
+    Region,
+    Vertex,
+    enclosed,
+    region_name,
+    vertex,
+)
 from slidemill.run_warnings import with_count
 from slidemill.specs import CLASSIFICATION, Naming
 
 AREALESS = ("Point", "MultiPoint", "LineString", "MultiLineString")
 QUPATHS = {CLASSIFICATION, "objectType", "object_type", "isLocked", "isEllipse", "measurements", "color", "metadata"}
 """Properties that QuPath gives to objects without a class; none of them is a class."""
+
+COLOURS = {"color", "colorRGB"}
+"""What QuPath's classification has besides its name."""
 
 LOOP = 3
 """A line that ends where it begins goes round something where it has more positions."""
@@ -51,11 +65,12 @@ def read_geojson(value: object, file: str, naming: Naming) -> Annotation:
     """
     regions: list[Region] = []
     notes: list[str] = []
-    warnings = list(_system(value))
+    features = _features(value, file)
+    warnings = list(_system(value, features))
     known: set[str] = set()
     others: Counter[str] = Counter()
     closed = named = 0
-    for number, feature in enumerate(_features(value, file), start=1):
+    for number, feature in enumerate(features, start=1):
         subject = f"feature {number}"
         geometry = _mapping(feature, "geometry", subject, file)
         parts = list(_parts(geometry, subject, file)) if geometry else []  # of null there are none
@@ -87,10 +102,13 @@ def read_geojson(value: object, file: str, naming: Naming) -> Annotation:
     return Annotation(tuple(regions), tuple(notes), warnings=tuple(warnings))
 
 
-def _system(value: object) -> Iterator[str]:
-    """Yield a warning where a file names a coordinate system: level-0 pixels have none."""
-    if isinstance(value, dict) and value.get("crs") is not None:
-        yield f"names a coordinate system ({value['crs']!r:.100}); its coordinates were taken as level-0 pixels"
+def _system(value: object, features: Sequence[object]) -> Iterator[str]:
+    """Yield a warning where a file, a feature or a geometry names a coordinate system: level-0 pixels have none."""
+    own = [one for one in features if isinstance(one, dict)]
+    for one in (value, *own, *(feature.get("geometry") for feature in own)):
+        if isinstance(one, dict) and one.get("crs") is not None:
+            yield f"names a coordinate system ({one['crs']!r:.100}); its coordinates were taken as level-0 pixels"
+            return
 
 
 def _nameless(known: set[str], naming: Naming) -> Iterator[str]:
@@ -166,9 +184,11 @@ def _name(properties: Mapping[str, Any], key: str, subject: str, file: str) -> s
                 f"{file}: {subject}: its {key} is text that is no JSON ({told!r:.80}): export the annotation again"
             ) from None
     if isinstance(told, dict):
+        if not {"name", "names"} & told.keys() and told.keys() - COLOURS:
+            raise AnnotationError(f"{file}: {subject}: its {key} is {told!r:.80}, which has no name: give it one")
         names = told.get("names")
         told = told.get("name")
-        if isinstance(names, list) and all(isinstance(name, str) for name in names):
+        if names and isinstance(names, list) and all(isinstance(name, str) for name in names):
             told = ": ".join(names)
     if not isinstance(told, str | None):
         raise AnnotationError(f"{file}: {subject} is named {told!r:.80}: give text")
@@ -190,22 +210,14 @@ def _shape(
             outer, *holes = (Polygon(ring) for ring in rings if len(ring) > 2)
             if any(hole.area >= outer.area > 0 for hole in holes):
                 raise AnnotationError(f"{file}: {subject}: a hole is as large as its outline: write the outline first")
-            if any(not _meet(hole, outer) for hole in holes):
+            if any(not meet(hole, outer) for hole in holes):
                 raise AnnotationError(
                     f"{file}: {subject}: a hole lies outside its outline: write outlines as polygons of their own"
                 )
             kept.append([outer, *holes])
+    if len(kept) > 1 and lie_in_each_other(kept):
+        warnings.append(NESTED)
     return enclosed(kept, subject, file, notes, warnings) if kept else None
-
-
-def _meet(hole: Polygon, outer: Polygon) -> bool:
-    """Return whether a hole and what its outline goes round have more in common than the edges of their boxes."""
-    left, top, right, bottom = hole.bounds
-    low_x, low_y, high_x, high_y = outer.bounds
-    if min(right, high_x) <= max(left, low_x) or min(bottom, high_y) <= max(top, low_y):
-        return False
-    shapely.prepare(outer)  # there may be thousands of holes
-    return bool(shapely.intersects(outer, hole))
 
 
 def _ring(ring: object, subject: str, file: str) -> list[Vertex]:

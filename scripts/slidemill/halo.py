@@ -15,12 +15,8 @@ from xml.etree.ElementTree import Element
 
 from slidemill.errors import AnnotationError
 from slidemill.layers import (
-    LAYERED,
     Drawn,
     Hole,
-    check_children,
-    check_nesting,
-    check_places,
     doubtful_line,
     is_hole,
     left_out,
@@ -31,6 +27,7 @@ from slidemill.layers import (
 )
 from slidemill.regions import Annotation, Region, region_name
 from slidemill.specs import Naming
+from slidemill.xmlchecks import LAYERED, check_children, check_nesting, check_places
 
 PROGRAM = "HALO"
 AREAS = {"Polygon": "polygon", "Rectangle": "rectangle", "Ellipse": "ellipse"}

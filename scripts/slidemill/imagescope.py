@@ -15,12 +15,8 @@ from collections.abc import Iterable
 from xml.etree.ElementTree import Element
 
 from slidemill.layers import (
-    LAYERED,
     Drawn,
     Hole,
-    check_children,
-    check_nesting,
-    check_places,
     doubtful_line,
     is_hole,
     left_out,
@@ -32,6 +28,7 @@ from slidemill.layers import (
 from slidemill.regions import Annotation, Region, region_name
 from slidemill.run_warnings import with_count
 from slidemill.specs import Naming
+from slidemill.xmlchecks import LAYERED, check_children, check_nesting, check_places
 
 PROGRAM = "ImageScope"
 POLYGON, RECTANGLE, ELLIPSE = "0", "1", "2"

@@ -142,6 +142,8 @@ def _png(path: Path) -> tuple[Size, Bands]:
     image = PngImagePlugin.PngImageFile(path)  # `Image.open` would look at its size by a limit of its own
     with image:
         size, mode = image.size, image.mode
+        if getattr(image, "n_frames", 1) > 1:
+            raise AnnotationError(f"{path.name}: it is animated: give it the labels alone, as one image")
     with path.open("rb") as file:
         bits = file.read(25)[24]
     if mode not in PNG_MODES:
@@ -177,6 +179,8 @@ def _tiff(path: Path) -> tuple[Size, Bands]:
         fault = _unfit(page)
         if not fault and len(tiff.pages) > 1 and tiff.pages[1].shape == page.shape:
             fault = "it has several images of one size: give it the labels alone"
+        elif not fault and len(tiff.pages) > 1 and tiff.pages[1].size > page.size:
+            fault = "its first image is smaller than its second: give it the labels alone, or the largest first"
         if fault:
             raise AnnotationError(f"{path.name}: {fault}")
         width, height = page.imagewidth, page.imagelength

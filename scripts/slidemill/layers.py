@@ -1,8 +1,7 @@
-"""What annotations in XML have in common: holes that are regions of their own, and places that a reader must know."""
+"""What annotations in XML have in common: outlines by their forms, and holes that are regions of their own."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
@@ -24,15 +23,9 @@ from slidemill.regions import (
     polygons,
     vertex,
 )
+from slidemill.xmlchecks import has_place
 
 ELLIPSE_VERTICES = 256
-
-LAYERED = {
-    "Annotation": ("Annotations",),
-    "Regions": ("Annotation",),
-    "Region": ("Regions", "Annotation"),
-}
-"""What elements of ImageScope and HALO may stand in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +88,7 @@ def vertices_of(region: Element, tag: str, subject: str, file: str) -> list[Vert
     outlines = list(region.iter("Vertices"))
     if any((vertices.text or "").strip() for vertices in outlines):
         raise AnnotationError(f"{file}: {subject}: its vertices are text: export the annotation again")
-    if strange := [one.tag for vertices in outlines for one in vertices if one.tag != tag and not _has_place(one)]:
+    if strange := [one.tag for vertices in outlines for one in vertices if one.tag != tag and not has_place(one)]:
         raise AnnotationError(
             f"{file}: {subject}: <{strange[0]}> stands among its vertices: export the annotation again"
         )
@@ -129,8 +122,38 @@ def outlined(
         notes.append(f"{subject}: {len(vertices)} vertices enclose nothing, and it was left out")
         warnings.append(DROPPED)
         return None
+    check_corners(form, vertices, subject, file)
     shape = _ellipse(vertices) if form == "ellipse" else corners(vertices)
     return enclosed([[shape]], subject, file, notes, warnings)
+
+
+def check_corners(form: str, vertices: Sequence[Vertex], subject: str, file: str) -> None:
+    """Check that a rectangle or an ellipse has the corners of one.
+
+    Raises
+    ------
+    AnnotationError
+        When a rectangle has three, or an ellipse has not two opposite corners of its bounding box, or all four, or the
+        middles of its sides: it may be turned.
+    """
+    left, top, right, bottom = bounding_box(vertices)
+    sides = [{left, right}, {top, bottom}]
+    middles = [{(left + right) / 2}, {(top + bottom) / 2}]
+    places = set(vertices)
+    upright = all(
+        all(_near(x, own) for x, own in zip(place, sides, strict=True))
+        or any(_near(x, own) for x, own in zip(place, middles, strict=True))
+        for place in places
+    )
+    if (form == "rectangle" and len(places) == 3) or (form == "ellipse" and not (upright and len(places) in (1, 2, 4))):
+        raise AnnotationError(
+            f"{file}: {subject}: its {len(places)} vertices are not the corners of the {form}, two opposite ones or "
+            "all four: draw it as a polygon"
+        )
+
+
+def _near(value: float, known: Iterable[float]) -> bool:
+    return any(abs(value - one) <= 1 for one in known)
 
 
 def is_hole(region: Element, subject: str, file: str) -> bool:
@@ -163,70 +186,6 @@ def doubtful_line(vertices: Sequence[Vertex]) -> list[str]:
 def left_out(counts: Mapping[str, int]) -> list[str]:
     """Return a note for each kind of what encloses nothing."""
     return [f"{kind} enclose nothing and were left out ({count})" for kind, count in counts.items()]
-
-
-def check_places(root: Element, tag: str, count: int, program: str, file: str) -> None:
-    """Check that all elements with X and Y are called `tag` and have been read.
-
-    Raises
-    ------
-    AnnotationError
-        When there are others: regions that nobody has understood.
-    """
-    found = Counter(one.tag for one in root.iter() if _has_place(one))
-    found.subtract({tag: count})
-    others = [f"{surplus} <{name}>" for name, surplus in found.items() if surplus]
-    if others:
-        raise AnnotationError(
-            f"{file}: {', '.join(others)[:200]} with X and Y stand where {program} has none: export the annotation "
-            "again"
-        )
-
-
-def _has_place(element: Element) -> bool:
-    return {"x", "y"} <= set(map(str.lower, element.attrib))
-
-
-def check_children(parent: Element, known: Sequence[str], program: str, file: str) -> None:
-    """Check that an element that is not empty holds something that a program writes into it.
-
-    Raises
-    ------
-    AnnotationError
-        When it holds others only.
-    """
-    others = [child.tag for child in parent]
-    if others and not set(others) & set(known):
-        raise AnnotationError(
-            f"{file}: <{others[0]}> stands in <{parent.tag}>, where {program} has <{known[0]}>: export the annotation "
-            "again"
-        )
-
-
-def check_nesting(root: Element, parents: Mapping[str, Sequence[str]], program: str, file: str) -> None:
-    """Check that elements stand where a program writes them: which layer names a region is in doubt elsewhere.
-
-    Parameters
-    ----------
-    root
-        The file's first element.
-    parents
-        By an element's name, the names of those that may hold it.
-    program, file
-        What messages name.
-
-    Raises
-    ------
-    AnnotationError
-        When one of these elements stands in another.
-    """
-    for parent in root.iter():
-        for child in parent:
-            if parent.tag not in parents.get(child.tag, (parent.tag,)):
-                raise AnnotationError(
-                    f"{file}: <{child.tag}> stands in <{parent.tag}>, where {program} has none: export the annotation "
-                    "again"
-                )
 
 
 def _ellipse(vertices: Sequence[Vertex]) -> Polygon:

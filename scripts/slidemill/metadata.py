@@ -102,7 +102,7 @@ def write_labelled(
     dict
         ``counts`` of patches by label's name; ``within``, those of them that regions label; ``contested``, those that
         lie in a smaller region of another label; ``unmapped`` names;
-        ``regions``, how many; ``notes`` on them; where there are any, the ``audit``.
+        ``regions``, how many, and their ``reach``; ``notes`` on them; where there are any, the ``audit``.
     """
     reached: set[int] = set()
     counts: Counter[str] = Counter()
@@ -120,9 +120,16 @@ def write_labelled(
         "unmapped": sorted({*annotation.names, *within} - set(spec.map)),
         "regions": len(annotation.names),
         "notes": list(annotation.notes),
+        **({"reach": _reach(annotation)} if annotation.regions else {}),
         **({"warnings": list(annotation.warnings)} if annotation.warnings else {}),
         **audit,
     }
+
+
+def _reach(annotation: Annotation) -> list[float]:
+    """Return the right and the bottom end of an annotation's regions, in level-0 pixels."""
+    bounds = annotation.bounds
+    return [max(sides[end] for sides in bounds) for end in (2, 3)]
 
 
 def _seal(table: Path) -> Seal | None:

@@ -40,7 +40,7 @@ def patch_rows(slide: str, info: SlideInfo, spec: GridSpec) -> Iterator[dict[str
 
 
 def patch_side(info: SlideInfo, details: Mapping[str, Any]) -> float:
-    """Return the side of a patch in level-0 pixels, by the details of its slide's sampling; infinity if they lack it."""
+    """Return the side of a patch in level-0 pixels, by its slide's sampling; infinity where that is not known."""
     spec = details.get("sampling")
     return Grid(info.pyramid, GridSpec(**spec)).extent0 if spec else math.inf
 

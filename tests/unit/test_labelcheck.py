@@ -9,13 +9,15 @@ from hypothesis import strategies as st
 from shapely.geometry import MultiPolygon, box
 
 import gate
+from slidemill.cautions import corner_warnings
 from slidemill.columns import LABEL_NUMBERS, SLIDE_COLUMNS, VALIDATION_COLUMNS
 from slidemill.errors import SlidemillError
 from slidemill.labelcheck import MOST_NAMED, coarseness, label_findings
 from slidemill.labelcounts import counting_labeller
 from slidemill.labelfaults import label_faults
 from slidemill.labelling import labeller
-from slidemill.metadata import labelled
+from slidemill.metadata import labelled, write_labelled
+from slidemill.outcomes import Outcome
 from slidemill.rasters import LabelImage
 from slidemill.regions import Annotation, Region
 from slidemill.run_warnings import join_warnings
@@ -254,3 +256,37 @@ def test_outer_blanks_of_names_count_for_nothing(mapped, drawn):
         ["Tumor"],
         ["Normal", "Tumor"],
     )
+
+
+def reaching(slide, right, bottom, bounds=None, status="ok"):
+    """An outcome of a slide of 1024 x 512 pixels whose regions end there."""
+    info = {"dimensions": [[1024, 512], [256, 128]], "bounds": bounds}
+    return Outcome(slide, "write_metadata", status, "", {"info": info, "reach": [right, bottom]})
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "named"),
+    [
+        ([reaching("a", 256, 128)], "quarter"),
+        ([reaching("a", 257, 128)], None),
+        ([reaching("a", 256, 129)], None),
+        ([reaching(name, 512, 100) for name in "abcd"], "half"),
+        ([reaching(name, 512, 100) for name in "abc"], None),
+        ([*(reaching(name, 512, 100) for name in "abcd"), reaching("e", 513, 9)], None),
+        ([reaching("a", 700, 300, (600, 256, 400, 256))], "quarter"),
+        ([reaching("a", 701, 300, (600, 256, 400, 256))], None),
+        ([reaching("a", 9, 9, status="failed"), Outcome("b", "write_metadata")], None),
+    ],
+)
+def test_regions_in_the_first_corner_of_all_slides_warn(outcomes, named):
+    """In micrometres, or in pixels of a coarser level, they would all lie there."""
+    found = corner_warnings(outcomes)
+    assert set(found) == ({outcome.slide for outcome in outcomes} if named else set())
+    assert all(f"in the first {named} of width and height: coordinates are level-0" in one for one in found.values())
+
+
+def test_reach_is_that_of_all_regions(tmp_path):
+    drawn = annotation(("Tumor", 0, 0, 500, 20), ("Normal", 3, 3, 40, 300))
+    told = write_labelled(tmp_path / "a.csv", [], 0, drawn, SPEC, {}, 0)
+    assert told["reach"] == [500, 300]
+    assert "reach" not in write_labelled(tmp_path / "a.csv", [], 0, Annotation(()), SPEC, {}, 0)

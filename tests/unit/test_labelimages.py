@@ -123,6 +123,19 @@ def oriented(path, kind):
     return path
 
 
+def thumbnail_first(path):
+    with tifffile.TiffWriter(path) as file:
+        for level in (DRAWN[::2, ::2], DRAWN):
+            file.write(level, photometric="minisblack")
+    return path
+
+
+def animated(path):
+    first, second = Image.fromarray(DRAWN * 0), Image.fromarray(DRAWN)
+    first.save(path, "png", save_all=True, append_images=[second])
+    return path
+
+
 WRONG = {
     "colours": (rgb, "are RGB, which are colours"),
     "colours, TIFF": (
@@ -135,6 +148,8 @@ WRONG = {
     "negative integers": (lambda path: tiff(path, DRAWN.astype(np.int16) - 1), "the integer -1 stands in it"),
     "JPEG in a TIFF": (lambda path: tiff(path, DRAWN, compression="jpeg", tile=(64, 64)), "keeps no integers"),
     "two images": (lambda path: tiff(path, np.stack([DRAWN, DRAWN]), metadata=None), "several images of one size"),
+    "a thumbnail first": (thumbnail_first, "its first image is smaller than its second"),
+    "an animation": (animated, "it is animated"),
     "another aspect": (lambda path: png(path, DRAWN[:, :200]), "of another aspect"),
     "turned": (lambda path: png(path, np.ascontiguousarray(DRAWN.T)), "of another aspect"),
     "PNG with an orientation": (lambda path: oriented(path, "png"), "its tag Orientation is 6"),

@@ -19,7 +19,7 @@ from slidemill.annotations import read_annotation
 from slidemill.errors import AnnotationError
 from slidemill.frames import Frame
 from slidemill.metadata import labelled
-from slidemill.regions import DROPPED, LINES
+from slidemill.regions import DROPPED, LINES, NESTED
 from slidemill.specs import LabelSpec, Naming
 
 LOW, HIGH, SIDE, PATCH = 300, 700, 1024, 128
@@ -193,6 +193,7 @@ SAME = {
     "GeoJSON: classification as text": feature(properties={"classification": "Tumor"}),
     "GeoJSON: classification as JSON in text": feature(properties={"classification": AS_TEXT}),
     "GeoJSON: names": feature(properties={"classification": {"names": ["Tumor"]}}),
+    "GeoJSON: a name and no names": feature(properties={"classification": {"name": "Tumor", "names": []}}),
     "GeoJSON: heights": feature(polygon([(x, y, 3) for x, y in CLOSED])),
     "GeoJSON: a hole between centres": feature(polygon(*with_a_hole())),
     "GeoJSON: a hole that is filled": collection(feature(polygon(SQUARE, left_half())), feature(polygon(left_half()))),
@@ -272,6 +273,43 @@ REFUSED = {
         asap().replace("<Coordinates>", "<Annotation Name='x' Type='Dot'/><Coordinates>"),
         "<Annotation> stands in <Annotation>",
     ),
+    "ImageScope: an attribute in other letters": (
+        imagescope(name="Tumor").replace("NegativeROA", "negativeROA"),
+        "'negativeROA' stands where ImageScope has 'NegativeROA'",
+    ),
+    "ImageScope: an attribute in a namespace": (
+        imagescope(layer="Tumor").replace('"1" Name=', '"1" xmlns:a="urn:a" a:Name='),
+        "'{urn:a}Name' stands where ImageScope has 'Name'",
+    ),
+    "ImageScope: an element in other letters": (
+        imagescope(layer="Normal", attributes=attribute("Tumor").replace("Attribute", "attribute")),
+        "'attribute' stands where ImageScope has 'Attribute'",
+    ),
+    "HALO: an attribute in other letters": (halo().replace("Type=", "type="), "'type' stands where HALO has 'Type'"),
+    "ASAP: an attribute in other letters": (
+        asap(name="Normal").replace("PartOfGroup", "PartofGroup"),
+        "'PartofGroup' stands where ASAP has 'PartOfGroup'",
+    ),
+    "ImageScope: a rectangle of three corners": (
+        imagescope(SQUARE[:3], "1", "Tumor"),
+        "its 3 vertices are not the corners of the rectangle",
+    ),
+    "HALO: a rectangle of three corners": (
+        halo(halo_region([*SQUARE[:3], SQUARE[0]], "Rectangle")),
+        "its 3 vertices are not the corners of the rectangle",
+    ),
+    "ASAP: a rectangle of three corners": (
+        asap(SQUARE[:3], "Rectangle"),
+        "its 3 vertices are not the corners of the rectangle",
+    ),
+    "HALO: a turned ellipse": (
+        halo(halo_region([(300, 400), (600, 300), (700, 600), (400, 700)], "Ellipse")),
+        "its 4 vertices are not the corners of the ellipse",
+    ),
+    "ImageScope: an ellipse of many vertices": (
+        imagescope([*SQUARE, (500, 800)], "2", "Tumor"),
+        "its 5 vertices are not the corners of the ellipse",
+    ),
     "HALO: no name": (halo(name=" "), "has no name: name its layer"),
     "HALO: an unknown type": (halo(halo_region(kind="Freehand")), "type 'Freehand' may enclose an area"),
     "HALO: no type": (halo().replace(' Type="Polygon"', ""), "type '' may enclose an area"),
@@ -345,6 +383,10 @@ REFUSED = {
     "HDF5": (b"\x89HDF\r\n\x1a\n" + bytes(99), "is an HDF5, whatever its name"),
     "PDF": (b"%PDF-1.7", "is a PDF, whatever its name"),
     "text": ("x,y\n300,300\n", "line 1, column 0: syntax error: it is neither XML, GeoJSON, PNG nor TIFF"),
+    "GeoJSON: a class under another key": (
+        feature(properties={"classification": {"label": "Tumor"}}),
+        "its classification is {'label': 'Tumor'}, which has no name",
+    ),
     "GeoJSON: COCO": ({"images": [], "annotations": [{"segmentation": [[1, 2]]}]}, "holds no features"),
     "NDPA": (
         '<annotations><ndpviewstate id="1"><title>Tumor</title></ndpviewstate></annotations>',
@@ -582,6 +624,9 @@ def test_geojson_with_a_coordinate_system_is_a_warning(tmp_path):
     annotation = read_annotation(put(tmp_path, collection(crs=crs)))
     assert "names a coordinate system" in annotation.warnings[0]
     assert read_annotation(put(tmp_path, collection(crs=None))).warnings == ()
+    for content in (feature(crs=crs), collection(feature(), feature({**polygon(), "crs": crs}))):
+        (warning,) = read_annotation(put(tmp_path, content)).warnings
+        assert "names a coordinate system" in warning
 
 
 def test_halos_holes_are_cut_out_of_their_layer_alone(tmp_path):
@@ -708,3 +753,35 @@ def test_property_that_some_features_have_needs_no_warning(tmp_path):
     naming = Naming("Normal", "class")
     assert read_annotation(put(tmp_path, two), naming=naming).warnings == ()
     assert read_annotation(put(tmp_path, two), naming=naming).names == ("Tumor", "Normal")
+
+
+HOLE = [(430, 430), (570, 430), (570, 570), (430, 570), (430, 430)]
+
+
+@pytest.mark.parametrize(
+    "geometry",
+    [
+        {"type": "MultiPolygon", "coordinates": [polygon()["coordinates"], polygon(HOLE)["coordinates"]]},
+        {"type": "MultiPolygon", "coordinates": [polygon(HOLE[::-1])["coordinates"], polygon()["coordinates"]]},
+        {"type": "GeometryCollection", "geometries": [polygon(), nested(polygon(HOLE), 2)]},
+    ],
+)
+def test_polygons_in_polygons_are_a_warning(tmp_path, geometry):
+    """A hole that was written as a polygon of its own would be filled."""
+    (warning,) = read_annotation(put(tmp_path, feature(geometry))).warnings
+    assert warning == f"{NESTED} [1 region]"
+
+
+def test_islands_in_holes_need_no_warning(tmp_path):
+    island = [[(x + (500 - x) // 7, y + (500 - y) // 7) for x, y in HOLE]]
+    parts = [polygon(CLOSED, HOLE)["coordinates"], polygon(*island)["coordinates"]]
+    path = put(tmp_path, feature({"type": "MultiPolygon", "coordinates": parts}))
+    assert read_annotation(path).warnings == ()
+    assert tumour(path) == MIDDLE
+
+
+@pytest.mark.parametrize("winding", [1, -1])
+def test_holes_of_any_winding_are_cut_out(tmp_path, winding):
+    path = put(tmp_path, feature(polygon(CLOSED, HOLE[::winding])))
+    assert tumour(path) == MIDDLE - {(3, 3)}
+    assert read_annotation(path).warnings == ()
