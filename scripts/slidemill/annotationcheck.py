@@ -133,7 +133,14 @@ def _meant(path: Path, bare: Sequence[Path]) -> str:
 def _check_unannotated(found: Found, config: Config, remarks: PlanRemarks) -> None:
     """Refuse slides without an annotation where others have one and nobody says what they are, or count them."""
     bare = [one for one in found.slides if one.annotation is None]
-    if not bare or (config.unannotated in (None, "outside") and len(bare) == len(found.slides)):
+    if not bare:
+        return
+    if config.unannotated in (None, "outside") and len(bare) == len(found.slides):
+        if config.unannotated is None and len(set(config.labels.map.values())) > 1:
+            remarks.warnings.append(
+                f"labels.map has several labels, and no slide has an annotation, so that all patches are "
+                f"{config.labels.outside}: name annotations, or give labels.unannotated: outside"
+            )
         return
     count = f"{len(bare)} of {len(found.slides)} slides {_has(len(bare))} no annotation"
     if config.unannotated is not None:
@@ -182,7 +189,7 @@ def _misnamed_columns(slides: Sequence[SlideFile]) -> Iterator[str]:
             yield f"{unread} {_listed(masks[:1], 1)}: call it tissue_mask if they are masks of tissue"
         elif drawn and not any(one.annotation for one in slides):
             yield f"{unread} {_listed(drawn[:1], 1)}: call it annotation if they are annotations"
-        if values and column.casefold().startswith("mpp") and not any(one.mpp for one in slides):
+        if values and "mpp" in column.casefold() and not any(one.mpp for one in slides):
             yield f"slides: the column {column!r} of the sheet is not read: call it mpp if it is the slides' resolution"
 
 

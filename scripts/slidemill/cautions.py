@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
 from slidemill.outcomes import Outcome
-from slidemill.wording import in_digits
+from slidemill.wording import in_digits, listed
 
 INKED_SHARE = 0.01
 """A slide with a larger share of marked patches has been written on."""
@@ -25,6 +25,29 @@ of the slides are sharp. Other tissue differs too, by how much is not known: hen
 
 CORNERS = ((4, 0.5, "half"), (1, 0.25, "quarter"))
 """Of so many slides and more, all regions lie within this part of width and height: one slide's may do so by chance."""
+
+
+def annotation_warnings(outcomes: Sequence[Outcome]) -> dict[str, list[str]]:
+    """Return what to say of slides' annotations when all are known, by slide: corners and copies."""
+    found: dict[str, list[str]] = {}
+    for texts in (corner_warnings(outcomes), copy_warnings(outcomes)):
+        for slide, text in texts.items():
+            found.setdefault(slide, []).append(text)
+    return found
+
+
+def copy_warnings(outcomes: Iterable[Outcome]) -> dict[str, str]:
+    """Return a warning for each slide whose annotation has the content of another slide's, and regions."""
+    owners: dict[str, list[str]] = {}
+    for outcome in outcomes:
+        if not outcome.failed and outcome.details.get("regions") and outcome.details.get("annotation_fingerprint"):
+            owners.setdefault(outcome.details["annotation_fingerprint"], []).append(outcome.slide)
+    return {
+        slide: f"its annotation is the same as that of {listed(own[:2], len(own))}: is one of them a copy?"
+        for own in owners.values()
+        if len(own) > 1
+        for slide in own
+    }
 
 
 def corner_warnings(outcomes: Iterable[Outcome]) -> dict[str, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from slidemill.annotationcheck import PlanRemarks, check_annotations
-from slidemill.cautions import corner_warnings, focus_notes
+from slidemill.cautions import annotation_warnings, focus_notes
 from slidemill.columnar import TABLE, write_columnar
 from slidemill.columns import (
     LABEL_NUMBERS,
@@ -176,14 +176,13 @@ def write_cohort(slides: Sequence[SlideResults], skip_unreadable: bool, tables: 
     metadata: list[tuple[SlideResults, frozenset[str]]] = []
     unreadable: list[dict[str, Any]] = []
     blurred = focus_notes(one.facts for one in slides)
-    cornered = corner_warnings(one.facts for one in slides)
+    doubts = annotation_warnings([one.facts for one in slides])
 
     def slide_rows() -> Iterator[dict[str, Any]]:
         for one in slides:
             found = list(_findings(one))
             notes = [blurred[one.facts.slide]] if one.facts.slide in blurred else []
-            doubts = [cornered[one.facts.slide]] if one.facts.slide in cornered else []
-            row = slide_row(one.facts, one.later, found, skip_unreadable, notes, doubts)
+            row = slide_row(one.facts, one.later, found, skip_unreadable, notes, doubts.get(one.facts.slide, ()))
             LOG.info("%s: %s %s", row["slide"], row["status"], row["message"])
             left_out = unreadable_rows(one.later)
             unreadable.extend(left_out)

@@ -21,6 +21,7 @@ from slidemill.holes import lie_in_each_other, meet
 from slidemill.layers import left_out
 from slidemill.regions import (
     DROPPED,
+    ISLANDS,
     LINE_VERTICES,
     LINES,
     NESTED,
@@ -214,6 +215,8 @@ def _shape(
                 raise AnnotationError(
                     f"{file}: {subject}: a hole lies outside its outline: write outlines as polygons of their own"
                 )
+            if len(holes) > 1 and lie_in_each_other([[hole] for hole in holes]):
+                warnings.append(ISLANDS)
             kept.append([outer, *holes])
     if len(kept) > 1 and lie_in_each_other(kept):
         warnings.append(NESTED)

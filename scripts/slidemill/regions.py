@@ -33,7 +33,8 @@ TANGLED = "an outline crosses itself, and what it encloses is in doubt: look at 
 DROPPED = "regions that enclose no area, for too few vertices or none, were left out: draw them again, or remove them"
 LINES = "lines, rulers and the like of 3 or more vertices enclose nothing: draw them as polygons if they are outlines"
 NESTED = "polygons of one region lie in each other and count as one: write the inner ones as holes if they are holes"
-COUNTED = (TANGLED, DROPPED, LINES, NESTED)
+ISLANDS = "holes of one region lie in each other and count as one: write islands in holes as polygons of their own"
+COUNTED = (TANGLED, DROPPED, LINES, NESTED, ISLANDS)
 """Warnings that are added once for each region; `slidemill.placing` counts them."""
 
 LINE_VERTICES = 2

@@ -249,3 +249,19 @@ def test_files_in_the_folder_of_other_slides_warn(folders, masks, file, is_doubt
     make(folders.root, f"{folder}/{file}", f"{folder}/p2/b.xml", f"{folder}/c.xml", f"{folder}/d.xml")
     told = f"{key}: 1 file lies in the folder of other slides and fits its slide by name only: {file} (p1/a.svs)"
     assert folders.check(masks).warnings == [told] * is_doubtful
+
+
+def test_map_of_several_labels_without_annotations_warns(tmp_path):
+    """The key of annotations may be forgotten, or the sheet's column: all patches would be outside."""
+    found = Found([SlideFile("a", "a.svs")])
+    labels = {"map": {"Normal": 0, "Tumor": 1}}
+    (warning,) = check_annotations(found, read(labels=labels)).warnings
+    assert warning.startswith("labels.map has several labels, and no slide has an annotation, so that all patches are")
+    for quiet in ({**labels, "unannotated": "outside"}, {"map": {"Normal": 0, "Benign": 0}}, {}):
+        assert check_annotations(found, read(labels=quiet)).warnings == []
+
+
+@pytest.mark.parametrize("column", ["MPP", " mpp", "mpp_level0", "slide_mpp"])
+def test_columns_of_resolutions_are_told(column):
+    (warning,) = check_annotations(Found([SlideFile("a", "a.svs", columns={column: "0.25"})]), read()).warnings
+    assert f"the column {column!r} of the sheet is not read: call it mpp" in warning

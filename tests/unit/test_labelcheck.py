@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from shapely.geometry import MultiPolygon, box
 
 import gate
-from slidemill.cautions import corner_warnings
+from slidemill.cautions import annotation_warnings, corner_warnings
 from slidemill.columns import LABEL_NUMBERS, SLIDE_COLUMNS, VALIDATION_COLUMNS
 from slidemill.errors import SlidemillError
 from slidemill.labelcheck import MOST_NAMED, coarseness, label_findings
@@ -290,3 +290,18 @@ def test_reach_is_that_of_all_regions(tmp_path):
     told = write_labelled(tmp_path / "a.csv", [], 0, drawn, SPEC, {}, 0)
     assert told["reach"] == [500, 300]
     assert "reach" not in write_labelled(tmp_path / "a.csv", [], 0, Annotation(()), SPEC, {}, 0)
+
+
+def labelled_by(slide, fingerprint, regions=1, status="ok"):
+    details = {"annotation_fingerprint": fingerprint, "regions": regions}
+    return Outcome(slide, "write_metadata", status, "", details)
+
+
+def test_copied_annotations_warn():
+    """A file that was copied under another slide's name labels that slide by the regions of the first."""
+    two = [labelled_by("a", "x"), labelled_by("b", "x"), labelled_by("c", "y")]
+    told = "its annotation is the same as that of a, b: is one of them a copy?"
+    assert annotation_warnings(two) == {"a": [told], "b": [told]}
+    assert annotation_warnings([labelled_by("a", "x", 0), labelled_by("b", "x", 0)]) == {}
+    assert annotation_warnings([labelled_by("a", None), labelled_by("b", None)]) == {}
+    assert annotation_warnings([labelled_by("a", "x"), labelled_by("b", "x", status="failed")]) == {}

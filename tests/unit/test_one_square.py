@@ -19,7 +19,7 @@ from slidemill.annotations import read_annotation
 from slidemill.errors import AnnotationError
 from slidemill.frames import Frame
 from slidemill.metadata import labelled
-from slidemill.regions import DROPPED, LINES, NESTED
+from slidemill.regions import DROPPED, ISLANDS, LINES, NESTED
 from slidemill.specs import LabelSpec, Naming
 
 LOW, HIGH, SIDE, PATCH = 300, 700, 1024, 128
@@ -785,3 +785,12 @@ def test_holes_of_any_winding_are_cut_out(tmp_path, winding):
     path = put(tmp_path, feature(polygon(CLOSED, HOLE[::winding])))
     assert tumour(path) == MIDDLE - {(3, 3)}
     assert read_annotation(path).warnings == ()
+
+
+def test_islands_among_holes_are_a_warning(tmp_path):
+    """Rings that count by turns, as of contours, would lose what lies in a hole."""
+    island = [(x + (500 - x) // 7, y + (500 - y) // 7) for x, y in HOLE]
+    (warning,) = read_annotation(put(tmp_path, feature(polygon(CLOSED, HOLE, island)))).warnings
+    assert warning == f"{ISLANDS} [1 region]"
+    side = [(x - 120, y) for x, y in [*HOLE[:1], (440, 430), (440, 500)]]
+    assert read_annotation(put(tmp_path, feature(polygon(CLOSED, HOLE, side)))).warnings == ()
