@@ -106,6 +106,6 @@ def read_imagescope(root: Element, file: str, naming: Naming) -> Annotation:
 
 
 def _values(attributes: Iterable[Element]) -> list[str]:
-    """Return the values of the attributes that have one."""
-    values = (attribute.get("Value", "").strip() for attribute in attributes)
+    """Return the values of the attributes that have one, or text in place of it."""
+    values = ((attribute.get("Value", "").strip() or (attribute.text or "").strip()) for attribute in attributes)
     return [value for value in values if value]

@@ -34,7 +34,8 @@ DROPPED = "regions that enclose no area, for too few vertices or none, were left
 LINES = "lines, rulers and the like of 3 or more vertices enclose nothing: draw them as polygons if they are outlines"
 NESTED = "polygons of one region lie in each other and count as one: write the inner ones as holes if they are holes"
 ISLANDS = "holes of one region lie in each other and count as one: write islands in holes as polygons of their own"
-COUNTED = (TANGLED, DROPPED, LINES, NESTED, ISLANDS)
+BEYOND = "holes of a region reach beyond its outline: write them as polygons of their own if they are outlines"
+COUNTED = (TANGLED, DROPPED, LINES, NESTED, ISLANDS, BEYOND)
 """Warnings that are added once for each region; `slidemill.placing` counts them."""
 
 LINE_VERTICES = 2
@@ -163,6 +164,8 @@ def enclosed(
         notes.append(f"{subject}: the outline crosses itself and was repaired")
         if any(_is_tangled(ring) for part in parts for ring in part):
             warnings.append(TANGLED)
+        if any(_overhangs(*part) for part in parts):
+            warnings.append(BEYOND)
         shape = MultiPolygon(polygons(shapely.union_all([_repaired(*part) for part in parts])))
     if shape.area == 0:
         notes.append(f"{subject}: the outline has no area, and it was left out")
@@ -184,6 +187,12 @@ def _repaired(outer: Polygon, *holes: Polygon) -> BaseGeometry:
     """Return what an outline encloses beside its holes; a point that it goes round twice lies outside."""
     solid, *cut = (_every_other_face(ring) for ring in (outer, *holes))
     return shapely.difference(solid, shapely.union_all(cut)) if cut else solid
+
+
+def _overhangs(outer: Polygon, *holes: Polygon) -> bool:
+    """Return whether more than a rim of a hole lies outside of its outline."""
+    solid, *cut = (_every_other_face(ring) for ring in (outer, *holes))
+    return any(shapely.difference(hole, solid).area > TANGLED_SHARE * hole.area for hole in cut)
 
 
 def _every_other_face(ring: Polygon) -> BaseGeometry:

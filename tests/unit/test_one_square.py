@@ -19,7 +19,7 @@ from slidemill.annotations import read_annotation
 from slidemill.errors import AnnotationError
 from slidemill.frames import Frame
 from slidemill.metadata import labelled
-from slidemill.regions import DROPPED, ISLANDS, LINES, NESTED
+from slidemill.regions import BEYOND, DROPPED, ISLANDS, LINES, NESTED
 from slidemill.specs import LabelSpec, Naming
 
 LOW, HIGH, SIDE, PATCH = 300, 700, 1024, 128
@@ -137,6 +137,9 @@ AS_TEXT = json.dumps({"name": "Tumor", "color": [200, 0, 0]})
 SAME = {
     "ImageScope: region's text": imagescope(name="Tumor"),
     "ImageScope: region's attribute": imagescope(attributes=attribute("") + attribute("Tumor"), name="other"),
+    "ImageScope: attribute's text": imagescope(
+        attributes=attribute("").replace("/>", "> Tumor </Attribute>"), layer="Normal"
+    ),
     "ImageScope: layer's attribute": imagescope(layers=attribute("Tumor"), layer="Layer 1"),
     "ImageScope: layer's name": imagescope(layer="Tumor"),
     "ImageScope: region's attribute before all else": imagescope(
@@ -794,3 +797,18 @@ def test_islands_among_holes_are_a_warning(tmp_path):
     assert warning == f"{ISLANDS} [1 region]"
     side = [(x - 120, y) for x, y in [*HOLE[:1], (440, 430), (440, 500)]]
     assert read_annotation(put(tmp_path, feature(polygon(CLOSED, HOLE, side)))).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("ring", "count"),
+    [
+        ([(690, 300), (900, 300), (900, 500), (690, 500)], 1),
+        ([(600, 600), (900, 600), (900, 900)], 1),
+        ([(500, 500), (701, 500), (701, 600), (500, 600)], 0),
+        ([(500, 500), (700, 500), (700, 600), (500, 600)], 0),
+    ],
+)
+def test_holes_beyond_their_outline_are_a_warning(tmp_path, ring, count):
+    """A second outline that was written as a hole would cut in place of adding; a rim of a pixel is a slip."""
+    warnings = read_annotation(put(tmp_path, feature(polygon(CLOSED, ring)))).warnings
+    assert warnings == (f"{BEYOND} [1 region]",) * count
