@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ from slidemill.config import Config
 from slidemill.discovery import Found, SlideFile, decoded
 from slidemill.endings import endings_of
 from slidemill.errors import ConfigError
-from slidemill.matching import ANNOTATIONS, Matches, bare_name, plain
+from slidemill.matching import ANNOTATIONS, Matches, bare_name, names_of, plain
 from slidemill.suggestions import question, suggest
 from slidemill.wording import counted, listed
 
@@ -102,16 +103,19 @@ def _left_over(matches: Matches, bare: Sequence[Path], key: str) -> Iterator[str
 
 
 def _elsewhere(matches: Matches, slides: Sequence[Path], key: str) -> Iterator[str]:
-    """Yield a line for files that lie in the folder of other slides than those that they fit by their names."""
+    """Yield a line for files that fit their slides by name, and could be of others by their folder or their name."""
     folders = {above for slide in slides for above in _folders(slide)}
+    names = Counter(name for slide in slides for name in set(names_of(slide)))
     strays = [
-        f"{file} ({slide})" for slide, file in matches.by_slide.items() if (_folders(file) & folders) - _folders(slide)
+        f"{file} ({slide})"
+        for slide, file in matches.by_slide.items()
+        if _folders(file) != _folders(slide)
+        and ((_folders(file) & folders) - _folders(slide) or names[plain(bare_name(file))] > 1)
     ]
     if strays:
-        count = len(strays)
         yield (
-            f"{key}: {counted(count, 'file')} {'lies' if count == 1 else 'lie'} in the folder of other slides and "
-            f"{'fits its' if count == 1 else 'fit their'} slide by name only: {_listed(strays[:MOST_NAMED], count)}"
+            f"{key}: {counted(len(strays), 'file')} matched by name only, from the folder of other slides or with a name "
+            f"that several slides have: {_listed(strays[:MOST_NAMED], len(strays))}"
         )
 
 

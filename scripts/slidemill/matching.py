@@ -122,7 +122,7 @@ def _matched_by_name(slides: list[Path], annotations: list[Path], key: str) -> d
     found: dict[str, list[Path]] = defaultdict(list)
     for path in annotations:
         found[plain(bare_name(path))].append(path)
-    candidates = {slide: [path for name in _names(slide) for path in found.get(name, ())] for slide in slides}
+    candidates = {slide: [path for name in names_of(slide) for path in found.get(name, ())] for slide in slides}
     fitting = defaultdict(list)
     for slide, own in candidates.items():
         for annotation in own:
@@ -159,7 +159,7 @@ def _other_than(slides: list[Path], above: Path, annotations: list[Path], root: 
             yield annotation
             continue
         name = plain(bare_name(annotation))
-        same = [one for one in slides if name in _names(one) and above / one != root / annotation]
+        same = [one for one in slides if name in names_of(one) and above / one != root / annotation]
         if same:
             raise ConfigError(
                 f"{key}: {annotation} may be a slide, or the label image of {same[0]}: put label images that are "
@@ -173,7 +173,7 @@ def _unread(slides: list[Path], above: Path, root: Path, files: Iterable[Path]) 
         yield from files
         return
     endings = {slide.suffix.lower() for slide in slides}
-    names = {name for slide in slides for name in _names(slide)}
+    names = {name for slide in slides for name in names_of(slide)}
     for path in files:
         if path.suffix.lower() not in endings and plain(bare_name(path)) in names:
             yield path
@@ -184,7 +184,7 @@ def _are_mixed(above: Path, root: Path) -> bool:
     return above in (root, *root.parents) or root in above.parents
 
 
-def _names(slide: Path) -> tuple[str, str]:
+def names_of(slide: Path) -> tuple[str, str]:
     """Return the names that an annotation of a slide may have, without its ending."""
     return plain(slide.stem), plain(slide.name)
 

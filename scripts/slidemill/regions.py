@@ -191,6 +191,8 @@ def _repaired(outer: Polygon, *holes: Polygon) -> BaseGeometry:
 
 def _overhangs(outer: Polygon, *holes: Polygon) -> bool:
     """Return whether more than a rim of a hole lies outside of its outline."""
+    if not holes:
+        return False
     solid, *cut = (_every_other_face(ring) for ring in (outer, *holes))
     return any(shapely.difference(hole, solid).area > TANGLED_SHARE * hole.area for hole in cut)
 

@@ -247,7 +247,10 @@ def test_files_in_the_folder_of_other_slides_warn(folders, masks, file, is_doubt
     folder, key = ("masks", "tissue.masks") if masks else ("xml", "annotations")
     make(folders.root, "slides/p1/a.svs", "slides/p2/b.svs", "slides/p3/scan/c.svs", "slides/d.svs")
     make(folders.root, f"{folder}/{file}", f"{folder}/p2/b.xml", f"{folder}/c.xml", f"{folder}/d.xml")
-    told = f"{key}: 1 file lies in the folder of other slides and fits its slide by name only: {file} (p1/a.svs)"
+    told = (
+        f"{key}: 1 file matched by name only, from the folder of other slides or with a name that several slides have: "
+        f"{file} (p1/a.svs)"
+    )
     assert folders.check(masks).warnings == [told] * is_doubtful
 
 
@@ -265,3 +268,10 @@ def test_map_of_several_labels_without_annotations_warns(tmp_path):
 def test_columns_of_resolutions_are_told(column):
     (warning,) = check_annotations(Found([SlideFile("a", "a.svs", columns={column: "0.25"})]), read()).warnings
     assert f"the column {column!r} of the sheet is not read: call it mpp" in warning
+
+
+def test_files_of_a_name_that_several_slides_have_warn(folders):
+    """It may be an old one of the slide that has its own."""
+    make(folders.root, "slides/p1/a.svs", "slides/p2/a.svs", "slides/b.svs", "xml/p1/a.xml", "xml/a.xml", "xml/x/b.xml")
+    (warning,) = folders.check().warnings
+    assert warning.endswith("with a name that several slides have: a.xml (p2/a.svs)")
