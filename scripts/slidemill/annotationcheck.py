@@ -114,8 +114,8 @@ def _elsewhere(matches: Matches, slides: Sequence[Path], key: str) -> Iterator[s
     ]
     if strays:
         yield (
-            f"{key}: {counted(len(strays), 'file')} matched by name only, from the folder of other slides or with a name "
-            f"that several slides have: {_listed(strays[:MOST_NAMED], len(strays))}"
+            f"{key}: {counted(len(strays), 'file')} matched by name only, from the folder of other slides or with a "
+            f"name that several slides have: {_listed(strays[:MOST_NAMED], len(strays))}"
         )
 
 
