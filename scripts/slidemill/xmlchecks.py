@@ -19,14 +19,18 @@ ELEMENTS = {
     one.lower(): one
     for one in ("Annotation", "Regions", "Region", "Vertices", "Vertex", "Attributes", "Attribute", "Coordinates")
 }
+"""By their lower case, the elements that bear on labels."""
+
 ATTRIBUTES = {
-    one.lower(): one
-    for one in (
-        *("Id", "Name", "Type", "Text", "Value", "NegativeROA", "InputRegionId", "HasEndcaps"),
-        *("PartOfGroup", "Order", "MicronsPerPixel"),
-    )
+    "Annotations": ("MicronsPerPixel",),
+    "Annotation": ("Name", "Type", "PartOfGroup"),
+    "Region": ("Id", "Type", "Text", "NegativeROA", "InputRegionId", "HasEndcaps"),
+    "Attribute": ("Value",),
+    "Coordinate": ("Order",),
 }
-"""By their lower case, the elements and attributes that say what a region is, and what it is called."""
+"""By element, the attributes that say what a region is, and what it is called."""
+
+BY_LOWER_CASE = {tag: {one.lower(): one for one in known} for tag, known in ATTRIBUTES.items()}
 
 XML_NAMES = "{http://www.w3.org/XML/1998/namespace}"
 
@@ -40,9 +44,11 @@ def check_spelling(root: Element, program: str, file: str) -> None:
         When an element or an attribute has a known name in another letter case, or in a namespace of its own.
     """
     for element in root.iter():
-        for name, known in ((element.tag, ELEMENTS), *((key, ATTRIBUTES) for key in element.attrib)):
-            plain = name.rpartition("}")[2]
-            right = known.get(plain.lower(), name)
+        known = BY_LOWER_CASE.get(element.tag, {})
+        for name, right in (
+            (element.tag, ELEMENTS.get(element.tag.lower(), element.tag)),
+            *((key, known.get(key.rpartition("}")[2].lower(), key)) for key in element.attrib),
+        ):
             if right != name and not name.startswith(XML_NAMES):
                 raise AnnotationError(f"{file}: {name!r:.80} stands where {program} has {right!r}: write it so")
 

@@ -414,3 +414,26 @@ def test_an_annotation_is_mended_and_its_slide_done_by_the_next_run(annotated):
     assert annotated("<Annotations>")["status"] == "failed"
     assert annotated(xml(SQUARE))["status"] == "ok"
     assert annotated.cohort.verdict == ""
+
+
+def test_a_label_image_coarser_than_patches_is_a_warning(annotated):
+    annotated.cohort.config["labels"] = {"map": {"Normal": 0, "Benign": 1, "1": 1}}
+    row = annotated(image(ONE, (2, 1)))
+    assert (row["status"], row["regions"]) == ("ok", "1")
+    assert "one pixel of the image covers 256 x 384 level-0 pixels, and a patch 128 x 128" in row["warnings"]
+
+
+def test_a_copied_annotation_is_a_warning(annotated):
+    """Each of the two slides has the warning: which is the copy, nobody can tell."""
+    row = annotated((annotated.cohort.annotations / "good.xml").read_text(encoding="utf-8"))
+    assert "its annotation is the same as that of " in row["warnings"]
+    table = {one["slide"]: one for one in annotated.cohort.table("slides")}
+    assert all("is one of them a copy?" in one["warnings"] for one in table.values())
+
+
+def test_regions_in_the_first_corner_are_a_warning(annotated):
+    annotated.cohort.annotate("good", xml([(0, 0), (99, 0), (99, 90)]).replace("Benign", "Normal"))
+    corner = xml([(0, 0), (100, 0), (100, 90)])
+    annotated.cohort.annotate("bad", corner)
+    warnings = {one["slide"]: one["warnings"] for one in annotated.cohort.run().values()}
+    assert all("all regions lie in the first quarter of width and height" in one for one in warnings.values())

@@ -179,6 +179,12 @@ SAME = {
     "ASAP: in any order": asap(
         places="".join(f'<Coordinate Order="{n}" X="{SQUARE[n][0]}" Y="{SQUARE[n][1]}"/>' for n in (2, 0, 3, 1))
     ),
+    "ASAP: attributes of other programs": asap()
+    .replace("<Annotation ", '<Annotation id="1" text="Normal" ')
+    .replace("<Group ", '<Group name="Normal" '),
+    "ImageScope: attributes that count for nothing": imagescope(name="Tumor").replace(
+        "<Plots", '<Plots type="4" name="x"'
+    ),
     "GeoJSON: collection": collection(),
     "GeoJSON: list": [feature()],
     "GeoJSON: feature": feature(),
