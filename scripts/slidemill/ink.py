@@ -54,8 +54,22 @@ ON_GLASS = 0.8
 ALIKE = 30
 """Levels of 255, in each channel, within which two strokes are of one pen."""
 
+ONE_DYE = 0.985
+"""The cosine of two optical densities, as vectors of red, green and blue, from which on they may be of one dye.
+
+By Beer and Lambert's law the direction is that of the dye, however much of it there is. Haematoxylin and blue ink have
+0.95, light green and green ink 0.99.
+"""
+
+PALEST = 0.5
+"""Tissue of a pen's dye is counted from this share of the pen's optical density on: eosin has red ink's, and far less.
+"""
+
 PROVEN = 0.5
-"""At least this share of all that has about a pen's colour, within twice `ALIKE`, is strokes that prove it."""
+"""At least this share of all that has about a pen's colour, within twice `ALIKE`, and of its dye, is strokes that prove it.
+
+Where it is less, the colours of pens are the denser parts of a stain, cut out by the saturations of `PENS`.
+"""
 
 MOST_INK = 0.5
 """Of all that has colour, pens have no more; where it looks as if they had, they are stains."""
@@ -144,16 +158,29 @@ def _strokes(image: Pixels, colours: Shades, coloured: Shades) -> Shades:
     chosen = np.zeros(count, bool)
     if len(proofs):
         proofs = proofs[_on_glass(piece, coloured, count)[proofs] >= ON_GLASS]
+    every = coloured | colours
     for proof in proofs:
         apart = np.abs(colour - colour[proof]).max(axis=1)
         apart[0] = np.inf
         # What such a pen has drawn elsewhere, over the tissue or as a dot, has its colour, and is smooth. Tissue
-        # that is stained so has pieces of that colour too, which are no strokes, and then nothing is proven.
-        if area[proofs[apart[proofs] <= ALIKE]].sum() >= PROVEN * area[apart <= 2 * ALIKE].sum():
+        # that is stained so has more of that colour, in pieces that are no strokes or too pale for a pen, and then
+        # nothing is proven.
+        alike = proofs[apart[proofs] <= ALIKE]
+        dye = np.count_nonzero(_of_one_dye(image, colour[proof]) & (every == 1))
+        if area[alike].sum() >= PROVEN * max(area[apart <= 2 * ALIKE].sum(), dye):
             chosen |= (smooth | ~large) & (apart <= ALIKE)
-    strokes = chosen[piece]
-    few = strokes.sum() <= MOST_INK * np.count_nonzero(coloured | colours)
-    return strokes.astype(np.uint8) if few else np.zeros_like(colours)
+    strokes = chosen[piece].astype(np.uint8)
+    # What is left out is the strokes with their edges, by which small pieces within tissue would be most of it.
+    few = np.count_nonzero(_grown(strokes) & every) <= MOST_INK * np.count_nonzero(every)
+    return strokes if few else np.zeros_like(colours)
+
+
+def _of_one_dye(image: Pixels, colour: Floats) -> npt.NDArray[np.bool_]:
+    """Return which pixels may be of the dye of a colour, and are about as dense."""
+    densities, density = (-np.log10((shade.astype(np.float32) + 1) / 256) for shade in (image, colour))
+    length, most = np.sqrt((densities**2).sum(axis=2)), np.sqrt((density**2).sum())
+    cosine = densities @ density / np.maximum(length * most, 1e-6)
+    return np.asarray((cosine >= ONE_DYE) & (length >= PALEST * most), np.bool_)
 
 
 def _variation(image: Pixels) -> Floats:
