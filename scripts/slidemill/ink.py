@@ -17,6 +17,7 @@ from slidemill.encodings import Pixels
 
 Shades = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 
 DARKEST = 40
 """What is darker in all three channels, of 255, is padding or ink: nuclei at this resolution are far brighter."""
@@ -47,6 +48,9 @@ JPEG's blocks reach in from its edges.
 
 LENGTH = 4.0
 """A stroke's area is at least so many times that of the largest circle within it: about three times as long as wide."""
+
+EDGE = 1.0
+"""Pixels by which a stroke with its blurred edge, which has its dye, is thicker on either side than its colour is."""
 
 ON_GLASS = 0.8
 """At least this share of what lies around a stroke is glass, where the stroke proves that there was a pen."""
@@ -137,50 +141,70 @@ def find_ink(image: Pixels, coloured: Shades, pens: str) -> Ink:
 
 def _strokes(image: Pixels, colours: Shades, coloured: Shades) -> Shades:
     """Return the pieces of pens' colours that are strokes of a pen."""
-    count, found, facts, _ = cv2.connectedComponentsWithStats(colours, connectivity=8)
-    piece = np.asarray(found, np.int32)
-    area = np.asarray(facts, np.int64)[:, cv2.CC_STAT_AREA]
-    depth = np.asarray(cv2.distanceTransform(colours, cv2.DIST_L2, 5), np.float32)
-    radius = np.zeros(count)
-    np.maximum.at(radius, piece.ravel(), depth.ravel())
-    inner = (depth >= INNER) & (colours == 1)
-    members = piece[inner]
-    seen = np.maximum(np.bincount(members, minlength=count), 1)
-    varies = np.bincount(members, _variation(image)[inner], count) / seen
+    piece, area, radius, smooth = _pieces(image, colours)
+    count = len(area)
     colour = np.stack(
         [np.bincount(piece.ravel(), image[..., channel].ravel(), count) / area for channel in range(3)], axis=1
     )
     large = (area >= LEAST_AREA) & (radius >= INNER)
-    smooth = large & (varies <= SMOOTH)
-    smooth[0] = False
-    long = area >= LENGTH * math.pi * radius**2
-    proofs = np.flatnonzero(smooth & long)
+    proofs = np.flatnonzero(smooth & (area >= LENGTH * math.pi * radius**2))
     chosen = np.zeros(count, bool)
     if len(proofs):
         proofs = proofs[_on_glass(piece, coloured, count)[proofs] >= ON_GLASS]
     every = coloured | colours
-    for proof in proofs:
-        apart = np.abs(colour - colour[proof]).max(axis=1)
+    todo = proofs[np.argsort(-area[proofs], kind="stable")]
+    while len(todo):
+        apart = np.abs(colour - colour[todo[0]]).max(axis=1)
         apart[0] = np.inf
+        dye = _of_one_dye(image, colour[todo[0]], every)
+        # Where a pen's colour is the denser part of a stain, holes and gaps make it look thin.
+        alike = proofs[apart[proofs] <= ALIKE]
+        depth = np.asarray(cv2.distanceTransform(dye | np.isin(piece, alike).astype(np.uint8), cv2.DIST_L2, 5))
+        np.maximum.at(wide := np.zeros(count), piece.ravel(), depth.ravel())
+        alike = alike[area[alike] >= LENGTH * math.pi * (wide[alike] - EDGE).clip(INNER) ** 2]
         # What such a pen has drawn elsewhere, over the tissue or as a dot, has its colour, and is smooth. Tissue
         # that is stained so has more of that colour, in pieces that are no strokes or too pale for a pen, and then
         # nothing is proven.
-        alike = proofs[apart[proofs] <= ALIKE]
-        dye = np.count_nonzero(_of_one_dye(image, colour[proof]) & (every == 1))
-        if area[alike].sum() >= PROVEN * max(area[apart <= 2 * ALIKE].sum(), dye):
+        if area[alike].sum() >= PROVEN * max(area[apart <= 2 * ALIKE].sum(), np.count_nonzero(dye)):
             chosen |= (smooth | ~large) & (apart <= ALIKE)
+        todo = todo[apart[todo] > ALIKE]
     strokes = chosen[piece].astype(np.uint8)
     # What is left out is the strokes with their edges, by which small pieces within tissue would be most of it.
     few = np.count_nonzero(_grown(strokes) & every) <= MOST_INK * np.count_nonzero(every)
     return strokes if few else np.zeros_like(colours)
 
 
-def _of_one_dye(image: Pixels, colour: Floats) -> npt.NDArray[np.bool_]:
-    """Return which pixels may be of the dye of a colour, and are about as dense."""
-    densities, density = (-np.log10((shade.astype(np.float32) + 1) / 256) for shade in (image, colour))
-    length, most = np.sqrt((densities**2).sum(axis=2)), np.sqrt((density**2).sum())
+def even_pieces(image: Pixels, tissue: Shades) -> Shades:
+    """Return the pieces of tissue that are as smooth as ink, of whatever colour, ``uint8 (height, width)``."""
+    piece, _, _, smooth = _pieces(image, tissue)
+    return smooth[piece].astype(np.uint8)
+
+
+def _pieces(image: Pixels, marks: Shades) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], Floats, Bools]:
+    """Return each pixel's piece of some marks, and each piece's area, radius, and whether it is as smooth as ink."""
+    count, found, facts, _ = cv2.connectedComponentsWithStats(marks, connectivity=8)
+    piece = np.asarray(found, np.int32)
+    area = np.asarray(facts, np.int64)[:, cv2.CC_STAT_AREA]
+    depth = np.asarray(cv2.distanceTransform(marks, cv2.DIST_L2, 5), np.float32)
+    radius = np.zeros(count)
+    np.maximum.at(radius, piece.ravel(), depth.ravel())
+    inner = (depth >= INNER) & (marks == 1)
+    members = piece[inner]
+    seen = np.maximum(np.bincount(members, minlength=count), 1)
+    varies = np.bincount(members, _variation(image)[inner], count) / seen
+    smooth = (area >= LEAST_AREA) & (radius >= INNER) & (varies <= SMOOTH)
+    smooth[0] = False
+    return piece, area, radius, smooth
+
+
+def _of_one_dye(image: Pixels, colour: Floats, every: Shades) -> Shades:
+    """Return which of some pixels may be of the dye of a colour, and are about as dense."""
+    densities, density = (-np.log10((shade.astype(np.float32) + 1) / 256) for shade in (image[every == 1], colour))
+    length, most = np.sqrt((densities**2).sum(axis=1)), np.sqrt((density**2).sum())
     cosine = densities @ density / np.maximum(length * most, 1e-6)
-    return np.asarray((cosine >= ONE_DYE) & (length >= PALEST * most), np.bool_)
+    found = np.zeros_like(every)
+    found[every == 1] = (cosine >= ONE_DYE) & (length >= PALEST * most)
+    return found
 
 
 def _variation(image: Pixels) -> Floats:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slidemill.encodings import Pixels
-from slidemill.ink import Ink, Shades, find_ink
+from slidemill.ink import Ink, Shades, even_pieces, find_ink
 
 SMOOTHED = 5
 """Pixels along the side of the square whose median takes a pixel's place, so that noise makes no tissue."""
@@ -73,12 +73,16 @@ class FoundTissue:
         The threshold.
     tint
         The colour of the glass, float64 (3,), RGB, where it had to be taken out first; or None.
+    even
+        ``uint8 (height, width)``: 1 where tissue is as smooth as ink, in a piece of its own; nowhere where pens are
+        kept.
     """
 
     pixels: Shades
     ink: Ink
     rule: Rule
     tint: npt.NDArray[np.float64] | None
+    even: Shades
 
 
 def find_tissue(image: Pixels, method: str, mpp: float, pens: str = "auto") -> FoundTissue:
@@ -108,7 +112,9 @@ def find_tissue(image: Pixels, method: str, mpp: float, pens: str = "auto") -> F
     rule = _rule(image, method, excluded == 0)
     whole = _without_small(np.where(excluded, 0, _coloured(image, rule)).astype(np.uint8), mpp)
     # A stroke within tissue is no hole in it.
-    return FoundTissue(np.where(excluded, 0, whole).astype(np.uint8), ink, rule, tint)
+    tissue = np.where(excluded, 0, whole).astype(np.uint8)
+    even = np.zeros_like(tissue) if pens == "keep" else even_pieces(image, tissue)
+    return FoundTissue(tissue, ink, rule, tint, even)
 
 
 def _rule(image: Pixels, method: str, usable: npt.NDArray[np.bool_] | None = None) -> Rule:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slidemill.encodings import Pixels
-from slidemill.ink import DARKEST
+from slidemill.ink import DARKEST, Shades
 from slidemill.masks import Mask
 from slidemill.staining import LEAST_THRESHOLD, MOST_THRESHOLD, FoundTissue, Rule
 
@@ -18,8 +18,8 @@ EMPTY, WHOLE = 0.01, 0.95
 DARK = 0.5
 """A slide with a larger share of black was not made with light from below."""
 
-MOST_DOUBTFUL = 0.05
-"""Share of the tissue in colours of pens from which on a slide is worth a look."""
+LEAST_DOUBTFUL, MOST_DOUBTFUL = 0.01, 0.05
+"""Shares of the tissue that may be ink from which on there is a note, and a warning."""
 
 REMEDIES = (
     "see its overlay, and try tissue.method hsv (one threshold and the hues of stains for all slides), none (every "
@@ -64,13 +64,34 @@ def tissue_remarks(
             f"ink: {mask.ink_fraction:.2%} of the slide was left out as felt pen, yellow in its overlay; where that is "
             "stain, set tissue.pens: keep"
         )
-    doubtful = float((found.ink.doubtful & found.pixels).sum() / max(found.pixels.sum(), 1))
-    if doubtful > MOST_DOUBTFUL and dark <= DARK:
-        warnings.append(
+    if dark <= DARK:
+        told, share = _doubts(found)
+        (warnings if share > MOST_DOUBTFUL else notes).extend(told)
+    return tuple(notes), tuple(warnings)
+
+
+def _doubts(found: FoundTissue) -> tuple[list[str], float]:
+    """Return what to say of tissue that may be ink, and how much of the tissue it is."""
+    doubtful = _share(found.ink.doubtful, found.pixels)
+    even = _share(found.even & (1 - found.ink.doubtful), found.pixels)
+    told = []
+    if doubtful >= LEAST_DOUBTFUL:
+        told.append(
             f"tissue: {doubtful:.0%} of the tissue has a colour of both felt pens and stains, and was kept: look at "
             "the overlay, then set tissue.pens to keep (it is stain) or exclude (it is ink)"
         )
-    return tuple(notes), tuple(warnings)
+    if even >= LEAST_DOUBTFUL:
+        told.append(
+            f"tissue: {even:.0%} of the tissue is in pieces as smooth as ink, and was kept: look at the overlay; where "
+            "they are felt pen (such as violet, orange or pale), give the slide a mask of your own (tissue.masks), else "
+            "set tissue.pens: keep"
+        )
+    return told, doubtful + even
+
+
+def _share(marks: Shades, tissue: Shades) -> float:
+    """Return how much of some tissue is marked."""
+    return float((marks & tissue).sum() / max(tissue.sum(), 1))
 
 
 def rule_in_words(rule: Rule) -> str:

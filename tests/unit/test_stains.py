@@ -3,13 +3,16 @@
 import io
 from functools import cache
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from slidemill.ink import find_ink
+from slidemill.ink import find_ink, pen_colours
+from slidemill.masks import Mask
 from slidemill.staining import find_tissue
 from slidemill.synthetic import Tissue, paint
+from slidemill.tissuenotes import tissue_remarks
 from tests.stains import MIXTURES, STAINS, transmitted
 
 SIZE, SHRUNK = (3000, 2500), 16
@@ -142,6 +145,103 @@ def test_pens_may_be_kept_or_excluded_by_colour():
     assert not keeping.ink.pixels.any()
     assert not keeping.ink.doubtful.any()
     assert excluding.pixels.sum() < 0.1 * expected("otsu")
+
+
+def strand(pen):
+    """A band of skin."""
+    pen.line([(15, 150), (60, 120), (120, 110), (205, 130)], fill=255, width=14, joint="curve")
+
+
+def ring(pen):
+    """The wall of a vessel."""
+    pen.ellipse((60, 40, 160, 140), outline=255, width=11)
+
+
+def cores(pen):
+    """Biopsies of a needle."""
+    for top in (40, 80, 120):
+        pen.line([(20, top), (110, top - 4), (200, top)], fill=255, width=10)
+
+
+def septa(pen):
+    """Thin septa that branch."""
+    for x, y, end in ((10, 20, 90), (60, 150, 30), (120, 20, 160), (150, 90, 60)):
+        pen.line([(x, y), (x + 30, (y + end) // 2), (x + 60, end)], fill=255, width=6, joint="curve")
+
+
+def lace(pen):
+    """Fat: thin walls between bubbles."""
+    pen.rectangle((20, 20, 200, 160), fill=255)
+    for x in range(20, 200, 12):
+        for y in range(20, 160, 12):
+            pen.ellipse((x + 2, y + 2, x + 10, y + 10), fill=0)
+
+
+def varied(shape, spread):
+    """The density of tissue of a shape, which varies as that of tissue does."""
+    picture = Image.new("L", (220, 180))
+    shape(ImageDraw.Draw(picture))
+    noise = cv2.GaussianBlur(np.random.default_rng(0).normal(size=(180, 220)), (0, 0), 1.2)
+    return np.asarray(picture) / 255 * np.clip(1 + spread * noise / noise.std(), 0.3, 2)
+
+
+LIKE_PENS = [
+    stain
+    for stain in STAINS
+    if any(pen_colours(transmitted({stain: np.full((1, 1), amount)})).any() for amount in DENSITIES)
+]
+
+
+@pytest.mark.parametrize("shape", [strand, ring, cores, septa, lace])
+def test_tissue_in_shapes_of_strokes_is_kept(shape):
+    """Where a stain has as much colour as pens have at the least, its denser parts alone have a pen's."""
+    for spread, glass in ((0.12, (243, 242, 244)), (0.28, (243, 242, 244)), (0.28, (205, 205, 206))):
+        density = varied(shape, spread)
+        for stain in LIKE_PENS:
+            for amount in DENSITIES:
+                picture = as_jpeg(transmitted({stain: density * amount}, glass))
+                found, all_kept = (find_tissue(picture, "otsu", MPP, pens).pixels.sum() for pens in ("auto", "keep"))
+                assert found >= 0.95 * all_kept, (stain, amount, spread, glass)
+
+
+@pytest.mark.parametrize("pen", [(25, 25, 30), (30, 60, 190), (245, 140, 30), (110, 30, 140)])
+def test_stained_tissue_next_to_a_pen_is_kept(pen):
+    """A pen makes colour on the slide, of which the tissue is less than half."""
+    density = varied(lambda draw: draw.ellipse((90, 70, 130, 110), fill=255), 0.28)
+    for stain in ("Alcian blue", "aniline blue of azan", "light green", "methylene blue of Giemsa", "HRP green"):
+        for amount in (*DENSITIES, 0.5, 0.55, 0.65, 0.7):
+            image = Image.fromarray(transmitted({stain: density * amount}))
+            ImageDraw.Draw(image).line([(8, 150), (200, 165)], fill=pen, width=9)
+            found = find_tissue(as_jpeg(np.asarray(image)), "otsu", MPP)
+            tissue = density > 0.5
+            assert (found.ink.pixels & tissue).sum() < 0.05 * tissue.sum(), (stain, amount)
+
+
+OTHER_PENS = {
+    "violet": (110, 30, 140),
+    "orange": (245, 140, 30),
+    "pink": (240, 60, 150),
+    "brown": (120, 70, 30),
+    "pale blue": (170, 195, 235),
+    "pale red": (240, 150, 150),
+}
+
+
+@pytest.mark.parametrize("pen", OTHER_PENS)
+def test_pen_of_another_colour_is_doubtful(pen):
+    """No hue tells these pens, and pale ones, from stains: they are kept, and said."""
+    density = varied(lambda draw: draw.ellipse((40, 40, 180, 140), fill=255), 0.28)
+    for mark, said in (((8, 150, 200, 165), 1), ((8, 150, 60, 153), 0), (None, None)):
+        image = Image.fromarray(transmitted({"eosin": density * 0.4, "haematoxylin": density * 0.2}))
+        if mark:
+            ImageDraw.Draw(image).line(mark, fill=OTHER_PENS[pen], width=7)
+        picture = as_jpeg(np.asarray(image))
+        found = find_tissue(picture, "otsu", MPP)
+        told = tissue_remarks(picture, found, Mask(found.pixels, (3520, 2880), found.ink.pixels), None)
+        words = [any("as smooth as ink" in one for one in texts) for texts in told]
+        assert words == [said == place for place in (0, 1)]
+        kept = find_tissue(picture, "otsu", MPP, "keep")
+        assert not kept.even.any()
 
 
 def test_black_is_ink_unless_it_reaches_the_edge():
