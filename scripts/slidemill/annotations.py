@@ -98,9 +98,9 @@ def _read_image(path: Path, frame: Frame) -> Annotation:
         if frame.origin != "bounds":
             note = f"the image was laid over the whole slide, and not over its bounds, {at}"
     if frame.origin == "bounds":
-        image = replace(read_label_image(path, (width, height), (x, y)), slide=frame.canvas)
+        image = replace(read_label_image(path, (width, height), (x, y), frame.canvas), slide=frame.canvas)
     else:
-        image = read_label_image(path, frame.canvas or (0, 0))
+        image = read_label_image(path, frame.canvas or (0, 0), other=(width, height))
     return Annotation((), (note,) if note else (), image=image, warnings=tuple(_of_a_part(image)))
 
 

@@ -70,7 +70,7 @@ PALEST = 0.5
 """
 
 PROVEN = 0.5
-"""At least this share of all that has about a pen's colour, within twice `ALIKE`, and of its dye, is strokes that prove it.
+"""At least this share of what has a pen's colour, within twice `ALIKE`, and of its dye, is strokes that prove it.
 
 Where it is less, the colours of pens are the denser parts of a stain, cut out by the saturations of `PENS`.
 """

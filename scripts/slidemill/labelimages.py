@@ -43,7 +43,7 @@ TURNED = (
 KINDS = "give one integer a pixel, 0 to 2**32 - 1: a grey or a palette PNG or TIFF"
 
 
-def read_label_image(path: Path, canvas: Size, corner: Size = (0, 0)) -> LabelImage:
+def read_label_image(path: Path, canvas: Size, corner: Size = (0, 0), other: Size | None = None) -> LabelImage:
     """Return the label image of a slide.
 
     Parameters
@@ -53,6 +53,8 @@ def read_label_image(path: Path, canvas: Size, corner: Size = (0, 0)) -> LabelIm
     canvas, corner
         ``(width, height)`` of what the image lies over, the slide or its bounds, and where that begins; in level-0
         pixels.
+    other
+        ``(width, height)`` of what it lies over with the other origin, which the message names where the image fits it.
 
     Raises
     ------
@@ -65,6 +67,8 @@ def read_label_image(path: Path, canvas: Size, corner: Size = (0, 0)) -> LabelIm
     with _told(path):
         size, bands = (_png if is_png else _tiff)(path)
         fault = _misfit(size, canvas)
+        if fault and other and other != canvas and not _misfit(size, other):
+            fault += f"; it fits the {other[0]} x {other[1]} over which it would lie with the other origin"
         if fault:
             raise AnnotationError(f"{path.name}: {fault}")
 

@@ -18,6 +18,7 @@ from slidemill.errors import AnnotationError, SlideError
 from slidemill.frames import frame_of
 from slidemill.labelcheck import coarseness
 from slidemill.labelling import fractions_within
+from slidemill.maskdoubts import LEAST, doubts, palette_doubts
 from slidemill.masks import Fractions, Mask
 from slidemill.pyramid import Size
 from slidemill.rasters import Integers, LabelImage
@@ -71,6 +72,7 @@ def own_mask(
     if image := annotation.image:
         warnings += [f"{path.name}: {warning}" for warning in coarseness(annotation, side)]
         there, image = image.values, _chosen(path.name, image, values)
+        warnings += palette_doubts(path, image)
         annotation = replace(annotation, image=image)
         if values and not annotation.names:
             warnings.append(f"{path.name}: has none of tissue.mask_values {list(values)}, but {_listed(there)}")
@@ -85,10 +87,10 @@ def own_mask(
     if not annotation.names:
         notes.append(f"{path.name}: holds no tissue")
         warnings.append(f"{path.name}: holds no tissue, so that no patch is kept: see whether it is the slide's mask")
-    elif picture.pixels.all():
-        warnings.append(
-            f"{path.name}: all of the slide is tissue by it: see whether it is a mask, and not turned round"
-        )
+    else:
+        warnings += doubts(path.name, annotation, picture.pixels, info.size)
+        if picture.fraction < LEAST:
+            notes.append(f"{path.name}: {picture.fraction:.2%} of the slide is tissue by it, next to nothing")
     return fractions_within(annotation), picture, tuple(notes), tuple(warnings)
 
 

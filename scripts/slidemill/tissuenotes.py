@@ -21,10 +21,11 @@ DARK = 0.5
 LEAST_DOUBTFUL, MOST_DOUBTFUL = 0.01, 0.05
 """Shares of the tissue that may be ink from which on there is a note, and a warning."""
 
-REMEDIES = (
-    "see its overlay, and try tissue.method hsv (one threshold and the hues of stains for all slides), none (every "
-    "patch), or a mask of your own (tissue.masks)"
-)
+REMEDIES = {
+    "otsu": "hsv (one threshold and the hues of stains for all slides)",
+    "hsv": "otsu (a threshold of each slide's own)",
+}
+"""The other method, which is worth a try."""
 
 
 def tissue_remarks(
@@ -42,15 +43,19 @@ def tissue_remarks(
         The scanned area in level-0 pixels, ``x, y, width, height``; or None.
     """
     notes, warnings = [], []
+    remedies = (
+        f"see its overlay, and try tissue.method {REMEDIES[found.rule.method]}, none (every patch), or a mask of your "
+        "own (tissue.masks)"
+    )
     share = float(_within(mask.pixels, mask, bounds).mean())
     if found.tint is not None:
         notes.append(
             f"tissue: its glass is tinted, #{bytes(found.tint.astype(np.uint8)).hex()}, and was taken for white"
         )
     if share < EMPTY:
-        notes.append(f"tissue: {share:.2%} of the slide, next to nothing: {rule_in_words(found.rule)}; {REMEDIES}")
+        notes.append(f"tissue: {share:.2%} of the slide, next to nothing: {rule_in_words(found.rule)}; {remedies}")
     elif share > WHOLE:
-        notes.append(f"tissue: {share:.1%} of the slide, next to all: {rule_in_words(found.rule)}; {REMEDIES}")
+        notes.append(f"tissue: {share:.1%} of the slide, next to all: {rule_in_words(found.rule)}; {remedies}")
     elif found.rule.found < LEAST_THRESHOLD:
         notes.append(f"tissue: it is pale: {rule_in_words(found.rule)}; see its overlay")
     dark = float((_within(image.max(axis=2), mask, bounds) < DARKEST).mean())
@@ -83,8 +88,8 @@ def _doubts(found: FoundTissue) -> tuple[list[str], float]:
     if even >= LEAST_DOUBTFUL:
         told.append(
             f"tissue: {even:.0%} of the tissue is in pieces as smooth as ink, and was kept: look at the overlay; where "
-            "they are felt pen (such as violet, orange or pale), give the slide a mask of your own (tissue.masks), else "
-            "set tissue.pens: keep"
+            "they are no tissue but felt pen (such as violet, orange or pale) or tinted glass, give the slide a mask "
+            "of your own (tissue.masks), else set tissue.pens: keep"
         )
     return told, doubtful + even
 

@@ -102,6 +102,22 @@ def test_grey_slide_without_tissue_is_a_warning(tissue):
     assert "no patch is kept: 48 of 48 have less tissue than tissue.min_fraction (0.5)" in row["warnings"]
 
 
+def test_remedy_is_the_other_method(tissue):
+    for method, other in (("otsu", "hsv (one"), ("hsv", "otsu (a threshold of each")):
+        tissue.config["tissue"]["method"] = method
+        add(tissue, grey(painted()))
+        assert f"try tissue.method {other}" in only(tissue)["notes"]
+
+
+def test_pen_of_another_colour_is_a_warning(tissue):
+    pixels = paint(2048, 1536, Tissue("Normal", (100, 80, 1900, 1200), 2.0, 6), [], seed=4)
+    pixels[1300:1420, 100:1900] = (110, 30, 140)
+    add(tissue, pixels)
+    row = only(tissue)
+    assert float(row["ink_fraction"]) == 0
+    assert "of the tissue is in pieces as smooth as ink, and was kept" in row["warnings"]
+
+
 def test_slide_of_tissue_alone_says_why(tissue):
     add(tissue, paint(1024, 768, Tissue("Normal", (-900, -900, 2000, 1700), 2.0, 6), [], seed=4))
     row = only(tissue)

@@ -159,6 +159,53 @@ def test_palette_mask_is_its_indices(tmp_path):
     assert warnings == ()
 
 
+@pytest.mark.parametrize("ending", ["png", "tif"])
+@pytest.mark.parametrize(("colours", "doubtful"), [((255, 0), True), ((0, 255), False)])
+def test_palette_of_white_for_0_is_a_warning(tmp_path, ending, colours, doubtful):
+    """Programs that save black and white with a palette often give white the number 0."""
+    values, path = (GRANDQC == 1).astype(np.uint8), tmp_path / f"mask.{ending}"
+    if ending == "png":
+        picture = Image.fromarray(values, "P")
+        picture.putpalette([shade for shade in colours for _ in range(3)])
+        picture.save(path)
+    else:
+        table = np.zeros((3, 256), np.uint16)
+        table[:, :2] = np.array(colours) * 257
+        tifffile.imwrite(path, values, photometric="palette", colormap=table)
+    assert [("its palette shows 0 as white" in one) for one in own_mask(path, INFO, (40, 30))[3]] == [True] * doubtful
+
+
+@pytest.mark.parametrize("top", [1, 255])
+def test_mask_that_looks_turned_round_is_a_warning(tmp_path, top):
+    values = np.zeros((30, 40), np.uint8)
+    values[8:22, 10:30] = top
+    assert own_mask(*saved(tmp_path, values))[3] == ()
+    (warning,) = own_mask(*saved(tmp_path, top - values))[3]
+    assert "100% of the slide's edge and 77% of the slide are tissue by it" in warning
+
+
+@pytest.mark.parametrize("name", ["Background", "Ignore*", "Artefact", "artifact", "Glass", "Fold"])
+def test_regions_called_no_tissue_are_a_warning(tmp_path, name):
+    path = tmp_path / "mask.geojson"
+    for own, warned in ((name, True), ("Tissue", False), ("Pancreas", False)):
+        kind = {"type": "Polygon", "coordinates": [RINGS[1][0]]}
+        feature = {"type": "Feature", "geometry": kind, "properties": {"classification": {"name": own}}}
+        path.write_text(json.dumps(feature))
+        warnings = own_mask(path, INFO, SIZE)[3]
+        assert any(f"regions called {own} count as tissue" in one for one in warnings) == warned
+
+
+def test_regions_in_a_smaller_picture_are_a_warning(tmp_path):
+    path = tmp_path / "mask.geojson"
+    for factor, warned in ((1, False), (4, True), (16, True)):
+        rings = [[[x / factor, y / factor] for x, y in RINGS[1][0]]]
+        kind = {"type": "Polygon", "coordinates": rings}
+        path.write_text(json.dumps({"type": "Feature", "geometry": kind, "properties": {}}))
+        _, _, notes, warnings = own_mask(path, INFO, SIZE)
+        assert any("top left corner" in one for one in warnings) == warned
+        assert any("next to nothing" in one for one in notes) == (factor == 16)
+
+
 def test_mask_whose_0_is_white_is_refused(tmp_path):
     """Its integers are the other way round to what every viewer shows."""
     tifffile.imwrite(tmp_path / "mask.tif", (GRANDQC == 1).astype(np.uint8) * 255, photometric="miniswhite")
@@ -266,3 +313,11 @@ def test_mask_regions_need_no_names(tmp_path):
     text = (tmp_path / "mask.geojson").read_text().replace('"properties": {}', '"properties": {"label": "x"}')
     (tmp_path / "mask.geojson").write_text(text)
     assert own_mask(tmp_path / "mask.geojson", INFO, SIZE)[3] == ()
+
+
+@pytest.mark.parametrize(("origin", "size"), [("canvas", (20, 20)), ("bounds", (40, 30))])
+def test_image_of_the_other_origin_is_named_so(tmp_path, origin, size):
+    cropped = SlideInfo("x", (SIZE,), (1.0,), (100, 50, 200, 200), 0.5, 0.5, 20.0, "FFFFFF")
+    Image.new("L", size, 1).save(tmp_path / "mask.png")
+    with pytest.raises(AnnotationError, match="of another aspect.*; it fits the .*with the other origin"):
+        own_mask(tmp_path / "mask.png", cropped, (40, 30), origin=origin)

@@ -1,0 +1,103 @@
+"""What makes a mask of tissue that somebody has made doubtful: it may be turned round, of something else, or shrunk."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+from PIL import PngImagePlugin
+
+from slidemill.labelimages import PNG
+from slidemill.pyramid import Size
+from slidemill.rasters import LabelImage
+from slidemill.regions import Annotation, Region
+
+Shades = npt.NDArray[np.uint8]
+
+LEAST = 0.01
+"""A mask of a smaller share of the slide is noted."""
+
+ROUND = 0.9
+"""Tissue along more of the slide's edge, with glass within, looks like a mask that is turned round."""
+
+CORNER = 0.25
+"""Regions that all lie within this part of the slide's sides from its corner may be in pixels of a smaller picture."""
+
+NO_TISSUE = re.compile(
+    r"back ?ground|arti?[ef]?fact|ignore|exclude|glass|blank|empty|\bpen\b|\bink\b|fold|blur|hole", re.I
+)
+"""Names of what is usually no tissue; QuPath has a class ``Ignore*``."""
+
+
+def doubts(file: str, annotation: Annotation, drawn: Shades, size: Size) -> Iterator[str]:
+    """Yield what is doubtful about a mask that has tissue, for its warnings.
+
+    Parameters
+    ----------
+    file
+        The mask's name.
+    annotation
+        The mask.
+    drawn
+        ``uint8 (height, width)``: a picture of it over the whole slide, 1 for tissue.
+    size
+        ``(width, height)`` of the slide.
+    """
+    frame = np.concatenate([drawn[0], drawn[-1], drawn[1:-1, 0], drawn[1:-1, -1]])
+    if drawn.all():
+        yield f"{file}: all of the slide is tissue by it: see whether it is a mask, and not turned round"
+    elif frame.mean() > ROUND:
+        yield (
+            f"{file}: {frame.mean():.0%} of the slide's edge and {drawn.mean():.0%} of the slide are tissue by it: see "
+            "whether it is turned round, with 0 for tissue"
+        )
+    names = sorted({name for name in annotation.names if NO_TISSUE.search(name)}) if annotation.regions else []
+    if names:
+        called = ", ".join(names[:5])
+        yield f"{file}: regions called {called} count as tissue, as all regions of a mask do: leave them out"
+    if annotation.regions and _is_in_corner(annotation.regions, size):
+        yield (
+            f"{file}: all regions lie in the slide's top left corner: see whether they are in level-0 pixels, and not "
+            "in those of a smaller picture"
+        )
+
+
+def _is_in_corner(regions: Sequence[Region], size: Size) -> bool:
+    """Return whether all regions lie near the slide's first pixel."""
+    _, _, right, bottom = shapely.bounds([one.shape for one in regions]).T
+    return bool(right.max() <= CORNER * size[0] and bottom.max() <= CORNER * size[1])
+
+
+def palette_doubts(path: Path, image: LabelImage) -> Iterator[str]:
+    """Yield a warning where an image's palette shows 0 brighter than all else that stands in it, in greys.
+
+    Programs that save a mask of black and white with a palette often give white the number 0.
+    """
+    colours = _palette(path)
+    if colours is None or not image.values or max(image.values) >= len(colours):
+        return
+    seen = colours[[0, *image.values]]
+    if (np.ptp(seen, axis=1) == 0).all() and seen[0, 0] > seen[1:, 0].max():
+        yield (
+            f"{path.name}: its palette shows 0 as white and what counts as tissue as black: see whether tissue is "
+            "white in it; if so, save it in grey, without a palette"
+        )
+
+
+def _palette(path: Path) -> Shades | None:
+    """Return the colours of an image's integers, ``uint8 (n, 3)``; None where it has no palette."""
+    with path.open("rb") as file:
+        is_png = file.read(len(PNG)) == PNG
+    if is_png:
+        with PngImagePlugin.PngImageFile(path) as image:
+            own = image.getpalette("RGB") if image.mode == "P" else None
+        return None if own is None else np.array(own, np.uint8).reshape(-1, 3)
+    import tifffile
+
+    with tifffile.TiffFile(path) as tiff:
+        table = tiff.pages.first.colormap
+    return None if table is None else (np.asarray(table).T >> 8).astype(np.uint8)
