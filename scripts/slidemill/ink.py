@@ -160,7 +160,7 @@ def _strokes(image: Pixels, colours: Shades, coloured: Shades) -> Shades:
         # Where a pen's colour is the denser part of a stain, holes and gaps make it look thin.
         alike = proofs[apart[proofs] <= ALIKE]
         depth = np.asarray(cv2.distanceTransform(dye | np.isin(piece, alike).astype(np.uint8), cv2.DIST_L2, 5))
-        np.maximum.at(wide := np.zeros(count), piece.ravel(), depth.ravel())
+        np.maximum.at(wide := np.zeros(count), piece[colours == 1], depth[colours == 1])
         alike = alike[area[alike] >= LENGTH * math.pi * (wide[alike] - EDGE).clip(INNER) ** 2]
         # What such a pen has drawn elsewhere, over the tissue or as a dot, has its colour, and is smooth. Tissue
         # that is stained so has more of that colour, in pieces that are no strokes or too pale for a pen, and then
@@ -187,7 +187,7 @@ def _pieces(image: Pixels, marks: Shades) -> tuple[npt.NDArray[np.int32], npt.ND
     area = np.asarray(facts, np.int64)[:, cv2.CC_STAT_AREA]
     depth = np.asarray(cv2.distanceTransform(marks, cv2.DIST_L2, 5), np.float32)
     radius = np.zeros(count)
-    np.maximum.at(radius, piece.ravel(), depth.ravel())
+    np.maximum.at(radius, piece[marks == 1], depth[marks == 1])
     inner = (depth >= INNER) & (marks == 1)
     members = piece[inner]
     seen = np.maximum(np.bincount(members, minlength=count), 1)
@@ -209,7 +209,7 @@ def _of_one_dye(image: Pixels, colour: Floats, every: Shades) -> Shades:
 
 def _variation(image: Pixels) -> Floats:
     """Return how much the optical density varies around each pixel, as a share of itself."""
-    density = -np.log10((image.astype(np.float64).mean(axis=2) + 1) / 256)
+    density = -np.log10((image.mean(axis=2, dtype=np.float32) + 1) / 256)
     mean = cv2.blur(density, (3, 3))
     square = cv2.blur(density * density, (3, 3))
     return np.asarray(np.sqrt(np.maximum(square - mean * mean, 0)) / np.maximum(mean, 0.02), np.float64)
