@@ -319,5 +319,5 @@ def test_mask_regions_need_no_names(tmp_path):
 def test_image_of_the_other_origin_is_named_so(tmp_path, origin, size):
     cropped = SlideInfo("x", (SIZE,), (1.0,), (100, 50, 200, 200), 0.5, 0.5, 20.0, "FFFFFF")
     Image.new("L", size, 1).save(tmp_path / "mask.png")
-    with pytest.raises(AnnotationError, match="of another aspect.*; it fits the .*with the other origin"):
+    with pytest.raises(AnnotationError, match=r"of another aspect.*; it fits the .*with the other origin"):
         own_mask(tmp_path / "mask.png", cropped, (40, 30), origin=origin)
