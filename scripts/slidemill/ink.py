@@ -52,7 +52,7 @@ LENGTH = 4.0
 EDGE = 1.0
 """Pixels by which a stroke with its blurred edge, which has its dye, is thicker on either side than its colour is."""
 
-ON_GLASS = 0.8
+ON_GLASS = 0.95
 """At least this share of what lies around a stroke is glass, where the stroke proves that there was a pen."""
 
 ALIKE = 30

@@ -204,6 +204,20 @@ def test_tissue_in_shapes_of_strokes_is_kept(shape):
                 assert found >= 0.95 * all_kept, (stain, amount, spread, glass)
 
 
+@pytest.mark.parametrize("shape", [ring, septa])
+def test_strands_of_two_stains_are_kept(shape):
+    """A piece of one stain ends at one of another, and not on glass as a stroke does."""
+    blocks = np.kron(np.random.default_rng(5).integers(0, 2, (15, 19)), np.ones((12, 12), int))[:180, :220]
+    for spread in (0.12, 0.28):
+        density = varied(shape, spread)
+        for parts in (("ponceau fuchsin", "methyl blue"), ("DAB", "methyl green"), ("PAS", "Alcian blue")):
+            for amount in (0.4, 0.6, 0.8, 1.0):
+                layers = {stain: density * amount * (blocks == own) for own, stain in enumerate(parts)}
+                picture = as_jpeg(transmitted(layers))
+                found, all_kept = (find_tissue(picture, "otsu", MPP, pens).pixels.sum() for pens in ("auto", "keep"))
+                assert found >= 0.95 * all_kept, (parts, amount, spread)
+
+
 @pytest.mark.parametrize("pen", [(25, 25, 30), (30, 60, 190), (245, 140, 30), (110, 30, 140)])
 def test_stained_tissue_next_to_a_pen_is_kept(pen):
     """A pen makes colour on the slide, of which the tissue is less than half."""
