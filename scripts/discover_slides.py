@@ -10,6 +10,7 @@ from slidemill.discovery import decoded, slide_path
 from slidemill.fingerprints import check_unchanged
 from slidemill.joblog import job_log
 from slidemill.outcomes import Outcome, attempt, write_outcome
+from slidemill.settings import settings_digest, with_settings
 from slidemill.slides import measured, opened, slide_info
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def main(
     facts: Path,
     mpp: float | None = None,
     assume_mpp: float | None = None,
+    settings: str | None = None,
 ) -> None:
     """Open the slide and publish its facts; a slide that cannot be opened becomes a failed outcome."""
 
@@ -49,7 +51,7 @@ def main(
 
     outcome = attempt(slide, STAGE, look, unchanged=partial(check_unchanged, root / decoded(path), fingerprint))
     known = {"path": path, "fingerprint": fingerprint}
-    write_outcome(facts, replace(outcome, details={**known, **outcome.details}))
+    write_outcome(facts, with_settings(replace(outcome, details={**known, **outcome.details}), STAGE, settings))
 
 
 if __name__ == "__main__":
@@ -60,5 +62,6 @@ if __name__ == "__main__":
             limit_bounds=snakemake.params.limit_bounds,
             facts=Path(snakemake.output.facts),
             assume_mpp=snakemake.params.assume_mpp,
+            settings=settings_digest(dict(snakemake.params.items())),
             **snakemake.params.file,
         )

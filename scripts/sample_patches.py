@@ -13,6 +13,7 @@ from slidemill.joblog import job_log
 from slidemill.masks import NOTHING, save_mask
 from slidemill.outcomes import Outcome, attempt, read_outcome, with_seals, write_outcome
 from slidemill.sealing import Seal
+from slidemill.settings import settings_digest, with_settings
 from slidemill.specs import LabelSpec, QualitySpec, TissueSpec, WorkSpec
 from slidemill.tables import write_table
 
@@ -25,7 +26,14 @@ STAGE = "sample_patches"
 
 
 def main(
-    root: Path, facts: Path, choice: Choice, table: Path, dropped: Path, outcome: Path, mask: Path | None = None
+    root: Path,
+    facts: Path,
+    choice: Choice,
+    table: Path,
+    dropped: Path,
+    outcome: Path,
+    mask: Path | None = None,
+    settings: str | None = None,
 ) -> None:
     """Write the slide's patches in raster order, and its mask of tissue if asked for; no patches are no fault."""
     found = read_outcome(facts)
@@ -46,7 +54,8 @@ def main(
         if mask:
             save_mask(NOTHING, mask)
     grid, kept = (0, 0) if result.failed else (result.details["grid"], result.details["patches"])
-    write_outcome(outcome, with_seals(result, patches=Seal.of(table, kept), dropped=Seal.of(dropped, grid - kept)))
+    sealed = with_seals(result, patches=Seal.of(table, kept), dropped=Seal.of(dropped, grid - kept))
+    write_outcome(outcome, with_settings(sealed, STAGE, settings))
 
 
 if __name__ == "__main__":
@@ -74,4 +83,5 @@ if __name__ == "__main__":
                 params.unannotated,
             ),
             **{name: Path(file) for name, file in snakemake.output.items()},
+            settings=settings_digest(dict(params.items())),
         )

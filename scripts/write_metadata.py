@@ -15,6 +15,7 @@ from slidemill.metadata import write_labelled
 from slidemill.outcomes import Outcome, attempt, read_outcome, seal_of, with_seals, write_outcome
 from slidemill.sampling import patch_side
 from slidemill.sealing import Seal
+from slidemill.settings import settings_digest, with_settings
 from slidemill.slides import SlideInfo
 from slidemill.specs import LabelSpec
 from slidemill.tables import read_table, write_table
@@ -38,6 +39,7 @@ def main(
     table: Path,
     outcome: Path,
     seed: int,
+    settings: str | None = None,
 ) -> None:
     """Publish the labelled patches; a broken annotation fails the slide, and its table stays empty."""
     before = read_outcome(sampled)
@@ -62,7 +64,8 @@ def main(
     if result.failed:
         write_table(table, (*METADATA_COLUMNS, *columns), [])
     labelled = 0 if result.failed else sum(result.details["counts"].values())
-    write_outcome(outcome, with_seals(result, metadata=Seal.of(table, labelled)))
+    sealed = with_seals(result, metadata=Seal.of(table, labelled))
+    write_outcome(outcome, with_settings(sealed, STAGE, settings))
 
 
 if __name__ == "__main__":
@@ -75,5 +78,6 @@ if __name__ == "__main__":
             table=Path(snakemake.output.table),
             outcome=Path(snakemake.output.outcome),
             seed=snakemake.params.seed,
+            settings=settings_digest(dict(snakemake.params.items())),
             **snakemake.params.known,
         )

@@ -168,7 +168,9 @@ class CohortTables:
         return cls(*(folder / names.get(one.name, f"{one.name}.csv") for one in fields(cls)))
 
 
-def write_cohort(slides: Sequence[SlideResults], skip_unreadable: bool, tables: CohortTables) -> None:
+def write_cohort(
+    slides: Sequence[SlideResults], skip_unreadable: bool, tables: CohortTables, settings: str = ""
+) -> None:
     """Publish the cohort's tables; the metadata (CSV and Parquet) has the stored patches of the slides that are ok.
 
     Each slide's tables are checked by the seals in its outcomes; the seals of the cohort's tables are written last.
@@ -199,7 +201,7 @@ def write_cohort(slides: Sequence[SlideResults], skip_unreadable: bool, tables: 
     rows[tables.unreadable.name] = write_table(tables.unreadable, UNREADABLE_COLUMNS, unreadable)
     findings = chain.from_iterable(_findings(one) for one in slides)
     rows[tables.validation.name] = write_table(tables.validation, VALIDATION_COLUMNS, findings)
-    seal_tables(tables.seals.parent, rows, tables.seals.name)
+    seal_tables(tables.seals.parent, rows, tables.seals.name, settings)
 
 
 def checks_of(validation: Path) -> Path:

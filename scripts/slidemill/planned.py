@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from slidemill.discovery import SlideFile, decoded
@@ -63,18 +63,22 @@ class Plan:
         Of its stores.
     warnings
         Warnings about the whole run, found while it was planned.
+    settings
+        By slide, the digests of `slidemill.settings`.
     """
 
     slides: Mapping[str, SlideFile]
     prints: Mapping[str, Prints]
     backends: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def write_plan(plan: Plan) -> None:
     """Publish the plan in the working directory."""
     rows = [{**asdict(slide), "prints": plan.prints[name]} for name, slide in plan.slides.items()]
-    write_json(PLAN, {"backends": plan.backends, "warnings": plan.warnings, "slides": rows})
+    about = {"backends": plan.backends, "warnings": plan.warnings, "settings": plan.settings}
+    write_json(PLAN, {**about, "slides": rows})
 
 
 def read_plan(path: Path) -> Plan:
@@ -90,7 +94,8 @@ def read_plan(path: Path) -> Plan:
         for row in found["slides"]:
             prints[row["slide"]] = tuple(row.pop("prints"))
             slides[row["slide"]] = SlideFile(**row)
-        return Plan(slides, prints, tuple(found["backends"]), tuple(found.get("warnings", ())))
+        warnings, settings = tuple(found.get("warnings", ())), found.get("settings", {})
+        return Plan(slides, prints, tuple(found["backends"]), warnings, settings)
     except (AttributeError, KeyError, TypeError):
         raise SlidemillError(
             f"{path}: is of another version of slidemill: let a run make the tables anew (--forcerun gather_results)"

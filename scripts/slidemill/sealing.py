@@ -94,10 +94,22 @@ def read_sealed(path: Path) -> tuple[Any, bool]:
     return value, True
 
 
-def seal_tables(folder: Path, rows: Mapping[str, int], name: str = COHORT_SEALS) -> None:
-    """Publish the seals of tables in a folder; `rows` are how many each has, by the name of its file."""
+def seal_tables(folder: Path, rows: Mapping[str, int], name: str = COHORT_SEALS, settings: str = "") -> None:
+    """Publish the seals of tables in a folder.
+
+    Parameters
+    ----------
+    folder
+        Where the tables are.
+    rows
+        How many rows each table has, by the name of its file.
+    name
+        The file of the seals.
+    settings
+        `slidemill.settings.cohort_digest` of the run that wrote the tables; empty where it is not known.
+    """
     seals = {table: asdict(Seal.of(folder / table, count)) for table, count in rows.items()}
-    write_sealed(folder / name, {"tables": seals})
+    write_sealed(folder / name, {"tables": seals, **({"settings": settings} if settings else {})})
 
 
 def read_seals(path: Path) -> dict[str, Seal]:

@@ -15,6 +15,7 @@ from slidemill.errors import SlidemillError, machine_error
 from slidemill.geometry import Grid, GridSpec
 from slidemill.outcomes import Outcome, read_outcome, seal_of
 from slidemill.sealing import SEALED_BY, Seal, read_sealed, read_seals
+from slidemill.settings import FOREIGN, Settings, foreign_stage, outcome_file
 from slidemill.slides import SlideInfo
 from slidemill.stores.registry import open_store
 from slidemill.tables import read_table
@@ -28,6 +29,7 @@ NEEDED = {
     "stores.csv": ("slide", "backend", "content"),
 }
 """The columns that the checks go by, of the tables that say what there must be."""
+NOT_KNOWN: Settings = {}
 STAGES = ("sample_patches", "write_metadata", "validate_stores")
 
 
@@ -114,10 +116,11 @@ def _fill(seals: dict[str, Seal], path: Path) -> None:
     seals.update(read_seals(path))
 
 
-def check_slide(results: Path, slide: str, backends: Sequence[str]) -> TableCheck:
+def check_slide(results: Path, slide: str, backends: Sequence[str], expected: Settings = NOT_KNOWN) -> TableCheck:
     """Check the tables and outcomes of a slide; those that are not with these results are not missed.
 
-    What imported databases of py-wsi and copies for training lack are the folders of outcomes.
+    What imported databases of py-wsi and copies for training lack are the folders of outcomes. `expected` are the
+    settings of the run that gathered the tables, where they are known.
     """
     check = TableCheck()
     if not (results / "outcomes").is_dir():
@@ -127,7 +130,7 @@ def check_slide(results: Path, slide: str, backends: Sequence[str]) -> TableChec
     if not (results / "outcomes" / STAGES[-1]).is_dir():
         stages = tuple(name for name in stages if name != STAGES[-1])
     outcomes = {name: _outcome(check, results, f"outcomes/{name}/{slide}.json", slide) for name in stages}
-    _outcome(check, results, f"slides/{slide}.json", slide)
+    facts = _outcome(check, results, f"slides/{slide}.json", slide)
     known = [outcome for outcome in outcomes.values() if outcome]
     stored = {backend: outcomes[f"store_patches/{backend}"] for backend in backends}
     check.contents = {backend: own.details.get("content", "") for backend, own in stored.items() if own}
@@ -142,6 +145,10 @@ def check_slide(results: Path, slide: str, backends: Sequence[str]) -> TableChec
         if own and name != STAGES[-1] and seal_of([own], PATCHES) != seal_of(known, PATCHES):
             message = f"was made of other patches than {tables[PATCHES]} has: {AGAIN}"
             check.faults.append(FileFault(Path("outcomes", name, f"{slide}.json"), message))
+    looked_at = {"discover_slides": facts, **outcomes}
+    made = {name: own for name, own in looked_at.items() if own and name != STAGES[-1]}
+    if stage := foreign_stage(made, expected):
+        check.faults.append(FileFault(Path(outcome_file(stage, slide)), FOREIGN))
     sampled, labelled = outcomes["sample_patches"], outcomes["write_metadata"]
     if check.faults or sampled is None or labelled is None or sampled.failed:
         return check

@@ -7,7 +7,7 @@ run that finished stay as they are beside it.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from slidemill.cohort import CohortTables, SlideResults, checks_of, write_cohort
@@ -17,6 +17,7 @@ from slidemill.holding import WORKER
 from slidemill.joblog import last_error
 from slidemill.outcomes import UNFINISHED, Outcome, read_outcome
 from slidemill.report import Pictures, render
+from slidemill.settings import FOREIGN, Settings, foreign_stage, outcome_file
 from slidemill.tables import read_table
 from slidemill.versions import Run
 
@@ -42,6 +43,8 @@ class Work:
         Names of labels to integers.
     run
         For the report.
+    settings
+        By slide, the digests of the settings that its outcomes must have; none are checked where they are not known.
     """
 
     slides: Mapping[str, SlideFile]
@@ -49,6 +52,7 @@ class Work:
     skip_unreadable: bool
     label_map: Mapping[str, int]
     run: Run
+    settings: Mapping[str, Settings] = field(default_factory=dict)
 
 
 def report_unfinished(unmade: Collection[str], work: Work) -> Path | None:
@@ -119,9 +123,11 @@ def _slide_results(slide: SlideFile, work: Work, made: _Made) -> SlideResults:
             for backend in work.backends
         ),
     ]
+    there = {log: read_outcome(path) for _, name, log in stages if (path := made.path(name))}
+    if foreign := foreign_stage(there, work.settings.get(own, {})):
+        there[foreign] = Outcome(own, foreign, UNFINISHED, f"{outcome_file(foreign, own)}: {FOREIGN}")
     facts, *later = [
-        read_outcome(path) if (path := made.path(name)) else _unfinished(own, stage, f"logs/{log}/{own}.log")
-        for stage, name, log in stages
+        there[log] if log in there else _unfinished(own, stage, f"logs/{log}/{own}.log") for stage, _, log in stages
     ]
     validation = made.path(f"validation/{own}.csv")
     if validation is None:

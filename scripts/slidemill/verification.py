@@ -14,6 +14,7 @@ from slidemill.errors import MachineError, SlidemillError, machine_error, machin
 from slidemill.gathered import check_gathered
 from slidemill.isolation import Apart, EndedError
 from slidemill.joinedcheck import OUTDATED, joined_fault
+from slidemill.settings import gathered_settings
 from slidemill.stores.paths import JOINED, SUFFIXES, store_path
 from slidemill.tablecheck import (
     NEEDED,
@@ -118,6 +119,7 @@ def verify(
     cohort = check_cohort(results)
     slides, backends = _promised(results, cohort)
     contents = _contents(results, cohort)
+    settings = gathered_settings(results)
     tables: dict[str, TableCheck] = {}
     faults: dict[str, list[Finding]] = {}
     unseen: list[str] = []
@@ -127,7 +129,7 @@ def verify(
         def look(slide: str) -> list[Finding]:
             process = idle.get()
             try:
-                tables[slide] = process.call(check_slide, results, slide, backends[slide])
+                tables[slide] = process.call(check_slide, results, slide, backends[slide], settings.get(slide, {}))
                 for backend, content in tables[slide].contents.items():
                     if content and contents.get((slide, backend), content) != content:
                         cohort.faults.append(FileFault(STORED, f"its row of {slide}, {backend}, {OTHERWISE}"))

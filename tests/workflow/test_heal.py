@@ -167,3 +167,43 @@ def test_damaged_table_fails_the_job_that_reads_it(copied, capsys):
     finished = copied.snakemake()
     assert finished.code == 0, finished.text
     assert content(copied.results) == before
+
+
+SAMPLING = {"patch_size": 64, "deepzoom_level": 10}
+OTHER_RUNS = {
+    "outcomes/write_metadata": ({"labels": {"map": {"Normal": 1, "Benign": 0}, "unannotated": "outside"}}, ["metadata"]),
+    "outcomes/sample_patches": ({"sampling": {**SAMPLING, "overlap": 8}}, ["patches", "dropped"]),
+    "slides": ({"sampling": {**SAMPLING, "assume_mpp": 0.4}}, []),
+}
+"""By the folder of an outcome, what another run has configured, and the folders of the tables that it seals."""
+
+
+@pytest.mark.parametrize("folder", OTHER_RUNS)
+def test_restored_tables_of_another_run_are_refused(copied, tmp_path, capsys, folder):
+    """A backup of a slide's table and its outcome fit each other, and are not of this configuration."""
+    before, other = content(copied.results), copy_of(copied, tmp_path / "other")
+    configured, tables = OTHER_RUNS[folder]
+    other.config |= configured
+    outcome = next(other.results.glob(f"{folder}/one-*.json")).relative_to(other.results)
+    made = other.snakemake(str(outcome))
+    assert made.code == 0, made.text
+    for name in (outcome, *(Path(table, f"{outcome.stem}.csv") for table in tables)):
+        shutil.copyfile(other.results / name, copied.results / name)
+    assert copied.results / outcome in named_by_verify(copied.results, capsys)
+    failed = copied.snakemake()
+    assert failed.code != 0
+    assert f"{outcome}: was made with other settings" in failed.text
+    assert "unfinished" in next(row for row in read_table(copied.results / "unfinished/slides.csv"))["status"]
+    (copied.results / outcome).unlink()
+    finished = copied.snakemake()
+    assert finished.code == 0, finished.text
+    assert content(copied.results) == before
+
+
+def test_changed_settings_run_again_without_complaint(copied, capsys):
+    copied.config["labels"] = {"map": {"Normal": 1, "Benign": 0}, "unannotated": "skip"}
+    copied.config["sampling"] = {**SAMPLING, "overlap": 8, "assume_mpp": 0.4}
+    finished = copied.snakemake()
+    assert finished.code == 0, finished.text
+    assert main(["verify", str(copied.results)]) == 0, capsys.readouterr().out
+    assert "Nothing to be done" in copied.plan().text

@@ -12,9 +12,7 @@ rule discover_slides:
         mem_mb=table_memory,
         runtime=table_runtime,
     params:
-        file=slide_file,
-        assume_mpp=CONFIG.assume_mpp,
-        limit_bounds=CONFIG.sampling.limit_bounds,
+        **DISCOVERED,
         code=code("discover_slides"),
     script:
         "../../scripts/discover_slides.py"

@@ -18,13 +18,7 @@ rule sample_patches:
         mem_mb=table_memory,
         runtime=sampling_runtime,
     params:
-        **MEASURED,
-        **LABELLED,
-        grid=GRID,
-        max_patches=CONFIG.max_patches,
-        tissue=asdict(CONFIG.tissue),
-        own_mask=slide_mask if MASKS_GIVEN else None,
-        unannotated=slide_unannotated if CONFIG.unannotated in ("skip", "fail") else None,
+        **SAMPLED,
         code=code("sample_patches"),
     script:
         "../../scripts/sample_patches.py"
@@ -45,9 +39,7 @@ rule write_metadata:
         mem_mb=table_memory,
         runtime=table_runtime,
     params:
-        known=slide_annotation,
-        labels=asdict(CONFIG.labels),
-        seed=CONFIG.seed,
+        **NAMED,
         code=code("write_metadata"),
     script:
         "../../scripts/write_metadata.py"

@@ -1,0 +1,126 @@
+"""Digests of the settings that a slide's tables were made with, by which tables of another run are detected."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import xxhash
+
+from slidemill.errors import SlidemillError
+from slidemill.outcomes import Outcome, read_outcome
+from slidemill.planned import PLAN, read_plan
+from slidemill.sealing import COHORT_SEALS, read_sealed
+from slidemill.wording import listed
+
+STAGES = ("discover_slides", "sample_patches", "write_metadata")
+"""The stages that decide which patches there are and what they are labelled, in their order."""
+FILES = {
+    "discover_slides": "slides/{slide}.json",
+    "sample_patches": "outcomes/sample_patches/{slide}.json",
+    "write_metadata": "outcomes/write_metadata/{slide}.json",
+}
+"""By stage, the outcome of a slide, in a folder of results."""
+FOREIGN = "was made with other settings or of other files than this run has; remove it and run again"
+
+MOST_NAMED = 10
+
+Settings = Mapping[str, str]
+"""By stage, the digest of its settings."""
+
+
+def settings_digest(parameters: Mapping[str, Any]) -> str:
+    """Return a digest of a rule's parameters; that of its code does not count."""
+    own = {name: value for name, value in parameters.items() if name != "code"}
+    return xxhash.xxh3_128_hexdigest(json.dumps(own, sort_keys=True).encode())
+
+
+def with_settings(outcome: Outcome, stage: str, digest: str | None) -> Outcome:
+    """Return the outcome with the digest of its stage's settings, next to those of earlier stages."""
+    known = {**outcome.details.get("settings", {}), **({stage: digest} if digest else {})}
+    return replace(outcome, details={**outcome.details, "settings": known}) if known else outcome
+
+
+def foreign_stage(outcomes: Mapping[str, Outcome], expected: Settings) -> str | None:
+    """Return the first stage whose outcome was made with other settings than expected, or None.
+
+    Parameters
+    ----------
+    outcomes
+        Of one slide, by stage in their order. Outcomes of stages that are not in `STAGES`, such as
+        ``store_patches/lmdb``, have only the digests of the stages before them.
+    expected
+        The slide's settings; where they are not known, nothing is foreign.
+    """
+    for stage, outcome in outcomes.items():
+        # Patches are stored as they were sampled, whatever they are labelled.
+        last = STAGES.index(stage) if stage in STAGES else STAGES.index("sample_patches")
+        own = outcome.details.get("settings", {})
+        if any(own.get(one) != expected.get(one) for one in STAGES[: last + 1] if expected):
+            return stage
+    return None
+
+
+def foreign_file(results: Path, outcomes: Mapping[str, Outcome], expected: Settings) -> str | None:
+    """Return the first outcome of a slide, as a path in the results, that must be made again; None where all fit.
+
+    Parameters
+    ----------
+    results
+        The folder of results.
+    outcomes, expected
+        As of `foreign_stage`. Those of stages before them are read only where one of these does not fit.
+    """
+    if foreign_stage(outcomes, expected) is None:
+        return None
+    slide = next(iter(outcomes.values())).slide
+    read = {stage: results / FILES[stage].format(slide=slide) for stage in STAGES if stage not in outcomes}
+    every = {stage: read_outcome(path) for stage, path in read.items() if path.exists()} | dict(outcomes)
+    stage = foreign_stage(dict(sorted(every.items(), key=lambda item: _order(item[0]))), expected)
+    return outcome_file(stage, slide) if stage else None
+
+
+def check_cohort_settings(
+    results: Path, outcomes: Mapping[str, Mapping[str, Outcome]], expected: Mapping[str, Settings]
+) -> None:
+    """Check, by slide, that outcomes are of this run.
+
+    Raises
+    ------
+    SlidemillError
+        When some are of another run.
+    """
+    checked = (foreign_file(results, own, expected.get(slide, {})) for slide, own in outcomes.items())
+    if foreign := [file for file in checked if file]:
+        raise SlidemillError(f"{listed(foreign[:MOST_NAMED], len(foreign))}: {FOREIGN}")
+
+
+def outcome_file(stage: str, slide: str) -> str:
+    """Return the path of a slide's outcome in the results; stages of stores are named ``store_patches/lmdb``."""
+    return FILES.get(stage, f"outcomes/{stage}/{slide}.json").format(slide=slide)
+
+
+def gathered_settings(results: Path) -> Mapping[str, Settings]:
+    """Return, by slide, the settings of the run that gathered the cohort's tables.
+
+    The plan that the results keep is that of the run which was started last. Where that is another, or the results
+    have no plan, they are not known, and nothing is returned.
+    """
+    try:
+        seals, _ = read_sealed(results / COHORT_SEALS)
+        settings = read_plan(results / PLAN).settings
+    except (SlidemillError, OSError, ValueError):
+        return {}
+    return settings if isinstance(seals, dict) and seals.get("settings") == cohort_digest(settings) else {}
+
+
+def _order(stage: str) -> int:
+    return STAGES.index(stage) if stage in STAGES else len(STAGES)
+
+
+def cohort_digest(settings: Mapping[str, Settings]) -> str:
+    """Return one digest of the settings of all slides, by which a plan is known as that of finished tables."""
+    return xxhash.xxh3_128_hexdigest(json.dumps(settings, sort_keys=True).encode())
