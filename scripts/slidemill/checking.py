@@ -17,6 +17,7 @@ from slidemill.pipeline import Step, in_order
 from slidemill.pixeldigests import PixelDigests
 from slidemill.stores.protocol import Store
 from slidemill.stores.registry import open_store
+from slidemill.wording import listed
 
 NAMED = 5
 """How many patches a finding names; it counts the others."""
@@ -171,9 +172,8 @@ def check_agreement(slide: str, checks: Mapping[str, StoreCheck]) -> Iterator[Fi
 
 
 def named(messages: Sequence[str]) -> str:
-    """Return the first messages, and how many more there are."""
-    more = f"; and {len(messages) - NAMED} more" if len(messages) > NAMED else ""
-    return "; ".join(messages[:NAMED]) + more
+    """Return the first messages of a finding, and how many more there are."""
+    return listed(messages, most=NAMED, between="; ")
 
 
 def _told(path: Path, error: Exception) -> str:

@@ -121,7 +121,8 @@ def _verify(options: argparse.Namespace) -> int:
     if found.unsealed:
         sys.stderr.write(
             f"slidemill: {counted(len(found.unsealed), 'table or outcome', 'tables and outcomes')} cannot be checked, "
-            f"since earlier versions wrote no digest ({results / found.unsealed[0]}); run again to write it\n"
+            f"since no digest of them is there ({results / found.unsealed[0]}): earlier versions wrote none, or it was "
+            "removed; run again to write it\n"
         )
     if found.joined:
         missing = not (results / JOINED).exists()

@@ -15,6 +15,7 @@ import xxhash
 
 from slidemill import jpeg
 from slidemill.errors import StoreError
+from slidemill.wording import AGAIN
 
 Pixels = npt.NDArray[np.uint8]
 Shape = tuple[int, int, int]
@@ -92,11 +93,9 @@ def decoded(encoding: Encoding, data: Buffer, shape: Shape) -> Pixels:
     try:
         pixels = encoding.decode(data, shape)
     except (ValueError, OSError, EOFError, SyntaxError, RuntimeError) as error:
-        raise StoreError(f"{len(data)} bytes are no {encoding.name} patch ({error}): store the slide again") from None
+        raise StoreError(f"{len(data)} bytes are no {encoding.name} patch ({error}): {AGAIN}") from None
     if pixels.shape != shape or pixels.dtype is not UINT8:
-        raise StoreError(
-            f"the patch is {pixels.dtype} {pixels.shape} where {shape} of uint8 was stored: store the slide again"
-        )
+        raise StoreError(f"the patch is {pixels.dtype} {pixels.shape} where {shape} of uint8 was stored: {AGAIN}")
     return pixels
 
 

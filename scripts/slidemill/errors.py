@@ -135,6 +135,9 @@ def _machine_code(error: BaseException, subject: object) -> int | None:
     """Return the error number of a fault of the machine; None for anything else."""
     if isinstance(error, MemoryError):
         return errno.ENOMEM
+    if isinstance(error, ImportError):
+        # Libraries of codecs are loaded when they are first needed, and keep to themselves why that failed.
+        return errno.EMFILE if not _has_files() else None if _has_memory(subject) else errno.ENOMEM
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno if error.errno in MACHINE else None
     code = getattr(error, "code", None)  # of lmdb.Error
@@ -154,6 +157,15 @@ def _has_memory(subject: object) -> bool:
     try:
         size = subject.stat().st_size if isinstance(subject, Path) else 0
         mmap(-1, max(size, ENOUGH)).close()
+    except OSError:
+        return False
+    return True
+
+
+def _has_files() -> bool:
+    """Return whether this process can open another file."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
     except OSError:
         return False
     return True

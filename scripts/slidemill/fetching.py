@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slidemill.encodings import Pixels
-from slidemill.errors import SlidemillError, StoreError
+from slidemill.errors import SlidemillError, StoreError, machine_told
 from slidemill.patches import patch_id
 from slidemill.stores.arrays import destination
 from slidemill.stores.pool import StorePool
@@ -90,7 +90,8 @@ class StoredPatches:
         pool, slides = self.pool, self.slides
         first = pool[slides[wanted[0][0]]].shape if wanted else (0, 0, 3)
         shape = (len(wanted), *first)
-        pixels = destination(out, shape)
+        with machine_told(pool.results):
+            pixels = destination(out, shape)
         turns = [0] * len(wanted) if symmetries is None else symmetries.tolist()
         for place, (code, own) in enumerate(wanted):
             store = pool[slides[code]]

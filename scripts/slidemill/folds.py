@@ -165,10 +165,8 @@ def read_splits(path: str | Path, dataset: Dataset | None = None) -> Splits:
     path = Path(path)
     try:
         rows = list(read_cohort_table(path, COLUMNS))
-    except OSError as error:
-        raise machine_error(error, path) or SplitError(
-            f"{path}: cannot be read ({error.strerror}): correct the path"
-        ) from None
+    except (OSError, MemoryError) as error:
+        raise machine_error(error, path) or SplitError(f"{path}: cannot be read ({error}): correct the path") from None
     if not rows:
         raise SplitError(f"{path}: holds no slide: split anew")
     slides = []

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slidemill.errors import SplitError
+from slidemill.wording import listed
 
 if TYPE_CHECKING:
     import pandas
 
 PATIENT = "patient"
 SLIDE = "slide"
-LISTED = 10
-"""How many names a message lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +82,12 @@ def check_groups(groups: Mapping[str, str], by: str) -> None:
     """
     nameless = [slide for slide, group in groups.items() if not group.strip()]
     if nameless:
-        raise SplitError(f"{listed(nameless)}: without a {by}: give each slide its {by} in the sheet")
+        raise SplitError(f"{listed(sorted(nameless))}: without a {by}: give each slide its {by} in the sheet")
     blank = [slide for slide, group in groups.items() if group != group.strip()]
     if blank:
         raise SplitError(
-            f"{listed(blank)}: {by} is {groups[min(blank)]!r}, with blanks around it: take them out of the sheet"
+            f"{listed(sorted(blank))}: {by} is {groups[min(blank)]!r}, with blanks around it: "
+            "take them out of the sheet"
         )
 
 
@@ -145,14 +145,7 @@ def slides_values(table: pandas.DataFrame, column: str) -> dict[str, str]:
     return dict(zip(pairs[SLIDE].astype(str), pairs[column].astype("object").fillna("").astype(str), strict=True))
 
 
-def listed(names: Collection[str]) -> str:
-    """Return names, sorted, the first of them where there are many."""
-    first = sorted(names)[:LISTED]
-    more = len(names) - len(first)
-    return ", ".join(first) + (f" and {more} more" if more else "")
-
-
 def refuse(names: Iterable[str], verb: tuple[str, str], complaint: str) -> None:
     """Raise `SplitError` with the names, the verb in singular or plural, and the complaint, where there are names."""
     if names := list(names):
-        raise SplitError(f"{listed(names)}: {verb[len(names) > 1]} {complaint}")
+        raise SplitError(f"{listed(sorted(names))}: {verb[len(names) > 1]} {complaint}")

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from slidemill.errors import LeakageError, SplitError
-from slidemill.grouping import LISTED, PATIENT, SLIDE, listed
+from slidemill.grouping import PATIENT, SLIDE
 from slidemill.overlaps import overlapping
-from slidemill.wording import counted
+from slidemill.wording import MOST_LISTED, counted, listed
 
 if TYPE_CHECKING:
     import pandas
@@ -101,18 +101,18 @@ def find_leakage(train: Dataset | pandas.DataFrame, test: Dataset | pandas.DataF
     groups: list[str] = []
     copies: list[str] = []
     if column != PATCH:
-        copies = sorted(listed({*slides[0][content], *slides[1][content]}) for content in shared)
+        copies = sorted(listed(sorted({*slides[0][content], *slides[1][content]})) for content in shared)
         groups = [] if column == SLIDE else sorted(_values(tables[0], column) & _values(tables[1], column))
     first, second = (
         _Placed.of(table, [own[content] for content in shared]) for table, own in zip(tables, slides, strict=True)
     )
     count, pairs = 0, list[str]()
     for content in range(len(shared)):
-        patches, examples = _overlaps(first, second, content, LISTED - len(pairs))
+        patches, examples = _overlaps(first, second, content, MOST_LISTED - len(pairs))
         count += patches
         pairs += examples
-    lines = [f"{column} {group} is on both sides" for group in groups[:LISTED]]
-    lines += [f"the content of {names} is on both sides" for names in copies[:LISTED]]
+    lines = [f"{column} {group} is on both sides" for group in groups[:MOST_LISTED]]
+    lines += [f"the content of {names} is on both sides" for names in copies[:MOST_LISTED]]
     return Leakage(len(groups), len(copies), count, (*lines, *pairs))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from slidemill.auditing import label_audit, remembered
 from slidemill.columns import FRACTIONS, METADATA_COLUMNS, WHOLE_NUMBERS
-from slidemill.errors import SlidemillError, machine_error
+from slidemill.errors import SlidemillError, machine_error, machine_told
 from slidemill.labelcounts import counting_labeller
 from slidemill.labelling import UNMAPPED, Labeller
 from slidemill.outcomes import read_outcome, seal_of
@@ -159,10 +159,15 @@ def read_metadata(path: str | Path) -> pandas.DataFrame:
     SlidemillError
         When there is no such table, or it is damaged.
     """
-    import pandas as pd
-
     table = Path(path)
     table = table / "metadata.csv" if table.is_dir() else table
+    with machine_told(table):
+        return _read_metadata(table)
+
+
+def _read_metadata(table: Path) -> pandas.DataFrame:
+    import pandas as pd
+
     try:
         if seal := _seal(table):
             seal.check(table)

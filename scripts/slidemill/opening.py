@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from slidemill.columnar import TABLE, read_columnar
 from slidemill.dataset import Dataset, dataset_of
-from slidemill.errors import SlidemillError, machine_error
+from slidemill.errors import SlidemillError, machine_error, machine_told
 from slidemill.stores.paths import SUFFIXES
 from slidemill.stores.pool import MOST_OPEN, StorePool
 from slidemill.tables import read_cohort_table
@@ -46,6 +46,11 @@ def open_dataset(
     results = Path(results).absolute()
     if most_open < 1:
         raise SlidemillError(f"most_open is {most_open}: give 1 or more")
+    with machine_told(results):  # the libraries that read tables are loaded here too
+        return _opened(results, backend, where, most_open)
+
+
+def _opened(results: Path, backend: str | None, where: str | None, most_open: int) -> Dataset:
     table = read_columnar(results / TABLE)
     stores = _rows(results / "stores.csv", ("slide", "backend", "content"))
     stored = {row["backend"] for row in stores}

@@ -25,6 +25,7 @@ from slidemill.rasters import Integers, LabelImage
 from slidemill.regions import Annotation, polygons
 from slidemill.slides import SlideInfo
 from slidemill.specs import Naming
+from slidemill.wording import listed
 
 FINE = 4
 """Bits of a pixel's fraction to which corners are drawn."""
@@ -75,9 +76,11 @@ def own_mask(
         warnings += palette_doubts(path, image)
         annotation = replace(annotation, image=image)
         if values and not annotation.names:
-            warnings.append(f"{path.name}: has none of tissue.mask_values {list(values)}, but {_listed(there)}")
+            warnings.append(
+                f"{path.name}: has none of tissue.mask_values {list(values)}, but {listed(map(str, there))}"
+            )
         elif there not in ((), (1,), (255,)):
-            notes.append(f"{path.name}: tissue is where it is {_listed(image.values)}")
+            notes.append(f"{path.name}: tissue is where it is {listed(map(str, image.values))}")
     elif len(kinds := {re.sub(r"[\W\d_]+", "", name).lower() for name in annotation.names}) > 1:
         warnings.append(
             f"{path.name}: its regions have {len(kinds)} kinds of names "
@@ -99,8 +102,9 @@ def _chosen(name: str, image: LabelImage, values: Sequence[int] | None) -> Label
     if values is None:
         if len(image.values) > 1:
             raise AnnotationError(
-                f"the mask of tissue {name}: holds {len(image.values)} values besides 0 ({_listed(image.values)}), and "
-                "nothing says which of them mean tissue; name these, such as tissue.mask_values: [1], or save it as 0 "
+                f"the mask of tissue {name}: holds {len(image.values)} values besides 0 "
+                f"({listed(map(str, image.values))}), and nothing says which of them mean tissue; name these, "
+                "such as tissue.mask_values: [1], or save it as 0 "
                 "and 1 without smoothing"
             )
         return image
@@ -113,11 +117,6 @@ def _chosen(name: str, image: LabelImage, values: Sequence[int] | None) -> Label
 
     bounds = tuple(image.bounds[place] for place in places)
     return replace(image, values=tuple(kept.tolist()), bounds=bounds, bands=bands)
-
-
-def _listed(values: Sequence[int]) -> str:
-    """Return the first ten integers as text."""
-    return ", ".join(map(str, values[:10])) + (", ..." if len(values) > 10 else "")
 
 
 def _drawn(annotation: Annotation, info: SlideInfo, size: Size) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

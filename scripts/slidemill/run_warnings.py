@@ -22,9 +22,6 @@ PLURALS = {"patch": "patches", "region": "regions", "line": "lines"}
 
 COUNTED = re.compile(rf"(.*) \[(\d+) ({'|'.join([*PLURALS, *PLURALS.values()])})\]", re.DOTALL)
 
-MOST_NAMED = 10
-"""Slides that are named for one warning; all are counted."""
-
 
 @dataclass(frozen=True, slots=True)
 class RunWarning:
@@ -38,7 +35,7 @@ class RunWarning:
         """The slides in words, such as ``2 slides: a, b``, or nothing where it is about the whole run."""
         if not self.slides:
             return ""
-        return f"{counted(len(self.slides), 'slide')}: {listed(self.slides[:MOST_NAMED], len(self.slides))}"
+        return f"{counted(len(self.slides), 'slide')}: {listed(self.slides)}"
 
 
 def with_count(text: str, number: int, unit: str) -> str:

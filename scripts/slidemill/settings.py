@@ -26,8 +26,6 @@ FILES = {
 """By stage, the outcome of a slide, in a folder of results."""
 FOREIGN = "was made with other settings or of other files than this run has; remove it and run again"
 
-MOST_NAMED = 10
-
 Settings = Mapping[str, str]
 """By stage, the digest of its settings."""
 
@@ -95,7 +93,7 @@ def check_cohort_settings(
     """
     checked = (foreign_file(results, own, expected.get(slide, {})) for slide, own in outcomes.items())
     if foreign := [file for file in checked if file]:
-        raise SlidemillError(f"{listed(foreign[:MOST_NAMED], len(foreign))}: {FOREIGN}")
+        raise SlidemillError(f"{listed(foreign)}: {FOREIGN}")
 
 
 def outcome_file(stage: str, slide: str) -> str:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from slidemill.folds import COLUMNS, read_splits
-from slidemill.grouping import SLIDE, counted, listed
+from slidemill.grouping import SLIDE, counted
 from slidemill.specs import SplitSpec
 from slidemill.splitting import split_leaks
 from slidemill.tables import read_cohort_table
+from slidemill.wording import listed
 
 LABEL_NAME = "label_name"
 
@@ -72,7 +73,7 @@ def told_splits(table: Path, spec: SplitSpec, slides: Iterable[Mapping[str, str]
         verdict = "These folds are not to be trusted."
     # Not those that are in no fold: where groups are too few, slides that have patches are in none either.
     if left_out := {row["slide"] for row in slides} - labels.keys():
-        verdict += f" Without patches, and so in no fold: {listed(left_out)}."
+        verdict += f" Without patches, and so in no fold: {listed(sorted(left_out))}."
     holders: dict[str, list[str]] = defaultdict(list)
     for fold in folds:
         for name in fold["labels"]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import zip_longest
@@ -14,13 +14,13 @@ from slidemill.columns import METADATA_COLUMNS, PATCH_COLUMNS
 from slidemill.errors import SlidemillError, machine_error
 from slidemill.geometry import Grid, GridSpec
 from slidemill.outcomes import Outcome, read_outcome, seal_of
-from slidemill.sealing import SEALED_BY, Seal, read_sealed, read_seals
+from slidemill.sealing import COHORT_SEALS, SEALED_BY, Seal, read_sealed, read_seals
 from slidemill.settings import FOREIGN, Settings, foreign_stage, outcome_file
 from slidemill.slides import SlideInfo
 from slidemill.stores.registry import open_store
 from slidemill.tables import read_table
+from slidemill.wording import AGAIN
 
-AGAIN = "remove it and run again"
 PLACE = ("patch_id", "column", "row", "x0", "y0", "width0", "height0", "level")
 PATCHES, DROPPED, LABELLED, FOUND = "patches", "dropped", "metadata", "validation"
 NEEDED = {
@@ -57,6 +57,8 @@ class TableCheck:
         Of a slide, its grid as a store's manifest has it; None where it is not known.
     contents
         Of a slide, by backend, the `Manifest.content` that the job which wrote the store has noted.
+    sealing
+        Whether its jobs wrote digests, which earlier versions did not.
     """
 
     faults: list[FileFault] = field(default_factory=list)
@@ -64,6 +66,7 @@ class TableCheck:
     ids: tuple[str, ...] | None = None
     sampling: Mapping[str, Any] | None = None
     contents: dict[str, str] = field(default_factory=dict)
+    sealing: bool = False
 
     @property
     def bad(self) -> set[str]:
@@ -107,6 +110,16 @@ def check_cohort(results: Path) -> TableCheck:
     return check
 
 
+def miss_seals(cohort: TableCheck, slides: Iterable[TableCheck]) -> None:
+    """Move tables of a cohort without seals to its faults, where the slides' jobs wrote digests: its seals are gone."""
+    lost = [path for path in cohort.unsealed if SEALED_BY.get(path.name) == COHORT_SEALS]
+    if lost and any(one.sealing for one in slides):
+        cohort.unsealed = [path for path in cohort.unsealed if path not in lost]
+        cohort.faults.append(
+            FileFault(Path(COHORT_SEALS), "is missing, and the cohort's tables with it unchecked; run again")
+        )
+
+
 def _read(columns: Sequence[str], path: Path) -> None:
     for _ in read_table(path, columns):
         pass
@@ -134,6 +147,7 @@ def check_slide(results: Path, slide: str, backends: Sequence[str], expected: Se
     known = [outcome for outcome in outcomes.values() if outcome]
     stored = {backend: outcomes[f"store_patches/{backend}"] for backend in backends}
     check.contents = {backend: own.details.get("content", "") for backend, own in stored.items() if own}
+    check.sealing = seal_of(known, PATCHES) is not None
     tables = {name: Path(name, f"{slide}.csv") for name in (PATCHES, DROPPED, LABELLED, FOUND)}
     whole = {}
     for name, path in tables.items():
@@ -171,6 +185,8 @@ def _outcome(check: TableCheck, results: Path, name: str, slide: str) -> Outcome
     def look(path: Path) -> str | None:
         found.append(read_outcome(path))
         if not read_sealed(path)[1]:
+            if {"tables", "settings"} & found[0].details.keys():
+                return f"has lost its digest: {AGAIN}"
             check.unsealed.append(Path(name))
         return None if found[0].slide == slide else f"is of the slide {found[0].slide}: {AGAIN}"
 

@@ -22,15 +22,17 @@ from slidemill.tablecheck import (
     TableCheck,
     check_cohort,
     check_slide,
+    miss_seals,
     stored_content,
 )
 from slidemill.tables import read_cohort_table, read_table
+from slidemill.wording import AGAIN
 
 TableReader = Callable[[Path, Sequence[str]], Iterable[dict[str, str]]]
 
 HDF5 = JOINED.parent.name
 STORED = Path("stores.csv")
-OTHERWISE = "is not what the outcome of its store has: remove it and run again"
+OTHERWISE = f"is not what the outcome of its store has: {AGAIN}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +92,7 @@ def read_results_table(
     try:
         return list(read(table, columns))
     except (OSError, ValueError) as error:
-        raise machine_error(error, table) or SlidemillError(
-            f"{table}: cannot be read ({error}): remove it and run again"
-        ) from None
+        raise machine_error(error, table) or SlidemillError(f"{table}: cannot be read ({error}): {AGAIN}") from None
 
 
 def verify(
@@ -152,6 +152,7 @@ def verify(
             found = faults[looking[future]] = future.result()
             told(done, len(looking), found)
         joined, process = None, idle.get()
+        miss_seals(cohort, tables.values())
         cohort.faults += [fault for own in tables.values() for fault in own.faults]
         try:
             if not (cohort.faults or unseen) and (results / "outcomes").is_dir():

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
+
+MOST_LISTED = 10
+
+AGAIN = "remove it and run again"
+"""What to do about a damaged store, table or outcome, which the message begins with."""
 
 
 def counted(number: int, one: str, many: str = "") -> str:
@@ -11,10 +16,24 @@ def counted(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 
-def listed(first: Sequence[str], total: int) -> str:
-    """Return the first of `total` names, and how many more there are."""
-    more = total - len(first)
-    return ", ".join(first) + (f" and {more:,} more" if more > 0 else "")
+def listed(names: Iterable[str], total: int | None = None, most: int = MOST_LISTED, between: str = ", ") -> str:
+    """Return the first names, and how many more there are.
+
+    Parameters
+    ----------
+    names
+        The names in their order, or the first of them.
+    total
+        How many there are, where `names` are not all.
+    most
+        How many are listed.
+    between
+        Stands between two names.
+    """
+    known = list(names)
+    more = (len(known) if total is None else total) - len(known[:most])
+    # Messages end in a semicolon before the last one too, names do not.
+    return between.join(known[:most]) + (f"{between.rstrip(', ')} and {more:,} more" if more > 0 else "")
 
 
 def in_digits(value: float, significant: int) -> str:

@@ -12,6 +12,7 @@ import pytest
 import slidemill
 from slidemill.checking import Expected, check_apart
 from slidemill.errors import MachineError, SlidemillError, StoreError, machine_error
+from slidemill.folds import SlideFold, Splits
 from slidemill.geometry import Grid, GridSpec
 from slidemill.isolation import Apart, DiedError
 from slidemill.pyramid import Pyramid
@@ -21,7 +22,7 @@ from slidemill.stores.registry import STORES, open_store
 from slidemill.stores.writing import write_store
 from slidemill.storing import new_manifest
 from tests.faults.conftest import apart
-from tests.results import PATCHES, SIZE, write_a_store, write_slide, write_tables
+from tests.results import FINGERPRINT, PATCHES, SIZE, write_a_store, write_slide, write_tables
 from tests.stores.contract import as_stored
 
 BLAME = re.compile(r"remove|damaged|truncated|missing|store (the slide|it) again|is no store")
@@ -48,8 +49,6 @@ for room in {rooms!r}:
         said = "whole"
     except MachineError as error:
         said = str(error)
-    except MemoryError:
-        said = "no memory"
     {free}
     print(room, said)
 """
@@ -104,6 +103,48 @@ def test_reader_without_memory_blames_no_store(tmp_path, backend):
     lines = done.stdout.splitlines()
     assert "memory" in lines[0]
     assert lines[-1] == f"{rooms[-1]} whole"
+    assert not BLAME.search(done.stdout)
+
+
+READ_TABLES = """
+import resource
+from pathlib import Path
+from slidemill import open_dataset, read_metadata, read_splits
+from slidemill.errors import MachineError
+
+results = Path({results!r})
+kinds = (
+    lambda: open_dataset(results, "disk").read([0, 1]),
+    lambda: read_metadata(results),
+    lambda: read_splits(results / "splits.csv"),
+    lambda: open_dataset(results, "lmdb").read([0] * 200_000),
+)
+{first}
+for room in {rooms!r}:
+    for number, read in enumerate(kinds[: {kinds}]):
+        {limit}
+        try:
+            read()
+            said = "whole"
+        except MachineError as error:
+            said = str(error)
+        {free}
+        print(number, room >> 20, said, flush=True)
+"""
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_dataset_without_memory_blames_no_file(results, is_first):
+    """Libraries are loaded by the first reader, or have been before."""
+    rows = [SlideFold(slide, FINGERPRINT, slide, fold, len(PATCHES)) for fold, slide in enumerate(("one", "two"))]
+    Splits("slide", None, 0, rows).save(results / "splits.csv")
+    rooms = [megabytes << 20 for megabytes in (0, 1, 4, 16, 64)]
+    limits = {name: text.replace("\n", "\n    ") for name, text in MEMORY.items()}
+    first = "" if is_first else "[read() for read in kinds[:3]]"
+    asked = {"results": str(results), "rooms": rooms, "first": first, "kinds": 3 if is_first else 4}
+    done = apart(READ_TABLES.format(**asked, **limits))
+    assert done.returncode == 0, done.stderr
+    assert "Cannot allocate memory: free memory" in done.stdout
     assert not BLAME.search(done.stdout)
 
 

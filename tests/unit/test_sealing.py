@@ -1,5 +1,6 @@
 """Tables and outcomes tell their own damage, to whoever reads them and to `slidemill verify`."""
 
+import json
 import random
 import shutil
 from dataclasses import asdict
@@ -15,9 +16,21 @@ from slidemill.cli import main
 from slidemill.columnar import read_columnar
 from slidemill.encodings import digest
 from slidemill.errors import MachineError, SlidemillError
+from slidemill.files import write_json
 from slidemill.folds import SlideFold, Splits
 from slidemill.outcomes import Outcome, read_outcome, seal_of, with_seals, write_outcome
-from slidemill.sealing import COHORT_SEALS, SPLITS_SEAL, Seal, cohort_seal, read_seals, seal_tables
+from slidemill.planned import PLAN
+from slidemill.sealing import (
+    COHORT_SEALS,
+    SPLITS_SEAL,
+    Seal,
+    cohort_seal,
+    read_sealed,
+    read_seals,
+    seal_tables,
+    write_sealed,
+)
+from slidemill.settings import FOREIGN, STAGES, check_cohort_settings, cohort_digest, outcome_file, with_settings
 from slidemill.stores.paths import SUFFIXES, store_path
 from slidemill.tables import read_table, write_table
 from tests.results import FINGERPRINT, PATCHES, SIZE, write_slide, write_tables
@@ -219,13 +232,82 @@ def test_verify_holds_stores_against_stores_csv(results, capsys):
     assert f"{path}: content: it is another store than stores.csv has; remove it and run again" in lines
 
 
+def as_by_an_earlier_version(path):
+    """Write an outcome again as earlier versions did, without digests."""
+    outcome = asdict(read_outcome(path))
+    outcome["details"].pop("tables", None)
+    path.write_text(json.dumps(outcome, indent=1))
+
+
 def test_verify_says_what_earlier_versions_left(results, capsys):
     for path in results.glob("*.seal.json"):
         path.unlink()
+    for path in (*results.glob("slides/*.json"), *results.glob("outcomes/**/*.json")):
+        as_by_an_earlier_version(path)
     assert main(["verify", str(results)]) == 0
     said = capsys.readouterr()
-    assert "slidemill: 7 tables and outcomes" in said.err
-    assert "since earlier versions wrote no digest" in said.err
+    assert "tables and outcomes cannot be checked, since no digest of them is there" in said.err
+    assert "earlier versions wrote none, or it was removed; run again to write it" in said.err
+
+
+def test_verify_knows_removed_seals(results, capsys):
+    """The outcomes tell that the version which wrote the tables wrote digests."""
+    (results / COHORT_SEALS).unlink()
+    assert main(["verify", str(results)]) == 1
+    assert f"{results / COHORT_SEALS}: is missing" in capsys.readouterr().out
+
+
+def test_verify_knows_a_removed_seal_of_an_outcome(results, capsys):
+    path = results / "outcomes/sample_patches/one.json"
+    path.write_text(json.dumps(asdict(read_outcome(path)), indent=1))
+    assert main(["verify", str(results)]) == 1
+    assert f"{path}: has lost its digest: remove it and run again" in capsys.readouterr().out
+
+
+def with_the_settings(results, settings):
+    """Write the settings into all outcomes of the slides, the plan and the cohort's seals, as a run does."""
+    stores = {f"store_patches/{backend}": "sample_patches" for backend in SUFFIXES}
+    for slide in SLIDES:
+        for stage, last in (dict(zip(STAGES, STAGES, strict=True)) | stores).items():
+            path = results / outcome_file(stage, slide)
+            outcome = read_outcome(path)
+            for one in STAGES[: STAGES.index(last) + 1]:
+                outcome = with_settings(outcome, one, settings[one])
+            write_outcome(path, outcome)
+    value, _ = read_sealed(results / COHORT_SEALS)
+    every = dict.fromkeys(SLIDES, settings)
+    write_sealed(results / COHORT_SEALS, value | {"settings": cohort_digest(every)})
+    write_json(results / PLAN, {"backends": list(SUFFIXES), "slides": [], "settings": every})
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_verify_knows_outcomes_of_other_settings(results, capsys, stage):
+    with_the_settings(results, {one: one[0] * 32 for one in STAGES})
+    assert main(["verify", str(results)]) == 0, capsys.readouterr().out
+    path = results / outcome_file(stage, "one")
+    write_outcome(path, with_settings(read_outcome(path), stage, "0" * 32))
+    assert main(["verify", str(results)]) == 1
+    assert f"{path}: {FOREIGN}" in capsys.readouterr().out.splitlines()
+    # Of a plan that is not that of these tables, nothing is known.
+    write_json(results / PLAN, {"backends": [], "slides": [], "settings": {slide: {} for slide in SLIDES}})
+    assert main(["verify", str(results)]) == 0
+
+
+@pytest.mark.parametrize("stage", [*STAGES, "store_patches/lmdb"])
+def test_gathering_names_the_first_outcome_of_other_settings(results, stage):
+    settings = {one: one[0] * 32 for one in STAGES}
+    with_the_settings(results, settings)
+    # What comes after it has its digests, as jobs pass them on.
+    read = ("write_metadata", "store_patches/lmdb")
+    names = {*STAGES[STAGES.index(stage) :], *read[1:]} if stage in STAGES else {stage}
+    for name in names - ({read[1]} if stage == read[0] else set()):
+        path = results / outcome_file(name, "one")
+        changed = stage if stage in STAGES else "sample_patches"
+        write_outcome(path, with_settings(read_outcome(path), changed, "0" * 32))
+    made = {name: read_outcome(results / outcome_file(name, "one")) for name in read}
+    with pytest.raises(SlidemillError, match=f"^{outcome_file(stage, 'one')}: was made with other settings"):
+        check_cohort_settings(results, {"one": made}, {"one": settings})
+    check_cohort_settings(results, {"one": made}, {})
 
 
 def test_readers_refuse_a_damaged_table(results):

@@ -171,8 +171,11 @@ def test_damaged_table_fails_the_job_that_reads_it(copied, capsys):
 
 SAMPLING = {"patch_size": 64, "deepzoom_level": 10}
 OTHER_RUNS = {
-    "outcomes/write_metadata": ({"labels": {"map": {"Normal": 1, "Benign": 0}, "unannotated": "outside"}}, ["metadata"]),
-    "outcomes/sample_patches": ({"sampling": {**SAMPLING, "overlap": 8}}, ["patches", "dropped"]),
+    "outcomes/write_metadata": (
+        {"labels": {"map": {"Normal": 1, "Benign": 0}, "unannotated": "outside"}},
+        ["metadata"],
+    ),
+    "outcomes/sample_patches": ({"quality": True}, ["patches", "dropped"]),
     "slides": ({"sampling": {**SAMPLING, "assume_mpp": 0.4}}, []),
 }
 """By the folder of an outcome, what another run has configured, and the folders of the tables that it seals."""

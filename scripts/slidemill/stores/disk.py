@@ -20,6 +20,7 @@ from slidemill.stores.manifest import Manifest
 from slidemill.stores.paths import MANIFEST
 from slidemill.stores.protocol import Backend, Lent, Store
 from slidemill.tables import read_table, write_table
+from slidemill.wording import AGAIN
 
 INDEX = "index.csv"
 INDEX_COLUMNS = ("patch_id", "file", "column", "row", "x0", "y0", "width0", "height0")
@@ -94,7 +95,7 @@ class DiskStore(Store):
             index = {row["file"]: row["patch_id"] for row in read_table(self.path / INDEX, INDEX_COLUMNS)}
             files = {file.name for file in self.path.iterdir() if not file.name.startswith(".")} - {INDEX, MANIFEST}
         except (OSError, ValueError, csv.Error, SlidemillError) as error:
-            raise self._fault(error, f"its index cannot be read ({error}): store the slide again") from None
+            raise self._fault(error, f"its index cannot be read ({error}): {AGAIN}") from None
         return [index[file] for file in index if file in files] + sorted(files - set(index))
 
     def index_digest(self) -> str:
@@ -104,7 +105,7 @@ class DiskStore(Store):
             os.close(_open_file(os.fspath(self.path / INDEX), os.O_RDONLY))
             return file_digest(self.path / INDEX)
         except OSError as error:
-            raise self._fault(error, f"its index cannot be read ({error}): store the slide again") from None
+            raise self._fault(error, f"its index cannot be read ({error}): {AGAIN}") from None
 
     def _open(self) -> Manifest:
         try:
@@ -131,7 +132,7 @@ class DiskStore(Store):
             return None
         except OSError as error:
             raise machine_error(error, self.path) or StoreError(
-                f"{self.path}: patch {patch_id}: {error.strerror}: store the slide again"
+                f"{self.path}: patch {patch_id}: {error.strerror}: {AGAIN}"
             ) from None
 
     def _check_same(self) -> None:

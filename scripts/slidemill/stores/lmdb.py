@@ -20,6 +20,7 @@ from slidemill.patches import PatchRef
 from slidemill.stores.environments import PAGE, SHARED
 from slidemill.stores.manifest import Manifest
 from slidemill.stores.protocol import Backend, Lent, Store
+from slidemill.wording import AGAIN
 
 MANIFEST_KEY = b"__manifest__"
 COMMIT_BYTES = 768 * 1024
@@ -118,9 +119,9 @@ class LmdbStore(Store):
                 # Damaged pages may lead to each other, so that there are keys without end.
                 keys = list(islice(transaction.cursor().iternext(values=False), len(self) + MOST_EXTRA))
         except lmdb.Error as error:
-            raise self._fault(error, f"its keys cannot be read ({error}): store the slide again") from None
+            raise self._fault(error, f"its keys cannot be read ({error}): {AGAIN}") from None
         if entries != len(keys) and len(keys) < len(self) + MOST_EXTRA:
-            raise StoreError(f"{self.path}: counts {entries} keys and has {len(keys)}: store the slide again")
+            raise StoreError(f"{self.path}: counts {entries} keys and has {len(keys)}: {AGAIN}")
         return [bytes(key).decode("utf-8", "backslashreplace") for key in keys if key != MANIFEST_KEY]
 
     def _open(self) -> Manifest:
@@ -154,7 +155,7 @@ class LmdbStore(Store):
             value = transaction.get(patch_id.encode())
         except lmdb.Error as error:
             self._renew()
-            raise self._fault(error, f"patch {patch_id}: {error}: the store is damaged; store it again") from None
+            raise self._fault(error, f"patch {patch_id}: {error}: it is damaged; {AGAIN}") from None
         # Nothing writes to a store, so what is there stays while the map does.
         return None if value is None else (value, transaction)
 
@@ -176,7 +177,7 @@ class LmdbStore(Store):
         except lmdb.MapResizedError:
             raise StoreError(f"{self.path}: another program has written to it: open it again") from None
         except lmdb.Error as error:
-            raise self._fault(error, f"cannot be read ({error}): the store is damaged; store it again") from None
+            raise self._fault(error, f"cannot be read ({error}): it is damaged; {AGAIN}") from None
 
     def _fault(self, error: lmdb.Error, message: str) -> StoreError | MachineError:
         """Return the error to raise for one of LMDB's."""

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from slidemill.errors import StoreError
 from slidemill.files import identity
 from slidemill.stores.protocol import Lent, Store
+from slidemill.wording import AGAIN
 
-REMEDY = "it is damaged or from elsewhere; remove it and run again"
+REMEDY = f"it is damaged or from elsewhere; {AGAIN}"
 
 
 class MappedStore(Store):

@@ -14,12 +14,13 @@ from typing import Protocol, Self
 import numpy as np
 
 from slidemill.encodings import RAW, Buffer, Pixels, Shape, decoded
-from slidemill.errors import StoreError, machine_error
+from slidemill.errors import StoreError, machine_error, machine_told
 from slidemill.patches import PatchRef
 from slidemill.pipeline import Step, in_order
 from slidemill.stores.arrays import View, destination
 from slidemill.stores.manifest import Manifest
 from slidemill.symmetries import turn_into
+from slidemill.wording import AGAIN
 
 BLOCK = 16
 """Patches that a thread of `Store.read_many` reads at once."""
@@ -87,13 +88,18 @@ class Store(ABC):
         StoreError
             When the store is closed, has no such patch, or its bytes are broken.
         """
-        if self._codec is RAW:
-            return self._read_raw(patch_id)
-        data, _keeper = self._lent(patch_id)
+        try:
+            if self._codec is RAW:
+                return self._read_raw(patch_id)
+            data, _keeper = self._lent(patch_id)
+        except MemoryError as error:
+            raise machine_error(error, self.path) or error from None
         try:
             return decoded(self._codec, data, self._shape)
         except StoreError as error:
             raise StoreError(f"{self.path}: patch {patch_id}: {error}") from None
+        except (MemoryError, ImportError) as error:
+            raise machine_error(error, self.path) or error from None
 
     def read_into(self, patch_id: str, out: Pixels, symmetry: int = 0) -> None:
         """Write a patch's pixels to an array of their shape, ``uint8``; raw ones are copied once.
@@ -141,7 +147,8 @@ class Store(ABC):
             As `read` does, and when `out` has another shape.
         """
         wanted = list(patch_ids)  # a pandas series would take places for labels
-        pixels = destination(out, (len(wanted), *self._shape))
+        with machine_told(self.path):
+            pixels = destination(out, (len(wanted), *self._shape))
 
         def read(block: int) -> list[tuple[int, None]]:
             for place in range(block * BLOCK, min((block + 1) * BLOCK, len(wanted))):
@@ -156,8 +163,9 @@ class Store(ABC):
 
     def read_bytes(self, patch_id: str) -> bytes:
         """Return a patch's bytes as they are stored; StoreError where the store is closed or has no such patch."""
-        data, _keeper = self._lent(patch_id)
-        return bytes(data)
+        with machine_told(self.path):
+            data, _keeper = self._lent(patch_id)
+            return bytes(data)
 
     def view(self, patch_id: str) -> Pixels:
         """Return a raw patch's pixels without a copy, ``uint8 (height, width, 3)``, RGB, read-only.
@@ -211,7 +219,7 @@ class Store(ABC):
             raise StoreError(f"{self.path}: has no patch {patch_id!r}: its ids are in store.ids")
         lent = self._get(place, patch_id)
         if lent is None:
-            raise StoreError(f"{self.path}: patch {patch_id} is missing or cut short: store the slide again")
+            raise StoreError(f"{self.path}: patch {patch_id} is missing or cut short: {AGAIN}")
         return lent
 
     def _read_raw(self, patch_id: str) -> Pixels:
@@ -222,7 +230,7 @@ class Store(ABC):
     def _raw(self, data: Buffer, patch_id: str) -> Pixels:
         """Return lent bytes as a raw patch's pixels; valid for as long as the bytes are."""
         if len(data) != self._raw_size:
-            raise StoreError(f"{self.path}: patch {patch_id} has {len(data)} bytes: store the slide again")
+            raise StoreError(f"{self.path}: patch {patch_id} has {len(data)} bytes: {AGAIN}")
         return np.ndarray(self._shape, np.uint8, data)
 
     @abstractmethod

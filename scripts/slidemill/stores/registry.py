@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from slidemill.errors import StoreError, machine_error
+from slidemill.errors import StoreError, machine_error, machine_told
 from slidemill.files import asides
 from slidemill.stores.paths import SUFFIXES
 from slidemill.stores.protocol import Backend, Store
@@ -67,6 +67,11 @@ def open_store(path: str | Path) -> Store:
         When nothing is there, or it is no whole store of slidemill.
     """
     path = Path(path)
+    with machine_told(path):  # backends load their libraries when they are first needed
+        return _opened(path)
+
+
+def _opened(path: Path) -> Store:
     try:
         mode = path.stat().st_mode
     except OSError as error:
