@@ -35,6 +35,9 @@ FORBIDDEN = (errno.EACCES, errno.EPERM)
 MACHINE = (*FULL, *AWAY, *CRAMPED, *FORBIDDEN)
 """Error numbers that say nothing of a file's content."""
 
+UNLOADED = errno.ENOEXEC
+"""A library that could not be loaded for want of memory is not looked for again by the process."""
+
 IN_WORDS = re.compile(r"errno ?=? ?(\d+)", re.IGNORECASE)
 """How HDF5 and Arrow write an error number into their messages."""
 NO_MEMORY = re.compile(
@@ -137,7 +140,8 @@ def _machine_code(error: BaseException, subject: object) -> int | None:
         return errno.ENOMEM
     if isinstance(error, ImportError):
         # Libraries of codecs are loaded when they are first needed, and keep to themselves why that failed.
-        return errno.EMFILE if not _has_files() else None if _has_memory(subject) else errno.ENOMEM
+        lacking = errno.ENOMEM if not _has_memory(subject) else errno.EMFILE if not _has_files() else UNLOADED
+        return None if isinstance(error, ModuleNotFoundError) and lacking == UNLOADED else lacking
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno if error.errno in MACHINE else None
     code = getattr(error, "code", None)  # of lmdb.Error
@@ -174,6 +178,10 @@ def _has_files() -> bool:
 def _advice(code: int, subject: object) -> str:
     """Return what is wrong and what to do, for an error number of `MACHINE`."""
     reason = os.strerror(code)
+    if code == UNLOADED:
+        return (
+            f"{subject}: a library that reads it could not be loaded: free memory and start again, or install it anew"
+        )
     if code in FULL:
         return f"the disk of {subject} is full ({reason}): make room and run again"
     if code == errno.EMFILE:

@@ -322,6 +322,8 @@ class HiddenError(Exception):
         (RuntimeError("can't start new thread"), errno.EAGAIN),
         (HiddenError("a.svs: Too many open files"), errno.EMFILE),
         (MemoryError(), errno.ENOMEM),
+        (ImportError("could not import name 'png_decode' from 'imagecodecs'"), errno.ENOEXEC),
+        (ModuleNotFoundError("No module named 'pandas'"), None),
         (FileNotFoundError(errno.ENOENT, "No such file or directory"), None),
         (OSError("Unable to open file (truncated file: eof = 96, stored_eof = 2048)"), None),
         (ValueError("out of memory"), None),
