@@ -10,6 +10,7 @@ import pytest
 
 from slidemill.cli import main
 from slidemill.tables import read_table
+from tests.conftest import ROOT
 from tests.workflow.conftest import Project
 from tests.workflow.test_runs import copy_of
 
@@ -210,3 +211,40 @@ def test_changed_settings_run_again_without_complaint(copied, capsys):
     assert finished.code == 0, finished.text
     assert main(["verify", str(copied.results)]) == 0, capsys.readouterr().out
     assert "Nothing to be done" in copied.plan().text
+
+
+KILLED = """
+import os, signal
+from slidemill import sealing
+written = sealing.write_sealed
+def dying(path, value):
+    if str(path).endswith({seal!r}):
+        os.killpg(0, signal.SIGKILL)
+    written(path, value)
+sealing.write_sealed = dying
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("seal", "table"), [("tables.seal.json", "slides.csv"), ("splits.seal.json", "splits.csv")])
+def test_run_killed_before_the_seal_heals(copied, tmp_path, monkeypatch, capsys, seal, table):
+    """The tables are there then, and their digests are not."""
+    before = content(copied.results)
+    (copied.results / table).unlink()
+    (tmp_path / "hook").mkdir()
+    (tmp_path / "hook" / "sitecustomize.py").write_text(KILLED.format(seal=seal))
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'hook'}{os.pathsep}{ROOT / 'scripts'}")
+    assert copied.snakemake(start_new_session=True).code == -9
+    monkeypatch.undo()
+    assert (copied.results / table).exists()
+    assert not (copied.results / seal).exists()
+    assert main(["verify", str(copied.results)]) in (0, 75)
+    said = capsys.readouterr()
+    assert (
+        f"{copied.results / seal}: is missing" in said.out
+        or f"{copied.results / table}): earlier versions wrote none" in said.err
+    )
+    finished = copied.snakemake()
+    assert finished.code == 0, finished.text
+    assert content(copied.results) == before
+    assert main(["verify", str(copied.results)]) == 0, capsys.readouterr().out

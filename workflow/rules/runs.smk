@@ -66,7 +66,9 @@ onerror:
             print(f"slidemill: {ended} {page.resolve()}", file=sys.stderr)
         print("".join(warning_lines(WARNINGS, (folder or CONFIG.results) / "slides.csv")), end="", file=sys.stderr)
     except (SlidemillError, OSError) as error:
-        print(f"slidemill: the report of this unfinished run cannot be written: {error}", file=sys.stderr)
+        print(
+            f"slidemill: the report of this unfinished run cannot be written: {explained(error)}", file=sys.stderr
+        )
 
 
 onsuccess:
