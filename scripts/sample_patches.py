@@ -26,14 +26,7 @@ STAGE = "sample_patches"
 
 
 def main(
-    root: Path,
-    facts: Path,
-    choice: Choice,
-    table: Path,
-    dropped: Path,
-    outcome: Path,
-    mask: Path | None = None,
-    settings: str | None = None,
+    root: Path, facts: Path, choice: Choice, table: Path, dropped: Path, outcome: Path, mask: Path | None = None
 ) -> None:
     """Write the slide's patches in raster order, and its mask of tissue if asked for; no patches are no fault."""
     found = read_outcome(facts)
@@ -47,15 +40,14 @@ def main(
         details = write_chosen(source, found, choice, table, dropped, mask) | {"sampling": asdict(choice.grid)}
         return Outcome(found.slide, STAGE, "ok" if details["patches"] else "empty", details=details)
 
-    result = attempt(found.slide, STAGE, sample, found, unchanged)
+    result = with_settings(attempt(found.slide, STAGE, sample, found, unchanged), STAGE, choice.settings)
     if result.failed:
         write_table(table, PATCH_COLUMNS, [])
         write_table(dropped, DROPPED_COLUMNS, [])
         if mask:
             save_mask(NOTHING, mask)
     grid, kept = (0, 0) if result.failed else (result.details["grid"], result.details["patches"])
-    sealed = with_seals(result, patches=Seal.of(table, kept), dropped=Seal.of(dropped, grid - kept))
-    write_outcome(outcome, with_settings(sealed, STAGE, settings))
+    write_outcome(outcome, with_seals(result, patches=Seal.of(table, kept), dropped=Seal.of(dropped, grid - kept)))
 
 
 if __name__ == "__main__":
@@ -81,7 +73,7 @@ if __name__ == "__main__":
                 chosen,
                 params.max_patches,
                 params.unannotated,
+                settings_digest(dict(params.items())),
             ),
             **{name: Path(file) for name, file in snakemake.output.items()},
-            settings=settings_digest(dict(params.items())),
         )

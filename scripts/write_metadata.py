@@ -46,8 +46,7 @@ def main(
     unchanged = partial(check_unchanged, root / decoded(annotation or ""), fingerprint, "annotation")
 
     def label() -> Outcome:
-        info = SlideInfo.from_json(before.details["info"])
-        regions = slide_regions(root, annotation, fingerprint, info, labels)
+        regions = slide_regions(root, annotation, fingerprint, SlideInfo.from_json(before.details["info"]), labels)
         count = before.details["patches"]
         rows = read_table(patches, seal=seal_of([before], "patches"))
         found = write_labelled(table, rows, count, regions, labels, columns, seed)
@@ -60,12 +59,11 @@ def main(
         found |= {"annotation": str(decoded(annotation)) if annotation else "", "annotation_fingerprint": fingerprint}
         return Outcome(before.slide, STAGE, before.status, details=found)
 
-    result = attempt(before.slide, STAGE, label, before, unchanged)
+    result = with_settings(attempt(before.slide, STAGE, label, before, unchanged), STAGE, settings)
     if result.failed:
         write_table(table, (*METADATA_COLUMNS, *columns), [])
     labelled = 0 if result.failed else sum(result.details["counts"].values())
-    sealed = with_seals(result, metadata=Seal.of(table, labelled))
-    write_outcome(outcome, with_settings(sealed, STAGE, settings))
+    write_outcome(outcome, with_seals(result, metadata=Seal.of(table, labelled)))
 
 
 if __name__ == "__main__":
@@ -75,8 +73,7 @@ if __name__ == "__main__":
             labels=LabelSpec(**snakemake.params.labels),
             patches=Path(snakemake.input.table),
             sampled=Path(snakemake.input.sampled),
-            table=Path(snakemake.output.table),
-            outcome=Path(snakemake.output.outcome),
+            **{name: Path(file) for name, file in snakemake.output.items()},
             seed=snakemake.params.seed,
             settings=settings_digest(dict(snakemake.params.items())),
             **snakemake.params.known,

@@ -50,6 +50,8 @@ class Choice:
     unannotated
         What becomes of a slide without an annotation: ``"skip"`` drops all its patches, ``"fail"`` fails it; None
         keeps it.
+    settings
+        The digest of all these, see `slidemill.settings`.
     """
 
     grid: GridSpec
@@ -61,6 +63,7 @@ class Choice:
     labels: LabelChoice | None = None
     max_patches: int = MOST_PATCHES
     unannotated: str | None = None
+    settings: str | None = None
 
 
 def write_chosen(

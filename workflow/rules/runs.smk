@@ -42,8 +42,8 @@ onstart:
     try:
         # Done before, unless a later Snakemake passes by what `locks.smk` puts around its `execute`.
         take(CONFIG.results)
-        known, settings = ({slide: ask(slide) for slide in SLIDES} for ask in (prints, slide_settings))
-        write_plan(Plan(SLIDES, known, tuple(BACKENDS), tuple(WARNINGS), settings))
+        known = {slide: prints(slide) for slide in SLIDES}
+        write_plan(Plan(SLIDES, known, tuple(BACKENDS), tuple(WARNINGS), all_settings()))
     except SlidemillError as error:
         sys.exit(f"slidemill: {error}")
 
@@ -54,10 +54,8 @@ onerror:
     from slidemill.versions import this_run
 
     unmade = {str(path) for job in workflow.dag.needrun_jobs() for path in job.output}
-    skip = CONFIG.unreadable_patches == "skip"
-    told = this_run(PARAMETERS, config["command"], WARNINGS)
-    settings = {slide: slide_settings(slide) for slide in SLIDES}
-    work = Work(SLIDES, list(BACKENDS), skip, CONFIG.labels.map, told, settings)
+    skip, told = CONFIG.unreadable_patches == "skip", this_run(PARAMETERS, config["command"], WARNINGS)
+    work = Work(SLIDES, list(BACKENDS), skip, CONFIG.labels.map, told, all_settings())
     try:
         folder = report_unfinished(unmade, work)
         ended = "this run did not finish; its report is" if folder else "what failed is listed above, and in"

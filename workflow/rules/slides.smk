@@ -1,9 +1,5 @@
 # What a rule knows of its slide.
 
-from types import SimpleNamespace
-
-from slidemill.settings import settings_digest
-
 
 def prints(slide):
     """The fingerprints of a slide's file, annotation and mask: taken once, since Snakemake asks again before each job."""
@@ -57,25 +53,3 @@ def label_choice(wildcards):
 
 # Where all labels are sampled, other annotations and other labels sample nothing again.
 LABELLED = {"labels": label_choice} if CONFIG.labels.only else {}
-
-# The parameters of the rules that decide which patches there are and what they are labelled, without that of their code.
-DISCOVERED = {"file": slide_file, "assume_mpp": CONFIG.assume_mpp, "limit_bounds": CONFIG.sampling.limit_bounds}
-SAMPLED = {
-    **MEASURED,
-    **LABELLED,
-    "grid": GRID,
-    "max_patches": CONFIG.max_patches,
-    "tissue": asdict(CONFIG.tissue),
-    "own_mask": slide_mask if MASKS_GIVEN else None,
-    "unannotated": slide_unannotated if CONFIG.unannotated in ("skip", "fail") else None,
-}
-NAMED = {"known": slide_annotation, "labels": asdict(CONFIG.labels), "seed": CONFIG.seed}
-
-
-def slide_settings(slide):
-    """By stage, the digest of the parameters that Snakemake gives a slide's job; taken once, when a run begins."""
-    wildcards, found = SimpleNamespace(slide=slide), {}
-    for stage, own in {"discover_slides": DISCOVERED, "sample_patches": SAMPLED, "write_metadata": NAMED}.items():
-        values = {name: value(wildcards) if callable(value) else value for name, value in own.items()}
-        found[stage] = settings_digest(values)
-    return found
