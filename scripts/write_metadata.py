@@ -46,8 +46,8 @@ def main(
     unchanged = partial(check_unchanged, root / decoded(annotation or ""), fingerprint, "annotation")
 
     def label() -> Outcome:
-        regions = slide_regions(root, annotation, fingerprint, SlideInfo.from_json(before.details["info"]), labels)
-        count = before.details["patches"]
+        info, count = SlideInfo.from_json(before.details["info"]), before.details["patches"]
+        regions = slide_regions(root, annotation, fingerprint, info, labels)
         rows = read_table(patches, seal=seal_of([before], "patches"))
         found = write_labelled(table, rows, count, regions, labels, columns, seed)
         if annotation:
@@ -62,8 +62,8 @@ def main(
     result = with_settings(attempt(before.slide, STAGE, label, before, unchanged), STAGE, settings)
     if result.failed:
         write_table(table, (*METADATA_COLUMNS, *columns), [])
-    labelled = 0 if result.failed else sum(result.details["counts"].values())
-    write_outcome(outcome, with_seals(result, metadata=Seal.of(table, labelled)))
+    labelled = {} if result.failed else result.details["counts"]
+    write_outcome(outcome, with_seals(result, metadata=Seal.of(table, sum(labelled.values()))))
 
 
 if __name__ == "__main__":
@@ -71,8 +71,7 @@ if __name__ == "__main__":
         main(
             Path(snakemake.config["roots"]["annotations"]),
             labels=LabelSpec(**snakemake.params.labels),
-            patches=Path(snakemake.input.table),
-            sampled=Path(snakemake.input.sampled),
+            **dict(zip(("patches", "sampled"), map(Path, snakemake.input), strict=True)),
             **{name: Path(file) for name, file in snakemake.output.items()},
             seed=snakemake.params.seed,
             settings=settings_digest(dict(snakemake.params.items())),
