@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from slidemill.columns import METADATA_COLUMNS
 from slidemill.discovery import decoded
@@ -62,17 +62,19 @@ def main(
     result = with_settings(attempt(before.slide, STAGE, label, before, unchanged), STAGE, settings)
     if result.failed:
         write_table(table, (*METADATA_COLUMNS, *columns), [])
-    labelled = {} if result.failed else result.details["counts"]
-    write_outcome(outcome, with_seals(result, metadata=Seal.of(table, sum(labelled.values()))))
+    count = 0 if result.failed else sum(result.details["counts"].values())
+    write_outcome(outcome, with_seals(result, metadata=Seal.of(table, count)))
 
 
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
+        inputs, outputs = snakemake.input, snakemake.output
+        paths = {"patches": inputs.table, "sampled": inputs.sampled, "table": outputs.table, "outcome": outputs.outcome}
+        files: dict[str, Any] = {name: Path(path) for name, path in paths.items()}
         main(
             Path(snakemake.config["roots"]["annotations"]),
             labels=LabelSpec(**snakemake.params.labels),
-            **dict(zip(("patches", "sampled"), map(Path, snakemake.input), strict=True)),
-            **{name: Path(file) for name, file in snakemake.output.items()},
+            **files,
             seed=snakemake.params.seed,
             settings=settings_digest(dict(snakemake.params.items())),
             **snakemake.params.known,
