@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     snakemake: Snakemake
 
-STAGE = "write_metadata"
+STAGE, FILES = "write_metadata", ("patches", "sampled", "table", "outcome")
 
 
 def main(
@@ -62,15 +62,13 @@ def main(
     result = with_settings(attempt(before.slide, STAGE, label, before, unchanged), STAGE, settings)
     if result.failed:
         write_table(table, (*METADATA_COLUMNS, *columns), [])
-    count = 0 if result.failed else sum(result.details["counts"].values())
-    write_outcome(outcome, with_seals(result, metadata=Seal.of(table, count)))
+    labelled = {} if result.failed else result.details["counts"]
+    write_outcome(outcome, with_seals(result, metadata=Seal.of(table, sum(labelled.values()))))
 
 
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
-        inputs, outputs = snakemake.input, snakemake.output
-        paths = {"patches": inputs.table, "sampled": inputs.sampled, "table": outputs.table, "outcome": outputs.outcome}
-        files: dict[str, Any] = {name: Path(path) for name, path in paths.items()}
+        files: dict[str, Any] = dict(zip(FILES, map(Path, (*snakemake.input, *snakemake.output)), strict=True))
         main(
             Path(snakemake.config["roots"]["annotations"]),
             labels=LabelSpec(**snakemake.params.labels),
