@@ -72,6 +72,9 @@ SLIDE_COLUMNS = (
 STORE_COLUMNS = ("slide", "backend", "encoding", "patches", "content", "bytes", "files", "seconds", "peak_mb")
 UNREADABLE_COLUMNS = ("slide", "patch_id", "column", "row", "x0", "y0", "width0", "height0", "reason")
 VALIDATION_COLUMNS = ("slide", "backend", "check", "status", "checked", "message")
+SLIDE_SOURCE = "slide"
+"""The benchmark's `source` that reads straight from the slides."""
+
 BENCHMARK_COLUMNS = (
     "source",
     "encoding",

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from slidemill.pyramid import Size
 from slidemill.regions import Vertex
-from slidemill.slides import SlideInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +39,3 @@ class Frame:
         if (self.origin or default) == "bounds":
             return (x, y), (f"coordinates were taken to start at the slide's bounds, {x}, {y}{told}",)
         return (0, 0), (f"coordinates were taken to start at the whole slide, not at its bounds, {x}, {y}{told}",)
-
-
-def frame_of(info: SlideInfo, origin: str | None) -> Frame:
-    """Return where a slide lies in the frame of an annotation or a mask."""
-    return Frame(info.size, info.bounds, origin, info.mpp)

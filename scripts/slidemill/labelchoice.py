@@ -12,7 +12,7 @@ from slidemill.annotations import read_annotation
 from slidemill.discovery import decoded, slide_path
 from slidemill.errors import AnnotationError
 from slidemill.fingerprints import check_unchanged
-from slidemill.frames import frame_of
+from slidemill.frames import Frame
 from slidemill.labelcounts import counting_labeller
 from slidemill.labelling import Labeller
 from slidemill.regions import Annotation
@@ -67,7 +67,8 @@ def slide_regions(
     if not annotation:
         return Annotation(())
     try:
-        return read_annotation(slide_path(root, annotation), frame_of(info, spec.origin), spec.naming())
+        frame = Frame(info.size, info.bounds, spec.origin, info.mpp)
+        return read_annotation(slide_path(root, annotation), frame, spec.naming())
     finally:
         check_unchanged(root / decoded(annotation), fingerprint, "annotation")
 

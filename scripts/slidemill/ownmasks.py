@@ -15,7 +15,7 @@ import shapely
 from slidemill.annotations import read_annotation
 from slidemill.discovery import encoded, slide_path
 from slidemill.errors import AnnotationError, SlideError
-from slidemill.frames import frame_of
+from slidemill.frames import Frame
 from slidemill.labelcheck import coarseness
 from slidemill.labelling import fractions_within
 from slidemill.maskdoubts import LEAST, doubts, palette_doubts
@@ -63,9 +63,8 @@ def own_mask(
     """
     try:
         # Tells a file that is missing from one that cannot be read.
-        annotation = read_annotation(
-            slide_path(path.parent, encoded(Path(path.name))), frame_of(info, origin), Naming("tissue", is_needed=False)
-        )
+        frame, naming = Frame(info.size, info.bounds, origin, info.mpp), Naming("tissue", is_needed=False)
+        annotation = read_annotation(slide_path(path.parent, encoded(Path(path.name))), frame, naming)
     except SlideError as error:
         raise AnnotationError(f"the mask of tissue {error}") from None
     notes = [f"its tissue is that of the mask {path.name}", *(f"{path.name}: {note}" for note in annotation.notes)]

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from slidemill.columns import SLIDE_SOURCE
 from slidemill.files import replacing
-from slidemill.sources import SLIDES
 from slidemill.wording import about_times, in_digits
 
 if TYPE_CHECKING:
@@ -122,8 +122,8 @@ def advice(rows: Rows) -> str:
         return NOTHING
     best = _smallest(rows, alike)
     text = f"Train from {_name(best)}: {_rounded(best)} patches a second in shuffled batches on this machine"
-    if SLIDES in rates:
-        text += f", {_times(best, rates[SLIDES])} as fast as straight from the slides"
+    if SLIDE_SOURCE in rates:
+        text += f", {_times(best, rates[SLIDE_SOURCE])} as fast as straight from the slides"
     return f"{text}."
 
 
@@ -133,7 +133,7 @@ def recommendation(rows: Rows) -> str:
     The fastest in shuffled, warm batches by the most workers is named; of those equally fast, the smallest on disk.
     """
     rates = _measured(rows, "batches", "warm")
-    stores = {source: row for source, row in rates.items() if source != SLIDES}
+    stores = {source: row for source, row in rates.items() if source != SLIDE_SOURCE}
     alike = _fastest(rates)
     if not alike:
         return NOTHING
@@ -146,8 +146,8 @@ def recommendation(rows: Rows) -> str:
     rest = [f"{_name(row)} {_rounded(row)}" for row in stores.values() if row is not best]
     if rest:
         text += f", against {' and '.join(rest)}"
-    if SLIDES in rates:
-        slides = rates[SLIDES]
+    if SLIDE_SOURCE in rates:
+        slides = rates[SLIDE_SOURCE]
         text += f"; straight from the slides {_rounded(slides)}, so a store is {_times(best, slides)} as fast"
     if len(alike) > 1:
         others = " and ".join(_name(row) for row in alike if row is not best)
@@ -160,7 +160,7 @@ def recommendation(rows: Rows) -> str:
 
 def claim(rows: Rows) -> str:
     """Return whether LMDB reads fastest here, as Lim, Young and Patton found in 2016, and py-wsi says after them."""
-    rates = {source: row for source, row in _measured(rows, "random", "warm").items() if source != SLIDES}
+    rates = {source: row for source, row in _measured(rows, "random", "warm").items() if source != SLIDE_SOURCE}
     if "lmdb" not in rates or len(rates) < 2:
         return "Whether LMDB reads fastest can be told when it and another backend are configured."
     best = max((row for source, row in rates.items() if source != "lmdb"), key=_rate)
@@ -183,7 +183,7 @@ def _measured(rows: Rows, measure: str, cache: str) -> dict[str, Row]:
 
 def _fastest(rates: Mapping[str, Row]) -> list[Row]:
     """Return the stores' rows that are as fast as the fastest of them."""
-    stores = [row for source, row in rates.items() if source != SLIDES]
+    stores = [row for source, row in rates.items() if source != SLIDE_SOURCE]
     fastest = max(stores, key=_rate, default=None)
     return [row for row in stores if fastest and _equal(row, fastest)]
 

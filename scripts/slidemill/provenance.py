@@ -1,6 +1,6 @@
-"""A digest of the code that a script runs, so that an edit runs the scripts again that it concerns, alone.
+"""A digest of the code that a script runs, so that an edit reruns only the scripts that it concerns.
 
-Snakemake sees a script's own edits, not those of the modules that it imports.
+Snakemake sees edits of a script, but not of the modules that it imports.
 """
 
 from __future__ import annotations
@@ -24,10 +24,19 @@ def code_digest(script: Path, unused: Collection[str] = ()) -> str:
     script
         The script's file.
     unused
-        Modules, such as ``slidemill.stores.lmdb``, that it imports and does not run: they do not count either.
+        Modules, such as ``slidemill.stores.lmdb``, that the script imports and does not run: they do not count either.
+
+    Raises
+    ------
+    ValueError
+        When the package has no such module as one of `unused`.
     """
     modules: set[Path] = set()
-    left_out = {file for module in unused for file in _files(module)}
+    left_out = set()
+    for module in unused:
+        if not (file := _file(module)):
+            raise ValueError(f"{module}: the package has no such module; correct the name where the rules leave it out")
+        left_out.add(file)
     waiting = [script]
     while waiting:
         path = waiting.pop()
@@ -63,10 +72,15 @@ def _imported(node: ast.AST) -> Iterator[Path]:
     elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
         names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
     for name in names:
-        if name.split(".")[0] == PACKAGE.name:
-            yield from _files(name)
+        parts = name.split(".")
+        if parts[0] == PACKAGE.name:
+            # Importing a.b.c runs a.b first. It runs a too, but the package's own `__init__` only names what is public:
+            # it counts where it is imported by itself, lest each new version run everything again.
+            files = (_file(".".join(parts[:depth])) for depth in range(min(2, len(parts)), len(parts) + 1))
+            yield from (file for file in files if file)
 
 
-def _files(module: str) -> Iterator[Path]:
+def _file(module: str) -> Path | None:
+    """Return the file of a module of the package, or None where there is no such module."""
     base = PACKAGE.joinpath(*module.split(".")[1:])
-    yield from (file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file())
+    return next((file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file()), None)

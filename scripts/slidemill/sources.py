@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slidemill.colours import conversion, stated
+from slidemill.columns import SLIDE_SOURCE
 from slidemill.discovery import slide_path
 from slidemill.encodings import Pixels
 from slidemill.fingerprints import companions
@@ -21,9 +22,6 @@ from slidemill.slides import SlideInfo, opened
 from slidemill.specs import StoreSpec
 from slidemill.stores.paths import store_path
 from slidemill.stores.registry import open_store
-
-SLIDES = "slide"
-"""Name of the source that reads straight from the slides."""
 
 Key = tuple[str, str]
 """A slide's id and a patch's id."""
@@ -178,7 +176,7 @@ def open_sources(
         patches = Grid(info.pyramid, spec).patches()
         own = {patch.patch_id: patch for patch in patches if (slide, patch.patch_id) in wanted}
         slides[slide] = SampledSlide(slide_path(root, found.details["path"]), info, own)
-    return {**sources, SLIDES: SlideSource(slides, spec, icc)}, chosen
+    return {**sources, SLIDE_SOURCE: SlideSource(slides, spec, icc)}, chosen
 
 
 def choose_scattered(ids: Mapping[str, Sequence[str]], count: int, seed: int) -> list[Key]:

@@ -12,7 +12,7 @@ import shapely
 from PIL import Image
 
 from slidemill.annotations import read_annotation
-from slidemill.frames import Frame, frame_of
+from slidemill.frames import Frame
 from slidemill.geometry import GridSpec
 from slidemill.metadata import labelled
 from slidemill.sampling import patch_rows
@@ -57,7 +57,7 @@ def real(real_slide_file):
     with opened(real_slide_file) as slide:
         info = slide_info(slide)
     rows = list(patch_rows("real", info, GridSpec(patch_size=256, level=0)))
-    return rows, read_annotation(annotation, frame_of(info, None)), info.size
+    return rows, read_annotation(annotation, Frame(info.size, info.bounds, None, info.mpp)), info.size
 
 
 def names(rows, annotation, rule):

@@ -91,7 +91,7 @@ def test_imports_run_one_way():
     for name in MODULES:
         wanted = {target for node in run_at_import(parsed(name)) for target in imported_names(node)}
         # Importing a.b.c runs a and a.b first.
-        parents = {".".join(target.split(".")[:depth]) for target in wanted for depth in (1, 2)}
+        parents = {".".join(target.split(".")[:depth]) for target in wanted for depth in (1, 2, 3)}
         graph[name] = {target for target in wanted | parents if target in MODULES} - {name}
     assert graph["slidemill.sampling"] >= {"slidemill", "slidemill.geometry"}
     TopologicalSorter(graph).prepare()  # raises CycleError, which names the cycle
@@ -284,6 +284,20 @@ def test_modules_that_are_not_imported_do_not_change_the_digest(copied, name):
         (copied.scripts / name).write_text("CHANGED = True\n", encoding="utf-8")
     )
     assert copied.digest() == before
+
+
+def test_code_digest_follows_parent_packages(copied):
+    before = copied.digests()
+    with (copied.scripts / "slidemill/stores/__init__.py").open("a", encoding="utf-8") as file:
+        file.write("CHANGED = True\n")
+    after = copied.digests()
+    assert after["store_patches"] != before["store_patches"]
+    assert after["discover_slides"] == before["discover_slides"]
+
+
+def test_code_digest_rejects_unknown_modules(copied):
+    with pytest.raises(ValueError, match=r"^slidemill\.stores\.lmbd: the package has no such module"):
+        copied.provenance.code_digest(copied.scripts / "store_patches.py", ["slidemill.stores.lmbd"])
 
 
 def test_the_report_changes_the_digest_of_the_script_that_renders_it_alone(copied):
