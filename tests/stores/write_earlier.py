@@ -1,0 +1,60 @@
+"""Write the stores of `earlier/`: ``python -m tests.stores.write_earlier FOLDER``.
+
+They were written once, by slidemill 0.1.0, and are read by each version since. Write new ones next to them, in a folder
+of their own, only when the format of stores or tables changes.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from slidemill.encodings import ENCODINGS, EncodedPatch, digest, encoded
+from slidemill.jpeg import decode, encode
+from slidemill.specs import StoreSpec
+from slidemill.stores.paths import SUFFIXES
+from slidemill.stores.registry import STORES
+from slidemill.stores.writing import write_store
+from slidemill.storing import new_manifest
+from tests.results import FINGERPRINT, GRID, PATCHES, SIZE, write_slide, write_tables
+
+SLIDES = ("one", "two")
+QUALITY = 90
+
+
+def gradients(first=0):
+    """The pixels of the patches of a slide: (patches, SIZE, SIZE, 3) of uint8, by arithmetic alone."""
+    y, x, channel = np.mgrid[:SIZE, :SIZE, :3]
+    patches = [5 * y + 7 * x + 40 * channel + 3 * (first + number) for number in range(len(PATCHES))]
+    return (np.stack(patches) % 230).astype(np.uint8)
+
+
+def encode_patch(encoding, pixels):
+    """A patch as it is stored; ``source`` takes a JPEG stream of the pixels for a tile of the slide."""
+    if encoding == "source":
+        data = encode(np.ascontiguousarray(pixels), QUALITY)
+        return EncodedPatch(data, digest(data), digest(decode(data)))
+    return encoded(ENCODINGS[encoding], QUALITY if encoding == "jpeg" else None, pixels)
+
+
+def write_earlier(folder):
+    """Write a store of each backend and encoding, and the results of a cohort of two slides."""
+    for backend, suffix in SUFFIXES.items():
+        for encoding in ENCODINGS.keys() - {"npy"}:  # by which folders of files store "raw"
+            kind = STORES[backend]
+            spec = StoreSpec(encoding, QUALITY if encoding == "jpeg" else None)
+            manifest = new_manifest(kind, spec, "slide", FINGERPRINT, GRID)
+            path = folder / "stores" / f"{backend}-{encoding}{suffix}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stored = (encode_patch(manifest.encoding, pixels) for pixels in gradients())
+            write_store(kind, path, manifest, PATCHES, zip(PATCHES, stored, strict=True))
+    for place, slide in enumerate(SLIDES):
+        write_slide(folder / "cohort", slide, gradients(first=100 * place))
+    write_tables(folder / "cohort", dict.fromkeys(SLIDES, "ok"))
+    for name in ("figures", "logs"):
+        shutil.rmtree(folder / "cohort" / name)
+
+
+if __name__ == "__main__":
+    write_earlier(Path(sys.argv[1]))
