@@ -11,7 +11,7 @@ import numpy as np
 from PIL import ImageCms
 
 from slidemill.colours import CONVERTED, ICC_SIZE, Convert, conversion
-from slidemill.encodings import Pixels
+from slidemill.core.encodings import Pixels
 from slidemill.synthetic import Tissue, paint
 
 PATCHES, ROUNDS, SIDE = 256, 9, 2_048

@@ -20,8 +20,8 @@ import openslide
 import simplejpeg
 import tifffile
 
-from slidemill.encodings import Pixels
-from slidemill.files import replacing
+from slidemill.core.encodings import Pixels
+from slidemill.core.files import replacing
 
 TILE = 256
 QUALITY = 70

@@ -27,9 +27,9 @@ import validate_stores
 import write_metadata
 from slidemill.choosing import Choice
 from slidemill.cohort import CohortTables
+from slidemill.core.specs import LabelSpec, StoreSpec, TissueSpec, ValidationSpec, WorkSpec
 from slidemill.fingerprints import fingerprint
 from slidemill.geometry import GridSpec
-from slidemill.specs import LabelSpec, StoreSpec, TissueSpec, ValidationSpec, WorkSpec
 from slidemill.stores.paths import store_of, store_path
 from slidemill.synthetic import Tissue, write_annotation
 from slidemill.versions import this_run

@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks import ours
 from benchmarks.bench_slide import slide_facts
 from benchmarks.runner import Request
-from slidemill.encodings import ENCODINGS, Pixels
+from slidemill.core.encodings import ENCODINGS, Pixels
 from slidemill.stores.protocol import Store
 from slidemill.stores.registry import open_store
 

@@ -23,20 +23,20 @@ import lmdb
 import numpy as np
 
 from slidemill import open_dataset
-from slidemill.columnar import TABLE, write_columnar
-from slidemill.columns import METADATA_COLUMNS, SLIDE_COLUMNS, STORE_COLUMNS
+from slidemill.core.columns import METADATA_COLUMNS, SLIDE_COLUMNS, STORE_COLUMNS
+from slidemill.core.csv_tables import write_table
+from slidemill.core.encodings import encoded
+from slidemill.core.parquet import TABLE, write_columnar
+from slidemill.core.patch import PatchRef
+from slidemill.core.pyramid import Pyramid
+from slidemill.core.specs import StoreSpec
 from slidemill.dataset import Dataset
-from slidemill.encodings import encoded
 from slidemill.geometry import Grid, GridSpec
-from slidemill.patches import PatchRef
-from slidemill.pyramid import Pyramid
-from slidemill.specs import StoreSpec
 from slidemill.stores.paths import store_path
 from slidemill.stores.registry import STORES
 from slidemill.stores.writing import write_store
 from slidemill.storing import new_manifest
 from slidemill.synthetic import Tissue, paint
-from slidemill.tables import write_table
 
 SIZE = 256
 BATCH = 64

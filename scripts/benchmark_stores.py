@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slidemill.benchmark import benchmark, fact_rows
-from slidemill.columns import BENCHMARK_COLUMNS
+from slidemill.core.columns import BENCHMARK_COLUMNS
+from slidemill.core.csv_tables import read_cohort_table, read_table, write_table
+from slidemill.core.job_log import LOG, job_log
+from slidemill.core.specs import BenchmarkSpec, StoreSpec
 from slidemill.geometry import GridSpec
-from slidemill.joblog import LOG, job_log
 from slidemill.plots import plot_benchmark
 from slidemill.sources import open_sources
-from slidemill.specs import BenchmarkSpec, StoreSpec
-from slidemill.tables import read_cohort_table, read_table, write_table
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import Snakemake

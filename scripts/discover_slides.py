@@ -5,11 +5,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from slidemill.core.job_log import job_log
+from slidemill.core.outcomes import Outcome, attempt, write_outcome
 from slidemill.dicom import check_one_series
 from slidemill.discovery import decoded, slide_path
 from slidemill.fingerprints import check_unchanged
-from slidemill.joblog import job_log
-from slidemill.outcomes import Outcome, attempt, write_outcome
 from slidemill.settings import settings_digest, with_settings
 from slidemill.slides import measured, opened, slide_info
 

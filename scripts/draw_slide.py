@@ -4,20 +4,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slidemill.colours import stated
+from slidemill.core.child_process import Apart, DiedError
+from slidemill.core.csv_tables import read_table
+from slidemill.core.job_log import LOG, job_log
+from slidemill.core.outcomes import check_tables, read_outcome
+from slidemill.core.specs import LabelSpec
 from slidemill.discovery import decoded, slide_path
 from slidemill.drawing import LONGEST, draw_message, draw_overlay, draw_sample, save_picture
 from slidemill.errors import SlideError, StoreError
 from slidemill.fingerprints import check_unchanged
-from slidemill.isolation import Apart, DiedError
-from slidemill.joblog import LOG, job_log
 from slidemill.labelchoice import slide_regions
 from slidemill.lowres import low_resolution
 from slidemill.masks import load_mask
-from slidemill.outcomes import check_tables, read_outcome
 from slidemill.slides import SlideInfo
-from slidemill.specs import LabelSpec
 from slidemill.stores.paths import store_of
-from slidemill.tables import read_table
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import Snakemake

@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slidemill.cohort import complaints
+from slidemill.core.csv_tables import read_cohort_table
+from slidemill.core.job_log import LOG, job_log
+from slidemill.core.specs import SplitSpec
+from slidemill.core.text import counted
 from slidemill.errors import SlidemillError
-from slidemill.joblog import LOG, job_log
 from slidemill.labelfaults import label_faults
-from slidemill.specs import SplitSpec
 from slidemill.splitreport import split_faults
-from slidemill.tables import read_cohort_table
-from slidemill.wording import counted
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import Snakemake

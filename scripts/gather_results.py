@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slidemill.cohort import CohortTables, SlideResults, checks_of, write_cohort
-from slidemill.joblog import job_log
-from slidemill.outcomes import Outcome, read_outcome
+from slidemill.core.job_log import job_log
+from slidemill.core.outcomes import Outcome, read_outcome
 from slidemill.planned import PLAN, read_plan
 from slidemill.settings import Settings, check_cohort_settings, cohort_digest
 

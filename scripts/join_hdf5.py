@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slidemill.joblog import job_log
+from slidemill.core.job_log import job_log
 from slidemill.joining import join_stores
 
 if TYPE_CHECKING:

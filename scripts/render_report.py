@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slidemill.joblog import job_log
-from slidemill.outcomes import read_outcome
+from slidemill.core.csv_tables import read_cohort_table
+from slidemill.core.job_log import job_log
+from slidemill.core.outcomes import read_outcome
+from slidemill.core.specs import SplitSpec
 from slidemill.report import Pictures, render
-from slidemill.specs import SplitSpec
 from slidemill.splitreport import told_splits
-from slidemill.tables import read_cohort_table
 from slidemill.versions import Run, this_run
 
 if TYPE_CHECKING:

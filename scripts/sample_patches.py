@@ -5,17 +5,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slidemill.choosing import Choice, write_chosen
-from slidemill.columns import DROPPED_COLUMNS, PATCH_COLUMNS
+from slidemill.core.columns import DROPPED_COLUMNS, PATCH_COLUMNS
+from slidemill.core.csv_tables import write_table
+from slidemill.core.job_log import job_log
+from slidemill.core.outcomes import Outcome, attempt, read_outcome, with_seals, write_outcome
+from slidemill.core.seals import Seal
+from slidemill.core.specs import LabelSpec, QualitySpec, TissueSpec, WorkSpec
 from slidemill.discovery import decoded
 from slidemill.fingerprints import check_unchanged
 from slidemill.geometry import GridSpec
-from slidemill.joblog import job_log
 from slidemill.masks import NOTHING, save_mask
-from slidemill.outcomes import Outcome, attempt, read_outcome, with_seals, write_outcome
-from slidemill.sealing import Seal
 from slidemill.settings import settings_digest, with_settings
-from slidemill.specs import LabelSpec, QualitySpec, TissueSpec, WorkSpec
-from slidemill.tables import write_table
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import Snakemake

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slidemill.cohortsplits import write_splits
-from slidemill.joblog import LOG, job_log
-from slidemill.specs import SplitSpec
+from slidemill.core.job_log import LOG, job_log
+from slidemill.core.specs import SplitSpec
 from slidemill.splitreport import split_faults
 
 if TYPE_CHECKING:

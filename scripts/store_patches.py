@@ -5,19 +5,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slidemill.colours import stated
+from slidemill.core.csv_tables import read_table
+from slidemill.core.files import scratch_folder
+from slidemill.core.job_log import job_log
+from slidemill.core.outcomes import Outcome, attempt, read_outcome, seal_of, write_outcome
+from slidemill.core.specs import StoreSpec, WorkSpec
 from slidemill.discovery import decoded
-from slidemill.files import scratch_folder
 from slidemill.fingerprints import check_unchanged
 from slidemill.geometry import GridSpec
-from slidemill.joblog import job_log
-from slidemill.outcomes import Outcome, attempt, read_outcome, seal_of, write_outcome
 from slidemill.sampling import patches_of
 from slidemill.slides import SlideInfo
-from slidemill.specs import StoreSpec, WorkSpec
 from slidemill.stores.paths import store_of
 from slidemill.stores.registry import STORES
 from slidemill.storing import STAGE, new_manifest, store_nothing, store_slide
-from slidemill.tables import read_table
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import Snakemake

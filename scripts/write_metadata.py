@@ -5,20 +5,20 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slidemill.columns import METADATA_COLUMNS
+from slidemill.core.columns import METADATA_COLUMNS
+from slidemill.core.csv_tables import read_table, write_table
+from slidemill.core.job_log import LOG, job_log
+from slidemill.core.outcomes import Outcome, attempt, read_outcome, seal_of, with_seals, write_outcome
+from slidemill.core.seals import Seal
+from slidemill.core.specs import LabelSpec
 from slidemill.discovery import decoded
 from slidemill.fingerprints import check_unchanged
-from slidemill.joblog import LOG, job_log
 from slidemill.labelcheck import coarseness, label_findings
 from slidemill.labelchoice import slide_regions
 from slidemill.metadata import write_labelled
-from slidemill.outcomes import Outcome, attempt, read_outcome, seal_of, with_seals, write_outcome
 from slidemill.sampling import patch_side
-from slidemill.sealing import Seal
 from slidemill.settings import settings_digest, with_settings
 from slidemill.slides import SlideInfo
-from slidemill.specs import LabelSpec
-from slidemill.tables import read_table, write_table
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import Snakemake

@@ -1,20 +1,20 @@
 """Results of a few slides as a run leaves them for training: the tables, the facts and one kind of stores."""
 
-from slidemill.columnar import write_columnar
-from slidemill.columns import METADATA_COLUMNS, SLIDE_COLUMNS, STORE_COLUMNS
-from slidemill.encodings import encoded
+from slidemill.core.columns import METADATA_COLUMNS, SLIDE_COLUMNS, STORE_COLUMNS
+from slidemill.core.csv_tables import write_table
+from slidemill.core.encodings import encoded
+from slidemill.core.outcomes import Outcome, write_outcome
+from slidemill.core.parquet import write_columnar
+from slidemill.core.specs import StoreSpec
 from slidemill.fingerprints import fingerprint
 from slidemill.geometry import Grid
-from slidemill.outcomes import Outcome, write_outcome
 from slidemill.reading import PatchReader
 from slidemill.sampling import patch_rows
 from slidemill.slides import opened, slide_info
-from slidemill.specs import StoreSpec
 from slidemill.stores.paths import store_path
 from slidemill.stores.registry import STORES
 from slidemill.stores.writing import write_store
 from slidemill.storing import new_manifest
-from slidemill.tables import write_table
 
 NAMES = ("Normal", "Benign", "Carcinoma")
 

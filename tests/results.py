@@ -4,8 +4,7 @@ from dataclasses import asdict
 from itertools import count
 
 from slidemill.checking import Finding
-from slidemill.columnar import write_columnar
-from slidemill.columns import (
+from slidemill.core.columns import (
     DROPPED_COLUMNS,
     METADATA_COLUMNS,
     PATCH_COLUMNS,
@@ -14,18 +13,19 @@ from slidemill.columns import (
     UNREADABLE_COLUMNS,
     VALIDATION_COLUMNS,
 )
-from slidemill.encodings import encoded
+from slidemill.core.csv_tables import read_table, write_table
+from slidemill.core.encodings import encoded
+from slidemill.core.outcomes import Outcome, read_outcome, with_seals, write_outcome
+from slidemill.core.parquet import write_columnar
+from slidemill.core.seals import COHORT_SEALS, Seal, seal_tables
+from slidemill.core.specs import StoreSpec
 from slidemill.geometry import Grid, GridSpec
-from slidemill.outcomes import Outcome, read_outcome, with_seals, write_outcome
 from slidemill.sampling import patch_rows
-from slidemill.sealing import COHORT_SEALS, Seal, seal_tables
 from slidemill.slides import SlideInfo
-from slidemill.specs import StoreSpec
 from slidemill.stores.paths import SUFFIXES, store_path
 from slidemill.stores.registry import STORES, open_store
 from slidemill.stores.writing import write_store
 from slidemill.storing import new_manifest
-from slidemill.tables import read_table, write_table
 from slidemill.validation import write_findings
 
 SIZE = 16

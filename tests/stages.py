@@ -9,13 +9,13 @@ import store_patches
 import validate_stores
 from slidemill.choosing import Choice
 from slidemill.cohort import slide_row
+from slidemill.core.csv_tables import read_table
+from slidemill.core.outcomes import read_outcome
+from slidemill.core.specs import StoreSpec, TissueSpec, ValidationSpec, WorkSpec
 from slidemill.discovery import decoded, find_slides
 from slidemill.fingerprints import fingerprint
-from slidemill.outcomes import read_outcome
 from slidemill.slides import SlideInfo
-from slidemill.specs import StoreSpec, TissueSpec, ValidationSpec, WorkSpec
 from slidemill.stores.paths import SUFFIXES
-from slidemill.tables import read_table
 
 BACKENDS = {"lmdb": StoreSpec("zstd"), "hdf5": StoreSpec("raw")}
 CHECKS = ValidationSpec(sample=20, min_psnr=30)

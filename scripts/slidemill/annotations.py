@@ -15,6 +15,7 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import parse
 
 from slidemill.asap import read_asap
+from slidemill.core.specs import Naming
 from slidemill.errors import AnnotationError
 from slidemill.filekinds import refused_kind
 from slidemill.frames import Frame
@@ -25,7 +26,6 @@ from slidemill.labelimages import STARTS, read_label_image
 from slidemill.placing import of_another_scan, placed
 from slidemill.rasters import LabelImage
 from slidemill.regions import Annotation
-from slidemill.specs import Naming
 from slidemill.xmlchecks import check_spelling
 
 LARGEST = 2**29

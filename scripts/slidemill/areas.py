@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from slidemill.encodings import Pixels
+from slidemill.core.encodings import Pixels
 
 
 def edges(begin: float, scale: float, count: int, end: int) -> tuple[int, npt.NDArray[np.float64]]:

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from slidemill.core.specs import LabelSpec
 from slidemill.labelling import labeller
 from slidemill.regions import Annotation
-from slidemill.specs import LabelSpec
 
 RULES = ("centre", "top_left", "area")
 

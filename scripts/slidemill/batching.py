@@ -11,12 +11,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from slidemill.encodings import Pixels
+from slidemill.core.encodings import Pixels
+from slidemill.core.ordered_threads import Step, in_order
+from slidemill.core.symmetries import COUNT
 from slidemill.errors import SlidemillError
 from slidemill.fetching import Places, StoredPatches
-from slidemill.pipeline import Step, in_order
 from slidemill.shuffling import Shuffle, order, random_numbers
-from slidemill.symmetries import COUNT
 
 AHEAD = 2
 """Batches that each worker may be ahead of the one that is asked for; this bounds memory."""

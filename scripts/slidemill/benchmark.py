@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from slidemill.joblog import LOG
+from slidemill.core.job_log import LOG
+from slidemill.core.specs import BenchmarkSpec
+from slidemill.core.text import counted
 from slidemill.sources import Key, Source
-from slidemill.specs import BenchmarkSpec
-from slidemill.wording import counted
 
 BATCH = 32
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from slidemill.outcomes import Outcome
-from slidemill.wording import in_digits, listed
+from slidemill.core.outcomes import Outcome
+from slidemill.core.text import in_digits, listed
 
 INKED_SHARE = 0.01
 """A slide with a larger share of marked patches has been written on."""

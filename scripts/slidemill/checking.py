@@ -8,16 +8,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from slidemill.encodings import decoded, digest
+from slidemill.core.child_process import Apart, DiedError
+from slidemill.core.encodings import decoded, digest
+from slidemill.core.files import readable
+from slidemill.core.job_log import progress
+from slidemill.core.ordered_threads import Step, in_order
+from slidemill.core.text import listed
 from slidemill.errors import StoreError, machine_error
-from slidemill.files import readable
-from slidemill.isolation import Apart, DiedError
-from slidemill.joblog import progress
-from slidemill.pipeline import Step, in_order
 from slidemill.pixeldigests import PixelDigests
 from slidemill.stores.protocol import Store
 from slidemill.stores.registry import open_store
-from slidemill.wording import listed
 
 NAMED = 5
 """How many patches a finding names; it counts the others."""

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slidemill.cautions import ink_notes
+from slidemill.core.job_log import LOG
+from slidemill.core.outcomes import Outcome
+from slidemill.core.specs import MOST_PATCHES, QualitySpec, TissueSpec, WorkSpec
 from slidemill.errors import SlideError
 from slidemill.fingerprints import check_unchanged
 from slidemill.geometry import Grid, GridSpec
-from slidemill.joblog import LOG
 from slidemill.masks import NOTHING, Wanted, save_mask
-from slidemill.outcomes import Outcome
 from slidemill.sampling import patch_rows
 from slidemill.selecting import Row, Step, write_judged
 from slidemill.slides import SlideInfo
-from slidemill.specs import MOST_PATCHES, QualitySpec, TissueSpec, WorkSpec
 from slidemill.tissue import mask_size, tissue_mask, tissue_step
 
 if TYPE_CHECKING:

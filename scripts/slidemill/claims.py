@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from slidemill.core.pyramid import Size
 from slidemill.errors import SlideError
-from slidemill.pyramid import Size
 
 MOST_PIXELS = 10**12
 """Pixels of full resolution; 75 x 50 mm of glass at 0.1 micrometres per pixel have a third of it."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from slidemill import __version__
 from slidemill.checking import EVERY_STORE, Finding
+from slidemill.core.text import counted
 from slidemill.discovery import decoded, find_slides
 from slidemill.errors import MachineError, SlidemillError, explained
 from slidemill.geometry import GridSpec
@@ -20,7 +21,6 @@ from slidemill.slides import opened, slide_info
 from slidemill.stores.paths import JOINED, store_path
 from slidemill.transfer import add_commands
 from slidemill.verification import verify
-from slidemill.wording import counted
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -10,8 +10,8 @@ from typing import Any
 
 from slidemill.annotationcheck import PlanRemarks, check_annotations
 from slidemill.cautions import annotation_warnings, focus_notes
-from slidemill.columnar import TABLE, write_columnar
-from slidemill.columns import (
+from slidemill.config import Config, is_sheet
+from slidemill.core.columns import (
     LABEL_NUMBERS,
     METADATA_COLUMNS,
     SLIDE_COLUMNS,
@@ -19,14 +19,14 @@ from slidemill.columns import (
     UNREADABLE_COLUMNS,
     VALIDATION_COLUMNS,
 )
-from slidemill.config import Config, is_sheet
+from slidemill.core.csv_tables import read_columns, read_table, write_table
+from slidemill.core.job_log import LOG
+from slidemill.core.outcomes import UNFINISHED, Outcome, seal_of
+from slidemill.core.parquet import TABLE, write_columnar
+from slidemill.core.run_warnings import join_warnings
+from slidemill.core.seals import COHORT_SEALS, seal_tables
 from slidemill.discovery import Found, SlideFile, decoded, search_slides
-from slidemill.joblog import LOG
-from slidemill.outcomes import UNFINISHED, Outcome, seal_of
-from slidemill.run_warnings import join_warnings
-from slidemill.sealing import COHORT_SEALS, seal_tables
 from slidemill.sheets import read_sheet
-from slidemill.tables import read_columns, read_table, write_table
 
 
 def list_slides(config: Config, sheet_schema: Mapping[str, Any]) -> tuple[list[SlideFile], PlanRemarks]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
+from slidemill.core.csv_tables import read_cohort_table, write_table
+from slidemill.core.seals import SPLITS_SEAL, seal_tables
+from slidemill.core.specs import SplitSpec
+from slidemill.core.text import counted as counted_noun
 from slidemill.discovery import SlideFile
 from slidemill.errors import ConfigError, SplitError
 from slidemill.folds import COLUMNS
 from slidemill.grouping import PATIENT, SLIDE, check_groups, counted, shared_patients
-from slidemill.sealing import SPLITS_SEAL, seal_tables
-from slidemill.specs import SplitSpec
 from slidemill.splitting import split_slides
-from slidemill.tables import read_cohort_table, write_table
-from slidemill.wording import counted as counted_noun
 
 
 def check_sheet(spec: SplitSpec | None, slides: Collection[SlideFile]) -> None:
@@ -68,7 +68,7 @@ def write_splits(metadata: Path, slides: Path, spec: SplitSpec, seed: int, table
     SlidemillError
         When a table is not what a run writes.
     """
-    from slidemill.columnar import read_columnar
+    from slidemill.core.parquet import read_columnar
 
     wanted = dict.fromkeys((SLIDE, spec.by, spec.stratify or SLIDE))
     found = counted(read_columnar(metadata, list(wanted)), spec.by, spec.stratify)

@@ -12,11 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slidemill.errors import ConfigError
-from slidemill.geometry import GridSpec
-from slidemill.labelconfig import label_spec, wrong_labels
-from slidemill.schemas import completed, faults
-from slidemill.specs import (
+from slidemill.core.specs import (
     BenchmarkSpec,
     LabelSpec,
     QualitySpec,
@@ -25,6 +21,10 @@ from slidemill.specs import (
     TissueSpec,
     ValidationSpec,
 )
+from slidemill.errors import ConfigError
+from slidemill.geometry import GridSpec
+from slidemill.labelconfig import label_spec, wrong_labels
+from slidemill.schemas import completed, faults
 
 JPEG_QUALITY = 90
 RESOLUTIONS = ("deepzoom_level", "level", "mpp", "magnification")

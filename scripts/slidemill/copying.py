@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 
-from slidemill.encodings import EncodedPatch, digest
+from slidemill.core.encodings import EncodedPatch, digest
+from slidemill.core.patch import PatchRef
 from slidemill.errors import SlideError
-from slidemill.patches import PatchRef
 from slidemill.readers import TileReader
 
 TOGETHER = 64

@@ -17,8 +17,8 @@ from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-from slidemill.encodings import Pixels
-from slidemill.pipeline import Step
+from slidemill.core.encodings import Pixels
+from slidemill.core.ordered_threads import Step
 from slidemill.tiff import TiledLevel
 
 Result = TypeVar("Result")

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slidemill.batching import Batch, Batching, batches
-from slidemill.encodings import Pixels
+from slidemill.core.encodings import Pixels
 from slidemill.errors import SlidemillError
 from slidemill.fetching import Places, StoredPatches, places_of
 from slidemill.folds import Splits

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
+from slidemill.core.folders import is_folder
 from slidemill.endings import EXTENSIONS, ignored_files, slide_folders
 from slidemill.errors import ConfigError, SlideError
-from slidemill.folders import is_folder
 from slidemill.matching import Matches, match_annotations
 
 STEM_LENGTH = 80

@@ -12,15 +12,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
-from slidemill.encodings import Pixels
-from slidemill.files import replacing
+from slidemill.core.csv_tables import read_table
+from slidemill.core.encodings import Pixels
+from slidemill.core.files import replacing
+from slidemill.core.text import counted
 from slidemill.masks import Mask
 from slidemill.rasters import Places
 from slidemill.regions import Annotation, polygons
 from slidemill.stores.protocol import Store
 from slidemill.stores.registry import open_store
-from slidemill.tables import read_table
-from slidemill.wording import counted
 
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#B8A800", "#6A3D9A")
 """Colours of labels 0, 1, ...; Okabe and Ito's, which most readers tell apart, and two more."""

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from slidemill.folders import is_folder, walked
+from slidemill.core.folders import is_folder, walked
+from slidemill.core.text import counted
 from slidemill.matching import ANNOTATIONS
-from slidemill.wording import counted
 
 DRIVERS = {
     "aperio": (".svs", ".tif"),

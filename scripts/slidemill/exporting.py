@@ -22,10 +22,10 @@ import h5py
 import numpy as np
 
 from slidemill import __version__
+from slidemill.core.encodings import NPY, RAW, Buffer, Encoding, Shape, decoded, digest, encoded
+from slidemill.core.files import replacing, synced
 from slidemill.dataset import Dataset
-from slidemill.encodings import NPY, RAW, Buffer, Encoding, Shape, decoded, digest, encoded
 from slidemill.errors import SlidemillError, StoreError
-from slidemill.files import replacing, synced
 from slidemill.stores.hdf5parts import EncodedPatches, RawPatches, abandoned
 from slidemill.stores.protocol import Store
 from slidemill.stores.tar import BUFFER, PROVENANCE, Members, header

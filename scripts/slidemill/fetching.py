@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from slidemill.encodings import Pixels
+from slidemill.core.encodings import Pixels
+from slidemill.core.patch import patch_id
 from slidemill.errors import SlidemillError, StoreError, machine_told
-from slidemill.patches import patch_id
 from slidemill.stores.arrays import destination
 from slidemill.stores.pool import StorePool
 
@@ -78,7 +78,7 @@ class StoredPatches:
         out
             An array to write to, in place of a new one; of that shape, and the result then.
         symmetries
-            For each patch the symmetry of the square that it is turned by, 0 to 7, see `slidemill.symmetries`.
+            For each patch the symmetry of the square that it is turned by, 0 to 7, see `slidemill.core.symmetries`.
 
         Raises
         ------

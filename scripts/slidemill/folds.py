@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from slidemill.core.csv_tables import read_cohort_table, write_table
+from slidemill.core.seals import SEALED_BY, SPLITS_SEAL, seal_tables
 from slidemill.errors import SplitError, explained, machine_error
 from slidemill.grouping import counted, refuse
-from slidemill.sealing import SEALED_BY, SPLITS_SEAL, seal_tables
-from slidemill.tables import read_cohort_table, write_table
 
 if TYPE_CHECKING:
     from slidemill.dataset import Dataset

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from itertools import zip_longest
 from pathlib import Path
 
+from slidemill.core.csv_tables import read_table
+from slidemill.core.text import AGAIN
 from slidemill.tablecheck import LABELLED, FileFault, TableCheck
-from slidemill.tables import read_table
-from slidemill.wording import AGAIN
 
 
 def check_gathered(results: Path, slides: Iterable[str]) -> list[FileFault]:

@@ -16,6 +16,8 @@ from typing import Any
 
 from shapely.geometry import MultiPolygon, Polygon
 
+from slidemill.core.run_warnings import with_count
+from slidemill.core.specs import CLASSIFICATION, Naming
 from slidemill.errors import AnnotationError
 from slidemill.holes import lie_in_each_other, meet
 from slidemill.layers import left_out
@@ -32,8 +34,6 @@ from slidemill.regions import (
     region_name,
     vertex,
 )
-from slidemill.run_warnings import with_count
-from slidemill.specs import CLASSIFICATION, Naming
 
 AREALESS = ("Point", "MultiPoint", "LineString", "MultiLineString")
 QUPATHS = {CLASSIFICATION, "objectType", "object_type", "isLocked", "isEllipse", "measurements", "color", "metadata"}

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 
+from slidemill.core.patch import PatchRef, Span, SpanKind
+from slidemill.core.pyramid import Pyramid, Size, fitted, halvings
 from slidemill.errors import SlideError
-from slidemill.patches import PatchRef, Span, SpanKind
-from slidemill.pyramid import Pyramid, Size, fitted, halvings
 from slidemill.resolution import wanted_downsample
 
 MOST_ALONG_A_SIDE = 100_000

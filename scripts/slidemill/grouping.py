@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from slidemill.core.text import listed
 from slidemill.errors import SplitError
-from slidemill.wording import listed
 
 if TYPE_CHECKING:
     import pandas

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from xml.etree.ElementTree import Element
 
+from slidemill.core.specs import Naming
 from slidemill.errors import AnnotationError
 from slidemill.layers import (
     Drawn,
@@ -26,7 +27,6 @@ from slidemill.layers import (
     with_holes,
 )
 from slidemill.regions import Annotation, Region, region_name
-from slidemill.specs import Naming
 from slidemill.xmlchecks import LAYERED, check_children, check_nesting, check_places
 
 PROGRAM = "HALO"

@@ -14,6 +14,8 @@ from collections import Counter
 from collections.abc import Iterable
 from xml.etree.ElementTree import Element
 
+from slidemill.core.run_warnings import with_count
+from slidemill.core.specs import Naming
 from slidemill.layers import (
     Drawn,
     Hole,
@@ -26,8 +28,6 @@ from slidemill.layers import (
     with_holes,
 )
 from slidemill.regions import Annotation, Region, region_name
-from slidemill.run_warnings import with_count
-from slidemill.specs import Naming
 from slidemill.xmlchecks import LAYERED, check_children, check_nesting, check_places
 
 PROGRAM = "ImageScope"

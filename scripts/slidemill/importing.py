@@ -8,23 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from slidemill.checking import Expected, check_store
-from slidemill.columnar import TABLE, write_columnar
-from slidemill.columns import METADATA_COLUMNS, SLIDE_COLUMNS, STORE_COLUMNS, VALIDATION_COLUMNS
+from slidemill.core.child_process import Apart, DiedError
+from slidemill.core.columns import METADATA_COLUMNS, SLIDE_COLUMNS, STORE_COLUMNS, VALIDATION_COLUMNS
+from slidemill.core.csv_tables import write_table, writing_table
+from slidemill.core.encodings import EncodedPatch, encoded
+from slidemill.core.files import replacing
+from slidemill.core.parquet import TABLE, write_columnar
+from slidemill.core.patch import PatchRef
+from slidemill.core.seals import seal_tables
+from slidemill.core.specs import StoreSpec
 from slidemill.discovery import slide_id
-from slidemill.encodings import EncodedPatch, encoded
 from slidemill.errors import SlidemillError
-from slidemill.files import replacing
 from slidemill.geometry import GridSpec
-from slidemill.isolation import Apart, DiedError
-from slidemill.patches import PatchRef
 from slidemill.pywsi import Item, Survey, items, survey
-from slidemill.sealing import seal_tables
-from slidemill.specs import StoreSpec
 from slidemill.stores.lmdb import BACKEND
 from slidemill.stores.paths import store_path
 from slidemill.stores.writing import write_store
 from slidemill.storing import new_manifest
-from slidemill.tables import write_table, writing_table
 
 ENDING = ".svs"
 """What py-wsi cut off the names of slides; it took no others."""

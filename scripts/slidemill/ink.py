@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from slidemill.encodings import Pixels
+from slidemill.core.encodings import Pixels
 
 Shades = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]

@@ -7,9 +7,9 @@ from tempfile import TemporaryDirectory
 
 import h5py
 
+from slidemill.core.child_process import Apart, DiedError
+from slidemill.core.files import readable
 from slidemill.errors import machine_error
-from slidemill.files import readable
-from slidemill.isolation import Apart, DiedError
 from slidemill.joining import MADE_OF, join_stores
 from slidemill.stores.paths import JOINED
 

@@ -19,16 +19,16 @@ import numpy as np
 import numpy.typing as npt
 from h5py import h5d, h5p, h5s, h5t
 
-from slidemill.columnar import TABLE, read_columnar
-from slidemill.columns import STORE_COLUMNS
-from slidemill.encodings import digest
+from slidemill.core.columns import STORE_COLUMNS
+from slidemill.core.csv_tables import read_cohort_table
+from slidemill.core.encodings import digest
+from slidemill.core.files import file_digest, replacing
+from slidemill.core.parquet import TABLE, read_columnar
 from slidemill.errors import SlidemillError, machine_told
 from slidemill.exporting import write_column
-from slidemill.files import file_digest, replacing
 from slidemill.opening import classes_of
 from slidemill.stores.hdf5parts import abandoned
 from slidemill.stores.paths import store_path
-from slidemill.tables import read_cohort_table
 
 BACKEND = "hdf5"
 

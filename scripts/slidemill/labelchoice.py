@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from slidemill.annotations import read_annotation
+from slidemill.core.specs import LabelSpec
 from slidemill.discovery import decoded, slide_path
 from slidemill.errors import AnnotationError
 from slidemill.fingerprints import check_unchanged
@@ -18,7 +19,6 @@ from slidemill.labelling import Labeller
 from slidemill.regions import Annotation
 from slidemill.selecting import Row
 from slidemill.slides import SlideInfo
-from slidemill.specs import LabelSpec
 
 REASON = "label"
 

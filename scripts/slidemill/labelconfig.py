@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from slidemill.specs import OUTSIDE, LabelSpec, composed
-from slidemill.suggestions import did_you_mean
+from slidemill.core.specs import OUTSIDE, LabelSpec, composed
+from slidemill.core.suggestions import did_you_mean
 
 
 def label_spec(labels: Mapping[str, Any]) -> LabelSpec:
     """Return how annotations become labels, by the keys of the section that say so.
 
-    With ``outside: null``, patches outside all regions are named `slidemill.specs.OUTSIDE`, which the map lacks.
+    With ``outside: null``, patches outside all regions are named `slidemill.core.specs.OUTSIDE`, which the map lacks.
     """
     return LabelSpec(**{**labels, "outside": OUTSIDE if labels["outside"] is None else labels["outside"]})
 

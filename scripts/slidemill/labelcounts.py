@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from slidemill.core.specs import LabelSpec
 from slidemill.covering import Floats
 from slidemill.labelling import SMALLEST_LAST, UNMAPPED, Labeller, Names, Rows, labeller
 from slidemill.regions import Annotation
-from slidemill.specs import LabelSpec
 
 
 def counting_labeller(

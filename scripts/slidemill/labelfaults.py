@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from slidemill.columns import LABEL_NUMBERS
-from slidemill.run_warnings import collect_warnings
+from slidemill.core.columns import LABEL_NUMBERS
+from slidemill.core.run_warnings import collect_warnings
 
 LACKING = "labels.map lacks"
 """How a slide's warning about names without a label begins."""

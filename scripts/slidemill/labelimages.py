@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from PIL import PngImagePlugin
 
+from slidemill.core.pyramid import Size
 from slidemill.errors import AnnotationError, is_machines
-from slidemill.pyramid import Size
 from slidemill.rasters import Bands, Integers, LabelImage, runs, steps
 
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -11,9 +11,9 @@ import numpy.typing as npt
 import shapely
 
 from slidemill.containment import holds
+from slidemill.core.specs import LabelSpec
 from slidemill.covering import Floats, Places, covered
 from slidemill.regions import Annotation
-from slidemill.specs import LabelSpec
 
 UNMAPPED = -1
 """The label of patches whose label's name the map lacks."""

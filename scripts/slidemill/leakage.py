@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from slidemill.core.text import MOST_LISTED, counted, listed
 from slidemill.errors import LeakageError, SplitError
 from slidemill.grouping import PATIENT, SLIDE
 from slidemill.overlaps import overlapping
-from slidemill.wording import MOST_LISTED, counted, listed
 
 if TYPE_CHECKING:
     import pandas

@@ -12,8 +12,8 @@ import openslide
 from PIL import Image
 
 from slidemill.colours import IGNORED, conversion
+from slidemill.core.pyramid import Size
 from slidemill.errors import SlideError
-from slidemill.pyramid import Size
 from slidemill.reading import over_background, shrunk_from, thumbnail, thumbnail_level, thumbnail_size
 from slidemill.slides import SlideInfo, opened
 

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import shapely
 from PIL import PngImagePlugin
 
+from slidemill.core.pyramid import Size
 from slidemill.labelimages import PNG
-from slidemill.pyramid import Size
 from slidemill.rasters import LabelImage
 from slidemill.regions import Annotation, Region
 

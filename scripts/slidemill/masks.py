@@ -14,8 +14,8 @@ import numpy.typing as npt
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 
-from slidemill.files import replacing
-from slidemill.pyramid import Size
+from slidemill.core.files import replacing
+from slidemill.core.pyramid import Size
 
 if TYPE_CHECKING:
     from slidemill.covering import Floats

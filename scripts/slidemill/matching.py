@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from slidemill.core.folders import is_folder, walked
 from slidemill.errors import ConfigError
-from slidemill.folders import is_folder, walked
 
 ANNOTATIONS = (".annotations", ".geojson", ".json", ".png", ".tif", ".tiff", ".xml")
 """What the names of annotations end in."""

@@ -10,20 +10,20 @@ from typing import Any
 import cv2
 import numpy as np
 
+from slidemill.core.job_log import LOG, progress
+from slidemill.core.patch import PatchRef
+from slidemill.core.specs import QualitySpec, WorkSpec
 from slidemill.errors import SlideError
 from slidemill.fingerprints import check_unchanged
 from slidemill.geometry import GridSpec
 from slidemill.ink import pen_colours
-from slidemill.joblog import LOG, progress
 from slidemill.masks import Mask
-from slidemill.patches import PatchRef
 from slidemill.quality import Quality, measured
 from slidemill.readers import Reader
 from slidemill.reading import thumbnail
 from slidemill.sampling import patches_of
 from slidemill.selecting import Row
 from slidemill.slides import SlideInfo, opened
-from slidemill.specs import QualitySpec, WorkSpec
 from slidemill.tissue import mask_size
 from slidemill.whole import read_whole
 

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slidemill.auditing import label_audit, remembered
-from slidemill.columns import FRACTIONS, METADATA_COLUMNS, WHOLE_NUMBERS
+from slidemill.core.columns import FRACTIONS, METADATA_COLUMNS, WHOLE_NUMBERS
+from slidemill.core.csv_tables import write_table
+from slidemill.core.outcomes import read_outcome, seal_of
+from slidemill.core.seals import Seal, cohort_seal
+from slidemill.core.specs import LabelSpec
 from slidemill.errors import SlidemillError, machine_error, machine_told
 from slidemill.labelcounts import counting_labeller
 from slidemill.labelling import UNMAPPED, Labeller
-from slidemill.outcomes import read_outcome, seal_of
 from slidemill.regions import Annotation
-from slidemill.sealing import Seal, cohort_seal
-from slidemill.specs import LabelSpec
-from slidemill.tables import write_table
 
 if TYPE_CHECKING:
     import pandas

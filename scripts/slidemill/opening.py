@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slidemill.columnar import TABLE, read_columnar
+from slidemill.core.csv_tables import read_cohort_table
+from slidemill.core.parquet import TABLE, read_columnar
 from slidemill.dataset import Dataset, dataset_of
 from slidemill.errors import SlidemillError, machine_error, machine_told
 from slidemill.stores.paths import SUFFIXES
 from slidemill.stores.pool import MOST_OPEN, StorePool
-from slidemill.tables import read_cohort_table
 
 if TYPE_CHECKING:
     import pandas

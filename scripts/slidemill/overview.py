@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from slidemill.wording import counted
+from slidemill.core.text import counted
 
 Rows = Sequence[Mapping[str, str]]
 

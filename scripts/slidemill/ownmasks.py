@@ -13,6 +13,9 @@ import numpy as np
 import shapely
 
 from slidemill.annotations import read_annotation
+from slidemill.core.pyramid import Size
+from slidemill.core.specs import Naming
+from slidemill.core.text import listed
 from slidemill.discovery import encoded, slide_path
 from slidemill.errors import AnnotationError, SlideError
 from slidemill.frames import Frame
@@ -20,12 +23,9 @@ from slidemill.labelcheck import coarseness
 from slidemill.labelling import fractions_within
 from slidemill.maskdoubts import LEAST, doubts, palette_doubts
 from slidemill.masks import Fractions, Mask
-from slidemill.pyramid import Size
 from slidemill.rasters import Integers, LabelImage
 from slidemill.regions import Annotation, polygons
 from slidemill.slides import SlideInfo
-from slidemill.specs import Naming
-from slidemill.wording import listed
 
 FINE = 4
 """Bits of a pixel's fraction to which corners are drawn."""

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from slidemill.core.files import read_json, write_json
+from slidemill.core.outcomes import read_outcome
 from slidemill.discovery import SlideFile, decoded
 from slidemill.errors import SlidemillError
-from slidemill.files import read_json, write_json
 from slidemill.fingerprints import UNREADABLE, fingerprint
-from slidemill.outcomes import read_outcome
 
 PLAN = Path(".snakemake/slidemill.plan.json")
 """The list, in the results."""

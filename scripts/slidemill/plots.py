@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slidemill.columns import SLIDE_SOURCE
-from slidemill.files import replacing
-from slidemill.wording import about_times, in_digits
+from slidemill.core.columns import SLIDE_SOURCE
+from slidemill.core.files import replacing
+from slidemill.core.text import about_times, in_digits
 
 if TYPE_CHECKING:
     from matplotlib.axis import Axis
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, str]
 Rows = Sequence[Row]
-"""Rows of the benchmark table, as `slidemill.tables.read_table` gives them."""
+"""Rows of the benchmark table, as `slidemill.core.csv_tables.read_table` gives them."""
 
 ALIKE = 0.9
 """Stores within a tenth of the fastest, or whose spreads overlap, count as equally fast."""

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
-from slidemill.columns import SLIDE_COLUMNS, VALIDATION_COLUMNS
-from slidemill.encodings import ENCODINGS
+from slidemill.core.columns import SLIDE_COLUMNS, VALIDATION_COLUMNS
+from slidemill.core.encodings import ENCODINGS
+from slidemill.core.files import asides, remove
+from slidemill.core.outcomes import read_outcome
 from slidemill.errors import SlidemillError
-from slidemill.files import asides, remove
-from slidemill.outcomes import read_outcome
 from slidemill.planned import PLAN, read_plan
 from slidemill.stores.disk import INDEX
 from slidemill.stores.manifest import PATCH_ID

@@ -22,7 +22,7 @@ import lmdb
 import numpy as np
 import xxhash
 
-from slidemill.encodings import Pixels
+from slidemill.core.encodings import Pixels
 from slidemill.errors import SlidemillError
 from slidemill.pickles import Made, StrangeError, read_pickle
 from slidemill.stores.environments import PAGE

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from slidemill.encodings import Pixels
+from slidemill.core.encodings import Pixels
 
 WHITE = 220
 """A pixel is white whose red, green and blue are all at least this, of 255: glass and fat, not pale stroma."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from slidemill.pyramid import Size
+from slidemill.core.pyramid import Size
 
 AT_ONCE = 2**20
 """Pixels that are looked at in one step, so that memory is bounded."""

@@ -13,12 +13,12 @@ import numpy as np
 import openslide
 from PIL import Image
 
+from slidemill.core.encodings import Pixels
+from slidemill.core.ordered_threads import Step, in_order
+from slidemill.core.patch import PatchRef
 from slidemill.cutting import Cutter, Region
-from slidemill.encodings import Pixels
 from slidemill.errors import UnreadablePatchError
 from slidemill.geometry import Grid, GridSpec
-from slidemill.patches import PatchRef
-from slidemill.pipeline import Step, in_order
 from slidemill.reading import PatchReader, placed, shrunk
 from slidemill.slides import SlideInfo, opened
 from slidemill.tiff import TiledLevel, TilesError

@@ -9,11 +9,11 @@ import openslide
 from PIL import Image
 
 from slidemill.colours import IGNORED, conversion
-from slidemill.encodings import Pixels
+from slidemill.core.encodings import Pixels
+from slidemill.core.patch import PatchRef
+from slidemill.core.pyramid import Size
 from slidemill.errors import SlideError, UnreadablePatchError
 from slidemill.geometry import GridSpec
-from slidemill.patches import PatchRef
-from slidemill.pyramid import Size
 from slidemill.slides import SlideInfo
 
 STRIP_PIXELS = 8_000_000

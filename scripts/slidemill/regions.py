@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from shapely.geometry import MultiPolygon, Polygon, box
 from shapely.geometry.base import BaseGeometry
 
+from slidemill.core.specs import composed
 from slidemill.errors import AnnotationError
 from slidemill.rasters import LabelImage
-from slidemill.specs import composed
 
 FARTHEST = 1e9
 """No slide has pixels beyond this; arithmetic on far larger coordinates loses the small ones."""

@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slidemill.cautions import all_counts, focus_notes, ink_notes
+from slidemill.core.files import replacing
+from slidemill.core.outcomes import Outcome
+from slidemill.core.run_warnings import collect_warnings
+from slidemill.core.text import in_digits
 from slidemill.drawing import label_colour
-from slidemill.files import replacing
 from slidemill.labelfaults import label_faults
-from slidemill.outcomes import Outcome
 from slidemill.overview import concerns, verdict
 from slidemill.plots import advice, claim, plot_quality, recommendation
-from slidemill.run_warnings import collect_warnings
 from slidemill.thumbnails import relative_url, shown, shown_pictures, whole
 from slidemill.versions import Run
-from slidemill.wording import in_digits
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from slidemill.core.pyramid import Pyramid
 from slidemill.errors import SlideError
-from slidemill.pyramid import Pyramid
 
 POWER_MPP = 10.0
 """Micrometres a pixel, times the objective power: scanners give about 0.25 at 40x and 0.5 at 20x."""

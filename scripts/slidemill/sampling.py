@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from slidemill.core.patch import PatchRef
 from slidemill.errors import SlidemillError
 from slidemill.geometry import Grid, GridSpec
-from slidemill.patches import PatchRef
 from slidemill.slides import SlideInfo
 
 

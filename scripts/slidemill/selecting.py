@@ -8,8 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from slidemill.columns import DROPPED_COLUMNS, PATCH_COLUMNS
-from slidemill.tables import writing_table
+from slidemill.core.columns import DROPPED_COLUMNS, PATCH_COLUMNS
+from slidemill.core.csv_tables import writing_table
 
 BLOCK = 20_000
 """Rows that are in memory at once."""

@@ -10,11 +10,11 @@ from typing import Any
 
 import xxhash
 
+from slidemill.core.outcomes import Outcome, read_outcome
+from slidemill.core.seals import COHORT_SEALS, read_sealed
+from slidemill.core.text import listed
 from slidemill.errors import SlidemillError
-from slidemill.outcomes import Outcome, read_outcome
 from slidemill.planned import PLAN, read_plan
-from slidemill.sealing import COHORT_SEALS, read_sealed
-from slidemill.wording import listed
 
 STAGES = ("discover_slides", "sample_patches", "write_metadata")
 """The stages that decide which patches there are and what they are labelled, in their order."""

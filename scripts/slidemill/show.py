@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from slidemill.colours import CONVERTED, IGNORED
+from slidemill.core.encodings import Pixels
 from slidemill.discovery import slide_path
 from slidemill.drawing import CELL, COLUMNS, MOST_PATCHES, balanced, draw_overlay, draw_patches
-from slidemill.encodings import Pixels
 from slidemill.errors import SlidemillError
 from slidemill.fingerprints import fingerprint
 from slidemill.lowres import low_resolution

@@ -13,11 +13,11 @@ import openslide
 
 from slidemill.claims import check_claim, claimed_sizes
 from slidemill.colours import profile_of
+from slidemill.core.pyramid import Pyramid, Size, halvings
+from slidemill.core.text import in_digits
 from slidemill.errors import CRAMPED, SlideError, SlidemillError, machine_error
-from slidemill.pyramid import Pyramid, Size, halvings
 from slidemill.refusals import refusal
 from slidemill.resolution import are_square, contradiction, plausible
-from slidemill.wording import in_digits
 
 
 @dataclass(frozen=True, slots=True)

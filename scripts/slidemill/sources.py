@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slidemill.colours import conversion, stated
-from slidemill.columns import SLIDE_SOURCE
+from slidemill.core.columns import SLIDE_SOURCE
+from slidemill.core.encodings import Pixels
+from slidemill.core.outcomes import read_outcome
+from slidemill.core.patch import PatchRef
+from slidemill.core.specs import StoreSpec
 from slidemill.discovery import slide_path
-from slidemill.encodings import Pixels
 from slidemill.fingerprints import companions
 from slidemill.geometry import Grid, GridSpec
-from slidemill.outcomes import read_outcome
-from slidemill.patches import PatchRef
 from slidemill.reading import PatchReader
 from slidemill.slides import SlideInfo, opened
-from slidemill.specs import StoreSpec
 from slidemill.stores.paths import store_path
 from slidemill.stores.registry import open_store
 

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from slidemill.core.csv_tables import read_cohort_table
+from slidemill.core.specs import SplitSpec
+from slidemill.core.text import listed
 from slidemill.folds import COLUMNS, read_splits
 from slidemill.grouping import SLIDE, counted
-from slidemill.specs import SplitSpec
 from slidemill.splitting import split_leaks
-from slidemill.tables import read_cohort_table
-from slidemill.wording import listed
 
 LABEL_NAME = "label_name"
 
@@ -47,7 +47,7 @@ def told_splits(table: Path, spec: SplitSpec, slides: Iterable[Mapping[str, str]
         ``by``; ``folds``, each with its name, its numbers of slides, groups and patches, and ``labels``, how many
         patches have each; ``verdict``, in words; ``leaks``, a line for each; ``lonely``, labels that only one fold has.
     """
-    from slidemill.columnar import read_columnar
+    from slidemill.core.parquet import read_columnar
 
     labels = counted(read_columnar(metadata, [SLIDE, LABEL_NAME]), SLIDE, LABEL_NAME)
     leaks = split_faults(table, spec)

@@ -9,6 +9,7 @@ from numbers import Integral
 from typing import TYPE_CHECKING
 
 from slidemill.balancing import balanced
+from slidemill.core.text import counted as counted_noun
 from slidemill.errors import LeakageError, SplitError
 from slidemill.folds import DIGITS, SlideFold, Splits
 from slidemill.grouping import (
@@ -20,7 +21,6 @@ from slidemill.grouping import (
     shared_patients,
     slides_values,
 )
-from slidemill.wording import counted as counted_noun
 
 if TYPE_CHECKING:
     from slidemill.dataset import Dataset

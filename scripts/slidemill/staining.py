@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from slidemill.encodings import Pixels
+from slidemill.core.encodings import Pixels
 from slidemill.ink import Ink, Shades, even_pieces, find_ink
 
 SMOOTHED = 5

@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from slidemill.areas import edges, summed
-from slidemill.encodings import Pixels
+from slidemill.core.encodings import Pixels
+from slidemill.core.outcomes import read_outcome
+from slidemill.core.patch import PatchRef
 from slidemill.errors import SlidemillError
 from slidemill.geometry import Grid, GridSpec
-from slidemill.outcomes import read_outcome
-from slidemill.patches import PatchRef
 from slidemill.sampling import patches_of
 from slidemill.slides import SlideInfo
 

@@ -16,16 +16,16 @@ import openslide
 from slidemill import __version__
 from slidemill.colours import CONVERTED, IGNORED, LITTLECMS, NO_PROFILE, Convert, conversion
 from slidemill.copying import copied_patches
-from slidemill.encodings import DIGEST, SOURCE, EncodedPatch, encoded
+from slidemill.core.encodings import DIGEST, SOURCE, EncodedPatch, encoded
+from slidemill.core.job_log import progress
+from slidemill.core.outcomes import Outcome
+from slidemill.core.patch import PatchRef
+from slidemill.core.specs import StoreSpec, WorkSpec
 from slidemill.errors import SlideError
 from slidemill.fingerprints import check_unchanged
 from slidemill.geometry import GridSpec
-from slidemill.joblog import progress
-from slidemill.outcomes import Outcome
-from slidemill.patches import PatchRef
 from slidemill.readers import Reader, TileReader
 from slidemill.slides import SlideInfo, opened
-from slidemill.specs import StoreSpec, WorkSpec
 from slidemill.stores.manifest import Manifest
 from slidemill.stores.protocol import Backend
 from slidemill.stores.writing import write_store

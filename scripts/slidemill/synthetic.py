@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
-from slidemill.encodings import Pixels
-from slidemill.files import replacing
+from slidemill.core.encodings import Pixels
+from slidemill.core.files import replacing
 
 Box = tuple[int, int, int, int]
 """``(left, top, right, bottom)`` in level-0 pixels."""

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from slidemill.cohort import unreadable_rows
-from slidemill.columns import METADATA_COLUMNS, PATCH_COLUMNS
+from slidemill.core.columns import METADATA_COLUMNS, PATCH_COLUMNS
+from slidemill.core.csv_tables import read_table
+from slidemill.core.outcomes import Outcome, read_outcome, seal_of
+from slidemill.core.seals import COHORT_SEALS, SEALED_BY, Seal, read_sealed, read_seals
+from slidemill.core.text import AGAIN
 from slidemill.errors import SlidemillError, machine_error
 from slidemill.geometry import Grid, GridSpec
-from slidemill.outcomes import Outcome, read_outcome, seal_of
-from slidemill.sealing import COHORT_SEALS, SEALED_BY, Seal, read_sealed, read_seals
 from slidemill.settings import FOREIGN, Settings, foreign_stage, outcome_file
 from slidemill.slides import SlideInfo
 from slidemill.stores.registry import open_store
-from slidemill.tables import read_table
-from slidemill.wording import AGAIN
 
 PLACE = ("patch_id", "column", "row", "x0", "y0", "width0", "height0", "level")
 PATCHES, DROPPED, LABELLED, FOUND = "patches", "dropped", "metadata", "validation"

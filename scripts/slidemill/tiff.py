@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slidemill import jpeg
-from slidemill.encodings import Pixels
+from slidemill.core import jpeg
+from slidemill.core.encodings import Pixels
+from slidemill.core.pyramid import Size
 from slidemill.errors import SlideError
-from slidemill.pyramid import Size
 from slidemill.slides import SlideInfo
 
 if TYPE_CHECKING:

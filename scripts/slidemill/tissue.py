@@ -12,15 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
-from slidemill.encodings import Pixels
+from slidemill.core.encodings import Pixels
+from slidemill.core.pyramid import Size
+from slidemill.core.specs import TissueSpec
 from slidemill.errors import SlideError
 from slidemill.ink import Shades
 from slidemill.lowres import low_resolution
 from slidemill.masks import MOST_PIXELS, Fractions, Mask, Wanted
-from slidemill.pyramid import Size
 from slidemill.selecting import Row, Step
 from slidemill.slides import SlideInfo
-from slidemill.specs import TissueSpec
 from slidemill.staining import find_tissue
 from slidemill.tissuenotes import tissue_remarks
 

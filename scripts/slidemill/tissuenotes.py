@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from slidemill.encodings import Pixels
+from slidemill.core.encodings import Pixels
 from slidemill.ink import DARKEST, Shades
 from slidemill.masks import Mask
 from slidemill.staining import LEAST_THRESHOLD, MOST_THRESHOLD, FoundTissue, Rule

@@ -12,8 +12,8 @@ import torch.distributed
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from slidemill.batching import Batching, batch_count, ordered, symmetries_of
+from slidemill.core.encodings import Pixels
 from slidemill.dataset import Dataset as Patches
-from slidemill.encodings import Pixels
 from slidemill.errors import SlidemillError
 from slidemill.fetching import Places
 from slidemill.shuffling import Shuffle

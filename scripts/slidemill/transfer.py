@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from slidemill.core.text import counted
 from slidemill.dataset import Dataset
 from slidemill.errors import SlidemillError
 from slidemill.exporting import export
 from slidemill.importing import Unsaid, import_database
 from slidemill.opening import open_dataset
 from slidemill.stores.paths import SUFFIXES
-from slidemill.wording import counted
 
 EVERY = 1000
 """Patches between two lines that tell how far it is, where nobody looks on."""

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import openslide
 
+from slidemill.core.patch import PatchRef
 from slidemill.cutting import Region
 from slidemill.errors import SlideError, UnreadablePatchError
 from slidemill.geometry import Grid, GridSpec
-from slidemill.patches import PatchRef
 from slidemill.readers import PATCHES_UNDER_WAY, OpenSlideReader, Reader, TileReader, largest_read
 from slidemill.slides import SlideInfo, opened
 from slidemill.tiff import TilesError, opened_level

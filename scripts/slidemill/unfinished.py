@@ -11,14 +11,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from slidemill.cohort import CohortTables, SlideResults, checks_of, write_cohort
+from slidemill.core.csv_tables import read_table
+from slidemill.core.files import remove, replacing
+from slidemill.core.job_log import last_error
+from slidemill.core.outcomes import UNFINISHED, Outcome, read_outcome
 from slidemill.discovery import SlideFile
-from slidemill.files import remove, replacing
 from slidemill.holding import WORKER
-from slidemill.joblog import last_error
-from slidemill.outcomes import UNFINISHED, Outcome, read_outcome
 from slidemill.report import Pictures, render
 from slidemill.settings import FOREIGN, Settings, foreign_stage, outcome_file
-from slidemill.tables import read_table
 from slidemill.versions import Run
 
 FOLDER = Path("unfinished")

@@ -12,20 +12,20 @@ import numpy as np
 
 from slidemill.checking import EVERY_STORE, Expected, Finding, StoreCheck, check_agreement, check_store, named
 from slidemill.colours import IGNORED, conversion
-from slidemill.columns import VALIDATION_COLUMNS
-from slidemill.encodings import Pixels
+from slidemill.core.columns import VALIDATION_COLUMNS
+from slidemill.core.csv_tables import write_table
+from slidemill.core.encodings import Pixels
+from slidemill.core.job_log import LOG
+from slidemill.core.outcomes import Outcome, with_seals, write_outcome
+from slidemill.core.patch import PatchRef
+from slidemill.core.seals import Seal
+from slidemill.core.specs import ValidationSpec
 from slidemill.errors import SlideError, StoreError
 from slidemill.geometry import GridSpec
-from slidemill.joblog import LOG
-from slidemill.outcomes import Outcome, with_seals, write_outcome
-from slidemill.patches import PatchRef
 from slidemill.reading import PatchReader
-from slidemill.sealing import Seal
 from slidemill.slides import SlideInfo, opened
-from slidemill.specs import ValidationSpec
 from slidemill.stores.protocol import Store
 from slidemill.stores.registry import open_store
-from slidemill.tables import write_table
 
 STAGE = "validate_stores"
 

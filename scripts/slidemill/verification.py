@@ -10,9 +10,11 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from slidemill.checking import EVERY_STORE, Expected, Finding, StoreCheck, check_agreement, check_apart
+from slidemill.core.child_process import Apart, EndedError
+from slidemill.core.csv_tables import read_cohort_table, read_table
+from slidemill.core.text import AGAIN
 from slidemill.errors import MachineError, SlidemillError, machine_error, machine_told
 from slidemill.gathered import check_gathered
-from slidemill.isolation import Apart, EndedError
 from slidemill.joinedcheck import OUTDATED, joined_fault
 from slidemill.settings import gathered_settings
 from slidemill.stores.paths import JOINED, SUFFIXES, store_path
@@ -25,8 +27,6 @@ from slidemill.tablecheck import (
     miss_seals,
     stored_content,
 )
-from slidemill.tables import read_cohort_table, read_table
-from slidemill.wording import AGAIN
 
 TableReader = Callable[[Path, Sequence[str]], Iterable[dict[str, str]]]
 

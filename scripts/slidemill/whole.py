@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from slidemill.core.job_log import LOG
+from slidemill.core.patch import PatchRef
 from slidemill.errors import SlideError, SlidemillError, UnreadablePatchError
 from slidemill.geometry import GridSpec
-from slidemill.joblog import LOG
-from slidemill.patches import PatchRef
 from slidemill.readers import Reader, unreadable_patches
 from slidemill.slides import SlideInfo
 from slidemill.tiff import TilesError

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from slidemill.columns import SLIDE_COLUMNS, UNREADABLE_COLUMNS, VALIDATION_COLUMNS
-from slidemill.outcomes import Outcome
+from slidemill.core.columns import SLIDE_COLUMNS, UNREADABLE_COLUMNS, VALIDATION_COLUMNS
+from slidemill.core.outcomes import Outcome
 from slidemill.plots import plot_benchmark
 from slidemill.report import Pictures, render
 from slidemill.versions import Run

@@ -12,13 +12,13 @@ import pytest
 import yaml
 from snakemake.settings.types import MaxJobsPerTimespan
 
-from slidemill.columns import PATCH_COLUMNS
+from slidemill.core.columns import PATCH_COLUMNS
+from slidemill.core.csv_tables import write_table
 from slidemill.discovery import decoded
 from slidemill.geometry import GridSpec
 from slidemill.sampling import patch_rows
 from slidemill.scheduling import lift_default_rate
 from slidemill.slides import SlideInfo
-from slidemill.tables import write_table
 from tests.conftest import ROOT
 
 PROFILES = ROOT / "workflow/profiles"

@@ -26,15 +26,15 @@ import write_metadata
 from slidemill.choosing import Choice
 from slidemill.cohort import CohortTables, list_slides
 from slidemill.config import read_config
+from slidemill.core.csv_tables import read_table
+from slidemill.core.specs import WorkSpec
 from slidemill.discovery import decoded
 from slidemill.errors import SlidemillError
 from slidemill.fingerprints import fingerprint
 from slidemill.labelchoice import LabelChoice
-from slidemill.specs import WorkSpec
 from slidemill.stores.paths import store_path
 from slidemill.stores.registry import open_store
 from slidemill.synthetic import write_annotation, write_svs
-from slidemill.tables import read_table
 from tests.conftest import AREAS, ROOT, painted
 from tests.tiffs import STRUCTURES, write
 

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import yaml
 
+from slidemill.core.job_log import job_log
 from slidemill.errors import SlidemillError
-from slidemill.joblog import job_log
 from tests.conftest import ROOT
 from tests.faults.conftest import Cohort, apart
 
 FILLED = """
 import os, sys
 from pathlib import Path
-from slidemill.joblog import job_log
+from slidemill.core.job_log import job_log
 from tests.faults.conftest import Cohort
 
 cohort, disk, backend = Cohort({folder!r}), Path({disk!r}), {backend!r}
@@ -133,7 +133,7 @@ def test_results_that_may_not_be_written_are_refused_before_any_job(tmp_path, bo
 
 UNWRITABLE = """
 import os
-from slidemill.joblog import job_log
+from slidemill.core.job_log import job_log
 from tests.faults.conftest import Cohort
 
 cohort = Cohort({folder!r})
@@ -234,7 +234,7 @@ def test_a_mount_that_goes_away_fails_the_job_and_blames_no_slide(cohort, stage)
 
 
 def test_a_scratch_folder_that_is_not_there_is_told(tmp_path):
-    from slidemill.files import scratch_folder
+    from slidemill.core.files import scratch_folder
 
     os.environ["SLIDEMILL_NOWHERE"] = str(tmp_path / "none")
     try:

@@ -11,12 +11,12 @@ import pytest
 
 import slidemill
 from slidemill.checking import Expected, check_apart
+from slidemill.core.child_process import Apart, DiedError
+from slidemill.core.pyramid import Pyramid
+from slidemill.core.specs import StoreSpec
 from slidemill.errors import MachineError, SlidemillError, StoreError, machine_error
 from slidemill.folds import SlideFold, Splits
 from slidemill.geometry import Grid, GridSpec
-from slidemill.isolation import Apart, DiedError
-from slidemill.pyramid import Pyramid
-from slidemill.specs import StoreSpec
 from slidemill.stores.paths import SUFFIXES, store_path
 from slidemill.stores.registry import STORES, open_store
 from slidemill.stores.writing import write_store
@@ -396,7 +396,7 @@ def test_a_disk_that_fails_under_a_mapped_store_is_told(tmp_path, noise, monkeyp
         assert (
             "died (signal 7): it is damaged" in check_apart(process, path, Expected("slide", "tar")).findings[0].message
         )
-        monkeypatch.setattr("slidemill.files.file_digest", fails)
+        monkeypatch.setattr("slidemill.core.files.file_digest", fails)
         with pytest.raises(MachineError, match=f"{path}: Input/output error: see to that disk or network drive"):
             check_apart(process, path, Expected("slide", "tar"))
 

@@ -5,8 +5,8 @@ import shutil
 import pytest
 
 from slidemill import open_store, read_metadata
+from slidemill.core.csv_tables import read_table
 from slidemill.synthetic import write_svs
-from slidemill.tables import read_table
 from tests.conftest import painted
 from tests.faults.conftest import damaged, good_bytes, placed
 from tests.faults.test_names import told

@@ -14,24 +14,24 @@ from PIL import Image
 
 from slidemill.annotations import read_annotation
 from slidemill.config import read_config
-from slidemill.encodings import ENCODINGS, decoded, encoded
+from slidemill.core.csv_tables import read_table
+from slidemill.core.encodings import ENCODINGS, decoded, encoded
+from slidemill.core.outcomes import Outcome, read_outcome, write_outcome
+from slidemill.core.specs import LabelSpec, StoreSpec
 from slidemill.errors import SlidemillError
 from slidemill.frames import Frame
 from slidemill.geometry import GridSpec
 from slidemill.labelling import region_at
 from slidemill.metadata import labelled, read_metadata
-from slidemill.outcomes import Outcome, read_outcome, write_outcome
 from slidemill.pywsi import item_of
 from slidemill.sampling import patches_of
 from slidemill.sheets import read_sheet
 from slidemill.slides import SlideInfo, opened, slide_info
-from slidemill.specs import LabelSpec, StoreSpec
 from slidemill.stores.manifest import Manifest
 from slidemill.stores.registry import STORES, open_store
 from slidemill.stores.writing import write_store
 from slidemill.storing import new_manifest
 from slidemill.synthetic import write_annotation
-from slidemill.tables import read_table
 from slidemill.tiff import opened_level
 from tests.conftest import AREAS, REAL_SLIDES, ROOT, painted
 from tests.stores.contract import SIZE, as_stored, patches_and_pixels

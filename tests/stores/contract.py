@@ -10,11 +10,11 @@ import numpy as np
 import pandas
 import pytest
 
-from slidemill.encodings import ENCODINGS, digest, encoded
+from slidemill.core.encodings import ENCODINGS, digest, encoded
+from slidemill.core.pyramid import Pyramid
+from slidemill.core.specs import StoreSpec
 from slidemill.errors import SlidemillError, StoreError
 from slidemill.geometry import Grid, GridSpec
-from slidemill.pyramid import Pyramid
-from slidemill.specs import StoreSpec
 from slidemill.stores.manifest import Manifest
 from slidemill.stores.paths import SUFFIXES
 from slidemill.stores.registry import STORES, open_store

@@ -1,6 +1,6 @@
 """What another process reads, in a module of its own: what it imports, that process waits for."""
 
-from slidemill.encodings import digest
+from slidemill.core.encodings import digest
 
 
 def first_id(store):

@@ -21,9 +21,9 @@ import numpy as np
 import pytest
 
 from slidemill.checking import Expected, check_apart, check_store
-from slidemill.encodings import ENCODINGS, decoded, digest
+from slidemill.core.child_process import Apart, DiedError
+from slidemill.core.encodings import ENCODINGS, decoded, digest
 from slidemill.errors import StoreError
-from slidemill.isolation import Apart, DiedError
 from slidemill.stores.paths import SUFFIXES
 from slidemill.stores.registry import open_store
 from tests.results import PATCHES, SIZE, write_a_store

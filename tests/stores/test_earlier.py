@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from slidemill import open_dataset, open_store, read_metadata
-from slidemill.encodings import ENCODINGS
+from slidemill.core.encodings import ENCODINGS
 from slidemill.stores.paths import SUFFIXES
 from slidemill.validation import psnr
 from slidemill.verification import verify

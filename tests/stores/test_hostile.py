@@ -14,10 +14,10 @@ import pytest
 
 from slidemill.checking import Expected, check_store
 from slidemill.cli import main
-from slidemill.encodings import ENCODINGS, decoded, digest
+from slidemill.core.encodings import ENCODINGS, decoded, digest
+from slidemill.core.specs import StoreSpec
 from slidemill.errors import StoreError
 from slidemill.geometry import GridSpec
-from slidemill.specs import StoreSpec
 from slidemill.stores.manifest import Manifest
 from slidemill.stores.paths import store_path
 from slidemill.stores.registry import STORES, open_store

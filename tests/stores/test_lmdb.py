@@ -11,11 +11,11 @@ import pytest
 
 from slidemill import open_store
 from slidemill.checking import Expected, check_apart
+from slidemill.core.child_process import Apart, DiedError
+from slidemill.core.pyramid import Pyramid
+from slidemill.core.specs import StoreSpec, ValidationSpec
 from slidemill.errors import SlidemillError, StoreError
 from slidemill.geometry import Grid, GridSpec
-from slidemill.isolation import Apart, DiedError
-from slidemill.pyramid import Pyramid
-from slidemill.specs import StoreSpec, ValidationSpec
 from slidemill.stores.lmdb import MANIFEST_KEY, LmdbStore
 from slidemill.stores.registry import STORES
 from slidemill.stores.writing import write_store

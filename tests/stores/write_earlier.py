@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from slidemill.encodings import ENCODINGS, EncodedPatch, digest, encoded
-from slidemill.jpeg import decode, encode
-from slidemill.specs import StoreSpec
+from slidemill.core.encodings import ENCODINGS, EncodedPatch, digest, encoded
+from slidemill.core.jpeg import decode, encode
+from slidemill.core.specs import StoreSpec
 from slidemill.stores.paths import SUFFIXES
 from slidemill.stores.registry import STORES
 from slidemill.stores.writing import write_store

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from slidemill import open_store
-from slidemill.encodings import digest
+from slidemill.core.encodings import digest
 from slidemill.errors import StoreError
 from slidemill.stores.paths import MANIFEST
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from slidemill import open_dataset
 from slidemill.batching import one_hot, symmetries_of
+from slidemill.core.symmetries import COUNT, symmetry, turn_into
 from slidemill.errors import SlidemillError, StoreError
 from slidemill.shuffling import RUN, SLIDES, WINDOW, order, random_numbers
 from slidemill.stores import pool
-from slidemill.symmetries import COUNT, symmetry, turn_into
 from tests.results import SIZE
 
 KINDS = ("blocks", "exact", True, False)

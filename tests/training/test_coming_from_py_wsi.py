@@ -7,7 +7,7 @@ import yaml
 
 from slidemill.cli import main
 from slidemill.config import read_config
-from slidemill.specs import StoreSpec
+from slidemill.core.specs import StoreSpec
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs" / "coming-from-py-wsi.md").read_text(encoding="utf-8")

@@ -13,13 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from slidemill import open_dataset, read_metadata
-from slidemill.columnar import read_columnar, write_columnar
-from slidemill.encodings import encoded
+from slidemill.core.encodings import encoded
+from slidemill.core.files import remove
+from slidemill.core.parquet import read_columnar, write_columnar
+from slidemill.core.pyramid import Pyramid
+from slidemill.core.specs import StoreSpec
 from slidemill.errors import SlidemillError, StoreError
-from slidemill.files import remove
 from slidemill.geometry import Grid, GridSpec
-from slidemill.pyramid import Pyramid
-from slidemill.specs import StoreSpec
 from slidemill.stores import pool
 from slidemill.stores.paths import SUFFIXES, store_path
 from slidemill.stores.registry import STORES
@@ -78,8 +78,8 @@ def test_the_frame_is_the_csvs_with_a_type_for_each_column(results, dataset):
 
 @pytest.mark.parametrize("text", ["NA", "", "a,b", 'a "quoted" one', "two\nlines", "ä€😀", "1e5", "true", " x "])
 def test_texts_of_a_sheet_come_back_as_they_were(tmp_path, text):
-    from slidemill.columns import METADATA_COLUMNS
-    from slidemill.tables import write_table
+    from slidemill.core.columns import METADATA_COLUMNS
+    from slidemill.core.csv_tables import write_table
 
     numbers = dict.fromkeys(("column", "row", "x0", "y0", "width0", "height0", "level", "label"), -3)
     row = {**numbers, "patch_id": "r00000_c00000", "slide": "s", "label_name": text, "text": text, "mpp": 0.25}

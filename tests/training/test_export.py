@@ -13,8 +13,8 @@ import webdataset
 
 from slidemill import open_dataset, read_metadata
 from slidemill.cli import main
-from slidemill.columns import SLIDE_COLUMNS
-from slidemill.encodings import ENCODINGS, decoded
+from slidemill.core.columns import SLIDE_COLUMNS
+from slidemill.core.encodings import ENCODINGS, decoded
 from slidemill.errors import MachineError, StoreError
 from slidemill.stores.paths import store_path
 from slidemill.stores.registry import open_store

@@ -11,7 +11,7 @@ import pytest
 
 from slidemill import open_dataset
 from slidemill.cli import main
-from slidemill.encodings import ENCODINGS, decoded
+from slidemill.core.encodings import ENCODINGS, decoded
 from slidemill.errors import SlidemillError, StoreError
 from slidemill.joining import join_stores
 from slidemill.stores.paths import JOINED, store_path

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from slidemill.batching import symmetries_of
+from slidemill.core.symmetries import symmetry
 from slidemill.errors import SlidemillError
-from slidemill.symmetries import symmetry
 from tests.conftest import ROOT
 from tests.results import SIZE
 

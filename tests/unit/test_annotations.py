@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from shapely.geometry import LineString, MultiPolygon, Polygon
 
 from slidemill.annotations import read_annotation
-from slidemill.columns import METADATA_COLUMNS, PATCH_COLUMNS
+from slidemill.core.columns import METADATA_COLUMNS, PATCH_COLUMNS
+from slidemill.core.specs import LabelSpec
 from slidemill.errors import AnnotationError
 from slidemill.labelling import reference_points, region_at
 from slidemill.metadata import counted, labelled, labelled_blocks
 from slidemill.regions import enclosed, polygons
-from slidemill.specs import LabelSpec
 
 ROOT = Path(__file__).parents[2]
 REAL_ANNOTATION = ROOT.parent / "shared" / "slides" / "CMU-1-Small-Region.xml"

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from slidemill.benchmark import benchmark
-from slidemill.columns import BENCHMARK_COLUMNS
+from slidemill.core.columns import BENCHMARK_COLUMNS
+from slidemill.core.specs import BenchmarkSpec
 from slidemill.plots import claim, plot_benchmark, recommendation
 from slidemill.sources import Source, choose_blocks, choose_scattered
-from slidemill.specs import BenchmarkSpec
 
 IDS = {"a": [f"a{n:03}" for n in range(100)], "b": ["b0", "b1"], "c": [f"c{n:03}" for n in range(50)]}
 

@@ -5,14 +5,14 @@ import pytest
 import gate
 import split_slides
 from slidemill.cohortsplits import check_sheet
-from slidemill.columnar import write_columnar
-from slidemill.columns import METADATA_COLUMNS, SLIDE_COLUMNS, VALIDATION_COLUMNS
+from slidemill.core.columns import METADATA_COLUMNS, SLIDE_COLUMNS, VALIDATION_COLUMNS
+from slidemill.core.csv_tables import read_table, write_table
+from slidemill.core.parquet import write_columnar
+from slidemill.core.specs import SplitSpec
 from slidemill.discovery import SlideFile
 from slidemill.errors import ConfigError, SlidemillError
 from slidemill.folds import read_splits
-from slidemill.specs import SplitSpec
 from slidemill.splitreport import told_splits
-from slidemill.tables import read_table, write_table
 
 NUMBERS = ("column", "row", "x0", "y0", "width0", "height0", "level", "downsample")
 

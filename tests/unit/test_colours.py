@@ -13,15 +13,15 @@ from PIL import Image, ImageCms
 import validate_stores
 from slidemill.cli import main as command_line
 from slidemill.colours import CONVERTED, IGNORED, NO_PROFILE, conversion, profile_of, stated
-from slidemill.encodings import digest
+from slidemill.core.csv_tables import read_table
+from slidemill.core.encodings import digest
+from slidemill.core.specs import StoreSpec
 from slidemill.errors import SlideError
 from slidemill.geometry import Grid, GridSpec
 from slidemill.reading import PatchReader, thumbnail
 from slidemill.slides import slide_info
-from slidemill.specs import StoreSpec
 from slidemill.stores.manifest import SEAL_SIZE, VERSION, Manifest
 from slidemill.stores.registry import open_store
-from slidemill.tables import read_table
 from tests.conftest import painted
 from tests.dicoms import write_dicom
 from tests.profiles import matrix_profile, to_srgb

@@ -11,11 +11,11 @@ from shapely.geometry import MultiPoint, MultiPolygon, Polygon, box
 
 from slidemill import containment
 from slidemill.containment import holds
+from slidemill.core.specs import LabelSpec
 from slidemill.labelling import labeller, reference_points, region_at
 from slidemill.metadata import labelled
 from slidemill.rasters import LabelImage
 from slidemill.regions import Annotation, Region, polygons
-from slidemill.specs import LabelSpec
 from tests.rays import in_fractions
 
 SIDE = 48

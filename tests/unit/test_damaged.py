@@ -7,13 +7,13 @@ import yaml
 
 from slidemill.annotations import read_annotation
 from slidemill.config import read_config
+from slidemill.core.csv_tables import read_columns, read_table
 from slidemill.errors import ConfigError, SlidemillError
 from slidemill.geometry import GridSpec
 from slidemill.labelling import region_at
 from slidemill.metadata import read_metadata
 from slidemill.sampling import patches_of
 from slidemill.slides import SlideInfo
-from slidemill.tables import read_columns, read_table
 from slidemill.tiff import TilesError, opened_level
 from tests.conftest import ROOT, painted
 from tests.tiffs import STRUCTURES, write

@@ -8,11 +8,11 @@ import openslide
 import pytest
 
 from slidemill.cli import main as command_line
+from slidemill.core.csv_tables import read_table
+from slidemill.core.specs import StoreSpec
 from slidemill.discovery import find_slides
 from slidemill.geometry import GridSpec
-from slidemill.specs import StoreSpec
 from slidemill.stores.registry import open_store
-from slidemill.tables import read_table
 from tests.conftest import painted
 from tests.formats import FORMATS
 from tests.stages import Run

@@ -7,17 +7,17 @@ import pytest
 
 import write_metadata
 from slidemill.annotations import read_annotation
-from slidemill.columns import PATCH_COLUMNS
+from slidemill.core.columns import PATCH_COLUMNS
+from slidemill.core.csv_tables import read_table, write_table
+from slidemill.core.outcomes import Outcome, read_outcome, write_outcome
+from slidemill.core.specs import LabelSpec, Naming
 from slidemill.errors import AnnotationError
 from slidemill.fingerprints import fingerprint
 from slidemill.frames import Frame
 from slidemill.labelling import region_at
 from slidemill.metadata import read_metadata
-from slidemill.outcomes import Outcome, read_outcome, write_outcome
 from slidemill.regions import TANGLED
 from slidemill.slides import SlideInfo
-from slidemill.specs import LabelSpec, Naming
-from slidemill.tables import read_table, write_table
 
 SQUARE = [[0, 0], [10, 0], [10, 10], [0, 10], [0, 0]]
 INNER = [[4, 4], [6, 4], [6, 6], [4, 6], [4, 4]]

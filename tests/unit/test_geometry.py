@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from openslide.deepzoom import DeepZoomGenerator
 from PIL import Image
 
+from slidemill.core.patch import patch_id
+from slidemill.core.pyramid import Pyramid, fitted, halvings
 from slidemill.errors import SlideError
 from slidemill.geometry import Grid, GridSpec
-from slidemill.patches import patch_id
-from slidemill.pyramid import Pyramid, fitted, halvings
 
 
 @st.composite

@@ -6,9 +6,9 @@ import signal
 
 import pytest
 
+from slidemill.core.child_process import Apart, DiedError, EndedError
+from slidemill.core.job_log import LOG
 from slidemill.errors import StoreError
-from slidemill.isolation import Apart, DiedError, EndedError
-from slidemill.joblog import LOG
 
 
 def own_id():

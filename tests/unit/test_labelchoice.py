@@ -3,11 +3,11 @@
 import pytest
 
 from slidemill.annotations import read_annotation
+from slidemill.core.specs import LabelSpec
 from slidemill.labelchoice import REASON, LabelChoice, label_step
 from slidemill.metadata import labelled
 from slidemill.regions import Annotation
 from slidemill.slides import SlideInfo
-from slidemill.specs import LabelSpec
 from slidemill.synthetic import write_annotation
 from tests.conftest import AREAS
 

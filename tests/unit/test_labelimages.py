@@ -15,13 +15,13 @@ from PIL import Image
 
 from slidemill import labelimages, rasters
 from slidemill.annotations import read_annotation
+from slidemill.core.specs import LabelSpec
 from slidemill.drawing import draw_overlay
 from slidemill.errors import AnnotationError
 from slidemill.frames import Frame
 from slidemill.labelling import labeller
 from slidemill.metadata import labelled
 from slidemill.regions import Annotation
-from slidemill.specs import LabelSpec
 
 DRAWN = np.kron(np.random.default_rng(0).integers(0, 4, (30, 40)), np.ones((10, 10), int))[:295, :396].astype(np.uint8)
 CANVAS = (3960, 2950)

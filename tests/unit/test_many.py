@@ -9,11 +9,11 @@ import sys
 
 import pytest
 
-from slidemill.columns import METADATA_COLUMNS
+from slidemill.core.columns import METADATA_COLUMNS
+from slidemill.core.csv_tables import read_table, write_table
 from slidemill.drawing import MOST_PATCHES, sample
 from slidemill.geometry import Grid, GridSpec
 from slidemill.slides import SlideInfo
-from slidemill.tables import read_table, write_table
 from tests.conftest import ROOT
 
 SIDE = 400
@@ -26,15 +26,15 @@ import sys
 from collections import Counter
 from pathlib import Path
 from PIL import Image
-from slidemill.columns import METADATA_COLUMNS, PATCH_COLUMNS
+from slidemill.core.columns import METADATA_COLUMNS, PATCH_COLUMNS
 from slidemill.drawing import draw_overlay, sample
 from slidemill.geometry import Grid, GridSpec
 from slidemill.metadata import counted, labelled_blocks
 from slidemill.regions import Annotation
 from slidemill.sampling import patch_rows, patches_of
 from slidemill.slides import SlideInfo
-from slidemill.specs import LabelSpec
-from slidemill.tables import read_table, write_table
+from slidemill.core.specs import LabelSpec
+from slidemill.core.csv_tables import read_table, write_table
 
 def peak_mb():
     lines = Path("/proc/self/status").read_text().splitlines()

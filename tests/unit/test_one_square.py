@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from slidemill.annotations import read_annotation
+from slidemill.core.specs import LabelSpec, Naming
 from slidemill.errors import AnnotationError
 from slidemill.frames import Frame
 from slidemill.metadata import labelled
 from slidemill.regions import BEYOND, DROPPED, ISLANDS, LINES, NESTED
-from slidemill.specs import LabelSpec, Naming
 
 LOW, HIGH, SIDE, PATCH = 300, 700, 1024, 128
 SQUARE = [(LOW, LOW), (HIGH, LOW), (HIGH, HIGH), (LOW, HIGH)]

@@ -7,8 +7,8 @@ from openslide.deepzoom import DeepZoomGenerator
 from PIL import Image
 
 from slidemill import reading
+from slidemill.core.pyramid import halvings
 from slidemill.geometry import Grid, GridSpec
-from slidemill.pyramid import halvings
 from slidemill.reading import PatchReader, thumbnail
 from slidemill.slides import SlideInfo, slide_info
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slidemill.pipeline import Step, in_order
+from slidemill.core.ordered_threads import Step, in_order
 
 
 class Jigsaw:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from slidemill.cli import main
-from slidemill.files import write_json
+from slidemill.core.files import write_json
 from slidemill.holding import HOLDER
 from slidemill.planned import PLAN, Plan, write_plan
 from slidemill.pruning import MADE

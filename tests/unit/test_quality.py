@@ -8,16 +8,16 @@ import yaml
 
 from slidemill.cautions import focus_notes, ink_notes
 from slidemill.config import read_config
+from slidemill.core.outcomes import Outcome
+from slidemill.core.specs import QualitySpec, WorkSpec
 from slidemill.errors import ConfigError, SlidemillError
 from slidemill.fingerprints import fingerprint
 from slidemill.geometry import Grid, GridSpec
 from slidemill.measuring import quality_step
-from slidemill.outcomes import Outcome
 from slidemill.quality import measured
 from slidemill.reading import PatchReader
 from slidemill.sampling import patch_rows
 from slidemill.slides import opened, slide_info
-from slidemill.specs import QualitySpec, WorkSpec
 from slidemill.synthetic import write_svs
 from tests.conftest import ROOT, painted
 from tests.tiffs import Structure, write

@@ -13,9 +13,9 @@ from PIL import Image
 
 import slidemill
 from slidemill import report
-from slidemill.columns import SLIDE_COLUMNS
+from slidemill.core.columns import SLIDE_COLUMNS
+from slidemill.core.outcomes import Outcome
 from slidemill.errors import SlidemillError
-from slidemill.outcomes import Outcome
 from slidemill.overview import concerns, verdict
 from slidemill.plots import advice, benchmark_figure, claim, recommendation
 from slidemill.thumbnails import LONGEST, shown_pictures

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from slidemill.core.pyramid import Pyramid
 from slidemill.errors import SlideError
 from slidemill.geometry import Grid, GridSpec
-from slidemill.pyramid import Pyramid
 from slidemill.reading import PatchReader
 from slidemill.resolution import wanted_downsample
 from slidemill.slides import measured, opened, slide_info

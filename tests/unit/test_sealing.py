@@ -13,14 +13,12 @@ import pytest
 
 from slidemill import open_dataset, open_store, read_metadata, read_splits
 from slidemill.cli import main
-from slidemill.columnar import read_columnar
-from slidemill.encodings import digest
-from slidemill.errors import MachineError, SlidemillError
-from slidemill.files import write_json
-from slidemill.folds import SlideFold, Splits
-from slidemill.outcomes import Outcome, read_outcome, seal_of, with_seals, write_outcome
-from slidemill.planned import PLAN
-from slidemill.sealing import (
+from slidemill.core.csv_tables import read_table, write_table
+from slidemill.core.encodings import digest
+from slidemill.core.files import write_json
+from slidemill.core.outcomes import Outcome, read_outcome, seal_of, with_seals, write_outcome
+from slidemill.core.parquet import read_columnar
+from slidemill.core.seals import (
     COHORT_SEALS,
     SPLITS_SEAL,
     Seal,
@@ -30,9 +28,11 @@ from slidemill.sealing import (
     seal_tables,
     write_sealed,
 )
+from slidemill.errors import MachineError, SlidemillError
+from slidemill.folds import SlideFold, Splits
+from slidemill.planned import PLAN
 from slidemill.settings import FOREIGN, STAGES, check_cohort_settings, cohort_digest, outcome_file, with_settings
 from slidemill.stores.paths import SUFFIXES, store_path
-from slidemill.tables import read_table, write_table
 from tests.results import FINGERPRINT, PATCHES, SIZE, write_slide, write_tables
 
 SLIDES = ("one", "two")

@@ -10,10 +10,10 @@ import pytest
 import yaml
 from PIL import Image
 
-from slidemill.columns import SLIDE_COLUMNS, UNREADABLE_COLUMNS, VALIDATION_COLUMNS
+from slidemill.core.columns import SLIDE_COLUMNS, UNREADABLE_COLUMNS, VALIDATION_COLUMNS
+from slidemill.core.outcomes import Outcome, read_outcome
 from slidemill.discovery import find_slides
 from slidemill.errors import ConfigError, SlidemillError
-from slidemill.outcomes import Outcome, read_outcome
 from slidemill.report import Pictures, render
 from slidemill.sheets import read_sheet
 from slidemill.slides import SlideInfo

@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
+from slidemill.core.csv_tables import read_table
 from slidemill.selecting import BLOCK, judged, write_judged
-from slidemill.tables import read_table
 
 
 def without(divisor, seen):

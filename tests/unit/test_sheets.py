@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from slidemill.columns import METADATA_COLUMNS
+from slidemill.core.columns import METADATA_COLUMNS
 from slidemill.discovery import SlideFile, decoded
 from slidemill.errors import ConfigError
 from slidemill.sheets import read_sheet

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from slidemill import jpeg
-from slidemill.encodings import ENCODINGS, encoded
+from slidemill.core import jpeg
+from slidemill.core.encodings import ENCODINGS, encoded
+from slidemill.core.specs import StoreSpec, ValidationSpec, WorkSpec
 from slidemill.errors import SlideError, StoreError
 from slidemill.fingerprints import fingerprint
 from slidemill.geometry import Grid, GridSpec
 from slidemill.reading import PatchReader
 from slidemill.slides import opened, slide_info
-from slidemill.specs import StoreSpec, ValidationSpec, WorkSpec
 from slidemill.stores.paths import SUFFIXES
 from slidemill.stores.registry import STORES, open_store
 from slidemill.storing import new_manifest, store_slide

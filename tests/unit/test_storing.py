@@ -9,12 +9,12 @@ import openslide
 import pytest
 
 from slidemill import readers, storing
+from slidemill.core.specs import StoreSpec, ValidationSpec, WorkSpec
 from slidemill.errors import SlidemillError
 from slidemill.fingerprints import fingerprint
 from slidemill.geometry import Grid, GridSpec
 from slidemill.reading import PatchReader
 from slidemill.slides import opened, slide_info
-from slidemill.specs import StoreSpec, ValidationSpec, WorkSpec
 from slidemill.stores.lmdb import LmdbWriter
 from slidemill.stores.paths import SUFFIXES
 from slidemill.stores.registry import STORES, open_store

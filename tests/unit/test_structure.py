@@ -252,7 +252,7 @@ def copied(tmp_path):
         ("slidemill/geometry.py", '"""Where patches lie', '"""Where they lie'),
         ("slidemill/geometry.py", '"""Distance between', '"""The distance between'),
         ("slidemill/errors.py", "class SlideError", "# a comment\nclass SlideError"),
-        ("slidemill/columns.py", '"patch_id",\n    "slide",', '"patch_id", "slide",'),
+        ("slidemill/core/columns.py", '"patch_id",\n    "slide",', '"patch_id", "slide",'),
     ],
 )
 def test_comments_docstrings_and_layout_do_not_change_the_digest(copied, name, old, new):
@@ -267,7 +267,7 @@ def test_comments_docstrings_and_layout_do_not_change_the_digest(copied, name, o
         ("sample_patches.py", 'STAGE = "sample_patches"', 'STAGE = "sample_patchez"'),
         ("slidemill/sampling.py", '"mpp": mpp,', '"mpp": "",'),
         ("slidemill/errors.py", "class SlideError(SlidemillError)", "class SlideError(Exception)"),
-        ("slidemill/files.py", "import json", "import json, re"),
+        ("slidemill/core/files.py", "import json", "import json, re"),
     ],
     ids=["the script", "a module that it imports", "a module of a module", "another"],
 )

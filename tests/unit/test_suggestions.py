@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slidemill.suggestions import MOST_SUGGESTED, did_you_mean, suggest
+from slidemill.core.suggestions import MOST_SUGGESTED, did_you_mean, suggest
 
 KNOWN = ["Normal", "Benign", "Carcinoma in situ", "Carcinoma invasive", "Tumor", "Préparation", "Grade 3"]
 

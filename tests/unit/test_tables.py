@@ -11,14 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slidemill import files, joblog
-from slidemill.columns import METADATA_COLUMNS
+from slidemill.core import files
+from slidemill.core import job_log as joblog
+from slidemill.core.columns import METADATA_COLUMNS
+from slidemill.core.csv_tables import read_columns, read_table, write_table
+from slidemill.core.files import asides, read_json, remove, replacing, scratch_folder, sync, synced, write_json
+from slidemill.core.job_log import LOG, job_log, progress
+from slidemill.core.outcomes import Outcome, attempt, read_outcome, write_outcome
 from slidemill.errors import AnnotationError, ConfigError, SlideError, SlidemillError, StoreError
-from slidemill.files import asides, read_json, remove, replacing, scratch_folder, sync, synced, write_json
-from slidemill.joblog import LOG, job_log, progress
 from slidemill.metadata import read_metadata
-from slidemill.outcomes import Outcome, attempt, read_outcome, write_outcome
-from slidemill.tables import read_columns, read_table, write_table
 
 COLUMNS = ("a", "b,c", 'd "e"')
 fields = st.text() | st.text(alphabet='",;\n\r \t\\|\0', max_size=6)
@@ -227,7 +228,7 @@ def test_what_is_written_elsewhere_first_is_moved_whole_and_compared(tmp_path, n
     before = content(path)
     assert list(scratch.iterdir()) == []
     digests = iter("abcdefgh")
-    monkeypatch.setattr("slidemill.files.file_digest", lambda _: next(digests))
+    monkeypatch.setattr("slidemill.core.files.file_digest", lambda _: next(digests))
     with pytest.raises(SlidemillError, match="is not what was copied there"):
         publish("new")
     assert content(path) == before

@@ -13,7 +13,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from slidemill import cutting, jpeg, readers, trust
+from slidemill import cutting, readers, trust
+from slidemill.core import jpeg
 from slidemill.errors import SlideError, UnreadablePatchError
 from slidemill.geometry import Grid, GridSpec
 from slidemill.readers import unreadable_patches

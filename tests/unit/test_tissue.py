@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from slidemill.core.specs import TissueSpec
 from slidemill.errors import SlideError
 from slidemill.slides import opened, slide_info
-from slidemill.specs import TissueSpec
 from slidemill.synthetic import BLANK, STROMA, Tissue, paint, write_svs
 from slidemill.tissue import stained, tissue_mask
 

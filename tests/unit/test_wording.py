@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slidemill.wording import about_times, in_digits
+from slidemill.core.text import about_times, in_digits
 
 
 @given(st.floats(1e-9, 1e12), st.integers(1, 6))

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from slidemill.tables import read_table
+from slidemill.core.csv_tables import read_table
 from tests.faults.conftest import mounted
 
 pytestmark = pytest.mark.long

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from slidemill.cli import main
-from slidemill.tables import read_table
+from slidemill.core.csv_tables import read_table
 from tests.conftest import ROOT
 from tests.workflow.conftest import Project
 from tests.workflow.test_runs import copy_of
@@ -215,7 +215,7 @@ def test_changed_settings_run_again_without_complaint(copied, capsys):
 
 KILLED = """
 import os, signal
-from slidemill import sealing
+from slidemill.core import seals as sealing
 written = sealing.write_sealed
 def dying(path, value):
     if str(path).endswith({seal!r}):

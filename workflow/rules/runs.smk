@@ -2,9 +2,9 @@
 
 from slidemill.errors import SlidemillError
 from slidemill.holding import take, unrecorded
-from slidemill.wording import counted
+from slidemill.core.text import counted
 from slidemill.planned import Plan
-from slidemill.run_warnings import warning_lines
+from slidemill.core.run_warnings import warning_lines
 
 # One file of each job tells of it.
 A_JOB_EACH = [
@@ -70,7 +70,7 @@ onerror:
 
 
 onsuccess:
-    from slidemill.files import remove
+    from slidemill.core.files import remove
     from slidemill.unfinished import FOLDER
 
     # A part of the work, such as one store, says nothing of the rest.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from slidemill.encodings import Pixels
+from slidemill.core.encodings import Pixels
 from slidemill.errors import StoreError
 
 

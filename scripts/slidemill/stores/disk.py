@@ -12,15 +12,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from slidemill.encodings import Buffer
+from slidemill.core.csv_tables import read_table, write_table
+from slidemill.core.encodings import Buffer
+from slidemill.core.files import asides, file_digest, identity, sync
+from slidemill.core.patch import PatchRef
+from slidemill.core.text import AGAIN
 from slidemill.errors import MachineError, SlidemillError, StoreError, machine_error
-from slidemill.files import asides, file_digest, identity, sync
-from slidemill.patches import PatchRef
 from slidemill.stores.manifest import Manifest
 from slidemill.stores.paths import MANIFEST
 from slidemill.stores.protocol import Backend, Lent, Store
-from slidemill.tables import read_table, write_table
-from slidemill.wording import AGAIN
 
 INDEX = "index.csv"
 INDEX_COLUMNS = ("patch_id", "file", "column", "row", "x0", "y0", "width0", "height0")

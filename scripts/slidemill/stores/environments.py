@@ -10,8 +10,8 @@ from weakref import WeakValueDictionary
 
 import lmdb
 
+from slidemill.core.files import identity
 from slidemill.errors import StoreError, machine_error
-from slidemill.files import identity
 
 PAGE = 4096
 CLOSING = [0.001 * 2**number for number in range(9)]

@@ -18,10 +18,10 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from slidemill.encodings import UINT8, Buffer, Pixels, digest
+from slidemill.core.encodings import UINT8, Buffer, Pixels, digest
+from slidemill.core.files import synced
+from slidemill.core.patch import PatchRef
 from slidemill.errors import StoreError, machine_error
-from slidemill.files import synced
-from slidemill.patches import PatchRef
 from slidemill.stores.hdf5parts import EncodedPatches, RawPatches, abandoned
 from slidemill.stores.manifest import Manifest
 from slidemill.stores.mapped import REMEDY, MappedStore

@@ -10,7 +10,7 @@ from typing import IO
 import h5py
 import numpy as np
 
-from slidemill.encodings import Buffer, Shape
+from slidemill.core.encodings import Buffer, Shape
 
 BLOCK = 8 * 1024 * 1024
 

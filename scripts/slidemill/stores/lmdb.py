@@ -13,14 +13,14 @@ from weakref import WeakSet
 import lmdb
 import numpy as np
 
-from slidemill.encodings import UINT8, Buffer, Pixels
+from slidemill.core.encodings import UINT8, Buffer, Pixels
+from slidemill.core.files import identity, synced
+from slidemill.core.patch import PatchRef
+from slidemill.core.text import AGAIN
 from slidemill.errors import MachineError, StoreError, machine_error
-from slidemill.files import identity, synced
-from slidemill.patches import PatchRef
 from slidemill.stores.environments import PAGE, SHARED
 from slidemill.stores.manifest import Manifest
 from slidemill.stores.protocol import Backend, Lent, Store
-from slidemill.wording import AGAIN
 
 MANIFEST_KEY = b"__manifest__"
 COMMIT_BYTES = 768 * 1024

@@ -14,7 +14,7 @@ from typing import Any
 
 import xxhash
 
-from slidemill.encodings import ENCODINGS, Buffer, Encoding, Shape, digest
+from slidemill.core.encodings import ENCODINGS, Buffer, Encoding, Shape, digest
 from slidemill.errors import StoreError
 
 FORMAT = "slidemill"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import mmap
 from collections.abc import Sequence
 
+from slidemill.core.files import identity
+from slidemill.core.text import AGAIN
 from slidemill.errors import StoreError
-from slidemill.files import identity
 from slidemill.stores.protocol import Lent, Store
-from slidemill.wording import AGAIN
 
 REMEDY = f"it is damaged or from elsewhere; {AGAIN}"
 

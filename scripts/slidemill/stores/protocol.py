@@ -13,14 +13,14 @@ from typing import Protocol, Self
 
 import numpy as np
 
-from slidemill.encodings import RAW, Buffer, Pixels, Shape, decoded
+from slidemill.core.encodings import RAW, Buffer, Pixels, Shape, decoded
+from slidemill.core.ordered_threads import Step, in_order
+from slidemill.core.patch import PatchRef
+from slidemill.core.symmetries import turn_into
+from slidemill.core.text import AGAIN
 from slidemill.errors import StoreError, machine_error, machine_told
-from slidemill.patches import PatchRef
-from slidemill.pipeline import Step, in_order
 from slidemill.stores.arrays import View, destination
 from slidemill.stores.manifest import Manifest
-from slidemill.symmetries import turn_into
-from slidemill.wording import AGAIN
 
 BLOCK = 16
 """Patches that a thread of `Store.read_many` reads at once."""
@@ -111,7 +111,7 @@ class Store(ABC):
         out
             The array, in one piece.
         symmetry
-            The symmetry of the square that the patch is turned by, see `slidemill.symmetries`.
+            The symmetry of the square that the patch is turned by, see `slidemill.core.symmetries`.
 
         Raises
         ------

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from slidemill.core.files import asides
 from slidemill.errors import StoreError, machine_error, machine_told
-from slidemill.files import asides
 from slidemill.stores.paths import SUFFIXES
 from slidemill.stores.protocol import Backend, Store
 

@@ -26,10 +26,10 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from slidemill.encodings import Buffer
+from slidemill.core.encodings import Buffer
+from slidemill.core.files import synced
+from slidemill.core.patch import PatchRef
 from slidemill.errors import StoreError
-from slidemill.files import synced
-from slidemill.patches import PatchRef
 from slidemill.stores.manifest import Manifest
 from slidemill.stores.mapped import REMEDY, MappedStore
 from slidemill.stores.protocol import Backend

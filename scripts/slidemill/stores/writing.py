@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from slidemill.encodings import EncodedPatch
+from slidemill.core.encodings import EncodedPatch
+from slidemill.core.files import replacing
+from slidemill.core.patch import PatchRef
 from slidemill.errors import FULL, SlidemillError
-from slidemill.files import replacing
-from slidemill.patches import PatchRef
 from slidemill.stores.manifest import Manifest
 from slidemill.stores.protocol import Backend
 
@@ -44,7 +44,7 @@ def write_store(
     stored
         The same patches as they are to be stored, each asked for when the one before is written.
     scratch
-        A folder to write in first, as `slidemill.files.replacing` takes it.
+        A folder to write in first, as `slidemill.core.files.replacing` takes it.
 
     Returns
     -------

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slidemill.columns import FRACTIONS, METADATA_COLUMNS, WHOLE_NUMBERS
+from slidemill.core.columns import FRACTIONS, METADATA_COLUMNS, WHOLE_NUMBERS
+from slidemill.core.csv_tables import read_columns
+from slidemill.core.files import replacing
+from slidemill.core.seals import cohort_seal
 from slidemill.errors import SlidemillError, machine_error
-from slidemill.files import replacing
-from slidemill.sealing import cohort_seal
-from slidemill.tables import read_columns
 
 if TYPE_CHECKING:
     import pandas

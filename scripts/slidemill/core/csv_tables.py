@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+from slidemill.core.files import replacing
+from slidemill.core.seals import Seal, cohort_seal
 from slidemill.errors import SlidemillError
-from slidemill.files import replacing
-from slidemill.sealing import Seal, cohort_seal
 
 # A label or a message may be longer than the 128 KiB that the csv module reads unless told.
 csv.field_size_limit(2**31 - 1)

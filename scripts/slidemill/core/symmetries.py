@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from slidemill.encodings import Pixels
+from slidemill.core.encodings import Pixels
 
 COUNT = 8
 """How many there are."""

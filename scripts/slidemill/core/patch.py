@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from slidemill.pyramid import Size
+from slidemill.core.pyramid import Size
 
 
 @dataclass(frozen=True, slots=True)

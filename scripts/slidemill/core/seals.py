@@ -11,8 +11,8 @@ from typing import Any
 
 import xxhash
 
+from slidemill.core.files import file_digest, read_json, replacing
 from slidemill.errors import SlidemillError
-from slidemill.files import file_digest, read_json, replacing
 
 MARK = b',\n "seal": "'
 END = b'"\n}\n'

@@ -18,8 +18,8 @@ from multiprocessing.process import BaseProcess
 from threading import Lock
 from typing import ParamSpec, Self, TypeVar
 
+from slidemill.core.job_log import LOG
 from slidemill.errors import SlidemillError, machine_error, machine_told
-from slidemill.joblog import LOG
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")

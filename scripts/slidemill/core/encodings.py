@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from slidemill import jpeg
+from slidemill.core import jpeg
+from slidemill.core.text import AGAIN
 from slidemill.errors import StoreError
-from slidemill.wording import AGAIN
 
 Pixels = npt.NDArray[np.uint8]
 Shape = tuple[int, int, int]

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from slidemill.core.seals import Seal, read_sealed, write_sealed
 from slidemill.errors import SlideError, SlidemillError
-from slidemill.sealing import Seal, read_sealed, write_sealed
 
 UNFINISHED = "unfinished"
 """The status of a stage whose job did not end; no job writes it, only the tables of a run that did not finish."""

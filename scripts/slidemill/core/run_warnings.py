@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from slidemill.tables import read_table
-from slidemill.wording import counted, listed
+from slidemill.core.csv_tables import read_table
+from slidemill.core.text import counted, listed
 
 SEPARATOR = "; "
 """What stands between several warnings of a slide in ``slides.csv``."""
