@@ -9,7 +9,7 @@ from typing import Any
 import tifffile
 
 from benchmarks.make_variants import repeated
-from slidemill.slides import opened, slide_info
+from slidemill.slides.slide_info import opened, slide_info
 from slidemill.synthetic import Tissue, paint, write_svs
 
 TILE = 240

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import ImageCms
 
-from slidemill.colours import CONVERTED, ICC_SIZE, Convert, conversion
 from slidemill.core.encodings import Pixels
+from slidemill.slides.icc import CONVERTED, ICC_SIZE, Convert, conversion
 from slidemill.synthetic import Tissue, paint
 
 PATCHES, ROUNDS, SIDE = 256, 9, 2_048

@@ -13,10 +13,10 @@ from pathlib import Path
 import cv2
 
 from benchmarks.machine import code, machine
-from slidemill.geometry import Grid, GridSpec
 from slidemill.quality import measured
-from slidemill.slides import opened, slide_info
-from slidemill.trust import opened_reader
+from slidemill.slides.grid import Grid, GridSpec
+from slidemill.slides.reader_choice import opened_reader
+from slidemill.slides.slide_info import opened, slide_info
 
 WORK = {"reading alone": lambda pixels: None, "reading and measuring": measured}
 

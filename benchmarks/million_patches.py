@@ -28,8 +28,8 @@ import write_metadata
 from slidemill.choosing import Choice
 from slidemill.cohort import CohortTables
 from slidemill.core.specs import LabelSpec, StoreSpec, TissueSpec, ValidationSpec, WorkSpec
-from slidemill.fingerprints import fingerprint
-from slidemill.geometry import GridSpec
+from slidemill.slides.fingerprint import fingerprint
+from slidemill.slides.grid import GridSpec
 from slidemill.stores.paths import store_of, store_path
 from slidemill.synthetic import Tissue, write_annotation
 from slidemill.versions import this_run

@@ -16,14 +16,14 @@ from benchmarks.runner import Done, Ready, Request, main
 from slidemill.core.columns import PATCH_COLUMNS
 from slidemill.core.csv_tables import read_table, write_table
 from slidemill.core.specs import StoreSpec, WorkSpec
-from slidemill.fingerprints import fingerprint
-from slidemill.geometry import Grid, GridSpec
-from slidemill.sampling import patch_rows, patches_of
-from slidemill.slides import SlideInfo, opened, slide_info
+from slidemill.slides.fingerprint import fingerprint
+from slidemill.slides.grid import Grid, GridSpec
+from slidemill.slides.patch_table import patch_rows, patches_of
+from slidemill.slides.reader_choice import opened_reader
+from slidemill.slides.slide_info import SlideInfo, opened, slide_info
 from slidemill.stores.paths import SUFFIXES
 from slidemill.stores.registry import STORES, open_store
 from slidemill.storing import new_manifest, store_slide
-from slidemill.trust import opened_reader
 
 ROOT = Path(__file__).parents[1]
 QUALITY = 90

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from slidemill.core.job_log import job_log
 from slidemill.core.outcomes import Outcome, attempt, write_outcome
-from slidemill.dicom import check_one_series
-from slidemill.discovery import decoded, slide_path
-from slidemill.fingerprints import check_unchanged
 from slidemill.settings import settings_digest, with_settings
-from slidemill.slides import measured, opened, slide_info
+from slidemill.slides.dicom import check_one_series
+from slidemill.slides.discovery import decoded, slide_path
+from slidemill.slides.fingerprint import check_unchanged
+from slidemill.slides.slide_info import measured, opened, slide_info
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import Snakemake

@@ -3,20 +3,20 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slidemill.colours import stated
 from slidemill.core.child_process import Apart, DiedError
 from slidemill.core.csv_tables import read_table
 from slidemill.core.job_log import LOG, job_log
 from slidemill.core.outcomes import check_tables, read_outcome
 from slidemill.core.specs import LabelSpec
-from slidemill.discovery import decoded, slide_path
 from slidemill.drawing import LONGEST, draw_message, draw_overlay, draw_sample, save_picture
 from slidemill.errors import SlideError, StoreError
-from slidemill.fingerprints import check_unchanged
 from slidemill.labelchoice import slide_regions
-from slidemill.lowres import low_resolution
 from slidemill.masks import load_mask
-from slidemill.slides import SlideInfo
+from slidemill.slides.discovery import decoded, slide_path
+from slidemill.slides.fingerprint import check_unchanged
+from slidemill.slides.icc import stated
+from slidemill.slides.low_resolution import low_resolution
+from slidemill.slides.slide_info import SlideInfo
 from slidemill.stores.paths import store_of
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ from slidemill.core.job_log import job_log
 from slidemill.core.outcomes import Outcome, attempt, read_outcome, with_seals, write_outcome
 from slidemill.core.seals import Seal
 from slidemill.core.specs import LabelSpec, QualitySpec, TissueSpec, WorkSpec
-from slidemill.discovery import decoded
-from slidemill.fingerprints import check_unchanged
-from slidemill.geometry import GridSpec
 from slidemill.masks import NOTHING, save_mask
 from slidemill.settings import settings_digest, with_settings
+from slidemill.slides.discovery import decoded
+from slidemill.slides.fingerprint import check_unchanged
+from slidemill.slides.grid import GridSpec
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import Snakemake

@@ -4,17 +4,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slidemill.colours import stated
 from slidemill.core.csv_tables import read_table
 from slidemill.core.files import scratch_folder
 from slidemill.core.job_log import job_log
 from slidemill.core.outcomes import Outcome, attempt, read_outcome, seal_of, write_outcome
 from slidemill.core.specs import StoreSpec, WorkSpec
-from slidemill.discovery import decoded
-from slidemill.fingerprints import check_unchanged
-from slidemill.geometry import GridSpec
-from slidemill.sampling import patches_of
-from slidemill.slides import SlideInfo
+from slidemill.slides.discovery import decoded
+from slidemill.slides.fingerprint import check_unchanged
+from slidemill.slides.grid import GridSpec
+from slidemill.slides.icc import stated
+from slidemill.slides.patch_table import patches_of
+from slidemill.slides.slide_info import SlideInfo
 from slidemill.stores.paths import store_of
 from slidemill.stores.registry import STORES
 from slidemill.storing import STAGE, new_manifest, store_nothing, store_slide

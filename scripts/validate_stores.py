@@ -6,17 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slidemill.checking import check_apart
-from slidemill.colours import stated
 from slidemill.core.child_process import Apart
 from slidemill.core.csv_tables import read_table
 from slidemill.core.job_log import job_log
 from slidemill.core.outcomes import read_outcome, seal_of
 from slidemill.core.specs import ValidationSpec
-from slidemill.discovery import slide_path
-from slidemill.fingerprints import check_unchanged
-from slidemill.geometry import GridSpec
-from slidemill.sampling import patches_of
-from slidemill.slides import SlideInfo
+from slidemill.slides.discovery import slide_path
+from slidemill.slides.fingerprint import check_unchanged
+from slidemill.slides.grid import GridSpec
+from slidemill.slides.icc import stated
+from slidemill.slides.patch_table import patches_of
+from slidemill.slides.slide_info import SlideInfo
 from slidemill.stores.paths import store_path
 from slidemill.storing import STAGE as STORED
 from slidemill.validation import validate_slide, write_findings

@@ -11,14 +11,14 @@ from slidemill.core.job_log import LOG, job_log
 from slidemill.core.outcomes import Outcome, attempt, read_outcome, seal_of, with_seals, write_outcome
 from slidemill.core.seals import Seal
 from slidemill.core.specs import LabelSpec
-from slidemill.discovery import decoded
-from slidemill.fingerprints import check_unchanged
 from slidemill.labelcheck import coarseness, label_findings
 from slidemill.labelchoice import slide_regions
 from slidemill.metadata import write_labelled
-from slidemill.sampling import patch_side
 from slidemill.settings import settings_digest, with_settings
-from slidemill.slides import SlideInfo
+from slidemill.slides.discovery import decoded
+from slidemill.slides.fingerprint import check_unchanged
+from slidemill.slides.patch_table import patch_side
+from slidemill.slides.slide_info import SlideInfo
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import Snakemake

@@ -6,11 +6,11 @@ from slidemill.core.encodings import encoded
 from slidemill.core.outcomes import Outcome, write_outcome
 from slidemill.core.parquet import write_columnar
 from slidemill.core.specs import StoreSpec
-from slidemill.fingerprints import fingerprint
-from slidemill.geometry import Grid
-from slidemill.reading import PatchReader
-from slidemill.sampling import patch_rows
-from slidemill.slides import opened, slide_info
+from slidemill.slides.fingerprint import fingerprint
+from slidemill.slides.grid import Grid
+from slidemill.slides.openslide_reader import PatchReader
+from slidemill.slides.patch_table import patch_rows
+from slidemill.slides.slide_info import opened, slide_info
 from slidemill.stores.paths import store_path
 from slidemill.stores.registry import STORES
 from slidemill.stores.writing import write_store

@@ -19,9 +19,9 @@ from slidemill.core.outcomes import Outcome, read_outcome, with_seals, write_out
 from slidemill.core.parquet import write_columnar
 from slidemill.core.seals import COHORT_SEALS, Seal, seal_tables
 from slidemill.core.specs import StoreSpec
-from slidemill.geometry import Grid, GridSpec
-from slidemill.sampling import patch_rows
-from slidemill.slides import SlideInfo
+from slidemill.slides.grid import Grid, GridSpec
+from slidemill.slides.patch_table import patch_rows
+from slidemill.slides.slide_info import SlideInfo
 from slidemill.stores.paths import SUFFIXES, store_path
 from slidemill.stores.registry import STORES, open_store
 from slidemill.stores.writing import write_store

@@ -12,9 +12,9 @@ from slidemill.cohort import slide_row
 from slidemill.core.csv_tables import read_table
 from slidemill.core.outcomes import read_outcome
 from slidemill.core.specs import StoreSpec, TissueSpec, ValidationSpec, WorkSpec
-from slidemill.discovery import decoded, find_slides
-from slidemill.fingerprints import fingerprint
-from slidemill.slides import SlideInfo
+from slidemill.slides.discovery import decoded, find_slides
+from slidemill.slides.fingerprint import fingerprint
+from slidemill.slides.slide_info import SlideInfo
 from slidemill.stores.paths import SUFFIXES
 
 BACKENDS = {"lmdb": StoreSpec("zstd"), "hdf5": StoreSpec("raw")}

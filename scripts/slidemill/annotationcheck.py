@@ -10,10 +10,10 @@ from pathlib import Path
 from slidemill.config import Config
 from slidemill.core.suggestions import question, suggest
 from slidemill.core.text import counted, listed
-from slidemill.discovery import Found, SlideFile, decoded
-from slidemill.endings import endings_of
 from slidemill.errors import ConfigError
-from slidemill.matching import ANNOTATIONS, Matches, bare_name, names_of, plain
+from slidemill.slides.annotation_matching import ANNOTATIONS, Matches, bare_name, names_of, plain
+from slidemill.slides.discovery import Found, SlideFile, decoded
+from slidemill.slides.file_endings import endings_of
 
 DRAWN = (".xml", ".annotations", ".geojson", ".json")
 FILES = (*DRAWN, ".png", ".tif", ".tiff", ".gz", ".zip")

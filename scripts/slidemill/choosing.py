@@ -13,12 +13,12 @@ from slidemill.core.job_log import LOG
 from slidemill.core.outcomes import Outcome
 from slidemill.core.specs import MOST_PATCHES, QualitySpec, TissueSpec, WorkSpec
 from slidemill.errors import SlideError
-from slidemill.fingerprints import check_unchanged
-from slidemill.geometry import Grid, GridSpec
 from slidemill.masks import NOTHING, Wanted, save_mask
-from slidemill.sampling import patch_rows
 from slidemill.selecting import Row, Step, write_judged
-from slidemill.slides import SlideInfo
+from slidemill.slides.fingerprint import check_unchanged
+from slidemill.slides.grid import Grid, GridSpec
+from slidemill.slides.patch_table import patch_rows
+from slidemill.slides.slide_info import SlideInfo
 from slidemill.tissue import mask_size, tissue_mask, tissue_step
 
 if TYPE_CHECKING:

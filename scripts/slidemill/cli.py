@@ -11,13 +11,13 @@ from pathlib import Path
 from slidemill import __version__
 from slidemill.checking import EVERY_STORE, Finding
 from slidemill.core.text import counted
-from slidemill.discovery import decoded, find_slides
 from slidemill.errors import MachineError, SlidemillError, explained
-from slidemill.geometry import GridSpec
 from slidemill.holding import LOOK_AGAIN, at_rest, working
-from slidemill.inspection import contact_sheet, describe, levels_of
 from slidemill.pruning import delete, left_over
-from slidemill.slides import opened, slide_info
+from slidemill.slides.discovery import decoded, find_slides
+from slidemill.slides.grid import GridSpec
+from slidemill.slides.level_overview import contact_sheet, describe, levels_of
+from slidemill.slides.slide_info import opened, slide_info
 from slidemill.stores.paths import JOINED, store_path
 from slidemill.transfer import add_commands
 from slidemill.verification import verify

@@ -25,8 +25,8 @@ from slidemill.core.outcomes import UNFINISHED, Outcome, seal_of
 from slidemill.core.parquet import TABLE, write_columnar
 from slidemill.core.run_warnings import join_warnings
 from slidemill.core.seals import COHORT_SEALS, seal_tables
-from slidemill.discovery import Found, SlideFile, decoded, search_slides
-from slidemill.sheets import read_sheet
+from slidemill.slides.discovery import Found, SlideFile, decoded, search_slides
+from slidemill.slides.sample_sheet import read_sheet
 
 
 def list_slides(config: Config, sheet_schema: Mapping[str, Any]) -> tuple[list[SlideFile], PlanRemarks]:

@@ -9,10 +9,10 @@ from slidemill.core.csv_tables import read_cohort_table, write_table
 from slidemill.core.seals import SPLITS_SEAL, seal_tables
 from slidemill.core.specs import SplitSpec
 from slidemill.core.text import counted as counted_noun
-from slidemill.discovery import SlideFile
 from slidemill.errors import ConfigError, SplitError
 from slidemill.folds import COLUMNS
 from slidemill.grouping import PATIENT, SLIDE, check_groups, counted, shared_patients
+from slidemill.slides.discovery import SlideFile
 from slidemill.splitting import split_slides
 
 

@@ -22,9 +22,9 @@ from slidemill.core.specs import (
     ValidationSpec,
 )
 from slidemill.errors import ConfigError
-from slidemill.geometry import GridSpec
 from slidemill.labelconfig import label_spec, wrong_labels
 from slidemill.schemas import completed, faults
+from slidemill.slides.grid import GridSpec
 
 JPEG_QUALITY = 90
 RESOLUTIONS = ("deepzoom_level", "level", "mpp", "magnification")

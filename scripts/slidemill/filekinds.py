@@ -11,7 +11,7 @@ COMPRESSED = {
     b"\x28\xb5\x2f\xfd": "Zstandard",
     b"7z\xbc\xaf\x27\x1c": "7-Zip",
 }
-"""How compressed files begin; `slidemill.matching` finds them by their names, so that nobody wonders where they are."""
+"""How compressed files begin; `slidemill.slides.annotation_matching` finds such files by their names."""
 
 JPEG = b"\xff\xd8\xff"
 

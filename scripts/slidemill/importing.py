@@ -17,10 +17,10 @@ from slidemill.core.parquet import TABLE, write_columnar
 from slidemill.core.patch import PatchRef
 from slidemill.core.seals import seal_tables
 from slidemill.core.specs import StoreSpec
-from slidemill.discovery import slide_id
 from slidemill.errors import SlidemillError
-from slidemill.geometry import GridSpec
 from slidemill.pywsi import Item, Survey, items, survey
+from slidemill.slides.discovery import slide_id
+from slidemill.slides.grid import GridSpec
 from slidemill.stores.lmdb import BACKEND
 from slidemill.stores.paths import store_path
 from slidemill.stores.writing import write_store

@@ -10,15 +10,15 @@ from typing import Any
 
 from slidemill.annotations import read_annotation
 from slidemill.core.specs import LabelSpec
-from slidemill.discovery import decoded, slide_path
 from slidemill.errors import AnnotationError
-from slidemill.fingerprints import check_unchanged
 from slidemill.frames import Frame
 from slidemill.labelcounts import counting_labeller
 from slidemill.labelling import Labeller
 from slidemill.regions import Annotation
 from slidemill.selecting import Row
-from slidemill.slides import SlideInfo
+from slidemill.slides.discovery import decoded, slide_path
+from slidemill.slides.fingerprint import check_unchanged
+from slidemill.slides.slide_info import SlideInfo
 
 REASON = "label"
 

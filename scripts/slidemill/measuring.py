@@ -14,18 +14,18 @@ from slidemill.core.job_log import LOG, progress
 from slidemill.core.patch import PatchRef
 from slidemill.core.specs import QualitySpec, WorkSpec
 from slidemill.errors import SlideError
-from slidemill.fingerprints import check_unchanged
-from slidemill.geometry import GridSpec
 from slidemill.ink import pen_colours
 from slidemill.masks import Mask
 from slidemill.quality import Quality, measured
-from slidemill.readers import Reader
-from slidemill.reading import thumbnail
-from slidemill.sampling import patches_of
 from slidemill.selecting import Row
-from slidemill.slides import SlideInfo, opened
+from slidemill.slides.complete_reading import read_whole
+from slidemill.slides.fingerprint import check_unchanged
+from slidemill.slides.grid import GridSpec
+from slidemill.slides.openslide_reader import thumbnail
+from slidemill.slides.patch_table import patches_of
+from slidemill.slides.readers import Reader
+from slidemill.slides.slide_info import SlideInfo, opened
 from slidemill.tissue import mask_size
-from slidemill.whole import read_whole
 
 MEASURES = ("blur", "mean_saturation", "white_fraction", "black_fraction")
 

@@ -16,7 +16,6 @@ from slidemill.annotations import read_annotation
 from slidemill.core.pyramid import Size
 from slidemill.core.specs import Naming
 from slidemill.core.text import listed
-from slidemill.discovery import encoded, slide_path
 from slidemill.errors import AnnotationError, SlideError
 from slidemill.frames import Frame
 from slidemill.labelcheck import coarseness
@@ -25,7 +24,8 @@ from slidemill.maskdoubts import LEAST, doubts, palette_doubts
 from slidemill.masks import Fractions, Mask
 from slidemill.rasters import Integers, LabelImage
 from slidemill.regions import Annotation, polygons
-from slidemill.slides import SlideInfo
+from slidemill.slides.discovery import encoded, slide_path
+from slidemill.slides.slide_info import SlideInfo
 
 FINE = 4
 """Bits of a pixel's fraction to which corners are drawn."""

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from slidemill.core.files import read_json, write_json
 from slidemill.core.outcomes import read_outcome
-from slidemill.discovery import SlideFile, decoded
 from slidemill.errors import SlidemillError
-from slidemill.fingerprints import UNREADABLE, fingerprint
+from slidemill.slides.discovery import SlideFile, decoded
+from slidemill.slides.fingerprint import UNREADABLE, fingerprint
 
 PLAN = Path(".snakemake/slidemill.plan.json")
 """The list, in the results."""

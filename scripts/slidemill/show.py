@@ -15,14 +15,14 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from PIL import Image
 
-from slidemill.colours import CONVERTED, IGNORED
 from slidemill.core.encodings import Pixels
-from slidemill.discovery import slide_path
 from slidemill.drawing import CELL, COLUMNS, MOST_PATCHES, balanced, draw_overlay, draw_patches
 from slidemill.errors import SlidemillError
-from slidemill.fingerprints import fingerprint
-from slidemill.lowres import low_resolution
 from slidemill.regions import Annotation
+from slidemill.slides.discovery import slide_path
+from slidemill.slides.fingerprint import fingerprint
+from slidemill.slides.icc import CONVERTED, IGNORED
+from slidemill.slides.low_resolution import low_resolution
 from slidemill.stitching import LONGEST, Stitched, laid, require_longest, stitched, stitched_on
 
 if TYPE_CHECKING:

@@ -9,17 +9,17 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from slidemill.colours import conversion, stated
 from slidemill.core.columns import SLIDE_SOURCE
 from slidemill.core.encodings import Pixels
 from slidemill.core.outcomes import read_outcome
 from slidemill.core.patch import PatchRef
 from slidemill.core.specs import StoreSpec
-from slidemill.discovery import slide_path
-from slidemill.fingerprints import companions
-from slidemill.geometry import Grid, GridSpec
-from slidemill.reading import PatchReader
-from slidemill.slides import SlideInfo, opened
+from slidemill.slides.discovery import slide_path
+from slidemill.slides.fingerprint import companions
+from slidemill.slides.grid import Grid, GridSpec
+from slidemill.slides.icc import conversion, stated
+from slidemill.slides.openslide_reader import PatchReader
+from slidemill.slides.slide_info import SlideInfo, opened
 from slidemill.stores.paths import store_path
 from slidemill.stores.registry import open_store
 

@@ -16,9 +16,9 @@ from slidemill.core.encodings import Pixels
 from slidemill.core.outcomes import read_outcome
 from slidemill.core.patch import PatchRef
 from slidemill.errors import SlidemillError
-from slidemill.geometry import Grid, GridSpec
-from slidemill.sampling import patches_of
-from slidemill.slides import SlideInfo
+from slidemill.slides.grid import Grid, GridSpec
+from slidemill.slides.patch_table import patches_of
+from slidemill.slides.slide_info import SlideInfo
 
 if TYPE_CHECKING:
     from slidemill.dataset import Dataset

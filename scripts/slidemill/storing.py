@@ -14,22 +14,22 @@ from typing import Any
 import openslide
 
 from slidemill import __version__
-from slidemill.colours import CONVERTED, IGNORED, LITTLECMS, NO_PROFILE, Convert, conversion
-from slidemill.copying import copied_patches
 from slidemill.core.encodings import DIGEST, SOURCE, EncodedPatch, encoded
 from slidemill.core.job_log import progress
 from slidemill.core.outcomes import Outcome
 from slidemill.core.patch import PatchRef
 from slidemill.core.specs import StoreSpec, WorkSpec
 from slidemill.errors import SlideError
-from slidemill.fingerprints import check_unchanged
-from slidemill.geometry import GridSpec
-from slidemill.readers import Reader, TileReader
-from slidemill.slides import SlideInfo, opened
+from slidemill.slides.complete_reading import read_whole
+from slidemill.slides.fingerprint import check_unchanged
+from slidemill.slides.grid import GridSpec
+from slidemill.slides.icc import CONVERTED, IGNORED, LITTLECMS, NO_PROFILE, Convert, conversion
+from slidemill.slides.readers import Reader, TileReader
+from slidemill.slides.slide_info import SlideInfo, opened
+from slidemill.slides.tile_copier import copied_patches
 from slidemill.stores.manifest import Manifest
 from slidemill.stores.protocol import Backend
 from slidemill.stores.writing import write_store
-from slidemill.whole import read_whole
 
 STAGE = "store_patches"
 UNCONVERTED = "it has no ICC profile: its colours are stored as they are"

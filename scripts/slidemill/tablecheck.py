@@ -16,9 +16,9 @@ from slidemill.core.outcomes import Outcome, read_outcome, seal_of
 from slidemill.core.seals import COHORT_SEALS, SEALED_BY, Seal, read_sealed, read_seals
 from slidemill.core.text import AGAIN
 from slidemill.errors import SlidemillError, machine_error
-from slidemill.geometry import Grid, GridSpec
 from slidemill.settings import FOREIGN, Settings, foreign_stage, outcome_file
-from slidemill.slides import SlideInfo
+from slidemill.slides.grid import Grid, GridSpec
+from slidemill.slides.slide_info import SlideInfo
 from slidemill.stores.registry import open_store
 
 PLACE = ("patch_id", "column", "row", "x0", "y0", "width0", "height0", "level")

@@ -17,10 +17,10 @@ from slidemill.core.pyramid import Size
 from slidemill.core.specs import TissueSpec
 from slidemill.errors import SlideError
 from slidemill.ink import Shades
-from slidemill.lowres import low_resolution
 from slidemill.masks import MOST_PIXELS, Fractions, Mask, Wanted
 from slidemill.selecting import Row, Step
-from slidemill.slides import SlideInfo
+from slidemill.slides.low_resolution import low_resolution
+from slidemill.slides.slide_info import SlideInfo
 from slidemill.staining import find_tissue
 from slidemill.tissuenotes import tissue_remarks
 

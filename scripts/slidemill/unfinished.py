@@ -15,10 +15,10 @@ from slidemill.core.csv_tables import read_table
 from slidemill.core.files import remove, replacing
 from slidemill.core.job_log import last_error
 from slidemill.core.outcomes import UNFINISHED, Outcome, read_outcome
-from slidemill.discovery import SlideFile
 from slidemill.holding import WORKER
 from slidemill.report import Pictures, render
 from slidemill.settings import FOREIGN, Settings, foreign_stage, outcome_file
+from slidemill.slides.discovery import SlideFile
 from slidemill.versions import Run
 
 FOLDER = Path("unfinished")

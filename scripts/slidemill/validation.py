@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from slidemill.checking import EVERY_STORE, Expected, Finding, StoreCheck, check_agreement, check_store, named
-from slidemill.colours import IGNORED, conversion
 from slidemill.core.columns import VALIDATION_COLUMNS
 from slidemill.core.csv_tables import write_table
 from slidemill.core.encodings import Pixels
@@ -21,9 +20,10 @@ from slidemill.core.patch import PatchRef
 from slidemill.core.seals import Seal
 from slidemill.core.specs import ValidationSpec
 from slidemill.errors import SlideError, StoreError
-from slidemill.geometry import GridSpec
-from slidemill.reading import PatchReader
-from slidemill.slides import SlideInfo, opened
+from slidemill.slides.grid import GridSpec
+from slidemill.slides.icc import IGNORED, conversion
+from slidemill.slides.openslide_reader import PatchReader
+from slidemill.slides.slide_info import SlideInfo, opened
 from slidemill.stores.protocol import Store
 from slidemill.stores.registry import open_store
 
@@ -80,7 +80,7 @@ def validate_slide(
     check
         What checks one store by itself: `slidemill.checking.check_store`, or the same in another process.
     icc
-        What is done to the slide's colours, as `slidemill.colours.stated` says it.
+        What is done to the slide's colours, as `slidemill.slides.icc.stated` says it.
     """
     ids = [patch.patch_id for patch in patches]
     checks = {

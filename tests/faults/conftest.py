@@ -28,10 +28,10 @@ from slidemill.cohort import CohortTables, list_slides
 from slidemill.config import read_config
 from slidemill.core.csv_tables import read_table
 from slidemill.core.specs import WorkSpec
-from slidemill.discovery import decoded
 from slidemill.errors import SlidemillError
-from slidemill.fingerprints import fingerprint
 from slidemill.labelchoice import LabelChoice
+from slidemill.slides.discovery import decoded
+from slidemill.slides.fingerprint import fingerprint
 from slidemill.stores.paths import store_path
 from slidemill.stores.registry import open_store
 from slidemill.synthetic import write_annotation, write_svs

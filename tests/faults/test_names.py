@@ -5,7 +5,7 @@ import unicodedata
 
 import pytest
 
-from slidemill.discovery import decoded
+from slidemill.slides.discovery import decoded
 from tests.faults.conftest import Cohort
 
 NAMES = {

@@ -16,7 +16,7 @@ from slidemill.core.pyramid import Pyramid
 from slidemill.core.specs import StoreSpec
 from slidemill.errors import MachineError, SlidemillError, StoreError, machine_error
 from slidemill.folds import SlideFold, Splits
-from slidemill.geometry import Grid, GridSpec
+from slidemill.slides.grid import Grid, GridSpec
 from slidemill.stores.paths import SUFFIXES, store_path
 from slidemill.stores.registry import STORES, open_store
 from slidemill.stores.writing import write_store

@@ -8,8 +8,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from slidemill.dicom import series_of
 from slidemill.errors import ConfigError, SlidemillError
+from slidemill.slides.dicom import series_of
 from slidemill.stores.lmdb import LmdbWriter
 from tests.faults.conftest import damaged, good_bytes, picture
 

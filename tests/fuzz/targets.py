@@ -20,19 +20,19 @@ from slidemill.core.outcomes import Outcome, read_outcome, write_outcome
 from slidemill.core.specs import LabelSpec, StoreSpec
 from slidemill.errors import SlidemillError
 from slidemill.frames import Frame
-from slidemill.geometry import GridSpec
 from slidemill.labelling import region_at
 from slidemill.metadata import labelled, read_metadata
 from slidemill.pywsi import item_of
-from slidemill.sampling import patches_of
-from slidemill.sheets import read_sheet
-from slidemill.slides import SlideInfo, opened, slide_info
+from slidemill.slides._tiled_tiff import opened_level
+from slidemill.slides.grid import GridSpec
+from slidemill.slides.patch_table import patches_of
+from slidemill.slides.sample_sheet import read_sheet
+from slidemill.slides.slide_info import SlideInfo, opened, slide_info
 from slidemill.stores.manifest import Manifest
 from slidemill.stores.registry import STORES, open_store
 from slidemill.stores.writing import write_store
 from slidemill.storing import new_manifest
 from slidemill.synthetic import write_annotation
-from slidemill.tiff import opened_level
 from tests.conftest import AREAS, REAL_SLIDES, ROOT, painted
 from tests.stores.contract import SIZE, as_stored, patches_and_pixels
 from tests.tiffs import STRUCTURES, write

@@ -17,7 +17,7 @@ from slidemill.cli import main
 from slidemill.core.encodings import ENCODINGS, decoded, digest
 from slidemill.core.specs import StoreSpec
 from slidemill.errors import StoreError
-from slidemill.geometry import GridSpec
+from slidemill.slides.grid import GridSpec
 from slidemill.stores.manifest import Manifest
 from slidemill.stores.paths import store_path
 from slidemill.stores.registry import STORES, open_store

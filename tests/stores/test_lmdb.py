@@ -15,7 +15,7 @@ from slidemill.core.child_process import Apart, DiedError
 from slidemill.core.pyramid import Pyramid
 from slidemill.core.specs import StoreSpec, ValidationSpec
 from slidemill.errors import SlidemillError, StoreError
-from slidemill.geometry import Grid, GridSpec
+from slidemill.slides.grid import Grid, GridSpec
 from slidemill.stores.lmdb import MANIFEST_KEY, LmdbStore
 from slidemill.stores.registry import STORES
 from slidemill.stores.writing import write_store

@@ -19,7 +19,7 @@ from slidemill.core.parquet import read_columnar, write_columnar
 from slidemill.core.pyramid import Pyramid
 from slidemill.core.specs import StoreSpec
 from slidemill.errors import SlidemillError, StoreError
-from slidemill.geometry import Grid, GridSpec
+from slidemill.slides.grid import Grid, GridSpec
 from slidemill.stores import pool
 from slidemill.stores.paths import SUFFIXES, store_path
 from slidemill.stores.registry import STORES

@@ -9,13 +9,13 @@ import pytest
 import tifffile
 
 from slidemill.choosing import Choice, write_chosen
-from slidemill.claims import MOST_PIXELS, check_claim, claimed_sizes
 from slidemill.core.csv_tables import read_table
 from slidemill.core.outcomes import Outcome
 from slidemill.core.specs import TissueSpec
 from slidemill.errors import SlideError
-from slidemill.geometry import GridSpec
-from slidemill.slides import opened, slide_info
+from slidemill.slides._claimed_size import MOST_PIXELS, check_claim, claimed_sizes
+from slidemill.slides.grid import GridSpec
+from slidemill.slides.slide_info import opened, slide_info
 from tests.conftest import painted
 
 SIDE = 2_000_000

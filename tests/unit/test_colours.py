@@ -12,14 +12,14 @@ from PIL import Image, ImageCms
 
 import validate_stores
 from slidemill.cli import main as command_line
-from slidemill.colours import CONVERTED, IGNORED, NO_PROFILE, conversion, profile_of, stated
 from slidemill.core.csv_tables import read_table
 from slidemill.core.encodings import digest
 from slidemill.core.specs import StoreSpec
 from slidemill.errors import SlideError
-from slidemill.geometry import Grid, GridSpec
-from slidemill.reading import PatchReader, thumbnail
-from slidemill.slides import slide_info
+from slidemill.slides.grid import Grid, GridSpec
+from slidemill.slides.icc import CONVERTED, IGNORED, NO_PROFILE, conversion, profile_of, stated
+from slidemill.slides.openslide_reader import PatchReader, thumbnail
+from slidemill.slides.slide_info import slide_info
 from slidemill.stores.manifest import SEAL_SIZE, VERSION, Manifest
 from slidemill.stores.registry import open_store
 from tests.conftest import painted

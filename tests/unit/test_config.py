@@ -12,7 +12,7 @@ import yaml
 from slidemill.config import Config, read_config
 from slidemill.core.specs import OUTSIDE, BenchmarkSpec, LabelSpec, SplitSpec, StoreSpec, TissueSpec, ValidationSpec
 from slidemill.errors import ConfigError
-from slidemill.geometry import GridSpec
+from slidemill.slides.grid import GridSpec
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))

@@ -9,12 +9,12 @@ from slidemill.annotations import read_annotation
 from slidemill.config import read_config
 from slidemill.core.csv_tables import read_columns, read_table
 from slidemill.errors import ConfigError, SlidemillError
-from slidemill.geometry import GridSpec
 from slidemill.labelling import region_at
 from slidemill.metadata import read_metadata
-from slidemill.sampling import patches_of
-from slidemill.slides import SlideInfo
-from slidemill.tiff import TilesError, opened_level
+from slidemill.slides._tiled_tiff import TilesError, opened_level
+from slidemill.slides.grid import GridSpec
+from slidemill.slides.patch_table import patches_of
+from slidemill.slides.slide_info import SlideInfo
 from tests.conftest import ROOT, painted
 from tests.tiffs import STRUCTURES, write
 
@@ -128,6 +128,6 @@ def test_a_jpeg_2000_tile_that_claims_gigabytes_is_not_decoded(tmp_path):
 
 def test_tiles_of_gigabytes_are_left_to_openslide(tmp_path, monkeypatch):
     info = a_tiff(tmp_path, "jpeg")
-    monkeypatch.setattr("slidemill.tiff.LARGEST_TILE", 128 * 128 * 3 - 1)
+    monkeypatch.setattr("slidemill.slides._tiled_tiff.LARGEST_TILE", 128 * 128 * 3 - 1)
     with pytest.raises(TilesError, match="128 x 128 pixels are larger"), opened_level(tmp_path / "s.tif", info, 0):
         pass

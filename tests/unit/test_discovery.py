@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slidemill.discovery import (
+from slidemill.errors import ConfigError, SlideError, SlidemillError
+from slidemill.slides.discovery import (
     EXTENSIONS,
     SlideFile,
     check_unique,
@@ -20,9 +21,8 @@ from slidemill.discovery import (
     slide_id,
     slide_path,
 )
-from slidemill.errors import ConfigError, SlideError, SlidemillError
-from slidemill.fingerprints import BLOCK, BLOCKS, check_unchanged, fingerprint
-from slidemill.slides import opened
+from slidemill.slides.fingerprint import BLOCK, BLOCKS, check_unchanged, fingerprint
+from slidemill.slides.slide_info import opened
 
 SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 WEIRD_NAMES = [

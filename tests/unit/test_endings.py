@@ -6,10 +6,10 @@ from pathlib import Path
 import openslide
 import pytest
 
-from slidemill.discovery import decoded, find_slides
-from slidemill.endings import DRIVERS, EXTENSIONS, USUAL, ignored_files, ignored_warnings
 from slidemill.errors import ConfigError
-from slidemill.matching import ANNOTATIONS
+from slidemill.slides.annotation_matching import ANNOTATIONS
+from slidemill.slides.discovery import decoded, find_slides
+from slidemill.slides.file_endings import DRIVERS, EXTENSIONS, USUAL, ignored_files, ignored_warnings
 
 
 def make(root, *names):

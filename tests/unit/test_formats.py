@@ -10,8 +10,8 @@ import pytest
 from slidemill.cli import main as command_line
 from slidemill.core.csv_tables import read_table
 from slidemill.core.specs import StoreSpec
-from slidemill.discovery import find_slides
-from slidemill.geometry import GridSpec
+from slidemill.slides.discovery import find_slides
+from slidemill.slides.grid import GridSpec
 from slidemill.stores.registry import open_store
 from tests.conftest import painted
 from tests.formats import FORMATS

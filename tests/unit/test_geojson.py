@@ -12,12 +12,12 @@ from slidemill.core.csv_tables import read_table, write_table
 from slidemill.core.outcomes import Outcome, read_outcome, write_outcome
 from slidemill.core.specs import LabelSpec, Naming
 from slidemill.errors import AnnotationError
-from slidemill.fingerprints import fingerprint
 from slidemill.frames import Frame
 from slidemill.labelling import region_at
 from slidemill.metadata import read_metadata
 from slidemill.regions import TANGLED
-from slidemill.slides import SlideInfo
+from slidemill.slides.fingerprint import fingerprint
+from slidemill.slides.slide_info import SlideInfo
 
 SQUARE = [[0, 0], [10, 0], [10, 10], [0, 10], [0, 0]]
 INNER = [[4, 4], [6, 4], [6, 6], [4, 6], [4, 4]]

@@ -11,7 +11,7 @@ from PIL import Image
 from slidemill.core.patch import patch_id
 from slidemill.core.pyramid import Pyramid, fitted, halvings
 from slidemill.errors import SlideError
-from slidemill.geometry import Grid, GridSpec
+from slidemill.slides.grid import Grid, GridSpec
 
 
 @st.composite

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from slidemill.cli import main
-from slidemill.geometry import GridSpec
-from slidemill.inspection import describe, levels_of
-from slidemill.slides import opened, slide_info
+from slidemill.slides.grid import GridSpec
+from slidemill.slides.level_overview import describe, levels_of
+from slidemill.slides.slide_info import opened, slide_info
 from tests.conftest import ROOT
 from tests.tiffs import break_tile
 

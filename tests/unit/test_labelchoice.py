@@ -7,7 +7,7 @@ from slidemill.core.specs import LabelSpec
 from slidemill.labelchoice import REASON, LabelChoice, label_step
 from slidemill.metadata import labelled
 from slidemill.regions import Annotation
-from slidemill.slides import SlideInfo
+from slidemill.slides.slide_info import SlideInfo
 from slidemill.synthetic import write_annotation
 from tests.conftest import AREAS
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from slidemill.core.pyramid import Pyramid
 from slidemill.errors import LeakageError, SplitError
-from slidemill.geometry import Grid, GridSpec
 from slidemill.leakage import check_leakage, find_leakage
 from slidemill.overlaps import overlapping, points_before
+from slidemill.slides.grid import Grid, GridSpec
 
 NUMBER = st.integers(-12, 12)
 RECTANGLES = st.lists(st.tuples(NUMBER, NUMBER, st.integers(1, 9), st.integers(1, 9)), max_size=12)

@@ -4,11 +4,11 @@ import numpy as np
 import openslide
 import pytest
 
-from slidemill import lowres
 from slidemill.errors import SlideError
-from slidemill.lowres import low_resolution
-from slidemill.reading import thumbnail
-from slidemill.slides import opened, slide_info
+from slidemill.slides import low_resolution as lowres
+from slidemill.slides.low_resolution import low_resolution
+from slidemill.slides.openslide_reader import thumbnail
+from slidemill.slides.slide_info import opened, slide_info
 from slidemill.synthetic import write_svs
 from tests.conftest import painted
 from tests.tiffs import break_tile
@@ -67,7 +67,7 @@ def test_finer_levels_come_before_level_0(tmp_path):
 
 @pytest.mark.parametrize("strip", [2_000, lowres.MOST_UNREAD * 10_000])
 def test_broken_tile_of_level_0_is_unread_and_no_more(tmp_path, monkeypatch, strip):
-    monkeypatch.setattr("slidemill.reading.STRIP_PIXELS", strip)
+    monkeypatch.setattr("slidemill.slides.openslide_reader.STRIP_PIXELS", strip)
     path, info, whole = written(tmp_path, (1,), (0, 9 * 2 + 3))
     found = low_resolution(path, info, 200)
     row, column = np.nonzero(found.unread)
@@ -81,7 +81,7 @@ def test_broken_tile_of_level_0_is_unread_and_no_more(tmp_path, monkeypatch, str
 
 
 def test_memory_is_that_of_a_strip(tmp_path, monkeypatch):
-    monkeypatch.setattr("slidemill.reading.STRIP_PIXELS", 10_000)
+    monkeypatch.setattr("slidemill.slides.openslide_reader.STRIP_PIXELS", 10_000)
     path, info, _ = written(tmp_path, (1,), (0, 5))
     asked = []
     read = openslide.OpenSlide.read_region

@@ -12,8 +12,8 @@ import pytest
 from slidemill.core.columns import METADATA_COLUMNS
 from slidemill.core.csv_tables import read_table, write_table
 from slidemill.drawing import MOST_PATCHES, sample
-from slidemill.geometry import Grid, GridSpec
-from slidemill.slides import SlideInfo
+from slidemill.slides.grid import Grid, GridSpec
+from slidemill.slides.slide_info import SlideInfo
 from tests.conftest import ROOT
 
 SIDE = 400
@@ -28,11 +28,11 @@ from pathlib import Path
 from PIL import Image
 from slidemill.core.columns import METADATA_COLUMNS, PATCH_COLUMNS
 from slidemill.drawing import draw_overlay, sample
-from slidemill.geometry import Grid, GridSpec
+from slidemill.slides.grid import Grid, GridSpec
 from slidemill.metadata import counted, labelled_blocks
 from slidemill.regions import Annotation
-from slidemill.sampling import patch_rows, patches_of
-from slidemill.slides import SlideInfo
+from slidemill.slides.patch_table import patch_rows, patches_of
+from slidemill.slides.slide_info import SlideInfo
 from slidemill.core.specs import LabelSpec
 from slidemill.core.csv_tables import read_table, write_table
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slidemill.discovery import search_slides
 from slidemill.errors import ConfigError
-from slidemill.matching import ANNOTATIONS, bare_name, match_annotations
+from slidemill.slides.annotation_matching import ANNOTATIONS, bare_name, match_annotations
+from slidemill.slides.discovery import search_slides
 
 
 def make(root, *paths):

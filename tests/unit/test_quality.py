@@ -11,13 +11,13 @@ from slidemill.config import read_config
 from slidemill.core.outcomes import Outcome
 from slidemill.core.specs import QualitySpec, WorkSpec
 from slidemill.errors import ConfigError, SlidemillError
-from slidemill.fingerprints import fingerprint
-from slidemill.geometry import Grid, GridSpec
 from slidemill.measuring import quality_step
 from slidemill.quality import measured
-from slidemill.reading import PatchReader
-from slidemill.sampling import patch_rows
-from slidemill.slides import opened, slide_info
+from slidemill.slides.fingerprint import fingerprint
+from slidemill.slides.grid import Grid, GridSpec
+from slidemill.slides.openslide_reader import PatchReader
+from slidemill.slides.patch_table import patch_rows
+from slidemill.slides.slide_info import opened, slide_info
 from slidemill.synthetic import write_svs
 from tests.conftest import ROOT, painted
 from tests.tiffs import Structure, write

@@ -14,10 +14,10 @@ from PIL import Image
 from slidemill.annotations import read_annotation
 from slidemill.core.specs import LabelSpec
 from slidemill.frames import Frame
-from slidemill.geometry import GridSpec
 from slidemill.metadata import labelled
-from slidemill.sampling import patch_rows
-from slidemill.slides import opened, slide_info
+from slidemill.slides.grid import GridSpec
+from slidemill.slides.patch_table import patch_rows
+from slidemill.slides.slide_info import opened, slide_info
 
 N, B, C, F = "Normal", "Benign", "Carcinoma invasive", "Fold"
 MAP = {N: 0, B: 1, "Carcinoma in situ": 2, C: 3}

@@ -5,7 +5,7 @@ import pytest
 import tifffile
 
 from slidemill.errors import SlideError
-from slidemill.slides import opened
+from slidemill.slides.slide_info import opened
 from tests.conftest import painted
 from tests.dicoms import write_dicom
 from tests.formats import FORMATS

@@ -10,12 +10,12 @@ from PIL import Image
 
 from slidemill.core.pyramid import Pyramid
 from slidemill.errors import SlideError
-from slidemill.geometry import Grid, GridSpec
-from slidemill.reading import PatchReader
-from slidemill.resolution import wanted_downsample
-from slidemill.slides import measured, opened, slide_info
+from slidemill.slides._resolution import wanted_downsample
+from slidemill.slides.grid import Grid, GridSpec
+from slidemill.slides.openslide_reader import PatchReader
+from slidemill.slides.reader_choice import opened_reader
+from slidemill.slides.slide_info import measured, opened, slide_info
 from slidemill.synthetic import write_svs
-from slidemill.trust import opened_reader
 from slidemill.validation import psnr
 from tests.conftest import painted
 

@@ -12,11 +12,11 @@ from PIL import Image
 
 from slidemill.core.columns import SLIDE_COLUMNS, UNREADABLE_COLUMNS, VALIDATION_COLUMNS
 from slidemill.core.outcomes import Outcome, read_outcome
-from slidemill.discovery import find_slides
 from slidemill.errors import ConfigError, SlidemillError
 from slidemill.report import Pictures, render
-from slidemill.sheets import read_sheet
-from slidemill.slides import SlideInfo
+from slidemill.slides.discovery import find_slides
+from slidemill.slides.sample_sheet import read_sheet
+from slidemill.slides.slide_info import SlideInfo
 from slidemill.stores.paths import SUFFIXES, store_file, store_path
 from slidemill.versions import Run
 from tests.conftest import ROOT

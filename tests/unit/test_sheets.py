@@ -6,9 +6,9 @@ import pytest
 import yaml
 
 from slidemill.core.columns import METADATA_COLUMNS
-from slidemill.discovery import SlideFile, decoded
 from slidemill.errors import ConfigError
-from slidemill.sheets import read_sheet
+from slidemill.slides.discovery import SlideFile, decoded
+from slidemill.slides.sample_sheet import read_sheet
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/slides.schema.yaml").read_text(encoding="utf-8"))

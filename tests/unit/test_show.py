@@ -13,9 +13,9 @@ from slidemill import open_dataset, show, stitching
 from slidemill.dataset import Dataset
 from slidemill.drawing import COLUMNS, MOST_PATCHES, draw_sample, label_colour
 from slidemill.errors import SlidemillError
-from slidemill.geometry import GridSpec
-from slidemill.reading import thumbnail
-from slidemill.slides import slide_info
+from slidemill.slides.grid import GridSpec
+from slidemill.slides.openslide_reader import thumbnail
+from slidemill.slides.slide_info import slide_info
 from slidemill.stores.paths import store_path
 from slidemill.synthetic import write_svs
 from tests.cohorts import NAMES, write_cohort

@@ -20,7 +20,7 @@ from nbclient import NotebookClient
 import slidemill
 from slidemill import open_dataset, show
 from slidemill.dataset import Dataset
-from slidemill.geometry import GridSpec
+from slidemill.slides.grid import GridSpec
 from slidemill.stores.protocol import Store
 from slidemill.synthetic import write_svs
 from tests.cohorts import write_cohort

@@ -12,14 +12,14 @@ from slidemill.core import jpeg
 from slidemill.core.encodings import ENCODINGS, encoded
 from slidemill.core.specs import StoreSpec, ValidationSpec, WorkSpec
 from slidemill.errors import SlideError, StoreError
-from slidemill.fingerprints import fingerprint
-from slidemill.geometry import Grid, GridSpec
-from slidemill.reading import PatchReader
-from slidemill.slides import opened, slide_info
+from slidemill.slides._tiled_tiff import TiledLevel, TilesError
+from slidemill.slides.fingerprint import fingerprint
+from slidemill.slides.grid import Grid, GridSpec
+from slidemill.slides.openslide_reader import PatchReader
+from slidemill.slides.slide_info import opened, slide_info
 from slidemill.stores.paths import SUFFIXES
 from slidemill.stores.registry import STORES, open_store
 from slidemill.storing import new_manifest, store_slide
-from slidemill.tiff import TiledLevel, TilesError
 from slidemill.validation import validate_slide
 from tests.conftest import painted
 from tests.tiffs import STRUCTURES, Structure, write

@@ -18,9 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slidemill.balancing import balanced
-from slidemill.discovery import find_slides
 from slidemill.errors import LeakageError, SlidemillError, SplitError
 from slidemill.folds import read_splits
+from slidemill.slides.discovery import find_slides
 from slidemill.splitting import every_kth, split
 from tests.conftest import ROOT
 

@@ -8,13 +8,14 @@ import numpy as np
 import openslide
 import pytest
 
-from slidemill import readers, storing
+from slidemill import storing
 from slidemill.core.specs import StoreSpec, ValidationSpec, WorkSpec
 from slidemill.errors import SlidemillError
-from slidemill.fingerprints import fingerprint
-from slidemill.geometry import Grid, GridSpec
-from slidemill.reading import PatchReader
-from slidemill.slides import opened, slide_info
+from slidemill.slides import readers
+from slidemill.slides.fingerprint import fingerprint
+from slidemill.slides.grid import Grid, GridSpec
+from slidemill.slides.openslide_reader import PatchReader
+from slidemill.slides.slide_info import opened, slide_info
 from slidemill.stores.lmdb import LmdbWriter
 from slidemill.stores.paths import SUFFIXES
 from slidemill.stores.registry import STORES, open_store

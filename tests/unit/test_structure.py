@@ -93,7 +93,7 @@ def test_imports_run_one_way():
         # Importing a.b.c runs a and a.b first.
         parents = {".".join(target.split(".")[:depth]) for target in wanted for depth in (1, 2, 3)}
         graph[name] = {target for target in wanted | parents if target in MODULES} - {name}
-    assert graph["slidemill.sampling"] >= {"slidemill", "slidemill.geometry"}
+    assert graph["slidemill.slides.patch_table"] >= {"slidemill", "slidemill.slides.grid"}
     TopologicalSorter(graph).prepare()  # raises CycleError, which names the cycle
 
 
@@ -249,8 +249,8 @@ def copied(tmp_path):
     [
         ("sample_patches.py", "from pathlib", "# a comment\n\n\nfrom pathlib"),
         ("sample_patches.py", '"""Write the table', '"""Write another table'),
-        ("slidemill/geometry.py", '"""Where patches lie', '"""Where they lie'),
-        ("slidemill/geometry.py", '"""Distance between', '"""The distance between'),
+        ("slidemill/slides/grid.py", '"""Where patches lie', '"""Where they lie'),
+        ("slidemill/slides/grid.py", '"""Distance between', '"""The distance between'),
         ("slidemill/errors.py", "class SlideError", "# a comment\nclass SlideError"),
         ("slidemill/core/columns.py", '"patch_id",\n    "slide",', '"patch_id", "slide",'),
     ],
@@ -265,7 +265,7 @@ def test_comments_docstrings_and_layout_do_not_change_the_digest(copied, name, o
     ("name", "old", "new"),
     [
         ("sample_patches.py", 'STAGE = "sample_patches"', 'STAGE = "sample_patchez"'),
-        ("slidemill/sampling.py", '"mpp": mpp,', '"mpp": "",'),
+        ("slidemill/slides/patch_table.py", '"mpp": mpp,', '"mpp": "",'),
         ("slidemill/errors.py", "class SlideError(SlidemillError)", "class SlideError(Exception)"),
         ("slidemill/core/files.py", "import json", "import json, re"),
     ],

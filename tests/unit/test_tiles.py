@@ -13,15 +13,15 @@ import pytest
 import tifffile
 from PIL import Image
 
-from slidemill import cutting, readers, trust
 from slidemill.core import jpeg
 from slidemill.errors import SlideError, UnreadablePatchError
-from slidemill.geometry import Grid, GridSpec
-from slidemill.readers import unreadable_patches
-from slidemill.reading import PatchReader
-from slidemill.slides import opened, slide_info
-from slidemill.tiff import TiledLevel, TilesError, opened_level
-from slidemill.trust import opened_reader
+from slidemill.slides import _tile_cutter, reader_choice, readers
+from slidemill.slides._tiled_tiff import TiledLevel, TilesError, opened_level
+from slidemill.slides.grid import Grid, GridSpec
+from slidemill.slides.openslide_reader import PatchReader
+from slidemill.slides.reader_choice import opened_reader
+from slidemill.slides.readers import unreadable_patches
+from slidemill.slides.slide_info import opened, slide_info
 from tests.conftest import painted
 from tests.tiffs import STRUCTURES, Structure, write
 
@@ -178,12 +178,12 @@ def test_memory_is_bounded_by_the_window_not_by_the_slide(even_file, monkeypatch
     empty = np.empty
     with opened_reader(even_file, info, spec, patches, "tiles", seed=1) as (reader, _):
         monkeypatch.setattr(readers, "PATCHES_UNDER_WAY", 200 * 16 * 16 * 3)
-        monkeypatch.setattr(cutting.np, "empty", lambda shape, kind: made.append(shape) or empty(shape, kind))
+        monkeypatch.setattr(_tile_cutter.np, "empty", lambda shape, kind: made.append(shape) or empty(shape, kind))
         for _ in reader.read(patches, np.copy, 2):
             pass
     arrays = [shape for shape in made if shape[-3:] == (16, 16, 3)]
     assert len(patches) == 64 * 48
-    assert 0 < len(arrays) <= 200 + 2 * readers.AHEAD + cutting.PLACES_A_STEP
+    assert 0 < len(arrays) <= 200 + 2 * readers.AHEAD + _tile_cutter.PLACES_A_STEP
 
 
 def damaged(path, picture, change, structure=RGB):
@@ -312,7 +312,7 @@ def test_a_last_tile_that_no_patch_touches_is_compared_too(even_file, monkeypatc
 
 
 def test_patches_of_more_pixels_than_are_held_are_left_to_openslide(even_file, monkeypatch):
-    monkeypatch.setattr(trust, "PATCHES_UNDER_WAY", 300 * 300 * 3 - 1)
+    monkeypatch.setattr(reader_choice, "PATCHES_UNDER_WAY", 300 * 300 * 3 - 1)
     name, why = chosen(even_file, spec=GridSpec(300, level=0))
     assert (name, why) == ("openslide", "its patches are shrunk from more pixels than are held at once")
 

@@ -6,7 +6,7 @@ from PIL import Image, ImageDraw
 
 from slidemill.core.specs import TissueSpec
 from slidemill.errors import SlideError
-from slidemill.slides import opened, slide_info
+from slidemill.slides.slide_info import opened, slide_info
 from slidemill.synthetic import BLANK, STROMA, Tissue, paint, write_svs
 from slidemill.tissue import stained, tissue_mask
 

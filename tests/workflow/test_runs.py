@@ -232,8 +232,8 @@ class TestSecondRuns:
             ("scripts/slidemill/annotations.py", {"write_metadata", "draw_slide"}),
             ("scripts/slidemill/storing.py", STORING | {"validate_stores", "draw_slide"}),
             ("scripts/slidemill/stores/hdf5.py", {"store_patches_hdf5", "validate_stores", "draw_slide"}),
-            ("scripts/slidemill/sampling.py", A_SLIDE - {"discover_slides"}),
-            ("scripts/slidemill/discovery.py", A_SLIDE),
+            ("scripts/slidemill/slides/patch_table.py", A_SLIDE - {"discover_slides"}),
+            ("scripts/slidemill/slides/discovery.py", A_SLIDE),
         ],
     )
     def test_an_edit_runs_the_rules_again_whose_code_it_is(self, done, tmp_path, module, stages):

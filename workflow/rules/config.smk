@@ -11,9 +11,9 @@ from slidemill.cohort import list_slides
 from slidemill.cohortsplits import check_sheet
 from slidemill.config import read_config
 from slidemill.configfile import check_size
-from slidemill.endings import ignored_warnings
+from slidemill.slides.file_endings import ignored_warnings
 from slidemill.errors import ConfigError, explained
-from slidemill.fingerprints import fingerprint
+from slidemill.slides.fingerprint import fingerprint
 from slidemill.planned import PLAN, planned_print, read_plan, write_plan
 
 

@@ -1,7 +1,7 @@
 # What jobs ask of a cluster. One that was killed for its memory or its time is tried again with more of both.
 
-from slidemill.discovery import decoded
-from slidemill.fingerprints import companions
+from slidemill.slides.discovery import decoded
+from slidemill.slides.fingerprint import companions
 from slidemill.sizing import expected_patches, table_rows
 
 

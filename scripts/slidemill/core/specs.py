@@ -1,4 +1,4 @@
-"""What the configuration asks of each stage, as values; the grid's stands in `slidemill.geometry`."""
+"""What the configuration asks of each stage, as values; the grid's stands in `slidemill.slides.grid`."""
 
 from __future__ import annotations
 

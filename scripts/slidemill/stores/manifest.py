@@ -68,7 +68,7 @@ class Manifest:
     patch_size
         Width and height of every patch.
     sampling
-        The grid, as `slidemill.geometry.GridSpec` takes it.
+        The grid, as `slidemill.slides.grid.GridSpec` takes it.
     digest
         Name of the digests' function.
     ids
@@ -82,7 +82,7 @@ class Manifest:
     versions
         Of slidemill and of OpenSlide; of LittleCMS too, where it converted the pixels.
     icc
-        What was done to the slide's colours, as `slidemill.colours.stated` says it; a store that does not say was
+        What was done to the slide's colours, as `slidemill.slides.icc.stated` says it; a store that does not say was
         written when there was nothing but ``"ignore"``.
     """
 

@@ -21,7 +21,7 @@ from itertools import product
 from slidemill.core.patch import PatchRef, Span, SpanKind
 from slidemill.core.pyramid import Pyramid, Size, fitted, halvings
 from slidemill.errors import SlideError
-from slidemill.resolution import wanted_downsample
+from slidemill.slides._resolution import wanted_downsample
 
 MOST_ALONG_A_SIDE = 100_000
 """Ids have five digits for the column and for the row, and sort in raster order so far alone."""

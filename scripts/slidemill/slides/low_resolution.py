@@ -11,11 +11,11 @@ import numpy.typing as npt
 import openslide
 from PIL import Image
 
-from slidemill.colours import IGNORED, conversion
 from slidemill.core.pyramid import Size
 from slidemill.errors import SlideError
-from slidemill.reading import over_background, shrunk_from, thumbnail, thumbnail_level, thumbnail_size
-from slidemill.slides import SlideInfo, opened
+from slidemill.slides.icc import IGNORED, conversion
+from slidemill.slides.openslide_reader import over_background, shrunk_from, thumbnail, thumbnail_level, thumbnail_size
+from slidemill.slides.slide_info import SlideInfo, opened
 
 COARSEST = 4
 """A level with fewer pixels than one for so many that are asked for, on each axis, shows too little."""
@@ -59,7 +59,7 @@ def low_resolution(source: Path, info: SlideInfo, longest: int, icc: str = IGNOR
     longest
         Pixels of the longer side.
     icc
-        What becomes of its ICC profile, of `slidemill.colours.stated`.
+        What becomes of its ICC profile, of `slidemill.slides.icc.stated`.
 
     Raises
     ------

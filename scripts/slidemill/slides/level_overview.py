@@ -9,10 +9,10 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from slidemill.errors import UnreadablePatchError
-from slidemill.geometry import Grid, GridSpec
-from slidemill.reading import PatchReader
-from slidemill.resolution import are_square
-from slidemill.slides import SlideInfo, opened
+from slidemill.slides._resolution import are_square
+from slidemill.slides.grid import Grid, GridSpec
+from slidemill.slides.openslide_reader import PatchReader
+from slidemill.slides.slide_info import SlideInfo, opened
 
 CELL = 256
 CAPTION = 44

@@ -10,8 +10,8 @@ from typing import Any
 
 import jsonschema
 
-from slidemill.discovery import SlideFile, check_unique, encoded
 from slidemill.errors import ConfigError
+from slidemill.slides.discovery import SlideFile, check_unique, encoded
 
 NOTHING = ("", "-", "#n/a", "<na>", "n/a", "na", "nan", "nil", "none", "null")
 """How programs write a missing value, in lower case; here an empty cell means none."""

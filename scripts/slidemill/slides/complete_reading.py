@@ -10,11 +10,11 @@ from typing import Generic, TypeVar
 from slidemill.core.job_log import LOG
 from slidemill.core.patch import PatchRef
 from slidemill.errors import SlideError, SlidemillError, UnreadablePatchError
-from slidemill.geometry import GridSpec
-from slidemill.readers import Reader, unreadable_patches
-from slidemill.slides import SlideInfo
-from slidemill.tiff import TilesError
-from slidemill.trust import opened_reader
+from slidemill.slides._tiled_tiff import TilesError
+from slidemill.slides.grid import GridSpec
+from slidemill.slides.reader_choice import opened_reader
+from slidemill.slides.readers import Reader, unreadable_patches
+from slidemill.slides.slide_info import SlideInfo
 
 Result = TypeVar("Result")
 
@@ -54,7 +54,7 @@ def read_whole(
     Parameters
     ----------
     source, info, grid, patches, choice, seed
-        As `slidemill.trust.opened_reader` takes them.
+        As `slidemill.slides.reader_choice.opened_reader` takes them.
     use
         Reads patches from a reader, and has ended all its threads when it returns or raises. It is called anew, from
         the first patch on, with another reader or fewer patches, when tiles or patches could not be read.

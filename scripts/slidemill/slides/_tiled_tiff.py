@@ -19,7 +19,7 @@ from slidemill.core import jpeg
 from slidemill.core.encodings import Pixels
 from slidemill.core.pyramid import Size
 from slidemill.errors import SlideError
-from slidemill.slides import SlideInfo
+from slidemill.slides.slide_info import SlideInfo
 
 if TYPE_CHECKING:
     import tifffile

@@ -16,12 +16,12 @@ from PIL import Image
 from slidemill.core.encodings import Pixels
 from slidemill.core.ordered_threads import Step, in_order
 from slidemill.core.patch import PatchRef
-from slidemill.cutting import Cutter, Region
 from slidemill.errors import UnreadablePatchError
-from slidemill.geometry import Grid, GridSpec
-from slidemill.reading import PatchReader, placed, shrunk
-from slidemill.slides import SlideInfo, opened
-from slidemill.tiff import TiledLevel, TilesError
+from slidemill.slides._tile_cutter import Cutter, Region
+from slidemill.slides._tiled_tiff import TiledLevel, TilesError
+from slidemill.slides.grid import Grid, GridSpec
+from slidemill.slides.openslide_reader import PatchReader, placed, shrunk
+from slidemill.slides.slide_info import SlideInfo, opened
 
 Result = TypeVar("Result")
 

@@ -8,13 +8,13 @@ import numpy as np
 import openslide
 from PIL import Image
 
-from slidemill.colours import IGNORED, conversion
 from slidemill.core.encodings import Pixels
 from slidemill.core.patch import PatchRef
 from slidemill.core.pyramid import Size
 from slidemill.errors import SlideError, UnreadablePatchError
-from slidemill.geometry import GridSpec
-from slidemill.slides import SlideInfo
+from slidemill.slides.grid import GridSpec
+from slidemill.slides.icc import IGNORED, conversion
+from slidemill.slides.slide_info import SlideInfo
 
 STRIP_PIXELS = 8_000_000
 """At most this many pixels are read at once when a patch is shrunk from many (32 MB of RGBA)."""
@@ -107,8 +107,8 @@ def thumbnail(
 ) -> Image.Image:
     """Return the whole canvas of a slide, RGB over its background, `longest` pixels at its longer side.
 
-    Its colours are as `icc`, of `slidemill.colours.stated`, has them. It is made from `level`; None takes the coarsest
-    that is fine enough.
+    Its colours are as `icc`, of `slidemill.slides.icc.stated`, has them. It is made from `level`; None takes the
+    coarsest that is fine enough.
 
     Raises
     ------

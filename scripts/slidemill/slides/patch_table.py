@@ -8,8 +8,8 @@ from typing import Any
 
 from slidemill.core.patch import PatchRef
 from slidemill.errors import SlidemillError
-from slidemill.geometry import Grid, GridSpec
-from slidemill.slides import SlideInfo
+from slidemill.slides.grid import Grid, GridSpec
+from slidemill.slides.slide_info import SlideInfo
 
 
 def patch_rows(slide: str, info: SlideInfo, spec: GridSpec) -> Iterator[dict[str, Any]]:

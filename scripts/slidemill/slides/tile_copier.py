@@ -7,7 +7,7 @@ from collections.abc import Generator, Sequence
 from slidemill.core.encodings import EncodedPatch, digest
 from slidemill.core.patch import PatchRef
 from slidemill.errors import SlideError
-from slidemill.readers import TileReader
+from slidemill.slides.readers import TileReader
 
 TOGETHER = 64
 """Tiles that are read at once, where they lie side by side in the file."""

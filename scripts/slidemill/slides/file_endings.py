@@ -8,7 +8,7 @@ from pathlib import Path
 
 from slidemill.core.folders import is_folder, walked
 from slidemill.core.text import counted
-from slidemill.matching import ANNOTATIONS
+from slidemill.slides.annotation_matching import ANNOTATIONS
 
 DRIVERS = {
     "aperio": (".svs", ".tif"),

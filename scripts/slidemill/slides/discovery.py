@@ -16,9 +16,9 @@ from pathlib import Path
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from slidemill.core.folders import is_folder
-from slidemill.endings import EXTENSIONS, ignored_files, slide_folders
 from slidemill.errors import ConfigError, SlideError
-from slidemill.matching import Matches, match_annotations
+from slidemill.slides.annotation_matching import Matches, match_annotations
+from slidemill.slides.file_endings import EXTENSIONS, ignored_files, slide_folders
 
 STEM_LENGTH = 80
 
@@ -103,8 +103,8 @@ def search_slides(
         The folder of slides.
     annotations
         The folder of annotations, ``<stem>.xml``, ``.geojson``, ``.json``, or a label image, ``.png`` or ``.tif``, at
-        the slide's relative path or anywhere below; `slidemill.matching.match_annotations` says more. Where it lies
-        among the slides, a ``.tif`` is a slide.
+        the slide's relative path or anywhere below: see `slidemill.slides.annotation_matching.match_annotations`.
+        Where it lies among the slides, a ``.tif`` is a slide.
     skip
         A folder that is not searched: the results, should they lie among the slides.
     masks

@@ -16,12 +16,12 @@ import numpy as np
 import openslide
 
 from slidemill.core.patch import PatchRef
-from slidemill.cutting import Region
 from slidemill.errors import SlideError, UnreadablePatchError
-from slidemill.geometry import Grid, GridSpec
-from slidemill.readers import PATCHES_UNDER_WAY, OpenSlideReader, Reader, TileReader, largest_read
-from slidemill.slides import SlideInfo, opened
-from slidemill.tiff import TilesError, opened_level
+from slidemill.slides._tile_cutter import Region
+from slidemill.slides._tiled_tiff import TilesError, opened_level
+from slidemill.slides.grid import Grid, GridSpec
+from slidemill.slides.readers import PATCHES_UNDER_WAY, OpenSlideReader, Reader, TileReader, largest_read
+from slidemill.slides.slide_info import SlideInfo, opened
 
 COMPARED = 4
 """Patches chosen by chance that are compared, beside those at the edges."""

@@ -11,13 +11,13 @@ from typing import Any
 
 import openslide
 
-from slidemill.claims import check_claim, claimed_sizes
-from slidemill.colours import profile_of
 from slidemill.core.pyramid import Pyramid, Size, halvings
 from slidemill.core.text import in_digits
 from slidemill.errors import CRAMPED, SlideError, SlidemillError, machine_error
-from slidemill.refusals import refusal
-from slidemill.resolution import are_square, contradiction, plausible
+from slidemill.slides._claimed_size import check_claim, claimed_sizes
+from slidemill.slides._open_errors import refusal
+from slidemill.slides._resolution import are_square, contradiction, plausible
+from slidemill.slides.icc import profile_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class SlideInfo:
     vendor
         OpenSlide's name of the format, such as ``"aperio"``.
     dimensions, downsamples, bounds
-        As in `slidemill.geometry.Pyramid`.
+        As in `slidemill.slides.grid.Pyramid`.
     mpp_x, mpp_y
         Micrometres a level-0 pixel, or None where the slide does not say.
     objective_power
@@ -37,7 +37,7 @@ class SlideInfo:
     background
         Colour, six hex digits, that transparent pixels are laid over.
     icc
-        Description and size of the ICC profile, as `slidemill.colours.profile_of` gives them; empty without one.
+        Description and size of the ICC profile, as `slidemill.slides.icc.profile_of` gives them; empty without one.
     """
 
     vendor: str

@@ -1,0 +1,1 @@
+"""Find, open and read slides; imports core."""
