@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from shapely.geometry import MultiPolygon, Polygon
 
+from slidemill.annotations.regions import Annotation, Region
 from slidemill.auditing import label_audit, remembered
 from slidemill.core.specs import LabelSpec
 from slidemill.metadata import labelled_blocks
-from slidemill.regions import Annotation, Region
 
 PATCH, ACROSS, PATCHES, REGIONS, VERTICES = 256, 317, 100_000, 1_000, 1_000
 NAMES = ("Benign", "Tumour", "Stroma", "Fold")

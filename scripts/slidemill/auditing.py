@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from slidemill.annotations.regions import Annotation
 from slidemill.core.specs import LabelSpec
 from slidemill.labelling import labeller
-from slidemill.regions import Annotation
 
 RULES = ("centre", "top_left", "area")
 

@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
+from slidemill.annotations.label_image import Places
+from slidemill.annotations.regions import Annotation, polygons
 from slidemill.core.csv_tables import read_table
 from slidemill.core.encodings import Pixels
 from slidemill.core.files import replacing
 from slidemill.core.text import counted
 from slidemill.masks import Mask
-from slidemill.rasters import Places
-from slidemill.regions import Annotation, polygons
 from slidemill.stores.protocol import Store
 from slidemill.stores.registry import open_store
 

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from slidemill.annotations.regions import Annotation
 from slidemill.core.run_warnings import with_count
 from slidemill.core.specs import LabelSpec
 from slidemill.core.suggestions import did_you_mean
 from slidemill.core.text import in_digits
 from slidemill.labelfaults import LACKING
-from slidemill.regions import Annotation
 
 MOST_NAMED = 10
 """Names of a slide that have a warning each: a label image may have thousands."""

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slidemill.annotations import read_annotation
+from slidemill.annotations.frames import Frame
+from slidemill.annotations.read import read_annotation
+from slidemill.annotations.regions import Annotation
 from slidemill.core.specs import LabelSpec
 from slidemill.errors import AnnotationError
-from slidemill.frames import Frame
 from slidemill.labelcounts import counting_labeller
 from slidemill.labelling import Labeller
-from slidemill.regions import Annotation
 from slidemill.selecting import Row
 from slidemill.slides.discovery import decoded, slide_path
 from slidemill.slides.fingerprint import check_unchanged

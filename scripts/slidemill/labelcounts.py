@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from slidemill.annotations.coverage import Floats
+from slidemill.annotations.regions import Annotation
 from slidemill.core.specs import LabelSpec
-from slidemill.covering import Floats
 from slidemill.labelling import SMALLEST_LAST, UNMAPPED, Labeller, Names, Rows, labeller
-from slidemill.regions import Annotation
 
 
 def counting_labeller(

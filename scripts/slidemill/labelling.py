@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
-from slidemill.containment import holds
+from slidemill.annotations.containment import holds
+from slidemill.annotations.coverage import Floats, Places, covered
+from slidemill.annotations.regions import Annotation
 from slidemill.core.specs import LabelSpec
-from slidemill.covering import Floats, Places, covered
-from slidemill.regions import Annotation
 
 UNMAPPED = -1
 """The label of patches whose label's name the map lacks."""

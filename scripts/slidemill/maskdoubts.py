@@ -11,10 +11,10 @@ import numpy.typing as npt
 import shapely
 from PIL import PngImagePlugin
 
+from slidemill.annotations.label_image import LabelImage
+from slidemill.annotations.label_image_file import PNG
+from slidemill.annotations.regions import Annotation, Region
 from slidemill.core.pyramid import Size
-from slidemill.labelimages import PNG
-from slidemill.rasters import LabelImage
-from slidemill.regions import Annotation, Region
 
 Shades = npt.NDArray[np.uint8]
 

@@ -18,7 +18,7 @@ from slidemill.core.files import replacing
 from slidemill.core.pyramid import Size
 
 if TYPE_CHECKING:
-    from slidemill.covering import Floats
+    from slidemill.annotations.coverage import Floats
 
 Fractions: TypeAlias = "Callable[[Sequence[Mapping[str, Any]]], Floats]"
 """From patches to how much of each is wanted."""

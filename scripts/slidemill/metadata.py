@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slidemill.annotations.regions import Annotation
 from slidemill.auditing import label_audit, remembered
 from slidemill.core.columns import FRACTIONS, METADATA_COLUMNS, WHOLE_NUMBERS
 from slidemill.core.csv_tables import write_table
@@ -17,7 +18,6 @@ from slidemill.core.specs import LabelSpec
 from slidemill.errors import SlidemillError, machine_error, machine_told
 from slidemill.labelcounts import counting_labeller
 from slidemill.labelling import UNMAPPED, Labeller
-from slidemill.regions import Annotation
 
 if TYPE_CHECKING:
     import pandas

@@ -12,18 +12,18 @@ import cv2
 import numpy as np
 import shapely
 
-from slidemill.annotations import read_annotation
+from slidemill.annotations.frames import Frame
+from slidemill.annotations.label_image import Integers, LabelImage
+from slidemill.annotations.read import read_annotation
+from slidemill.annotations.regions import Annotation, polygons
 from slidemill.core.pyramid import Size
 from slidemill.core.specs import Naming
 from slidemill.core.text import listed
 from slidemill.errors import AnnotationError, SlideError
-from slidemill.frames import Frame
 from slidemill.labelcheck import coarseness
 from slidemill.labelling import fractions_within
 from slidemill.maskdoubts import LEAST, doubts, palette_doubts
 from slidemill.masks import Fractions, Mask
-from slidemill.rasters import Integers, LabelImage
-from slidemill.regions import Annotation, polygons
 from slidemill.slides.discovery import encoded, slide_path
 from slidemill.slides.slide_info import SlideInfo
 
@@ -44,7 +44,7 @@ def own_mask(
     Parameters
     ----------
     path
-        Whatever `slidemill.annotations.read_annotation` reads; what the regions are called counts for nothing.
+        Whatever `slidemill.annotations.read.read_annotation` reads; what the regions are called counts for nothing.
     info
         The slide.
     size
@@ -52,7 +52,7 @@ def own_mask(
     values
         The integers that mean tissue in an image; None where it has 0 and one other.
     origin
-        As of `slidemill.frames.Frame`.
+        As of `slidemill.annotations.frames.Frame`.
     side
         Of a patch, in level-0 pixels.
 

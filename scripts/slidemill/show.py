@@ -15,10 +15,10 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from PIL import Image
 
+from slidemill.annotations.regions import Annotation
 from slidemill.core.encodings import Pixels
 from slidemill.drawing import CELL, COLUMNS, MOST_PATCHES, balanced, draw_overlay, draw_patches
 from slidemill.errors import SlidemillError
-from slidemill.regions import Annotation
 from slidemill.slides.discovery import slide_path
 from slidemill.slides.fingerprint import fingerprint
 from slidemill.slides.icc import CONVERTED, IGNORED

@@ -12,7 +12,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from slidemill.annotations import read_annotation
+from slidemill.annotations.read import read_annotation
 from slidemill.errors import AnnotationError, ConfigError, SlidemillError
 from slidemill.synthetic import write_annotation
 from tests.conftest import AREAS

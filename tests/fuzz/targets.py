@@ -12,14 +12,14 @@ import tifffile
 import yaml
 from PIL import Image
 
-from slidemill.annotations import read_annotation
+from slidemill.annotations.frames import Frame
+from slidemill.annotations.read import read_annotation
 from slidemill.config import read_config
 from slidemill.core.csv_tables import read_table
 from slidemill.core.encodings import ENCODINGS, decoded, encoded
 from slidemill.core.outcomes import Outcome, read_outcome, write_outcome
 from slidemill.core.specs import LabelSpec, StoreSpec
 from slidemill.errors import SlidemillError
-from slidemill.frames import Frame
 from slidemill.labelling import region_at
 from slidemill.metadata import labelled, read_metadata
 from slidemill.pywsi import item_of

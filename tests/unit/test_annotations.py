@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely.geometry import LineString, MultiPolygon, Polygon
 
-from slidemill.annotations import read_annotation
+from slidemill.annotations.read import read_annotation
+from slidemill.annotations.regions import enclosed, polygons
 from slidemill.core.columns import METADATA_COLUMNS, PATCH_COLUMNS
 from slidemill.core.specs import LabelSpec
 from slidemill.errors import AnnotationError
 from slidemill.labelling import reference_points, region_at
 from slidemill.metadata import counted, labelled, labelled_blocks
-from slidemill.regions import enclosed, polygons
 
 ROOT = Path(__file__).parents[2]
 REAL_ANNOTATION = ROOT.parent / "shared" / "slides" / "CMU-1-Small-Region.xml"

@@ -5,9 +5,9 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 import pytest
 
-from slidemill.annotations import read_annotation
+from slidemill.annotations.frames import Frame
+from slidemill.annotations.read import read_annotation
 from slidemill.errors import AnnotationError
-from slidemill.frames import Frame
 from slidemill.labelling import region_at
 
 SQUARE = [(0, 0), (10, 0), (10, 10), (0, 10)]

@@ -5,12 +5,12 @@ import pytest
 from shapely.geometry import MultiPolygon, box
 
 from slidemill import auditing
+from slidemill.annotations.label_image import LabelImage
+from slidemill.annotations.regions import Annotation, Region
 from slidemill.core.columns import METADATA_COLUMNS
 from slidemill.core.csv_tables import read_table
 from slidemill.core.specs import LabelSpec
 from slidemill.metadata import write_labelled
-from slidemill.rasters import LabelImage
-from slidemill.regions import Annotation, Region
 
 SPEC = {"map": {"out": 0, "A": 1}, "outside": "out"}
 

@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely.geometry import MultiPoint, MultiPolygon, Polygon, box
 
-from slidemill import containment
-from slidemill.containment import holds
+from slidemill.annotations import containment
+from slidemill.annotations.containment import holds
+from slidemill.annotations.label_image import LabelImage
+from slidemill.annotations.regions import Annotation, Region, polygons
 from slidemill.core.specs import LabelSpec
 from slidemill.labelling import labeller, reference_points, region_at
 from slidemill.metadata import labelled
-from slidemill.rasters import LabelImage
-from slidemill.regions import Annotation, Region, polygons
 from tests.rays import in_fractions
 
 SIDE = 48

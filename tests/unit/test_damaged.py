@@ -5,7 +5,7 @@ import pytest
 import shapely
 import yaml
 
-from slidemill.annotations import read_annotation
+from slidemill.annotations.read import read_annotation
 from slidemill.config import read_config
 from slidemill.core.csv_tables import read_columns, read_table
 from slidemill.errors import ConfigError, SlidemillError

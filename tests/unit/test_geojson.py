@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 import write_metadata
-from slidemill.annotations import read_annotation
+from slidemill.annotations.frames import Frame
+from slidemill.annotations.read import read_annotation
+from slidemill.annotations.regions import TANGLED
 from slidemill.core.columns import PATCH_COLUMNS
 from slidemill.core.csv_tables import read_table, write_table
 from slidemill.core.outcomes import Outcome, read_outcome, write_outcome
 from slidemill.core.specs import LabelSpec, Naming
 from slidemill.errors import AnnotationError
-from slidemill.frames import Frame
 from slidemill.labelling import region_at
 from slidemill.metadata import read_metadata
-from slidemill.regions import TANGLED
 from slidemill.slides.fingerprint import fingerprint
 from slidemill.slides.slide_info import SlideInfo
 

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from shapely.geometry import MultiPolygon, box
 
 import gate
+from slidemill.annotations.label_image import LabelImage
+from slidemill.annotations.regions import Annotation, Region
 from slidemill.cautions import annotation_warnings, corner_warnings
 from slidemill.core.columns import LABEL_NUMBERS, SLIDE_COLUMNS, VALIDATION_COLUMNS
 from slidemill.core.csv_tables import write_table
@@ -21,8 +23,6 @@ from slidemill.labelcounts import counting_labeller
 from slidemill.labelfaults import label_faults
 from slidemill.labelling import labeller
 from slidemill.metadata import labelled, write_labelled
-from slidemill.rasters import LabelImage
-from slidemill.regions import Annotation, Region
 
 SPEC = LabelSpec({"Normal": 0, "Tumor": 1}, "centre", "Normal")
 ROWS = [{"x0": x, "y0": y, "width0": 128, "height0": 128} for y in range(0, 1024, 128) for x in range(0, 1024, 128)]

@@ -13,15 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from slidemill import labelimages, rasters
-from slidemill.annotations import read_annotation
+from slidemill.annotations import label_image, label_image_file
+from slidemill.annotations.frames import Frame
+from slidemill.annotations.read import read_annotation
+from slidemill.annotations.regions import Annotation
 from slidemill.core.specs import LabelSpec
 from slidemill.drawing import draw_overlay
 from slidemill.errors import AnnotationError
-from slidemill.frames import Frame
 from slidemill.labelling import labeller
 from slidemill.metadata import labelled
-from slidemill.regions import Annotation
 
 DRAWN = np.kron(np.random.default_rng(0).integers(0, 4, (30, 40)), np.ones((10, 10), int))[:295, :396].astype(np.uint8)
 CANVAS = (3960, 2950)
@@ -184,7 +184,7 @@ def test_image_of_nearly_the_slides_size_warns(tmp_path, side, is_doubtful):
 
 
 def test_more_integers_than_labels_can_be_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(labelimages, "MOST_LABELS", 2)
+    monkeypatch.setattr(label_image_file, "MOST_LABELS", 2)
     with pytest.raises(AnnotationError, match="more than 2 integers stand in it"):
         read(png(tmp_path / "a.png", DRAWN))
 
@@ -249,7 +249,7 @@ def laid(pixels, canvas):
             yield row, pixels[row : row + 1]
 
     bounds = ((0.0, 0.0, 1.0, 1.0),) * len(values)
-    return Annotation((), image=rasters.LabelImage((width, height), canvas, tuple(values), bounds, bands))
+    return Annotation((), image=label_image.LabelImage((width, height), canvas, tuple(values), bounds, bands))
 
 
 @given(images(), boxes, st.sampled_from([0.01, 0.3, 0.5, 1.0]), st.permutations(["1", "2", "3"]), st.integers(0, 3))

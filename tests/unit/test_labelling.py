@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely.geometry import MultiPolygon, Polygon, box
 
+from slidemill.annotations.regions import Annotation, Region, enclosed, polygons
 from slidemill.core.specs import LabelSpec
 from slidemill.labelling import labeller
 from slidemill.metadata import labelled
-from slidemill.regions import Annotation, Region, enclosed, polygons
 from tests.rays import in_fractions
 
 

@@ -30,7 +30,7 @@ from slidemill.core.columns import METADATA_COLUMNS, PATCH_COLUMNS
 from slidemill.drawing import draw_overlay, sample
 from slidemill.slides.grid import Grid, GridSpec
 from slidemill.metadata import counted, labelled_blocks
-from slidemill.regions import Annotation
+from slidemill.annotations.regions import Annotation
 from slidemill.slides.patch_table import patch_rows, patches_of
 from slidemill.slides.slide_info import SlideInfo
 from slidemill.core.specs import LabelSpec

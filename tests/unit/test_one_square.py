@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from slidemill.annotations import read_annotation
+from slidemill.annotations.frames import Frame
+from slidemill.annotations.read import read_annotation
+from slidemill.annotations.regions import BEYOND, DROPPED, ISLANDS, LINES, NESTED
 from slidemill.core.specs import LabelSpec, Naming
 from slidemill.errors import AnnotationError
-from slidemill.frames import Frame
 from slidemill.metadata import labelled
-from slidemill.regions import BEYOND, DROPPED, ISLANDS, LINES, NESTED
 
 LOW, HIGH, SIDE, PATCH = 300, 700, 1024, 128
 SQUARE = [(LOW, LOW), (HIGH, LOW), (HIGH, HIGH), (LOW, HIGH)]

@@ -11,9 +11,9 @@ import pytest
 import shapely
 from PIL import Image
 
-from slidemill.annotations import read_annotation
+from slidemill.annotations.frames import Frame
+from slidemill.annotations.read import read_annotation
 from slidemill.core.specs import LabelSpec
-from slidemill.frames import Frame
 from slidemill.metadata import labelled
 from slidemill.slides.grid import GridSpec
 from slidemill.slides.patch_table import patch_rows

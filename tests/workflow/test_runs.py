@@ -208,7 +208,7 @@ def test_labels_choose_what_is_sampled_and_only_then_do_annotations_matter_to_it
     project.config["labels"]["rule"] = "centre"
     elsewhere = tmp_path_factory.mktemp("edited")
     snakefile = checked_out(elsewhere)
-    with (elsewhere / "scripts/slidemill/annotations.py").open("a") as edited:
+    with (elsewhere / "scripts/slidemill/annotations/read.py").open("a") as edited:
         edited.write("\nCHANGED = True\n")
     assert project.plan(snakefile=snakefile).rules - COHORT == again
 
@@ -229,7 +229,7 @@ class TestSecondRuns:
             ("scripts/slidemill/plots.py", set()),
             ("scripts/slidemill/cohort.py", set()),
             ("scripts/slidemill/validation.py", {"validate_stores"}),
-            ("scripts/slidemill/annotations.py", {"write_metadata", "draw_slide"}),
+            ("scripts/slidemill/annotations/read.py", {"write_metadata", "draw_slide"}),
             ("scripts/slidemill/storing.py", STORING | {"validate_stores", "draw_slide"}),
             ("scripts/slidemill/stores/hdf5.py", {"store_patches_hdf5", "validate_stores", "draw_slide"}),
             ("scripts/slidemill/slides/patch_table.py", A_SLIDE - {"discover_slides"}),

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from shapely.geometry import MultiPolygon, Polygon, box
 from shapely.geometry.base import BaseGeometry
 
+from slidemill.annotations.label_image import LabelImage
 from slidemill.core.specs import composed
 from slidemill.errors import AnnotationError
-from slidemill.rasters import LabelImage
 
 FARTHEST = 1e9
 """No slide has pixels beyond this; arithmetic on far larger coordinates loses the small ones."""
@@ -36,7 +36,7 @@ NESTED = "polygons of one region lie in each other and count as one: write the i
 ISLANDS = "holes of one region lie in each other and count as one: write islands in holes as polygons of their own"
 BEYOND = "holes of a region reach beyond its outline: write them as polygons of their own if they are outlines"
 COUNTED = (TANGLED, DROPPED, LINES, NESTED, ISLANDS, BEYOND)
-"""Warnings that are added once for each region; `slidemill.placing` counts them."""
+"""Warnings that are added once for each region; `slidemill.annotations._placing` counts them."""
 
 LINE_VERTICES = 2
 """A straight line has no more; what has may be meant as an outline."""

@@ -13,9 +13,8 @@ from __future__ import annotations
 from collections import Counter
 from xml.etree.ElementTree import Element
 
-from slidemill.core.specs import Naming
-from slidemill.errors import AnnotationError
-from slidemill.layers import (
+from slidemill.annotations._xml_checks import LAYERED, check_children, check_nesting, check_places
+from slidemill.annotations._xml_layers import (
     Drawn,
     Hole,
     doubtful_line,
@@ -26,8 +25,9 @@ from slidemill.layers import (
     vertices_of,
     with_holes,
 )
-from slidemill.regions import Annotation, Region, region_name
-from slidemill.xmlchecks import LAYERED, check_children, check_nesting, check_places
+from slidemill.annotations.regions import Annotation, Region, region_name
+from slidemill.core.specs import Naming
+from slidemill.errors import AnnotationError
 
 PROGRAM = "HALO"
 AREAS = {"Polygon": "polygon", "Rectangle": "rectangle", "Ellipse": "ellipse"}

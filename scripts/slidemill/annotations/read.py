@@ -14,19 +14,19 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import parse
 
-from slidemill.asap import read_asap
+from slidemill.annotations._file_kinds import refused_kind
+from slidemill.annotations._placing import of_another_scan, placed
+from slidemill.annotations._xml_checks import check_spelling
+from slidemill.annotations.asap import read_asap
+from slidemill.annotations.frames import Frame
+from slidemill.annotations.geojson import read_geojson
+from slidemill.annotations.halo import is_halo, read_halo
+from slidemill.annotations.imagescope import read_imagescope
+from slidemill.annotations.label_image import LabelImage
+from slidemill.annotations.label_image_file import STARTS, read_label_image
+from slidemill.annotations.regions import Annotation
 from slidemill.core.specs import Naming
 from slidemill.errors import AnnotationError
-from slidemill.filekinds import refused_kind
-from slidemill.frames import Frame
-from slidemill.geojson import read_geojson
-from slidemill.halo import is_halo, read_halo
-from slidemill.imagescope import read_imagescope
-from slidemill.labelimages import STARTS, read_label_image
-from slidemill.placing import of_another_scan, placed
-from slidemill.rasters import LabelImage
-from slidemill.regions import Annotation
-from slidemill.xmlchecks import check_spelling
 
 LARGEST = 2**29
 """Bytes; a file of JSON takes ten times as much memory when it is read."""

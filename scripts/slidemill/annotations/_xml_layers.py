@@ -10,8 +10,8 @@ import numpy as np
 import shapely
 from shapely.geometry import MultiPolygon, Polygon
 
-from slidemill.errors import AnnotationError
-from slidemill.regions import (
+from slidemill.annotations._xml_checks import has_place
+from slidemill.annotations.regions import (
     DROPPED,
     LINE_VERTICES,
     LINES,
@@ -23,7 +23,7 @@ from slidemill.regions import (
     polygons,
     vertex,
 )
-from slidemill.xmlchecks import has_place
+from slidemill.errors import AnnotationError
 
 ELLIPSE_VERTICES = 256
 

@@ -8,10 +8,10 @@ from xml.etree.ElementTree import Element
 
 import shapely
 
+from slidemill.annotations.frames import Frame
+from slidemill.annotations.regions import COUNTED, DROPPED, LINES, Annotation, Region
 from slidemill.core.pyramid import Size
 from slidemill.core.run_warnings import with_count
-from slidemill.frames import Frame
-from slidemill.regions import COUNTED, DROPPED, LINES, Annotation, Region
 
 FAR = 0.1
 """Regions that reach farther beyond a slide, as a fraction of its side, are of another slide, level or frame."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from slidemill.annotations.regions import Vertex
 from slidemill.core.pyramid import Size
-from slidemill.regions import Vertex
 
 
 @dataclass(frozen=True, slots=True)

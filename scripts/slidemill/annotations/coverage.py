@@ -13,7 +13,7 @@ import numpy.typing as npt
 import shapely
 from shapely.geometry import MultiPolygon
 
-from slidemill.regions import Region, polygons
+from slidemill.annotations.regions import Region, polygons
 
 AT_ONCE = 2_000_000
 """Pairs of an edge and a box that are looked at in one step, so that memory is bounded."""

@@ -16,12 +16,9 @@ from typing import Any
 
 from shapely.geometry import MultiPolygon, Polygon
 
-from slidemill.core.run_warnings import with_count
-from slidemill.core.specs import CLASSIFICATION, Naming
-from slidemill.errors import AnnotationError
-from slidemill.holes import lie_in_each_other, meet
-from slidemill.layers import left_out
-from slidemill.regions import (
+from slidemill.annotations._holes import lie_in_each_other, meet
+from slidemill.annotations._xml_layers import left_out
+from slidemill.annotations.regions import (
     DROPPED,
     ISLANDS,
     LINE_VERTICES,
@@ -34,6 +31,9 @@ from slidemill.regions import (
     region_name,
     vertex,
 )
+from slidemill.core.run_warnings import with_count
+from slidemill.core.specs import CLASSIFICATION, Naming
+from slidemill.errors import AnnotationError
 
 AREALESS = ("Point", "MultiPoint", "LineString", "MultiLineString")
 QUPATHS = {CLASSIFICATION, "objectType", "object_type", "isLocked", "isEllipse", "measurements", "color", "metadata"}

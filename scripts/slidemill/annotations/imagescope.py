@@ -14,9 +14,8 @@ from collections import Counter
 from collections.abc import Iterable
 from xml.etree.ElementTree import Element
 
-from slidemill.core.run_warnings import with_count
-from slidemill.core.specs import Naming
-from slidemill.layers import (
+from slidemill.annotations._xml_checks import LAYERED, check_children, check_nesting, check_places
+from slidemill.annotations._xml_layers import (
     Drawn,
     Hole,
     doubtful_line,
@@ -27,8 +26,9 @@ from slidemill.layers import (
     vertices_of,
     with_holes,
 )
-from slidemill.regions import Annotation, Region, region_name
-from slidemill.xmlchecks import LAYERED, check_children, check_nesting, check_places
+from slidemill.annotations.regions import Annotation, Region, region_name
+from slidemill.core.run_warnings import with_count
+from slidemill.core.specs import Naming
 
 PROGRAM = "ImageScope"
 POLYGON, RECTANGLE, ELLIPSE = "0", "1", "2"

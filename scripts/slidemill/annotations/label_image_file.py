@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from PIL import PngImagePlugin
 
+from slidemill.annotations.label_image import Bands, Integers, LabelImage, runs, steps
 from slidemill.core.pyramid import Size
 from slidemill.errors import AnnotationError, is_machines
-from slidemill.rasters import Bands, Integers, LabelImage, runs, steps
 
 PNG = b"\x89PNG\r\n\x1a\n"
 STARTS = (PNG, b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections import Counter
 from xml.etree.ElementTree import Element
 
+from slidemill.annotations._xml_checks import check_children, check_nesting, check_places
+from slidemill.annotations._xml_layers import check_corners, doubtful_line, left_out, unknown_type
+from slidemill.annotations.regions import DROPPED, Annotation, Region, Vertex, corners, enclosed, region_name, vertex
 from slidemill.core.specs import Naming
 from slidemill.errors import AnnotationError
-from slidemill.layers import check_corners, doubtful_line, left_out, unknown_type
-from slidemill.regions import DROPPED, Annotation, Region, Vertex, corners, enclosed, region_name, vertex
-from slidemill.xmlchecks import check_children, check_nesting, check_places
 
 PROGRAM = "ASAP"
 ENCLOSING = ("Polygon", "Rectangle", "Spline")

@@ -1,0 +1,1 @@
+"""Read annotation files and label images as regions; imports core."""
