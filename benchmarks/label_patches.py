@@ -13,9 +13,9 @@ import numpy as np
 from shapely.geometry import MultiPolygon, Polygon
 
 from slidemill.annotations.regions import Annotation, Region
-from slidemill.auditing import label_audit, remembered
 from slidemill.core.specs import LabelSpec
-from slidemill.metadata import labelled_blocks
+from slidemill.sampling.label_audit import label_audit, remembered
+from slidemill.sampling.labelled_table import labelled_blocks
 
 PATCH, ACROSS, PATCHES, REGIONS, VERTICES = 256, 317, 100_000, 1_000, 1_000
 NAMES = ("Benign", "Tumour", "Stroma", "Fold")

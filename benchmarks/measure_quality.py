@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 
 from benchmarks.machine import code, machine
-from slidemill.quality import measured
+from slidemill.sampling.quality import measured
 from slidemill.slides.grid import Grid, GridSpec
 from slidemill.slides.reader_choice import opened_reader
 from slidemill.slides.slide_info import opened, slide_info

@@ -25,9 +25,9 @@ import sample_patches
 import store_patches
 import validate_stores
 import write_metadata
-from slidemill.choosing import Choice
 from slidemill.cohort import CohortTables
 from slidemill.core.specs import LabelSpec, StoreSpec, TissueSpec, ValidationSpec, WorkSpec
+from slidemill.sampling.patch_selection import Choice
 from slidemill.slides.fingerprint import fingerprint
 from slidemill.slides.grid import GridSpec
 from slidemill.stores.paths import store_of, store_path

@@ -10,8 +10,8 @@ from slidemill.core.outcomes import check_tables, read_outcome
 from slidemill.core.specs import LabelSpec
 from slidemill.drawing import LONGEST, draw_message, draw_overlay, draw_sample, save_picture
 from slidemill.errors import SlideError, StoreError
-from slidemill.labelchoice import slide_regions
-from slidemill.masks import load_mask
+from slidemill.sampling.label_filter import slide_regions
+from slidemill.sampling.tissue_mask import load_mask
 from slidemill.slides.discovery import decoded, slide_path
 from slidemill.slides.fingerprint import check_unchanged
 from slidemill.slides.icc import stated

@@ -9,7 +9,7 @@ from slidemill.core.job_log import LOG, job_log
 from slidemill.core.specs import SplitSpec
 from slidemill.core.text import counted
 from slidemill.errors import SlidemillError
-from slidemill.labelfaults import label_faults
+from slidemill.sampling.label_faults import label_faults
 from slidemill.splitreport import split_faults
 
 if TYPE_CHECKING:

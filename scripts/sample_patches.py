@@ -4,14 +4,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slidemill.choosing import Choice, write_chosen
 from slidemill.core.columns import DROPPED_COLUMNS, PATCH_COLUMNS
 from slidemill.core.csv_tables import write_table
 from slidemill.core.job_log import job_log
 from slidemill.core.outcomes import Outcome, attempt, read_outcome, with_seals, write_outcome
 from slidemill.core.seals import Seal
 from slidemill.core.specs import LabelSpec, QualitySpec, TissueSpec, WorkSpec
-from slidemill.masks import NOTHING, save_mask
+from slidemill.sampling.patch_selection import Choice, write_chosen
+from slidemill.sampling.tissue_mask import NOTHING, save_mask
 from slidemill.settings import settings_digest, with_settings
 from slidemill.slides.discovery import decoded
 from slidemill.slides.fingerprint import check_unchanged
@@ -57,7 +57,7 @@ if __name__ == "__main__":
         roots = {name: Path(root) for name, root in snakemake.config["roots"].items()}
         chosen = None
         if labels:
-            from slidemill.labelchoice import LabelChoice
+            from slidemill.sampling.label_filter import LabelChoice
 
             chosen = LabelChoice(roots["annotations"], **{**labels, "spec": LabelSpec(**labels["spec"])})
         main(

@@ -11,9 +11,9 @@ from slidemill.core.job_log import LOG, job_log
 from slidemill.core.outcomes import Outcome, attempt, read_outcome, seal_of, with_seals, write_outcome
 from slidemill.core.seals import Seal
 from slidemill.core.specs import LabelSpec
-from slidemill.labelcheck import coarseness, label_findings
-from slidemill.labelchoice import slide_regions
-from slidemill.metadata import write_labelled
+from slidemill.sampling.label_filter import slide_regions
+from slidemill.sampling.label_warnings import coarseness, label_findings
+from slidemill.sampling.labelled_table import write_labelled
 from slidemill.settings import settings_digest, with_settings
 from slidemill.slides.discovery import decoded
 from slidemill.slides.fingerprint import check_unchanged

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from slidemill.folds import read_splits
     from slidemill.leakage import check_leakage
-    from slidemill.metadata import read_metadata
     from slidemill.opening import open_dataset
+    from slidemill.sampling.labelled_table import read_metadata
     from slidemill.stores.registry import open_store
 
 __version__ = "0.1.0"
@@ -23,7 +23,7 @@ _HOMES = {
     "check_leakage": "slidemill.leakage",
     "open_dataset": "slidemill.opening",
     "open_store": "slidemill.stores.registry",
-    "read_metadata": "slidemill.metadata",
+    "read_metadata": "slidemill.sampling.labelled_table",
     "read_splits": "slidemill.folds",
 }
 

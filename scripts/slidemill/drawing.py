@@ -18,7 +18,7 @@ from slidemill.core.csv_tables import read_table
 from slidemill.core.encodings import Pixels
 from slidemill.core.files import replacing
 from slidemill.core.text import counted
-from slidemill.masks import Mask
+from slidemill.sampling.tissue_mask import Mask
 from slidemill.stores.protocol import Store
 from slidemill.stores.registry import open_store
 

@@ -92,7 +92,7 @@ def plot_quality(counts: Mapping[str, Sequence[int]]) -> bytes:
     Parameters
     ----------
     counts
-        By measure, as `slidemill.cautions.all_counts` gives them.
+        By measure, as `slidemill.sampling.quality_notes.all_counts` gives them.
     """
     from matplotlib.figure import Figure
 

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slidemill.cautions import all_counts, focus_notes, ink_notes
 from slidemill.core.files import replacing
 from slidemill.core.outcomes import Outcome
 from slidemill.core.run_warnings import collect_warnings
 from slidemill.core.text import in_digits
 from slidemill.drawing import label_colour
-from slidemill.labelfaults import label_faults
 from slidemill.overview import concerns, verdict
 from slidemill.plots import advice, claim, plot_quality, recommendation
+from slidemill.sampling.label_faults import label_faults
+from slidemill.sampling.quality_notes import all_counts, focus_notes, ink_notes
 from slidemill.thumbnails import relative_url, shown, shown_pictures, whole
 from slidemill.versions import Run
 

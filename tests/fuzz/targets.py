@@ -20,9 +20,9 @@ from slidemill.core.encodings import ENCODINGS, decoded, encoded
 from slidemill.core.outcomes import Outcome, read_outcome, write_outcome
 from slidemill.core.specs import LabelSpec, StoreSpec
 from slidemill.errors import SlidemillError
-from slidemill.labelling import region_at
-from slidemill.metadata import labelled, read_metadata
 from slidemill.pywsi import item_of
+from slidemill.sampling._label_rules import region_at
+from slidemill.sampling.labelled_table import labelled, read_metadata
 from slidemill.slides._tiled_tiff import opened_level
 from slidemill.slides.grid import GridSpec
 from slidemill.slides.patch_table import patches_of

@@ -16,8 +16,8 @@ from slidemill.annotations.regions import enclosed, polygons
 from slidemill.core.columns import METADATA_COLUMNS, PATCH_COLUMNS
 from slidemill.core.specs import LabelSpec
 from slidemill.errors import AnnotationError
-from slidemill.labelling import reference_points, region_at
-from slidemill.metadata import counted, labelled, labelled_blocks
+from slidemill.sampling._label_rules import reference_points, region_at
+from slidemill.sampling.labelled_table import counted, labelled, labelled_blocks
 
 ROOT = Path(__file__).parents[2]
 REAL_ANNOTATION = ROOT.parent / "shared" / "slides" / "CMU-1-Small-Region.xml"
@@ -231,7 +231,7 @@ def test_labels_are_counted_by_name():
 
 @pytest.mark.parametrize("block", [1, 7, 100])
 def test_rows_labelled_in_blocks_are_those_labelled_at_once(annotation, monkeypatch, block):
-    monkeypatch.setattr("slidemill.metadata.BLOCK", block)
+    monkeypatch.setattr("slidemill.sampling.labelled_table.BLOCK", block)
     rows = [{"x0": x, "y0": 0, "width0": 2, "height0": 2} for x in range(20)]
     read, spec = annotation([region(SQUARE)]), LabelSpec({"A": 1}, "centre", "Normal")
     assert list(labelled_blocks(iter(rows), read, spec, {"p": "1"})) == labelled(rows, read, spec, {"p": "1"})

@@ -8,7 +8,7 @@ import pytest
 from slidemill.annotations.frames import Frame
 from slidemill.annotations.read import read_annotation
 from slidemill.errors import AnnotationError
-from slidemill.labelling import region_at
+from slidemill.sampling._label_rules import region_at
 
 SQUARE = [(0, 0), (10, 0), (10, 10), (0, 10)]
 

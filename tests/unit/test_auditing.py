@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from shapely.geometry import MultiPolygon, box
 
-from slidemill import auditing
 from slidemill.annotations.label_image import LabelImage
 from slidemill.annotations.regions import Annotation, Region
 from slidemill.core.columns import METADATA_COLUMNS
 from slidemill.core.csv_tables import read_table
 from slidemill.core.specs import LabelSpec
-from slidemill.metadata import write_labelled
+from slidemill.sampling import label_audit
+from slidemill.sampling.labelled_table import write_labelled
 
 SPEC = {"map": {"out": 0, "A": 1}, "outside": "out"}
 
@@ -35,7 +35,7 @@ def told(tmp_path, annotation, columns=4, rule="centre", seed=0, **options):
 DRAWN = [("A", -1, -1, 10, 10), ("A", 9, -1, 14, 4), ("A", 21, 0, 24, 10), ("A", 26, 0, 30, 10)]
 
 
-@pytest.mark.parametrize("rule", auditing.RULES)
+@pytest.mark.parametrize("rule", label_audit.RULES)
 def test_patches_on_which_rules_disagree_are_counted_by_pair_and_told(tmp_path, rule):
     audit = told(tmp_path, squares(*DRAWN), rule=rule)["audit"]
     assert (audit["patches"], audit["differing"]) == (4, 2)
@@ -81,7 +81,7 @@ def test_without_regions_there_is_nothing_to_audit(tmp_path):
 
 
 def test_of_many_patches_a_sample_is_audited_and_all_are_labelled(tmp_path, monkeypatch):
-    monkeypatch.setattr(auditing, "MOST_AUDITED", 40)
+    monkeypatch.setattr(label_audit, "MOST_AUDITED", 40)
     regions = squares(*[("A", 10 * place - 1, -1, 10 * place + 4, 4) for place in range(0, 100, 2)])
     found = [told(tmp_path, regions, 100, seed=seed) for seed in (0, 0, 1)]
     audits = [one["audit"] for one in found]
@@ -93,7 +93,7 @@ def test_of_many_patches_a_sample_is_audited_and_all_are_labelled(tmp_path, monk
 
 
 def test_no_more_is_told_one_by_one_than_somebody_would_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(auditing, "MOST_TOLD", 3)
+    monkeypatch.setattr(label_audit, "MOST_TOLD", 3)
     audit = told(tmp_path, squares(*[("A", 10 * n - 1, -1, 10 * n + 4, 4) for n in range(9)]), 9)["audit"]
     assert (audit["differing"], len(audit["examples"])) == (9, 3)
     assert (audit["unreached"], len(audit["regions"])) == (9, 3)

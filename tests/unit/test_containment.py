@@ -14,8 +14,8 @@ from slidemill.annotations.containment import holds
 from slidemill.annotations.label_image import LabelImage
 from slidemill.annotations.regions import Annotation, Region, polygons
 from slidemill.core.specs import LabelSpec
-from slidemill.labelling import labeller, reference_points, region_at
-from slidemill.metadata import labelled
+from slidemill.sampling._label_rules import labeller, reference_points, region_at
+from slidemill.sampling.labelled_table import labelled
 from tests.rays import in_fractions
 
 SIDE = 48

@@ -11,18 +11,18 @@ from shapely.geometry import MultiPolygon, box
 import gate
 from slidemill.annotations.label_image import LabelImage
 from slidemill.annotations.regions import Annotation, Region
-from slidemill.cautions import annotation_warnings, corner_warnings
 from slidemill.core.columns import LABEL_NUMBERS, SLIDE_COLUMNS, VALIDATION_COLUMNS
 from slidemill.core.csv_tables import write_table
 from slidemill.core.outcomes import Outcome
 from slidemill.core.run_warnings import join_warnings
 from slidemill.core.specs import OUTSIDE, LabelSpec
 from slidemill.errors import SlidemillError
-from slidemill.labelcheck import MOST_NAMED, coarseness, label_findings
-from slidemill.labelcounts import counting_labeller
-from slidemill.labelfaults import label_faults
-from slidemill.labelling import labeller
-from slidemill.metadata import labelled, write_labelled
+from slidemill.sampling._label_counts import counting_labeller
+from slidemill.sampling._label_rules import labeller
+from slidemill.sampling.label_faults import label_faults
+from slidemill.sampling.label_warnings import MOST_NAMED, coarseness, label_findings
+from slidemill.sampling.labelled_table import labelled, write_labelled
+from slidemill.sampling.quality_notes import annotation_warnings, corner_warnings
 
 SPEC = LabelSpec({"Normal": 0, "Tumor": 1}, "centre", "Normal")
 ROWS = [{"x0": x, "y0": y, "width0": 128, "height0": 128} for y in range(0, 1024, 128) for x in range(0, 1024, 128)]

@@ -5,8 +5,8 @@ import pytest
 from slidemill.annotations.read import read_annotation
 from slidemill.annotations.regions import Annotation
 from slidemill.core.specs import LabelSpec
-from slidemill.labelchoice import REASON, LabelChoice, label_step
-from slidemill.metadata import labelled
+from slidemill.sampling.label_filter import REASON, LabelChoice, label_step
+from slidemill.sampling.labelled_table import labelled
 from slidemill.slides.slide_info import SlideInfo
 from slidemill.synthetic import write_annotation
 from tests.conftest import AREAS

@@ -20,8 +20,8 @@ from slidemill.annotations.regions import Annotation
 from slidemill.core.specs import LabelSpec
 from slidemill.drawing import draw_overlay
 from slidemill.errors import AnnotationError
-from slidemill.labelling import labeller
-from slidemill.metadata import labelled
+from slidemill.sampling._label_rules import labeller
+from slidemill.sampling.labelled_table import labelled
 
 DRAWN = np.kron(np.random.default_rng(0).integers(0, 4, (30, 40)), np.ones((10, 10), int))[:295, :396].astype(np.uint8)
 CANVAS = (3960, 2950)

@@ -12,8 +12,8 @@ from shapely.geometry import MultiPolygon, Polygon, box
 
 from slidemill.annotations.regions import Annotation, Region, enclosed, polygons
 from slidemill.core.specs import LabelSpec
-from slidemill.labelling import labeller
-from slidemill.metadata import labelled
+from slidemill.sampling._label_rules import labeller
+from slidemill.sampling.labelled_table import labelled
 from tests.rays import in_fractions
 
 

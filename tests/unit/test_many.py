@@ -29,7 +29,7 @@ from PIL import Image
 from slidemill.core.columns import METADATA_COLUMNS, PATCH_COLUMNS
 from slidemill.drawing import draw_overlay, sample
 from slidemill.slides.grid import Grid, GridSpec
-from slidemill.metadata import counted, labelled_blocks
+from slidemill.sampling.labelled_table import counted, labelled_blocks
 from slidemill.annotations.regions import Annotation
 from slidemill.slides.patch_table import patch_rows, patches_of
 from slidemill.slides.slide_info import SlideInfo

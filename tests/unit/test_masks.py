@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from slidemill.masks import NOTHING, Mask, load_mask, save_mask
+from slidemill.sampling.tissue_mask import NOTHING, Mask, load_mask, save_mask
 
 
 def row(x0, y0, width0, height0):

@@ -20,7 +20,7 @@ from slidemill.annotations.read import read_annotation
 from slidemill.annotations.regions import BEYOND, DROPPED, ISLANDS, LINES, NESTED
 from slidemill.core.specs import LabelSpec, Naming
 from slidemill.errors import AnnotationError
-from slidemill.metadata import labelled
+from slidemill.sampling.labelled_table import labelled
 
 LOW, HIGH, SIDE, PATCH = 300, 700, 1024, 128
 SQUARE = [(LOW, LOW), (HIGH, LOW), (HIGH, HIGH), (LOW, HIGH)]

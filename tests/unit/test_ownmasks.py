@@ -9,7 +9,7 @@ import tifffile
 from PIL import Image, ImageDraw
 
 from slidemill.errors import AnnotationError, ConfigError
-from slidemill.ownmasks import own_mask
+from slidemill.sampling.custom_mask import own_mask
 from slidemill.slides.discovery import find_slides
 from slidemill.slides.slide_info import SlideInfo
 

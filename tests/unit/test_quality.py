@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import yaml
 
-from slidemill.cautions import focus_notes, ink_notes
 from slidemill.config import read_config
 from slidemill.core.outcomes import Outcome
 from slidemill.core.specs import QualitySpec, WorkSpec
 from slidemill.errors import ConfigError, SlidemillError
-from slidemill.measuring import quality_step
-from slidemill.quality import measured
+from slidemill.sampling._quality_filter import quality_step
+from slidemill.sampling.quality import measured
+from slidemill.sampling.quality_notes import focus_notes, ink_notes
 from slidemill.slides.fingerprint import fingerprint
 from slidemill.slides.grid import Grid, GridSpec
 from slidemill.slides.openslide_reader import PatchReader

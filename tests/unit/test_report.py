@@ -10,11 +10,11 @@ from shapely.geometry import box
 
 import slidemill
 from slidemill.annotations.regions import Annotation, Region
-from slidemill.cautions import all_counts
 from slidemill.core.columns import SLIDE_COLUMNS, VALIDATION_COLUMNS
 from slidemill.core.outcomes import Outcome
 from slidemill.drawing import draw_overlay, label_colour
 from slidemill.report import Pictures, label_table, render
+from slidemill.sampling.quality_notes import all_counts
 from slidemill.versions import Run
 
 TEMPLATES = Path(slidemill.__file__).parent / "templates"

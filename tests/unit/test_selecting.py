@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from slidemill.core.csv_tables import read_table
-from slidemill.selecting import BLOCK, judged, write_judged
+from slidemill.sampling._filter_chain import BLOCK, judged, write_judged
 
 
 def without(divisor, seen):

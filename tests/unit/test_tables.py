@@ -19,7 +19,7 @@ from slidemill.core.files import asides, read_json, remove, replacing, scratch_f
 from slidemill.core.job_log import LOG, job_log, progress
 from slidemill.core.outcomes import Outcome, attempt, read_outcome, write_outcome
 from slidemill.errors import AnnotationError, ConfigError, SlideError, SlidemillError, StoreError
-from slidemill.metadata import read_metadata
+from slidemill.sampling.labelled_table import read_metadata
 
 COLUMNS = ("a", "b,c", 'd "e"')
 fields = st.text() | st.text(alphabet='",;\n\r \t\\|\0', max_size=6)

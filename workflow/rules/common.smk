@@ -18,8 +18,8 @@ def code(script, backend=None):
     others = [f"slidemill.stores.{name}" for name in SUFFIXES if backend and name != backend]
     if script == "sample_patches":
         # What it imports and does not run: an edit of how annotations are read would sample and store anew.
-        others += [] if CONFIG.labels.only else ["slidemill.labelchoice"]
-        others += [] if MASKS_GIVEN else ["slidemill.ownmasks"]
+        others += [] if CONFIG.labels.only else ["slidemill.sampling.label_filter"]
+        others += [] if MASKS_GIVEN else ["slidemill.sampling.custom_mask"]
     return code_digest(SCRIPTS / f"{script}.py", others)
 
 

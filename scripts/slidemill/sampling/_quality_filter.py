@@ -14,10 +14,11 @@ from slidemill.core.job_log import LOG, progress
 from slidemill.core.patch import PatchRef
 from slidemill.core.specs import QualitySpec, WorkSpec
 from slidemill.errors import SlideError
-from slidemill.ink import pen_colours
-from slidemill.masks import Mask
-from slidemill.quality import Quality, measured
-from slidemill.selecting import Row
+from slidemill.sampling._filter_chain import Row
+from slidemill.sampling._ink import pen_colours
+from slidemill.sampling._tissue_detection import mask_size
+from slidemill.sampling.quality import Quality, measured
+from slidemill.sampling.tissue_mask import Mask
 from slidemill.slides.complete_reading import read_whole
 from slidemill.slides.fingerprint import check_unchanged
 from slidemill.slides.grid import GridSpec
@@ -25,7 +26,6 @@ from slidemill.slides.openslide_reader import thumbnail
 from slidemill.slides.patch_table import patches_of
 from slidemill.slides.readers import Reader
 from slidemill.slides.slide_info import SlideInfo, opened
-from slidemill.tissue import mask_size
 
 MEASURES = ("blur", "mean_saturation", "white_fraction", "black_fraction")
 
@@ -75,7 +75,7 @@ class QualityStep:
         self._seen = self._marked = 0
 
     def __call__(self, rows: Sequence[Row]) -> list[str]:
-        """Measure a block of rows, as `slidemill.selecting.Step` says."""
+        """Measure a block of rows, as `slidemill.sampling._filter_chain.Step` says."""
         source, info, grid = self._slide
         patches = patches_of(rows, info, grid)
         found = read_whole(source, info, grid, patches, self._work.reader, self._work.seed, self._measured).result

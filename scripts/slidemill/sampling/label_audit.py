@@ -13,7 +13,7 @@ import numpy as np
 
 from slidemill.annotations.regions import Annotation
 from slidemill.core.specs import LabelSpec
-from slidemill.labelling import labeller
+from slidemill.sampling._label_rules import labeller
 
 RULES = ("centre", "top_left", "area")
 

@@ -71,7 +71,7 @@ def corner_warnings(outcomes: Iterable[Outcome]) -> dict[str, str]:
 
 
 def ink_notes(summary: Mapping[str, Any]) -> list[str]:
-    """Return what to say of ink on a slide, by the summary of its `slidemill.measuring.QualityStep`."""
+    """Return what to say of ink on a slide, by the summary of its `slidemill.sampling._quality_filter.QualityStep`."""
     marked, patches = summary["marked"], summary["measured"]
     if not marked or marked <= INKED_SHARE * patches:
         return []

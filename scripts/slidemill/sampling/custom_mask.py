@@ -20,10 +20,10 @@ from slidemill.core.pyramid import Size
 from slidemill.core.specs import Naming
 from slidemill.core.text import listed
 from slidemill.errors import AnnotationError, SlideError
-from slidemill.labelcheck import coarseness
-from slidemill.labelling import fractions_within
-from slidemill.maskdoubts import LEAST, doubts, palette_doubts
-from slidemill.masks import Fractions, Mask
+from slidemill.sampling._label_rules import fractions_within
+from slidemill.sampling._mask_doubts import LEAST, doubts, palette_doubts
+from slidemill.sampling.label_warnings import coarseness
+from slidemill.sampling.tissue_mask import Fractions, Mask
 from slidemill.slides.discovery import encoded, slide_path
 from slidemill.slides.slide_info import SlideInfo
 

@@ -12,7 +12,7 @@ from slidemill.core.run_warnings import with_count
 from slidemill.core.specs import LabelSpec
 from slidemill.core.suggestions import did_you_mean
 from slidemill.core.text import in_digits
-from slidemill.labelfaults import LACKING
+from slidemill.sampling.label_faults import LACKING
 
 MOST_NAMED = 10
 """Names of a slide that have a warning each: a label image may have thousands."""

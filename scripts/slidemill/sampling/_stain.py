@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slidemill.core.encodings import Pixels
-from slidemill.ink import Ink, Shades, even_pieces, find_ink
+from slidemill.sampling._ink import Ink, Shades, even_pieces, find_ink
 
 SMOOTHED = 5
 """Pixels along the side of the square whose median takes a pixel's place, so that noise makes no tissue."""
@@ -98,7 +98,7 @@ def find_tissue(image: Pixels, method: str, mpp: float, pens: str = "auto") -> F
     mpp
         Micrometres a pixel.
     pens
-        What is done with ink, see `slidemill.ink.find_ink`.
+        What is done with ink, see `slidemill.sampling._ink.find_ink`.
     """
     rule = _rule(image, method)
     tint = _tinted_glass(image, rule)

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slidemill.annotations.regions import Annotation
-from slidemill.auditing import label_audit, remembered
 from slidemill.core.columns import FRACTIONS, METADATA_COLUMNS, WHOLE_NUMBERS
 from slidemill.core.csv_tables import write_table
 from slidemill.core.outcomes import read_outcome, seal_of
 from slidemill.core.seals import Seal, cohort_seal
 from slidemill.core.specs import LabelSpec
 from slidemill.errors import SlidemillError, machine_error, machine_told
-from slidemill.labelcounts import counting_labeller
-from slidemill.labelling import UNMAPPED, Labeller
+from slidemill.sampling._label_counts import counting_labeller
+from slidemill.sampling._label_rules import UNMAPPED, Labeller
+from slidemill.sampling.label_audit import label_audit, remembered
 
 if TYPE_CHECKING:
     import pandas
@@ -60,7 +60,7 @@ def labelled_blocks(
     """Yield the rows with their labels, as `labelled` gives them, a block of rows in memory at a time.
 
     The places of the regions that label a patch are added to `reached`, and to `within` how many patches the regions of
-    each name label. `contested` is that of `slidemill.labelcounts.counting_labeller`.
+    each name label. `contested` is that of `slidemill.sampling._label_counts.counting_labeller`.
     """
     waiting = iter(rows)
     decide = counting_labeller(annotation, spec, Counter() if within is None else within, reached, contested)

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from slidemill.core.encodings import Pixels
-from slidemill.ink import DARKEST, Shades
-from slidemill.masks import Mask
-from slidemill.staining import LEAST_THRESHOLD, MOST_THRESHOLD, FoundTissue, Rule
+from slidemill.sampling._ink import DARKEST, Shades
+from slidemill.sampling._stain import LEAST_THRESHOLD, MOST_THRESHOLD, FoundTissue, Rule
+from slidemill.sampling.tissue_mask import Mask
 
 EMPTY, WHOLE = 0.01, 0.95
 """Shares of the slide below and above which a mask is doubted."""

@@ -10,7 +10,7 @@ import numpy as np
 from slidemill.annotations.coverage import Floats
 from slidemill.annotations.regions import Annotation
 from slidemill.core.specs import LabelSpec
-from slidemill.labelling import SMALLEST_LAST, UNMAPPED, Labeller, Names, Rows, labeller
+from slidemill.sampling._label_rules import SMALLEST_LAST, UNMAPPED, Labeller, Names, Rows, labeller
 
 
 def counting_labeller(
@@ -20,12 +20,12 @@ def counting_labeller(
     reached: set[int] | None = None,
     contested: Counter[str] | None = None,
 ) -> Labeller:
-    """Return what `slidemill.labelling.labeller` does, and count on the way.
+    """Return what `slidemill.sampling._label_rules.labeller` does, and count on the way.
 
     Parameters
     ----------
     annotation, spec, reached
-        As of `slidemill.labelling.labeller`.
+        As of `slidemill.sampling._label_rules.labeller`.
     within
         Is added to: by name, how many patches regions of that name label.
     contested

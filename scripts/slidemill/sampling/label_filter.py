@@ -13,9 +13,9 @@ from slidemill.annotations.read import read_annotation
 from slidemill.annotations.regions import Annotation
 from slidemill.core.specs import LabelSpec
 from slidemill.errors import AnnotationError
-from slidemill.labelcounts import counting_labeller
-from slidemill.labelling import Labeller
-from slidemill.selecting import Row
+from slidemill.sampling._filter_chain import Row
+from slidemill.sampling._label_counts import counting_labeller
+from slidemill.sampling._label_rules import Labeller
 from slidemill.slides.discovery import decoded, slide_path
 from slidemill.slides.fingerprint import check_unchanged
 from slidemill.slides.slide_info import SlideInfo
@@ -86,7 +86,7 @@ class LabelStep:
     patches
         How many patches were labelled.
     contested
-        As of `slidemill.labelcounts.counting_labeller`.
+        As of `slidemill.sampling._label_counts.counting_labeller`.
     """
 
     choice: LabelChoice

@@ -8,22 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slidemill.cautions import ink_notes
 from slidemill.core.job_log import LOG
 from slidemill.core.outcomes import Outcome
 from slidemill.core.specs import MOST_PATCHES, QualitySpec, TissueSpec, WorkSpec
 from slidemill.errors import SlideError
-from slidemill.masks import NOTHING, Wanted, save_mask
-from slidemill.selecting import Row, Step, write_judged
+from slidemill.sampling._filter_chain import Row, Step, write_judged
+from slidemill.sampling._tissue_detection import mask_size, tissue_mask, tissue_step
+from slidemill.sampling.quality_notes import ink_notes
+from slidemill.sampling.tissue_mask import NOTHING, Wanted, save_mask
 from slidemill.slides.fingerprint import check_unchanged
 from slidemill.slides.grid import Grid, GridSpec
 from slidemill.slides.patch_table import patch_rows
 from slidemill.slides.slide_info import SlideInfo
-from slidemill.tissue import mask_size, tissue_mask, tissue_step
 
 if TYPE_CHECKING:
-    from slidemill.labelchoice import LabelChoice, LabelStep
-    from slidemill.measuring import QualityStep
+    from slidemill.sampling._quality_filter import QualityStep
+    from slidemill.sampling.label_filter import LabelChoice, LabelStep
 
 UNANNOTATED = "unannotated"
 """Why patches of a slide without an annotation are dropped, with ``labels.unannotated: skip``."""
@@ -119,12 +119,12 @@ def write_chosen(
                 details["ink_fraction"] = f"{wanted.mask.ink_fraction:.4f}"
         # Each step is imported where it is asked for: a job's start is most of its time on small slides.
         if choice.labels:
-            from slidemill.labelchoice import label_step
+            from slidemill.sampling.label_filter import label_step
 
             labels = label_step(choice.labels, info)
             steps.append(labels)
         if choice.quality and choice.work:
-            from slidemill.measuring import quality_step
+            from slidemill.sampling._quality_filter import quality_step
 
             quality = stack.enter_context(quality_step(*planned, info, choice.grid, choice.quality, choice.work))
             steps.append(quality)
@@ -168,7 +168,7 @@ def _without_annotation(become: str, rows: Iterable[Row], table: Path, dropped: 
 def _tissue(source: Path, info: SlideInfo, choice: Choice) -> Wanted:
     """Return what of a slide is wanted: by one's own mask, or by the method, or all of it."""
     if choice.own_mask:
-        from slidemill.ownmasks import own_mask
+        from slidemill.sampling.custom_mask import own_mask
 
         spec = choice.tissue
         side = Grid(info.pyramid, choice.grid).extent0
