@@ -26,7 +26,7 @@ from benchmarks.environments import own_versions
 from benchmarks.machine import code, machine
 from benchmarks.runner import busy_seconds, cpu_seconds
 from benchmarks.store_ways import SEED, Rate, made_store, ways_of
-from slidemill.stores.protocol import Store
+from slidemill.stores.base import Store
 
 ROOT = Path(__file__).parents[1]
 RAW_SHARE, ENCODED_SHARE = 0.9, 0.95

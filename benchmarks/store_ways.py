@@ -18,7 +18,7 @@ from benchmarks import ours
 from benchmarks.bench_slide import slide_facts
 from benchmarks.runner import Request
 from slidemill.core.encodings import ENCODINGS, Pixels
-from slidemill.stores.protocol import Store
+from slidemill.stores.base import Store
 from slidemill.stores.registry import open_store
 
 SEED = 0

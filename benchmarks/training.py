@@ -34,7 +34,7 @@ from slidemill.dataset import Dataset
 from slidemill.slides.grid import Grid, GridSpec
 from slidemill.stores.paths import store_path
 from slidemill.stores.registry import STORES
-from slidemill.stores.writing import write_store
+from slidemill.stores.writer import write_store
 from slidemill.storing import new_manifest
 from slidemill.synthetic import Tissue, paint
 

@@ -5,7 +5,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slidemill.checking import check_apart
 from slidemill.core.child_process import Apart
 from slidemill.core.csv_tables import read_table
 from slidemill.core.job_log import job_log
@@ -17,6 +16,7 @@ from slidemill.slides.grid import GridSpec
 from slidemill.slides.icc import stated
 from slidemill.slides.patch_table import patches_of
 from slidemill.slides.slide_info import SlideInfo
+from slidemill.stores.checks import check_apart
 from slidemill.stores.paths import store_path
 from slidemill.storing import STAGE as STORED
 from slidemill.validation import validate_slide, write_findings

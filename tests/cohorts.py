@@ -13,7 +13,7 @@ from slidemill.slides.patch_table import patch_rows
 from slidemill.slides.slide_info import opened, slide_info
 from slidemill.stores.paths import store_path
 from slidemill.stores.registry import STORES
-from slidemill.stores.writing import write_store
+from slidemill.stores.writer import write_store
 from slidemill.storing import new_manifest
 
 NAMES = ("Normal", "Benign", "Carcinoma")

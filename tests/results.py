@@ -3,7 +3,6 @@
 from dataclasses import asdict
 from itertools import count
 
-from slidemill.checking import Finding
 from slidemill.core.columns import (
     DROPPED_COLUMNS,
     METADATA_COLUMNS,
@@ -22,9 +21,10 @@ from slidemill.core.specs import StoreSpec
 from slidemill.slides.grid import Grid, GridSpec
 from slidemill.slides.patch_table import patch_rows
 from slidemill.slides.slide_info import SlideInfo
+from slidemill.stores.checks import Finding
 from slidemill.stores.paths import SUFFIXES, store_path
 from slidemill.stores.registry import STORES, open_store
-from slidemill.stores.writing import write_store
+from slidemill.stores.writer import write_store
 from slidemill.storing import new_manifest
 from slidemill.validation import write_findings
 

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from slidemill import __version__
-from slidemill.checking import EVERY_STORE, Finding
 from slidemill.core.text import counted
 from slidemill.errors import MachineError, SlidemillError, explained
 from slidemill.holding import LOOK_AGAIN, at_rest, working
@@ -18,6 +17,7 @@ from slidemill.slides.discovery import decoded, find_slides
 from slidemill.slides.grid import GridSpec
 from slidemill.slides.level_overview import contact_sheet, describe, levels_of
 from slidemill.slides.slide_info import opened, slide_info
+from slidemill.stores.checks import EVERY_STORE, Finding
 from slidemill.stores.paths import JOINED, store_path
 from slidemill.transfer import add_commands
 from slidemill.verification import verify

@@ -19,8 +19,8 @@ from slidemill.grouping import PATIENT
 from slidemill.queries import wanted
 from slidemill.shuffling import Shuffle
 from slidemill.splitting import every_kth, split
-from slidemill.stores.pool import StorePool
-from slidemill.stores.protocol import Store
+from slidemill.stores.base import Store
+from slidemill.stores.store_pool import StorePool
 
 if TYPE_CHECKING:
     import pandas

@@ -19,7 +19,7 @@ from slidemill.core.encodings import Pixels
 from slidemill.core.files import replacing
 from slidemill.core.text import counted
 from slidemill.sampling.tissue_mask import Mask
-from slidemill.stores.protocol import Store
+from slidemill.stores.base import Store
 from slidemill.stores.registry import open_store
 
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#B8A800", "#6A3D9A")

@@ -26,10 +26,10 @@ from slidemill.core.encodings import NPY, RAW, Buffer, Encoding, Shape, decoded,
 from slidemill.core.files import replacing, synced
 from slidemill.dataset import Dataset
 from slidemill.errors import SlidemillError, StoreError
-from slidemill.stores.hdf5parts import EncodedPatches, RawPatches, abandoned
-from slidemill.stores.protocol import Store
+from slidemill.stores.base import Store
+from slidemill.stores.hdf5_writer import EncodedPatches, RawPatches, abandoned
 from slidemill.stores.tar import BUFFER, PROVENANCE, Members, header
-from slidemill.stores.writing import full_disk_told
+from slidemill.stores.writer import full_disk_told
 
 if TYPE_CHECKING:
     import pandas

@@ -12,7 +12,7 @@ from slidemill.core.encodings import Pixels
 from slidemill.core.patch import patch_id
 from slidemill.errors import SlidemillError, StoreError, machine_told
 from slidemill.stores.arrays import destination
-from slidemill.stores.pool import StorePool
+from slidemill.stores.store_pool import StorePool
 
 Places = npt.NDArray[np.integer]
 

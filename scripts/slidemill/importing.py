@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from slidemill.checking import Expected, check_store
 from slidemill.core.child_process import Apart, DiedError
 from slidemill.core.columns import METADATA_COLUMNS, SLIDE_COLUMNS, STORE_COLUMNS, VALIDATION_COLUMNS
 from slidemill.core.csv_tables import write_table, writing_table
@@ -18,12 +17,13 @@ from slidemill.core.patch import PatchRef
 from slidemill.core.seals import seal_tables
 from slidemill.core.specs import StoreSpec
 from slidemill.errors import SlidemillError
-from slidemill.pywsi import Item, Survey, items, survey
 from slidemill.slides.discovery import slide_id
 from slidemill.slides.grid import GridSpec
+from slidemill.stores.checks import Expected, check_store
 from slidemill.stores.lmdb import BACKEND
 from slidemill.stores.paths import store_path
-from slidemill.stores.writing import write_store
+from slidemill.stores.pywsi import Item, Survey, items, survey
+from slidemill.stores.writer import write_store
 from slidemill.storing import new_manifest
 
 ENDING = ".svs"

@@ -27,7 +27,7 @@ from slidemill.core.parquet import TABLE, read_columnar
 from slidemill.errors import SlidemillError, machine_told
 from slidemill.exporting import write_column
 from slidemill.opening import classes_of
-from slidemill.stores.hdf5parts import abandoned
+from slidemill.stores.hdf5_writer import abandoned
 from slidemill.stores.paths import store_path
 
 BACKEND = "hdf5"

@@ -10,7 +10,7 @@ from slidemill.core.parquet import TABLE, read_columnar
 from slidemill.dataset import Dataset, dataset_of
 from slidemill.errors import SlidemillError, machine_error, machine_told
 from slidemill.stores.paths import SUFFIXES
-from slidemill.stores.pool import MOST_OPEN, StorePool
+from slidemill.stores.store_pool import MOST_OPEN, StorePool
 
 if TYPE_CHECKING:
     import pandas

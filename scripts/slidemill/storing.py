@@ -27,9 +27,9 @@ from slidemill.slides.icc import CONVERTED, IGNORED, LITTLECMS, NO_PROFILE, Conv
 from slidemill.slides.readers import Reader, TileReader
 from slidemill.slides.slide_info import SlideInfo, opened
 from slidemill.slides.tile_copier import copied_patches
+from slidemill.stores.base import Backend
 from slidemill.stores.manifest import Manifest
-from slidemill.stores.protocol import Backend
-from slidemill.stores.writing import write_store
+from slidemill.stores.writer import write_store
 
 STAGE = "store_patches"
 UNCONVERTED = "it has no ICC profile: its colours are stored as they are"

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from slidemill.checking import EVERY_STORE, Expected, Finding, StoreCheck, check_agreement, check_store, named
 from slidemill.core.columns import VALIDATION_COLUMNS
 from slidemill.core.csv_tables import write_table
 from slidemill.core.encodings import Pixels
@@ -24,7 +23,8 @@ from slidemill.slides.grid import GridSpec
 from slidemill.slides.icc import IGNORED, conversion
 from slidemill.slides.openslide_reader import PatchReader
 from slidemill.slides.slide_info import SlideInfo, opened
-from slidemill.stores.protocol import Store
+from slidemill.stores.base import Store
+from slidemill.stores.checks import EVERY_STORE, Expected, Finding, StoreCheck, check_agreement, check_store, named
 from slidemill.stores.registry import open_store
 
 STAGE = "validate_stores"
@@ -78,7 +78,7 @@ def validate_slide(
     threads
         How many threads decode the stores' patches.
     check
-        What checks one store by itself: `slidemill.checking.check_store`, or the same in another process.
+        What checks one store by itself: `slidemill.stores.checks.check_store`, or the same in another process.
     icc
         What is done to the slide's colours, as `slidemill.slides.icc.stated` says it.
     """

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 
-from slidemill.checking import EVERY_STORE, Expected, Finding, StoreCheck, check_agreement, check_apart
 from slidemill.core.child_process import Apart, EndedError
 from slidemill.core.csv_tables import read_cohort_table, read_table
 from slidemill.core.text import AGAIN
@@ -17,6 +16,7 @@ from slidemill.errors import MachineError, SlidemillError, machine_error, machin
 from slidemill.gathered import check_gathered
 from slidemill.joinedcheck import OUTDATED, joined_fault
 from slidemill.settings import gathered_settings
+from slidemill.stores.checks import EVERY_STORE, Expected, Finding, StoreCheck, check_agreement, check_apart
 from slidemill.stores.paths import JOINED, SUFFIXES, store_path
 from slidemill.tablecheck import (
     NEEDED,

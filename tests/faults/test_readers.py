@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 
 import slidemill
-from slidemill.checking import Expected, check_apart
 from slidemill.core.child_process import Apart, DiedError
 from slidemill.core.pyramid import Pyramid
 from slidemill.core.specs import StoreSpec
 from slidemill.errors import MachineError, SlidemillError, StoreError, machine_error
 from slidemill.folds import SlideFold, Splits
 from slidemill.slides.grid import Grid, GridSpec
+from slidemill.stores.checks import Expected, check_apart
 from slidemill.stores.paths import SUFFIXES, store_path
 from slidemill.stores.registry import STORES, open_store
-from slidemill.stores.writing import write_store
+from slidemill.stores.writer import write_store
 from slidemill.storing import new_manifest
 from tests.faults.conftest import apart
 from tests.results import FINGERPRINT, PATCHES, SIZE, write_a_store, write_slide, write_tables
@@ -150,7 +150,7 @@ def test_dataset_without_memory_blames_no_file(results, is_first):
 
 FORBIDDEN = """
 from pathlib import Path
-from slidemill.checking import Expected, check_store
+from slidemill.stores.checks import Expected, check_store
 from slidemill.errors import MachineError
 from slidemill.stores.registry import open_store
 for work in (open_store, lambda path: check_store(path, Expected("slide", {backend!r}))):

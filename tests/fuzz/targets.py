@@ -20,7 +20,6 @@ from slidemill.core.encodings import ENCODINGS, decoded, encoded
 from slidemill.core.outcomes import Outcome, read_outcome, write_outcome
 from slidemill.core.specs import LabelSpec, StoreSpec
 from slidemill.errors import SlidemillError
-from slidemill.pywsi import item_of
 from slidemill.sampling._label_rules import region_at
 from slidemill.sampling.labelled_table import labelled, read_metadata
 from slidemill.slides._tiled_tiff import opened_level
@@ -29,8 +28,9 @@ from slidemill.slides.patch_table import patches_of
 from slidemill.slides.sample_sheet import read_sheet
 from slidemill.slides.slide_info import SlideInfo, opened, slide_info
 from slidemill.stores.manifest import Manifest
+from slidemill.stores.pywsi import item_of
 from slidemill.stores.registry import STORES, open_store
-from slidemill.stores.writing import write_store
+from slidemill.stores.writer import write_store
 from slidemill.storing import new_manifest
 from slidemill.synthetic import write_annotation
 from tests.conftest import AREAS, REAL_SLIDES, ROOT, painted

@@ -18,7 +18,7 @@ from slidemill.slides.grid import Grid, GridSpec
 from slidemill.stores.manifest import Manifest
 from slidemill.stores.paths import SUFFIXES
 from slidemill.stores.registry import STORES, open_store
-from slidemill.stores.writing import write_store
+from slidemill.stores.writer import write_store
 from slidemill.storing import new_manifest
 from slidemill.validation import psnr
 from tests.stores.elsewhere import first_id

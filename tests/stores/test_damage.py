@@ -20,10 +20,10 @@ import lmdb
 import numpy as np
 import pytest
 
-from slidemill.checking import Expected, check_apart, check_store
 from slidemill.core.child_process import Apart, DiedError
 from slidemill.core.encodings import ENCODINGS, decoded, digest
 from slidemill.errors import StoreError
+from slidemill.stores.checks import Expected, check_apart, check_store
 from slidemill.stores.paths import SUFFIXES
 from slidemill.stores.registry import open_store
 from tests.results import PATCHES, SIZE, write_a_store

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from slidemill import open_store
-from slidemill.checking import Expected, check_store
 from slidemill.errors import StoreError
+from slidemill.stores.checks import Expected, check_store
 from tests.stores.contract import StoreContract
 
 

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 from slidemill import open_store
-from slidemill.checking import Expected, check_apart
 from slidemill.core.child_process import Apart, DiedError
 from slidemill.core.pyramid import Pyramid
 from slidemill.core.specs import StoreSpec, ValidationSpec
 from slidemill.errors import SlidemillError, StoreError
 from slidemill.slides.grid import Grid, GridSpec
+from slidemill.stores.checks import Expected, check_apart
 from slidemill.stores.lmdb import MANIFEST_KEY, LmdbStore
 from slidemill.stores.registry import STORES
-from slidemill.stores.writing import write_store
+from slidemill.stores.writer import write_store
 from slidemill.storing import new_manifest
 from slidemill.validation import validate_slide
 from tests.results import write_a_store

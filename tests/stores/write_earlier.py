@@ -15,7 +15,7 @@ from slidemill.core.jpeg import decode, encode
 from slidemill.core.specs import StoreSpec
 from slidemill.stores.paths import SUFFIXES
 from slidemill.stores.registry import STORES
-from slidemill.stores.writing import write_store
+from slidemill.stores.writer import write_store
 from slidemill.storing import new_manifest
 from tests.results import FINGERPRINT, GRID, PATCHES, SIZE, write_slide, write_tables
 

@@ -14,7 +14,7 @@ from slidemill.batching import one_hot, symmetries_of
 from slidemill.core.symmetries import COUNT, symmetry, turn_into
 from slidemill.errors import SlidemillError, StoreError
 from slidemill.shuffling import RUN, SLIDES, WINDOW, order, random_numbers
-from slidemill.stores import pool
+from slidemill.stores import store_pool
 from tests.results import SIZE
 
 KINDS = ("blocks", "exact", True, False)
@@ -236,8 +236,8 @@ class TestBatches:
 
     def test_shuffled_stores_are_opened_once_an_epoch(self, results, monkeypatch):
         opened = []
-        original = pool.open_store
-        monkeypatch.setattr(pool, "open_store", lambda path: (opened.append(path), original(path))[1])
+        original = store_pool.open_store
+        monkeypatch.setattr(store_pool, "open_store", lambda path: (opened.append(path), original(path))[1])
         monkeypatch.setattr("slidemill.shuffling.SLIDES", 1)
         with open_dataset(results, most_open=1) as dataset:
             list(dataset.batches(2))

@@ -20,10 +20,10 @@ from slidemill.core.pyramid import Pyramid
 from slidemill.core.specs import StoreSpec
 from slidemill.errors import SlidemillError, StoreError
 from slidemill.slides.grid import Grid, GridSpec
-from slidemill.stores import pool
+from slidemill.stores import store_pool
 from slidemill.stores.paths import SUFFIXES, store_path
 from slidemill.stores.registry import STORES
-from slidemill.stores.writing import write_store
+from slidemill.stores.writer import write_store
 from slidemill.storing import new_manifest
 from tests.results import ENCODING, LABELS, PATCHES, SIZE, unseal, write_a_store
 from tests.training.conftest import SLIDES
@@ -265,8 +265,8 @@ def test_no_more_stores_are_held_open_than_may_be(results, truth, monkeypatch):
         opened.append(Path(path).stem)
         return pool_open(path)
 
-    pool_open = pool.open_store
-    monkeypatch.setattr(pool, "open_store", open_store)
+    pool_open = store_pool.open_store
+    monkeypatch.setattr(store_pool, "open_store", open_store)
     dataset = open_dataset(results, most_open=2)
     assert opened == []
     order = [0, 6, 1, 7, 12, 8, 13, 0]

@@ -15,8 +15,8 @@ import pytest
 
 from slidemill import open_dataset, read_metadata
 from slidemill.cli import main
-from slidemill.pywsi import item_of
 from slidemill.slides.discovery import slide_id
+from slidemill.stores.pywsi import item_of
 
 SIZE = 16
 

@@ -21,7 +21,7 @@ import slidemill
 from slidemill import open_dataset, show
 from slidemill.dataset import Dataset
 from slidemill.slides.grid import GridSpec
-from slidemill.stores.protocol import Store
+from slidemill.stores.base import Store
 from slidemill.synthetic import write_svs
 from tests.cohorts import write_cohort
 from tests.conftest import ROOT, painted, site_at

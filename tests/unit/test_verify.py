@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from slidemill import verification
-from slidemill.checking import check_store as really_checked
 from slidemill.cli import main
 from slidemill.errors import machine_error
 from slidemill.holding import WORKER
+from slidemill.stores.checks import check_store as really_checked
 from slidemill.stores.paths import SUFFIXES, store_path
 from tests.results import PATCHES, SIZE, write_a_store, write_slide, write_tables
 
@@ -79,7 +79,7 @@ def test_a_whole_store_of_fewer_patches_is_said(results, capsys, noise):
 
 
 def test_a_store_that_ends_the_process_is_said_and_the_others_are_looked_at(results, capsys, monkeypatch):
-    monkeypatch.setattr("slidemill.checking.check_store", dies_over_lmdb_of_one)
+    monkeypatch.setattr("slidemill.stores.checks.check_store", dies_over_lmdb_of_one)
     assert main(["verify", str(results), "--jobs", "1"]) == 1
     out = capsys.readouterr().out
     assert f"{results / store_path('lmdb', 'one')}: opens: " in out

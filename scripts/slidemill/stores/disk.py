@@ -18,9 +18,9 @@ from slidemill.core.files import asides, file_digest, identity, sync
 from slidemill.core.patch import PatchRef
 from slidemill.core.text import AGAIN
 from slidemill.errors import MachineError, SlidemillError, StoreError, machine_error
+from slidemill.stores.base import Backend, Lent, Store
 from slidemill.stores.manifest import Manifest
 from slidemill.stores.paths import MANIFEST
-from slidemill.stores.protocol import Backend, Lent, Store
 
 INDEX = "index.csv"
 INDEX_COLUMNS = ("patch_id", "file", "column", "row", "x0", "y0", "width0", "height0")

@@ -22,10 +22,10 @@ from slidemill.core.encodings import UINT8, Buffer, Pixels, digest
 from slidemill.core.files import synced
 from slidemill.core.patch import PatchRef
 from slidemill.errors import StoreError, machine_error
-from slidemill.stores.hdf5parts import EncodedPatches, RawPatches, abandoned
+from slidemill.stores._mapped import REMEDY, MappedStore
+from slidemill.stores.base import Backend
+from slidemill.stores.hdf5_writer import EncodedPatches, RawPatches, abandoned
 from slidemill.stores.manifest import Manifest
-from slidemill.stores.mapped import REMEDY, MappedStore
-from slidemill.stores.protocol import Backend
 
 COORDINATES = ("column", "row", "x0", "y0", "width0", "height0")
 KINDS = dict.fromkeys(COORDINATES, "i") | {"ids": "S", "offsets": "i", "patches": "u", "payload": "u", "manifest": "u"}

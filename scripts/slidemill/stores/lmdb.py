@@ -18,9 +18,9 @@ from slidemill.core.files import identity, synced
 from slidemill.core.patch import PatchRef
 from slidemill.core.text import AGAIN
 from slidemill.errors import MachineError, StoreError, machine_error
-from slidemill.stores.environments import PAGE, SHARED
+from slidemill.stores._lmdb_environments import PAGE, SHARED
+from slidemill.stores.base import Backend, Lent, Store
 from slidemill.stores.manifest import Manifest
-from slidemill.stores.protocol import Backend, Lent, Store
 
 MANIFEST_KEY = b"__manifest__"
 COMMIT_BYTES = 768 * 1024

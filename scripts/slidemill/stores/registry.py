@@ -10,8 +10,8 @@ from pathlib import Path
 
 from slidemill.core.files import asides
 from slidemill.errors import StoreError, machine_error, machine_told
+from slidemill.stores.base import Backend, Store
 from slidemill.stores.paths import SUFFIXES
-from slidemill.stores.protocol import Backend, Store
 
 
 class _Backends(Mapping[str, Backend]):

@@ -30,9 +30,9 @@ from slidemill.core.encodings import Buffer
 from slidemill.core.files import synced
 from slidemill.core.patch import PatchRef
 from slidemill.errors import StoreError
+from slidemill.stores._mapped import REMEDY, MappedStore
+from slidemill.stores.base import Backend
 from slidemill.stores.manifest import Manifest
-from slidemill.stores.mapped import REMEDY, MappedStore
-from slidemill.stores.protocol import Backend
 
 OFFSETS_NAME = "__offsets__"
 MANIFEST_NAME = "__manifest__"

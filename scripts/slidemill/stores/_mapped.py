@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from slidemill.core.files import identity
 from slidemill.core.text import AGAIN
 from slidemill.errors import StoreError
-from slidemill.stores.protocol import Lent, Store
+from slidemill.stores.base import Lent, Store
 
 REMEDY = f"it is damaged or from elsewhere; {AGAIN}"
 

@@ -5,7 +5,7 @@ and the tile's place in the DeepZoom grid; its values are pickles of an object w
 square), ``data`` (the pixels' bytes), ``label`` (an integer; 0 where nobody gave labels) and ``coords`` (the place once
 more, an array of NumPy's). Versions 1 and 2 write the same.
 
-The pickles are read as data (`slidemill.pickles`): no class is imported, and nothing that one names is called.
+The pickles are read as data (`slidemill.stores._pickles`): no class is imported, and nothing that one names is called.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ import xxhash
 
 from slidemill.core.encodings import Pixels
 from slidemill.errors import SlidemillError
-from slidemill.pickles import Made, StrangeError, read_pickle
-from slidemill.stores.environments import PAGE
+from slidemill.stores._lmdb_environments import PAGE
+from slidemill.stores._pickles import Made, StrangeError, read_pickle
 from slidemill.stores.manifest import LARGEST_PATCH
 
 KEY = re.compile(r"(?P<slide>.+)-(?P<column>\d{1,5})-(?P<row>\d{1,5})", re.DOTALL)

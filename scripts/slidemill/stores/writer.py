@@ -14,8 +14,8 @@ from slidemill.core.encodings import EncodedPatch
 from slidemill.core.files import replacing
 from slidemill.core.patch import PatchRef
 from slidemill.errors import FULL, SlidemillError
+from slidemill.stores.base import Backend
 from slidemill.stores.manifest import Manifest
-from slidemill.stores.protocol import Backend
 
 ROOM = 1_048_576
 """Where a disk has fewer bytes left, a library that fails to write without a reason fails for want of them."""

@@ -15,8 +15,8 @@ from slidemill.core.job_log import progress
 from slidemill.core.ordered_threads import Step, in_order
 from slidemill.core.text import listed
 from slidemill.errors import StoreError, machine_error
-from slidemill.pixeldigests import PixelDigests
-from slidemill.stores.protocol import Store
+from slidemill.stores._pixel_digests import PixelDigests
+from slidemill.stores.base import Store
 from slidemill.stores.registry import open_store
 
 NAMED = 5
