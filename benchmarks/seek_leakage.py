@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.machine import code, machine
-from slidemill.leakage import find_leakage
+from slidemill.datasets.leakage import find_leakage
 
 SIZE, SLIDES = 256, 1_000
 WAYS = ("touching", "overlapping", "anywhere", "slides")

@@ -30,7 +30,7 @@ from slidemill.core.parquet import TABLE, write_columnar
 from slidemill.core.patch import PatchRef
 from slidemill.core.pyramid import Pyramid
 from slidemill.core.specs import StoreSpec
-from slidemill.dataset import Dataset
+from slidemill.datasets.dataset import Dataset
 from slidemill.slides.grid import Grid, GridSpec
 from slidemill.stores.paths import store_path
 from slidemill.stores.registry import STORES

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slidemill.core.job_log import job_log
-from slidemill.joining import join_stores
+from slidemill.datasets.joined_hdf5 import join_stores
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import Snakemake

@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from slidemill import open_dataset
-from slidemill.dataset import Dataset
+from slidemill.datasets.dataset import Dataset
 from slidemill.stores.paths import SUFFIXES
 from slidemill.torch import PatchDataset, PatchStream
 

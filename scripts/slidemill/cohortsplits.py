@@ -9,11 +9,11 @@ from slidemill.core.csv_tables import read_cohort_table, write_table
 from slidemill.core.seals import SPLITS_SEAL, seal_tables
 from slidemill.core.specs import SplitSpec
 from slidemill.core.text import counted as counted_noun
+from slidemill.datasets.folds import COLUMNS
+from slidemill.datasets.slide_groups import PATIENT, SLIDE, check_groups, counted, shared_patients
+from slidemill.datasets.split import split_slides
 from slidemill.errors import ConfigError, SplitError
-from slidemill.folds import COLUMNS
-from slidemill.grouping import PATIENT, SLIDE, check_groups, counted, shared_patients
 from slidemill.slides.discovery import SlideFile
-from slidemill.splitting import split_slides
 
 
 def check_sheet(spec: SplitSpec | None, slides: Collection[SlideFile]) -> None:

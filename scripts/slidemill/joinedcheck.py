@@ -9,8 +9,8 @@ import h5py
 
 from slidemill.core.child_process import Apart, DiedError
 from slidemill.core.files import readable
+from slidemill.datasets.joined_hdf5 import MADE_OF, join_stores
 from slidemill.errors import machine_error
-from slidemill.joining import MADE_OF, join_stores
 from slidemill.stores.paths import JOINED
 
 OF = ("metadata.parquet", "slides.csv", "stores.csv")

@@ -28,7 +28,7 @@ from slidemill.stitching import LONGEST, Stitched, laid, require_longest, stitch
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from slidemill.dataset import Dataset
+    from slidemill.datasets.dataset import Dataset
 
 Labels = Sequence[int] | Sequence[str] | npt.NDArray[np.int64]
 

@@ -10,9 +10,9 @@ from typing import Any
 from slidemill.core.csv_tables import read_cohort_table
 from slidemill.core.specs import SplitSpec
 from slidemill.core.text import listed
-from slidemill.folds import COLUMNS, read_splits
-from slidemill.grouping import SLIDE, counted
-from slidemill.splitting import split_leaks
+from slidemill.datasets.folds import COLUMNS, read_splits
+from slidemill.datasets.slide_groups import SLIDE, counted
+from slidemill.datasets.split import split_leaks
 
 LABEL_NAME = "label_name"
 

@@ -21,7 +21,7 @@ from slidemill.slides.patch_table import patches_of
 from slidemill.slides.slide_info import SlideInfo
 
 if TYPE_CHECKING:
-    from slidemill.dataset import Dataset
+    from slidemill.datasets.dataset import Dataset
 
 LONGEST = 1000
 """Pixels of the longer side of a picture, unless told."""

@@ -11,12 +11,12 @@ import torch
 import torch.distributed
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
-from slidemill.batching import Batching, batch_count, ordered, symmetries_of
 from slidemill.core.encodings import Pixels
-from slidemill.dataset import Dataset as Patches
+from slidemill.datasets.batches import Batching, batch_count, ordered, symmetries_of
+from slidemill.datasets.dataset import Dataset as Patches
+from slidemill.datasets.shuffle import Shuffle
+from slidemill.datasets.stored_patches import Places
 from slidemill.errors import SlidemillError
-from slidemill.fetching import Places
-from slidemill.shuffling import Shuffle
 
 Transform = Callable[[torch.Tensor], Any]
 
@@ -97,7 +97,7 @@ class PatchStream(IterableDataset):  # type: ignore[misc]
     patches
         Of `slidemill.open_dataset`.
     size, shuffle, seed, augment, drop_last
-        As `slidemill.dataset.Dataset.batches` takes them.
+        As `slidemill.datasets.dataset.Dataset.batches` takes them.
     rank, world_size
         The place of this process among those that train together, and how many these are; None asks torch.distributed,
         and is 0 of 1 where that is not at work. Shuffled, each rank gets as many batches, so that none waits for ever:

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from slidemill.core.text import counted
-from slidemill.dataset import Dataset
+from slidemill.datasets.dataset import Dataset
+from slidemill.datasets.export import export
+from slidemill.datasets.results import open_dataset
 from slidemill.errors import SlidemillError
-from slidemill.exporting import export
 from slidemill.importing import Unsaid, import_database
-from slidemill.opening import open_dataset
 from slidemill.stores.paths import SUFFIXES
 
 EVERY = 1000

@@ -13,8 +13,8 @@ import slidemill
 from slidemill.core.child_process import Apart, DiedError
 from slidemill.core.pyramid import Pyramid
 from slidemill.core.specs import StoreSpec
+from slidemill.datasets.folds import SlideFold, Splits
 from slidemill.errors import MachineError, SlidemillError, StoreError, machine_error
-from slidemill.folds import SlideFold, Splits
 from slidemill.slides.grid import Grid, GridSpec
 from slidemill.stores.checks import Expected, check_apart
 from slidemill.stores.paths import SUFFIXES, store_path

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slidemill import open_dataset
-from slidemill.batching import one_hot, symmetries_of
 from slidemill.core.symmetries import COUNT, symmetry, turn_into
+from slidemill.datasets.batches import one_hot, symmetries_of
+from slidemill.datasets.shuffle import RUN, SLIDES, WINDOW, order, random_numbers
 from slidemill.errors import SlidemillError, StoreError
-from slidemill.shuffling import RUN, SLIDES, WINDOW, order, random_numbers
 from slidemill.stores import store_pool
 from tests.results import SIZE
 
@@ -238,7 +238,7 @@ class TestBatches:
         opened = []
         original = store_pool.open_store
         monkeypatch.setattr(store_pool, "open_store", lambda path: (opened.append(path), original(path))[1])
-        monkeypatch.setattr("slidemill.shuffling.SLIDES", 1)
+        monkeypatch.setattr("slidemill.datasets.shuffle.SLIDES", 1)
         with open_dataset(results, most_open=1) as dataset:
             list(dataset.batches(2))
             assert len(opened) == 3

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from slidemill.datasets.folds import read_splits
+from slidemill.datasets.leakage import check_leakage
 from slidemill.errors import LeakageError
-from slidemill.folds import read_splits
-from slidemill.leakage import check_leakage
 
 
 @pytest.fixture

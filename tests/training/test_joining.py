@@ -12,8 +12,8 @@ import pytest
 from slidemill import open_dataset
 from slidemill.cli import main
 from slidemill.core.encodings import ENCODINGS, decoded
+from slidemill.datasets.joined_hdf5 import join_stores
 from slidemill.errors import SlidemillError, StoreError
-from slidemill.joining import join_stores
 from slidemill.stores.paths import JOINED, store_path
 from slidemill.stores.registry import open_store
 from tests.conftest import ROOT

@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from slidemill.batching import symmetries_of
 from slidemill.core.symmetries import symmetry
+from slidemill.datasets.batches import symmetries_of
 from slidemill.errors import SlidemillError
 from tests.conftest import ROOT
 from tests.results import SIZE

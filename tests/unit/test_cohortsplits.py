@@ -9,8 +9,8 @@ from slidemill.core.columns import METADATA_COLUMNS, SLIDE_COLUMNS, VALIDATION_C
 from slidemill.core.csv_tables import read_table, write_table
 from slidemill.core.parquet import write_columnar
 from slidemill.core.specs import SplitSpec
+from slidemill.datasets.folds import read_splits
 from slidemill.errors import ConfigError, SlidemillError
-from slidemill.folds import read_splits
 from slidemill.slides.discovery import SlideFile
 from slidemill.splitreport import told_splits
 

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slidemill.core.pyramid import Pyramid
+from slidemill.datasets._overlaps import overlapping, points_before
+from slidemill.datasets.leakage import check_leakage, find_leakage
 from slidemill.errors import LeakageError, SplitError
-from slidemill.leakage import check_leakage, find_leakage
-from slidemill.overlaps import overlapping, points_before
 from slidemill.slides.grid import Grid, GridSpec
 
 NUMBER = st.integers(-12, 12)

@@ -28,8 +28,8 @@ from slidemill.core.seals import (
     seal_tables,
     write_sealed,
 )
+from slidemill.datasets.folds import SlideFold, Splits
 from slidemill.errors import MachineError, SlidemillError
-from slidemill.folds import SlideFold, Splits
 from slidemill.planned import PLAN
 from slidemill.settings import FOREIGN, STAGES, check_cohort_settings, cohort_digest, outcome_file, with_settings
 from slidemill.stores.paths import SUFFIXES, store_path

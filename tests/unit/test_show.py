@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from slidemill import open_dataset, show, stitching
-from slidemill.dataset import Dataset
+from slidemill.datasets.dataset import Dataset
 from slidemill.drawing import COLUMNS, MOST_PATCHES, draw_sample, label_colour
 from slidemill.errors import SlidemillError
 from slidemill.slides.grid import GridSpec

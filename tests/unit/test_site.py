@@ -19,7 +19,7 @@ from nbclient import NotebookClient
 
 import slidemill
 from slidemill import open_dataset, show
-from slidemill.dataset import Dataset
+from slidemill.datasets.dataset import Dataset
 from slidemill.slides.grid import GridSpec
 from slidemill.stores.base import Store
 from slidemill.synthetic import write_svs

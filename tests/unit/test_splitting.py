@@ -17,11 +17,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slidemill.balancing import balanced
+from slidemill.datasets._balancing import balanced
+from slidemill.datasets.folds import read_splits
+from slidemill.datasets.split import every_kth, split
 from slidemill.errors import LeakageError, SlidemillError, SplitError
-from slidemill.folds import read_splits
 from slidemill.slides.discovery import find_slides
-from slidemill.splitting import every_kth, split
 from tests.conftest import ROOT
 
 STRATA = st.dictionaries(st.sampled_from("abc"), st.integers(1, 50), min_size=1)
@@ -198,7 +198,7 @@ class TestSplit:
 
     def test_it_is_the_same_in_every_process(self):
         code = (
-            "import json; from slidemill.balancing import balanced\n"
+            "import json; from slidemill.datasets._balancing import balanced\n"
             "print(json.dumps(balanced({f'P{n}': {'b': 5 + n % 4, 'a': n % 3 + 1} for n in range(20)}, 4, 1)))"
         )
         found = {

@@ -7,8 +7,8 @@ import pytest
 
 from slidemill import open_dataset
 from slidemill.cli import main as slidemill
-from slidemill.folds import read_splits
-from slidemill.leakage import check_leakage
+from slidemill.datasets.folds import read_splits
+from slidemill.datasets.leakage import check_leakage
 
 AFTER = {"split_slides", "render_report", "gate", "all"}
 

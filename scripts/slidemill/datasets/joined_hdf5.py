@@ -1,8 +1,8 @@
 """One HDF5 file over the stores of a whole cohort: h5py sees one array, whose bytes stay where they are.
 
-It holds what an exported file holds (`slidemill.exporting`), but ``patches``, or ``payload``, is a virtual dataset over
-the slides' own files, which are named relative to this one: both may be moved, together. Row i is row i of
-metadata.csv.
+It holds what an exported file holds (`slidemill.datasets.export`), but ``patches``, or ``payload``, is a virtual
+dataset over the slides' own files, which are named relative to this one: both may be moved, together. Row i is row i
+of metadata.csv.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from slidemill.core.csv_tables import read_cohort_table
 from slidemill.core.encodings import digest
 from slidemill.core.files import file_digest, replacing
 from slidemill.core.parquet import TABLE, read_columnar
+from slidemill.datasets.export import write_column
+from slidemill.datasets.results import classes_of
 from slidemill.errors import SlidemillError, machine_told
-from slidemill.exporting import write_column
-from slidemill.opening import classes_of
 from slidemill.stores.hdf5_writer import abandoned
 from slidemill.stores.paths import store_path
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from slidemill.core.csv_tables import read_cohort_table
 from slidemill.core.parquet import TABLE, read_columnar
-from slidemill.dataset import Dataset, dataset_of
+from slidemill.datasets.dataset import Dataset, dataset_of
 from slidemill.errors import SlidemillError, machine_error, machine_told
 from slidemill.stores.paths import SUFFIXES
 from slidemill.stores.store_pool import MOST_OPEN, StorePool

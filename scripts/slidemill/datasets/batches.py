@@ -14,9 +14,9 @@ import numpy.typing as npt
 from slidemill.core.encodings import Pixels
 from slidemill.core.ordered_threads import Step, in_order
 from slidemill.core.symmetries import COUNT
+from slidemill.datasets.shuffle import Shuffle, order, random_numbers
+from slidemill.datasets.stored_patches import Places, StoredPatches
 from slidemill.errors import SlidemillError
-from slidemill.fetching import Places, StoredPatches
-from slidemill.shuffling import Shuffle, order, random_numbers
 
 AHEAD = 2
 """Batches that each worker may be ahead of the one that is asked for; this bounds memory."""
@@ -45,7 +45,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Batching:
-    """How patches become batches, as `slidemill.dataset.Dataset.batches` takes it."""
+    """How patches become batches, as `slidemill.datasets.dataset.Dataset.batches` takes it."""
 
     size: int
     shuffle: Shuffle | bool = True

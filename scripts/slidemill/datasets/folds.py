@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from slidemill.core.csv_tables import read_cohort_table, write_table
 from slidemill.core.seals import SEALED_BY, SPLITS_SEAL, seal_tables
+from slidemill.datasets.slide_groups import counted, refuse
 from slidemill.errors import SplitError, explained, machine_error
-from slidemill.grouping import counted, refuse
 
 if TYPE_CHECKING:
-    from slidemill.dataset import Dataset
+    from slidemill.datasets.dataset import Dataset
 
 COLUMNS = ("slide", "fingerprint", "group", "fold", "patches", "by", "stratify", "seed")
 DIGITS = 4300

@@ -11,14 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from slidemill.core.text import MOST_LISTED, counted, listed
+from slidemill.datasets._overlaps import overlapping
+from slidemill.datasets.slide_groups import PATIENT, SLIDE
 from slidemill.errors import LeakageError, SplitError
-from slidemill.grouping import PATIENT, SLIDE
-from slidemill.overlaps import overlapping
 
 if TYPE_CHECKING:
     import pandas
 
-    from slidemill.dataset import Dataset
+    from slidemill.datasets.dataset import Dataset
 
 PATCH = "patch"
 SQUARE = ("x0", "y0", "width0", "height0", "downsample")

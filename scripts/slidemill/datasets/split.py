@@ -8,11 +8,10 @@ from dataclasses import replace
 from numbers import Integral
 from typing import TYPE_CHECKING
 
-from slidemill.balancing import balanced
 from slidemill.core.text import counted as counted_noun
-from slidemill.errors import LeakageError, SplitError
-from slidemill.folds import DIGITS, SlideFold, Splits
-from slidemill.grouping import (
+from slidemill.datasets._balancing import balanced
+from slidemill.datasets.folds import DIGITS, SlideFold, Splits
+from slidemill.datasets.slide_groups import (
     PATIENT,
     SLIDE,
     SlidePatches,
@@ -21,9 +20,10 @@ from slidemill.grouping import (
     shared_patients,
     slides_values,
 )
+from slidemill.errors import LeakageError, SplitError
 
 if TYPE_CHECKING:
-    from slidemill.dataset import Dataset
+    from slidemill.datasets.dataset import Dataset
 
 
 def split(dataset: Dataset, folds: int, by: str = PATIENT, stratify: str | None = "label", seed: int = 0) -> Splits:
@@ -59,7 +59,7 @@ def split(dataset: Dataset, folds: int, by: str = PATIENT, stratify: str | None 
 def every_kth(dataset: Dataset, total: int) -> Splits:
     """Return the dataset's slides in `total` folds as py-wsi's sets are: of the sorted ids, each that many is in one.
 
-    Neither patients nor copies of a slide are looked at: `slidemill.leakage.check_leakage` does.
+    Neither patients nor copies of a slide are looked at: `slidemill.datasets.leakage.check_leakage` does.
 
     Raises
     ------

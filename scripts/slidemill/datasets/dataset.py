@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Self, overload
 import numpy as np
 import numpy.typing as npt
 
-from slidemill.batching import Batch, Batching, batches
 from slidemill.core.encodings import Pixels
+from slidemill.datasets._row_filter import wanted
+from slidemill.datasets.batches import Batch, Batching, batches
+from slidemill.datasets.folds import Splits
+from slidemill.datasets.shuffle import Shuffle
+from slidemill.datasets.slide_groups import PATIENT
+from slidemill.datasets.split import every_kth, split
+from slidemill.datasets.stored_patches import Places, StoredPatches, places_of
 from slidemill.errors import SlidemillError
-from slidemill.fetching import Places, StoredPatches, places_of
-from slidemill.folds import Splits
-from slidemill.grouping import PATIENT
-from slidemill.queries import wanted
-from slidemill.shuffling import Shuffle
-from slidemill.splitting import every_kth, split
 from slidemill.stores.base import Store
 from slidemill.stores.store_pool import StorePool
 
@@ -135,7 +135,7 @@ class Dataset:
         Raises
         ------
         StoreError
-            As `slidemill.fetching.StoredPatches.read` does.
+            As `slidemill.datasets.stored_patches.StoredPatches.read` does.
         """
         return self.stored.read(places_of(places, len(self)), out)
 
@@ -222,11 +222,11 @@ class Dataset:
         return batches(self.stored, self.labels, max(self.classes, default=-1) + 1, chosen)
 
     def split(self, folds: int = 5, by: str = PATIENT, stratify: str | None = "label", seed: int = 0) -> Splits:
-        """Return folds of the slides, as `slidemill.splitting.split` makes them: ``train, test = splits.fold(0)``."""
+        """Return folds of the slides, as `slidemill.datasets.split.split` does: ``train, test = splits.fold(0)``."""
         return split(self, folds, by, stratify, seed)
 
     def sets(self, total: int) -> Splits:
-        """Return folds of every so many-th slide, as py-wsi's sets are: `slidemill.splitting.every_kth`."""
+        """Return folds of every so many-th slide, as py-wsi's sets are: `slidemill.datasets.split.every_kth`."""
         return every_kth(self, total)
 
     def close(self) -> None:

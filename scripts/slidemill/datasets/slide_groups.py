@@ -118,7 +118,7 @@ def shared_contents(groups: Mapping[str, str], fingerprints: Mapping[str, str], 
 def shared_patients(groups: Mapping[str, str], patients: Mapping[str, str], by: str) -> list[str]:
     """Return a line for each patient whose slides are in several groups; slides without a patient do not count.
 
-    Blanks around a patient's name do not make another of it, as in `slidemill.leakage`.
+    Blanks around a patient's name do not make another of it, as in `slidemill.datasets.leakage`.
 
     Parameters
     ----------

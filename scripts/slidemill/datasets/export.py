@@ -24,7 +24,7 @@ import numpy as np
 from slidemill import __version__
 from slidemill.core.encodings import NPY, RAW, Buffer, Encoding, Shape, decoded, digest, encoded
 from slidemill.core.files import replacing, synced
-from slidemill.dataset import Dataset
+from slidemill.datasets.dataset import Dataset
 from slidemill.errors import SlidemillError, StoreError
 from slidemill.stores.base import Store
 from slidemill.stores.hdf5_writer import EncodedPatches, RawPatches, abandoned
