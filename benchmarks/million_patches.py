@@ -27,12 +27,12 @@ import validate_stores
 import write_metadata
 from slidemill.cohort import CohortTables
 from slidemill.core.specs import LabelSpec, StoreSpec, TissueSpec, ValidationSpec, WorkSpec
+from slidemill.report.versions import this_run
 from slidemill.sampling.patch_selection import Choice
 from slidemill.slides.fingerprint import fingerprint
 from slidemill.slides.grid import GridSpec
 from slidemill.stores.paths import store_of, store_path
 from slidemill.synthetic import Tissue, write_annotation
-from slidemill.versions import this_run
 
 SIDE, PATCH, TILE = 1_000, 16, 512
 GRID = GridSpec(PATCH, 0, level=0)

@@ -10,7 +10,7 @@ from slidemill.core.columns import BENCHMARK_COLUMNS
 from slidemill.core.csv_tables import read_cohort_table, read_table, write_table
 from slidemill.core.job_log import LOG, job_log
 from slidemill.core.specs import BenchmarkSpec, StoreSpec
-from slidemill.plots import plot_benchmark
+from slidemill.report.plots import plot_benchmark
 from slidemill.slides.grid import GridSpec
 from slidemill.sources import open_sources
 

@@ -8,8 +8,8 @@ from slidemill.core.csv_tables import read_table
 from slidemill.core.job_log import LOG, job_log
 from slidemill.core.outcomes import check_tables, read_outcome
 from slidemill.core.specs import LabelSpec
-from slidemill.drawing import LONGEST, draw_message, draw_overlay, draw_sample, save_picture
 from slidemill.errors import SlideError, StoreError
+from slidemill.report.patch_pictures import LONGEST, draw_message, draw_overlay, draw_sample, save_picture
 from slidemill.sampling.label_filter import slide_regions
 from slidemill.sampling.tissue_mask import load_mask
 from slidemill.slides.discovery import decoded, slide_path

@@ -9,8 +9,8 @@ from slidemill.core.job_log import LOG, job_log
 from slidemill.core.specs import SplitSpec
 from slidemill.core.text import counted
 from slidemill.errors import SlidemillError
+from slidemill.report.split_summary import split_faults
 from slidemill.sampling.label_faults import label_faults
-from slidemill.splitreport import split_faults
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import Snakemake

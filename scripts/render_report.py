@@ -8,9 +8,9 @@ from slidemill.core.csv_tables import read_cohort_table
 from slidemill.core.job_log import job_log
 from slidemill.core.outcomes import read_outcome
 from slidemill.core.specs import SplitSpec
-from slidemill.report import Pictures, render
-from slidemill.splitreport import told_splits
-from slidemill.versions import Run, this_run
+from slidemill.report.html_report import Pictures, render
+from slidemill.report.split_summary import told_splits
+from slidemill.report.versions import Run, this_run
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import Snakemake

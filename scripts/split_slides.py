@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from slidemill.cohortsplits import write_splits
 from slidemill.core.job_log import LOG, job_log
 from slidemill.core.specs import SplitSpec
-from slidemill.splitreport import split_faults
+from slidemill.report.split_summary import split_faults
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import Snakemake

@@ -17,13 +17,13 @@ from PIL import Image
 
 from slidemill.annotations.regions import Annotation
 from slidemill.core.encodings import Pixels
-from slidemill.drawing import CELL, COLUMNS, MOST_PATCHES, balanced, draw_overlay, draw_patches
 from slidemill.errors import SlidemillError
+from slidemill.report.patch_pictures import CELL, COLUMNS, MOST_PATCHES, balanced, draw_overlay, draw_patches
+from slidemill.report.stitching import LONGEST, Stitched, laid, require_longest, stitched, stitched_on
 from slidemill.slides.discovery import slide_path
 from slidemill.slides.fingerprint import fingerprint
 from slidemill.slides.icc import CONVERTED, IGNORED
 from slidemill.slides.low_resolution import low_resolution
-from slidemill.stitching import LONGEST, Stitched, laid, require_longest, stitched, stitched_on
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -120,7 +120,7 @@ def stitch(
 ) -> Image.Image:
     """Return the patches of a slide put back together at their places.
 
-    The parameters, and what is raised, are those of `slidemill.stitching.stitched`.
+    The parameters, and what is raised, are those of `slidemill.report.stitching.stitched`.
     """
     return Image.fromarray(stitched(ds, slide, downsample, longest, background).pixels)
 

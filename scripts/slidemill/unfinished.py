@@ -16,10 +16,10 @@ from slidemill.core.files import remove, replacing
 from slidemill.core.job_log import last_error
 from slidemill.core.outcomes import UNFINISHED, Outcome, read_outcome
 from slidemill.holding import WORKER
-from slidemill.report import Pictures, render
+from slidemill.report.html_report import Pictures, render
+from slidemill.report.versions import Run
 from slidemill.settings import FOREIGN, Settings, foreign_stage, outcome_file
 from slidemill.slides.discovery import SlideFile
-from slidemill.versions import Run
 
 FOLDER = Path("unfinished")
 NOT_STARTED = "it was not started, or was cut off"

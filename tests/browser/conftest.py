@@ -10,9 +10,9 @@ from PIL import Image
 
 from slidemill.core.columns import SLIDE_COLUMNS, UNREADABLE_COLUMNS, VALIDATION_COLUMNS
 from slidemill.core.outcomes import Outcome
-from slidemill.plots import plot_benchmark
-from slidemill.report import Pictures, render
-from slidemill.versions import Run
+from slidemill.report.html_report import Pictures, render
+from slidemill.report.plots import plot_benchmark
+from slidemill.report.versions import Run
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 BROWSER = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)

@@ -11,8 +11,8 @@ from slidemill.core.parquet import write_columnar
 from slidemill.core.specs import SplitSpec
 from slidemill.datasets.folds import read_splits
 from slidemill.errors import ConfigError, SlidemillError
+from slidemill.report.split_summary import told_splits
 from slidemill.slides.discovery import SlideFile
-from slidemill.splitreport import told_splits
 
 NUMBERS = ("column", "row", "x0", "y0", "width0", "height0", "level", "downsample")
 

@@ -18,8 +18,8 @@ from slidemill.annotations.frames import Frame
 from slidemill.annotations.read import read_annotation
 from slidemill.annotations.regions import Annotation
 from slidemill.core.specs import LabelSpec
-from slidemill.drawing import draw_overlay
 from slidemill.errors import AnnotationError
+from slidemill.report.patch_pictures import draw_overlay
 from slidemill.sampling._label_rules import labeller
 from slidemill.sampling.labelled_table import labelled
 

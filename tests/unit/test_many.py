@@ -11,7 +11,7 @@ import pytest
 
 from slidemill.core.columns import METADATA_COLUMNS
 from slidemill.core.csv_tables import read_table, write_table
-from slidemill.drawing import MOST_PATCHES, sample
+from slidemill.report.patch_pictures import MOST_PATCHES, sample
 from slidemill.slides.grid import Grid, GridSpec
 from slidemill.slides.slide_info import SlideInfo
 from tests.conftest import ROOT
@@ -27,7 +27,7 @@ from collections import Counter
 from pathlib import Path
 from PIL import Image
 from slidemill.core.columns import METADATA_COLUMNS, PATCH_COLUMNS
-from slidemill.drawing import draw_overlay, sample
+from slidemill.report.patch_pictures import draw_overlay, sample
 from slidemill.slides.grid import Grid, GridSpec
 from slidemill.sampling.labelled_table import counted, labelled_blocks
 from slidemill.annotations.regions import Annotation

@@ -12,12 +12,12 @@ import slidemill
 from slidemill.annotations.regions import Annotation, Region
 from slidemill.core.columns import SLIDE_COLUMNS, VALIDATION_COLUMNS
 from slidemill.core.outcomes import Outcome
-from slidemill.drawing import draw_overlay, label_colour
-from slidemill.report import Pictures, label_table, render
+from slidemill.report.html_report import Pictures, label_table, render
+from slidemill.report.patch_pictures import draw_overlay, label_colour
+from slidemill.report.versions import Run
 from slidemill.sampling.quality_notes import all_counts
-from slidemill.versions import Run
 
-TEMPLATES = Path(slidemill.__file__).parent / "templates"
+TEMPLATES = Path(slidemill.__file__).parent / "report" / "templates"
 EVIL = "<script>alert('x')</script>\"&'"
 
 

@@ -12,16 +12,16 @@ import pytest
 from PIL import Image
 
 import slidemill
-from slidemill import report
 from slidemill.core.columns import SLIDE_COLUMNS
 from slidemill.core.outcomes import Outcome
 from slidemill.errors import SlidemillError
-from slidemill.overview import concerns, verdict
-from slidemill.plots import advice, benchmark_figure, claim, recommendation
-from slidemill.thumbnails import LONGEST, shown_pictures
-from slidemill.versions import Run
+from slidemill.report import html_report
+from slidemill.report._embedded_images import LONGEST, shown_pictures
+from slidemill.report._summary import concerns, verdict
+from slidemill.report.plots import advice, benchmark_figure, claim, recommendation
+from slidemill.report.versions import Run
 
-STYLE = (Path(slidemill.__file__).parent / "templates" / "report.css").read_text(encoding="utf-8")
+STYLE = (Path(slidemill.__file__).parent / "report" / "templates" / "report.css").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -75,9 +75,9 @@ def test_a_picture_that_is_none_is_named(files, tmp_path):
 def rendered(folder, files, **more):
     slides = [dict.fromkeys(SLIDE_COLUMNS, "") | {"slide": slide, "status": "ok", "patches": "9"} for slide in files]
     outcomes = [Outcome(slide, "write_metadata", details={"counts": {"Normal": 8, "Fold": 1}}) for slide in files]
-    pictures = {slide: report.Pictures(*own) for slide, own in files.items()}
+    pictures = {slide: html_report.Pictures(*own) for slide, own in files.items()}
     page = folder / "report.html"
-    report.render(
+    html_report.render(
         page, slides, [], [], outcomes, {"Normal": 0}, None, pictures, Run({}, {"slidemill": "0"}, "", "today")
     )
     return page.read_text(encoding="utf-8")
@@ -85,7 +85,7 @@ def rendered(folder, files, **more):
 
 def test_what_the_page_has_no_room_for_is_linked(files, monkeypatch):
     folder = files["s0"][0].parent
-    monkeypatch.setattr(report, "shown_pictures", partial(shown_pictures, budget=200_000))
+    monkeypatch.setattr(html_report, "shown_pictures", partial(shown_pictures, budget=200_000))
     page = rendered(folder, files)
     held = page.count("data:image/jpeg")
     assert 0 < held < 10

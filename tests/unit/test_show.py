@@ -9,10 +9,11 @@ import openslide
 import pytest
 from PIL import Image
 
-from slidemill import open_dataset, show, stitching
+from slidemill import open_dataset, show
 from slidemill.datasets.dataset import Dataset
-from slidemill.drawing import COLUMNS, MOST_PATCHES, draw_sample, label_colour
 from slidemill.errors import SlidemillError
+from slidemill.report import stitching
+from slidemill.report.patch_pictures import COLUMNS, MOST_PATCHES, draw_sample, label_colour
 from slidemill.slides.grid import GridSpec
 from slidemill.slides.openslide_reader import thumbnail
 from slidemill.slides.slide_info import slide_info

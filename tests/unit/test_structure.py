@@ -277,7 +277,7 @@ def test_code_changes_the_digest_in_whatever_module_is_imported(copied, name, ol
     assert copied.digest() != before
 
 
-@pytest.mark.parametrize("name", ["slidemill/report.py", "slidemill/stores/lmdb.py", "store_patches.py"])
+@pytest.mark.parametrize("name", ["slidemill/report/html_report.py", "slidemill/stores/lmdb.py", "store_patches.py"])
 def test_modules_that_are_not_imported_do_not_change_the_digest(copied, name):
     before = copied.digest()
     copied.edit(name, "import", "import re\nimport") if name.endswith("lmdb.py") else (
@@ -302,7 +302,7 @@ def test_code_digest_rejects_unknown_modules(copied):
 
 def test_the_report_changes_the_digest_of_the_script_that_renders_it_alone(copied):
     before = copied.digests()
-    with (copied.scripts / "slidemill/report.py").open("a", encoding="utf-8") as file:
+    with (copied.scripts / "slidemill/report/html_report.py").open("a", encoding="utf-8") as file:
         file.write("\nCHANGED = True\n")
     after = copied.digests()
     assert [script for script in SCRIPT_NAMES if after[script] != before[script]] == ["render_report"]
@@ -310,9 +310,11 @@ def test_the_report_changes_the_digest_of_the_script_that_renders_it_alone(copie
 
 def test_imports_within_functions_change_the_digest(copied):
     before = copied.digest()
-    copied.edit("sample_patches.py", "    found = read_outcome(facts)", "    import slidemill.report\n    found = 1")
+    copied.edit(
+        "sample_patches.py", "    found = read_outcome(facts)", "    import slidemill.report.html_report\n    found = 1"
+    )
     with_report = copied.digest()
-    with (copied.scripts / "slidemill/report.py").open("a", encoding="utf-8") as file:
+    with (copied.scripts / "slidemill/report/html_report.py").open("a", encoding="utf-8") as file:
         file.write("\nCHANGED = True\n")
     assert len({before, with_report, copied.digest()}) == 3
 

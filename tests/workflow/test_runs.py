@@ -225,8 +225,8 @@ class TestSecondRuns:
         ("module", "stages"),
         [
             ("scripts/gate.py", set()),
-            ("scripts/slidemill/drawing.py", {"draw_slide"}),
-            ("scripts/slidemill/plots.py", set()),
+            ("scripts/slidemill/report/patch_pictures.py", {"draw_slide"}),
+            ("scripts/slidemill/report/plots.py", set()),
             ("scripts/slidemill/cohort.py", set()),
             ("scripts/slidemill/validation.py", {"validate_stores"}),
             ("scripts/slidemill/annotations/read.py", {"write_metadata", "draw_slide"}),

@@ -55,7 +55,8 @@ rule render_report:
         warnings=WARNINGS,
         code=code("render_report"),
         templates=[
-            fingerprint(SCRIPTS / "slidemill" / "templates" / f"report.{kind}") for kind in ("html", "css", "js")
+            fingerprint(SCRIPTS / "slidemill" / "report" / "templates" / f"report.{kind}")
+            for kind in ("html", "css", "js")
         ],
     script:
         "../../scripts/render_report.py"

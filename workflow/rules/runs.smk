@@ -51,7 +51,7 @@ onstart:
 # What a run that did not finish tells all the same, in a folder of its own.
 onerror:
     from slidemill.unfinished import Work, report_unfinished
-    from slidemill.versions import this_run
+    from slidemill.report.versions import this_run
 
     unmade = {str(path) for job in workflow.dag.needrun_jobs() for path in job.output}
     skip, told = CONFIG.unreadable_patches == "skip", this_run(PARAMETERS, config["command"], WARNINGS)

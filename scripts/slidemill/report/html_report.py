@@ -14,13 +14,13 @@ from slidemill.core.files import replacing
 from slidemill.core.outcomes import Outcome
 from slidemill.core.run_warnings import collect_warnings
 from slidemill.core.text import in_digits
-from slidemill.drawing import label_colour
-from slidemill.overview import concerns, verdict
-from slidemill.plots import advice, claim, plot_quality, recommendation
+from slidemill.report._embedded_images import relative_url, shown, shown_pictures, whole
+from slidemill.report._summary import concerns, verdict
+from slidemill.report.patch_pictures import label_colour
+from slidemill.report.plots import advice, claim, plot_quality, recommendation
+from slidemill.report.versions import Run
 from slidemill.sampling.label_faults import label_faults
 from slidemill.sampling.quality_notes import all_counts, focus_notes, ink_notes
-from slidemill.thumbnails import relative_url, shown, shown_pictures, whole
-from slidemill.versions import Run
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -234,7 +234,7 @@ def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("slidemill"),
+        loader=PackageLoader("slidemill.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

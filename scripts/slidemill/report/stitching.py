@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from slidemill.areas import edges, summed
 from slidemill.core.encodings import Pixels
 from slidemill.core.outcomes import read_outcome
 from slidemill.core.patch import PatchRef
 from slidemill.errors import SlidemillError
+from slidemill.report._area_sums import edges, summed
 from slidemill.slides.grid import Grid, GridSpec
 from slidemill.slides.patch_table import patches_of
 from slidemill.slides.slide_info import SlideInfo
