@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from slidemill.core.job_log import job_log
 from slidemill.core.outcomes import Outcome, attempt, write_outcome
-from slidemill.settings import settings_digest, with_settings
+from slidemill.runs.settings import settings_digest, with_settings
 from slidemill.slides.dicom import check_one_series
 from slidemill.slides.discovery import decoded, slide_path
 from slidemill.slides.fingerprint import check_unchanged

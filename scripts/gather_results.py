@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from slidemill.cohort import CohortTables, SlideResults, checks_of, write_cohort
 from slidemill.core.job_log import job_log
 from slidemill.core.outcomes import Outcome, read_outcome
-from slidemill.planned import PLAN, read_plan
-from slidemill.settings import Settings, check_cohort_settings, cohort_digest
+from slidemill.runs.run_plan import PLAN, read_plan
+from slidemill.runs.settings import Settings, check_cohort_settings, cohort_digest
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import Snakemake

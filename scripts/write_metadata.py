@@ -11,10 +11,10 @@ from slidemill.core.job_log import LOG, job_log
 from slidemill.core.outcomes import Outcome, attempt, read_outcome, seal_of, with_seals, write_outcome
 from slidemill.core.seals import Seal
 from slidemill.core.specs import LabelSpec
+from slidemill.runs.settings import settings_digest, with_settings
 from slidemill.sampling.label_filter import slide_regions
 from slidemill.sampling.label_warnings import coarseness, label_findings
 from slidemill.sampling.labelled_table import write_labelled
-from slidemill.settings import settings_digest, with_settings
 from slidemill.slides.discovery import decoded
 from slidemill.slides.fingerprint import check_unchanged
 from slidemill.slides.patch_table import patch_side

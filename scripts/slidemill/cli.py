@@ -11,8 +11,8 @@ from pathlib import Path
 from slidemill import __version__
 from slidemill.core.text import counted
 from slidemill.errors import MachineError, SlidemillError, explained
-from slidemill.holding import LOOK_AGAIN, at_rest, working
 from slidemill.pruning import delete, left_over
+from slidemill.runs.run_lock import LOOK_AGAIN, at_rest, working
 from slidemill.slides.discovery import decoded, find_slides
 from slidemill.slides.grid import GridSpec
 from slidemill.slides.level_overview import contact_sheet, describe, levels_of

@@ -8,8 +8,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from slidemill.annotationcheck import PlanRemarks, check_annotations
-from slidemill.config import Config, is_sheet
 from slidemill.core.columns import (
     LABEL_NUMBERS,
     METADATA_COLUMNS,
@@ -24,6 +22,8 @@ from slidemill.core.outcomes import UNFINISHED, Outcome, seal_of
 from slidemill.core.parquet import TABLE, write_columnar
 from slidemill.core.run_warnings import join_warnings
 from slidemill.core.seals import COHORT_SEALS, seal_tables
+from slidemill.runs._annotation_check import PlanRemarks, check_annotations
+from slidemill.runs.config import Config, is_sheet
 from slidemill.sampling.quality_notes import annotation_warnings, focus_notes
 from slidemill.slides.discovery import Found, SlideFile, decoded, search_slides
 from slidemill.slides.sample_sheet import read_sheet

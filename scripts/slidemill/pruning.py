@@ -13,7 +13,7 @@ from slidemill.core.encodings import ENCODINGS
 from slidemill.core.files import asides, remove
 from slidemill.core.outcomes import read_outcome
 from slidemill.errors import SlidemillError
-from slidemill.planned import PLAN, read_plan
+from slidemill.runs.run_plan import PLAN, read_plan
 from slidemill.stores.disk import INDEX
 from slidemill.stores.manifest import PATCH_ID
 from slidemill.stores.paths import JOINED, MANIFEST, SUFFIXES, store_path

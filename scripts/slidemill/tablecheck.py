@@ -16,7 +16,7 @@ from slidemill.core.outcomes import Outcome, read_outcome, seal_of
 from slidemill.core.seals import COHORT_SEALS, SEALED_BY, Seal, read_sealed, read_seals
 from slidemill.core.text import AGAIN
 from slidemill.errors import SlidemillError, machine_error
-from slidemill.settings import FOREIGN, Settings, foreign_stage, outcome_file
+from slidemill.runs.settings import FOREIGN, Settings, foreign_stage, outcome_file
 from slidemill.slides.grid import Grid, GridSpec
 from slidemill.slides.slide_info import SlideInfo
 from slidemill.stores.registry import open_store

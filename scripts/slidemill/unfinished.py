@@ -15,10 +15,10 @@ from slidemill.core.csv_tables import read_table
 from slidemill.core.files import remove, replacing
 from slidemill.core.job_log import last_error
 from slidemill.core.outcomes import UNFINISHED, Outcome, read_outcome
-from slidemill.holding import WORKER
 from slidemill.report.html_report import Pictures, render
 from slidemill.report.versions import Run
-from slidemill.settings import FOREIGN, Settings, foreign_stage, outcome_file
+from slidemill.runs.run_lock import WORKER
+from slidemill.runs.settings import FOREIGN, Settings, foreign_stage, outcome_file
 from slidemill.slides.discovery import SlideFile
 
 FOLDER = Path("unfinished")

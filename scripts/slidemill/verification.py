@@ -15,7 +15,7 @@ from slidemill.core.text import AGAIN
 from slidemill.errors import MachineError, SlidemillError, machine_error, machine_told
 from slidemill.gathered import check_gathered
 from slidemill.joinedcheck import OUTDATED, joined_fault
-from slidemill.settings import gathered_settings
+from slidemill.runs.settings import gathered_settings
 from slidemill.stores.checks import EVERY_STORE, Expected, Finding, StoreCheck, check_agreement, check_apart
 from slidemill.stores.paths import JOINED, SUFFIXES, store_path
 from slidemill.tablecheck import (

@@ -14,7 +14,7 @@ from snakemake.settings.types import MaxJobsPerTimespan
 
 from slidemill.core.columns import PATCH_COLUMNS
 from slidemill.core.csv_tables import write_table
-from slidemill.scheduling import lift_default_rate
+from slidemill.runs.scheduling import lift_default_rate
 from slidemill.slides.discovery import decoded
 from slidemill.slides.grid import GridSpec
 from slidemill.slides.patch_table import patch_rows

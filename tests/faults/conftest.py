@@ -24,10 +24,10 @@ import store_patches
 import validate_stores
 import write_metadata
 from slidemill.cohort import CohortTables, list_slides
-from slidemill.config import read_config
 from slidemill.core.csv_tables import read_table
 from slidemill.core.specs import WorkSpec
 from slidemill.errors import SlidemillError
+from slidemill.runs.config import read_config
 from slidemill.sampling.label_filter import LabelChoice
 from slidemill.sampling.patch_selection import Choice
 from slidemill.slides.discovery import decoded

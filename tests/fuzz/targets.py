@@ -14,12 +14,12 @@ from PIL import Image
 
 from slidemill.annotations.frames import Frame
 from slidemill.annotations.read import read_annotation
-from slidemill.config import read_config
 from slidemill.core.csv_tables import read_table
 from slidemill.core.encodings import ENCODINGS, decoded, encoded
 from slidemill.core.outcomes import Outcome, read_outcome, write_outcome
 from slidemill.core.specs import LabelSpec, StoreSpec
 from slidemill.errors import SlidemillError
+from slidemill.runs.config import read_config
 from slidemill.sampling._label_rules import region_at
 from slidemill.sampling.labelled_table import labelled, read_metadata
 from slidemill.slides._tiled_tiff import opened_level

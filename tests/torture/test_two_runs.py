@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from slidemill.holding import HOLDER, LOOK_AGAIN
+from slidemill.runs.run_lock import HOLDER, LOOK_AGAIN
 from tests.torture.harness import digests
 from tests.workflow.conftest import Project
 

@@ -6,8 +6,8 @@ import warnings
 import yaml
 
 from slidemill.cli import main
-from slidemill.config import read_config
 from slidemill.core.specs import StoreSpec
+from slidemill.runs.config import read_config
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs" / "coming-from-py-wsi.md").read_text(encoding="utf-8")

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from slidemill.annotationcheck import check_annotations
 from slidemill.errors import ConfigError
+from slidemill.runs._annotation_check import check_annotations
 from slidemill.slides.discovery import Found, SlideFile, search_slides
 from tests.unit.test_config import read
 from tests.unit.test_matching import make

@@ -9,9 +9,9 @@ import jsonschema
 import pytest
 import yaml
 
-from slidemill.config import Config, read_config
 from slidemill.core.specs import OUTSIDE, BenchmarkSpec, LabelSpec, SplitSpec, StoreSpec, TissueSpec, ValidationSpec
 from slidemill.errors import ConfigError
+from slidemill.runs.config import Config, read_config
 from slidemill.slides.grid import GridSpec
 
 ROOT = Path(__file__).parents[2]

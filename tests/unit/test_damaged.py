@@ -6,9 +6,9 @@ import shapely
 import yaml
 
 from slidemill.annotations.read import read_annotation
-from slidemill.config import read_config
 from slidemill.core.csv_tables import read_columns, read_table
 from slidemill.errors import ConfigError, SlidemillError
+from slidemill.runs.config import read_config
 from slidemill.sampling._label_rules import region_at
 from slidemill.sampling.labelled_table import read_metadata
 from slidemill.slides._tiled_tiff import TilesError, opened_level

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from slidemill.cli import main
-from slidemill.holding import LOOK_AGAIN
+from slidemill.runs.run_lock import LOOK_AGAIN
 
 ROOT = Path(__file__).parents[2]
 TESTS = ROOT / "tests"

@@ -11,13 +11,13 @@ import pytest
 from snakemake.persistence import MetadataRecord
 from snakemake.persistence.file import FilePersistence
 
-from slidemill.holding import HOLDER, hold, take, unrecorded
+from slidemill.runs.run_lock import HOLDER, hold, take, unrecorded
 from tests.conftest import ROOT
 
 HOLD = """
 import sys
 from pathlib import Path
-from slidemill.holding import hold, take
+from slidemill.runs.run_lock import hold, take
 for call in sys.argv[2:]:
     told = {"hold": hold, "take": take}[call](Path(sys.argv[1]))
     print(told or "", end="", file=sys.stderr)
@@ -132,7 +132,7 @@ def test_where_the_file_system_knows_no_locks_snakemakes_own_decides(tmp_path, m
         raise OSError(95, "Operation not supported")
 
     left = lock()
-    monkeypatch.setattr("slidemill.holding.fcntl.flock", refuse)
+    monkeypatch.setattr("slidemill.runs.run_lock.fcntl.flock", refuse)
     hold(tmp_path)
     take(tmp_path)
     assert left.exists()

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import yaml
 
-from slidemill.config import read_config
 from slidemill.core.outcomes import Outcome
 from slidemill.core.specs import QualitySpec, WorkSpec
 from slidemill.errors import ConfigError, SlidemillError
+from slidemill.runs.config import read_config
 from slidemill.sampling._quality_filter import quality_step
 from slidemill.sampling.quality import measured
 from slidemill.sampling.quality_notes import focus_notes, ink_notes

@@ -30,8 +30,8 @@ from slidemill.core.seals import (
 )
 from slidemill.datasets.folds import SlideFold, Splits
 from slidemill.errors import MachineError, SlidemillError
-from slidemill.planned import PLAN
-from slidemill.settings import FOREIGN, STAGES, check_cohort_settings, cohort_digest, outcome_file, with_settings
+from slidemill.runs.run_plan import PLAN
+from slidemill.runs.settings import FOREIGN, STAGES, check_cohort_settings, cohort_digest, outcome_file, with_settings
 from slidemill.stores.paths import SUFFIXES, store_path
 from tests.results import FINGERPRINT, PATCHES, SIZE, write_slide, write_tables
 

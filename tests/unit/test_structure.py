@@ -219,7 +219,7 @@ class Copy:
     def __init__(self, folder):
         self.scripts = folder / "scripts"
         shutil.copytree(SCRIPTS, self.scripts, ignore=shutil.ignore_patterns("__pycache__"))
-        location = self.scripts / "slidemill/provenance.py"
+        location = self.scripts / "slidemill/runs/code_digest.py"
         spec = importlib.util.spec_from_file_location("copied_provenance", location)
         self.provenance = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(self.provenance)
@@ -326,7 +326,7 @@ def test_the_digest_does_not_depend_on_where_the_code_lies(copied, tmp_path):
 def test_the_digest_is_the_same_in_every_process():
     """Python's hashes of strings differ between processes, and the order of a set with them."""
     code = (
-        "import json, pathlib, slidemill.provenance as provenance\n"
+        "import json, pathlib, slidemill.runs.code_digest as provenance\n"
         "scripts = sorted(pathlib.Path('scripts').glob('*.py'))\n"
         "print(json.dumps({script.stem: provenance.code_digest(script) for script in scripts}))"
     )

@@ -12,7 +12,7 @@ import pytest
 from slidemill import verification
 from slidemill.cli import main
 from slidemill.errors import machine_error
-from slidemill.holding import WORKER
+from slidemill.runs.run_lock import WORKER
 from slidemill.stores.checks import check_store as really_checked
 from slidemill.stores.paths import SUFFIXES, store_path
 from tests.results import PATCHES, SIZE, write_a_store, write_slide, write_tables

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 import yaml
 
-from slidemill.holding import HOLDER, LOOK_AGAIN, WORKER
+from slidemill.runs.run_lock import HOLDER, LOOK_AGAIN, WORKER
 
 LISTS = "a: &a [x]\n" + "".join(f"{own}: &{own} [{f'*{before}, ' * 9}]\n" for before, own in pairwise("abcdefghi"))
 

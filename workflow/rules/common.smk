@@ -4,7 +4,7 @@ from functools import cache
 from os import listdir
 from os.path import basename, dirname, exists
 
-from slidemill.provenance import code_digest
+from slidemill.runs.code_digest import code_digest
 
 
 wildcard_constraints:

@@ -9,12 +9,12 @@ import yaml
 
 from slidemill.cohort import list_slides
 from slidemill.cohortsplits import check_sheet
-from slidemill.config import read_config
-from slidemill.configfile import check_size
+from slidemill.runs.config import read_config
+from slidemill.runs.config_file import check_size
 from slidemill.slides.file_endings import ignored_warnings
 from slidemill.errors import ConfigError, explained
 from slidemill.slides.fingerprint import fingerprint
-from slidemill.planned import PLAN, planned_print, read_plan, write_plan
+from slidemill.runs.run_plan import PLAN, planned_print, read_plan, write_plan
 
 
 def schema(name):

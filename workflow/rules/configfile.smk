@@ -9,7 +9,7 @@ sys.path.insert(0, str(SCRIPTS))
 # Snakemake puts scripts' folder last on a job's path: an installed copy of the package would win.
 environ["PYTHONPATH"] = pathsep.join(filter(None, [str(SCRIPTS), environ.get("PYTHONPATH")]))
 
-from slidemill.configfile import check_file
+from slidemill.runs.config_file import check_file
 from slidemill.errors import ConfigError
 
 if workflow.is_main_process:

@@ -1,8 +1,8 @@
 # How Snakemake executes a run: one at a time works in a folder of results, and jobs start as fast as they can.
 
-from slidemill.exclusive import exclusive
-from slidemill.holding import hold
-from slidemill.scheduling import lift_default_rate
+from slidemill.runs.exclusive_run import exclusive
+from slidemill.runs.run_lock import hold
+from slidemill.runs.scheduling import lift_default_rate
 
 AT_WORK = ""
 if workflow.is_main_process:

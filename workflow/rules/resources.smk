@@ -2,7 +2,7 @@
 
 from slidemill.slides.discovery import decoded
 from slidemill.slides.fingerprint import companions
-from slidemill.sizing import expected_patches, table_rows
+from slidemill.runs.patch_estimate import expected_patches, table_rows
 
 
 @cache

@@ -1,9 +1,9 @@
 # How a run begins and how it ends.
 
 from slidemill.errors import SlidemillError
-from slidemill.holding import take, unrecorded
+from slidemill.runs.run_lock import take, unrecorded
 from slidemill.core.text import counted
-from slidemill.planned import Plan
+from slidemill.runs.run_plan import Plan
 from slidemill.core.run_warnings import warning_lines
 
 # One file of each job tells of it.

@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from slidemill.settings import settings_digest
+from slidemill.runs.settings import settings_digest
 
 DISCOVERED = {"file": slide_file, "assume_mpp": CONFIG.assume_mpp, "limit_bounds": CONFIG.sampling.limit_bounds}
 SAMPLED = {

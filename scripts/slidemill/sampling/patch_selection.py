@@ -51,7 +51,7 @@ class Choice:
         What becomes of a slide without an annotation: ``"skip"`` drops all its patches, ``"fail"`` fails it; None
         keeps it.
     settings
-        The digest of all these, see `slidemill.settings`.
+        The digest of all these, see `slidemill.runs.settings`.
     """
 
     grid: GridSpec

@@ -14,7 +14,7 @@ from slidemill.core.outcomes import Outcome, read_outcome
 from slidemill.core.seals import COHORT_SEALS, read_sealed
 from slidemill.core.text import listed
 from slidemill.errors import SlidemillError
-from slidemill.planned import PLAN, read_plan
+from slidemill.runs.run_plan import PLAN, read_plan
 
 STAGES = ("discover_slides", "sample_patches", "write_metadata")
 """The stages that decide which patches there are and what they are labelled, in their order."""

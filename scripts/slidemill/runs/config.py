@@ -22,8 +22,8 @@ from slidemill.core.specs import (
     ValidationSpec,
 )
 from slidemill.errors import ConfigError
-from slidemill.labelconfig import label_spec, wrong_labels
-from slidemill.schemas import completed, faults
+from slidemill.runs._label_config import label_spec, wrong_labels
+from slidemill.runs._schemas import completed, faults
 from slidemill.slides.grid import GridSpec
 
 JPEG_QUALITY = 90

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from slidemill.errors import SlidemillError, explained
-from slidemill.holding import LOOK_AGAIN, check_unlocked, take
+from slidemill.runs.run_lock import LOOK_AGAIN, check_unlocked, take
 
 
 def exclusive(

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from slidemill.config import Config
 from slidemill.core.suggestions import question, suggest
 from slidemill.core.text import counted, listed
 from slidemill.errors import ConfigError
+from slidemill.runs.config import Config
 from slidemill.slides.annotation_matching import ANNOTATIONS, Matches, bare_name, names_of, plain
 from slidemill.slides.discovery import Found, SlideFile, decoded
 from slidemill.slides.file_endings import endings_of

@@ -64,7 +64,7 @@ class Plan:
     warnings
         Warnings about the whole run, found while it was planned.
     settings
-        By slide, the digests of `slidemill.settings`.
+        By slide, the digests of `slidemill.runs.settings`.
     """
 
     slides: Mapping[str, SlideFile]

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator
 from functools import cache
 from pathlib import Path
 
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parents[1]
 
 
 def code_digest(script: Path, unused: Collection[str] = ()) -> str:
