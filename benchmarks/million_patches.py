@@ -25,12 +25,12 @@ import sample_patches
 import store_patches
 import validate_stores
 import write_metadata
-from slidemill.cohort import CohortTables
 from slidemill.core.specs import LabelSpec, StoreSpec, TissueSpec, ValidationSpec, WorkSpec
 from slidemill.report.versions import this_run
 from slidemill.sampling.patch_selection import Choice
 from slidemill.slides.fingerprint import fingerprint
 from slidemill.slides.grid import GridSpec
+from slidemill.stages.gather import CohortTables
 from slidemill.stores.paths import store_of, store_path
 from slidemill.synthetic import Tissue, write_annotation
 

@@ -21,9 +21,9 @@ from slidemill.slides.grid import Grid, GridSpec
 from slidemill.slides.patch_table import patch_rows, patches_of
 from slidemill.slides.reader_choice import opened_reader
 from slidemill.slides.slide_info import SlideInfo, opened, slide_info
+from slidemill.stages.store import new_manifest, store_slide
 from slidemill.stores.paths import SUFFIXES
 from slidemill.stores.registry import STORES, open_store
-from slidemill.storing import new_manifest, store_slide
 
 ROOT = Path(__file__).parents[1]
 QUALITY = 90

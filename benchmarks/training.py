@@ -32,10 +32,10 @@ from slidemill.core.pyramid import Pyramid
 from slidemill.core.specs import StoreSpec
 from slidemill.datasets.dataset import Dataset
 from slidemill.slides.grid import Grid, GridSpec
+from slidemill.stages.store import new_manifest
 from slidemill.stores.paths import store_path
 from slidemill.stores.registry import STORES
 from slidemill.stores.writer import write_store
-from slidemill.storing import new_manifest
 from slidemill.synthetic import Tissue, paint
 
 SIZE = 256

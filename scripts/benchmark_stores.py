@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slidemill.benchmark import benchmark, fact_rows
 from slidemill.core.columns import BENCHMARK_COLUMNS
 from slidemill.core.csv_tables import read_cohort_table, read_table, write_table
 from slidemill.core.job_log import LOG, job_log
 from slidemill.core.specs import BenchmarkSpec, StoreSpec
 from slidemill.report.plots import plot_benchmark
 from slidemill.slides.grid import GridSpec
-from slidemill.sources import open_sources
+from slidemill.stages.benchmark import benchmark, fact_rows
+from slidemill.stages.benchmark_sources import open_sources
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import Snakemake

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slidemill.cohort import complaints
 from slidemill.core.csv_tables import read_cohort_table
 from slidemill.core.job_log import LOG, job_log
 from slidemill.core.specs import SplitSpec
@@ -11,6 +10,7 @@ from slidemill.core.text import counted
 from slidemill.errors import SlidemillError
 from slidemill.report.split_summary import split_faults
 from slidemill.sampling.label_faults import label_faults
+from slidemill.stages.gather import complaints
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import Snakemake

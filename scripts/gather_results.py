@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slidemill.cohort import CohortTables, SlideResults, checks_of, write_cohort
 from slidemill.core.job_log import job_log
 from slidemill.core.outcomes import Outcome, read_outcome
 from slidemill.runs.run_plan import PLAN, read_plan
 from slidemill.runs.settings import Settings, check_cohort_settings, cohort_digest
+from slidemill.stages.gather import CohortTables, SlideResults, checks_of, write_cohort
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import Snakemake

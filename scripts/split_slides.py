@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slidemill.cohortsplits import write_splits
 from slidemill.core.job_log import LOG, job_log
 from slidemill.core.specs import SplitSpec
 from slidemill.report.split_summary import split_faults
+from slidemill.stages.split import write_splits
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import Snakemake

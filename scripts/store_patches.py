@@ -15,9 +15,9 @@ from slidemill.slides.grid import GridSpec
 from slidemill.slides.icc import stated
 from slidemill.slides.patch_table import patches_of
 from slidemill.slides.slide_info import SlideInfo
+from slidemill.stages.store import STAGE, new_manifest, store_nothing, store_slide
 from slidemill.stores.paths import store_of
 from slidemill.stores.registry import STORES
-from slidemill.storing import STAGE, new_manifest, store_nothing, store_slide
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import Snakemake

@@ -16,10 +16,10 @@ from slidemill.slides.grid import GridSpec
 from slidemill.slides.icc import stated
 from slidemill.slides.patch_table import patches_of
 from slidemill.slides.slide_info import SlideInfo
+from slidemill.stages.store import STAGE as STORED
+from slidemill.stages.validate import validate_slide, write_findings
 from slidemill.stores.checks import check_apart
 from slidemill.stores.paths import store_path
-from slidemill.storing import STAGE as STORED
-from slidemill.validation import validate_slide, write_findings
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import Snakemake

@@ -11,10 +11,10 @@ from slidemill.slides.grid import Grid
 from slidemill.slides.openslide_reader import PatchReader
 from slidemill.slides.patch_table import patch_rows
 from slidemill.slides.slide_info import opened, slide_info
+from slidemill.stages.store import new_manifest
 from slidemill.stores.paths import store_path
 from slidemill.stores.registry import STORES
 from slidemill.stores.writer import write_store
-from slidemill.storing import new_manifest
 
 NAMES = ("Normal", "Benign", "Carcinoma")
 

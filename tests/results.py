@@ -21,12 +21,12 @@ from slidemill.core.specs import StoreSpec
 from slidemill.slides.grid import Grid, GridSpec
 from slidemill.slides.patch_table import patch_rows
 from slidemill.slides.slide_info import SlideInfo
+from slidemill.stages.store import new_manifest
+from slidemill.stages.validate import write_findings
 from slidemill.stores.checks import Finding
 from slidemill.stores.paths import SUFFIXES, store_path
 from slidemill.stores.registry import STORES, open_store
 from slidemill.stores.writer import write_store
-from slidemill.storing import new_manifest
-from slidemill.validation import write_findings
 
 SIZE = 16
 GRID = GridSpec(SIZE, level=0)

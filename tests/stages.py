@@ -7,7 +7,6 @@ import discover_slides
 import sample_patches
 import store_patches
 import validate_stores
-from slidemill.cohort import slide_row
 from slidemill.core.csv_tables import read_table
 from slidemill.core.outcomes import read_outcome
 from slidemill.core.specs import StoreSpec, TissueSpec, ValidationSpec, WorkSpec
@@ -15,6 +14,7 @@ from slidemill.sampling.patch_selection import Choice
 from slidemill.slides.discovery import decoded, find_slides
 from slidemill.slides.fingerprint import fingerprint
 from slidemill.slides.slide_info import SlideInfo
+from slidemill.stages.gather import slide_row
 from slidemill.stores.paths import SUFFIXES
 
 BACKENDS = {"lmdb": StoreSpec("zstd"), "hdf5": StoreSpec("raw")}

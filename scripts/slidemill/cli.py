@@ -11,16 +11,16 @@ from pathlib import Path
 from slidemill import __version__
 from slidemill.core.text import counted
 from slidemill.errors import MachineError, SlidemillError, explained
-from slidemill.pruning import delete, left_over
 from slidemill.runs.run_lock import LOOK_AGAIN, at_rest, working
 from slidemill.slides.discovery import decoded, find_slides
 from slidemill.slides.grid import GridSpec
 from slidemill.slides.level_overview import contact_sheet, describe, levels_of
 from slidemill.slides.slide_info import opened, slide_info
+from slidemill.stages.prune import delete, left_over
+from slidemill.stages.verify import verify
 from slidemill.stores.checks import EVERY_STORE, Finding
 from slidemill.stores.paths import JOINED, store_path
 from slidemill.transfer import add_commands
-from slidemill.verification import verify
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -15,7 +15,7 @@ from slidemill.datasets.dataset import Dataset
 from slidemill.datasets.export import export
 from slidemill.datasets.results import open_dataset
 from slidemill.errors import SlidemillError
-from slidemill.importing import Unsaid, import_database
+from slidemill.stages.import_pywsi import Unsaid, import_database
 from slidemill.stores.paths import SUFFIXES
 
 EVERY = 1000

@@ -23,7 +23,6 @@ import sample_patches
 import store_patches
 import validate_stores
 import write_metadata
-from slidemill.cohort import CohortTables, list_slides
 from slidemill.core.csv_tables import read_table
 from slidemill.core.specs import WorkSpec
 from slidemill.errors import SlidemillError
@@ -32,6 +31,7 @@ from slidemill.sampling.label_filter import LabelChoice
 from slidemill.sampling.patch_selection import Choice
 from slidemill.slides.discovery import decoded
 from slidemill.slides.fingerprint import fingerprint
+from slidemill.stages.gather import CohortTables, list_slides
 from slidemill.stores.paths import store_path
 from slidemill.stores.registry import open_store
 from slidemill.synthetic import write_annotation, write_svs

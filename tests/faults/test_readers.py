@@ -16,11 +16,11 @@ from slidemill.core.specs import StoreSpec
 from slidemill.datasets.folds import SlideFold, Splits
 from slidemill.errors import MachineError, SlidemillError, StoreError, machine_error
 from slidemill.slides.grid import Grid, GridSpec
+from slidemill.stages.store import new_manifest
 from slidemill.stores.checks import Expected, check_apart
 from slidemill.stores.paths import SUFFIXES, store_path
 from slidemill.stores.registry import STORES, open_store
 from slidemill.stores.writer import write_store
-from slidemill.storing import new_manifest
 from tests.faults.conftest import apart
 from tests.results import FINGERPRINT, PATCHES, SIZE, write_a_store, write_slide, write_tables
 from tests.stores.contract import as_stored

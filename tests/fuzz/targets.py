@@ -27,11 +27,11 @@ from slidemill.slides.grid import GridSpec
 from slidemill.slides.patch_table import patches_of
 from slidemill.slides.sample_sheet import read_sheet
 from slidemill.slides.slide_info import SlideInfo, opened, slide_info
+from slidemill.stages.store import new_manifest
 from slidemill.stores.manifest import Manifest
 from slidemill.stores.pywsi import item_of
 from slidemill.stores.registry import STORES, open_store
 from slidemill.stores.writer import write_store
-from slidemill.storing import new_manifest
 from slidemill.synthetic import write_annotation
 from tests.conftest import AREAS, REAL_SLIDES, ROOT, painted
 from tests.stores.contract import SIZE, as_stored, patches_and_pixels

@@ -15,12 +15,12 @@ from slidemill.core.pyramid import Pyramid
 from slidemill.core.specs import StoreSpec
 from slidemill.errors import SlidemillError, StoreError
 from slidemill.slides.grid import Grid, GridSpec
+from slidemill.stages.store import new_manifest
+from slidemill.stages.validate import psnr
 from slidemill.stores.manifest import Manifest
 from slidemill.stores.paths import SUFFIXES
 from slidemill.stores.registry import STORES, open_store
 from slidemill.stores.writer import write_store
-from slidemill.storing import new_manifest
-from slidemill.validation import psnr
 from tests.stores.elsewhere import first_id
 
 SIZE = 32

@@ -17,13 +17,13 @@ from slidemill.core.encodings import ENCODINGS, decoded, digest
 from slidemill.core.specs import StoreSpec
 from slidemill.errors import StoreError
 from slidemill.slides.grid import GridSpec
+from slidemill.stages.store import new_manifest
 from slidemill.stores.checks import Expected, check_store
 from slidemill.stores.manifest import Manifest
 from slidemill.stores.paths import store_path
 from slidemill.stores.registry import STORES, open_store
 from slidemill.stores.tar import header
 from slidemill.stores.writer import write_store
-from slidemill.storing import new_manifest
 from tests.results import PATCHES, write_slide, write_tables
 from tests.results import SIZE as RESULTS_SIZE
 from tests.stores.contract import SIZE, as_stored, patches_and_pixels

@@ -15,12 +15,12 @@ from slidemill.core.pyramid import Pyramid
 from slidemill.core.specs import StoreSpec, ValidationSpec
 from slidemill.errors import SlidemillError, StoreError
 from slidemill.slides.grid import Grid, GridSpec
+from slidemill.stages.store import new_manifest
+from slidemill.stages.validate import validate_slide
 from slidemill.stores.checks import Expected, check_apart
 from slidemill.stores.lmdb import MANIFEST_KEY, LmdbStore
 from slidemill.stores.registry import STORES
 from slidemill.stores.writer import write_store
-from slidemill.storing import new_manifest
-from slidemill.validation import validate_slide
 from tests.results import write_a_store
 from tests.stores.contract import StoreContract, as_stored
 

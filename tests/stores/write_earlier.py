@@ -13,10 +13,10 @@ import numpy as np
 from slidemill.core.encodings import ENCODINGS, EncodedPatch, digest, encoded
 from slidemill.core.jpeg import decode, encode
 from slidemill.core.specs import StoreSpec
+from slidemill.stages.store import new_manifest
 from slidemill.stores.paths import SUFFIXES
 from slidemill.stores.registry import STORES
 from slidemill.stores.writer import write_store
-from slidemill.storing import new_manifest
 from tests.results import FINGERPRINT, GRID, PATCHES, SIZE, write_slide, write_tables
 
 SLIDES = ("one", "two")

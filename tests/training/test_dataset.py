@@ -20,11 +20,11 @@ from slidemill.core.pyramid import Pyramid
 from slidemill.core.specs import StoreSpec
 from slidemill.errors import SlidemillError, StoreError
 from slidemill.slides.grid import Grid, GridSpec
+from slidemill.stages.store import new_manifest
 from slidemill.stores import store_pool
 from slidemill.stores.paths import SUFFIXES, store_path
 from slidemill.stores.registry import STORES
 from slidemill.stores.writer import write_store
-from slidemill.storing import new_manifest
 from tests.results import ENCODING, LABELS, PATCHES, SIZE, unseal, write_a_store
 from tests.training.conftest import SLIDES
 

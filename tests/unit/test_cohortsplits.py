@@ -4,7 +4,6 @@ import pytest
 
 import gate
 import split_slides
-from slidemill.cohortsplits import check_sheet
 from slidemill.core.columns import METADATA_COLUMNS, SLIDE_COLUMNS, VALIDATION_COLUMNS
 from slidemill.core.csv_tables import read_table, write_table
 from slidemill.core.parquet import write_columnar
@@ -13,6 +12,7 @@ from slidemill.datasets.folds import read_splits
 from slidemill.errors import ConfigError, SlidemillError
 from slidemill.report.split_summary import told_splits
 from slidemill.slides.discovery import SlideFile
+from slidemill.stages.split import check_sheet
 
 NUMBERS = ("column", "row", "x0", "y0", "width0", "height0", "level", "downsample")
 

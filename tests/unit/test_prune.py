@@ -10,9 +10,9 @@ import pytest
 
 from slidemill.cli import main
 from slidemill.core.files import write_json
-from slidemill.pruning import MADE
 from slidemill.runs.run_lock import HOLDER
 from slidemill.runs.run_plan import PLAN, Plan, write_plan
+from slidemill.stages.prune import MADE
 from slidemill.stores.paths import JOINED, SUFFIXES, store_path
 from tests.results import PATCHES, SIZE, write_slide, write_tables
 

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from slidemill.cohort import slide_row
 from slidemill.core.csv_tables import write_table
 from slidemill.core.outcomes import Outcome, attempt
 from slidemill.core.run_warnings import RunWarning, collect_warnings, join_warnings, warning_lines, with_count
 from slidemill.errors import SlideError
 from slidemill.runs.run_plan import PLAN, Plan, read_plan, write_plan
 from slidemill.slides.discovery import SlideFile
+from slidemill.stages.gather import slide_row
 
 
 def outcome(stage, *warnings, status="ok"):

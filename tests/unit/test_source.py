@@ -17,10 +17,10 @@ from slidemill.slides.fingerprint import fingerprint
 from slidemill.slides.grid import Grid, GridSpec
 from slidemill.slides.openslide_reader import PatchReader
 from slidemill.slides.slide_info import opened, slide_info
+from slidemill.stages.store import new_manifest, store_slide
+from slidemill.stages.validate import validate_slide
 from slidemill.stores.paths import SUFFIXES
 from slidemill.stores.registry import STORES, open_store
-from slidemill.storing import new_manifest, store_slide
-from slidemill.validation import validate_slide
 from tests.conftest import painted
 from tests.tiffs import STRUCTURES, Structure, write
 

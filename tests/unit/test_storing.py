@@ -8,7 +8,6 @@ import numpy as np
 import openslide
 import pytest
 
-from slidemill import storing
 from slidemill.core.specs import StoreSpec, ValidationSpec, WorkSpec
 from slidemill.errors import SlidemillError
 from slidemill.slides import readers
@@ -16,11 +15,12 @@ from slidemill.slides.fingerprint import fingerprint
 from slidemill.slides.grid import Grid, GridSpec
 from slidemill.slides.openslide_reader import PatchReader
 from slidemill.slides.slide_info import opened, slide_info
+from slidemill.stages import store as storing
+from slidemill.stages.store import new_manifest, store_slide
+from slidemill.stages.validate import validate_slide
 from slidemill.stores.lmdb import LmdbWriter
 from slidemill.stores.paths import SUFFIXES
 from slidemill.stores.registry import STORES, open_store
-from slidemill.storing import new_manifest, store_slide
-from slidemill.validation import validate_slide
 from tests.stores.contract import as_stored
 
 SPEC = GridSpec(128, 0, level=0)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from slidemill import verification
 from slidemill.cli import main
 from slidemill.errors import machine_error
 from slidemill.runs.run_lock import WORKER
+from slidemill.stages import verify as verification
 from slidemill.stores.checks import check_store as really_checked
 from slidemill.stores.paths import SUFFIXES, store_path
 from tests.results import PATCHES, SIZE, write_a_store, write_slide, write_tables
@@ -192,7 +192,7 @@ def test_ctrl_c_ends_it_with_a_word(results, capsys, monkeypatch):
 
 def test_it_runs_as_a_command(results):
     command = [sys.executable, "-m", "slidemill", "verify", str(results), "--jobs", "2"]
-    environment = os.environ | {"PYTHONPATH": str(Path(verification.__file__).parents[1])}
+    environment = os.environ | {"PYTHONPATH": str(Path(verification.__file__).parents[2])}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == "8 stores of 2 slides are whole\n"
     assert done.stderr == "2 of 2 slides verified\n"

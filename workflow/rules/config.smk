@@ -7,8 +7,8 @@ from pathlib import Path
 
 import yaml
 
-from slidemill.cohort import list_slides
-from slidemill.cohortsplits import check_sheet
+from slidemill.stages.gather import list_slides
+from slidemill.stages.split import check_sheet
 from slidemill.runs.config import read_config
 from slidemill.runs.config_file import check_size
 from slidemill.slides.file_endings import ignored_warnings

@@ -50,7 +50,7 @@ onstart:
 
 # What a run that did not finish tells all the same, in a folder of its own.
 onerror:
-    from slidemill.unfinished import Work, report_unfinished
+    from slidemill.stages.unfinished import Work, report_unfinished
     from slidemill.report.versions import this_run
 
     unmade = {str(path) for job in workflow.dag.needrun_jobs() for path in job.output}
@@ -71,7 +71,7 @@ onerror:
 
 onsuccess:
     from slidemill.core.files import remove
-    from slidemill.unfinished import FOLDER
+    from slidemill.stages.unfinished import FOLDER
 
     # A part of the work, such as one store, says nothing of the rest.
     if any("report.html" in job.output for job in workflow.dag.jobs):

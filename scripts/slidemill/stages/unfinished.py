@@ -10,7 +10,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from slidemill.cohort import CohortTables, SlideResults, checks_of, write_cohort
 from slidemill.core.csv_tables import read_table
 from slidemill.core.files import remove, replacing
 from slidemill.core.job_log import last_error
@@ -20,6 +19,7 @@ from slidemill.report.versions import Run
 from slidemill.runs.run_lock import WORKER
 from slidemill.runs.settings import FOREIGN, Settings, foreign_stage, outcome_file
 from slidemill.slides.discovery import SlideFile
+from slidemill.stages.gather import CohortTables, SlideResults, checks_of, write_cohort
 
 FOLDER = Path("unfinished")
 NOT_STARTED = "it was not started, or was cut off"

@@ -9,7 +9,6 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from slidemill.cohort import unreadable_rows
 from slidemill.core.columns import METADATA_COLUMNS, PATCH_COLUMNS
 from slidemill.core.csv_tables import read_table
 from slidemill.core.outcomes import Outcome, read_outcome, seal_of
@@ -19,6 +18,7 @@ from slidemill.errors import SlidemillError, machine_error
 from slidemill.runs.settings import FOREIGN, Settings, foreign_stage, outcome_file
 from slidemill.slides.grid import Grid, GridSpec
 from slidemill.slides.slide_info import SlideInfo
+from slidemill.stages.gather import unreadable_rows
 from slidemill.stores.registry import open_store
 
 PLACE = ("patch_id", "column", "row", "x0", "y0", "width0", "height0", "level")

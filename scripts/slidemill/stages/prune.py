@@ -14,10 +14,10 @@ from slidemill.core.files import asides, remove
 from slidemill.core.outcomes import read_outcome
 from slidemill.errors import SlidemillError
 from slidemill.runs.run_plan import PLAN, read_plan
+from slidemill.stages.verify import read_results_table
 from slidemill.stores.disk import INDEX
 from slidemill.stores.manifest import PATCH_ID
 from slidemill.stores.paths import JOINED, MANIFEST, SUFFIXES, store_path
-from slidemill.verification import read_results_table
 
 FACTS = "slides/{slide}.json"
 OF_A_STORE = {

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from slidemill.core.csv_tables import read_table
 from slidemill.core.text import AGAIN
-from slidemill.tablecheck import LABELLED, FileFault, TableCheck
+from slidemill.stages._table_checks import LABELLED, FileFault, TableCheck
 
 
 def check_gathered(results: Path, slides: Iterable[str]) -> list[FileFault]:

@@ -13,12 +13,10 @@ from slidemill.core.child_process import Apart, EndedError
 from slidemill.core.csv_tables import read_cohort_table, read_table
 from slidemill.core.text import AGAIN
 from slidemill.errors import MachineError, SlidemillError, machine_error, machine_told
-from slidemill.gathered import check_gathered
-from slidemill.joinedcheck import OUTDATED, joined_fault
 from slidemill.runs.settings import gathered_settings
-from slidemill.stores.checks import EVERY_STORE, Expected, Finding, StoreCheck, check_agreement, check_apart
-from slidemill.stores.paths import JOINED, SUFFIXES, store_path
-from slidemill.tablecheck import (
+from slidemill.stages._gathered_tables import check_gathered
+from slidemill.stages._joined_checks import OUTDATED, joined_fault
+from slidemill.stages._table_checks import (
     NEEDED,
     FileFault,
     TableCheck,
@@ -27,6 +25,8 @@ from slidemill.tablecheck import (
     miss_seals,
     stored_content,
 )
+from slidemill.stores.checks import EVERY_STORE, Expected, Finding, StoreCheck, check_agreement, check_apart
+from slidemill.stores.paths import JOINED, SUFFIXES, store_path
 
 TableReader = Callable[[Path, Sequence[str]], Iterable[dict[str, str]]]
 

@@ -19,12 +19,12 @@ from slidemill.core.specs import StoreSpec
 from slidemill.errors import SlidemillError
 from slidemill.slides.discovery import slide_id
 from slidemill.slides.grid import GridSpec
+from slidemill.stages.store import new_manifest
 from slidemill.stores.checks import Expected, check_store
 from slidemill.stores.lmdb import BACKEND
 from slidemill.stores.paths import store_path
 from slidemill.stores.pywsi import Item, Survey, items, survey
 from slidemill.stores.writer import write_store
-from slidemill.storing import new_manifest
 
 ENDING = ".svs"
 """What py-wsi cut off the names of slides; it took no others."""

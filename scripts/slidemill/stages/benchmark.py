@@ -21,7 +21,7 @@ import numpy.typing as npt
 from slidemill.core.job_log import LOG
 from slidemill.core.specs import BenchmarkSpec
 from slidemill.core.text import counted
-from slidemill.sources import Key, Source
+from slidemill.stages.benchmark_sources import Key, Source
 
 BATCH = 32
 

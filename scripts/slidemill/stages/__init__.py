@@ -1,0 +1,1 @@
+"""What each rule and each command runs; imports all folders but cli."""
