@@ -2,7 +2,7 @@
 
 import sys
 
-from slidemill.cli import main
+from slidemill.cli.commands import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -90,7 +90,7 @@ EXPORTED = """
 import os
 from pathlib import Path
 import numpy as np
-from slidemill.cli import main
+from slidemill.cli.commands import main
 from tests.results import PATCHES, SIZE, write_slide, write_tables
 
 results, disk = Path({folder!r}) / "results", Path({disk!r})

@@ -204,7 +204,7 @@ def results(tmp_path, noise):
 VERIFY = """
 import os, resource
 from pathlib import Path
-from slidemill.cli import main
+from slidemill.cli.commands import main
 for room in {rooms!r}:
     {limit}
     ended = main(["verify", {results!r}, "--jobs", "1"])
@@ -233,7 +233,7 @@ def test_verify_without_permission_looks_at_the_others(results, bound, backend):
     whole = victim.read_bytes()
     victim.write_bytes(whole[:-20] + b"?" + whole[-19:])
     path.chmod(0)
-    code = f"from slidemill.cli import main\nprint('ended', main(['verify', {str(results)!r}]))"
+    code = f"from slidemill.cli.commands import main\nprint('ended', main(['verify', {str(results)!r}]))"
     try:
         done = bound(code)
     finally:
@@ -274,7 +274,7 @@ def test_dataset_and_export_without_permission_blame_no_store(results, bound, ba
     path = results / store_path(backend, "one")
     path.chmod(0)
     code = (
-        "from slidemill import open_dataset\nfrom slidemill.cli import main\n"
+        "from slidemill import open_dataset\nfrom slidemill.cli.commands import main\n"
         "from slidemill.errors import MachineError\n"
         f"ds = open_dataset({str(results)!r}, {backend!r})\n"
         "try:\n    ds.read(range(len(ds)))\nexcept MachineError as error:\n    print(error)\n"
@@ -294,7 +294,7 @@ def test_dataset_and_export_without_permission_blame_no_store(results, bound, ba
 def test_table_without_permission_is_not_called_damaged(results, bound, name):
     (results / name).chmod(0)
     code = (
-        "from slidemill import open_dataset, read_metadata\nfrom slidemill.cli import main\n"
+        "from slidemill import open_dataset, read_metadata\nfrom slidemill.cli.commands import main\n"
         "from slidemill.errors import MachineError\n"
         f"for read in (open_dataset, read_metadata, lambda results: main(['verify', results])):\n"
         f"    try:\n        read({str(results)!r})\n    except MachineError as error:\n        print(error)\n"

@@ -12,7 +12,7 @@ import imagecodecs
 import numpy as np
 import pytest
 
-from slidemill.cli import main
+from slidemill.cli.commands import main
 from slidemill.core.encodings import ENCODINGS, decoded, digest
 from slidemill.core.specs import StoreSpec
 from slidemill.errors import StoreError

@@ -5,7 +5,7 @@ import warnings
 
 import yaml
 
-from slidemill.cli import main
+from slidemill.cli.commands import main
 from slidemill.core.specs import StoreSpec
 from slidemill.runs.config import read_config
 from tests.conftest import ROOT

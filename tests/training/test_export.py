@@ -12,7 +12,7 @@ import pytest
 import webdataset
 
 from slidemill import open_dataset, read_metadata
-from slidemill.cli import main
+from slidemill.cli.commands import main
 from slidemill.core.columns import SLIDE_COLUMNS
 from slidemill.core.encodings import ENCODINGS, decoded
 from slidemill.errors import MachineError, StoreError

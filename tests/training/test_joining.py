@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from slidemill import open_dataset
-from slidemill.cli import main
+from slidemill.cli.commands import main
 from slidemill.core.encodings import ENCODINGS, decoded
 from slidemill.datasets.joined_hdf5 import join_stores
 from slidemill.errors import SlidemillError, StoreError

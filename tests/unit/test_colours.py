@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageCms
 
 import validate_stores
-from slidemill.cli import main as command_line
+from slidemill.cli.commands import main as command_line
 from slidemill.core.csv_tables import read_table
 from slidemill.core.encodings import digest
 from slidemill.core.specs import StoreSpec

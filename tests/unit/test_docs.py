@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from slidemill.cli import main
+from slidemill.cli.commands import main
 from slidemill.runs.run_lock import LOOK_AGAIN
 
 ROOT = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ import numpy as np
 import openslide
 import pytest
 
-from slidemill.cli import main as command_line
+from slidemill.cli.commands import main as command_line
 from slidemill.core.csv_tables import read_table
 from slidemill.core.specs import StoreSpec
 from slidemill.slides.discovery import find_slides

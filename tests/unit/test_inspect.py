@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from slidemill.cli import main
+from slidemill.cli.commands import main
 from slidemill.slides.grid import GridSpec
 from slidemill.slides.level_overview import describe, levels_of
 from slidemill.slides.slide_info import opened, slide_info

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from slidemill.cli import main
+from slidemill.cli.commands import main
 from slidemill.core.files import write_json
 from slidemill.runs.run_lock import HOLDER
 from slidemill.runs.run_plan import PLAN, Plan, write_plan

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from slidemill import open_dataset, read_metadata
-from slidemill.cli import main
+from slidemill.cli.commands import main
 from slidemill.slides.discovery import slide_id
 from slidemill.stores.pywsi import item_of
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from slidemill import open_dataset, open_store, read_metadata, read_splits
-from slidemill.cli import main
+from slidemill.cli.commands import main
 from slidemill.core.csv_tables import read_table, write_table
 from slidemill.core.encodings import digest
 from slidemill.core.files import write_json

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from slidemill.cli import main
+from slidemill.cli.commands import main
 from slidemill.errors import machine_error
 from slidemill.runs.run_lock import WORKER
 from slidemill.stages import verify as verification
@@ -156,7 +156,7 @@ def test_a_run_that_began_meanwhile_is_said(results, capsys, monkeypatch, at_wor
     lock = results / ".snakemake" / "locks" / "0.output.lock"
     lock.unlink()
     (results / store_path("hdf5", "one")).unlink()
-    monkeypatch.setattr("slidemill.cli.verify", lambda *given: [verification.verify(*given), lock.touch()][0])
+    monkeypatch.setattr("slidemill.cli.commands.verify", lambda *given: [verification.verify(*given), lock.touch()][0])
     assert main(["verify", str(results)]) == 75
     assert "(process 12 on node-7)" in capsys.readouterr().out.splitlines()[-1]
 

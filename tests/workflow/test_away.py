@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from slidemill import open_store
-from slidemill.cli import main
+from slidemill.cli.commands import main
 from tests.faults.conftest import damaged
 from tests.workflow.test_runs import rows
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from slidemill.cli import main
+from slidemill.cli.commands import main
 from slidemill.core.csv_tables import read_table
 from tests.conftest import ROOT
 from tests.workflow.conftest import Project

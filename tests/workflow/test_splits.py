@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from slidemill import open_dataset
-from slidemill.cli import main as slidemill
+from slidemill.cli.commands import main as slidemill
 from slidemill.datasets.folds import read_splits
 from slidemill.datasets.leakage import check_leakage
 

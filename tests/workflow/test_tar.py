@@ -7,7 +7,7 @@ import pytest
 import webdataset
 
 from slidemill import open_store, read_metadata
-from slidemill.cli import main
+from slidemill.cli.commands import main
 
 
 @pytest.mark.long

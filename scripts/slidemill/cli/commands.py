@@ -1,4 +1,4 @@
-"""The command line: ``slidemill inspect``, ``verify`` and ``prune``, and what `slidemill.transfer` adds."""
+"""The command line: ``slidemill inspect``, ``verify`` and ``prune``, and what `slidemill.cli._transfer` adds."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from slidemill import __version__
+from slidemill.cli._transfer import add_commands
 from slidemill.core.text import counted
 from slidemill.errors import MachineError, SlidemillError, explained
 from slidemill.runs.run_lock import LOOK_AGAIN, at_rest, working
@@ -20,7 +21,6 @@ from slidemill.stages.prune import delete, left_over
 from slidemill.stages.verify import verify
 from slidemill.stores.checks import EVERY_STORE, Finding
 from slidemill.stores.paths import JOINED, store_path
-from slidemill.transfer import add_commands
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
