@@ -10,7 +10,7 @@ import tifffile
 
 from benchmarks.make_variants import repeated
 from slidemill.slides.slide_info import opened, slide_info
-from slidemill.synthetic import Tissue, paint, write_svs
+from slidemill.testing import Tissue, paint, write_svs
 
 TILE = 240
 PIECE = (12 * TILE, 10 * TILE)

@@ -12,7 +12,7 @@ from PIL import ImageCms
 
 from slidemill.core.encodings import Pixels
 from slidemill.slides.icc import CONVERTED, ICC_SIZE, Convert, conversion
-from slidemill.synthetic import Tissue, paint
+from slidemill.testing import Tissue, paint
 
 PATCHES, ROUNDS, SIDE = 256, 9, 2_048
 

@@ -32,7 +32,7 @@ from slidemill.slides.fingerprint import fingerprint
 from slidemill.slides.grid import GridSpec
 from slidemill.stages.gather import CohortTables
 from slidemill.stores.paths import store_of, store_path
-from slidemill.synthetic import Tissue, write_annotation
+from slidemill.testing import Tissue, write_annotation
 
 SIDE, PATCH, TILE = 1_000, 16, 512
 GRID = GridSpec(PATCH, 0, level=0)

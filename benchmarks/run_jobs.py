@@ -23,7 +23,7 @@ from pathlib import Path
 import yaml
 
 from benchmarks.machine import ROOT, code, machine
-from slidemill.synthetic import Tissue, paint, write_svs
+from slidemill.testing import Tissue, paint, write_svs
 
 SIDE, PATCH = 256, 128
 FINISHED = re.compile(r"Finished jobid: \d+ \(Rule: (\w+)\)")

@@ -36,7 +36,7 @@ from slidemill.stages.store import new_manifest
 from slidemill.stores.paths import store_path
 from slidemill.stores.registry import STORES
 from slidemill.stores.writer import write_store
-from slidemill.synthetic import Tissue, paint
+from slidemill.testing import Tissue, paint
 
 SIZE = 256
 BATCH = 64

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from slidemill.synthetic import Tissue, paint, write_annotation, write_svs
+from slidemill.testing import Tissue, paint, write_annotation, write_svs
 
 WIDTH, HEIGHT = 3072, 2304
 NORMAL = Tissue("Normal", (200, 180, WIDTH - 240, HEIGHT - 160), 2.2, 5)

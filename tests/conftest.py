@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from slidemill.synthetic import Tissue, paint, write_svs
+from slidemill.testing import Tissue, paint, write_svs
 
 ROOT = Path(__file__).parent.parent
 REAL_SLIDES = ROOT.parent / "shared" / "slides"

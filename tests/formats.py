@@ -12,7 +12,7 @@ import tifffile
 from PIL import Image
 from pydicom.uid import ExplicitVRLittleEndian
 
-from slidemill.synthetic import write_svs
+from slidemill.testing import write_svs
 from tests.dicoms import write_dicom
 from tests.tiffs import Structure, write
 

@@ -34,7 +34,7 @@ from slidemill.slides.fingerprint import fingerprint
 from slidemill.stages.gather import CohortTables, list_slides
 from slidemill.stores.paths import store_path
 from slidemill.stores.registry import open_store
-from slidemill.synthetic import write_annotation, write_svs
+from slidemill.testing import write_annotation, write_svs
 from tests.conftest import AREAS, ROOT, painted
 from tests.tiffs import STRUCTURES, write
 

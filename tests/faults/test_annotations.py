@@ -14,7 +14,7 @@ from PIL import Image
 
 from slidemill.annotations.read import read_annotation
 from slidemill.errors import AnnotationError, ConfigError, SlidemillError
-from slidemill.synthetic import write_annotation
+from slidemill.testing import write_annotation
 from tests.conftest import AREAS
 
 SQUARE = [(0, 0), (256, 0), (256, 256), (0, 256)]

@@ -6,7 +6,7 @@ import pytest
 
 from slidemill import open_store, read_metadata
 from slidemill.core.csv_tables import read_table
-from slidemill.synthetic import write_svs
+from slidemill.testing import write_svs
 from tests.conftest import painted
 from tests.faults.conftest import damaged, good_bytes, placed
 from tests.faults.test_names import told

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from slidemill.synthetic import BLANK, STROMA, Tissue, paint, write_svs
+from slidemill.testing import BLANK, STROMA, Tissue, paint, write_svs
 from tests.tiffs import break_tile
 
 PATCH = 128

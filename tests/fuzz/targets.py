@@ -32,7 +32,7 @@ from slidemill.stores.manifest import Manifest
 from slidemill.stores.pywsi import item_of
 from slidemill.stores.registry import STORES, open_store
 from slidemill.stores.writer import write_store
-from slidemill.synthetic import write_annotation
+from slidemill.testing import write_annotation
 from tests.conftest import AREAS, REAL_SLIDES, ROOT, painted
 from tests.stores.contract import SIZE, as_stored, patches_and_pixels
 from tests.tiffs import STRUCTURES, write

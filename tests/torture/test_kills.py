@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from slidemill.synthetic import write_annotation, write_svs
+from slidemill.testing import write_annotation, write_svs
 from tests.conftest import AREAS, painted
 from tests.torture.harness import Processes, Torturer, digests, patches_of_stores, reader, stat, wait
 from tests.workflow.conftest import Project

@@ -8,7 +8,7 @@ from slidemill.core.specs import LabelSpec
 from slidemill.sampling.label_filter import REASON, LabelChoice, label_step
 from slidemill.sampling.labelled_table import labelled
 from slidemill.slides.slide_info import SlideInfo
-from slidemill.synthetic import write_annotation
+from slidemill.testing import write_annotation
 from tests.conftest import AREAS
 
 INFO = SlideInfo("aperio", ((1030, 777),), (1.0,), None, 0.5, 0.5, 20, "ffffff")

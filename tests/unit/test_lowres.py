@@ -9,7 +9,7 @@ from slidemill.slides import low_resolution as lowres
 from slidemill.slides.low_resolution import low_resolution
 from slidemill.slides.openslide_reader import thumbnail
 from slidemill.slides.slide_info import opened, slide_info
-from slidemill.synthetic import write_svs
+from slidemill.testing import write_svs
 from tests.conftest import painted
 from tests.tiffs import break_tile
 

@@ -18,7 +18,7 @@ from slidemill.slides.grid import Grid, GridSpec
 from slidemill.slides.openslide_reader import PatchReader
 from slidemill.slides.patch_table import patch_rows
 from slidemill.slides.slide_info import opened, slide_info
-from slidemill.synthetic import write_svs
+from slidemill.testing import write_svs
 from tests.conftest import ROOT, painted
 from tests.tiffs import Structure, write
 

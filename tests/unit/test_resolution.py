@@ -16,7 +16,7 @@ from slidemill.slides.openslide_reader import PatchReader
 from slidemill.slides.reader_choice import opened_reader
 from slidemill.slides.slide_info import measured, opened, slide_info
 from slidemill.stages.validate import psnr
-from slidemill.synthetic import write_svs
+from slidemill.testing import write_svs
 from tests.conftest import painted
 
 PYRAMID = Pyramid(((4000, 3000), (1000, 750), (250, 187)), (1.0, 4.0, 16.0), None, 0.25, 40.0)

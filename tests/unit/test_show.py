@@ -18,7 +18,7 @@ from slidemill.slides.grid import GridSpec
 from slidemill.slides.openslide_reader import thumbnail
 from slidemill.slides.slide_info import slide_info
 from slidemill.stores.paths import store_path
-from slidemill.synthetic import write_svs
+from slidemill.testing import write_svs
 from tests.cohorts import NAMES, write_cohort
 from tests.conftest import painted
 

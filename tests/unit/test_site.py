@@ -22,7 +22,7 @@ from slidemill import open_dataset, show
 from slidemill.datasets.dataset import Dataset
 from slidemill.slides.grid import GridSpec
 from slidemill.stores.base import Store
-from slidemill.synthetic import write_svs
+from slidemill.testing import write_svs
 from tests.cohorts import write_cohort
 from tests.conftest import ROOT, painted, site_at
 

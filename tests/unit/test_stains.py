@@ -12,7 +12,7 @@ from slidemill.sampling._ink import find_ink, pen_colours
 from slidemill.sampling._stain import find_tissue
 from slidemill.sampling._tissue_notes import tissue_remarks
 from slidemill.sampling.tissue_mask import Mask
-from slidemill.synthetic import Tissue, paint
+from slidemill.testing import Tissue, paint
 from tests.stains import MIXTURES, STAINS, transmitted
 
 SIZE, SHRUNK = (3000, 2500), 16

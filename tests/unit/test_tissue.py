@@ -8,7 +8,7 @@ from slidemill.core.specs import TissueSpec
 from slidemill.errors import SlideError
 from slidemill.sampling._tissue_detection import stained, tissue_mask
 from slidemill.slides.slide_info import opened, slide_info
-from slidemill.synthetic import BLANK, STROMA, Tissue, paint, write_svs
+from slidemill.testing import BLANK, STROMA, Tissue, paint, write_svs
 
 SIZE = (6000, 5000)
 PIECES = [(600, 500, 4200, 3600), (4300, 3300, 5600, 4700)]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from slidemill.synthetic import write_annotation, write_svs
+from slidemill.testing import write_annotation, write_svs
 from tests.conftest import AREAS, ROOT, painted
 
 SNAKEFILE = ROOT / "workflow" / "Snakefile"

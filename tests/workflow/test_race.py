@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from slidemill.synthetic import write_svs
+from slidemill.testing import write_svs
 from tests.conftest import ROOT, painted
 
 pytestmark = pytest.mark.long

@@ -15,7 +15,7 @@ from openslide.deepzoom import DeepZoomGenerator
 from PIL import Image
 
 from slidemill import open_store, read_metadata
-from slidemill.synthetic import write_svs
+from slidemill.testing import write_svs
 from tests.conftest import ROOT, painted
 from tests.tiffs import STRUCTURES, write
 from tests.workflow.conftest import Project

@@ -8,7 +8,7 @@ from PIL import Image
 
 from slidemill import open_store
 from slidemill.stores.paths import SUFFIXES
-from slidemill.synthetic import Tissue, paint, write_svs
+from slidemill.testing import Tissue, paint, write_svs
 
 
 def rows(path):
