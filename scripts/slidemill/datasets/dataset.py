@@ -221,11 +221,13 @@ class Dataset:
         chosen = Batching(size, shuffle, seed, epoch, augment, drop_last, workers, one_hot)
         return batches(self.stored, self.labels, max(self.classes, default=-1) + 1, chosen)
 
-    def split(self, folds: int = 5, by: str = PATIENT, stratify: str | None = "label", seed: int = 0) -> Splits:
+    def split(
+        self, folds: int = 5, by: str = PATIENT, stratify: str | None = "label", seed: int = 0
+    ) -> Splits[Dataset]:
         """Return folds of the slides, as `slidemill.datasets.split.split` does: ``train, test = splits.fold(0)``."""
         return split(self, folds, by, stratify, seed)
 
-    def sets(self, total: int) -> Splits:
+    def sets(self, total: int) -> Splits[Dataset]:
         """Return folds of every so many-th slide, as py-wsi's sets are: `slidemill.datasets.split.every_kth`."""
         return every_kth(self, total)
 

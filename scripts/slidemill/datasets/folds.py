@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar
 
 from slidemill.core.csv_tables import read_cohort_table, write_table
 from slidemill.core.seals import SEALED_BY, SPLITS_SEAL, seal_tables
@@ -15,13 +15,34 @@ from slidemill.datasets.slide_groups import counted, refuse
 from slidemill.errors import SplitError, explained, machine_error
 
 if TYPE_CHECKING:
-    from slidemill.datasets.dataset import Dataset
+    import numpy as np
+    import numpy.typing as npt
+    import pandas
 
 COLUMNS = ("slide", "fingerprint", "group", "fold", "patches", "by", "stratify", "seed")
 DIGITS = 4300
 """Of a seed, at most: Python writes and reads no longer whole numbers, unless it is told to."""
 COUNT = re.compile(r"[0-9]{1,18}")
 SEED = re.compile(rf"[0-9]{{1,{DIGITS}}}")
+
+
+class Divisible(Protocol):
+    """What can be split into folds of slides: a dataset, as far as folds need one."""
+
+    @property
+    def table(self) -> pandas.DataFrame:
+        """A row per patch, with its ``slide``."""
+
+    @property
+    def fingerprints(self) -> Mapping[str, str]:
+        """By slide, the fingerprint of its content."""
+
+    def take(self, places: npt.NDArray[np.bool_]) -> Self:
+        """Return the patches where a mask is True."""
+
+
+D = TypeVar("D", bound=Divisible)
+E = TypeVar("E", bound=Divisible)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +57,7 @@ class SlideFold:
 
 
 @dataclass(frozen=True, slots=True)
-class Splits:
+class Splits(Generic[D]):
     """Folds of a cohort's slides.
 
     Parameters
@@ -57,14 +78,14 @@ class Splits:
     stratify: str | None
     seed: int
     slides: Sequence[SlideFold]
-    dataset: Dataset | None = field(default=None, compare=False, repr=False)
+    dataset: D | None = field(default=None, compare=False, repr=False)
 
     @property
     def folds(self) -> int:
         """How many folds there are."""
         return 1 + max(row.fold for row in self.slides)
 
-    def of(self, dataset: Dataset) -> Splits:
+    def of(self, dataset: E) -> Splits[E]:
         """Return the same folds of a dataset, once it is seen that it has just these slides, contents and groups.
 
         Raises
@@ -91,9 +112,9 @@ class Splits:
             ("has", "have"),
             f"another {self.by} than when the folds were made: split anew",
         )
-        return replace(self, dataset=dataset)
+        return Splits(self.by, self.stratify, self.seed, self.slides, dataset)
 
-    def fold(self, number: int) -> tuple[Dataset, Dataset]:
+    def fold(self, number: int) -> tuple[D, D]:
         """Return what to train on, and the fold of that number, from 0, to test on.
 
         Raises
@@ -105,7 +126,7 @@ class Splits:
         both = self.parts(train=others, test=[number])
         return both["train"], both["test"]
 
-    def parts(self, **folds: Collection[int]) -> dict[str, Dataset]:
+    def parts(self, **folds: Collection[int]) -> dict[str, D]:
         """Return a dataset for each name, of the folds that are given to it: ``train=(0, 1, 2), val=(3,), test=(4,)``.
 
         Raises
@@ -152,7 +173,7 @@ class Splits:
             raise SplitError(explained(error)) from None
 
 
-def read_splits(path: str | Path, dataset: Dataset | None = None) -> Splits:
+def read_splits(path: str | Path, dataset: D | None = None) -> Splits[D]:
     """Return the folds that `Splits.save`, or a run of the workflow, wrote at `path`; of `dataset`, where it is given.
 
     Raises
@@ -180,7 +201,7 @@ def read_splits(path: str | Path, dataset: Dataset | None = None) -> Splits:
     if len(shared) != 1:
         raise SplitError(f"{path}: by, stratify and seed are not the same in all rows: make them so, or split anew")
     ((by, stratify, seed),) = shared
-    splits = Splits(by, stratify or None, int(seed), tuple(sorted(slides, key=lambda row: row.slide)))
+    splits: Splits[D] = Splits(by, stratify or None, int(seed), tuple(sorted(slides, key=lambda row: row.slide)))
     return splits.of(dataset) if dataset is not None else splits
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import replace
 from numbers import Integral
-from typing import TYPE_CHECKING
+from typing import Any
 
 from slidemill.core.text import counted as counted_noun
 from slidemill.datasets._balancing import balanced
-from slidemill.datasets.folds import DIGITS, SlideFold, Splits
+from slidemill.datasets.folds import DIGITS, D, SlideFold, Splits
 from slidemill.datasets.slide_groups import (
     PATIENT,
     SLIDE,
@@ -22,11 +21,8 @@ from slidemill.datasets.slide_groups import (
 )
 from slidemill.errors import LeakageError, SplitError
 
-if TYPE_CHECKING:
-    from slidemill.datasets.dataset import Dataset
 
-
-def split(dataset: Dataset, folds: int, by: str = PATIENT, stratify: str | None = "label", seed: int = 0) -> Splits:
+def split(dataset: D, folds: int, by: str = PATIENT, stratify: str | None = "label", seed: int = 0) -> Splits[D]:
     """Return the dataset's slides in folds that are as alike as their groups allow.
 
     Parameters
@@ -53,10 +49,10 @@ def split(dataset: Dataset, folds: int, by: str = PATIENT, stratify: str | None 
     patients = slides_values(dataset.table, PATIENT) if PATIENT in dataset.table else {}
     if lines := split_leaks(splits, patients):
         raise LeakageError("\n".join(lines))
-    return replace(splits, dataset=dataset)
+    return Splits(splits.by, splits.stratify, splits.seed, splits.slides, dataset)
 
 
-def every_kth(dataset: Dataset, total: int) -> Splits:
+def every_kth(dataset: D, total: int) -> Splits[D]:
     """Return the dataset's slides in `total` folds as py-wsi's sets are: of the sorted ids, each that many is in one.
 
     Neither patients nor copies of a slide are looked at: `slidemill.datasets.leakage.check_leakage` does.
@@ -70,7 +66,7 @@ def every_kth(dataset: Dataset, total: int) -> Splits:
     total = _whole("total", total, 2)
     _check_folds(total, len(found), SLIDE)
     chosen = {slide: place % total for place, slide in enumerate(sorted(found))}
-    return replace(_splits(found, dataset.fingerprints, chosen, SLIDE, None, 0), dataset=dataset)
+    return Splits(SLIDE, None, 0, _rows(found, dataset.fingerprints, chosen), dataset)
 
 
 def split_slides(
@@ -80,7 +76,7 @@ def split_slides(
     by: str,
     stratify: str | None,
     seed: int,
-) -> Splits:
+) -> Splits[Any]:
     """Return folds of slides, as `split` does, by what was counted of them; copies of slides are not looked at.
 
     Raises
@@ -97,10 +93,10 @@ def split_slides(
     _check_folds(folds, len(groups), by)
     fold_of = balanced(groups, folds, seed)
     chosen = {slide: fold_of[own.group] for slide, own in slides.items()}
-    return _splits(slides, fingerprints, chosen, by, stratify, seed)
+    return Splits(by, stratify, seed, _rows(slides, fingerprints, chosen))
 
 
-def split_leaks(splits: Splits, patients: Mapping[str, str]) -> list[str]:
+def split_leaks(splits: Splits[Any], patients: Mapping[str, str]) -> list[str]:
     """Return a line for each content, and each patient, that is in several groups, whichever folds these are in.
 
     `patients` are by slide.
@@ -122,16 +118,10 @@ def _check_folds(folds: int, groups: int, by: str) -> None:
         raise SplitError(f"{folds} folds are asked for, and {by} has {values}: give fewer folds")
 
 
-def _splits(
-    slides: Mapping[str, SlidePatches],
-    fingerprints: Mapping[str, str],
-    chosen: Mapping[str, int],
-    by: str,
-    stratify: str | None,
-    seed: int,
-) -> Splits:
-    rows = [
+def _rows(
+    slides: Mapping[str, SlidePatches], fingerprints: Mapping[str, str], chosen: Mapping[str, int]
+) -> tuple[SlideFold, ...]:
+    return tuple(
         SlideFold(slide, fingerprints.get(slide, ""), own.group, chosen[slide], sum(own.strata.values()))
         for slide, own in sorted(slides.items())
-    ]
-    return Splits(by, stratify, seed, tuple(rows))
+    )
