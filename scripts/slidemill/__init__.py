@@ -9,21 +9,21 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from slidemill._version import __version__
+
 if TYPE_CHECKING:
     from slidemill.datasets.folds import read_splits
     from slidemill.datasets.leakage import check_leakage
-    from slidemill.datasets.results import open_dataset
-    from slidemill.sampling.labelled_table import read_metadata
+    from slidemill.datasets.results import open_dataset, read_metadata
     from slidemill.stores.registry import open_store
 
-__version__ = "0.1.0"
 __all__ = ["__version__", "check_leakage", "open_dataset", "open_store", "read_metadata", "read_splits"]
 
 _HOMES = {
     "check_leakage": "slidemill.datasets.leakage",
     "open_dataset": "slidemill.datasets.results",
     "open_store": "slidemill.stores.registry",
-    "read_metadata": "slidemill.sampling.labelled_table",
+    "read_metadata": "slidemill.datasets.results",
     "read_splits": "slidemill.datasets.folds",
 }
 

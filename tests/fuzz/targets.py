@@ -18,10 +18,11 @@ from slidemill.core.csv_tables import read_table
 from slidemill.core.encodings import ENCODINGS, decoded, encoded
 from slidemill.core.outcomes import Outcome, read_outcome, write_outcome
 from slidemill.core.specs import LabelSpec, StoreSpec
+from slidemill.datasets.results import read_metadata
 from slidemill.errors import SlidemillError
 from slidemill.runs.config import read_config
 from slidemill.sampling._label_rules import region_at
-from slidemill.sampling.labelled_table import labelled, read_metadata
+from slidemill.sampling.labelled_table import labelled
 from slidemill.slides._tiled_tiff import opened_level
 from slidemill.slides.grid import GridSpec
 from slidemill.slides.patch_table import patches_of

@@ -13,9 +13,9 @@ from slidemill.core.columns import PATCH_COLUMNS
 from slidemill.core.csv_tables import read_table, write_table
 from slidemill.core.outcomes import Outcome, read_outcome, write_outcome
 from slidemill.core.specs import LabelSpec, Naming
+from slidemill.datasets.results import read_metadata
 from slidemill.errors import AnnotationError
 from slidemill.sampling._label_rules import region_at
-from slidemill.sampling.labelled_table import read_metadata
 from slidemill.slides.fingerprint import fingerprint
 from slidemill.slides.slide_info import SlideInfo
 

@@ -18,8 +18,8 @@ from slidemill.core.csv_tables import read_columns, read_table, write_table
 from slidemill.core.files import asides, read_json, remove, replacing, scratch_folder, sync, synced, write_json
 from slidemill.core.job_log import LOG, job_log, progress
 from slidemill.core.outcomes import Outcome, attempt, read_outcome, write_outcome
+from slidemill.datasets.results import read_metadata
 from slidemill.errors import AnnotationError, ConfigError, SlideError, SlidemillError, StoreError
-from slidemill.sampling.labelled_table import read_metadata
 
 COLUMNS = ("a", "b,c", 'd "e"')
 fields = st.text() | st.text(alphabet='",;\n\r \t\\|\0', max_size=6)

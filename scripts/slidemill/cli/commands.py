@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from slidemill import __version__
+from slidemill._version import __version__
 from slidemill.cli._transfer import add_commands
 from slidemill.core.text import counted
 from slidemill.errors import MachineError, SlidemillError, explained

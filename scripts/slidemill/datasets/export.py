@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import numpy as np
 
-from slidemill import __version__
+from slidemill._version import __version__
 from slidemill.core.encodings import NPY, RAW, Buffer, Encoding, Shape, decoded, digest, encoded
 from slidemill.core.files import replacing, synced
 from slidemill.datasets.dataset import Dataset

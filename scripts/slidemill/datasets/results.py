@@ -1,12 +1,15 @@
-"""Opening the patches of finished results as a dataset."""
+"""Read finished results: the patches as a dataset, and the table of metadata."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from slidemill.core.columns import FRACTIONS, METADATA_COLUMNS, WHOLE_NUMBERS
 from slidemill.core.csv_tables import read_cohort_table
+from slidemill.core.outcomes import read_outcome, seal_of
 from slidemill.core.parquet import TABLE, read_columnar
+from slidemill.core.seals import Seal, cohort_seal
 from slidemill.datasets.dataset import Dataset, dataset_of
 from slidemill.errors import SlidemillError, machine_error, machine_told
 from slidemill.stores.paths import SUFFIXES
@@ -82,3 +85,62 @@ def classes_of(table: pandas.DataFrame) -> dict[int, str]:
     for label, name in sorted(pairs.itertuples(index=False, name=None)):
         names.setdefault(int(label), []).append(str(name))
     return {label: " or ".join(own) for label, own in names.items() if label >= 0}
+
+
+def read_metadata(path: str | Path) -> pandas.DataFrame:
+    """Return the metadata table of a cohort or of a slide.
+
+    Parameters
+    ----------
+    path
+        ``metadata.csv``, or the folder of results that holds it.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a patch in raster order, slide by slide. Ids and names are strings; a number that is not known is NaN,
+        such as a ``label_fraction`` where a point decided.
+
+    Raises
+    ------
+    SlidemillError
+        When there is no such table, or it is damaged.
+    """
+    table = Path(path)
+    table = table / "metadata.csv" if table.is_dir() else table
+    with machine_told(table):
+        return _read_metadata(table)
+
+
+def _read_metadata(table: Path) -> pandas.DataFrame:
+    import pandas as pd
+
+    try:
+        if seal := _seal(table):
+            seal.check(table)
+        header = list(pd.read_csv(table, nrows=0).columns)
+    except (OSError, ValueError) as error:
+        raise machine_error(error, table) or SlidemillError(
+            f"{table}: no table of metadata ({error}): run the workflow, or correct the path"
+        ) from None
+    missing = [column for column in METADATA_COLUMNS if column not in header]
+    if missing:
+        raise SlidemillError(f"{table}: lacks the columns {', '.join(missing)}: name a metadata.csv of slidemill")
+    numbers: dict[str, Any] = dict.fromkeys((*WHOLE_NUMBERS, "label"), "int64")
+    numbers |= dict.fromkeys(FRACTIONS, "float64")
+    texts = {column: str for column in header if column not in numbers}
+    empty = {column: [""] for column in FRACTIONS}
+    try:
+        return pd.read_csv(table, dtype={**numbers, **texts}, keep_default_na=False, na_values=empty)
+    except (OSError, ValueError, TypeError, OverflowError) as error:
+        raise machine_error(error, table) or SlidemillError(
+            f"{table}: a value is not what its column holds ({error}): run the workflow again"
+        ) from None
+
+
+def _seal(table: Path) -> Seal | None:
+    """Return the seal of a metadata table, of a cohort or of a slide; None where there is none."""
+    labelled = table.parent.parent / "outcomes" / "write_metadata" / f"{table.stem}.json"
+    if table.parent.name == "metadata" and labelled.is_file():
+        return seal_of([read_outcome(labelled)], "metadata")
+    return cohort_seal(table)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-from slidemill import __version__
+from slidemill._version import __version__
 
 LIBRARIES = (
     "snakemake",

@@ -6,22 +6,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from slidemill.annotations.regions import Annotation
-from slidemill.core.columns import FRACTIONS, METADATA_COLUMNS, WHOLE_NUMBERS
+from slidemill.core.columns import METADATA_COLUMNS
 from slidemill.core.csv_tables import write_table
-from slidemill.core.outcomes import read_outcome, seal_of
-from slidemill.core.seals import Seal, cohort_seal
 from slidemill.core.specs import LabelSpec
-from slidemill.errors import SlidemillError, machine_error, machine_told
 from slidemill.sampling._label_counts import counting_labeller
 from slidemill.sampling._label_rules import UNMAPPED, Labeller
 from slidemill.sampling.label_audit import label_audit, remembered
-
-if TYPE_CHECKING:
-    import pandas
-
 
 BLOCK = 20_000
 """Rows that are labelled at once."""
@@ -130,62 +123,3 @@ def _reach(annotation: Annotation) -> list[float]:
     """Return the right and the bottom end of an annotation's regions, in level-0 pixels."""
     bounds = annotation.bounds
     return [max(sides[end] for sides in bounds) for end in (2, 3)]
-
-
-def _seal(table: Path) -> Seal | None:
-    """Return the seal of a metadata table, of a cohort or of a slide; None where there is none."""
-    labelled = table.parent.parent / "outcomes" / "write_metadata" / f"{table.stem}.json"
-    if table.parent.name == "metadata" and labelled.is_file():
-        return seal_of([read_outcome(labelled)], "metadata")
-    return cohort_seal(table)
-
-
-def read_metadata(path: str | Path) -> pandas.DataFrame:
-    """Return the metadata table of a cohort or of a slide.
-
-    Parameters
-    ----------
-    path
-        ``metadata.csv``, or the folder of results that holds it.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row a patch in raster order, slide by slide. Ids and names are strings; a number that is not known is NaN,
-        such as a ``label_fraction`` where a point decided.
-
-    Raises
-    ------
-    SlidemillError
-        When there is no such table, or it is damaged.
-    """
-    table = Path(path)
-    table = table / "metadata.csv" if table.is_dir() else table
-    with machine_told(table):
-        return _read_metadata(table)
-
-
-def _read_metadata(table: Path) -> pandas.DataFrame:
-    import pandas as pd
-
-    try:
-        if seal := _seal(table):
-            seal.check(table)
-        header = list(pd.read_csv(table, nrows=0).columns)
-    except (OSError, ValueError) as error:
-        raise machine_error(error, table) or SlidemillError(
-            f"{table}: no table of metadata ({error}): run the workflow, or correct the path"
-        ) from None
-    missing = [column for column in METADATA_COLUMNS if column not in header]
-    if missing:
-        raise SlidemillError(f"{table}: lacks the columns {', '.join(missing)}: name a metadata.csv of slidemill")
-    numbers: dict[str, Any] = dict.fromkeys((*WHOLE_NUMBERS, "label"), "int64")
-    numbers |= dict.fromkeys(FRACTIONS, "float64")
-    texts = {column: str for column in header if column not in numbers}
-    empty = {column: [""] for column in FRACTIONS}
-    try:
-        return pd.read_csv(table, dtype={**numbers, **texts}, keep_default_na=False, na_values=empty)
-    except (OSError, ValueError, TypeError, OverflowError) as error:
-        raise machine_error(error, table) or SlidemillError(
-            f"{table}: a value is not what its column holds ({error}): run the workflow again"
-        ) from None

@@ -13,7 +13,7 @@ from typing import Any
 
 import openslide
 
-from slidemill import __version__
+from slidemill._version import __version__
 from slidemill.core.encodings import DIGEST, SOURCE, EncodedPatch, encoded
 from slidemill.core.job_log import progress
 from slidemill.core.outcomes import Outcome
