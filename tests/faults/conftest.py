@@ -27,11 +27,12 @@ from slidemill.core.csv_tables import read_table
 from slidemill.core.specs import WorkSpec
 from slidemill.errors import SlidemillError
 from slidemill.runs.config import read_config
+from slidemill.runs.slide_list import list_slides
 from slidemill.sampling.label_filter import LabelChoice
 from slidemill.sampling.patch_selection import Choice
 from slidemill.slides.discovery import decoded
 from slidemill.slides.fingerprint import fingerprint
-from slidemill.stages.gather import CohortTables, list_slides
+from slidemill.stages.gather import CohortTables
 from slidemill.stores.paths import store_path
 from slidemill.stores.registry import open_store
 from slidemill.testing import write_annotation, write_svs

@@ -11,8 +11,8 @@ from slidemill.core.specs import SplitSpec
 from slidemill.datasets.folds import read_splits
 from slidemill.errors import ConfigError, SlidemillError
 from slidemill.report.split_summary import told_splits
+from slidemill.runs.slide_list import check_sheet
 from slidemill.slides.discovery import SlideFile
-from slidemill.stages.split import check_sheet
 
 NUMBERS = ("column", "row", "x0", "y0", "width0", "height0", "level", "downsample")
 

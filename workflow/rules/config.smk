@@ -7,8 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from slidemill.stages.gather import list_slides
-from slidemill.stages.split import check_sheet
+from slidemill.runs.slide_list import check_sheet, list_slides
 from slidemill.runs.config import read_config
 from slidemill.runs.config_file import check_size
 from slidemill.slides.file_endings import ignored_warnings

@@ -1,4 +1,4 @@
-"""The slides of a run, and the tables that gather what became of them."""
+"""The tables that gather what became of a run's slides."""
 
 from __future__ import annotations
 
@@ -22,26 +22,8 @@ from slidemill.core.outcomes import UNFINISHED, Outcome, seal_of
 from slidemill.core.parquet import TABLE, write_columnar
 from slidemill.core.run_warnings import join_warnings
 from slidemill.core.seals import COHORT_SEALS, seal_tables
-from slidemill.runs._annotation_check import PlanRemarks, check_annotations
-from slidemill.runs.config import Config, is_sheet
 from slidemill.sampling.quality_notes import annotation_warnings, focus_notes
-from slidemill.slides.discovery import Found, SlideFile, decoded, search_slides
-from slidemill.slides.sample_sheet import read_sheet
-
-
-def list_slides(config: Config, sheet_schema: Mapping[str, Any]) -> tuple[list[SlideFile], PlanRemarks]:
-    """Return the slides that the configuration names, from its folder or its sheet, and remarks; open none.
-
-    Raises
-    ------
-    ConfigError
-        When there is none, the sheet is wrong, annotations fit no slide, or `labels.unannotated` is missing.
-    """
-    if is_sheet(config.slides):
-        found = Found(read_sheet(config.slides, sheet_schema, frozenset(METADATA_COLUMNS)))
-    else:
-        found = search_slides(config.slides, config.annotations, config.results, config.tissue_masks)
-    return found.slides, check_annotations(found, config)
+from slidemill.slides.discovery import decoded
 
 
 def slide_row(
