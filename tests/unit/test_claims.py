@@ -13,7 +13,7 @@ from slidemill.core.outcomes import Outcome
 from slidemill.core.specs import TissueSpec
 from slidemill.errors import SlideError
 from slidemill.sampling.patch_selection import Choice, write_chosen
-from slidemill.slides._claimed_size import MOST_PIXELS, check_claim, claimed_sizes
+from slidemill.slides._opening import MOST_PIXELS, check_claim, claimed_sizes
 from slidemill.slides.grid import GridSpec
 from slidemill.slides.slide_info import opened, slide_info
 from tests.conftest import painted

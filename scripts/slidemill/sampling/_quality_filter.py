@@ -19,11 +19,11 @@ from slidemill.sampling._ink import pen_colours
 from slidemill.sampling._tissue_detection import mask_size
 from slidemill.sampling.quality import Quality, measured
 from slidemill.sampling.tissue_mask import Mask
-from slidemill.slides.complete_reading import read_whole
 from slidemill.slides.fingerprint import check_unchanged
 from slidemill.slides.grid import GridSpec
 from slidemill.slides.openslide_reader import thumbnail
 from slidemill.slides.patch_table import patches_of
+from slidemill.slides.reader_choice import read_whole
 from slidemill.slides.readers import Reader
 from slidemill.slides.slide_info import SlideInfo, opened
 

@@ -14,8 +14,7 @@ import openslide
 from slidemill.core.pyramid import Pyramid, Size, halvings
 from slidemill.core.text import in_digits
 from slidemill.errors import CRAMPED, SlideError, SlidemillError, machine_error
-from slidemill.slides._claimed_size import check_claim, claimed_sizes
-from slidemill.slides._open_errors import refusal
+from slidemill.slides._opening import check_claim, claimed_sizes, refusal
 from slidemill.slides._resolution import are_square, contradiction, plausible
 from slidemill.slides.icc import profile_of
 

@@ -20,10 +20,10 @@ from slidemill.core.outcomes import Outcome
 from slidemill.core.patch import PatchRef
 from slidemill.core.specs import StoreSpec, WorkSpec
 from slidemill.errors import SlideError
-from slidemill.slides.complete_reading import read_whole
 from slidemill.slides.fingerprint import check_unchanged
 from slidemill.slides.grid import GridSpec
 from slidemill.slides.icc import CONVERTED, IGNORED, LITTLECMS, NO_PROFILE, Convert, conversion
+from slidemill.slides.reader_choice import read_whole
 from slidemill.slides.readers import Reader, TileReader
 from slidemill.slides.slide_info import SlideInfo, opened
 from slidemill.slides.tile_copier import copied_patches
