@@ -25,8 +25,8 @@ from slidemill.stores import store_pool
 from slidemill.stores.paths import SUFFIXES, store_path
 from slidemill.stores.registry import STORES
 from slidemill.stores.writer import write_store
+from tests.datasets.conftest import SLIDES
 from tests.results import ENCODING, LABELS, PATCHES, SIZE, unseal, write_a_store
-from tests.training.conftest import SLIDES
 
 
 @pytest.mark.parametrize("backend", SUFFIXES)

@@ -88,7 +88,7 @@ def test_stored_pixels_are_openslides(sampled, tmp_path, backend):
 def test_with_an_overlap_every_patch_that_was_sampled_is_read_back(slide_file, tmp_path, monkeypatch, backend):
     """A defect of py-wsi: its reader asked for tile (0, 0), never stored, and left out the last row and column."""
     overlapping = GridSpec(128, 16, level=0)
-    monkeypatch.setattr("tests.unit.test_storing.SPEC", overlapping)
+    monkeypatch.setattr("tests.stages.test_store.SPEC", overlapping)
     with opened(slide_file) as slide:
         info = slide_info(slide)
         grid = Grid(info.pyramid, overlapping)

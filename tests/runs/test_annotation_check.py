@@ -7,8 +7,8 @@ import pytest
 from slidemill.errors import ConfigError
 from slidemill.runs._annotation_check import check_annotations
 from slidemill.slides.discovery import Found, SlideFile, search_slides
-from tests.unit.test_config import read
-from tests.unit.test_matching import make
+from tests.runs.test_config import read
+from tests.slides.test_annotation_matching import make
 
 
 class Folders:

@@ -15,7 +15,7 @@ from slidemill.slides.grid import GridSpec
 from slidemill.stores.registry import open_store
 from tests.conftest import painted
 from tests.formats import FORMATS
-from tests.stages import Run
+from tests.slide_run import Run
 
 GRID = GridSpec(100, 10, level=0)
 BY_NAME = {one.name: one for one in FORMATS}

@@ -18,8 +18,8 @@ from slidemill.core.encodings import ENCODINGS, decoded
 from slidemill.errors import MachineError, StoreError
 from slidemill.stores.paths import store_path
 from slidemill.stores.registry import open_store
+from tests.datasets.conftest import SLIDES
 from tests.results import FINGERPRINT, PATCHES, SIZE, unseal, write_a_store, write_tables
-from tests.training.conftest import SLIDES
 
 SHAPE = (SIZE, SIZE, 3)
 

@@ -25,7 +25,7 @@ from slidemill.stores.registry import open_store
 from tests.conftest import painted
 from tests.dicoms import write_dicom
 from tests.profiles import matrix_profile, to_srgb
-from tests.stages import CHECKS, Run
+from tests.slide_run import CHECKS, Run
 from tests.tiffs import Structure, write
 
 GRID = GridSpec(100, 10, level=0, edges="pad")
