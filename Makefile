@@ -61,10 +61,11 @@ fuzz: $(VENV)/test.stamp ## damaged files of every kind that is read: FUZZ_SECON
 cluster: $(VENV)/test.stamp ## the pipeline on a throw-away Slurm of two nodes; needs root, slurm-wlm and munge
 	$(BIN)/python -m pytest -m cluster -rs tests/cluster
 
-check: $(VENV)/test.stamp ## format, lint, types, workflow lint, all tests
+check: $(VENV)/test.stamp ## format, lint, types, imports, workflow lint, all tests
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy scripts/slidemill $(wildcard scripts/*.py) benchmarks
+	PYTHONPATH=scripts $(BIN)/lint-imports --no-cache
 	$(BIN)/snakefmt --check $(RULES)
 	$(BIN)/python scripts/make_demo_slides.py $(DEMO)
 	$(BIN)/snakemake --lint --configfile config/demo.yaml

@@ -14,6 +14,7 @@ PAGES = {
     "README.md": "index.md",
     "config/README.md": "configuration.md",
     "ARCHITECTURE.md": "architecture.md",
+    "CONTRIBUTING.md": "contributing.md",
     "benchmarks/RESULTS.md": "benchmarks.md",
     "CHANGELOG.md": "changelog.md",
     "docs/slidemill-in-ten-minutes.ipynb": "notebook.md",

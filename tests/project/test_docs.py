@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 TESTS = ROOT / "tests"
 PAGE = ROOT / "docs" / "what-happens-when.md"
 DOCS = sorted(
-    [*ROOT.glob("*.md"), *(file for name in ("config", "docs", "benchmarks") for file in (ROOT / name).glob("*.md"))]
+    [*ROOT.glob("*.md"), *(file for name in ("config", "docs", "benchmarks") for file in (ROOT / name).rglob("*.md"))]
 )
 NAMED = re.compile(r"((?:[\w-]+/)*test_\w+\.py)::(\w+(?:::\w+)?)")
 LINK = re.compile(r"\]\(([^)\s]+)\)")

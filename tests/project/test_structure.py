@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tomllib
 from functools import cache
-from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -61,17 +60,6 @@ def parsed(name):
     return ast.parse(MODULES[name].read_bytes())
 
 
-def run_at_import(node):
-    """Yield the import statements that importing a module runs: none in functions or under TYPE_CHECKING."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.Import | ast.ImportFrom):
-            yield child
-        elif isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
-            yield from run_at_import(ast.Module(child.orelse, []))
-        elif not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            yield from run_at_import(child)
-
-
 def imported_names(node):
     """Return what an import statement may import, in full: modules, and what may be modules in a package."""
     if isinstance(node, ast.Import):
@@ -86,33 +74,68 @@ def run(code, **variables):
     return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 
-def test_imports_run_one_way():
-    graph = {}
-    for name in MODULES:
-        wanted = {target for node in run_at_import(parsed(name)) for target in imported_names(node)}
-        # Importing a.b.c runs a and a.b first.
-        parents = {".".join(target.split(".")[:depth]) for target in wanted for depth in (1, 2, 3)}
-        graph[name] = {target for target in wanted | parents if target in MODULES} - {name}
-    assert graph["slidemill.slides.patch_table"] >= {"slidemill", "slidemill.slides.grid"}
-    TopologicalSorter(graph).prepare()  # raises CycleError, which names the cycle
-
-
 def test_imports_are_absolute():
     """`code_digest` follows no others."""
     nodes = [(name, node) for name in MODULES for node in ast.walk(parsed(name))]
     assert [name for name, node in nodes if isinstance(node, ast.ImportFrom) and node.level] == []
 
 
-def test_the_package_needs_neither_snakemake_nor_a_script():
+def test_package_imports_no_script():
+    """What else may import what is in pyproject.toml, as contracts of import-linter."""
     found = {
         (name, target)
         for name in MODULES
         for node in ast.walk(parsed(name))
         if isinstance(node, ast.Import | ast.ImportFrom)
         for target in imported_names(node)
-        if target.split(".")[0] in {"snakemake", *SCRIPT_NAMES}
+        if target.split(".")[0] in SCRIPT_NAMES
     }
     assert found == set()
+
+
+def test_contract_names_the_snakefiles_imports():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    (own,) = (contract for contract in contracts if "Snakefile" in contract["name"])
+    rules = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "workflow/rules").glob("*.smk")))
+    assert own["source_modules"] == sorted(set(re.findall(r"^from (slidemill[\w.]*) import", rules, re.MULTILINE)))
+
+
+def test_folders_and_modules_are_small():
+    folders = {path.parent: [] for path in MODULES.values()}
+    for path in MODULES.values():
+        folders[path.parent].append(path)
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 300, path
+    for folder, paths in folders.items():
+        modules = [path for path in paths if path.name != "__init__.py"]
+        assert len(modules) <= (8 if folder == PACKAGE else 20), folder
+
+
+def test_modules_of_one_folder_are_private():
+    """What only its own folder imports begins with an underscore; formats and backends do not."""
+    named = {f"slidemill.annotations.{name}" for name in ("asap", "geojson", "halo", "imagescope", "label_image_file")}
+    named |= {f"slidemill.stores.{name}" for name in ("disk", "hdf5", "lmdb", "tar")}
+    outside = [*SCRIPTS.glob("*.py"), *ROOT.glob("benchmarks/*.py"), *ROOT.glob("workflow/rules/*.smk")]
+    imports = {path: set(re.findall(r"slidemill[\w.]*", path.read_text(encoding="utf-8"))) for path in outside}
+    imports |= {
+        path: {
+            target
+            for node in ast.walk(parsed(name))
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for target in imported_names(node)
+        }
+        for name, path in MODULES.items()
+    }
+    public = [name for name, path in MODULES.items() if path.parent != PACKAGE and path.name != "__init__.py"]
+    wrong = [
+        name
+        for name in public
+        if name not in named
+        and not any(name in own for path, own in imports.items() if path.parent != MODULES[name].parent)
+        and not MODULES[name].stem.startswith("_")
+    ]
+    assert wrong == []
 
 
 def test_the_snakefile_loads_no_heavy_library():
