@@ -305,3 +305,14 @@ def test_other_databases_are_refused(old, tmp_path, capsys, noise):
     refused(sizes, "a has patches of 16 and of 32 pixels")
     (tmp_path / "new").mkdir()
     refused(old, "is there already")
+
+
+def test_database_without_open_files_is_not_damaged(old, tmp_path, monkeypatch, capsys):
+    def refuse(*_, **__):
+        raise lmdb.Error(f"{old}: Too many open files")
+
+    monkeypatch.setattr("slidemill.stores.pywsi.lmdb.open", refuse)
+    imported(old, tmp_path / "new", "--downsample", "1")
+    said = capsys.readouterr().err
+    assert "Too many open files" in said
+    assert "LMDB cannot open it" not in said

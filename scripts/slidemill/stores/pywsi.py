@@ -23,7 +23,7 @@ import numpy as np
 import xxhash
 
 from slidemill.core.encodings import Pixels
-from slidemill.errors import SlidemillError
+from slidemill.errors import SlidemillError, machine_error
 from slidemill.stores._lmdb_environments import PAGE
 from slidemill.stores._pickles import Made, StrangeError, read_pickle
 from slidemill.stores.manifest import LARGEST_PATCH
@@ -200,7 +200,7 @@ def _opened(file: Path) -> Iterator[lmdb.Transaction]:
     try:
         env = lmdb.open(str(file), subdir=False, lock=False, readonly=True)
     except lmdb.Error as error:
-        raise SlidemillError(f"{file}: LMDB cannot open it ({error}): {remedy}") from None
+        raise machine_error(error, file) or SlidemillError(f"{file}: LMDB cannot open it ({error}): {remedy}") from None
     with env:
         # What LMDB reads of a file that was cut off would end the process.
         if file.stat().st_size < (env.info()["last_pgno"] + 1) * env.stat()["psize"]:
@@ -209,4 +209,6 @@ def _opened(file: Path) -> Iterator[lmdb.Transaction]:
             with env.begin() as transaction:
                 yield transaction
         except lmdb.Error as error:
-            raise SlidemillError(f"{file}: is damaged ({error}): copy it again from where it was made") from None
+            raise machine_error(error, file) or SlidemillError(
+                f"{file}: is damaged ({error}): copy it again from where it was made"
+            ) from None
