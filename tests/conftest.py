@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from slidemill.testing import Tissue, paint, write_svs
+from slidemill.testing import Scan, Tissue, paint, write_svs
 
 ROOT = Path(__file__).parent.parent
 REAL_SLIDES = ROOT.parent / "shared" / "slides"
@@ -43,7 +43,7 @@ def slide_file(tmp_path_factory):
 def flat_slide_file(tmp_path_factory):
     """An .svs of 2050 x 1537 pixels with one level, and neither mpp nor power."""
     path = tmp_path_factory.mktemp("slides") / "flat.svs"
-    write_svs(path, painted(2050, 1537, seed=2), downsamples=(1,), mpp=None, power=None, tile=240)
+    write_svs(path, painted(2050, 1537, seed=2), downsamples=(1,), scan=Scan(None, None), tile=240)
     return path
 
 

@@ -51,6 +51,14 @@ class Tissue:
     stroma: tuple[int, int, int] = STROMA
 
 
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What a slide states of its scan: µm per pixel and objective power; None leaves one out."""
+
+    mpp: float | None = 0.5
+    power: int | None = 20
+
+
 def paint(width: int, height: int, background: Tissue, areas: Sequence[Tissue], seed: int) -> Pixels:
     """Return a picture of tissue on blank glass, ``uint8 (height, width, 3)``.
 
@@ -88,9 +96,9 @@ def write_svs(
     path: Path,
     pixels: Pixels,
     downsamples: Sequence[int] = (1, 4, 16),
+    *,
     tile: int = 256,
-    mpp: float | None = 0.5,
-    power: int | None = 20,
+    scan: Scan = Scan(),
     quality: int = 85,
 ) -> None:
     """Publish a slide in Aperio's format: a TIFF whose levels are tiled and JPEG-compressed.
@@ -105,14 +113,15 @@ def write_svs(
         Of each level; the first is 1.
     tile
         Width and height of the TIFF's tiles, a multiple of 16.
-    mpp, power
-        Micrometres a pixel and objective power, or None to leave them out.
+    scan
+        What the slide states of its scan.
     quality
         JPEG's.
     """
     from tifffile import TiffWriter
 
-    facts = "".join(f"|{name} = {value}" for name, value in (("AppMag", power), ("MPP", mpp)) if value is not None)
+    stated = ("AppMag", scan.power), ("MPP", scan.mpp)
+    facts = "".join(f"|{name} = {value}" for name, value in stated if value is not None)
     height, width = pixels.shape[:2]
     with replacing(path) as aside, TiffWriter(aside, bigtiff=False) as file:
         for downsample in downsamples:

@@ -8,7 +8,7 @@ from slidemill.core.specs import TissueSpec
 from slidemill.errors import SlideError
 from slidemill.sampling._tissue_detection import stained, tissue_mask
 from slidemill.slides.slide_info import opened, slide_info
-from slidemill.testing import BLANK, STROMA, Tissue, paint, write_svs
+from slidemill.testing import BLANK, STROMA, Scan, Tissue, paint, write_svs
 
 SIZE = (6000, 5000)
 PIECES = [(600, 500, 4200, 3600), (4300, 3300, 5600, 4700)]
@@ -31,7 +31,7 @@ def picture():
 
 def masked(tmp_path, pixels, spec, **kind):
     """The mask of a slide with these pixels, in its own pixels."""
-    write_svs(tmp_path / "slide.svs", pixels, **{"mpp": MPP, **kind})
+    write_svs(tmp_path / "slide.svs", pixels, **{"scan": Scan(mpp=MPP), **kind})
     return wanted(tmp_path / "slide.svs", spec).mask
 
 
@@ -133,5 +133,5 @@ def test_a_slide_without_the_level_is_told_so(tmp_path):
 
 
 def test_a_slide_that_does_not_say_its_scale_has_a_mask_too(tmp_path, picture):
-    mask = masked(tmp_path, picture, TissueSpec("otsu"), mpp=None)
+    mask = masked(tmp_path, picture, TissueSpec("otsu"), scan=Scan(mpp=None))
     assert abs(mask.fraction / drawn(PIECES).mean() - 1) < 0.02

@@ -16,7 +16,7 @@ from slidemill.slides.openslide_reader import PatchReader
 from slidemill.slides.reader_choice import opened_reader
 from slidemill.slides.slide_info import measured, opened, slide_info
 from slidemill.stages.validate import psnr
-from slidemill.testing import write_svs
+from slidemill.testing import Scan, write_svs
 from tests.conftest import painted
 
 PYRAMID = Pyramid(((4000, 3000), (1000, 750), (250, 187)), (1.0, 4.0, 16.0), None, 0.25, 40.0)
@@ -137,9 +137,9 @@ def cohort(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cohort")
     picture = painted(1030, 777)
     finer = np.asarray(Image.fromarray(picture).resize((2060, 1554), Image.Resampling.BICUBIC))
-    write_svs(folder / "20x.svs", picture, mpp=0.5, power=20, quality=95)
-    write_svs(folder / "40x.svs", finer, mpp=0.25, power=40, quality=95)
-    write_svs(folder / "40x-flat.svs", finer, downsamples=(1,), mpp=0.25, power=40, quality=95)
+    write_svs(folder / "20x.svs", picture, scan=Scan(0.5, 20), quality=95)
+    write_svs(folder / "40x.svs", finer, scan=Scan(0.25, 40), quality=95)
+    write_svs(folder / "40x-flat.svs", finer, downsamples=(1,), scan=Scan(0.25, 40), quality=95)
     return sorted(folder.iterdir())
 
 

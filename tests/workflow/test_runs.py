@@ -15,7 +15,7 @@ from openslide.deepzoom import DeepZoomGenerator
 from PIL import Image
 
 from slidemill import open_store, read_metadata
-from slidemill.testing import write_svs
+from slidemill.testing import Scan, write_svs
 from tests.conftest import ROOT, painted
 from tests.tiffs import STRUCTURES, write
 from tests.workflow.conftest import Project
@@ -540,10 +540,10 @@ class TestFaults:
 @pytest.mark.long
 def test_slides_of_several_scanners_give_the_same_physical_patches(project):
     picture = painted(620, 530)
-    write_svs(project.slides / "20x.svs", picture, mpp=0.5, power=20)
-    write_svs(project.slides / "40x.svs", picture.repeat(2, 0).repeat(2, 1), mpp=0.25, power=40)
-    write_svs(project.slides / "silent.svs", picture, mpp=None, power=None)
-    write_svs(project.slides / "at-odds.svs", picture, mpp=0.5, power=40)
+    write_svs(project.slides / "20x.svs", picture, scan=Scan(0.5, 20))
+    write_svs(project.slides / "40x.svs", picture.repeat(2, 0).repeat(2, 1), scan=Scan(0.25, 40))
+    write_svs(project.slides / "silent.svs", picture, scan=Scan(None, None))
+    write_svs(project.slides / "at-odds.svs", picture, scan=Scan(0.5, 40))
     project.config |= {"annotations": None, "stores": {"lmdb": {}}, "sampling": {"patch_size": 64, "mpp": 1.0}}
     finished = project.snakemake("validated")
     assert finished.code != 0

@@ -69,6 +69,40 @@ class Laid:
         return self.info.corner if self.spec.limit_bounds else (0, 0)
 
 
+@dataclass(frozen=True, slots=True)
+class _Sums:
+    """The picture while patches are added to it.
+
+    Parameters
+    ----------
+    own
+        The slide that the patches are of.
+    pixels, weights
+        ``float32 (height, width, 3)`` and ``(height, width)``: sums of the patches' pixels, and how much of each pixel
+        of the picture they cover.
+    scales
+        Pixels of the picture per pixel of a patch, across and down.
+    """
+
+    own: Laid
+    pixels: Floats
+    weights: Floats
+    scales: tuple[float, float]
+
+    def add(self, patch: PatchRef, one: Pixels, counted: Pixels) -> None:
+        """Add what a patch has in each pixel of the picture; `counted` is 1 where it counts, and `one` 0 elsewhere."""
+        own, scales = self.own, self.scales
+        (part, start), (counted, _) = _inside(own, patch, one), _inside(own, patch, counted)
+        if not part.size:
+            return
+        begins = [(at + edge / own.downsample) * by for at, edge, by in zip(start, own.corner, scales, strict=True)]
+        x, across = edges(begins[0], scales[0], part.shape[1], self.weights.shape[1])
+        y, down = edges(begins[1], scales[1], part.shape[0], self.weights.shape[0])
+        place = np.s_[y : y + len(down) - 1, x : x + len(across) - 1]
+        self.pixels[place] += summed(part, down, across) * (scales[0] * scales[1])
+        self.weights[place] += summed(counted, down, across) * (scales[0] * scales[1])
+
+
 def laid(ds: Dataset, slide: str) -> Laid:
     """Return what the results know of a slide of `ds`.
 
@@ -144,7 +178,7 @@ def stitched_on(
             _paste(pixels, share, own, patch, one)
         return Stitched(pixels, share, max(steps))
     scales = own.downsample / steps[0], own.downsample / steps[1]
-    sums, weights = np.zeros((height, width, 3), np.float32), np.zeros((height, width), np.float32)
+    sums = _Sums(own, np.zeros((height, width, 3), np.float32), np.zeros((height, width), np.float32), scales)
     table = ds.table[ds.table["slide"] == slide]
     there = set(zip(table["column"].tolist(), table["row"].tolist(), strict=True))
     for patch, one in _patches(ds, slide, own):
@@ -152,10 +186,11 @@ def stitched_on(
         counted = np.ones(one.shape[:2], np.uint8)
         for seen in _seen(patch, there, own.spec):
             one[seen] = counted[seen] = 0
-        _add(sums, weights, own, patch, one, counted, scales)
+        sums.add(patch, one, counted)
     # What patches cover in part has ground in it.
-    sums += np.maximum(1 - weights, 0)[..., None] * ground
-    return Stitched(np.rint(np.clip(sums, 0, 255)).astype(np.uint8), np.minimum(weights, 1), max(steps))
+    total = sums.pixels
+    total += np.maximum(1 - sums.weights, 0)[..., None] * ground
+    return Stitched(np.rint(np.clip(total, 0, 255)).astype(np.uint8), np.minimum(sums.weights, 1), max(steps))
 
 
 def require_longest(longest: int) -> None:
@@ -221,24 +256,3 @@ def _seen(patch: PatchRef, there: Container[tuple[int, int]], spec: GridSpec) ->
             if (patch.column + across, patch.row + down) in there:
                 left, bottom = spec.step * across, spec.step * down + spec.patch_size
                 yield slice(bottom), slice(max(left, 0), left + spec.patch_size)
-
-
-def _add(
-    sums: Floats,
-    weights: Floats,
-    own: Laid,
-    patch: PatchRef,
-    one: Pixels,
-    counted: Pixels,
-    scales: tuple[float, float],
-) -> None:
-    """Add what a patch has in each pixel of the picture; `counted` is 1 where it counts, and `one` 0 elsewhere."""
-    (part, start), (counted, _) = _inside(own, patch, one), _inside(own, patch, counted)
-    if not part.size:
-        return
-    begins = [(at + edge / own.downsample) * by for at, edge, by in zip(start, own.corner, scales, strict=True)]
-    x, across = edges(begins[0], scales[0], part.shape[1], weights.shape[1])
-    y, down = edges(begins[1], scales[1], part.shape[0], weights.shape[0])
-    place = np.s_[y : y + len(down) - 1, x : x + len(across) - 1]
-    sums[place] += summed(part, down, across) * (scales[0] * scales[1])
-    weights[place] += summed(counted, down, across) * (scales[0] * scales[1])
