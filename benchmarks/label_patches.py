@@ -14,8 +14,9 @@ from shapely.geometry import MultiPolygon, Polygon
 
 from slidemill.annotations.regions import Annotation, Region
 from slidemill.core.specs import LabelSpec
+from slidemill.sampling._label_counts import LabelCounts
 from slidemill.sampling.label_audit import label_audit, remembered
-from slidemill.sampling.labelled_table import labelled_blocks
+from slidemill.sampling.labelled_table import Labelling, labelled_blocks
 
 PATCH, ACROSS, PATCHES, REGIONS, VERTICES = 256, 317, 100_000, 1_000, 1_000
 NAMES = ("Benign", "Tumour", "Stroma", "Fold")
@@ -51,13 +52,13 @@ def main() -> None:
                 seconds, audits, named = [], [], 0
                 for _ in range(ROUNDS):
                     began, annotation = time.process_time(), Annotation(tuple(regions))
-                    reached: set[int] = set()
+                    counts = LabelCounts(contested=None)
                     chosen: list[dict[str, Any]] = []
-                    told = labelled_blocks(rows, annotation, spec, {}, reached)
-                    named = sum(row["label_name"] != "outside" for row in remembered(told, PATCHES, 0, chosen))
+                    told = labelled_blocks(rows, Labelling(annotation, spec), counts)
+                    named = sum(row["label_name"] != "outside" for row in remembered(told, PATCHES, 0, chosen=chosen))
                     seconds.append(time.process_time() - began)
                     began = time.process_time()
-                    label_audit(chosen, annotation, spec, reached)
+                    label_audit(chosen, annotation, spec, reached=counts.reached)
                     audits.append(time.process_time() - began)
                 print(
                     f"| {radius:,} | {rule} | {overlap} | {np.median(seconds):.2f} ({min(seconds):.2f}-"

@@ -15,6 +15,7 @@ import cv2
 from benchmarks.machine import code, machine
 from slidemill.sampling.quality import measured
 from slidemill.slides.grid import Grid, GridSpec
+from slidemill.slides.patch_table import SlidePatches
 from slidemill.slides.reader_choice import opened_reader
 from slidemill.slides.slide_info import opened, slide_info
 
@@ -39,7 +40,7 @@ def main() -> None:
         seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in WORK}
         for turn in range(given.rounds + 1):
             for name in sorted(WORK, reverse=bool(turn % 2)):
-                with opened_reader(given.slide, info, grid, patches, choice, 0) as (reader, _):
+                with opened_reader(SlidePatches(given.slide, info, grid, patches), choice, 0) as (reader, _):
                     begun = time.perf_counter(), time.process_time()
                     for _ in reader.read(patches, WORK[name], given.threads):
                         pass

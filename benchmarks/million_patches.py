@@ -12,25 +12,23 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 from PIL import Image
 
-import discover_slides
-import draw_slide
-import gather_results
-import render_report
-import sample_patches
-import store_patches
-import validate_stores
-import write_metadata
 from slidemill.core.specs import LabelSpec, StoreSpec, TissueSpec, ValidationSpec, WorkSpec
 from slidemill.report.versions import this_run
 from slidemill.sampling.patch_selection import Choice
 from slidemill.slides.fingerprint import fingerprint
 from slidemill.slides.grid import GridSpec
-from slidemill.stages.gather import CohortTables
+from slidemill.stages.discover import DiscoverJob, discover_slide
+from slidemill.stages.draw import DrawJob, draw_slide
+from slidemill.stages.gather import CohortTables, GatherJob, checks_of, gather_results
+from slidemill.stages.label import LabelJob, label_patches
+from slidemill.stages.report import ReportJob, render_report
+from slidemill.stages.sample import SampleJob, sample_patches
+from slidemill.stages.store import StoreJob, store_patches
+from slidemill.stages.validate import ValidateJob, validate_stores
 from slidemill.stores.paths import store_of, store_path
 from slidemill.testing import Tissue, write_annotation
 
@@ -79,30 +77,65 @@ class Stages:
     def discover_slides(self) -> None:
         """Open the slide."""
         printed = fingerprint(self.folder / SLIDE)
-        discover_slides.main(self.folder, NAME, SLIDE, printed, True, self.outcome("discover"))
+        discover_slide(
+            DiscoverJob(
+                root=self.folder,
+                slide=NAME,
+                path=SLIDE,
+                fingerprint=printed,
+                limit_bounds=True,
+                facts=self.outcome("discover"),
+            )
+        )
 
     def sample_patches(self) -> None:
         """Write the table of patches."""
-        choice = Choice(GRID, TissueSpec("none"))
-        written = self.table, self.folder / "dropped.csv", self.outcome("sample")
-        sample_patches.main(self.folder, self.outcome("discover"), choice, *written)
+        sample_patches(
+            SampleJob(
+                root=self.folder,
+                facts=self.outcome("discover"),
+                choice=Choice(GRID, TissueSpec("none")),
+                table=self.table,
+                dropped=self.folder / "dropped.csv",
+                outcome=self.outcome("sample"),
+            )
+        )
 
     def write_metadata(self, rule: str = "centre") -> None:
         """Label them, by their centres unless told."""
-        spec = LabelSpec(LABELS, rule, "Normal")
-        printed = fingerprint(self.folder / ANNOTATION)
-        read, written = (self.table, self.outcome("sample")), (self.labelled, self.outcome("metadata"))
-        write_metadata.main(self.folder, ANNOTATION, printed, spec, {}, *read, *written, 0)
+        label_patches(
+            LabelJob(
+                root=self.folder,
+                annotation=ANNOTATION,
+                fingerprint=fingerprint(self.folder / ANNOTATION),
+                labels=LabelSpec(LABELS, rule, "Normal"),
+                columns={},
+                patches=self.table,
+                sampled=self.outcome("sample"),
+                table=self.labelled,
+                outcome=self.outcome("metadata"),
+                seed=0,
+            )
+        )
 
     def write_metadata_by_area(self) -> None:
         """Label them by area."""
         self.write_metadata("area")
 
     def _store(self, backend: str) -> None:
-        work, outcome = WorkSpec("auto", 2, 0), self.outcome(f"store_{backend}")
-        read = self.folder, self.table, self.outcome("sample")
-        target = store_of(self.folder / store_path(backend, NAME))
-        store_patches.main(*read, backend, STORES[backend], GRID, work, target, outcome)
+        store_patches(
+            StoreJob(
+                root=self.folder,
+                patches=self.table,
+                sampled=self.outcome("sample"),
+                backend=backend,
+                settings=STORES[backend],
+                grid=GRID,
+                work=WorkSpec("auto", 2, 0),
+                store=store_of(self.folder / store_path(backend, NAME)),
+                outcome=self.outcome(f"store_{backend}"),
+            )
+        )
 
     def store_patches_lmdb(self) -> None:
         """Store them in LMDB."""
@@ -114,37 +147,71 @@ class Stages:
 
     def validate_stores(self) -> None:
         """Check both stores."""
-        stored = [self.outcome(f"store_{backend}") for backend in STORES]
-        paths = {backend: self.folder / store_path(backend, NAME) for backend in STORES}
-        spec = ValidationSpec(64, 30)
-        validate_stores.main(
-            self.folder, self.table, stored, paths, GRID, spec, 0, 2, self.folder / "validation" / "blank.csv"
+        validate_stores(
+            ValidateJob(
+                root=self.folder,
+                patches=self.table,
+                stored=[self.outcome(f"store_{backend}") for backend in STORES],
+                stores={backend: self.folder / store_path(backend, NAME) for backend in STORES},
+                grid=GRID,
+                spec=ValidationSpec(64, 30),
+                seed=0,
+                threads=2,
+                table=self.folder / "validation" / "blank.csv",
+                outcome=checks_of(self.folder / "validation" / "blank.csv"),
+            )
         )
 
     def draw_slide(self) -> None:
         """Draw the slide and a sample of its patches."""
-        pictures = self.folder / "overlay.jpg", self.folder / "montage.jpg"
-        read = self.outcome("metadata"), self.labelled, self.folder / "dropped.csv"
-        store = self.folder / store_path("lmdb", NAME)
-        draw_slide.main((self.folder, self.folder), ANNOTATION, 0, *read, store, *pictures)
+        draw_slide(
+            DrawJob(
+                slides=self.folder,
+                annotations=self.folder,
+                annotation=ANNOTATION,
+                seed=0,
+                labelled=self.outcome("metadata"),
+                metadata=self.labelled,
+                dropped=self.folder / "dropped.csv",
+                store=self.folder / store_path("lmdb", NAME),
+                overlay=self.folder / "overlay.jpg",
+                montage=self.folder / "montage.jpg",
+                labels=LabelSpec({}, "centre", ""),
+            )
+        )
 
     def gather_results(self) -> None:
         """Gather the tables."""
-        stored = [self.outcome(f"store_{backend}") for backend in STORES]
-        tables = CohortTables.below(self.folder)
-        checked = self.folder / "validation" / "blank.csv"
-        gather_results.main([self.outcome("metadata")], stored, [self.labelled], [checked], False, tables)
+        gather_results(
+            GatherJob(
+                labelled=[self.outcome("metadata")],
+                stored=[self.outcome(f"store_{backend}") for backend in STORES],
+                metadata=[self.labelled],
+                validation=[self.folder / "validation" / "blank.csv"],
+                skip_unreadable=False,
+                tables=CohortTables.below(self.folder),
+            )
+        )
 
     def render_report(self) -> None:
         """Render the report; nothing was measured."""
         (self.folder / "benchmark.csv").write_text("source,encoding,measure,unit\n", encoding="utf-8")
-        tables = {name: self.folder / f"{name}.csv" for name in ("slides", "validation", "benchmark", "unreadable")}
-        pictures = {"overlays": [self.folder / "overlay.jpg"], "montages": [self.folder / "montage.jpg"]}
         Image.new("RGB", (8, 8)).save(self.folder / "plot.png")
-        inputs = SimpleNamespace(
-            **tables, **pictures, labelled=[self.outcome("metadata")], plot=self.folder / "plot.png"
+        render_report(
+            ReportJob(
+                page=self.folder / "report.html",
+                slides=self.folder / "slides.csv",
+                validation=self.folder / "validation.csv",
+                benchmark=self.folder / "benchmark.csv",
+                unreadable=self.folder / "unreadable.csv",
+                plot=self.folder / "plot.png",
+                labelled=[self.outcome("metadata")],
+                overlays=[self.folder / "overlay.jpg"],
+                montages=[self.folder / "montage.jpg"],
+                label_map=LABELS,
+                run=this_run({}, ""),
+            )
         )
-        render_report.main(self.folder / "report.html", inputs, LABELS, this_run({}, ""))
 
 
 def peak_mb() -> float:

@@ -18,7 +18,7 @@ from slidemill.core.csv_tables import read_table, write_table
 from slidemill.core.specs import StoreSpec, WorkSpec
 from slidemill.slides.fingerprint import fingerprint
 from slidemill.slides.grid import Grid, GridSpec
-from slidemill.slides.patch_table import patch_rows, patches_of
+from slidemill.slides.patch_table import SlidePatches, patch_rows, patches_of
 from slidemill.slides.reader_choice import opened_reader
 from slidemill.slides.slide_info import SlideInfo, opened, slide_info
 from slidemill.stages.store import new_manifest, store_slide
@@ -36,14 +36,14 @@ def read(choice: str, request: Request) -> Ready:
     patches = list(Grid(info.pyramid, grid).patches())
 
     def work() -> Done:
-        with opened_reader(Path(request.slide), info, grid, patches, choice, SEED) as (reader, why):
+        with opened_reader(SlidePatches(Path(request.slide), info, grid, patches), choice, SEED) as (reader, why):
             count = sum(1 for _ in reader.read(patches, lambda pixels: None, request.threads))
         return Done(count, note=f"reader {reader.name}: {why}")
 
     def look(numbers: Sequence[int]) -> list[Any]:
         # All are read as they were when it was timed: that is where their memory is used again.
         wanted = set(numbers)
-        with opened_reader(Path(request.slide), info, grid, patches, choice, SEED) as (reader, _):
+        with opened_reader(SlidePatches(Path(request.slide), info, grid, patches), choice, SEED) as (reader, _):
             everything = enumerate(reader.read(patches, lambda pixels: pixels, request.threads))
             return [pixels.copy() for number, (_, pixels) in everything if number in wanted]
 
@@ -58,7 +58,7 @@ def store(backend: str, encoding: str, request: Request, sampled: bool = False) 
     source, folder = Path(request.slide), Path(request.folder)
     info, grid = _facts(request), _grid(request)
     kind, settings = STORES[backend], StoreSpec(encoding, QUALITY if encoding == "jpeg" else None)
-    manifest = new_manifest(kind, settings, "bench", fingerprint(source), grid)
+    manifest = new_manifest(kind, settings, "bench", fingerprint=fingerprint(source), grid=grid)
     table, target = folder / "patches.csv", folder / f"store{SUFFIXES[backend]}"
 
     def sample() -> None:
@@ -72,7 +72,11 @@ def store(backend: str, encoding: str, request: Request, sampled: bool = False) 
             sample()
         patches = patches_of(read_table(table), info, grid)
         outcome = store_slide(
-            source, info, grid, patches, kind, target, manifest, WorkSpec("auto", request.threads, SEED)
+            SlidePatches(source, info, grid, patches),
+            target,
+            manifest,
+            backend=kind,
+            work=WorkSpec("auto", request.threads, SEED),
         )
         if outcome.failed:
             raise ValueError(outcome.message)

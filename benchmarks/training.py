@@ -59,7 +59,7 @@ def write_cohort(folder: Path) -> None:
             path = folder / store_path(backend, slide)
             if path.exists():
                 continue
-            manifest = new_manifest(STORES[backend], StoreSpec(name), slide, "0" * 32, GRID)
+            manifest = new_manifest(STORES[backend], StoreSpec(name), slide, fingerprint="0" * 32, grid=GRID)
             pixels = (cut[(place + 7 * number) % len(cut)] for place in range(len(grid)))
             stored = ((patch, encoded(manifest.codec, None, one)) for patch, one in zip(grid, pixels, strict=True))
             write_store(STORES[backend], path, manifest, grid, stored)

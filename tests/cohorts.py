@@ -40,7 +40,7 @@ def write_cohort(results, slides, spec, backend="lmdb", encoding="raw", alter=No
             reader = PatchReader(opened_slide, facts, spec)
             pixels = [reader.read(patch) for patch in patches]
         kind = STORES[backend]
-        manifest = new_manifest(kind, StoreSpec(encoding), slide, printed, spec)
+        manifest = new_manifest(kind, StoreSpec(encoding), slide, fingerprint=printed, grid=spec)
         pixels = alter(pixels) if alter else pixels
         stored = ((patch, encoded(manifest.codec, None, one)) for patch, one in zip(patches, pixels, strict=True))
         write_store(kind, results / store_path(backend, slide), manifest, patches, stored)

@@ -41,7 +41,7 @@ def write_a_store(backend, path, encoding, pixels, slide="slide", patches=PATCHE
     """Write a store of six patches, or those given."""
     kind = STORES[backend]
     quality = 90 if encoding == "jpeg" else None
-    manifest = new_manifest(kind, StoreSpec(encoding, quality), slide, FINGERPRINT, GRID)
+    manifest = new_manifest(kind, StoreSpec(encoding, quality), slide, fingerprint=FINGERPRINT, grid=GRID)
     stored = ((patch, encoded(manifest.codec, quality, one)) for patch, one in zip(patches, pixels, strict=True))
     write_store(kind, path, manifest, patches, stored)
 
@@ -77,7 +77,7 @@ def write_slide(results, slide, pixels):
         slide,
         [Finding(*(row[name] for name in ("slide", "backend", "check", "checked"))) for row in rows],
         results / f"validation/{slide}.csv",
-        results / f"outcomes/validate_stores/{slide}.json",
+        outcome=results / f"outcomes/validate_stores/{slide}.json",
     )
     write_labelled(results, slide, labelled_rows(slide), [])
     for name in (f"logs/store_patches/lmdb/{slide}.log", f"figures/montage/{slide}.jpg"):

@@ -1,12 +1,8 @@
-"""A slide taken through the stages one by one, by the scripts that the rules call, without Snakemake."""
+"""A slide taken through the stages one by one, by the functions that the rules' scripts call, without Snakemake."""
 
 import numpy as np
 import openslide
 
-import discover_slides
-import sample_patches
-import store_patches
-import validate_stores
 from slidemill.core.csv_tables import read_table
 from slidemill.core.outcomes import read_outcome
 from slidemill.core.specs import StoreSpec, TissueSpec, ValidationSpec, WorkSpec
@@ -14,7 +10,11 @@ from slidemill.sampling.patch_selection import Choice
 from slidemill.slides.discovery import decoded, find_slides
 from slidemill.slides.fingerprint import fingerprint
 from slidemill.slides.slide_info import SlideInfo
+from slidemill.stages.discover import DiscoverJob, discover_slide
 from slidemill.stages.gather import slide_row
+from slidemill.stages.sample import SampleJob, sample_patches
+from slidemill.stages.store import StoreJob, store_patches
+from slidemill.stages.validate import ValidateJob, validate_stores
 from slidemill.stores.paths import SUFFIXES
 
 BACKENDS = {"lmdb": StoreSpec("zstd"), "hdf5": StoreSpec("raw")}
@@ -32,7 +32,16 @@ class Run:
         assert self.root / decoded(self.found.path) == self.source
         self.facts = folder / "facts.json"
         printed = fingerprint(self.source)
-        discover_slides.main(self.root, self.found.slide, self.found.path, printed, True, self.facts)
+        discover_slide(
+            DiscoverJob(
+                root=self.root,
+                slide=self.found.slide,
+                path=self.found.path,
+                fingerprint=printed,
+                limit_bounds=True,
+                facts=self.facts,
+            )
+        )
         self.discovered = read_outcome(self.facts)
         assert not self.discovered.failed, self.discovered.message
         self.info = SlideInfo.from_json(self.discovered.details["info"])
@@ -41,17 +50,50 @@ class Run:
         """Store and validate; return the slide's row of slides.csv, and the stores' paths."""
         table, sampled = self.folder / "patches.csv", self.folder / "sampled.json"
         choice = Choice(grid, TissueSpec("none"))
-        sample_patches.main(self.root, self.facts, choice, table, self.folder / "dropped.csv", sampled)
+        dropped = self.folder / "dropped.csv"
+        sample_patches(
+            SampleJob(root=self.root, facts=self.facts, choice=choice, table=table, dropped=dropped, outcome=sampled)
+        )
         paths = {backend: self.folder / f"{backend}{SUFFIXES[backend]}" for backend in backends}
         stored = []
         for backend, spec in backends.items():
             stored.append(self.folder / f"{backend}.json")
             work = WorkSpec(reader, 2, seed=1)
-            store_patches.main(self.root, table, sampled, backend, spec, grid, work, paths[backend], stored[-1], icc)
+            store_patches(
+                StoreJob(
+                    root=self.root,
+                    patches=table,
+                    sampled=sampled,
+                    backend=backend,
+                    settings=spec,
+                    grid=grid,
+                    work=work,
+                    store=paths[backend],
+                    outcome=stored[-1],
+                    icc=icc,
+                )
+            )
         checked = self.folder / "validation.csv"
-        validate_stores.main(self.root, table, stored, paths, grid, CHECKS, 1, 2, checked, icc)
+        self.validate(stored, paths, grid, checked, icc)
         later = [read_outcome(path) for path in (sampled, *stored)]
         return slide_row(self.discovered, later, list(read_table(checked)), skip_unreadable=False), paths
+
+    def validate(self, stored, stores, grid, checked, icc):
+        """Check the stores, and write the findings to the table `checked`."""
+        validate_stores(
+            ValidateJob(
+                root=self.root,
+                patches=self.folder / "patches.csv",
+                stored=stored,
+                stores=stores,
+                grid=grid,
+                spec=CHECKS,
+                seed=1,
+                threads=2,
+                table=checked,
+                icc=icc,
+            )
+        )
 
     def pixels(self, patch, level=0):
         """A patch as OpenSlide reads it, over the slide's background."""

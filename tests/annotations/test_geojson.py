@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 
-import write_metadata
 from slidemill.annotations.frames import Frame
 from slidemill.annotations.read import read_annotation
 from slidemill.annotations.regions import TANGLED
@@ -18,6 +17,7 @@ from slidemill.errors import AnnotationError
 from slidemill.sampling._label_rules import region_at
 from slidemill.slides.fingerprint import fingerprint
 from slidemill.slides.slide_info import SlideInfo
+from slidemill.stages.label import LabelJob, label_patches
 
 SQUARE = [[0, 0], [10, 0], [10, 10], [0, 10], [0, 0]]
 INNER = [[4, 4], [6, 4], [6, 6], [4, 6], [4, 4]]
@@ -162,17 +162,19 @@ def test_labels_take_the_bounds_of_the_slide_that_openslide_tells(tmp_path, capl
         for x, y in places
     ]
     write_table(tmp_path / "patches.csv", PATCH_COLUMNS, rows)
-    write_metadata.main(
-        tmp_path,
-        "a.geojson",
-        fingerprint(tmp_path / "a.geojson"),
-        LabelSpec({"A": 1, "out": 0}, "area", "out", origin=origin),
-        {},
-        tmp_path / "patches.csv",
-        tmp_path / "sampled.json",
-        tmp_path / "metadata.csv",
-        tmp_path / "labelled.json",
-        0,
+    label_patches(
+        LabelJob(
+            root=tmp_path,
+            annotation="a.geojson",
+            fingerprint=fingerprint(tmp_path / "a.geojson"),
+            labels=LabelSpec({"A": 1, "out": 0}, "area", "out", origin=origin),
+            columns={},
+            patches=tmp_path / "patches.csv",
+            sampled=tmp_path / "sampled.json",
+            table=tmp_path / "metadata.csv",
+            outcome=tmp_path / "labelled.json",
+            seed=0,
+        )
     )
     told = [(row["label"], row["label_fraction"]) for row in read_table(tmp_path / "metadata.csv")]
     assert told == [(label, "1.0000") for label in labels]

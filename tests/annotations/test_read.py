@@ -17,7 +17,7 @@ from slidemill.core.columns import METADATA_COLUMNS, PATCH_COLUMNS
 from slidemill.core.specs import LabelSpec
 from slidemill.errors import AnnotationError
 from slidemill.sampling._label_rules import reference_points, region_at
-from slidemill.sampling.labelled_table import counted, labelled, labelled_blocks
+from slidemill.sampling.labelled_table import Labelling, counted, labelled, labelled_blocks
 
 ROOT = Path(__file__).parents[2]
 REAL_ANNOTATION = ROOT.parent / "shared" / "slides" / "CMU-1-Small-Region.xml"
@@ -234,7 +234,8 @@ def test_rows_labelled_in_blocks_are_those_labelled_at_once(annotation, monkeypa
     monkeypatch.setattr("slidemill.sampling.labelled_table.BLOCK", block)
     rows = [{"x0": x, "y0": 0, "width0": 2, "height0": 2} for x in range(20)]
     read, spec = annotation([region(SQUARE)]), LabelSpec({"A": 1}, "centre", "Normal")
-    assert list(labelled_blocks(iter(rows), read, spec, {"p": "1"})) == labelled(rows, read, spec, {"p": "1"})
+    by = Labelling(read, spec, {"p": "1"})
+    assert list(labelled_blocks(iter(rows), by)) == labelled(rows, read, spec, {"p": "1"})
 
 
 @pytest.mark.parametrize(

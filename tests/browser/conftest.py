@@ -10,7 +10,7 @@ from PIL import Image
 
 from slidemill.core.columns import SLIDE_COLUMNS, UNREADABLE_COLUMNS, VALIDATION_COLUMNS
 from slidemill.core.outcomes import Outcome
-from slidemill.report.html_report import Pictures, render
+from slidemill.report.html_report import Pictures, ReportData, render
 from slidemill.report.plots import plot_benchmark
 from slidemill.report.versions import Run
 
@@ -155,19 +155,19 @@ def write_report(folder, slides, name="Tumour"):
         "lonely": [f"{name} (fold {name})"],
     }
     broken = [dict.fromkeys(UNREADABLE_COLUMNS, "1") | {"slide": ids[0], "reason": name}]
-    render(
-        folder / "report.html",
-        [slide_row(slide, number, name) for number, slide in enumerate(ids)],
-        [*checks, fault],
-        measured(name),
-        [labelled(slide, number, name) for number, slide in enumerate(ids)],
-        {"Normal": 0},
-        figures / "benchmark.png",
-        pictures,
-        Run({"labels": {"map": {name: 1}}}, {"slidemill": "0", "Python": name}, f"snakemake {name}", "today"),
-        broken,
+    data = ReportData(
+        slides=[slide_row(slide, number, name) for number, slide in enumerate(ids)],
+        validation=[*checks, fault],
+        measured=measured(name),
+        outcomes=[labelled(slide, number, name) for number, slide in enumerate(ids)],
+        label_map={"Normal": 0},
+        plot=figures / "benchmark.png",
+        pictures=pictures,
+        run=Run({"labels": {"map": {name: 1}}}, {"slidemill": "0", "Python": name}, f"snakemake {name}", "today"),
+        unreadable=broken,
         splits=splits,
     )
+    render(folder / "report.html", data)
     return folder / "report.html"
 
 

@@ -207,7 +207,9 @@ def test_patches_of_two_sizes_are_not_mixed(results, tmp_path, noise, augment):
     shutil.copytree(results, folder)
     remove(folder / "stores/lmdb/a-slide.lmdb")
     small = list(Grid(Pyramid(((24, 16),), (1.0,)), GridSpec(8, level=0)).patches())
-    manifest = new_manifest(STORES["lmdb"], StoreSpec("raw"), "a-slide", "f" * 32, GridSpec(8, level=0))
+    manifest = new_manifest(
+        STORES["lmdb"], StoreSpec("raw"), "a-slide", fingerprint="f" * 32, grid=GridSpec(8, level=0)
+    )
     stored = ((patch, encoded(manifest.codec, None, one)) for patch, one in zip(small, noise(6, 8), strict=True))
     write_store(STORES["lmdb"], folder / "stores/lmdb/a-slide.lmdb", manifest, small, stored)
     stores = folder / "stores.csv"

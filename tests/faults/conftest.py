@@ -1,4 +1,4 @@
-"""Cheap runs over bad input: the stages' scripts called one after another in this process, and none of Snakemake."""
+"""Cheap runs over bad input: the stages called one after another in this process, and none of Snakemake."""
 
 import ctypes
 import os
@@ -15,14 +15,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-import discover_slides
-import draw_slide
-import gate
-import gather_results
-import sample_patches
-import store_patches
-import validate_stores
-import write_metadata
 from slidemill.core.csv_tables import read_table
 from slidemill.core.specs import WorkSpec
 from slidemill.errors import SlidemillError
@@ -32,7 +24,14 @@ from slidemill.sampling.label_filter import LabelChoice
 from slidemill.sampling.patch_selection import Choice
 from slidemill.slides.discovery import decoded
 from slidemill.slides.fingerprint import fingerprint
-from slidemill.stages.gather import CohortTables
+from slidemill.stages.discover import DiscoverJob, discover_slide
+from slidemill.stages.draw import DrawJob, draw_slide
+from slidemill.stages.gate import GateJob, require_success
+from slidemill.stages.gather import CohortTables, GatherJob, gather_results
+from slidemill.stages.label import LabelJob, label_patches
+from slidemill.stages.sample import SampleJob, sample_patches
+from slidemill.stages.store import StoreJob, store_patches
+from slidemill.stages.validate import ValidateJob, validate_stores
 from slidemill.stores.paths import store_path
 from slidemill.stores.registry import open_store
 from slidemill.testing import write_annotation, write_svs
@@ -123,85 +122,105 @@ class Cohort:
         return self.results / kind / f"{slide}.{end}"
 
     def discover(self, one):
-        root, bounds = self.checked.root, self.checked.sampling.limit_bounds
-        facts = self.place("slides", one.slide)
-        discover_slides.main(root, one.slide, one.path, self.prints[one.slide], bounds, facts)
+        discover_slide(
+            DiscoverJob(
+                root=self.checked.root,
+                slide=one.slide,
+                path=one.path,
+                fingerprint=self.prints[one.slide],
+                limit_bounds=self.checked.sampling.limit_bounds,
+                facts=self.place("slides", one.slide),
+            )
+        )
 
     def sample(self, one):
         labels = LabelChoice(self.checked.annotations_root, one.annotation, self.marks[one.slide], self.checked.labels)
         policy = self.checked.unannotated
-        sample_patches.main(
-            self.checked.root,
-            self.place("slides", one.slide),
-            Choice(
-                self.checked.sampling,
-                self.checked.tissue,
-                labels=labels if labels.spec.only else None,
-                unannotated=None if one.annotation or policy == "outside" else policy,
-            ),
-            self.place("patches", one.slide, "csv"),
-            self.place("dropped", one.slide, "csv"),
-            self.place("outcomes/sample_patches", one.slide),
-            self.mask(one),
+        choice = Choice(
+            self.checked.sampling,
+            self.checked.tissue,
+            labels=labels if labels.spec.only else None,
+            unannotated=None if one.annotation or policy == "outside" else policy,
+        )
+        sample_patches(
+            SampleJob(
+                root=self.checked.root,
+                facts=self.place("slides", one.slide),
+                choice=choice,
+                table=self.place("patches", one.slide, "csv"),
+                dropped=self.place("dropped", one.slide, "csv"),
+                outcome=self.place("outcomes/sample_patches", one.slide),
+                mask=self.mask(one),
+            )
         )
 
     def mask(self, one):
         return self.place("tissue", one.slide, "png") if self.checked.tissue.method != "none" else None
 
     def label(self, one):
-        write_metadata.main(
-            self.checked.annotations_root,
-            one.annotation,
-            self.marks[one.slide],
-            self.checked.labels,
-            one.columns,
-            self.place("patches", one.slide, "csv"),
-            self.place("outcomes/sample_patches", one.slide),
-            self.place("metadata", one.slide, "csv"),
-            self.place("outcomes/write_metadata", one.slide),
-            0,
+        label_patches(
+            LabelJob(
+                root=self.checked.annotations_root,
+                annotation=one.annotation,
+                fingerprint=self.marks[one.slide],
+                labels=self.checked.labels,
+                columns=one.columns,
+                patches=self.place("patches", one.slide, "csv"),
+                sampled=self.place("outcomes/sample_patches", one.slide),
+                table=self.place("metadata", one.slide, "csv"),
+                outcome=self.place("outcomes/write_metadata", one.slide),
+                seed=0,
+            )
         )
 
     def store(self, one, backend):
-        store_patches.main(
-            self.checked.root,
-            self.place("patches", one.slide, "csv"),
-            self.place("outcomes/sample_patches", one.slide),
-            backend,
-            self.checked.stores[backend],
-            self.checked.sampling,
-            WorkSpec(self.checked.reader, 2, 0, True),
-            self.results / store_path(backend, one.slide),
-            self.place(f"outcomes/store_patches/{backend}", one.slide),
+        store_patches(
+            StoreJob(
+                root=self.checked.root,
+                patches=self.place("patches", one.slide, "csv"),
+                sampled=self.place("outcomes/sample_patches", one.slide),
+                backend=backend,
+                settings=self.checked.stores[backend],
+                grid=self.checked.sampling,
+                work=WorkSpec(self.checked.reader, 2, 0, True),
+                store=self.results / store_path(backend, one.slide),
+                outcome=self.place(f"outcomes/store_patches/{backend}", one.slide),
+            )
         )
 
     def validate(self, one):
-        validate_stores.main(
-            self.checked.root,
-            self.place("patches", one.slide, "csv"),
-            [self.place(f"outcomes/store_patches/{backend}", one.slide) for backend in self.checked.stores],
-            {backend: self.results / store_path(backend, one.slide) for backend in self.checked.stores},
-            self.checked.sampling,
-            self.checked.validation,
-            0,
-            2,
-            self.place("validation", one.slide, "csv"),
-            outcome=self.place("outcomes/validate_stores", one.slide),
+        backends = list(self.checked.stores)
+        validate_stores(
+            ValidateJob(
+                root=self.checked.root,
+                patches=self.place("patches", one.slide, "csv"),
+                stored=[self.place(f"outcomes/store_patches/{backend}", one.slide) for backend in backends],
+                stores={backend: self.results / store_path(backend, one.slide) for backend in backends},
+                grid=self.checked.sampling,
+                spec=self.checked.validation,
+                seed=0,
+                threads=2,
+                table=self.place("validation", one.slide, "csv"),
+                outcome=self.place("outcomes/validate_stores", one.slide),
+            )
         )
 
     def draw(self, one):
-        draw_slide.main(
-            (self.checked.root, self.checked.annotations_root),
-            one.annotation,
-            0,
-            self.place("outcomes/write_metadata", one.slide),
-            self.place("metadata", one.slide, "csv"),
-            self.place("dropped", one.slide, "csv"),
-            self.results / store_path(next(iter(self.checked.stores)), one.slide),
-            self.place("figures/overlay", one.slide, "jpg"),
-            self.place("figures/montage", one.slide, "jpg"),
-            self.mask(one),
-            labels=self.checked.labels,
+        draw_slide(
+            DrawJob(
+                slides=self.checked.root,
+                annotations=self.checked.annotations_root,
+                annotation=one.annotation,
+                seed=0,
+                labelled=self.place("outcomes/write_metadata", one.slide),
+                metadata=self.place("metadata", one.slide, "csv"),
+                dropped=self.place("dropped", one.slide, "csv"),
+                store=self.results / store_path(next(iter(self.checked.stores)), one.slide),
+                overlay=self.place("figures/overlay", one.slide, "jpg"),
+                montage=self.place("figures/montage", one.slide, "jpg"),
+                mask=self.mask(one),
+                labels=self.checked.labels,
+            )
         )
 
     def stages(self):
@@ -217,13 +236,15 @@ class Cohort:
     def gather(self):
         ids = [one.slide for one in self.listed]
         stored = [f"outcomes/store_patches/{backend}" for backend in self.checked.stores]
-        gather_results.main(
-            [self.place("outcomes/write_metadata", slide) for slide in ids],
-            [self.place(kind, slide) for kind in stored for slide in ids],
-            [self.place("metadata", slide, "csv") for slide in ids],
-            [self.place("validation", slide, "csv") for slide in ids],
-            self.checked.unreadable_patches == "skip",
-            CohortTables.below(self.results),
+        gather_results(
+            GatherJob(
+                labelled=[self.place("outcomes/write_metadata", slide) for slide in ids],
+                stored=[self.place(kind, slide) for kind in stored for slide in ids],
+                metadata=[self.place("metadata", slide, "csv") for slide in ids],
+                validation=[self.place("validation", slide, "csv") for slide in ids],
+                skip_unreadable=self.checked.unreadable_patches == "skip",
+                tables=CohortTables.below(self.results),
+            )
         )
 
     def table(self, name):
@@ -236,11 +257,13 @@ class Cohort:
             stage()
         self.gather()
         try:
-            gate.main(
-                self.results / "slides.csv",
-                self.results / "validation.csv",
-                self.checked.max_failed,
-                unmapped=self.checked.unmapped,
+            require_success(
+                GateJob(
+                    slides=self.results / "slides.csv",
+                    validation=self.results / "validation.csv",
+                    max_failed=self.checked.max_failed,
+                    unmapped=self.checked.unmapped,
+                )
             )
             self.verdict = ""
         except SlidemillError as error:

@@ -190,7 +190,11 @@ def read_tables(data, folder):
 def written(folder, backend, encoding):
     kind = STORES[backend]
     manifest = new_manifest(
-        kind, StoreSpec(encoding, 90 if encoding == "jpeg" else None), "s", "f", GridSpec(SIZE, level=0)
+        kind,
+        StoreSpec(encoding, 90 if encoding == "jpeg" else None),
+        "s",
+        fingerprint="f",
+        grid=GridSpec(SIZE, level=0),
     )
     patches, pixels = patches_and_pixels(noise)
     path = folder / {"lmdb": "s.lmdb", "hdf5": "s.h5", "disk": "s", "tar": "s.tar"}[backend]

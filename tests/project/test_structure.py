@@ -27,6 +27,16 @@ LOCKS = {
     "requirements.lock": PROJECT["dependencies"] + EXTRAS["workflow"],
     "requirements-test.lock": PROJECT["dependencies"] + EXTRAS["workflow"] + EXTRAS["test"],
 }
+RULE_SCRIPTS = sorted(
+    set(
+        re.findall(
+            r"scripts/(\w+)\.py\"",
+            "".join(path.read_text(encoding="utf-8") for path in (ROOT / "workflow/rules").glob("*.smk")),
+        )
+    )
+)
+PUBLIC_AS_IT_IS = [("slidemill/datasets/dataset.py: batches", 8), ("slidemill/torch.py: __init__", 8)]
+"""`Dataset.batches` and `PatchStream`: users may give all their parameters by position, as the docs say."""
 CONDA_NAMES = {
     "opencv-python-headless": "py-opencv",
     "lmdb": "python-lmdb",
@@ -236,6 +246,31 @@ def test_scripts_and_rules_are_short(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) < 80
 
 
+def test_scripts_of_rules_are_wiring():
+    """What a stage does is in the package, where tests call it without Snakemake."""
+    assert len(RULE_SCRIPTS) == 12
+    for script in RULE_SCRIPTS:
+        text = (SCRIPTS / f"{script}.py").read_text(encoding="utf-8")
+        assert len(text.splitlines()) < 25, script
+        assert not re.search(r"^ *(def|class) ", text, re.MULTILINE), script
+        assert "with script_job(snakemake) as job:" in text, script
+
+
+def functions():
+    """Yield each function of the package and the scripts: where it is, by name, and its parameters but ``self``."""
+    for path in [*SCRIPTS.glob("*.py"), *MODULES.values()]:
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                own = [one.arg for one in (*node.args.posonlyargs, *node.args.args)]
+                positional = own[1:] if own[:1] in (["self"], ["cls"]) else own
+                yield f"{path.relative_to(SCRIPTS)}: {node.name}", positional, node.args.kwonlyargs
+
+
+def test_functions_have_at_most_six_parameters():
+    wrong = [(name, len(positional)) for name, positional, named in functions() if len(positional) + len(named) > 6]
+    assert wrong == PUBLIC_AS_IT_IS
+
+
 class Copy:
     """A copy of the scripts and the package, to be edited."""
 
@@ -270,7 +305,7 @@ def copied(tmp_path):
 @pytest.mark.parametrize(
     ("name", "old", "new"),
     [
-        ("sample_patches.py", "from pathlib", "# a comment\n\n\nfrom pathlib"),
+        ("sample_patches.py", "from slidemill", "# a comment\n\n\nfrom slidemill"),
         ("sample_patches.py", '"""Write the table', '"""Write another table'),
         ("slidemill/slides/grid.py", '"""Where patches lie', '"""Where they lie'),
         ("slidemill/slides/grid.py", '"""Distance between', '"""The distance between'),
@@ -287,12 +322,13 @@ def test_comments_docstrings_and_layout_do_not_change_the_digest(copied, name, o
 @pytest.mark.parametrize(
     ("name", "old", "new"),
     [
-        ("sample_patches.py", 'STAGE = "sample_patches"', 'STAGE = "sample_patchez"'),
+        ("sample_patches.py", "as job:", "as one:"),
+        ("slidemill/stages/sample.py", 'STAGE = "sample_patches"', 'STAGE = "sample_patchez"'),
         ("slidemill/slides/patch_table.py", '"mpp": mpp,', '"mpp": "",'),
         ("slidemill/errors.py", "class SlideError(SlidemillError)", "class SlideError(Exception)"),
         ("slidemill/core/files.py", "import json", "import json, re"),
     ],
-    ids=["the script", "a module that it imports", "a module of a module", "another"],
+    ids=["the script", "its stage", "a module that it imports", "a module of a module", "another"],
 )
 def test_code_changes_the_digest_in_whatever_module_is_imported(copied, name, old, new):
     before = copied.digest()
@@ -323,6 +359,32 @@ def test_code_digest_rejects_unknown_modules(copied):
         copied.provenance.code_digest(copied.scripts / "store_patches.py", ["slidemill.stores.lmbd"])
 
 
+@pytest.mark.parametrize(
+    ("stage", "scripts"),
+    [
+        ("benchmark", ["benchmark_stores"]),
+        ("discover", ["discover_slides"]),
+        ("draw", ["draw_slide"]),
+        ("gate", ["gate"]),
+        ("gather", ["gate", "gather_results"]),
+        ("job", RULE_SCRIPTS),
+        ("label", ["write_metadata"]),
+        ("report", ["render_report"]),
+        ("sample", ["sample_patches"]),
+        ("split", ["split_slides"]),
+        ("store", ["store_patches", "validate_stores"]),
+        ("validate", ["validate_stores"]),
+    ],
+)
+def test_edit_of_a_stage_changes_its_scripts(copied, stage, scripts):
+    """A stage imports no other, or an edit of one would run both again."""
+    before = copied.digests()
+    with (copied.scripts / f"slidemill/stages/{stage}.py").open("a", encoding="utf-8") as file:
+        file.write("\nCHANGED = True\n")
+    after = copied.digests()
+    assert [script for script in SCRIPT_NAMES if after[script] != before[script]] == scripts
+
+
 def test_the_report_changes_the_digest_of_the_script_that_renders_it_alone(copied):
     before = copied.digests()
     with (copied.scripts / "slidemill/report/html_report.py").open("a", encoding="utf-8") as file:
@@ -334,7 +396,9 @@ def test_the_report_changes_the_digest_of_the_script_that_renders_it_alone(copie
 def test_imports_within_functions_change_the_digest(copied):
     before = copied.digest()
     copied.edit(
-        "sample_patches.py", "    found = read_outcome(facts)", "    import slidemill.report.html_report\n    found = 1"
+        "slidemill/stages/sample.py",
+        "    found = read_outcome(job.facts)",
+        "    import slidemill.report.html_report\n    found = 1",
     )
     with_report = copied.digest()
     with (copied.scripts / "slidemill/report/html_report.py").open("a", encoding="utf-8") as file:

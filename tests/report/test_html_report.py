@@ -12,7 +12,7 @@ import slidemill
 from slidemill.annotations.regions import Annotation, Region
 from slidemill.core.columns import SLIDE_COLUMNS, VALIDATION_COLUMNS
 from slidemill.core.outcomes import Outcome
-from slidemill.report.html_report import Pictures, label_table, render
+from slidemill.report.html_report import Pictures, ReportData, label_table, render
 from slidemill.report.patch_pictures import draw_overlay, label_colour
 from slidemill.report.versions import Run
 from slidemill.sampling.quality_notes import all_counts
@@ -37,7 +37,18 @@ def rendered(tmp_path, slides, outcomes, validation=(), unmapped="ignore", **mor
     labels = {"map": {EVIL: 1}, "unmapped": unmapped}
     run = Run({"labels": labels}, {"slidemill": "0", "Python": EVIL}, f"snakemake {EVIL}", "today")
     page = tmp_path / "report.html"
-    render(page, slides, validation, [], outcomes, {"Normal": 0}, tmp_path / "p.png", pictures, run, **more)
+    data = ReportData(
+        slides=slides,
+        validation=validation,
+        measured=[],
+        outcomes=outcomes,
+        label_map={"Normal": 0},
+        plot=tmp_path / "p.png",
+        pictures=pictures,
+        run=run,
+        **more,
+    )
+    render(page, data)
     return page.read_text(encoding="utf-8")
 
 

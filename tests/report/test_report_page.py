@@ -17,7 +17,7 @@ from slidemill.core.outcomes import Outcome
 from slidemill.errors import SlidemillError
 from slidemill.report import html_report
 from slidemill.report._embedded_images import LONGEST, shown_pictures
-from slidemill.report._summary import concerns, verdict
+from slidemill.report._summary import ConcernCounts, concerns, verdict
 from slidemill.report.plots import advice, benchmark_figure, claim, recommendation
 from slidemill.report.versions import Run
 
@@ -77,9 +77,17 @@ def rendered(folder, files, **more):
     outcomes = [Outcome(slide, "write_metadata", details={"counts": {"Normal": 8, "Fold": 1}}) for slide in files]
     pictures = {slide: html_report.Pictures(*own) for slide, own in files.items()}
     page = folder / "report.html"
-    html_report.render(
-        page, slides, [], [], outcomes, {"Normal": 0}, None, pictures, Run({}, {"slidemill": "0"}, "", "today")
+    data = html_report.ReportData(
+        slides=slides,
+        validation=[],
+        measured=[],
+        outcomes=outcomes,
+        label_map={"Normal": 0},
+        plot=None,
+        pictures=pictures,
+        run=Run({}, {"slidemill": "0"}, "", "today"),
     )
+    html_report.render(page, data)
     return page.read_text(encoding="utf-8")
 
 
@@ -120,7 +128,7 @@ def test_the_verdict_is_said_in_words():
 
 def test_what_is_worth_a_look_is_counted_the_worst_first():
     slides = [{"status": state} for state in ("ok", "failed", "failed", "empty")]
-    found = concerns(slides, wrong=1, unreadable=1, unannotated=2, unmapped={"Fold"}, doubtful=1, leaks=3)
+    found = concerns(slides, ConcernCounts(wrong=1, unreadable=1, unannotated=2, unmapped=1, doubtful=1, leaks=3))
     assert [(one.text, one.section) for one in found] == [
         ("2 slides failed", "slides"),
         ("1 check of the stores failed", "validation"),
@@ -132,11 +140,11 @@ def test_what_is_worth_a_look_is_counted_the_worst_first():
         ("1 slide with a note on sharpness or ink", "quality"),
     ]
     assert [one.kind for one in found] == ["bad"] * 3 + ["warn"] * 5
-    assert concerns([{"status": "ok"}], 0, 0, 0, {}, 0, 0) == []
+    assert concerns([{"status": "ok"}], ConcernCounts()) == []
 
 
 def test_doubtful_labels_are_worth_a_look():
-    found = concerns([{"status": "ok"}], 0, 0, 0, {}, 0, 0, lonely=2, untrusted=1)
+    found = concerns([{"status": "ok"}], ConcernCounts(lonely=2, untrusted=1))
     assert [(one.kind, one.text, one.section) for one in found] == [
         ("bad", "the labels cannot be trusted", "audit"),
         ("warn", "2 labels of one fold only", "splits"),

@@ -13,7 +13,7 @@ from PIL import Image
 from slidemill.core.columns import SLIDE_COLUMNS, UNREADABLE_COLUMNS, VALIDATION_COLUMNS
 from slidemill.core.outcomes import Outcome, read_outcome
 from slidemill.errors import ConfigError, SlidemillError
-from slidemill.report.html_report import Pictures, render
+from slidemill.report.html_report import Pictures, ReportData, render
 from slidemill.report.versions import Run
 from slidemill.slides.discovery import find_slides
 from slidemill.slides.sample_sheet import read_sheet
@@ -189,7 +189,18 @@ def rendered(folder, **changed):
     own = Pictures(folder / "own.jpg", folder / "own.jpg")
     outcome = Outcome(fields["name"], "write_metadata", details=details)
     page, plot = folder / "report.html", folder / "plot.png"
-    render(page, [row], [finding], measured, [outcome], {}, plot, {fields["name"]: own}, run, [broken])
+    data = ReportData(
+        slides=[row],
+        validation=[finding],
+        measured=measured,
+        outcomes=[outcome],
+        label_map={},
+        plot=plot,
+        pictures={fields["name"]: own},
+        run=run,
+        unreadable=[broken],
+    )
+    render(page, data)
     return page.read_text(encoding="utf-8")
 
 

@@ -10,7 +10,7 @@ from slidemill.core.columns import METADATA_COLUMNS
 from slidemill.core.csv_tables import read_table
 from slidemill.core.specs import LabelSpec
 from slidemill.sampling import label_audit
-from slidemill.sampling.labelled_table import write_labelled
+from slidemill.sampling.labelled_table import Labelling, write_labelled
 
 SPEC = {"map": {"out": 0, "A": 1}, "outside": "out"}
 
@@ -27,7 +27,7 @@ def told(tmp_path, annotation, columns=4, rule="centre", seed=0, **options):
         for place in range(columns)
     ]
     spec = LabelSpec(rule=rule, **SPEC, **options)
-    return write_labelled(tmp_path / "m.csv", rows, len(rows), annotation, spec, {}, seed)
+    return write_labelled(tmp_path / "m.csv", rows, Labelling(annotation, spec), count=len(rows), seed=seed)
 
 
 # Of the four patches the first is A by all rules; the second by its corner alone, the third by its area alone, where

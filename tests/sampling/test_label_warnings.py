@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely.geometry import MultiPolygon, box
 
-import gate
 from slidemill.annotations.label_image import LabelImage
 from slidemill.annotations.regions import Annotation, Region
 from slidemill.core.columns import LABEL_NUMBERS, SLIDE_COLUMNS, VALIDATION_COLUMNS
@@ -17,12 +16,13 @@ from slidemill.core.outcomes import Outcome
 from slidemill.core.run_warnings import join_warnings
 from slidemill.core.specs import OUTSIDE, LabelSpec
 from slidemill.errors import SlidemillError
-from slidemill.sampling._label_counts import counting_labeller
+from slidemill.sampling._label_counts import LabelCounts, counting_labeller
 from slidemill.sampling._label_rules import labeller
 from slidemill.sampling.label_faults import label_faults
 from slidemill.sampling.label_warnings import MOST_NAMED, coarseness, label_findings
-from slidemill.sampling.labelled_table import labelled, write_labelled
+from slidemill.sampling.labelled_table import Labelling, labelled, write_labelled
 from slidemill.sampling.quality_notes import annotation_warnings, corner_warnings
+from slidemill.stages.gate import GateJob, require_success
 
 SPEC = LabelSpec({"Normal": 0, "Tumor": 1}, "centre", "Normal")
 ROWS = [{"x0": x, "y0": y, "width0": 128, "height0": 128} for y in range(0, 1024, 128) for x in range(0, 1024, 128)]
@@ -34,9 +34,9 @@ def annotation(*regions):
 
 
 def findings(*regions, spec=SPEC, rows=ROWS):
-    drawn, within = annotation(*regions), Counter()
-    counting_labeller(drawn, spec, within)(rows)
-    return label_findings(drawn, spec, within, len(rows))
+    drawn, counts = annotation(*regions), LabelCounts(contested=None)
+    counting_labeller(drawn, spec, counts)(rows)
+    return label_findings(drawn, spec, counts.within, patches=len(rows))
 
 
 SQUARE = (300, 300, 700, 700)
@@ -53,12 +53,13 @@ def test_regions_named_as_the_outside_are_counted(rule):
     """Their patches have the name of those outside; only the regions tell them apart."""
     spec = LabelSpec(SPEC.map, rule, "Normal")
     drawn = annotation(("Normal", -8, -8, 504, 1016), ("Fold", 504, -8, 632, 1016))
-    within = Counter()
-    decide = counting_labeller(drawn, spec, within)
+    counts = LabelCounts(contested=None)
+    decide = counting_labeller(drawn, spec, counts)
     names, fractions = decide(ROWS)
     plain, parts = labeller(drawn, spec)(ROWS)
     assert names.tolist() == plain.tolist()
     assert fractions is parts is None or np.array_equal(fractions, parts)
+    within = counts.within
     assert within["Fold"] == names.tolist().count("Fold") > 0
     assert 0 < within["Normal"] < names.tolist().count("Normal")
 
@@ -155,12 +156,12 @@ def test_label_faults_are_a_law(numbers):
 def test_gate_fails_for_labels_unless_they_are_ignored(tmp_path):
     write_table(tmp_path / "slides.csv", SLIDE_COLUMNS, [row("a", 1, 1, 9, 9, [LACKS.format(9)])])
     write_table(tmp_path / "validation.csv", VALIDATION_COLUMNS, [])
-    tables = tmp_path / "slides.csv", tmp_path / "validation.csv"
+    tables = {"slides": tmp_path / "slides.csv", "validation": tmp_path / "validation.csv", "max_failed": 9}
     with pytest.raises(
         SlidemillError, match=r"^the labels cannot be trusted; everything else .*\n.*\n  labels\.map lacks"
     ):
-        gate.main(*tables, 9, unmapped="fail_if_most")
-    gate.main(*tables, 9, unmapped="ignore")
+        require_success(GateJob(**tables, unmapped="fail_if_most"))
+    require_success(GateJob(**tables, unmapped="ignore"))
 
 
 WITHIN = [("Normal", 0, 0, 1024, 1024), ("Tumor", *SQUARE)]
@@ -169,9 +170,9 @@ WITHIN = [("Normal", 0, 0, 1024, 1024), ("Tumor", *SQUARE)]
 
 def contested(*regions, **options):
     spec = LabelSpec({"Normal": 0, "Tumor": 1, "Stroma": 0}, options.pop("rule", "centre"), "Normal", **options)
-    drawn, within, own = annotation(*regions), Counter(), Counter()
-    counting_labeller(drawn, spec, within, contested=own)(ROWS)
-    return label_findings(drawn, spec, within, len(ROWS), own)["warnings"]
+    drawn, counts = annotation(*regions), LabelCounts()
+    counting_labeller(drawn, spec, counts)(ROWS)
+    return label_findings(drawn, spec, counts.within, patches=len(ROWS), contested=counts.contested)["warnings"]
 
 
 @pytest.mark.parametrize(("rule", "count"), [("centre", "9"), ("top_left", "9"), ("area", "9")])
@@ -206,7 +207,7 @@ def test_zero_in_map_of_an_image_warns(outside, count):
     """In a label image 0 is outside: the map's own label for it would never be given."""
     image = LabelImage((8, 8), (1024, 1024), (1,), ((0, 0, 1024, 1024),), lambda first, last: iter(()))
     spec = LabelSpec({"Normal": 5, "0": 0, "1": 1}, "centre", outside)
-    warnings = label_findings(Annotation((), image=image), spec, {"1": 9}, 64)["warnings"]
+    warnings = label_findings(Annotation((), image=image), spec, {"1": 9}, patches=64)["warnings"]
     assert [one[:18] for one in warnings] == ["labels.map has '0'"] * count
 
 
@@ -287,9 +288,9 @@ def test_regions_in_the_first_corner_of_all_slides_warn(outcomes, named):
 
 def test_reach_is_that_of_all_regions(tmp_path):
     drawn = annotation(("Tumor", 0, 0, 500, 20), ("Normal", 3, 3, 40, 300))
-    told = write_labelled(tmp_path / "a.csv", [], 0, drawn, SPEC, {}, 0)
+    told = write_labelled(tmp_path / "a.csv", [], Labelling(drawn, SPEC, {}), count=0, seed=0)
     assert told["reach"] == [500, 300]
-    assert "reach" not in write_labelled(tmp_path / "a.csv", [], 0, Annotation(()), SPEC, {}, 0)
+    assert "reach" not in write_labelled(tmp_path / "a.csv", [], Labelling(Annotation(()), SPEC, {}), count=0, seed=0)
 
 
 def labelled_by(slide, fingerprint, regions=1, status="ok"):

@@ -29,7 +29,7 @@ from PIL import Image
 from slidemill.core.columns import METADATA_COLUMNS, PATCH_COLUMNS
 from slidemill.report.patch_pictures import draw_overlay, sample
 from slidemill.slides.grid import Grid, GridSpec
-from slidemill.sampling.labelled_table import counted, labelled_blocks
+from slidemill.sampling.labelled_table import Labelling, counted, labelled_blocks
 from slidemill.annotations.regions import Annotation
 from slidemill.slides.patch_table import patch_rows, patches_of
 from slidemill.slides.slide_info import SlideInfo
@@ -54,7 +54,7 @@ before = peak_mb()
 STAGES = {
     "sampling": "write_table(patches, PATCH_COLUMNS, patch_rows('s', info, grid))",
     "labels": "write_table(Path('other.csv'), METADATA_COLUMNS, "
-    "counted(labelled_blocks(read_table(patches), Annotation(()), spec, {}), Counter()))",
+    "counted(labelled_blocks(read_table(patches), Labelling(Annotation(()), spec)), Counter()))",
     "gathering": "write_table(Path('all.csv'), METADATA_COLUMNS, read_table(labelled))",
     "the picture": f"draw_overlay(Image.new('RGB', (1000, 1000)), {SIDE} * 256, read_table(labelled), Annotation(()))",
     "the sample": "sample(labelled, Every(), 1)",

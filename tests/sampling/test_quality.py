@@ -1,5 +1,6 @@
 """The measures of a patch, held against slow and obvious ones; and what a configuration may ask of them."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +84,7 @@ def stepped(path, spec=ALL, grid=GRID, reader="auto", threads=2, blocks=1):
     info = facts(path)
     rows = list(patch_rows("slide", info, grid))
     size = -(-len(rows) // blocks)
-    with quality_step(path, fingerprint(path), info, grid, spec, WorkSpec(reader, threads, 0)) as step:
+    with quality_step(path, fingerprint(path), info, grid=grid, spec=spec, work=WorkSpec(reader, threads, 0)) as step:
         reasons = [reason for first in range(0, len(rows), size) for reason in step(rows[first : first + size])]
     return rows, reasons, step.summary()
 
@@ -164,10 +165,10 @@ def test_a_slide_that_changes_meanwhile_is_no_slide_to_measure(tmp_path):
     path = tmp_path / "a.svs"
     write_svs(path, painted())
     planned, info = fingerprint(path), facts(path)
-    asked = (path, planned, info, GRID, QualitySpec(), WorkSpec("auto", 1, 0))
-    with pytest.raises(SlidemillError, match="not what it was"), quality_step(*asked), path.open("ab") as file:
+    asked = partial(quality_step, path, planned, info, grid=GRID, spec=QualitySpec(), work=WorkSpec("auto", 1, 0))
+    with pytest.raises(SlidemillError, match="not what it was"), asked(), path.open("ab") as file:
         file.write(b"more")
-    with pytest.raises(SlidemillError, match="not what it was"), quality_step(*asked):
+    with pytest.raises(SlidemillError, match="not what it was"), asked():
         raise AssertionError("it had changed before")
 
 

@@ -112,9 +112,9 @@ def test_a_grid_of_too_many_patches_is_refused(slide_file, tmp_path, tissue):
     with pytest.raises(
         SlideError, match=r"9 x 7 places and 48 patches, and sampling\.max_patches is 47: choose larger"
     ):
-        write_chosen(slide_file, found, Choice(*asked, max_patches=47), table, dropped, mask)
+        write_chosen(slide_file, found, Choice(*asked, max_patches=47), table=table, dropped=dropped, mask=mask)
     assert list(tmp_path.iterdir()) == []
-    write_chosen(slide_file, found, Choice(*asked, max_patches=48), table, dropped, mask)
+    write_chosen(slide_file, found, Choice(*asked, max_patches=48), table=table, dropped=dropped, mask=mask)
     assert len([*read_table(table), *read_table(dropped)]) == 48
 
 

@@ -10,7 +10,6 @@ import openslide
 import pytest
 from PIL import Image, ImageCms
 
-import validate_stores
 from slidemill.cli.commands import main as command_line
 from slidemill.core.csv_tables import read_table
 from slidemill.core.encodings import digest
@@ -25,7 +24,7 @@ from slidemill.stores.registry import open_store
 from tests.conftest import painted
 from tests.dicoms import write_dicom
 from tests.profiles import matrix_profile, to_srgb
-from tests.slide_run import CHECKS, Run
+from tests.slide_run import Run
 from tests.tiffs import Structure, write
 
 GRID = GridSpec(100, 10, level=0, edges="pad")
@@ -160,9 +159,8 @@ def test_jpeg_is_compared_with_converted_pixels(run):
 
 def test_validation_finds_a_store_of_other_colours(run):
     _, paths = run.stores(GRID)
-    table, checked = run.folder / "patches.csv", run.folder / "again.csv"
-    outcomes = [run.folder / f"{backend}.json" for backend in paths]
-    validate_stores.main(run.root, table, outcomes, paths, GRID, CHECKS, 1, 2, checked, "srgb")
+    checked, outcomes = run.folder / "again.csv", [run.folder / f"{backend}.json" for backend in paths]
+    run.validate(outcomes, paths, GRID, checked, "srgb")
     wrong = {(row["backend"], row["check"]): row["message"] for row in read_table(checked) if row["message"]}
     assert set(wrong) == {(backend, check) for backend in paths for check in ("manifest", "equals slide")}
     assert wrong["lmdb", "manifest"] == "icc is ignore, not srgb (relative colorimetric)"

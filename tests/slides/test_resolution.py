@@ -13,6 +13,7 @@ from slidemill.errors import SlideError
 from slidemill.slides._resolution import wanted_downsample
 from slidemill.slides.grid import Grid, GridSpec
 from slidemill.slides.openslide_reader import PatchReader
+from slidemill.slides.patch_table import SlidePatches
 from slidemill.slides.reader_choice import opened_reader
 from slidemill.slides.slide_info import measured, opened, slide_info
 from slidemill.stages.validate import psnr
@@ -180,7 +181,7 @@ def test_tiles_give_the_pixels_of_openslide(cohort, spec):
         info = slide_info(slide)
         patches = list(Grid(info.pyramid, spec).patches())
         oracle = PatchReader(slide, info, spec)
-        with opened_reader(file, info, spec, patches, "auto", seed=0) as (reader, why):
+        with opened_reader(SlidePatches(file, info, spec, patches), "auto", seed=0) as (reader, why):
             assert reader.name == "tiles", why
             for patch, pixels in reader.read(patches, np.copy, 2):
                 np.testing.assert_array_equal(pixels, oracle.read(patch))

@@ -19,6 +19,7 @@ from slidemill.slides import _tile_cutter, reader_choice, readers
 from slidemill.slides._tiled_tiff import TiledLevel, TilesError, opened_level
 from slidemill.slides.grid import Grid, GridSpec
 from slidemill.slides.openslide_reader import PatchReader
+from slidemill.slides.patch_table import SlidePatches
 from slidemill.slides.reader_choice import opened_reader
 from slidemill.slides.readers import unreadable_patches
 from slidemill.slides.slide_info import opened, slide_info
@@ -53,7 +54,7 @@ def read_all(path, spec, choice="auto", threads=2, info=None):
     """All patches as one reader gives them, which reader it was, and why."""
     info = info or facts(path)
     patches = list(Grid(info.pyramid, spec).patches())
-    with opened_reader(path, info, spec, patches, choice, seed=5) as (reader, why):
+    with opened_reader(SlidePatches(path, info, spec, patches), choice, seed=5) as (reader, why):
         found = {patch.patch_id: pixels for patch, pixels in reader.read(patches, np.copy, threads)}
         assert list(found) == [patch.patch_id for patch in patches]
         return found, reader.name, why
@@ -129,7 +130,7 @@ def test_pixels_do_not_depend_on_threads_or_on_how_much_is_held(even_file, monke
     info = facts(even_file)
     spec = GridSpec(64, 5, level=0)
     patches = list(Grid(info.pyramid, spec).patches())
-    with opened_reader(even_file, info, spec, patches, "tiles", seed=1) as (reader, _):
+    with opened_reader(SlidePatches(even_file, info, spec, patches), "tiles", seed=1) as (reader, _):
         monkeypatch.setattr(readers, "PATCHES_UNDER_WAY", room)
         found = {patch.patch_id: pixels for patch, pixels in reader.read(patches, np.copy, threads)}
     wanted = expected(even_file, spec)
@@ -164,7 +165,7 @@ def test_each_tile_that_a_patch_touches_is_decoded_once_and_no_other(even_file, 
         for x in (patch.x0, patch.x0 + 47)
         for y in (patch.y0, patch.y0 + 47)
     }
-    with opened_reader(even_file, info, spec, patches, "tiles", seed=1) as (reader, _):
+    with opened_reader(SlidePatches(even_file, info, spec, patches), "tiles", seed=1) as (reader, _):
         counted = Counted(monkeypatch)
         assert sum(1 for _ in reader.read(patches, np.copy, threads)) == len(patches)
     assert sorted(counted.tiles) == sorted(touched)
@@ -176,7 +177,7 @@ def test_memory_is_bounded_by_the_window_not_by_the_slide(even_file, monkeypatch
     patches = list(Grid(info.pyramid, spec).patches())
     made = []
     empty = np.empty
-    with opened_reader(even_file, info, spec, patches, "tiles", seed=1) as (reader, _):
+    with opened_reader(SlidePatches(even_file, info, spec, patches), "tiles", seed=1) as (reader, _):
         monkeypatch.setattr(readers, "PATCHES_UNDER_WAY", 200 * 16 * 16 * 3)
         monkeypatch.setattr(_tile_cutter.np, "empty", lambda shape, kind: made.append(shape) or empty(shape, kind))
         for _ in reader.read(patches, np.copy, 2):
@@ -204,7 +205,7 @@ def assert_openslides_or_a_fault(path):
     spec = GridSpec(128, level=0)
     info = facts(path)
     found = strict(path, spec, info)
-    bad = unreadable_patches(path, info, spec, list(Grid(info.pyramid, spec).patches()))
+    bad = unreadable_patches(SlidePatches(path, info, spec, list(Grid(info.pyramid, spec).patches())))
     if isinstance(found, TilesError):
         assert "tile 30" in str(found)
         return
@@ -280,7 +281,10 @@ def test_a_broken_tile_among_those_compared_leaves_the_slide_to_openslide(tmp_pa
     assert "OpenSlide cannot read" in why
     info = facts(path)
     patches = list(Grid(info.pyramid, spec).patches())
-    with opened_reader(path, info, spec, patches, "auto", seed=5) as (reader, _), pytest.raises(UnreadablePatchError):
+    with (
+        opened_reader(SlidePatches(path, info, spec, patches), "auto", seed=5) as (reader, _),
+        pytest.raises(UnreadablePatchError),
+    ):
         list(reader.read(patches, np.copy, 2))
 
 
@@ -326,7 +330,7 @@ def test_pixels_stay_until_the_next_patch_is_asked_for(even_file, choice, thread
     patches = list(Grid(info.pyramid, spec).patches())
     wanted = expected(even_file, spec)
     before = threading.active_count()
-    with opened_reader(even_file, info, spec, patches, choice, seed=1) as (reader, _):
+    with opened_reader(SlidePatches(even_file, info, spec, patches), choice, seed=1) as (reader, _):
         for patch, pixels in reader.read(patches, lambda own: own, threads):
             # The helpers run as far ahead as they may before the pixels are looked at.
             while any(helper.is_alive() and _runs(helper) for helper in threading.enumerate()[before:]):
@@ -353,7 +357,7 @@ def test_threads_end_before_the_slide_is_closed_whatever_the_consumer_does(even_
     before = threading.active_count()
     kept = []
     for count in range(8):
-        with opened_reader(even_file, info, spec, patches, choice, seed=1) as (reader, _):
+        with opened_reader(SlidePatches(even_file, info, spec, patches), choice, seed=1) as (reader, _):
             results = reader.read(patches, np.copy, 4)
             kept.append(results)  # as a traceback would keep it
             for _ in range(count):
@@ -373,7 +377,7 @@ def chosen(path, choice="auto", spec=GridSpec(128, level=0)):  # noqa: B008
     """Which reader is taken, and why."""
     info = facts(path)
     patches = list(Grid(info.pyramid, spec).patches())
-    with opened_reader(path, info, spec, patches, choice, seed=5) as (reader, why):
+    with opened_reader(SlidePatches(path, info, spec, patches), choice, seed=5) as (reader, why):
         return reader.name, why
 
 
@@ -494,7 +498,7 @@ def test_a_broken_tile_found_on_the_way_is_read_by_openslide_and_its_patches_are
     info = facts(path)
     spec = GridSpec(100, level=0)
     patches = list(Grid(info.pyramid, spec).patches())
-    bad = unreadable_patches(path, info, spec, patches)
+    bad = unreadable_patches(SlidePatches(path, info, spec, patches))
     (x, y) = TILE_30
     touching = {p.patch_id for p in patches if x - 100 < p.x0 < x + 128 and y - 100 < p.y0 < y + 128}
     assert set(bad) == touching
@@ -504,7 +508,7 @@ def test_a_broken_tile_found_on_the_way_is_read_by_openslide_and_its_patches_are
 def test_unreadable_patches_are_none_of_a_whole_slide(even_file):
     info = facts(even_file)
     spec = GridSpec(256, level=0)
-    assert unreadable_patches(even_file, info, spec, list(Grid(info.pyramid, spec).patches())) == {}
+    assert unreadable_patches(SlidePatches(even_file, info, spec, list(Grid(info.pyramid, spec).patches()))) == {}
 
 
 def test_the_real_slide_is_read_by_tiles(real_slide_file):

@@ -16,9 +16,10 @@ from slidemill.slides._tiled_tiff import TiledLevel, TilesError
 from slidemill.slides.fingerprint import fingerprint
 from slidemill.slides.grid import Grid, GridSpec
 from slidemill.slides.openslide_reader import PatchReader
+from slidemill.slides.patch_table import SlidePatches
 from slidemill.slides.slide_info import opened, slide_info
 from slidemill.stages.store import new_manifest, store_slide
-from slidemill.stages.validate import validate_slide
+from slidemill.stages.validate import SlideStores, validate_slide
 from slidemill.stores.paths import SUFFIXES
 from slidemill.stores.registry import STORES, open_store
 from tests.conftest import painted
@@ -39,10 +40,11 @@ def stored(path, folder, spec=SPEC, backend="lmdb", encoding="source", reader="a
         info = slide_info(slide)
     patches = list(Grid(info.pyramid, spec).patches())
     kind = STORES[backend]
-    manifest = new_manifest(kind, StoreSpec(encoding), "slide", fingerprint(path), spec)
+    manifest = new_manifest(kind, StoreSpec(encoding), "slide", fingerprint=fingerprint(path), grid=spec)
     target = folder / f"{backend}-{encoding}{SUFFIXES[backend]}"
     work = WorkSpec(reader, 2, seed=0, checked_copies=checked)
-    outcome = store_slide(path, info, spec, patches, kind, target, manifest, work)
+    asked = SlidePatches(path, info, spec, patches)
+    outcome = store_slide(asked, target, manifest, backend=kind, work=work)
     return target, outcome, info, patches
 
 
@@ -94,7 +96,8 @@ def test_validation_holds_it_against_the_slide_and_the_other_stores(tmp_path, pi
     copied, _, info, patches = stored(path, tmp_path, spec)
     decoded, *_ = stored(path, tmp_path, spec, "hdf5", "zstd")
     paths = {"lmdb": copied, "hdf5": decoded}
-    rows = validate_slide("slide", paths, path, info, spec, patches, CHECKS, seed=1, threads=2)
+    stores = SlideStores("slide", paths, spec, patches, source=path, info=info)
+    rows = validate_slide(stores, CHECKS, seed=1, threads=2)
     assert {row.message for row in rows} == {""}
     assert next(row.checked for row in rows if row.check == "stores agree") == len(patches)
 
@@ -104,7 +107,8 @@ def test_validation_finds_a_tile_that_is_broken_in_the_slide(tmp_path, picture):
     write(path, picture, SQUARE_JPEG[0], lambda number, data: data[:-40] + bytes(40) if number == 30 else data)
     target, outcome, info, patches = stored(path, tmp_path)
     assert outcome.status == "ok"
-    rows = validate_slide("slide", {"lmdb": target}, path, info, SPEC, patches, CHECKS, seed=1)
+    stores = SlideStores("slide", {"lmdb": target}, SPEC, patches, source=path, info=info)
+    rows = validate_slide(stores, CHECKS, seed=1)
     assert "r00003_c00003" in next(row.message for row in rows if row.check == "decodes")
 
 

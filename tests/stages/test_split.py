@@ -2,8 +2,6 @@
 
 import pytest
 
-import gate
-import split_slides
 from slidemill.core.columns import METADATA_COLUMNS, SLIDE_COLUMNS, VALIDATION_COLUMNS
 from slidemill.core.csv_tables import read_table, write_table
 from slidemill.core.parquet import write_columnar
@@ -13,6 +11,8 @@ from slidemill.errors import ConfigError, SlidemillError
 from slidemill.report.split_summary import told_splits
 from slidemill.runs.slide_list import check_sheet
 from slidemill.slides.discovery import SlideFile
+from slidemill.stages.gate import GateJob, require_success
+from slidemill.stages.split import SplitJob, write_splits
 
 NUMBERS = ("column", "row", "x0", "y0", "width0", "height0", "level", "downsample")
 
@@ -77,13 +77,19 @@ class Cohort:
         write_table(folder / "validation.csv", VALIDATION_COLUMNS, [])
 
     def split(self, spec, seed=0):
-        split_slides.main(self.folder / "metadata.parquet", self.folder / "slides.csv", spec, seed, self.table)
+        metadata, slides = self.folder / "metadata.parquet", self.folder / "slides.csv"
+        write_splits(SplitJob(metadata=metadata, slides=slides, spec=spec, seed=seed, table=self.table))
 
     def gate(self, spec, max_failed=0):
-        gate.main(self.folder / "slides.csv", self.folder / "validation.csv", max_failed, self.table, spec)
+        slides, validation = self.folder / "slides.csv", self.folder / "validation.csv"
+        require_success(
+            GateJob(slides=slides, validation=validation, max_failed=max_failed, splits=self.table, spec=spec)
+        )
 
     def told(self, spec):
-        return told_splits(self.table, spec, read_table(self.folder / "slides.csv"), self.folder / "metadata.parquet")
+        return told_splits(
+            self.table, spec, read_table(self.folder / "slides.csv"), metadata=self.folder / "metadata.parquet"
+        )
 
 
 BY_SLIDE = SplitSpec(2, "slide", "label")

@@ -14,10 +14,11 @@ from slidemill.slides import readers
 from slidemill.slides.fingerprint import fingerprint
 from slidemill.slides.grid import Grid, GridSpec
 from slidemill.slides.openslide_reader import PatchReader
+from slidemill.slides.patch_table import SlidePatches
 from slidemill.slides.slide_info import opened, slide_info
 from slidemill.stages import store as storing
 from slidemill.stages.store import new_manifest, store_slide
-from slidemill.stages.validate import validate_slide
+from slidemill.stages.validate import SlideStores, validate_slide
 from slidemill.stores.lmdb import LmdbWriter
 from slidemill.stores.paths import SUFFIXES
 from slidemill.stores.registry import STORES, open_store
@@ -37,14 +38,16 @@ def sampled(slide_file):
 def store(sampled, folder, backend="lmdb", spec=StoreSpec("raw"), fingerprinted=None, reader="auto"):  # noqa: B008
     source, info, patches = sampled
     kind = STORES[backend]
-    manifest = new_manifest(kind, spec, "slide", fingerprinted or fingerprint(source), SPEC)
+    manifest = new_manifest(kind, spec, "slide", fingerprint=fingerprinted or fingerprint(source), grid=SPEC)
     path = folder / f"{backend}{SUFFIXES[backend]}"
-    return path, store_slide(source, info, SPEC, patches, kind, path, manifest, WorkSpec(reader, 2, seed=0))
+    asked, work = SlidePatches(source, info, SPEC, patches), WorkSpec(reader, 2, seed=0)
+    return path, store_slide(asked, path, manifest, backend=kind, work=work)
 
 
 def findings(sampled, paths, spec=CHECKS, patches=None):
     source, info, wanted = sampled
-    rows = validate_slide("slide", paths, source, info, SPEC, wanted if patches is None else patches, spec, seed=3)
+    wanted = wanted if patches is None else patches
+    rows = validate_slide(SlideStores("slide", paths, SPEC, wanted, source=source, info=info), spec, seed=3)
     return rows, {(row.backend, row.check): row.message for row in rows if row.status == "failed"}
 
 
@@ -166,7 +169,7 @@ def test_a_store_of_another_grid_is_found(sampled, tmp_path):
 def test_pixels_that_are_not_the_slides_are_found_though_the_store_agrees_with_itself(sampled, tmp_path):
     patches = sampled[2]
     kind = STORES["lmdb"]
-    manifest = new_manifest(kind, StoreSpec("raw"), "slide", "f", SPEC)
+    manifest = new_manifest(kind, StoreSpec("raw"), "slide", fingerprint="f", grid=SPEC)
     path = tmp_path / "wrong.lmdb"
     black = np.zeros((128, 128, 3), np.uint8)
     storing.write_store(kind, path, manifest, patches, as_stored(manifest, [(patch, black) for patch in patches]))
@@ -222,7 +225,8 @@ def test_a_manifest_of_another_grid_is_found(sampled, tmp_path):
     path, _ = store(sampled, tmp_path)
     source, info, patches = sampled
     other = replace(SPEC, edges="pad")
-    rows = validate_slide("slide", {"lmdb": path}, source, info, other, patches, CHECKS, seed=3)
+    stores = SlideStores("slide", {"lmdb": path}, other, patches, source=source, info=info)
+    rows = validate_slide(stores, CHECKS, seed=3)
     assert "'edges': 'drop'" in next(row.message for row in rows if row.check == "manifest")
 
 

@@ -63,7 +63,9 @@ class StoreContract:
         patches, pixels = patches_and_pixels(noise, smooth)
         kind = STORES[self.backend]
         quality = 90 if encoding == "jpeg" else None
-        manifest = new_manifest(kind, StoreSpec(encoding, quality), name, "f" * 32, GridSpec(SIZE, level=0))
+        manifest = new_manifest(
+            kind, StoreSpec(encoding, quality), name, fingerprint="f" * 32, grid=GridSpec(SIZE, level=0)
+        )
         path = folder / f"{name}{SUFFIXES[self.backend]}"
         write_store(kind, path, manifest, patches, as_stored(manifest, zip(patches, pixels, strict=True)))
         return path, patches, pixels
@@ -208,7 +210,7 @@ class StoreContract:
 
     def test_a_store_without_patches_is_a_store(self, tmp_path, encoding):
         kind = STORES[self.backend]
-        manifest = new_manifest(kind, StoreSpec(encoding, 90), "empty", "f", GridSpec(SIZE, level=0))
+        manifest = new_manifest(kind, StoreSpec(encoding, 90), "empty", fingerprint="f", grid=GridSpec(SIZE, level=0))
         path = tmp_path / f"empty{SUFFIXES[self.backend]}"
         write_store(kind, path, manifest, [], [])
         with open_store(path) as store:
@@ -223,7 +225,7 @@ class StoreContract:
             raise OSError("the disk is full")
 
         kind = STORES[self.backend]
-        manifest = new_manifest(kind, StoreSpec("raw"), "slide", "f", GridSpec(SIZE, level=0))
+        manifest = new_manifest(kind, StoreSpec("raw"), "slide", fingerprint="f", grid=GridSpec(SIZE, level=0))
         with pytest.raises(OSError, match="disk is full"):
             write_store(kind, path, manifest, patches, as_stored(manifest, failing()))
         assert _contents(path) == before
@@ -381,7 +383,7 @@ def _assert_damage_is_said(path):
 
 
 def test_a_manifest_gives_itself_back():
-    manifest = new_manifest(STORES["lmdb"], StoreSpec("png"), "slide", "f", GridSpec(SIZE, level=0))
+    manifest = new_manifest(STORES["lmdb"], StoreSpec("png"), "slide", fingerprint="f", grid=GridSpec(SIZE, level=0))
     whole = replace(manifest, ids=("a", "b"), byte_digests=("1", "2"), pixel_digests=("3", "4"))
     again = Manifest.from_bytes(whole.to_bytes(), "here")
     assert again == replace(whole, sampling=dict(whole.sampling))

@@ -32,7 +32,11 @@ from tests.stores.contract import SIZE, as_stored, patches_and_pixels
 def a_store(folder, noise, backend="hdf5", encoding="raw"):
     kind = STORES[backend]
     manifest = new_manifest(
-        kind, StoreSpec(encoding, 90 if encoding == "jpeg" else None), "s", "f", GridSpec(SIZE, level=0)
+        kind,
+        StoreSpec(encoding, 90 if encoding == "jpeg" else None),
+        "s",
+        fingerprint="f",
+        grid=GridSpec(SIZE, level=0),
     )
     patches, pixels = patches_and_pixels(noise)
     path = folder / {"hdf5": "s.h5", "lmdb": "s.lmdb", "disk": "s", "tar": "s.tar"}[backend]

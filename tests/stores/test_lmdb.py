@@ -16,7 +16,7 @@ from slidemill.core.specs import StoreSpec, ValidationSpec
 from slidemill.errors import SlidemillError, StoreError
 from slidemill.slides.grid import Grid, GridSpec
 from slidemill.stages.store import new_manifest
-from slidemill.stages.validate import validate_slide
+from slidemill.stages.validate import SlideStores, validate_slide
 from slidemill.stores.checks import Expected, check_apart
 from slidemill.stores.lmdb import MANIFEST_KEY, LmdbStore
 from slidemill.stores.registry import STORES
@@ -39,7 +39,7 @@ class TestLmdb(StoreContract):
         pixels = noise(20, 256)
         grid = GridSpec(256, level=0)
         patches = list(Grid(Pyramid(((20 * 256, 256),), (1.0,)), grid).patches())
-        manifest = new_manifest(STORES["lmdb"], StoreSpec("png"), "slide", "f", grid)
+        manifest = new_manifest(STORES["lmdb"], StoreSpec("png"), "slide", fingerprint="f", grid=grid)
         path = tmp_path / "large.lmdb"
         write_store(STORES["lmdb"], path, manifest, patches, as_stored(manifest, zip(patches, pixels, strict=True)))
         assert path.stat().st_size > 2 * pixels.nbytes // 8
@@ -55,7 +55,8 @@ class TestLmdb(StoreContract):
 
         monkeypatch.setattr(LmdbStore, "stored_ids", fail)
         spec = ValidationSpec(sample=0, min_psnr=30)
-        found = validate_slide("slide", {"lmdb": path}, None, None, GridSpec(32, level=0), patches, spec, seed=0)
+        stores = SlideStores("slide", {"lmdb": path}, GridSpec(32, level=0), patches)
+        found = validate_slide(stores, spec, seed=0)
         assert [(row.check, row.message) for row in found if row.status == "failed"] == [
             ("ids", "its keys cannot be read")
         ]
@@ -162,7 +163,7 @@ class TestValueLength:
         path = tmp_path / "s.lmdb"
         grid = GridSpec(size, level=0)
         patches = list(Grid(Pyramid(((size * 6, size),), (1.0,)), grid).patches())
-        manifest = new_manifest(STORES["lmdb"], StoreSpec("raw"), "s", "f", grid)
+        manifest = new_manifest(STORES["lmdb"], StoreSpec("raw"), "s", fingerprint="f", grid=grid)
         stored = as_stored(manifest, zip(patches, noise(6, size), strict=True))
         write_store(STORES["lmdb"], path, manifest, patches, stored)
         return path

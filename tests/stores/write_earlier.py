@@ -44,7 +44,7 @@ def write_earlier(folder):
         for encoding in ENCODINGS.keys() - {"npy"}:  # by which folders of files store "raw"
             kind = STORES[backend]
             spec = StoreSpec(encoding, QUALITY if encoding == "jpeg" else None)
-            manifest = new_manifest(kind, spec, "slide", FINGERPRINT, GRID)
+            manifest = new_manifest(kind, spec, "slide", fingerprint=FINGERPRINT, grid=GRID)
             path = folder / "stores" / f"{backend}-{encoding}{suffix}"
             path.parent.mkdir(parents=True, exist_ok=True)
             stored = (encode_patch(manifest.encoding, pixels) for pixels in gradients())

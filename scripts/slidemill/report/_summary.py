@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from slidemill.core.text import counted
@@ -19,34 +19,12 @@ class Concern:
     section: str
 
 
-def verdict(validation: Rows) -> str:
-    """Return what the validation found, in a sentence."""
-    wrong = [row for row in validation if row["status"] == "failed"]
-    if not validation:
-        return "No store was checked."
-    if not wrong:
-        return f"All {counted(len(validation), 'check')} of the stores passed."
-    slides = len({row["slide"] for row in wrong})
-    return f"{len(wrong):,} of {counted(len(validation), 'check')} failed, in {counted(slides, 'slide')}."
-
-
-def concerns(
-    slides: Rows,
-    wrong: int,
-    unreadable: int,
-    unannotated: int,
-    unmapped: Collection[str],
-    doubtful: int,
-    leaks: int,
-    lonely: int = 0,
-    untrusted: int = 0,
-) -> list[Concern]:
-    """Return what a reader should look at, the worst first.
+@dataclass(frozen=True, slots=True)
+class ConcernCounts:
+    """How many there are of what a reader should look at.
 
     Parameters
     ----------
-    slides
-        Rows of the table of slides.
     wrong
         Checks of the validation that failed.
     unreadable
@@ -64,20 +42,44 @@ def concerns(
     untrusted
         Names of labels that the map lacks, where the run fails for them.
     """
+
+    wrong: int = 0
+    unreadable: int = 0
+    unannotated: int = 0
+    unmapped: int = 0
+    doubtful: int = 0
+    leaks: int = 0
+    lonely: int = 0
+    untrusted: int = 0
+
+
+def verdict(validation: Rows) -> str:
+    """Return what the validation found, in a sentence."""
+    wrong = [row for row in validation if row["status"] == "failed"]
+    if not validation:
+        return "No store was checked."
+    if not wrong:
+        return f"All {counted(len(validation), 'check')} of the stores passed."
+    slides = len({row["slide"] for row in wrong})
+    return f"{len(wrong):,} of {counted(len(validation), 'check')} failed, in {counted(slides, 'slide')}."
+
+
+def concerns(slides: Rows, counts: ConcernCounts) -> list[Concern]:
+    """Return what a reader should look at, the worst first; `slides` are the rows of the table of slides."""
     failed = sum(row["status"] == "failed" for row in slides)
     unfinished = sum(row["status"] == "unfinished" for row in slides)
     empty = sum(row["status"] == "empty" for row in slides)
     found = [
         (failed, "bad", f"{counted(failed, 'slide')} failed", "slides"),
         (unfinished, "bad", f"{counted(unfinished, 'slide')} did not come to an end", "slides"),
-        (wrong, "bad", f"{counted(wrong, 'check')} of the stores failed", "validation"),
-        (untrusted, "bad", "the labels cannot be trusted", "audit"),
-        (leaks, "bad", f"{counted(leaks, 'leak')} between the folds of the splits", "splits"),
+        (counts.wrong, "bad", f"{counted(counts.wrong, 'check')} of the stores failed", "validation"),
+        (counts.untrusted, "bad", "the labels cannot be trusted", "audit"),
+        (counts.leaks, "bad", f"{counted(counts.leaks, 'leak')} between the folds of the splits", "splits"),
         (empty, "warn", f"{counted(empty, 'slide')} gave no patch", "slides"),
-        (unreadable, "warn", f"{counted(unreadable, 'patch', 'patches')} cannot be read", "slides"),
-        (len(unmapped), "warn", f"{counted(len(unmapped), 'name')} of labels not in labels.map", "audit"),
-        (unannotated, "warn", f"{counted(unannotated, 'slide')} without an annotation", "audit"),
-        (lonely, "warn", f"{counted(lonely, 'label')} of one fold only", "splits"),
-        (doubtful, "warn", f"{counted(doubtful, 'slide')} with a note on sharpness or ink", "quality"),
+        (counts.unreadable, "warn", f"{counted(counts.unreadable, 'patch', 'patches')} cannot be read", "slides"),
+        (counts.unmapped, "warn", f"{counted(counts.unmapped, 'name')} of labels not in labels.map", "audit"),
+        (counts.unannotated, "warn", f"{counted(counts.unannotated, 'slide')} without an annotation", "audit"),
+        (counts.lonely, "warn", f"{counted(counts.lonely, 'label')} of one fold only", "splits"),
+        (counts.doubtful, "warn", f"{counted(counts.doubtful, 'slide')} with a note on sharpness or ink", "quality"),
     ]
     return [Concern(kind, text, section) for number, kind, text, section in found if number]

@@ -15,7 +15,7 @@ from slidemill.core.outcomes import Outcome
 from slidemill.core.run_warnings import collect_warnings
 from slidemill.core.text import in_digits
 from slidemill.report._embedded_images import relative_url, shown, shown_pictures, whole
-from slidemill.report._summary import concerns, verdict
+from slidemill.report._summary import ConcernCounts, concerns, verdict
 from slidemill.report.patch_pictures import label_colour
 from slidemill.report.plots import advice, claim, plot_quality, recommendation
 from slidemill.report.versions import Run
@@ -109,26 +109,12 @@ def audits(outcomes: Iterable[Outcome]) -> dict[str, Mapping[str, Any]]:
     )
 
 
-def render(
-    page: Path,
-    slides: Rows,
-    validation: Rows,
-    measured: Rows,
-    outcomes: Sequence[Outcome],
-    label_map: Mapping[str, int],
-    plot: Path | None,
-    pictures: Mapping[str, Pictures],
-    run: Run,
-    unreadable: Rows = (),
-    unmade: Sequence[str] = (),
-    splits: Mapping[str, Any] | None = None,
-) -> None:
-    """Publish the report at `page`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportData:
+    """What the report shows.
 
     Parameters
     ----------
-    page
-        Where it will stand.
     slides, validation, measured
         Rows of the tables of slides, of validation, and of the benchmark.
     outcomes
@@ -150,26 +136,44 @@ def render(
         ``slides``, ``groups`` and ``patches``, and of patches by name in ``labels``; ``verdict``, what the check for
         leaks found, in words; ``leaks``, each in words; ``lonely``, labels of one fold only. None where there are none.
     """
+
+    slides: Rows
+    validation: Rows
+    measured: Rows
+    outcomes: Sequence[Outcome]
+    label_map: Mapping[str, int]
+    plot: Path | None
+    pictures: Mapping[str, Pictures]
+    run: Run
+    unreadable: Rows = ()
+    unmade: Sequence[str] = ()
+    splits: Mapping[str, Any] | None = None
+
+
+def render(page: Path, data: ReportData) -> None:
+    """Publish the report at `page`."""
     environment = _environment()
+    slides, validation, measured, outcomes = data.slides, data.validation, data.measured, data.outcomes
     wrong = [row for row in validation if row["status"] == "failed"]
-    labels, audited, quality = label_table(outcomes, label_map), audits(outcomes), quality_of(outcomes)
+    labels, audited, quality = label_table(outcomes, data.label_map), audits(outcomes), quality_of(outcomes)
     unannotated = [row["slide"] for row in slides if row["status"] == "ok" and not row["annotation"]]
     unmapped = unmapped_names(outcomes)
     noted = [slide for slide, own in quality["rows"].items() if own["notes"]]
     # Where not all have room: those with a fault or a note, then those whose labels are the most doubtful.
-    first = dict.fromkeys([*(row["slide"] for row in wrong), *noted, *audited, *pictures])
-    files = {slide: (own.overlay, own.montage) for slide, own in pictures.items()}
+    first = dict.fromkeys([*(row["slide"] for row in wrong), *noted, *audited, *data.pictures])
+    files = {slide: (own.overlay, own.montage) for slide, own in data.pictures.items()}
     held = shown_pictures(files, [slide for slide in first if slide in files], page.parent)
+    splits = data.splits
     leaks, lonely = (len(splits[key]) if splits else 0 for key in ("leaks", "lonely"))
-    faults = label_faults(slides, run.parameters.get("labels", {}).get("unmapped", "ignore"))
-    unmeasured = bool(unmade) and not measured
+    faults = label_faults(slides, data.run.parameters.get("labels", {}).get("unmapped", "ignore"))
+    unmeasured = bool(data.unmade) and not measured
     script = environment.get_template("report.js").render()
     context = {
         "script": script,
         "told": MOST_TOLD,
         "script_digest": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         "slides": slides,
-        "warnings": collect_warnings(run.warnings, slides),
+        "warnings": collect_warnings(data.run.warnings, slides),
         "states": {
             state: sum(row["status"] == state for row in slides) for state in ("ok", "empty", "failed", "unfinished")
         },
@@ -179,14 +183,16 @@ def render(
         "verdict": verdict(validation),
         "concerns": concerns(
             slides,
-            len(wrong),
-            len(unreadable),
-            len(unannotated),
-            unmapped,
-            len(noted),
-            leaks,
-            lonely=lonely,
-            untrusted=len(faults),
+            ConcernCounts(
+                wrong=len(wrong),
+                unreadable=len(data.unreadable),
+                unannotated=len(unannotated),
+                unmapped=len(unmapped),
+                doubtful=len(noted),
+                leaks=leaks,
+                lonely=lonely,
+                untrusted=len(faults),
+            ),
         ),
         "label_faults": faults,
         "skipped": [row["slide"] for row in slides if row["dropped"].startswith(UNANNOTATED)],
@@ -201,20 +207,20 @@ def render(
         "labels": labels,
         "unmapped": unmapped,
         "audits": audited,
-        "anchors": {slide: f"picture-{number}" for number, slide in enumerate(pictures, start=1)},
+        "anchors": {slide: f"picture-{number}" for number, slide in enumerate(data.pictures, start=1)},
         "notes": {outcome.slide: outcome.details["notes"] for outcome in outcomes if outcome.details.get("notes")},
         "quality": quality,
         "distributions": shown(plot_quality(quality["counts"])) if quality["counts"] else None,
-        "plot": whole(plot) if plot else None,
+        "plot": whole(data.plot) if data.plot else None,
         "pictures": {slide: (alt_text(slide, labels), *own) for slide, own in held.items()},
         "linked": {
             slide: [relative_url(file, page.parent) for file in own]
             for slide, own in files.items()
             if slide not in held
         },
-        "run": run,
-        "unreadable": unreadable,
-        "unmade": unmade,
+        "run": data.run,
+        "unreadable": data.unreadable,
+        "unmade": data.unmade,
         "splits": splits,
         "split_labels": sorted({name for fold in splits["folds"] for name in fold["labels"]}) if splits else [],
     }

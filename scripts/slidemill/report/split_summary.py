@@ -27,7 +27,7 @@ def split_faults(table: Path, spec: SplitSpec) -> list[str]:
     return split_leaks(read_splits(table), {})
 
 
-def told_splits(table: Path, spec: SplitSpec, slides: Iterable[Mapping[str, str]], metadata: Path) -> dict[str, Any]:
+def told_splits(table: Path, spec: SplitSpec, slides: Iterable[Mapping[str, str]], *, metadata: Path) -> dict[str, Any]:
     """Return what the report shows of the folds.
 
     Parameters

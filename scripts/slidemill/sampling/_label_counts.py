@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -13,27 +13,39 @@ from slidemill.core.specs import LabelSpec
 from slidemill.sampling._label_rules import SMALLEST_LAST, UNMAPPED, Labeller, Names, Rows, labeller
 
 
-def counting_labeller(
-    annotation: Annotation,
-    spec: LabelSpec,
-    within: Counter[str],
-    reached: set[int] | None = None,
-    contested: Counter[str] | None = None,
-) -> Labeller:
-    """Return what `slidemill.sampling._label_rules.labeller` does, and count on the way.
+@dataclass(frozen=True, slots=True)
+class LabelCounts:
+    """What `counting_labeller` counts, summed over all calls.
 
     Parameters
     ----------
-    annotation, spec, reached
-        As of `slidemill.sampling._label_rules.labeller`.
     within
-        Is added to: by name, how many patches regions of that name label.
+        By name, how many patches regions of that name label.
     contested
-        Is added to: by name, how many patches have another label than the smaller region of that name that they lie
-        in. By area, patches count by their centres: areas would take twice the time.
+        By name, how many patches have another label than the smaller region of that name that they lie in; None where
+        this is not counted. By area, patches count by their centres: areas would take twice the time.
+    reached
+        The places in the annotation's names of the regions that have labelled a patch.
     """
+
+    within: Counter[str] = field(default_factory=Counter)
+    contested: Counter[str] | None = field(default_factory=Counter)
+    reached: set[int] = field(default_factory=set)
+
+
+def counting_labeller(annotation: Annotation, spec: LabelSpec, counts: LabelCounts) -> Labeller:
+    """Return a function that labels patches as `slidemill.sampling._label_rules.labeller` does, and counts them.
+
+    Parameters
+    ----------
+    annotation, spec
+        As of `slidemill.sampling._label_rules.labeller`.
+    counts
+        What is added to.
+    """
+    contested = counts.contested
     # A region may be named as `spec.outside` is: only a name that no region has tells the patches outside apart.
-    decide = labeller(annotation, replace(spec, outside=None), reached)
+    decide = labeller(annotation, replace(spec, outside=None), counts.reached)
     labels = {spec.map.get(name, UNMAPPED) for name in annotation.names}
     by_point, by_size = decide, None
     if contested is not None and len(labels) > 1 and not annotation.image:
@@ -41,17 +53,17 @@ def counting_labeller(
         if spec.rule == "area":
             by_point = labeller(annotation, replace(spec, outside=None, rule=_point_rule(spec)))
 
-    def counted(rows: Rows) -> tuple[Names, Floats | None]:
+    def label_and_count(rows: Rows) -> tuple[Names, Floats | None]:
         names, fractions = decide(rows)
         if contested is not None and by_size is not None:
             first = names if by_point is decide else by_point(rows)[0]
             contested.update(_contested(first, by_size(rows)[0], spec))
         inside = np.array([name is not None for name in names], bool)
-        within.update(names[inside].tolist())
+        counts.within.update(names[inside].tolist())
         names[~inside] = spec.outside
         return names, fractions
 
-    return counted
+    return label_and_count
 
 
 def _point_rule(spec: LabelSpec) -> str:

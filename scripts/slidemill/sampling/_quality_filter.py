@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from slidemill.sampling.tissue_mask import Mask
 from slidemill.slides.fingerprint import check_unchanged
 from slidemill.slides.grid import GridSpec
 from slidemill.slides.openslide_reader import thumbnail
-from slidemill.slides.patch_table import patches_of
+from slidemill.slides.patch_table import SlidePatches, patches_of
 from slidemill.slides.reader_choice import read_whole
 from slidemill.slides.readers import Reader
 from slidemill.slides.slide_info import SlideInfo, opened
@@ -52,16 +53,8 @@ class QualityStep:
     place, with empty measures: the stores leave it out and tell why.
     """
 
-    def __init__(
-        self,
-        source: Path,
-        info: SlideInfo,
-        grid: GridSpec,
-        spec: QualitySpec,
-        work: WorkSpec,
-        inked: Mask | None,
-    ) -> None:
-        self._slide = (source, info, grid)
+    def __init__(self, slide: SlidePatches, spec: QualitySpec, work: WorkSpec, *, inked: Mask | None) -> None:
+        self._slide = slide
         self._limits = (
             ("blur", spec.min_blur, 1),
             ("mean_saturation", spec.min_saturation, 1),
@@ -76,9 +69,9 @@ class QualityStep:
 
     def __call__(self, rows: Sequence[Row]) -> list[str]:
         """Measure a block of rows, as `slidemill.sampling._filter_chain.Step` says."""
-        source, info, grid = self._slide
-        patches = patches_of(rows, info, grid)
-        found = read_whole(source, info, grid, patches, self._work.reader, self._work.seed, self._measured).result
+        patches = patches_of(rows, self._slide.info, self._slide.grid)
+        asked = replace(self._slide, patches=patches)
+        found = read_whole(asked, self._work.reader, self._work.seed, use=self._measured).result
         for row, patch in zip(rows, patches, strict=True):
             own = found.get(patch.patch_id)
             row |= {name: "" if own is None else f"{getattr(own, name):.4g}" for name in MEASURES}
@@ -130,12 +123,7 @@ class QualityStep:
 
 @contextmanager
 def quality_step(
-    source: Path,
-    fingerprint: str,
-    info: SlideInfo,
-    grid: GridSpec,
-    spec: QualitySpec,
-    work: WorkSpec,
+    source: Path, fingerprint: str, info: SlideInfo, *, grid: GridSpec, spec: QualitySpec, work: WorkSpec
 ) -> Iterator[QualityStep]:
     """Give the step that measures a slide's patches, and see that the slide is the same before and after.
 
@@ -158,7 +146,7 @@ def quality_step(
     # The reader's threads do the work, one patch each: OpenCV's own would be in their way.
     cv2.setNumThreads(1)
     check_unchanged(source, fingerprint)
-    yield QualityStep(source, info, grid, spec, work, _inked(source, info))
+    yield QualityStep(SlidePatches(source, info, grid, ()), spec, work, inked=_inked(source, info))
     check_unchanged(source, fingerprint)
 
 

@@ -26,7 +26,7 @@ MOST_TOLD = 20
 Row = dict[str, Any]
 
 
-def remembered(rows: Iterable[Row], count: int, seed: int, chosen: list[Row]) -> Iterator[Row]:
+def remembered(rows: Iterable[Row], count: int, seed: int, *, chosen: list[Row]) -> Iterator[Row]:
     """Yield all rows, and add those to `chosen` that are audited: all, or a sample by `seed` of `MOST_AUDITED`.
 
     Parameters
@@ -50,7 +50,7 @@ def remembered(rows: Iterable[Row], count: int, seed: int, chosen: list[Row]) ->
 
 
 def label_audit(
-    chosen: Sequence[Mapping[str, Any]], annotation: Annotation, spec: LabelSpec, reached: Collection[int]
+    chosen: Sequence[Mapping[str, Any]], annotation: Annotation, spec: LabelSpec, *, reached: Collection[int]
 ) -> dict[str, Any]:
     """Return what a reader should look at of a slide's labels, as JSON values.
 

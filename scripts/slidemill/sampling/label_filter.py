@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from slidemill.annotations.regions import Annotation
 from slidemill.core.specs import LabelSpec
 from slidemill.errors import AnnotationError
 from slidemill.sampling._filter_chain import Row
-from slidemill.sampling._label_counts import counting_labeller
+from slidemill.sampling._label_counts import LabelCounts, counting_labeller
 from slidemill.sampling._label_rules import Labeller
 from slidemill.slides.discovery import decoded, slide_path
 from slidemill.slides.fingerprint import check_unchanged
@@ -44,7 +43,7 @@ class LabelChoice:
 
 
 def slide_regions(
-    root: Path, annotation: str | None, fingerprint: str | None, info: SlideInfo, spec: LabelSpec
+    root: Path, annotation: str | None, fingerprint: str | None, *, info: SlideInfo, spec: LabelSpec
 ) -> Annotation:
     """Return a slide's regions, none where it has no annotation.
 
@@ -81,19 +80,16 @@ class LabelStep:
     ----------
     choice, decide
         Which labels are wanted, and what labels patches.
-    within
-        By name, how many patches regions of that name have labelled, dropped ones too.
+    counts
+        What `decide` has counted, dropped patches too.
     patches
         How many patches were labelled.
-    contested
-        As of `slidemill.sampling._label_counts.counting_labeller`.
     """
 
     choice: LabelChoice
     decide: Labeller
-    within: Counter[str]
+    counts: LabelCounts
     patches: int = 0
-    contested: Counter[str] = field(default_factory=Counter)
 
     def __call__(self, rows: Sequence[Row]) -> Sequence[str]:
         """Return why each patch is dropped, or nothing for those that are kept."""
@@ -109,8 +105,8 @@ class LabelStep:
     def summary(self) -> dict[str, Any]:
         """Return what was counted, as JSON values."""
         return {
-            "within": dict(sorted(self.within.items())),
-            "contested": dict(sorted(self.contested.items())),
+            "within": dict(sorted(self.counts.within.items())),
+            "contested": dict(sorted((self.counts.contested or {}).items())),
             "label_patches": self.patches,
         }
 
@@ -123,8 +119,6 @@ def label_step(choice: LabelChoice, info: SlideInfo) -> LabelStep:
     SlidemillError
         As `slide_regions` does.
     """
-    regions = slide_regions(choice.root, choice.annotation, choice.fingerprint, info, choice.spec)
-    within: Counter[str] = Counter()
-    contested: Counter[str] = Counter()
-    decide = counting_labeller(regions, choice.spec, within, contested=contested)
-    return LabelStep(choice, decide, within, contested=contested)
+    regions = slide_regions(choice.root, choice.annotation, choice.fingerprint, info=info, spec=choice.spec)
+    counts = LabelCounts()
+    return LabelStep(choice, counting_labeller(regions, choice.spec, counts), counts)

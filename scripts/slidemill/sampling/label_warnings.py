@@ -22,6 +22,7 @@ def label_findings(
     annotation: Annotation,
     spec: LabelSpec,
     within: Mapping[str, int],
+    *,
     patches: int,
     contested: Mapping[str, int] = MappingProxyType({}),
 ) -> dict[str, Any]:
@@ -54,7 +55,7 @@ def label_findings(
         "unmapped_patches": sum(unmapped.values()),
         "warnings": [
             *_unmapped_warnings(unmapped, spec),
-            *_region_warnings(annotation, spec, within, patches),
+            *_region_warnings(annotation, spec, within, patches=patches),
             *_overlap_warnings(contested, spec),
         ],
     }
@@ -113,7 +114,7 @@ def _overlap_warnings(contested: Mapping[str, int], spec: LabelSpec) -> list[str
     return texts
 
 
-def _region_warnings(annotation: Annotation, spec: LabelSpec, within: Mapping[str, int], patches: int) -> list[str]:
+def _region_warnings(annotation: Annotation, spec: LabelSpec, within: Mapping[str, int], *, patches: int) -> list[str]:
     """Return texts on an annotation that labels nothing."""
     if annotation.image and "0" in spec.map and spec.outside != "0":
         return [f"labels.map has '0', which is outside in an image and so {spec.outside}: set labels.outside to '0'"]

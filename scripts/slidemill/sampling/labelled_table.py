@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,29 @@ from slidemill.annotations.regions import Annotation
 from slidemill.core.columns import METADATA_COLUMNS
 from slidemill.core.csv_tables import write_table
 from slidemill.core.specs import LabelSpec
-from slidemill.sampling._label_counts import counting_labeller
+from slidemill.sampling._label_counts import LabelCounts, counting_labeller
 from slidemill.sampling._label_rules import UNMAPPED, Labeller
 from slidemill.sampling.label_audit import label_audit, remembered
 
 BLOCK = 20_000
 """Rows that are labelled at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Labelling:
+    """What a slide's patches are labelled by.
+
+    Parameters
+    ----------
+    annotation, spec
+        The regions or the label image, and how they become labels.
+    columns
+        The sample sheet's further columns, with the slide's values.
+    """
+
+    annotation: Annotation
+    spec: LabelSpec
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 def labelled(
@@ -27,38 +45,36 @@ def labelled(
 
     A name that the map lacks gives label -1.
     """
-    return list(labelled_blocks(rows, annotation, spec, columns))
+    return list(labelled_blocks(rows, Labelling(annotation, spec, columns)))
 
 
-def _labelled(
-    rows: Sequence[Mapping[str, Any]], decide: Labeller, spec: LabelSpec, columns: Mapping[str, str]
-) -> list[dict[str, Any]]:
+def _labelled(rows: Sequence[Mapping[str, Any]], decide: Labeller, by: Labelling) -> list[dict[str, Any]]:
     names, fractions = decide(rows)
     told = [""] * len(rows) if fractions is None else [f"{fraction:.4f}" for fraction in fractions]
     return [
-        {**row, "label": spec.map.get(name, UNMAPPED), "label_name": name, "label_fraction": fraction, **columns}
+        {**row, "label": by.spec.map.get(name, UNMAPPED), "label_name": name, "label_fraction": fraction, **by.columns}
         for row, name, fraction in zip(rows, names, told, strict=True)
     ]
 
 
 def labelled_blocks(
-    rows: Iterable[Mapping[str, Any]],
-    annotation: Annotation,
-    spec: LabelSpec,
-    columns: Mapping[str, str],
-    reached: set[int] | None = None,
-    within: Counter[str] | None = None,
-    contested: Counter[str] | None = None,
+    rows: Iterable[Mapping[str, Any]], by: Labelling, counts: LabelCounts | None = None
 ) -> Iterator[dict[str, Any]]:
     """Yield the rows with their labels, as `labelled` gives them, a block of rows in memory at a time.
 
-    The places of the regions that label a patch are added to `reached`, and to `within` how many patches the regions of
-    each name label. `contested` is that of `slidemill.sampling._label_counts.counting_labeller`.
+    Parameters
+    ----------
+    rows
+        A slide's patches.
+    by
+        What they are labelled by.
+    counts
+        What is added to, as `slidemill.sampling._label_counts.counting_labeller` does.
     """
     waiting = iter(rows)
-    decide = counting_labeller(annotation, spec, Counter() if within is None else within, reached, contested)
+    decide = counting_labeller(by.annotation, by.spec, counts or LabelCounts(contested=None))
     while block := list(islice(waiting, BLOCK)):
-        yield from _labelled(block, decide, spec, columns)
+        yield from _labelled(block, decide, by)
 
 
 def counted(rows: Iterable[dict[str, Any]], counts: Counter[str]) -> Iterator[dict[str, Any]]:
@@ -69,13 +85,7 @@ def counted(rows: Iterable[dict[str, Any]], counts: Counter[str]) -> Iterator[di
 
 
 def write_labelled(
-    table: Path,
-    rows: Iterable[Mapping[str, Any]],
-    count: int,
-    annotation: Annotation,
-    spec: LabelSpec,
-    columns: Mapping[str, str],
-    seed: int,
+    table: Path, rows: Iterable[Mapping[str, Any]], by: Labelling, *, count: int, seed: int
 ) -> dict[str, Any]:
     """Publish a slide's metadata table, and return what there is to tell of its labels, as JSON values.
 
@@ -85,8 +95,8 @@ def write_labelled(
         Where it will stand.
     rows, count
         The slide's patches, and how many they are.
-    annotation, spec, columns
-        As of `labelled`.
+    by
+        What they are labelled by.
     seed
         Of the sample of patches that is audited.
 
@@ -97,20 +107,18 @@ def write_labelled(
         lie in a smaller region of another label; ``unmapped`` names;
         ``regions``, how many, and their ``reach``; ``notes`` on them; where there are any, the ``audit``.
     """
-    reached: set[int] = set()
-    counts: Counter[str] = Counter()
+    annotation, spec = by.annotation, by.spec
+    names: Counter[str] = Counter()
     chosen: list[dict[str, Any]] = []
-    within: Counter[str] = Counter()
-    contested: Counter[str] = Counter()
-    blocks = labelled_blocks(rows, annotation, spec, columns, reached, within, contested)
-    told = counted(blocks, counts)
-    write_table(table, (*METADATA_COLUMNS, *columns), remembered(told, count, seed, chosen))
-    audit = {"audit": label_audit(chosen, annotation, spec, reached)} if annotation.names else {}
+    counts = LabelCounts()
+    told = counted(labelled_blocks(rows, by, counts), names)
+    write_table(table, (*METADATA_COLUMNS, *by.columns), remembered(told, count, seed, chosen=chosen))
+    audit = {"audit": label_audit(chosen, annotation, spec, reached=counts.reached)} if annotation.names else {}
     return {
-        "counts": dict(sorted(counts.items())),
-        "within": dict(sorted(within.items())),
-        "contested": dict(sorted(contested.items())),
-        "unmapped": sorted({*annotation.names, *within} - set(spec.map)),
+        "counts": dict(sorted(names.items())),
+        "within": dict(sorted(counts.within.items())),
+        "contested": dict(sorted((counts.contested or {}).items())),
+        "unmapped": sorted({*annotation.names, *counts.within} - set(spec.map)),
         "regions": len(annotation.names),
         "notes": list(annotation.notes),
         **({"reach": _reach(annotation)} if annotation.regions else {}),

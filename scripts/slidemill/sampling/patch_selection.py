@@ -67,7 +67,7 @@ class Choice:
 
 
 def write_chosen(
-    source: Path, found: Outcome, choice: Choice, table: Path, dropped: Path, mask: Path | None
+    source: Path, found: Outcome, choice: Choice, *, table: Path, dropped: Path, mask: Path | None = None
 ) -> dict[str, Any]:
     """Publish the patches that are wanted, and those that are dropped, and return what there is to tell of them.
 
@@ -126,7 +126,8 @@ def write_chosen(
         if choice.quality and choice.work:
             from slidemill.sampling._quality_filter import quality_step
 
-            quality = stack.enter_context(quality_step(*planned, info, choice.grid, choice.quality, choice.work))
+            asked = quality_step(*planned, info, grid=choice.grid, spec=choice.quality, work=choice.work)
+            quality = stack.enter_context(asked)
             steps.append(quality)
         reasons = write_judged(patch_rows(found.slide, info, choice.grid), steps, table, dropped)
     if labels:

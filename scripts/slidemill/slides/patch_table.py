@@ -3,13 +3,35 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from slidemill.core.patch import PatchRef
 from slidemill.errors import SlidemillError
 from slidemill.slides.grid import Grid, GridSpec
 from slidemill.slides.slide_info import SlideInfo
+
+
+@dataclass(frozen=True, slots=True)
+class SlidePatches:
+    """Patches of a slide, and what they are read with.
+
+    Parameters
+    ----------
+    source, info
+        The slide's file, and its facts.
+    grid
+        Where its patches lie.
+    patches
+        Those that are wanted, in raster order.
+    """
+
+    source: Path
+    info: SlideInfo
+    grid: GridSpec
+    patches: Sequence[PatchRef]
 
 
 def patch_rows(slide: str, info: SlideInfo, spec: GridSpec) -> Iterator[dict[str, Any]]:

@@ -10,9 +10,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
-from pathlib import Path
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -23,7 +22,8 @@ from slidemill.core.patch import PatchRef
 from slidemill.errors import SlideError, SlidemillError, UnreadablePatchError
 from slidemill.slides._tile_cutter import Region
 from slidemill.slides._tiled_tiff import TilesError, opened_level
-from slidemill.slides.grid import Grid, GridSpec
+from slidemill.slides.grid import Grid
+from slidemill.slides.patch_table import SlidePatches
 from slidemill.slides.readers import (
     PATCHES_UNDER_WAY,
     OpenSlideReader,
@@ -32,7 +32,7 @@ from slidemill.slides.readers import (
     largest_read,
     unreadable_patches,
 )
-from slidemill.slides.slide_info import SlideInfo, opened
+from slidemill.slides.slide_info import opened
 
 COMPARED = 4
 """Patches chosen by chance that are compared, beside those at the edges."""
@@ -41,17 +41,13 @@ LARGEST_COMPARED = 512
 
 
 @contextmanager
-def opened_reader(
-    source: Path, info: SlideInfo, spec: GridSpec, patches: Sequence[PatchRef], choice: str, seed: int
-) -> Iterator[tuple[Reader, str]]:
+def opened_reader(asked: SlidePatches, choice: str, seed: int) -> Iterator[tuple[Reader, str]]:
     """Open a slide for reading its patches, and close it when the block ends.
 
     Parameters
     ----------
-    source, info, spec
-        The slide's file, its facts, and the grid.
-    patches
-        Those that will be read.
+    asked
+        The slide, and its patches that will be read.
     choice
         ``"tiles"``, ``"openslide"``, or ``"auto"``: tiles where they can be trusted, else OpenSlide.
     seed
@@ -74,12 +70,12 @@ def opened_reader(
         why = "as the configuration says"
         if choice != "openslide":
             try:
-                reader, why = _trusted(stack, source, info, spec, patches, seed)
+                reader, why = _trusted(stack, asked, seed)
             except TilesError as error:
                 if choice == "tiles":
                     raise SlideError(
-                        f"{source.name}: its tiles cannot be used ({error}): choose reader auto, and another encoding "
-                        "than source"
+                        f"{asked.source.name}: its tiles cannot be used ({error}): choose reader auto, and another "
+                        "encoding than source"
                     ) from None
                 why = str(error)
             except UnreadablePatchError as error:
@@ -87,13 +83,11 @@ def opened_reader(
                     raise
                 why = str(error)
         if reader is None:
-            reader = OpenSlideReader(stack.enter_context(opened(source)), info, spec)
+            reader = OpenSlideReader(stack.enter_context(opened(asked.source)), asked.info, asked.grid)
         yield reader, why
 
 
-def _trusted(
-    stack: ExitStack, source: Path, info: SlideInfo, spec: GridSpec, patches: Sequence[PatchRef], seed: int
-) -> tuple[TileReader, str]:
+def _trusted(stack: ExitStack, asked: SlidePatches, seed: int) -> tuple[TileReader, str]:
     """Open a slide's tiles, to be closed by `stack`, and return their reader and why it can be trusted.
 
     Raises
@@ -103,7 +97,8 @@ def _trusted(
     UnreadablePatchError
         When OpenSlide cannot read one of the patches that are compared.
     """
-    if largest_read(patches) > PATCHES_UNDER_WAY:
+    source, info, spec = asked.source, asked.info, asked.grid
+    if largest_read(asked.patches) > PATCHES_UNDER_WAY:
         raise TilesError("its patches are shrunk from more pixels than are held at once")
     reader = TileReader(stack.enter_context(opened_level(source, info, Grid(info.pyramid, spec).level)), info, spec)
     # A handle of its own: OpenSlide reads nothing more from one that failed.
@@ -111,10 +106,10 @@ def _trusted(
         told = [slide.properties.get(f"openslide.level[{reader.number}].tile-{side}") for side in ("width", "height")]
         if told != [str(side) for side in reader.level.tile]:
             raise TilesError("it has tiles, but OpenSlide does not lay them side by side")
-        return reader, f"{_compare(reader, slide, patches, seed)} parts are as OpenSlide reads them"
+        return reader, f"{_compare(reader, slide, asked.patches, seed=seed)} parts are as OpenSlide reads them"
 
 
-def _compare(reader: TileReader, slide: openslide.OpenSlide, patches: Sequence[PatchRef], seed: int) -> int:
+def _compare(reader: TileReader, slide: openslide.OpenSlide, patches: Sequence[PatchRef], *, seed: int) -> int:
     """See that parts of the slide are what OpenSlide reads, and return how many were compared.
 
     Raises
@@ -184,20 +179,18 @@ class Whole(Generic[Result]):
 
 
 def read_whole(
-    source: Path,
-    info: SlideInfo,
-    grid: GridSpec,
-    patches: Sequence[PatchRef],
+    asked: SlidePatches,
     choice: str,
     seed: int,
-    use: Callable[[Reader, list[PatchRef]], Result],
+    *,
+    use: Callable[[Reader, Sequence[PatchRef]], Result],
     remedy: str = "reader auto",
 ) -> Whole[Result]:
     """Read patches: by OpenSlide where the slide's tiles fail, and without those that cannot be read.
 
     Parameters
     ----------
-    source, info, grid, patches, choice, seed
+    asked, choice, seed
         As `slidemill.slides.reader_choice.opened_reader` takes them.
     use
         Reads patches from a reader, and has ended all its threads when it returns or raises. It is called anew, from
@@ -212,24 +205,24 @@ def read_whole(
     SlidemillError
         When a patch cannot be read, and then can be.
     """
-    wanted = list(patches)
     unreadable: dict[str, str] = {}
     found = ""
     while True:
         try:
-            with opened_reader(source, info, grid, wanted, choice, seed) as (reader, why):
+            with opened_reader(asked, choice, seed) as (reader, why):
                 LOG.info("reader %s: %s", reader.name, found or why)
-                return Whole(use(reader, wanted), unreadable, reader.name, found or why)
+                return Whole(use(reader, asked.patches), unreadable, reader.name, found or why)
         except (TilesError, UnreadablePatchError) as error:
             if isinstance(error, TilesError) and choice != "tiles":
                 choice, found = "openslide", str(error)
                 continue
-            reasons = unreadable_patches(source, info, grid, wanted)
+            reasons = unreadable_patches(asked)
             if not reasons and isinstance(error, UnreadablePatchError):
                 raise SlidemillError(f"{error}; but read once more it can be: see to the disk, and run again") from None
             if not reasons:
-                raise SlideError(f"{source.name}: {error}: see whether it is whole, or choose {remedy}") from None
+                raise SlideError(f"{asked.source.name}: {error}: see whether it is whole, or choose {remedy}") from None
             # Stores are sized by their count, so all is begun again without them; reading is deterministic, so that
             # whoever reads leaves out the same ones.
             unreadable |= reasons
-            wanted = [patch for patch in wanted if patch.patch_id not in unreadable]
+            readable = [patch for patch in asked.patches if patch.patch_id not in unreadable]
+            asked = replace(asked, patches=readable)

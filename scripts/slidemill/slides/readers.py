@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from functools import partial
-from pathlib import Path
 from typing import ClassVar, Protocol, TypeVar
 
 import numpy as np
@@ -21,6 +20,7 @@ from slidemill.slides._tile_cutter import Cutter, Region
 from slidemill.slides._tiled_tiff import TiledLevel, TilesError
 from slidemill.slides.grid import Grid, GridSpec
 from slidemill.slides.openslide_reader import PatchReader, placed, shrunk
+from slidemill.slides.patch_table import SlidePatches
 from slidemill.slides.slide_info import SlideInfo, opened
 
 Result = TypeVar("Result")
@@ -160,13 +160,13 @@ class TileReader:
         return np.asarray(placed(image, patch, self._patch_size, self._background))
 
 
-def unreadable_patches(source: Path, info: SlideInfo, spec: GridSpec, patches: Sequence[PatchRef]) -> dict[str, str]:
+def unreadable_patches(asked: SlidePatches) -> dict[str, str]:
     """Return the patches that OpenSlide cannot read, by id, with its reasons."""
     reasons: dict[str, str] = {}
-    waiting = deque(patches)
+    waiting = deque(asked.patches)
     while waiting:
-        with opened(source) as slide:
-            reader = PatchReader(slide, info, spec)
+        with opened(asked.source) as slide:
+            reader = PatchReader(slide, asked.info, asked.grid)
             while waiting:
                 patch = waiting.popleft()
                 try:

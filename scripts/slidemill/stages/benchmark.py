@@ -1,15 +1,14 @@
-"""Measuring how fast patches come out of each store, and straight from the slides."""
+"""Measure how fast patches are read from the stores and from the slides."""
 
 from __future__ import annotations
 
 import math
 import multiprocessing
-import os
 import random
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier
@@ -18,15 +17,111 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from slidemill.core.columns import BENCHMARK_COLUMNS
+from slidemill.core.csv_tables import read_cohort_table, read_table, write_table
 from slidemill.core.job_log import LOG
-from slidemill.core.specs import BenchmarkSpec
+from slidemill.core.specs import BenchmarkSpec, StoreSpec
 from slidemill.core.text import counted
-from slidemill.stages.benchmark_sources import Key, Source
+from slidemill.report.plots import plot_benchmark
+from slidemill.slides.grid import GridSpec
+from slidemill.stages._benchmark_sources import (
+    Key,
+    Source,
+    bytes_from_disk,
+    choose_patches,
+    drop_from_cache,
+    fact_rows,
+    open_sources,
+)
+from slidemill.stages.job import Job
 
 BATCH = 32
 
+MOST_SLIDES = 16
+"""At most this many slides are in the sample, so that a cohort of thousands costs no more than these."""
+
 Chosen = Mapping[str, Sequence[Key]]
 """The patches to read: neighbours for ``"sequential"``, scattered ones for ``"random"`` and ``"batches"``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchmarkJob:
+    """What is measured, and where the figures go.
+
+    Parameters
+    ----------
+    root
+        The folder of the slides.
+    slides, stored
+        The tables of slides and of stores.
+    stores
+        The backends, and how they encode.
+    grid
+        Where patches lie.
+    spec, seed
+        How much is measured, and the seed of what is chosen.
+    workers
+        How many processes read at most.
+    table, plot
+        Where the figures and their plot go.
+    icc
+        What is done to colours, as the configuration has it.
+    """
+
+    root: Path
+    slides: Path
+    stored: Path
+    stores: Mapping[str, StoreSpec]
+    grid: GridSpec
+    spec: BenchmarkSpec
+    workers: int
+    seed: int
+    table: Path
+    plot: Path
+    icc: str = "ignore"
+
+    @classmethod
+    def from_job(cls, job: Job) -> BenchmarkJob:
+        """Return what the job of the rule benchmark_stores is to do."""
+        params = job.params
+        return cls(
+            root=job.roots.slides,
+            slides=job.inputs["slides"],
+            stored=job.inputs["stores"],
+            stores={name: StoreSpec(**settings) for name, settings in params["stores"].items()},
+            grid=GridSpec(**params["grid"]),
+            spec=BenchmarkSpec(**params["benchmark"]),
+            workers=job.threads,
+            seed=params["seed"],
+            icc=params["icc"],
+            **job.outputs,
+        )
+
+
+def benchmark_stores(job: BenchmarkJob) -> None:
+    """Publish the figures and their plot; without a patch there is nothing to measure but sizes.
+
+    Raises
+    ------
+    SlidemillError
+        When a table, a store or a slide cannot be read.
+    """
+    rows: list[dict[str, object]] = []
+    written = list(read_cohort_table(job.stored))
+    for backend, settings in job.stores.items():
+        own = [row for row in written if row["backend"] == backend]
+        rows += fact_rows(backend, settings.encoding, own)
+    good = [row["slide"] for row in read_cohort_table(job.slides) if row["status"] == "ok"]
+    sample = set(random.Random(job.seed).sample(good, min(MOST_SLIDES, len(good))))  # noqa: S311
+    if sample:
+        # They belong to the table of slides, which is another when they are.
+        by_slide = {slide: Path("slides", f"{slide}.json") for slide in good if slide in sample}
+        chosen = choose_patches(next(iter(job.stores)), by_slide, job.spec.patches, seed=job.seed)
+        sources = open_sources(job.root, by_slide, job.stores, chosen=chosen, grid=job.grid, icc=job.icc)
+        LOG.info("%d patches of %d slides, %d workers at most", len(chosen["random"]), len(sample), job.workers)
+        rows += benchmark(sources, chosen, job.spec, workers=job.workers, seed=job.seed)
+    write_table(job.table, BENCHMARK_COLUMNS, rows)
+    plot_benchmark(list(read_table(job.table)), job.plot)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +145,7 @@ class Reading:
 
 
 def benchmark(
-    sources: Mapping[str, Source], chosen: Chosen, spec: BenchmarkSpec, workers: int, seed: int
+    sources: Mapping[str, Source], chosen: Chosen, spec: BenchmarkSpec, *, workers: int, seed: int
 ) -> list[dict[str, object]]:
     """Return a row of the benchmark table for every source and way of reading.
 
@@ -72,55 +167,13 @@ def benchmark(
             plan, key=lambda one: (not one.cold, one.measure, one.workers, order.index(one.source))
         ):
             keys = chosen["sequential" if measurement.measure == "sequential" else "random"]
-            reading = _measure(sources[measurement.source], measurement, keys, share)
+            reading = _measure(sources[measurement.source], measurement, keys, seconds=share)
             readings[measurement].append(reading)
             LOG.info("turn %d of %d: %s: %.0f patches/s", turn + 1, spec.repeats, measurement, reading.rate)
     return [_row(one, sources[one.source].encoding, readings[one]) for one in plan]
 
 
-def fact_rows(backend: str, encoding: str, stores: Sequence[Mapping[str, str]]) -> list[dict[str, object]]:
-    """Return the rows of what was counted while a backend's `stores`, rows of the table of stores, were written.
-
-    Bytes, files and seconds are summed over the slides; memory is the largest job's peak, pages of mapped files
-    included.
-    """
-    facts = {
-        ("bytes", "bytes"): sum(int(store["bytes"]) for store in stores),
-        ("files", "files"): sum(int(store["files"]) for store in stores),
-        ("write", "s"): sum(float(store["seconds"]) for store in stores),
-        ("write memory", "MB"): max((float(store["peak_mb"]) for store in stores), default=0),
-    }
-    notes = {
-        "write": "sum of the jobs, reading the slides included",
-        "write memory": "largest job, pages of mapped files included",
-    }
-    return [
-        {
-            "source": backend,
-            "encoding": encoding,
-            "measure": measure,
-            "unit": unit,
-            "median": f"{value:.10g}",
-            "note": notes.get(measure, ""),
-        }
-        for (measure, unit), value in facts.items()
-    ]
-
-
-def drop_from_cache(files: Iterator[Path]) -> None:
-    """Ask the kernel to drop the files' pages from its cache; only written pages can be dropped."""
-    if sys.platform != "linux":
-        return
-    for file in files:
-        descriptor = os.open(file, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-        finally:
-            os.close(descriptor)
-
-
-def _measure(source: Source, measurement: Measurement, keys: Sequence[Key], seconds: float) -> Reading:
+def _measure(source: Source, measurement: Measurement, keys: Sequence[Key], *, seconds: float) -> Reading:
     """Measure once, for `seconds` at most; a warm measurement reads its patches before, for half of that."""
     if measurement.cold:
         drop_from_cache(source.files())
@@ -128,16 +181,16 @@ def _measure(source: Source, measurement: Measurement, keys: Sequence[Key], seco
         source.open(keys)
         warmed = _read_until(source, keys, time.perf_counter() + seconds / 2)
         source.close()
-    before = _bytes_from_disk()
+    before = bytes_from_disk()
     # Patches that the warming did not get to would not be warm.
     wanted = keys if measurement.cold else keys[:warmed]
     rate, done = (
-        _rate_of_workers(source, measurement.workers, wanted, seconds)
+        _rate_of_workers(source, measurement.workers, wanted, seconds=seconds)
         if measurement.workers
         else (_rate_here(source, wanted, seconds))
     )
     # What workers read from the disk is not counted here, and taken on trust.
-    dropped = not measurement.cold or measurement.workers > 0 or _bytes_from_disk() != before
+    dropped = not measurement.cold or measurement.workers > 0 or bytes_from_disk() != before
     return Reading(rate, done, done == len(keys), dropped)
 
 
@@ -174,7 +227,7 @@ def _rate_here(source: Source, keys: Sequence[Key], seconds: float) -> tuple[flo
     return done / elapsed, done
 
 
-def _rate_of_workers(source: Source, workers: int, keys: Sequence[Key], seconds: float) -> tuple[float, int]:
+def _rate_of_workers(source: Source, workers: int, keys: Sequence[Key], *, seconds: float) -> tuple[float, int]:
     """Return patches a second assembled into batches by worker processes, and how many in the time."""
     batches = [keys[start : start + BATCH] for start in range(0, len(keys), BATCH)]
     # Forked where that is the system's way: spawned processes would run the job's script once more.
@@ -230,12 +283,3 @@ def _read_batch(keys: Sequence[Key], deadline: float) -> int:
     for place, key in enumerate(keys):
         _worker.batch[place] = _worker.source.read(key)
     return len(keys)
-
-
-def _bytes_from_disk() -> int | None:
-    """Return the bytes that this process has read from a disk so far, where Linux tells."""
-    try:
-        lines = Path("/proc/self/io").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    return int(next(line for line in lines if line.startswith("read_bytes")).split()[1])

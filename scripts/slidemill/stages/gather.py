@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -18,18 +19,22 @@ from slidemill.core.columns import (
 )
 from slidemill.core.csv_tables import read_columns, read_table, write_table
 from slidemill.core.job_log import LOG
-from slidemill.core.outcomes import UNFINISHED, Outcome, seal_of
+from slidemill.core.outcomes import UNFINISHED, Outcome, read_outcome, seal_of
 from slidemill.core.parquet import TABLE, write_columnar
 from slidemill.core.run_warnings import join_warnings
 from slidemill.core.seals import COHORT_SEALS, seal_tables
+from slidemill.runs.run_plan import PLAN, read_plan
+from slidemill.runs.settings import Settings, check_cohort_settings, cohort_digest
 from slidemill.sampling.quality_notes import annotation_warnings, focus_notes
 from slidemill.slides.discovery import decoded
+from slidemill.stages.job import Job
 
 
 def slide_row(
     facts: Outcome,
     later: Iterable[Outcome],
     findings: Sequence[Mapping[str, str]],
+    *,
     skip_unreadable: bool,
     notes: Sequence[str] = (),
     warnings: Sequence[str] = (),
@@ -150,8 +155,66 @@ class CohortTables:
         return cls(*(folder / names.get(one.name, f"{one.name}.csv") for one in fields(cls)))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatherJob:
+    """What is gathered, and where the cohort's tables go.
+
+    Parameters
+    ----------
+    labelled, metadata, validation
+        The outcomes of write_metadata and two tables, of the same slides in the same order.
+    stored
+        The outcomes of store_patches of all slides.
+    skip_unreadable
+        Whether a slide goes on without its patches that cannot be read.
+    tables
+        Where the tables go.
+    settings
+        By slide, the settings of this run; tables of another run are refused. Nothing where they are not known.
+    """
+
+    labelled: Sequence[Path]
+    stored: Sequence[Path]
+    metadata: Sequence[Path]
+    validation: Sequence[Path]
+    skip_unreadable: bool
+    tables: CohortTables
+    settings: Mapping[str, Settings] = field(default_factory=dict)
+
+    @classmethod
+    def from_job(cls, job: Job) -> GatherJob:
+        """Return what the job of the rule gather_results is to do."""
+        skip = job.params["unreadable_patches"] == "skip"
+        settings = read_plan(PLAN).settings
+        return cls(skip_unreadable=skip, tables=CohortTables(**job.outputs), settings=settings, **job.input_lists)
+
+
+def gather_results(job: GatherJob) -> None:
+    """Gather every slide's outcomes, patches and findings into the cohort's tables.
+
+    Raises
+    ------
+    SlidemillError
+        When a table or an outcome is damaged, or of another run.
+    """
+    outcomes: dict[str, list[Outcome]] = defaultdict(list)
+    stages: dict[str, dict[str, Outcome]] = defaultdict(dict)
+    for path in job.stored:
+        outcome = read_outcome(path)
+        outcomes[outcome.slide].append(outcome)
+        stages[outcome.slide][f"store_patches/{path.parent.name}"] = outcome
+    slides = [
+        SlideResults(found, [*outcomes[found.slide], read_outcome(checks_of(findings))], patches, findings)
+        for found, patches, findings in zip(map(read_outcome, job.labelled), job.metadata, job.validation, strict=True)
+    ]
+    for one in slides:
+        stages[one.facts.slide]["write_metadata"] = one.facts
+    check_cohort_settings(Path(), stages, job.settings)
+    write_cohort(slides, job.skip_unreadable, job.tables, settings=cohort_digest(job.settings) if job.settings else "")
+
+
 def write_cohort(
-    slides: Sequence[SlideResults], skip_unreadable: bool, tables: CohortTables, settings: str = ""
+    slides: Sequence[SlideResults], skip_unreadable: bool, tables: CohortTables, *, settings: str = ""
 ) -> None:
     """Publish the cohort's tables; the metadata (CSV and Parquet) has the stored patches of the slides that are ok.
 
@@ -166,7 +229,14 @@ def write_cohort(
         for one in slides:
             found = list(_findings(one))
             notes = [blurred[one.facts.slide]] if one.facts.slide in blurred else []
-            row = slide_row(one.facts, one.later, found, skip_unreadable, notes, doubts.get(one.facts.slide, ()))
+            row = slide_row(
+                one.facts,
+                one.later,
+                found,
+                skip_unreadable=skip_unreadable,
+                notes=notes,
+                warnings=doubts.get(one.facts.slide, ()),
+            )
             LOG.info("%s: %s %s", row["slide"], row["status"], row["message"])
             left_out = unreadable_rows(one.later)
             unreadable.extend(left_out)

@@ -151,7 +151,7 @@ def _import_slide(
         raise SlidemillError(f"--overlap is {unsaid.overlap}: give less than half of the patches' {size} pixels")
     grid = GridSpec(size, unsaid.overlap, level=0 if unsaid.downsample == 1 else None)
     slide = slide_id(Path(f"{name}{ENDING}"))
-    manifest = new_manifest(BACKEND, StoreSpec("raw"), slide, database.prints[name], grid)
+    manifest = new_manifest(BACKEND, StoreSpec("raw"), slide, fingerprint=database.prints[name], grid=grid)
     patches = [_placed(*place, grid, unsaid.downsample) for place in places]
 
     def stored() -> Iterator[tuple[PatchRef, EncodedPatch]]:

@@ -1,30 +1,52 @@
-"""Folds as a stage of the workflow."""
+"""Split the slides of a run into folds."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from slidemill.core.csv_tables import read_cohort_table, write_table
+from slidemill.core.job_log import LOG
 from slidemill.core.seals import SPLITS_SEAL, seal_tables
 from slidemill.core.specs import SplitSpec
 from slidemill.datasets.folds import COLUMNS
 from slidemill.datasets.slide_groups import SLIDE, counted
 from slidemill.datasets.split import split_slides
+from slidemill.report.split_summary import split_faults
+from slidemill.stages.job import Job
 
 
-def write_splits(metadata: Path, slides: Path, spec: SplitSpec, seed: int, table: Path) -> None:
-    """Publish the folds of the slides that have patches, and the table's seal; no rows where they are fewer than folds.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitJob:
+    """How slides are split into folds.
 
     Parameters
     ----------
-    metadata
-        The cohort's metadata, Parquet.
-    slides
-        The table of slides.
+    metadata, slides
+        The cohort's metadata as Parquet, and the table of slides.
     spec, seed
-        How they are parted.
+        How they are split.
     table
-        Where the folds will stand.
+        Where the folds go.
+    """
+
+    metadata: Path
+    slides: Path
+    spec: SplitSpec
+    seed: int
+    table: Path
+
+    @classmethod
+    def from_job(cls, job: Job) -> SplitJob:
+        """Return what the job of the rule split_slides is to do."""
+        spec = SplitSpec(**job.params["splits"])
+        return cls(spec=spec, seed=job.params["seed"], table=job.outputs["table"], **job.inputs)
+
+
+def write_splits(job: SplitJob) -> None:
+    """Publish the folds of the slides that have patches, and the table's seal; no rows where they are fewer than folds.
+
+    What is wrong with the folds is logged, and fails the run at its end.
 
     Raises
     ------
@@ -33,14 +55,17 @@ def write_splits(metadata: Path, slides: Path, spec: SplitSpec, seed: int, table
     """
     from slidemill.core.parquet import read_columnar
 
+    spec, table = job.spec, job.table
     wanted = dict.fromkeys((SLIDE, spec.by, spec.stratify or SLIDE))
-    found = counted(read_columnar(metadata, list(wanted)), spec.by, spec.stratify)
-    prints = {row["slide"]: row["fingerprint"] for row in read_cohort_table(slides, ("slide", "fingerprint"))}
+    found = counted(read_columnar(job.metadata, list(wanted)), spec.by, spec.stratify)
+    prints = {row["slide"]: row["fingerprint"] for row in read_cohort_table(job.slides, ("slide", "fingerprint"))}
     if len({own.group for own in found.values()}) < spec.folds:
         # The report and the gate come after: what else there is to say is not lost for it.
         count = write_table(table, COLUMNS, ())
     else:
-        splits = split_slides(found, prints, spec.folds, spec.by, spec.stratify, seed)
+        splits = split_slides(found, prints, spec.folds, spec.by, spec.stratify, job.seed)
         splits.save(table)
         count = len(splits.slides)
     seal_tables(table.parent, {table.name: count}, SPLITS_SEAL)
+    for fault in split_faults(table, spec):
+        LOG.warning("%s", fault)

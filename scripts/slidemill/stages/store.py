@@ -6,7 +6,7 @@ import resource
 import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,21 +14,28 @@ from typing import Any
 import openslide
 
 from slidemill._version import __version__
+from slidemill.core.csv_tables import read_table
 from slidemill.core.encodings import DIGEST, SOURCE, EncodedPatch, encoded
+from slidemill.core.files import scratch_folder
 from slidemill.core.job_log import progress
-from slidemill.core.outcomes import Outcome
+from slidemill.core.outcomes import Outcome, attempt, read_outcome, seal_of, write_outcome
 from slidemill.core.patch import PatchRef
 from slidemill.core.specs import StoreSpec, WorkSpec
 from slidemill.errors import SlideError
+from slidemill.slides.discovery import decoded
 from slidemill.slides.fingerprint import check_unchanged
 from slidemill.slides.grid import GridSpec
-from slidemill.slides.icc import CONVERTED, IGNORED, LITTLECMS, NO_PROFILE, Convert, conversion
+from slidemill.slides.icc import CONVERTED, IGNORED, LITTLECMS, NO_PROFILE, Convert, conversion, stated
+from slidemill.slides.patch_table import SlidePatches, patches_of
 from slidemill.slides.reader_choice import read_whole
 from slidemill.slides.readers import Reader, TileReader
 from slidemill.slides.slide_info import SlideInfo, opened
 from slidemill.slides.tile_copier import copied_patches
+from slidemill.stages.job import Job
 from slidemill.stores.base import Backend
 from slidemill.stores.manifest import Manifest
+from slidemill.stores.paths import store_of
+from slidemill.stores.registry import STORES
 from slidemill.stores.writer import write_store
 
 STAGE = "store_patches"
@@ -37,8 +44,92 @@ PLACE = ("patch_id", "column", "row", "x0", "y0", "width0", "height0")
 """What an outcome tells of a patch that cannot be read, beside the reason."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreJob:
+    """Which patches are stored how, and where the store goes.
+
+    Parameters
+    ----------
+    root
+        The folder of the slides.
+    patches, sampled
+        The slide's table of patches, and the outcome of sample_patches.
+    backend, settings
+        The kind of store, by name, and how it encodes.
+    grid
+        Where patches lie.
+    work
+        How patches are read and encoded.
+    store, outcome
+        Where the store and the outcome go.
+    icc
+        What is done to colours, as the configuration has it.
+    """
+
+    root: Path
+    patches: Path
+    sampled: Path
+    backend: str
+    settings: StoreSpec
+    grid: GridSpec
+    work: WorkSpec
+    store: Path
+    outcome: Path
+    icc: str = "ignore"
+
+    @classmethod
+    def from_job(cls, job: Job) -> StoreJob:
+        """Return what a job of a rule store_patches is to do.
+
+        Raises
+        ------
+        SlidemillError
+            When there is no scratch folder as the configuration names it.
+        """
+        params = job.params
+        scratch = scratch_folder(job.scratch)
+        return cls(
+            root=job.roots.slides,
+            patches=job.inputs["table"],
+            sampled=job.inputs["sampled"],
+            backend=params["backend"],
+            settings=StoreSpec(**params["settings"]),
+            grid=GridSpec(**params["grid"]),
+            work=WorkSpec(params["reader"], job.threads, params["seed"], params["checked_copies"], scratch),
+            store=store_of(job.outputs["store"]),
+            outcome=job.outputs["outcome"],
+            icc=params["icc"],
+        )
+
+
+def store_patches(job: StoreJob) -> None:
+    """Publish the slide's store; a slide that failed before gets a store without patches.
+
+    Raises
+    ------
+    SlidemillError
+        When the slide is not what the run was planned with, or the table of patches is damaged.
+    """
+    found = read_outcome(job.sampled)
+    kind, grid = STORES[job.backend], job.grid
+    colours = stated(job.icc, found.details.get("info", {}).get("icc", ""))
+    printed = found.details["fingerprint"]
+    manifest = new_manifest(kind, job.settings, found.slide, fingerprint=printed, grid=grid, icc=colours)
+    source = job.root / decoded(found.details["path"])
+
+    def write() -> Outcome:
+        info = SlideInfo.from_json(found.details["info"])
+        wanted = patches_of(read_table(job.patches, seal=seal_of([found], "patches")), info, grid)
+        return store_slide(SlidePatches(source, info, grid, wanted), job.store, manifest, backend=kind, work=job.work)
+
+    result = attempt(found.slide, STAGE, write, found, partial(check_unchanged, source, printed))
+    if result.failed:
+        write_store(kind, job.store, manifest, [], [])
+    write_outcome(job.outcome, result)
+
+
 def new_manifest(
-    backend: Backend, store: StoreSpec, slide: str, fingerprint: str, grid: GridSpec, icc: str = IGNORED
+    backend: Backend, store: StoreSpec, slide: str, *, fingerprint: str, grid: GridSpec, icc: str = IGNORED
 ) -> Manifest:
     """Return the manifest of a store that holds no patch yet."""
     return Manifest(
@@ -59,28 +150,19 @@ def new_manifest(
     )
 
 
-def store_slide(
-    source: Path,
-    info: SlideInfo,
-    grid: GridSpec,
-    patches: Sequence[PatchRef],
-    backend: Backend,
-    target: Path,
-    manifest: Manifest,
-    work: WorkSpec,
-) -> Outcome:
+def store_slide(asked: SlidePatches, target: Path, manifest: Manifest, *, backend: Backend, work: WorkSpec) -> Outcome:
     """Read a slide's patches and publish them as a store.
 
     Patches that cannot be read are left out, and the outcome lists them.
 
     Parameters
     ----------
-    source
-        The slide's file.
-    info, grid, patches
-        What the stages before found.
-    backend, target, manifest
-        The kind of store, where it will stand, and its manifest as `new_manifest` gives it.
+    asked
+        The slide, and the patches to store.
+    target, manifest
+        Where the store will stand, and its manifest as `new_manifest` gives it.
+    backend
+        The kind of store.
     work
         Which reader, how many threads, and the seed of what is compared with OpenSlide.
 
@@ -92,6 +174,7 @@ def store_slide(
         When the slide changed while it was read.
     """
     begun = time.perf_counter()
+    source, patches = asked.source, asked.patches
     # Only tiles can be copied.
     copied = manifest.codec is SOURCE and bool(patches)
     remedy = "another encoding" if manifest.codec is SOURCE else "reader auto"
@@ -101,7 +184,7 @@ def store_slide(
     def store(reader: Reader, wanted: Sequence[PatchRef]) -> None:
         nonlocal written
         # Closed before the slide is, whatever happens: its threads read from that.
-        with closing(_stored(reader, manifest, wanted, work, convert)) as stored:
+        with closing(_stored(reader, manifest, wanted, work=work, convert=convert)) as stored:
             counted = _of_unchanged(source, manifest, progress(stored, len(wanted), "patches"))
             written = write_store(backend, target, manifest, wanted, counted, work.scratch)
 
@@ -109,12 +192,12 @@ def store_slide(
     if manifest.codec is SOURCE and manifest.icc == CONVERTED:
         raise SlideError(
             f"encoding source copies the slide's tiles as they are, icc is srgb, and the slide has a profile, "
-            f"{info.icc}: choose another encoding, or set icc to ignore"
+            f"{asked.info.icc}: choose another encoding, or set icc to ignore"
         )
     with opened(source) as slide:
         convert = conversion(slide, manifest.icc)
     choice = "tiles" if copied else work.reader
-    whole = read_whole(source, info, grid, patches, choice, work.seed, store, remedy)
+    whole = read_whole(asked, choice, work.seed, use=store, remedy=remedy)
     details = {
         "backend": manifest.backend,
         "encoding": manifest.encoding,
@@ -124,7 +207,7 @@ def store_slide(
         **({"colour_note": UNCONVERTED} if manifest.icc == NO_PROFILE else {}),
         "seconds": round(time.perf_counter() - begun, 3),
     }
-    return _outcome(manifest.slide, target, patches, whole.unreadable, details)
+    return _outcome(manifest.slide, target, patches, unreadable=whole.unreadable, known=details)
 
 
 def _of_unchanged(
@@ -135,13 +218,8 @@ def _of_unchanged(
     check_unchanged(source, manifest.fingerprint)
 
 
-def store_nothing(backend: Backend, target: Path, manifest: Manifest) -> None:
-    """Publish a store without patches, for a slide that has none to give."""
-    write_store(backend, target, manifest, [], [])
-
-
 def _stored(
-    reader: Reader, manifest: Manifest, patches: Sequence[PatchRef], work: WorkSpec, convert: Convert
+    reader: Reader, manifest: Manifest, patches: Sequence[PatchRef], *, work: WorkSpec, convert: Convert
 ) -> Generator[tuple[PatchRef, EncodedPatch]]:
     """Return the patches as they are to be stored: read and encoded, or copied from the slide's tiles."""
     if manifest.codec is SOURCE and patches and isinstance(reader, TileReader):
@@ -154,6 +232,7 @@ def _outcome(
     slide: str,
     target: Path,
     patches: Sequence[PatchRef],
+    *,
     unreadable: Mapping[str, str],
     known: Mapping[str, Any],
 ) -> Outcome:

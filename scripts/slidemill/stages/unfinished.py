@@ -14,7 +14,7 @@ from slidemill.core.csv_tables import read_table
 from slidemill.core.files import remove, replacing
 from slidemill.core.job_log import last_error
 from slidemill.core.outcomes import UNFINISHED, Outcome, read_outcome
-from slidemill.report.html_report import Pictures, render
+from slidemill.report.html_report import Pictures, ReportData, render
 from slidemill.report.versions import Run
 from slidemill.runs.run_lock import WORKER
 from slidemill.runs.settings import FOREIGN, Settings, foreign_stage, outcome_file
@@ -84,16 +84,18 @@ def report_unfinished(unmade: Collection[str], work: Work) -> Path | None:
         labelled = [outcome for one in slides for outcome in one.later if outcome.stage == "write_metadata"]
         render(
             aside / REPORT,
-            list(read_table(tables.slides)),
-            list(read_table(tables.validation)),
-            list(read_table(benchmark)) if (benchmark := made.path(BENCHMARK)) else [],
-            [outcome for outcome in labelled if outcome.status != UNFINISHED],
-            work.label_map,
-            made.path(PLOT),
-            {slide: own for slide in work.slides if (own := made.pictures(slide))},
-            work.run,
-            list(read_table(tables.unreadable)),
-            sorted(unmade),
+            ReportData(
+                slides=list(read_table(tables.slides)),
+                validation=list(read_table(tables.validation)),
+                measured=list(read_table(benchmark)) if (benchmark := made.path(BENCHMARK)) else [],
+                outcomes=[outcome for outcome in labelled if outcome.status != UNFINISHED],
+                label_map=work.label_map,
+                plot=made.path(PLOT),
+                pictures={slide: own for slide in work.slides if (own := made.pictures(slide))},
+                run=work.run,
+                unreadable=list(read_table(tables.unreadable)),
+                unmade=sorted(unmade),
+            ),
         )
     return FOLDER
 

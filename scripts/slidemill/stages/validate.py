@@ -4,27 +4,43 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
-from functools import lru_cache
+from dataclasses import asdict, dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 
+from slidemill.core.child_process import Apart
 from slidemill.core.columns import VALIDATION_COLUMNS
-from slidemill.core.csv_tables import write_table
+from slidemill.core.csv_tables import read_table, write_table
 from slidemill.core.encodings import Pixels
 from slidemill.core.job_log import LOG
-from slidemill.core.outcomes import Outcome, with_seals, write_outcome
+from slidemill.core.outcomes import Outcome, read_outcome, seal_of, with_seals, write_outcome
 from slidemill.core.patch import PatchRef
 from slidemill.core.seals import Seal
 from slidemill.core.specs import ValidationSpec
 from slidemill.errors import SlideError, StoreError
+from slidemill.slides.discovery import slide_path
+from slidemill.slides.fingerprint import check_unchanged
 from slidemill.slides.grid import GridSpec
-from slidemill.slides.icc import IGNORED, conversion
+from slidemill.slides.icc import IGNORED, conversion, stated
 from slidemill.slides.openslide_reader import PatchReader
+from slidemill.slides.patch_table import SlidePatches, patches_of
 from slidemill.slides.slide_info import SlideInfo, opened
+from slidemill.stages.job import Job
+from slidemill.stages.store import STAGE as STORED
 from slidemill.stores.base import Store
-from slidemill.stores.checks import EVERY_STORE, Expected, Finding, StoreCheck, check_agreement, check_store, named
+from slidemill.stores.checks import (
+    EVERY_STORE,
+    Expected,
+    Finding,
+    StoreCheck,
+    check_agreement,
+    check_apart,
+    check_store,
+    named,
+)
+from slidemill.stores.paths import store_path
 from slidemill.stores.registry import open_store
 
 STAGE = "validate_stores"
@@ -33,13 +49,122 @@ HELD = 64 * 1024 * 1024
 """Bytes of the slide's pixels that are kept for the next store."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValidateJob:
+    """Which stores of a slide are checked, and where the findings go.
+
+    Parameters
+    ----------
+    root
+        The folder of the slides.
+    patches, stored
+        The slide's table of patches, and the outcomes of store_patches.
+    stores
+        The path of each backend's store.
+    grid
+        Where patches lie.
+    spec, seed
+        How many patches are compared with the slide, what JPEG must reach, and the seed of the choice.
+    threads
+        How many threads decode the stores' patches.
+    table, outcome
+        Where the findings go, and the outcome with their seal; the latter may be None.
+    icc
+        What is done to colours, as the configuration has it.
+    """
+
+    root: Path
+    patches: Path
+    stored: Sequence[Path]
+    stores: Mapping[str, Path]
+    grid: GridSpec
+    spec: ValidationSpec
+    seed: int
+    threads: int
+    table: Path
+    outcome: Path | None = None
+    icc: str = "ignore"
+
+    @classmethod
+    def from_job(cls, job: Job) -> ValidateJob:
+        """Return what a job of the rule validate_stores is to do."""
+        params = job.params
+        return cls(
+            root=job.roots.slides,
+            patches=job.inputs["table"],
+            stored=job.input_lists["stored"],
+            stores={backend: store_path(backend, job.wildcards["slide"]) for backend in params["backends"]},
+            grid=GridSpec(**params["grid"]),
+            spec=ValidationSpec(**params["validation"]),
+            seed=params["seed"],
+            threads=job.threads,
+            icc=params["icc"],
+            **job.outputs,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SlideStores:
+    """The stores of a slide, and what they must hold.
+
+    Parameters
+    ----------
+    slide
+        The slide's id.
+    stores
+        The path of each backend's store.
+    grid, patches
+        The grid, and the patches that every store must have, no others.
+    icc
+        What is done to the slide's colours, as `slidemill.slides.icc.stated` says it.
+    source, info
+        The slide's file and facts, to read patches again from; None where the slide could not be opened.
+    """
+
+    slide: str
+    stores: Mapping[str, Path]
+    grid: GridSpec
+    patches: Sequence[PatchRef]
+    icc: str = IGNORED
+    source: Path | None = None
+    info: SlideInfo | None = None
+
+
+def validate_stores(job: ValidateJob) -> None:
+    """Publish a row for each check, whether it passed or not, and an outcome with the table's seal.
+
+    Raises
+    ------
+    SlidemillError
+        When the slide is not what the run was planned with, or the table of patches is damaged.
+    """
+    outcomes = [read_outcome(path) for path in job.stored]
+    found = outcomes[0]
+    # One that lacks the level that is asked for was opened, but no grid can be laid over it.
+    sampled = not any(outcome.failed and outcome.stage != STORED for outcome in outcomes)
+    info = SlideInfo.from_json(found.details["info"]) if sampled else None
+    source = slide_path(job.root, found.details["path"]) if sampled else None
+    unreadable = {patch["patch_id"] for outcome in outcomes for patch in outcome.details.get("unreadable", ())}
+    wanted = patches_of(read_table(job.patches, seal=seal_of(outcomes, "patches")), info, job.grid) if info else []
+    wanted = [patch for patch in wanted if patch.patch_id not in unreadable]
+    # As its stores were written, whatever the slide has failed for since.
+    colours = stated(job.icc, found.details.get("info", {}).get("icc", ""))
+    own = SlideStores(found.slide, job.stores, job.grid, wanted, colours, source, info)
+    # A damaged store may end the process that reads it.
+    with Apart() as process:
+        findings = validate_slide(own, job.spec, job.seed, threads=job.threads, check=partial(check_apart, process))
+    if source:
+        check_unchanged(source, found.details["fingerprint"])
+    write_findings(found.slide, findings, job.table, outcome=job.outcome)
+
+
 def psnr(one: Pixels, other: Pixels) -> float:
     """Return the peak signal-to-noise ratio of two 8-bit images in dB: ``10 log10(255² / MSE)``."""
     error = float(np.mean((one.astype(np.float64) - other) ** 2))
     return float("inf") if error == 0 else 10 * float(np.log10(255**2 / error))
 
 
-def write_findings(slide: str, findings: Sequence[Finding], table: Path, outcome: Path | None) -> None:
+def write_findings(slide: str, findings: Sequence[Finding], table: Path, *, outcome: Path | None) -> None:
     """Publish a slide's findings as a table, and the table's seal in an outcome next to it."""
     for finding in findings:
         LOG.info("%s, %s: %s %s", finding.backend, finding.check, finding.status, finding.message)
@@ -49,90 +174,74 @@ def write_findings(slide: str, findings: Sequence[Finding], table: Path, outcome
 
 
 def validate_slide(
-    slide: str,
-    stores: Mapping[str, Path],
-    source: Path | None,
-    info: SlideInfo | None,
-    grid: GridSpec,
-    patches: Sequence[PatchRef],
+    own: SlideStores,
     spec: ValidationSpec,
     seed: int,
+    *,
     threads: int = 1,
     check: Callable[[Path, Expected, int], StoreCheck] = check_store,
-    icc: str = IGNORED,
 ) -> list[Finding]:
     """Check all stores of a slide.
 
     Parameters
     ----------
-    slide
-        The slide's id.
-    stores
-        The path of each backend's store.
-    source, info
-        The slide's file and facts, to read patches again from; None where the slide could not be opened.
-    grid, patches
-        The grid, and the patches that every store must have, no others.
+    own
+        The slide's stores, and what they must hold.
     spec, seed
         How many patches are read again from the slide, what JPEG must reach, and the seed of the choice.
     threads
         How many threads decode the stores' patches.
     check
         What checks one store by itself: `slidemill.stores.checks.check_store`, or the same in another process.
-    icc
-        What is done to the slide's colours, as `slidemill.slides.icc.stated` says it.
     """
-    ids = [patch.patch_id for patch in patches]
+    ids = [patch.patch_id for patch in own.patches]
     checks = {
-        backend: check(path, Expected(slide, backend, ids, asdict(grid), icc=icc), threads)
-        for backend, path in stores.items()
+        backend: check(path, Expected(own.slide, backend, ids, asdict(own.grid), icc=own.icc), threads)
+        for backend, path in own.stores.items()
     }
     findings = [finding for one in checks.values() for finding in one.findings]
-    findings.extend(check_agreement(slide, checks))
-    readable = {backend: path for backend, path in stores.items() if checks[backend].opened}
-    if source is not None and info is not None and spec.sample:
-        count = min(spec.sample, len(patches))
+    findings.extend(check_agreement(own.slide, checks))
+    if own.source is not None and own.info is not None and spec.sample:
+        readable = {backend: path for backend, path in own.stores.items() if checks[backend].opened}
+        count = min(spec.sample, len(own.patches))
         sample = sorted(
-            random.Random(f"{seed} {slide}").sample(list(patches), count),  # noqa: S311
+            random.Random(f"{seed} {own.slide}").sample(list(own.patches), count),  # noqa: S311
             key=lambda patch: patch.patch_id,
         )
-        findings.extend(_check_against_slide(slide, readable, source, info, grid, sample, spec, icc))
+        wanted = SlidePatches(own.source, own.info, own.grid, sample)
+        findings.extend(_check_against_slide(own, readable, wanted, min_psnr=spec.min_psnr))
     return findings
 
 
 def _check_against_slide(
-    slide: str,
-    stores: Mapping[str, Path],
-    source: Path,
-    info: SlideInfo,
-    grid: GridSpec,
-    sample: Sequence[PatchRef],
-    spec: ValidationSpec,
-    icc: str,
+    own: SlideStores, readable: Mapping[str, Path], wanted: SlidePatches, *, min_psnr: float
 ) -> list[Finding]:
-    """Check a sample of every store's patches against the slide's pixels, read anew through OpenSlide."""
+    """Check the wanted patches of all readable stores against the slide's pixels, read again through OpenSlide."""
     findings = []
     try:
-        with opened(source) as handle:
-            reader, convert = PatchReader(handle, info, grid), conversion(handle, icc)
-            expected = lru_cache(max(HELD // (3 * grid.patch_size**2), 1))(lambda patch: convert(reader.read(patch)))
-            for backend, path in stores.items():
-                wrong = _all_differences(path, sample, expected, spec.min_psnr)
-                findings.append(Finding(slide, backend, "equals slide", len(sample), named(wrong)))
+        with opened(wanted.source) as handle:
+            reader, convert = PatchReader(handle, wanted.info, own.grid), conversion(handle, own.icc)
+            held = max(HELD // (3 * own.grid.patch_size**2), 1)
+            expected = lru_cache(held)(lambda patch: convert(reader.read(patch)))
+            for backend, path in readable.items():
+                wrong = _all_differences(path, wanted.patches, expected, min_psnr=min_psnr)
+                findings.append(Finding(own.slide, backend, "equals slide", len(wanted.patches), named(wrong)))
     except SlideError as error:
-        return [Finding(slide, EVERY_STORE, "equals slide", 0, str(error))]
+        return [Finding(own.slide, EVERY_STORE, "equals slide", 0, str(error))]
     return findings
 
 
 def _all_differences(
-    path: Path, sample: Sequence[PatchRef], expected: Callable[[PatchRef], Pixels], min_psnr: float
+    path: Path, sample: Sequence[PatchRef], expected: Callable[[PatchRef], Pixels], *, min_psnr: float
 ) -> list[str]:
     """Return what is wrong with a store's patches; the store is in memory no longer then, with all that it knows."""
     with open_store(path) as store:
-        return [one for patch in sample for one in _differences(store, patch.patch_id, expected(patch), min_psnr)]
+        return [
+            one for patch in sample for one in _differences(store, patch.patch_id, expected(patch), min_psnr=min_psnr)
+        ]
 
 
-def _differences(store: Store, patch_id: str, expected: Pixels, min_psnr: float) -> Iterator[str]:
+def _differences(store: Store, patch_id: str, expected: Pixels, *, min_psnr: float) -> Iterator[str]:
     try:
         pixels = store.read(patch_id)
     except StoreError as error:

@@ -1,8 +1,10 @@
-"""What the benchmark reads patches from: the stores of a backend, or the slides themselves."""
+"""What the benchmark reads patches from, and what is known of it: the stores of a backend, or the slides."""
 
 from __future__ import annotations
 
+import os
 import random
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -135,16 +137,40 @@ class SlideSource(Source):
         return lambda patch_id: convert(reader.read(known.patches[patch_id]))
 
 
+def choose_patches(backend: str, slides: Iterable[str], count: int, *, seed: int) -> dict[str, list[Key]]:
+    """Return which patches are read: neighbours as ``"sequential"``, and scattered ones as ``"random"``.
+
+    Parameters
+    ----------
+    backend
+        The backend whose stores name the patches.
+    slides
+        The slides of the sample.
+    count, seed
+        How many patches are chosen of each kind, and the seed of the choice.
+
+    Raises
+    ------
+    SlidemillError
+        When a store cannot be opened.
+    """
+    ids: dict[str, Sequence[str]] = {}
+    for slide in slides:
+        with open_store(store_path(backend, slide)) as store:
+            ids[slide] = store.ids
+    return {"sequential": choose_blocks(ids, count, seed), "random": choose_scattered(ids, count, seed)}
+
+
 def open_sources(
     root: Path,
     facts: Mapping[str, Path],
     stores: Mapping[str, StoreSpec],
-    spec: GridSpec,
-    count: int,
-    seed: int,
+    *,
+    chosen: Mapping[str, Sequence[Key]],
+    grid: GridSpec,
     icc: str = "ignore",
-) -> tuple[dict[str, Source], dict[str, list[Key]]]:
-    """Return what is read from by name, stores and slides, and which patches are read: neighbours and scattered ones.
+) -> dict[str, Source]:
+    """Return what is read from by name: stores and slides.
 
     Parameters
     ----------
@@ -154,29 +180,31 @@ def open_sources(
         The outcome of discover_slides, for each slide of the sample.
     stores
         The backends, and how they encode.
-    spec
-        The grid.
-    count, seed
-        How many patches are chosen of each kind, and the seed of the choice.
+    chosen
+        The patches that are read, as `choose_patches` gives them.
+    grid
+        Where patches lie.
+    icc
+        What is done to colours, as the configuration has it.
+
+    Raises
+    ------
+    SlidemillError
+        When an outcome is damaged, or a slide is not there.
     """
     sources: dict[str, Source] = {
         backend: StoreSource({slide: store_path(backend, slide) for slide in facts}, own.encoding)
         for backend, own in stores.items()
     }
-    ids: dict[str, Sequence[str]] = {}
-    for slide in facts:
-        with open_store(store_path(next(iter(stores)), slide)) as store:
-            ids[slide] = store.ids
-    chosen = {"sequential": choose_blocks(ids, count, seed), "random": choose_scattered(ids, count, seed)}
     wanted = {key for keys in chosen.values() for key in keys}
     slides: dict[str, SampledSlide] = {}
     for slide, path in facts.items():
         found = read_outcome(path)
         info = SlideInfo.from_json(found.details["info"])
-        patches = Grid(info.pyramid, spec).patches()
+        patches = Grid(info.pyramid, grid).patches()
         own = {patch.patch_id: patch for patch in patches if (slide, patch.patch_id) in wanted}
         slides[slide] = SampledSlide(slide_path(root, found.details["path"]), info, own)
-    return {**sources, SLIDE_SOURCE: SlideSource(slides, spec, icc)}, chosen
+    return {**sources, SLIDE_SOURCE: SlideSource(slides, grid, icc)}
 
 
 def choose_scattered(ids: Mapping[str, Sequence[str]], count: int, seed: int) -> list[Key]:
@@ -199,3 +227,54 @@ def choose_blocks(ids: Mapping[str, Sequence[str]], count: int, seed: int) -> li
         chosen[slide] = [(slide, patch_id) for patch_id in own[start : start + share]]
         left -= share
     return [key for slide in ids for key in chosen[slide]]
+
+
+def fact_rows(backend: str, encoding: str, stores: Sequence[Mapping[str, str]]) -> list[dict[str, object]]:
+    """Return the rows of what was counted while a backend's `stores`, rows of the table of stores, were written.
+
+    Bytes, files and seconds are summed over the slides; memory is the largest job's peak, pages of mapped files
+    included.
+    """
+    facts = {
+        ("bytes", "bytes"): sum(int(store["bytes"]) for store in stores),
+        ("files", "files"): sum(int(store["files"]) for store in stores),
+        ("write", "s"): sum(float(store["seconds"]) for store in stores),
+        ("write memory", "MB"): max((float(store["peak_mb"]) for store in stores), default=0),
+    }
+    notes = {
+        "write": "sum of the jobs, reading the slides included",
+        "write memory": "largest job, pages of mapped files included",
+    }
+    return [
+        {
+            "source": backend,
+            "encoding": encoding,
+            "measure": measure,
+            "unit": unit,
+            "median": f"{value:.10g}",
+            "note": notes.get(measure, ""),
+        }
+        for (measure, unit), value in facts.items()
+    ]
+
+
+def drop_from_cache(files: Iterator[Path]) -> None:
+    """Ask the kernel to drop the files' pages from its cache; only written pages can be dropped."""
+    if sys.platform != "linux":
+        return
+    for file in files:
+        descriptor = os.open(file, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(descriptor)
+
+
+def bytes_from_disk() -> int | None:
+    """Return the bytes that this process has read from a disk so far, where Linux tells."""
+    try:
+        lines = Path("/proc/self/io").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    return int(next(line for line in lines if line.startswith("read_bytes")).split()[1])

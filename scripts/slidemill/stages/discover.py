@@ -1,0 +1,92 @@
+"""Write down what OpenSlide says of one slide."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from slidemill.core.outcomes import Outcome, attempt, write_outcome
+from slidemill.runs.settings import settings_digest, with_settings
+from slidemill.slides.dicom import check_one_series
+from slidemill.slides.discovery import decoded, slide_path
+from slidemill.slides.fingerprint import check_unchanged
+from slidemill.slides.slide_info import measured, opened, slide_info
+from slidemill.stages.job import Job
+
+STAGE = "discover_slides"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiscoverJob:
+    """Which slide is opened, and where its facts go.
+
+    Parameters
+    ----------
+    root, path
+        The folder of the slides, and the slide's path in it as `SlideFile` names it.
+    slide, fingerprint
+        The slide's id, and the fingerprint that the run was planned with.
+    limit_bounds
+        Whether the grid begins at the scanned area.
+    facts
+        Where the outcome goes.
+    mpp, assume_mpp
+        Resolutions in µm per pixel: that of the sample sheet, and that of slides that state none; or None.
+    settings
+        The digest of the job's settings; None where it is not known.
+    """
+
+    root: Path
+    slide: str
+    path: str
+    fingerprint: str
+    limit_bounds: bool
+    facts: Path
+    mpp: float | None = None
+    assume_mpp: float | None = None
+    settings: str | None = None
+
+    @classmethod
+    def from_job(cls, job: Job) -> DiscoverJob:
+        """Return what a job of the rule discover_slides is to do."""
+        return cls(
+            root=job.roots.slides,
+            slide=job.wildcards["slide"],
+            limit_bounds=job.params["limit_bounds"],
+            facts=job.outputs["facts"],
+            assume_mpp=job.params["assume_mpp"],
+            settings=settings_digest(job.params),
+            **job.params["file"],
+        )
+
+
+def discover_slide(job: DiscoverJob) -> None:
+    """Open the slide and publish its facts; a slide that cannot be opened becomes a failed outcome.
+
+    Raises
+    ------
+    SlidemillError
+        When the slide is not the one that the run was planned with.
+    """
+
+    def look() -> Outcome:
+        source = slide_path(job.root, job.path)
+        check_one_series(source)
+        with opened(source) as handle:
+            info, mpp_source, notes = measured(slide_info(handle), job.mpp, job.assume_mpp)
+        check_unchanged(source, job.fingerprint)
+        details = {
+            "info": info.to_json(),
+            "deepzoom_levels": info.deepzoom_levels(job.limit_bounds),
+            "mpp_source": mpp_source,
+            "slide_notes": notes,
+            "file_size": source.stat().st_size,
+        }
+        return Outcome(job.slide, STAGE, details=details)
+
+    unchanged = partial(check_unchanged, job.root / decoded(job.path), job.fingerprint)
+    outcome = attempt(job.slide, STAGE, look, unchanged=unchanged)
+    known = {"path": job.path, "fingerprint": job.fingerprint}
+    outcome = replace(outcome, details={**known, **outcome.details})
+    write_outcome(job.facts, with_settings(outcome, STAGE, job.settings))

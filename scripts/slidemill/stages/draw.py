@@ -1,0 +1,114 @@
+"""Draw one slide with its patches by label, and a sample of its patches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from slidemill.core.child_process import Apart, DiedError
+from slidemill.core.csv_tables import read_table
+from slidemill.core.job_log import LOG
+from slidemill.core.outcomes import check_tables, read_outcome
+from slidemill.core.specs import LabelSpec
+from slidemill.errors import SlideError, StoreError
+from slidemill.report.patch_pictures import LONGEST, draw_message, draw_overlay, draw_sample, save_picture
+from slidemill.sampling.label_filter import slide_regions
+from slidemill.sampling.tissue_mask import load_mask
+from slidemill.slides.discovery import decoded, slide_path
+from slidemill.slides.fingerprint import check_unchanged
+from slidemill.slides.icc import stated
+from slidemill.slides.low_resolution import low_resolution
+from slidemill.slides.slide_info import SlideInfo
+from slidemill.stages.job import Job
+from slidemill.stores.paths import store_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawJob:
+    """What is drawn of a slide, and where the pictures go.
+
+    Parameters
+    ----------
+    slides, annotations
+        The folders of the slides and of the annotations.
+    annotation
+        The slide's annotation as `SlideFile` names it, or None.
+    seed
+        Of the sample of patches.
+    labelled, metadata, dropped, store
+        The outcome of write_metadata, the slide's tables, and the store that patches are read from.
+    overlay, montage
+        Where the pictures go.
+    mask
+        The slide's mask of tissue, or None.
+    icc
+        What is done to colours, as the configuration has it.
+    labels
+        How annotations become labels.
+    """
+
+    slides: Path
+    annotations: Path
+    annotation: str | None
+    seed: int
+    labelled: Path
+    metadata: Path
+    dropped: Path
+    store: Path
+    overlay: Path
+    montage: Path
+    labels: LabelSpec
+    mask: Path | None = None
+    icc: str = "ignore"
+
+    @classmethod
+    def from_job(cls, job: Job) -> DrawJob:
+        """Return what a job of the rule draw_slide is to do."""
+        return cls(
+            slides=job.roots.slides,
+            annotations=job.roots.annotations,
+            annotation=job.params["annotation"],
+            seed=job.params["seed"],
+            labels=LabelSpec(**job.params["labels"]),
+            icc=job.params["icc"],
+            **job.inputs,
+            **job.outputs,
+        )
+
+
+def draw_slide(job: DrawJob) -> None:
+    """Publish both pictures; what cannot be drawn is a picture that says why.
+
+    Raises
+    ------
+    SlidemillError
+        When the slide or a table is not what the stages before have read or written.
+    """
+    found = read_outcome(job.labelled)
+    check_tables([found], metadata=job.metadata, dropped=job.dropped)  # they are read several times below
+    try:
+        if found.failed:
+            raise SlideError(f"failed in {found.stage}")
+        info = SlideInfo.from_json(found.details["info"])
+        printed = found.details["annotation_fingerprint"]
+        regions = slide_regions(job.annotations, job.annotation, printed, info=info, spec=job.labels)
+        source = slide_path(job.slides, found.details["path"])
+        view = low_resolution(source, info, LONGEST, stated(job.icc, info.icc))
+        LOG.info("notes on the picture: %s", "; ".join(view.notes) or "none")
+        tissue = load_mask(job.mask, info.size) if job.mask else None
+        rows, dropped = read_table(job.metadata), read_table(job.dropped)
+        picture = draw_overlay(view.image, info.size[0], rows, regions, dropped, tissue)
+    except SlideError as error:
+        LOG.warning("%s", error)
+        picture = draw_message(f"no picture: {error}")
+    if not found.failed:
+        check_unchanged(job.slides / decoded(found.details["path"]), found.details["fingerprint"])
+    save_picture(picture, job.overlay)
+    # A damaged store may end the process that reads it; its validation says what is wrong.
+    with Apart() as process:
+        try:
+            sample = process.call(draw_sample, store_of(job.store), job.metadata, job.seed)
+        except (StoreError, DiedError) as error:
+            LOG.warning("%s", error)
+            sample = draw_message("no picture: the store cannot be read")
+    save_picture(sample, job.montage)

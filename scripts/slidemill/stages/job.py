@@ -1,0 +1,85 @@
+"""One job of a rule: what Snakemake gives to the rule's script, as values with types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from slidemill.core.job_log import job_log
+
+
+class Snakemake(Protocol):
+    """The parts of Snakemake's own object that `script_job` reads."""
+
+    input: Any
+    output: Any
+    params: Any
+    wildcards: Any
+    threads: int
+    log: Any
+    config: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Roots:
+    """The folders that the paths of slides, annotations and tissue masks are relative to."""
+
+    slides: Path
+    annotations: Path
+    masks: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job of a rule.
+
+    Parameters
+    ----------
+    roots
+        The folders of the run's input.
+    inputs, input_lists
+        The rule's input by name: single files, and lists of files.
+    outputs
+        The rule's output files by name.
+    params
+        The rule's parameters by name.
+    wildcards
+        The values of the rule's wildcards by name.
+    threads
+        Threads that the job may use.
+    command
+        The command line of the run.
+    scratch
+        The configuration's key ``scratch``.
+    """
+
+    roots: Roots
+    inputs: Mapping[str, Path]
+    input_lists: Mapping[str, Sequence[Path]]
+    outputs: Mapping[str, Path]
+    params: Mapping[str, Any]
+    wildcards: Mapping[str, str]
+    threads: int = 1
+    command: str = ""
+    scratch: str | None = None
+
+
+@contextmanager
+def script_job(snakemake: Snakemake) -> Iterator[Job]:
+    """Yield the job that a script runs, with slidemill's log in the rule's log file, as `job_log` writes it."""
+    config, inputs = snakemake.config, dict(snakemake.input.items())
+    with job_log(snakemake.log[0]):
+        yield Job(
+            Roots(**{name: Path(config["roots"][name]) for name in ("slides", "annotations", "masks")}),
+            {name: Path(file) for name, file in inputs.items() if isinstance(file, str)},
+            {name: [Path(file) for file in files] for name, files in inputs.items() if not isinstance(files, str)},
+            {name: Path(file) for name, file in snakemake.output.items()},
+            dict(snakemake.params.items()),
+            dict(snakemake.wildcards.items()),
+            snakemake.threads,
+            config["command"],
+            config["scratch"],
+        )

@@ -1,0 +1,113 @@
+"""Write one slide's patches with their labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from slidemill.core.columns import METADATA_COLUMNS
+from slidemill.core.csv_tables import read_table, write_table
+from slidemill.core.job_log import LOG
+from slidemill.core.outcomes import Outcome, attempt, read_outcome, seal_of, with_seals, write_outcome
+from slidemill.core.seals import Seal
+from slidemill.core.specs import LabelSpec
+from slidemill.runs.settings import settings_digest, with_settings
+from slidemill.sampling.label_filter import slide_regions
+from slidemill.sampling.label_warnings import coarseness, label_findings
+from slidemill.sampling.labelled_table import Labelling, write_labelled
+from slidemill.slides.discovery import decoded
+from slidemill.slides.fingerprint import check_unchanged
+from slidemill.slides.patch_table import patch_side
+from slidemill.slides.slide_info import SlideInfo
+from slidemill.stages.job import Job
+
+STAGE = "write_metadata"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelJob:
+    """How a slide's patches are labelled, and where the table goes.
+
+    Parameters
+    ----------
+    root, annotation, fingerprint
+        The folder of annotations, the annotation in it as `SlideFile` names it, and its fingerprint when the run was
+        planned; the last two are None where the slide has none.
+    labels
+        How annotations become labels.
+    columns
+        The sample sheet's further columns, with the slide's values.
+    patches, sampled
+        The slide's table of patches, and the outcome of sample_patches.
+    table, outcome
+        Where the table and the outcome go.
+    seed
+        Of the sample of patches that is audited.
+    settings
+        The digest of the job's settings; None where it is not known.
+    """
+
+    root: Path
+    annotation: str | None
+    fingerprint: str | None
+    labels: LabelSpec
+    columns: Mapping[str, str]
+    patches: Path
+    sampled: Path
+    table: Path
+    outcome: Path
+    seed: int
+    settings: str | None = None
+
+    @classmethod
+    def from_job(cls, job: Job) -> LabelJob:
+        """Return what a job of the rule write_metadata is to do."""
+        return cls(
+            root=job.roots.annotations,
+            labels=LabelSpec(**job.params["labels"]),
+            patches=job.inputs["table"],
+            sampled=job.inputs["sampled"],
+            seed=job.params["seed"],
+            table=job.outputs["table"],
+            outcome=job.outputs["outcome"],
+            settings=settings_digest(job.params),
+            **job.params["known"],
+        )
+
+
+def label_patches(job: LabelJob) -> None:
+    """Publish the labelled patches; a broken annotation fails the slide, and its table stays empty.
+
+    Raises
+    ------
+    SlidemillError
+        When the annotation is not what the run was planned with, or the table of patches is damaged.
+    """
+    before = read_outcome(job.sampled)
+    annotation, fingerprint, labels = job.annotation, job.fingerprint, job.labels
+    unchanged = partial(check_unchanged, job.root / decoded(annotation or ""), fingerprint, "annotation")
+
+    def label() -> Outcome:
+        info = SlideInfo.from_json(before.details["info"])
+        regions = slide_regions(job.root, annotation, fingerprint, info=info, spec=labels)
+        count = before.details["patches"]
+        rows = read_table(job.patches, seal=seal_of([before], "patches"))
+        found = write_labelled(job.table, rows, Labelling(regions, labels, job.columns), count=count, seed=job.seed)
+        if annotation:
+            seen = {"label_patches": count, **found, **before.details}  # what `only` drops counts too
+            findings = label_findings(
+                regions, labels, seen["within"], patches=seen["label_patches"], contested=seen["contested"]
+            )
+            findings["warnings"] += found.pop("warnings", []) + coarseness(regions, patch_side(info, before.details))
+            found |= findings
+        LOG.info("%s: %s", before.slide, found)
+        found |= {"annotation": str(decoded(annotation)) if annotation else "", "annotation_fingerprint": fingerprint}
+        return Outcome(before.slide, STAGE, before.status, details=found)
+
+    result = with_settings(attempt(before.slide, STAGE, label, before, unchanged), STAGE, job.settings)
+    if result.failed:
+        write_table(job.table, (*METADATA_COLUMNS, *job.columns), [])
+    labelled = 0 if result.failed else sum(result.details["counts"].values())
+    write_outcome(job.outcome, with_seals(result, metadata=Seal.of(job.table, labelled)))

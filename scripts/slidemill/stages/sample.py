@@ -1,0 +1,103 @@
+"""Write the table of one slide's patches, and that of those which were dropped."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from slidemill.core.columns import DROPPED_COLUMNS, PATCH_COLUMNS
+from slidemill.core.csv_tables import write_table
+from slidemill.core.outcomes import Outcome, attempt, read_outcome, with_seals, write_outcome
+from slidemill.core.seals import Seal
+from slidemill.core.specs import LabelSpec, QualitySpec, TissueSpec, WorkSpec
+from slidemill.runs.settings import settings_digest, with_settings
+from slidemill.sampling.patch_selection import Choice, write_chosen
+from slidemill.sampling.tissue_mask import NOTHING, save_mask
+from slidemill.slides.discovery import decoded
+from slidemill.slides.fingerprint import check_unchanged
+from slidemill.slides.grid import GridSpec
+from slidemill.stages.job import Job
+
+STAGE = "sample_patches"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleJob:
+    """Which patches of a slide are sampled, and where the tables go.
+
+    Parameters
+    ----------
+    root
+        The folder of the slides.
+    facts
+        The outcome of discover_slides.
+    choice
+        Which patches are wanted.
+    table, dropped, outcome
+        Where both tables and the outcome go.
+    mask
+        Where the tissue's mask goes; None where no tissue is asked for.
+    """
+
+    root: Path
+    facts: Path
+    choice: Choice
+    table: Path
+    dropped: Path
+    outcome: Path
+    mask: Path | None = None
+
+    @classmethod
+    def from_job(cls, job: Job) -> SampleJob:
+        """Return what a job of the rule sample_patches is to do."""
+        params, roots = job.params, job.roots
+        quality, labels, own = params.get("quality"), params.get("labels"), params["own_mask"]
+        chosen = None
+        if labels:
+            from slidemill.sampling.label_filter import LabelChoice
+
+            chosen = LabelChoice(roots.annotations, **{**labels, "spec": LabelSpec(**labels["spec"])})
+        choice = Choice(
+            GridSpec(**params["grid"]),
+            TissueSpec(**params["tissue"]),
+            roots.masks / decoded(own["path"]) if own else None,
+            own["fingerprint"] if own else None,
+            QualitySpec(**quality) if quality else None,
+            WorkSpec(params["reader"], job.threads, params["seed"]) if quality else None,
+            chosen,
+            params["max_patches"],
+            params["unannotated"],
+            settings_digest(params),
+        )
+        return cls(root=roots.slides, facts=job.inputs["facts"], choice=choice, **job.outputs)
+
+
+def sample_patches(job: SampleJob) -> None:
+    """Write the slide's patches in raster order, and its mask of tissue if asked for; no patches are no fault.
+
+    Raises
+    ------
+    SlidemillError
+        When the slide, its mask or its annotation is not what the run was planned with.
+    """
+    found = read_outcome(job.facts)
+    choice, source = job.choice, job.root / decoded(found.details["path"])
+
+    def unchanged() -> None:
+        check_unchanged(source, found.details["fingerprint"])
+        check_unchanged(choice.own_mask or source, choice.mask_fingerprint, "mask of tissue")
+
+    def sample() -> Outcome:
+        details = write_chosen(source, found, choice, table=job.table, dropped=job.dropped, mask=job.mask)
+        details |= {"sampling": asdict(choice.grid)}
+        return Outcome(found.slide, STAGE, "ok" if details["patches"] else "empty", details=details)
+
+    result = with_settings(attempt(found.slide, STAGE, sample, found, unchanged), STAGE, choice.settings)
+    if result.failed:
+        write_table(job.table, PATCH_COLUMNS, [])
+        write_table(job.dropped, DROPPED_COLUMNS, [])
+        if job.mask:
+            save_mask(NOTHING, job.mask)
+    grid, kept = (0, 0) if result.failed else (result.details["grid"], result.details["patches"])
+    sealed = with_seals(result, patches=Seal.of(job.table, kept), dropped=Seal.of(job.dropped, grid - kept))
+    write_outcome(job.outcome, sealed)

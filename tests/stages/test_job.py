@@ -1,0 +1,86 @@
+"""What Snakemake gives a script, as values with types."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from snakemake.iocontainers import InputFiles, OutputFiles, Params, Wildcards
+
+from slidemill.core.job_log import LOG
+from slidemill.errors import SlidemillError
+from slidemill.stages.gate import GateJob
+from slidemill.stages.job import Job, Roots, script_job
+from slidemill.stages.sample import SampleJob
+
+ROOTS = {"slides": "/s", "annotations": "/a", "masks": "/m"}
+
+
+@pytest.fixture
+def given(tmp_path):
+    """Snakemake's own object, as far as a script reads it: a list of one file is a list."""
+    inputs = InputFiles(["table.csv", "one.json", "other"])
+    inputs._set_name("table", 0)
+    inputs._set_name("stored", 1, 2)
+    return SimpleNamespace(
+        input=inputs,
+        output=OutputFiles(fromdict={"outcome": "o.json"}),
+        params=Params(fromdict={"seed": 3, "backends": ["lmdb"], "own_mask": None}),
+        wildcards=Wildcards(fromdict={"slide": "a"}),
+        threads=2,
+        log=[str(tmp_path / "job.log")],
+        config={"roots": ROOTS, "scratch": "$TMPDIR", "command": "snakemake all"},
+    )
+
+
+def test_job_has_what_snakemake_gives(given):
+    with script_job(given) as job:
+        LOG.info("at work")
+    assert job == Job(
+        roots=Roots(Path("/s"), Path("/a"), Path("/m")),
+        inputs={"table": Path("table.csv")},
+        input_lists={"stored": [Path("one.json")]},
+        outputs={"outcome": Path("o.json")},
+        params={"seed": 3, "backends": ["lmdb"], "own_mask": None},
+        wildcards={"slide": "a"},
+        threads=2,
+        command="snakemake all",
+        scratch="$TMPDIR",
+    )
+    assert "at work" in Path(given.log[0]).read_text(encoding="utf-8")
+
+
+def test_error_of_a_job_ends_with_its_message(given):
+    with pytest.raises(SystemExit, match="slidemill: the disk is full"), script_job(given):
+        raise SlidemillError("the disk is full")
+    assert "the disk is full" in Path(given.log[0]).read_text(encoding="utf-8")
+
+
+def job(**given):
+    bare = {name: {} for name in ("inputs", "input_lists", "outputs", "params", "wildcards")}
+    return Job(Roots(Path("/s"), Path("/a"), Path("/m")), **bare | given)
+
+
+def test_sample_job_reads_pixels_and_annotations_only_where_asked():
+    params = {"grid": {"patch_size": 64}, "tissue": {}, "own_mask": None, "max_patches": 9, "unannotated": None}
+    outputs = {name: Path(name) for name in ("table", "dropped", "outcome")}
+    plain = SampleJob.from_job(job(inputs={"facts": Path("f")}, outputs=outputs, params=params))
+    assert (plain.root, plain.mask, plain.choice.max_patches) == (Path("/s"), None, 9)
+    assert plain.choice.own_mask is plain.choice.quality is plain.choice.work is plain.choice.labels is None
+    params |= {"own_mask": {"path": "m.png", "fingerprint": "f"}, "quality": {"min_blur": 2.0}, "reader": "auto"}
+    spec = {"map": {"A": 0}, "rule": "centre", "outside": "A"}
+    params |= {"seed": 1, "labels": {"annotation": "a.xml", "fingerprint": "g", "spec": spec}}
+    full = SampleJob.from_job(job(inputs={"facts": Path("f")}, outputs=outputs, params=params, threads=3)).choice
+    assert (full.own_mask, full.mask_fingerprint) == (Path("/m/m.png"), "f")
+    assert (full.quality.min_blur, full.work.threads, full.work.reader) == (2.0, 3, "auto")
+    assert (full.labels.root, full.labels.annotation, full.labels.spec.map) == (Path("/a"), "a.xml", {"A": 0})
+
+
+@pytest.mark.parametrize("split", [True, False])
+def test_gate_job_has_folds_only_of_runs_that_split(split):
+    tables = {"slides": Path("slides.csv"), "validation": Path("validation.csv")}
+    splits = {"folds": 2, "by": "slide", "stratify": None}
+    inputs = tables | ({"splits": Path("splits.csv")} if split else {})
+    params = {"max_failed": 1, "splits": splits if split else None, "unmapped": "fail"}
+    found = GateJob.from_job(job(inputs=inputs, params=params))
+    assert (found.splits, found.spec and found.spec.folds) == ((Path("splits.csv"), 2) if split else (None, None))
+    assert (found.max_failed, found.unmapped) == (1, "fail")
