@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,6 @@ from slidemill.core.text import counted
 from slidemill.errors import SlidemillError
 from slidemill.report.split_summary import split_faults
 from slidemill.sampling.label_faults import label_faults
-from slidemill.stages.gather import complaints
 from slidemill.stages.job import Job
 
 
@@ -61,7 +61,7 @@ def require_success(job: GateJob) -> None:
     SlidemillError
         With a line for each slide or check that failed, and each fault of labels and folds.
     """
-    faults = complaints(read_cohort_table(job.slides), read_cohort_table(job.validation))
+    faults = _complaints(read_cohort_table(job.slides), read_cohort_table(job.validation))
     lines = [f"  {line}" for own in faults.values() for line in own]
     kept = f"everything else is done and kept in {job.slides.parent.resolve()}"
     told = []
@@ -77,3 +77,16 @@ def require_success(job: GateJob) -> None:
     for line in lines:
         LOG.warning("allowed by max_failed: %s", line)
     LOG.info("%s failed, %d may", counted(len(faults), "slide"), job.max_failed)
+
+
+def _complaints(slides: Iterable[Mapping[str, str]], validation: Iterable[Mapping[str, str]]) -> dict[str, list[str]]:
+    """Return, for each slide that failed, a line for what failed and one for each further check that did."""
+    lines: dict[str, dict[str, None]] = {}
+    for row in slides:
+        if row["status"] == "failed":
+            lines[row["slide"]] = {f"{row['slide']}  {row['stage']}  {row['message']}": None}
+    for row in validation:
+        if row["status"] == "failed":
+            line = f"{row['slide']}  validate_stores  {row['backend']}, {row['check']}: {row['message']}"
+            lines.setdefault(row["slide"], {})[line] = None
+    return {slide: list(own) for slide, own in lines.items()}

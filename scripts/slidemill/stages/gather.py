@@ -296,16 +296,3 @@ def _counts(dropped: Mapping[str, int]) -> str:
 def _joined(stages: Iterable[Outcome], key: str) -> str:
     """Return what the stages say of `key`, each once; the jobs of several backends nearly always say the same."""
     return "; ".join(dict.fromkeys(stage.details[key] for stage in stages if key in stage.details))
-
-
-def complaints(slides: Iterable[Mapping[str, str]], validation: Iterable[Mapping[str, str]]) -> dict[str, list[str]]:
-    """Return, for each slide that failed, a line for what failed and one for each further check that did."""
-    lines: dict[str, dict[str, None]] = {}
-    for row in slides:
-        if row["status"] == "failed":
-            lines[row["slide"]] = {f"{row['slide']}  {row['stage']}  {row['message']}": None}
-    for row in validation:
-        if row["status"] == "failed":
-            line = f"{row['slide']}  validate_stores  {row['backend']}, {row['check']}: {row['message']}"
-            lines.setdefault(row["slide"], {})[line] = None
-    return {slide: list(own) for slide, own in lines.items()}
