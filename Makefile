@@ -80,6 +80,10 @@ docs: $(VENV)/test.stamp ## the documentation as a site, in site/
 pictures: demo ## the pictures of the README and the docs, anew from the demo
 	$(BIN)/python scripts/make_pictures.py $(DEMO) docs/images
 
+.PHONY: generate
+generate: $(VENV)/run.stamp ## the configuration's schema and table of keys, from its model
+	$(BIN)/python scripts/generate.py
+
 format: $(VENV)/test.stamp ## format code and rules
 	$(BIN)/ruff format $(CODE)
 	$(BIN)/ruff check --fix $(CODE)

@@ -36,8 +36,7 @@ def test_the_snippets_run_one_after_another(results, truth, tmp_path, monkeypatc
 
 def test_the_configuration_is_one(tmp_path):
     (block,) = blocks("yaml")
-    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
-    config = read_config(yaml.safe_load(block), schema, tmp_path)
+    config = read_config(yaml.safe_load(block), tmp_path)
     assert config.stores == {"lmdb": StoreSpec("raw")}
     assert (config.labels.rule, config.tissue.method, config.sampling.deepzoom_level) == ("top_left", "none", 16)
 

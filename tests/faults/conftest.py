@@ -109,7 +109,7 @@ class Cohort:
         """Look at the configuration and the slides as the Snakefile does, fingerprints too."""
         # A folder without an annotation is refused: where a test writes none, it has none.
         bare = {} if any(self.annotations.iterdir()) else {"annotations": None}
-        self.checked = read_config(self.config | bare, schema("config"), base=self.folder)
+        self.checked = read_config(self.config | bare, base=self.folder)
         self.listed, self.remarks = list_slides(self.checked, schema("slides"))
         self.prints = {one.slide: fingerprint(self.checked.root / decoded(one.path)) for one in self.listed}
         self.marks = {

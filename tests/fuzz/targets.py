@@ -38,10 +38,7 @@ from tests.conftest import AREAS, REAL_SLIDES, ROOT, painted
 from tests.stores.contract import SIZE, as_stored, patches_and_pixels
 from tests.tiffs import STRUCTURES, write
 
-SCHEMAS = {
-    name: yaml.safe_load((ROOT / f"workflow/schemas/{name}.schema.yaml").read_text(encoding="utf-8"))
-    for name in ("config", "slides")
-}
+SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/slides.schema.yaml").read_text(encoding="utf-8"))
 POINTS = np.stack(np.meshgrid(np.arange(0, 1000, 50.0), np.arange(0, 1000, 50.0)), axis=-1).reshape(-1, 2)
 SHAPE = (SIZE, SIZE, 3)
 
@@ -140,7 +137,7 @@ def read_configuration(data, folder):
         return  # Snakemake reads the file, and asks for a mapping
     if isinstance(values, dict):
         (folder / "s").mkdir(exist_ok=True)
-        read_config(values, SCHEMAS["config"], folder)
+        read_config(values, folder)
 
 
 def info_of(folder):
@@ -305,7 +302,7 @@ def read_tiles(data, folder):
 
 
 def read_slides(data, folder):
-    read_sheet(put(folder, "s.csv", data), SCHEMAS["slides"], frozenset({"label"}))
+    read_sheet(put(folder, "s.csv", data), SCHEMA, frozenset({"label"}))
 
 
 TARGETS = {

@@ -45,7 +45,7 @@ CONDA_NAMES = {
 }
 PIP_ALONE = {"openslide-bin"}  # conda's openslide-python brings the library itself
 HEAVY = ("openslide", "h5py", "lmdb", "pandas", "matplotlib")
-LIBRARIES = (*HEAVY, "numpy", "cv2", "shapely", "tifffile", "pyarrow", "jsonschema")
+LIBRARIES = (*HEAVY, "numpy", "cv2", "shapely", "tifffile", "pyarrow", "jsonschema", "pydantic")
 NEEDED = {
     "discover_slides": {"openslide"},
     "sample_patches": {"openslide", "numpy", "cv2"},
@@ -170,6 +170,19 @@ def test_the_package_itself_loads_none_either_until_asked():
 def test_script_starts_without_libraries_it_may_not_need(script):
     loaded = run(f"import {script}, sys; print(*[name for name in {LIBRARIES} if name in sys.modules])").split()
     assert set(loaded) <= NEEDED[script]
+
+
+def test_no_job_loads_pydantic():
+    """The configuration is checked in Snakemake's process; scripts take its values."""
+    rules = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "workflow/rules").glob("*.smk")))
+    scripts = sorted(set(re.findall(r"scripts/(\w+)\.py", rules)))
+    assert set(NEEDED) < set(scripts)
+    code = "; ".join([f"import {', '.join(scripts)}", "import sys", "print('pydantic' in sys.modules)"])
+    assert run(code).strip() == "False"
+
+
+def test_listing_slides_loads_no_jsonschema():
+    assert run("import slidemill.runs.slide_list, sys; print('jsonschema' in sys.modules)").strip() == "False"
 
 
 def test_registry_loads_only_the_backend_asked_for():

@@ -1,6 +1,7 @@
 """The configuration: its defaults, its faults, and that schema, config.yaml and README agree."""
 
 import math
+from collections import OrderedDict
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -11,6 +12,7 @@ import yaml
 
 from slidemill.core.specs import OUTSIDE, BenchmarkSpec, LabelSpec, SplitSpec, StoreSpec, TissueSpec, ValidationSpec
 from slidemill.errors import ConfigError
+from slidemill.runs._config_schema import json_schema
 from slidemill.runs.config import Config, read_config
 from slidemill.slides.grid import GridSpec
 
@@ -22,12 +24,12 @@ SECTIONS = ["sampling", "labels", "stores", "validation", "benchmark"]
 
 
 def read(**values):
-    return read_config({"slides": "slides", "results": "results"} | values, SCHEMA, BASE)
+    return read_config({"slides": "slides", "results": "results"} | values, BASE)
 
 
 def faults(values):
     with pytest.raises(ConfigError) as caught:
-        read_config(values, SCHEMA, BASE)
+        read_config(values, BASE)
     return str(caught.value)
 
 
@@ -35,14 +37,9 @@ def fault(**values):
     return faults({"slides": "slides", "results": "results"} | values)
 
 
-def resolved(schema):
-    return SCHEMA["$defs"][schema["$ref"].rsplit("/", 1)[1]] if "$ref" in schema else schema
-
-
 def schema_keys(schema=SCHEMA, prefix=""):
     """Yield the dotted name and the schema of every key, sections before what is in them."""
-    for name, reference in schema.get("properties", {}).items():
-        own = resolved(reference)
+    for name, own in schema.get("properties", {}).items():
         yield prefix + name, own
         yield from schema_keys(own, f"{prefix}{name}.")
 
@@ -151,11 +148,11 @@ def test_jpeg_has_a_quality(backend):
     assert read(stores=given).stores == {backend: StoreSpec("jpeg", 75)}
 
 
-def test_what_was_given_and_the_schema_stay_as_they_were():
+def test_what_was_given_and_the_defaults_stay_as_they_were():
     values = {"slides": "a", "results": "b", "stores": {"lmdb": {}}, "labels": {}}
-    before = yaml.safe_dump([values, SCHEMA])
-    read_config(values, SCHEMA, BASE)
-    assert yaml.safe_dump([values, SCHEMA]) == before
+    before = yaml.safe_dump([values, json_schema()])
+    read_config(values, BASE)
+    assert yaml.safe_dump([values, json_schema()]) == before
 
 
 def test_paths_start_at_the_base_unless_absolute():
@@ -326,7 +323,7 @@ def test_a_fault_names_key_value_and_remedy(values, parts):
 
 def test_braces_in_the_folder_that_results_are_in_are_refused_too():
     with pytest.raises(ConfigError, match=r"results is .*/a\{b\}.* choose"):
-        read_config({"slides": "slides", "results": "results"}, SCHEMA, Path("/a{b}"))
+        read_config({"slides": "slides", "results": "results"}, Path("/a{b}"))
 
 
 @pytest.mark.parametrize("slides", ["slides", "slides.csv"])
@@ -369,6 +366,27 @@ def test_several_faults_beyond_the_schema_are_told_at_once():
     }
 
 
+def test_non_unicode_keys_hide_no_fault():
+    message = fault(**{"\udc80": 1, "seed": -1, "sampling": {"\udc80": 2, "overlap": -1}, "reader": "\udc80"})
+    keys = [line.split(" is ")[0] for line in message.splitlines()]
+    assert keys == ["\udc80", "sampling.\udc80", "sampling.overlap", "reader", "seed"]
+
+
+def test_non_unicode_file_names_are_accepted():
+    config = read(slides="a\udc80", results="b\udc80", annotations="c\udc80")
+    assert [path.name for path in (config.slides, config.results, config.annotations)] == [
+        "a\udc80",
+        "b\udc80",
+        "c\udc80",
+    ]
+
+
+def test_ordered_mappings_are_accepted():
+    """Snakemake reads JSON and YAML into ordered dictionaries."""
+    given = OrderedDict(sampling=OrderedDict(level=1), labels=OrderedDict(map=OrderedDict(Normal=3)))
+    assert read(**given) == read(sampling={"level": 1}, labels={"map": {"Normal": 3}})
+
+
 @pytest.mark.parametrize("section", SECTIONS)
 def test_a_section_left_empty_in_yaml_is_told_what_belongs_there(section):
     """`sampling:` with every line below it commented out is null."""
@@ -408,8 +426,7 @@ def test_the_schema_is_a_schema_and_its_defaults_obey_it():
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     for schema in KEYS.values():
         if "default" in schema:
-            whole = schema | {"$defs": SCHEMA["$defs"]}
-            jsonschema.validate(schema["default"], whole, jsonschema.Draft202012Validator)
+            jsonschema.validate(schema["default"], schema, jsonschema.Draft202012Validator)
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -419,7 +436,7 @@ def test_every_key_is_described(key):
 
 def test_config_yaml_holds_the_defaults_and_looks_for_tissue():
     given = yaml.safe_load(CONFIG_FILE.read_text(encoding="utf-8"))
-    config = read_config(given, SCHEMA, BASE)
+    config = read_config(given, BASE)
     default = read(slides=given["slides"], results=given["results"])
     assert config == replace(default, tissue=replace(default.tissue, method="otsu"))
 
@@ -458,11 +475,11 @@ def test_the_readme_explains_every_key():
 def test_results_below_a_file_are_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match=r"results is .*: .*file is no folder that one may write to: choose another"):
-        read_config({"slides": "slides", "results": str(tmp_path / "file" / "out")}, SCHEMA, tmp_path)
+        read_config({"slides": "slides", "results": str(tmp_path / "file" / "out")}, tmp_path)
 
 
 def test_results_may_lie_above_slides_that_they_do_not_write_over(tmp_path):
-    assert read_config({"slides": "data/raw", "results": "data"}, SCHEMA, tmp_path).results == tmp_path / "data"
+    assert read_config({"slides": "data/raw", "results": "data"}, tmp_path).results == tmp_path / "data"
 
 
 def test_patches_that_are_shrunk_may_not_be_read_larger_than_memory_allows():

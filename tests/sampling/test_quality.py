@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 
 from slidemill.core.outcomes import Outcome
 from slidemill.core.specs import QualitySpec, WorkSpec
@@ -20,10 +19,9 @@ from slidemill.slides.openslide_reader import PatchReader
 from slidemill.slides.patch_table import patch_rows
 from slidemill.slides.slide_info import opened, slide_info
 from slidemill.testing import write_svs
-from tests.conftest import ROOT, painted
+from tests.conftest import painted
 from tests.tiffs import Structure, write
 
-SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
 GRID = GridSpec(128, level=0)
 ALL = QualitySpec()
 
@@ -221,7 +219,7 @@ def test_a_slide_out_of_focus_is_told_from_the_same_in_focus(tmp_path):
 
 
 def read(**values):
-    return read_config({"slides": "slides", "results": "results"} | values, SCHEMA, Path("/cohort")).quality
+    return read_config({"slides": "slides", "results": "results"} | values, Path("/cohort")).quality
 
 
 def test_quality_is_asked_for_by_true_or_by_limits():

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import shapely
-import yaml
 
 from slidemill.annotations.read import read_annotation
 from slidemill.core.csv_tables import read_columns, read_table
@@ -15,10 +14,9 @@ from slidemill.slides._tiled_tiff import TilesError, opened_level
 from slidemill.slides.grid import GridSpec
 from slidemill.slides.patch_table import patches_of
 from slidemill.slides.slide_info import SlideInfo
-from tests.conftest import ROOT, painted
+from tests.conftest import painted
 from tests.tiffs import STRUCTURES, write
 
-SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
 INFO = SlideInfo("x", ((999, 999),), (1.0,), None, 1.0, 1.0, 1.0, "ffffff")
 HEADER = b"patch_id,slide,column,row,x0,y0,width0,height0,level,downsample,mpp,label,label_name,label_fraction\n"
 ROW = b"r00000_c00000,s,0,0,0,0,64,64,0,1.0,0.5,0,Normal,\n"
@@ -73,7 +71,7 @@ def test_rows_that_stand_for_no_patch_of_the_grid(row):
 def test_names_that_no_file_system_takes(tmp_path, key, name):
     (tmp_path / "s").mkdir()
     with pytest.raises(ConfigError, match=key):
-        read_config({"slides": "s", "results": "r", key: name}, SCHEMA, tmp_path)
+        read_config({"slides": "s", "results": "r", key: name}, tmp_path)
 
 
 def squares(count, kind=""):

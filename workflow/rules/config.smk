@@ -15,21 +15,18 @@ from slidemill.errors import ConfigError, explained
 from slidemill.slides.fingerprint import fingerprint
 from slidemill.runs.run_plan import PLAN, planned_print, read_plan, write_plan
 
-
-def schema(name):
-    return yaml.safe_load(Path(workflow.basedir, "schemas", f"{name}.schema.yaml").read_text())
-
-
 # A cluster's jobs start elsewhere, with the environment of the run that sent them.
 if workflow.is_main_process:
     environ["SLIDEMILL_STARTED_IN"] = str(Path.cwd())
 
 try:
     check_size(config)
-    CONFIG = read_config(config, schema("config"), base=Path(environ.get("SLIDEMILL_STARTED_IN", Path.cwd())))
+    CONFIG = read_config(config, base=Path(environ.get("SLIDEMILL_STARTED_IN", Path.cwd())))
     planned = CONFIG.results / PLAN
     if workflow.is_main_process or not planned.exists():
-        listed, remarks = list_slides(CONFIG, schema("slides"))
+        listed, remarks = list_slides(
+            CONFIG, yaml.safe_load(Path(workflow.basedir, "schemas/slides.schema.yaml").read_text())
+        )
         SLIDES, PRINTS = {slide.slide: slide for slide in listed}, {}
         # About the whole run; those about a slide are in the outcomes of its stages.
         NOTES = remarks.notes

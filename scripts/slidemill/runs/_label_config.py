@@ -1,40 +1,134 @@
-"""The section `labels` of the configuration: what a schema cannot tell of it, and the value that it becomes."""
+"""The section `labels` of the configuration: its keys, what contradicts among them, and the value it becomes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from slidemill.core.specs import OUTSIDE, LabelSpec, composed
 from slidemill.core.suggestions import did_you_mean
+from slidemill.runs._config_key import AS_GIVEN, NonEmpty, Section, Text, key, spec_of
+
+QUOTES = "in quotes where YAML would take them for numbers or for yes and no"
+Name = Annotated[Text, Field(description=f"names of text, {QUOTES}")]
+NameOfLabel = Annotated[Text, Field(description=f"names of labels, {QUOTES}")]
+Label = Annotated[int, Field(ge=0, description="a label is a whole number, 0 or more")]
 
 
-def label_spec(labels: Mapping[str, Any]) -> LabelSpec:
+class Labels(Section):
+    """How annotations become labels."""
+
+    map: dict[Name, Label] = key({"Normal": 0}, "a name for each label in the annotations, with its integer, 0 or more")
+    """Names in the annotations to integers, 0 or more; several names may share one. Names that it lacks give -1, with a
+    warning. Names are compared in Unicode's form NFC and without outer blanks.
+    """
+
+    rule: Literal["centre", "top_left", "area"] = key(
+        "centre", "what of a patch decides, a point, centre or top_left, or what regions cover of it, area"
+    )
+    """What decides. `centre` or `top_left`, a point of the patch: the first region that holds it names the patch. A
+    region owns its left and its top edges, so that of regions that touch, one holds each point. `area`: the label whose
+    regions together cover most of the patch, if that is `min_fraction` of it; of labels that cover as much, the first
+    in `labels.map`, then by name.
+    """
+
+    min_fraction: Annotated[float, Field(gt=0, le=1), AS_GIVEN] = key(
+        0.5, "how much of a patch a label must cover with rule area, more than 0 and 1 at most; 0.5 unless told"
+    )
+    """With `rule: area` alone: how much of a patch its label must cover, more than 0 and 1 at most."""
+
+    overlap: Literal["file", "smallest"] = key(
+        "file", "which of overlapping regions comes first, the first in the file, or the smallest"
+    )
+    """Which of overlapping regions comes first, and owns the ground that both cover: `file`, the first in the file, or
+    `smallest`, the one of the smallest area, for regions drawn within others. Patches that lie in a smaller region of
+    another label are a warning, also where `file` is written on purpose.
+    """
+
+    only: Annotated[list[NameOfLabel], Field(min_length=1)] | None = key(
+        None, "the names of the labels whose patches are sampled, one at least; all labels where it is left out"
+    )
+    """Names of labels: patches of other labels are not sampled, and stand with the reason `label` in `dropped/`. Each
+    is a name in `labels.map`. The labels are those of `metadata.csv`, by the same rule. Then other annotations, and
+    other labels, sample and store again; without it they write the tables again, and no store.
+    """
+
+    outside: Text | None = key(
+        "Normal", "the name, one of the map, that patches outside all regions get; null gives them label -1"
+    )
+    """The name, one of `labels.map`, of patches outside all regions or, by area, of which no label covers enough.
+    `null` gives them label -1 and the name `(outside)`.
+    """
+
+    unnamed: NonEmpty | None = key(
+        None, "the name of regions that have none; null refuses annotations with such regions"
+    )
+    """The name of regions that have none. `null` refuses an annotation with such a region."""
+
+    property: NonEmpty = key("classification", "the property of GeoJSON's features that holds their class")
+    """The property of GeoJSON's features that holds their class: text, or QuPath's mapping with `name`, or text that
+    holds such a mapping. No other property is looked at.
+    """
+
+    origin: Literal["canvas", "bounds", None] = key(
+        None, "where annotations start on slides that name their bounds, canvas or bounds; null where the format says"
+    )
+    """Where annotations and label images start on slides that name their bounds: `canvas`, the whole slide, or
+    `bounds`. `null` is `bounds` for GeoJSON, as QuPath writes it, and `canvas` for all else. A value holds for files of
+    every format. The notes and the log of each such slide say which it was.
+    """
+
+    unannotated: Literal["outside", "skip", "fail"] = key(
+        None, "what slides without an annotation are where others have one, outside, skip or fail; no default"
+    )
+    """What a slide without an annotation is. `outside`: all its patches get the label of `labels.outside`. `skip`: it
+    ends as `empty`, and `dropped/` lists its patches with the reason `unannotated`. `fail`: it fails. Where some slides
+    have an annotation and others have none, the run is refused before any job until this key is set: normal slides of
+    CAMELYON have no file, and a tumour slide whose file is missing looks the same. A sheet's empty cell is no
+    annotation. Where no slide has one and `labels.map` has several labels, it is a warning that this key, as `outside`,
+    ends.
+    """
+
+    unmapped: Literal["fail_if_most", "fail", "ignore"] = key(
+        "fail_if_most", "whether the run fails for names that the map lacks, fail_if_most, fail (for any) or ignore"
+    )
+    """What happens when annotations have names that `labels.map` lacks. Each is a warning with its patches and what it
+    may have been meant to be. `fail_if_most`: the run fails at its end where the map has none of the names, or more
+    than half of the patches that regions label get -1. `fail`: it fails for any such name. `ignore`: it does not. With
+    `labels.only`, patches that it drops count too.
+    """
+
+
+def label_spec(labels: Labels) -> LabelSpec:
     """Return how annotations become labels, by the keys of the section that say so.
 
     With ``outside: null``, patches outside all regions are named `slidemill.core.specs.OUTSIDE`, which the map lacks.
     """
-    return LabelSpec(**{**labels, "outside": OUTSIDE if labels["outside"] is None else labels["outside"]})
+    spec = spec_of(LabelSpec, labels)
+    return spec if spec.outside is not None else replace(spec, outside=OUTSIDE)
 
 
-def wrong_labels(labels: Mapping[str, Any]) -> Iterator[str]:
+def wrong_labels(labels: Labels) -> Iterator[str]:
     """Yield a line for each label that patches could get, or be chosen by, and that is none."""
-    if "min_fraction" in labels and labels["rule"] != "area":
+    if "min_fraction" in labels.model_fields_set and labels.rule != "area":
         yield (
-            f"labels.min_fraction is {labels['min_fraction']} and labels.rule is {labels['rule']}: only rule area "
+            f"labels.min_fraction is {labels.min_fraction} and labels.rule is {labels.rule}: only rule area "
             "has a least fraction: leave it out, or choose area"
         )
-    names, forms = [composed(name) for name in labels["map"]], dict[str, str]()
-    for name in labels["map"]:
+    names, forms = [composed(name) for name in labels.map], dict[str, str]()
+    for name in labels.map:
         other = forms.setdefault(composed(name), name)
         if other != name:
             yield (
                 f"labels.map names {composed(name)!r} twice, in two forms of Unicode or with outer blanks: leave one "
                 "out"
             )
-    if "" in (*names, composed(labels["unnamed"] or "-")):
+    if "" in (*names, composed(labels.unnamed or "-")):
         yield "labels: a name in map or unnamed holds blanks only, and no region has such a name: give a name"
-    outside = labels["outside"]
+    outside = labels.outside
     if outside is None and OUTSIDE in names:
         yield (
             f"labels.map names {OUTSIDE!r}, and labels.outside is null, which gives that name to patches without a "
@@ -42,13 +136,13 @@ def wrong_labels(labels: Mapping[str, Any]) -> Iterator[str]:
         )
     if outside is not None and composed(outside) not in names:
         yield (
-            f"labels.outside is {outside!r}, which labels.map lacks{did_you_mean(outside, labels['map'])}: patches "
+            f"labels.outside is {outside!r}, which labels.map lacks{did_you_mean(outside, labels.map)}: patches "
             "outside all regions would have no label: map it, or give null (outside: null) for label -1 on purpose"
         )
-    for name in labels.get("only") or ():
+    for name in labels.only or ():
         if composed(name) not in names:
-            known = ", ".join(labels["map"])
+            known = ", ".join(labels.map)
             yield (
-                f"labels.only names {name!r}, which labels.map lacks{did_you_mean(name, labels['map'])}: no patch that "
+                f"labels.only names {name!r}, which labels.map lacks{did_you_mean(name, labels.map)}: no patch that "
                 f"is kept may be without a label: map it, or name one of {known}"
             )

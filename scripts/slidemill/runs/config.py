@@ -1,4 +1,4 @@
-"""The configuration: checked against a schema, completed by its defaults, and turned into values.
+"""The configuration: checked against its model, completed by its defaults, and turned into values.
 
 Whatever is wrong ends as one `ConfigError` with a line for each fault.
 """
@@ -8,9 +8,11 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from slidemill.core.specs import (
     BenchmarkSpec,
@@ -22,11 +24,13 @@ from slidemill.core.specs import (
     ValidationSpec,
 )
 from slidemill.errors import ConfigError
+from slidemill.runs._config_faults import faults
+from slidemill.runs._config_key import spec_of
+from slidemill.runs._config_model import Configuration, Store
+from slidemill.runs._config_sampling import Sampling
 from slidemill.runs._label_config import label_spec, wrong_labels
-from slidemill.runs._schemas import completed, faults
 from slidemill.slides.grid import GridSpec
 
-JPEG_QUALITY = 90
 RESOLUTIONS = ("deepzoom_level", "level", "mpp", "magnification")
 """Keys of `sampling` that say how fine the patches are, of which a configuration gives one."""
 
@@ -90,15 +94,13 @@ def is_sheet(slides: Path) -> bool:
     return slides.suffix.lower() in (".csv", ".tsv")
 
 
-def read_config(values: Mapping[str, Any], schema: Mapping[str, Any], base: Path) -> Config:
-    """Return the checked configuration, completed by the schema's defaults.
+def read_config(values: Mapping[str, Any], base: Path) -> Config:
+    """Return the checked configuration, completed by its defaults.
 
     Parameters
     ----------
     values
         The configuration as YAML or the command line gave it.
-    schema
-        The JSON schema, ``workflow/schemas/config.schema.yaml``.
     base
         The folder that relative paths start from.
 
@@ -107,63 +109,64 @@ def read_config(values: Mapping[str, Any], schema: Mapping[str, Any], base: Path
     ConfigError
         With a line for each fault: the key, the value, the remedy.
     """
-    wrong = list(dict.fromkeys(faults(values, schema)))
-    if wrong:
-        raise ConfigError("\n".join(wrong))
-    full = completed(values, schema, schema)
-    wrong = list(_impossible_paths(full, base))
-    if wrong:
-        raise ConfigError("\n".join(wrong))
-    slides, results = (base / full["slides"]).resolve(), (base / full["results"]).resolve()
-    wrong = list(_contradictions(full, slides, results))
-    if wrong:
-        raise ConfigError("\n".join(wrong))
-    sampling: dict[str, Any] = dict(full["sampling"])
-    assume_mpp, max_patches = sampling.pop("assume_mpp"), sampling.pop("max_patches")
-    annotations, tissue = full["annotations"], dict(full["tissue"])
-    masks = tissue.pop("masks")
-    labels: dict[str, Any] = dict(full["labels"])
+    try:
+        given = Configuration.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError("\n".join(faults(values)) or str(error)) from None
+    _refuse(_impossible_paths(given, base))
+    slides, results = (base / given.slides).resolve(), (base / given.results).resolve()
+    _refuse(_contradictions(given, slides, results))
+    annotations, masks = given.annotations, given.tissue.masks
     return Config(
         slides=slides,
         annotations=(base / annotations).resolve() if annotations else None,
         results=results,
-        sampling=GridSpec(**sampling if sampling.keys() & set(RESOLUTIONS) else {"level": 0, **sampling}),
-        assume_mpp=assume_mpp,
-        max_patches=max_patches,
-        tissue=TissueSpec(**tissue),
+        sampling=_grid_spec(given.sampling),
+        assume_mpp=given.sampling.assume_mpp,
+        max_patches=given.sampling.max_patches,
+        tissue=spec_of(TissueSpec, given.tissue),
         tissue_masks=(base / masks).resolve() if masks else None,
-        unannotated=labels.pop("unannotated", None),
-        unmapped=labels.pop("unmapped"),
-        labels=label_spec(labels),
-        reader=full["reader"],
-        icc=full["icc"],
-        unreadable_patches=full["unreadable_patches"],
-        max_failed=full["max_failed"],
-        scratch=full["scratch"],
-        stores={name: _store_spec(**settings) for name, settings in full["stores"].items()},
-        validation=ValidationSpec(**full["validation"]),
-        benchmark=BenchmarkSpec(**full["benchmark"]),
-        seed=full["seed"],
-        quality=_quality_spec(full["quality"]),
-        splits=SplitSpec(**full["splits"]) if full["splits"] else None,
+        unannotated=given.labels.unannotated,
+        unmapped=given.labels.unmapped,
+        labels=label_spec(given.labels),
+        reader=given.reader,
+        icc=given.icc,
+        unreadable_patches=given.unreadable_patches,
+        max_failed=given.max_failed,
+        scratch=given.scratch,
+        stores={name: _store_spec(store) for name, store in given.stores.written().items()},
+        validation=spec_of(ValidationSpec, given.validation),
+        benchmark=spec_of(BenchmarkSpec, given.benchmark),
+        seed=given.seed,
+        quality=spec_of(QualitySpec, given.quality) if given.quality else None,
+        splits=spec_of(SplitSpec, given.splits) if given.splits else None,
     )
 
 
-def _quality_spec(given: bool | Mapping[str, float | None]) -> QualitySpec | None:
-    """Return what patches must have, or None where nobody asks."""
-    if isinstance(given, bool):
-        return QualitySpec() if given else None
-    return QualitySpec(**given)
+def _refuse(wrong: Iterator[str]) -> None:
+    if lines := list(wrong):
+        raise ConfigError("\n".join(lines))
 
 
-def _store_spec(encoding: str, quality: int = JPEG_QUALITY) -> StoreSpec:
-    return StoreSpec(encoding, quality if encoding == "jpeg" else None)
+def _grid_spec(sampling: Sampling) -> GridSpec:
+    """Return how patches are laid; the native level gives way to another resolution."""
+    spec = spec_of(GridSpec, sampling)
+    return spec if _resolutions(sampling) in ([], ["level"]) else replace(spec, level=None)
 
 
-def _impossible_paths(full: Mapping[str, Any], base: Path) -> Iterator[str]:
+def _resolutions(sampling: Sampling) -> list[str]:
+    """Return which of the keys that say how fine patches are stand in the configuration."""
+    return [key for key in RESOLUTIONS if key in sampling.model_fields_set]
+
+
+def _store_spec(store: Store) -> StoreSpec:
+    return StoreSpec(store.encoding, store.quality if store.encoding == "jpeg" else None)
+
+
+def _impossible_paths(given: Configuration, base: Path) -> Iterator[str]:
     """Yield a line for each path that no file can have."""
-    given = {key: full[key] for key in ("slides", "annotations", "results")} | {"tissue.masks": full["tissue"]["masks"]}
-    for key, path in given.items():
+    paths = {key: getattr(given, key) for key in ("slides", "annotations", "results")}
+    for key, path in (paths | {"tissue.masks": given.tissue.masks}).items():
         try:
             (base / (path or "")).lstat()
         except ValueError:
@@ -173,41 +176,39 @@ def _impossible_paths(full: Mapping[str, Any], base: Path) -> Iterator[str]:
                 yield f"{key} is {path[:80]}...: a path of {len(path)} characters is too long: choose another"
 
 
-def _contradictions(full: Mapping[str, Any], slides: Path, results: Path) -> Iterator[str]:
-    """Yield a line for each fault that a schema cannot tell."""
-    sampling = full["sampling"]
-    given = [key for key in RESOLUTIONS if key in sampling]
-    if len(given) > 1:
-        values = " and ".join(f"sampling.{key} is {sampling[key]}" for key in given)
-        yield f"{values}: give one of the {'two' if len(given) == 2 else len(given)}"
-    if given not in ([], ["level"]) and sampling["patch_size"] > LARGEST_SHRUNK:
+def _contradictions(given: Configuration, slides: Path, results: Path) -> Iterator[str]:
+    """Yield a line for each fault that concerns more than one key, or the disk."""
+    sampling, tissue = given.sampling, given.tissue
+    resolutions = _resolutions(sampling)
+    if len(resolutions) > 1:
+        values = " and ".join(f"sampling.{key} is {getattr(sampling, key)}" for key in resolutions)
+        yield f"{values}: give one of the {'two' if len(resolutions) == 2 else len(resolutions)}"
+    if resolutions not in ([], ["level"]) and sampling.patch_size > LARGEST_SHRUNK:
         yield (
-            f"sampling.patch_size is {sampling['patch_size']}: patches by {given[0]} are read several times as wide "
+            f"sampling.patch_size is {sampling.patch_size}: patches by {resolutions[0]} are read several times as wide "
             f"and shrunk, so that memory allows for {LARGEST_SHRUNK}: choose no more, or give a native level"
         )
-    yield from wrong_labels(full["labels"])
-    if 2 * sampling["overlap"] >= sampling["patch_size"]:
+    yield from wrong_labels(given.labels)
+    if 2 * sampling.overlap >= sampling.patch_size:
         yield (
-            f"sampling.overlap is {sampling['overlap']}: 2 x overlap must be less than patch_size "
-            f"({sampling['patch_size']})"
+            f"sampling.overlap is {sampling.overlap}: 2 x overlap must be less than patch_size ({sampling.patch_size})"
         )
-    for backend, settings in full["stores"].items():
-        if "quality" in settings and settings["encoding"] != "jpeg":
+    for backend, store in given.stores.written().items():
+        if "quality" in store.model_fields_set and store.encoding != "jpeg":
             yield (
-                f"stores.{backend}.quality is {settings['quality']}: only encoding jpeg has a quality, "
-                f"this is {settings['encoding']}: leave it out, or choose jpeg"
+                f"stores.{backend}.quality is {store.quality}: only encoding jpeg has a quality, "
+                f"this is {store.encoding}: leave it out, or choose jpeg"
             )
-        if settings["encoding"] == "source":
-            yield from _unfit_for_source(backend, full)
-    tissue = full["tissue"]
-    if tissue["mask_values"] and not tissue["masks"] and not is_sheet(slides):
+        if store.encoding == "source":
+            yield from _unfit_for_source(backend, given)
+    if tissue.mask_values and not tissue.masks and not is_sheet(slides):
         yield (
-            f"tissue.mask_values is {tissue['mask_values']}, and there are no masks: name their folder in "
+            f"tissue.mask_values is {tissue.mask_values}, and there are no masks: name their folder in "
             "tissue.masks, or leave it out"
         )
     for key, folder, column in (
-        ("annotations", full["annotations"], "annotation"),
-        ("tissue.masks", full["tissue"]["masks"], "tissue_mask"),
+        ("annotations", given.annotations, "annotation"),
+        ("tissue.masks", tissue.masks, "tissue_mask"),
     ):
         if folder and is_sheet(slides):
             yield f"{key} is {folder}: a sheet lists them itself: use its column '{column}', and null here"
@@ -226,13 +227,12 @@ def _contradictions(full: Mapping[str, Any], slides: Path, results: Path) -> Ite
         )
 
 
-def _unfit_for_source(backend: str, full: Mapping[str, Any]) -> Iterator[str]:
+def _unfit_for_source(backend: str, given: Configuration) -> Iterator[str]:
     """Yield a line for each setting with which no slide's tiles could be copied."""
-    sampling = full["sampling"]
     for key, value, needed in (
-        ("sampling.overlap", sampling["overlap"], (0,)),
-        ("sampling.edges", sampling["edges"], ("drop",)),
-        ("reader", full["reader"], ("auto", "tiles")),
+        ("sampling.overlap", given.sampling.overlap, (0,)),
+        ("sampling.edges", given.sampling.edges, ("drop",)),
+        ("reader", given.reader, ("auto", "tiles")),
     ):
         if value not in needed:
             yield (

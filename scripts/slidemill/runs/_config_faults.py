@@ -1,0 +1,131 @@
+"""What is wrong with a configuration, in words: pydantic's errors become lines of key, value and remedy."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from typing import Any
+
+from pydantic import ValidationError
+
+from slidemill.runs._config_model import Configuration
+from slidemill.runs._config_schema import json_schema
+
+TYPE_NAMES = {
+    "string": "text (put it in quotes)",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "object": "a mapping (leave the key out for its defaults)",
+    "array": "a list, such as [a, b]",
+    "null": "null",
+}
+
+BOUNDS = {
+    "greater_than_equal": ("{} or more", "minimum"),
+    "greater_than": ("more than {}", "exclusiveMinimum"),
+    "less_than_equal": ("{} or less", "maximum"),
+}
+"""What a number should have been, and the schema's name of the bound, by pydantic's type of error."""
+
+EMPTY = ("too_short", "no_store")
+"""Pydantic's types of error, and ours, for text, lists and mappings that hold nothing."""
+
+LONGEST_SHOWN = 200
+"""Characters of a wrong value that a message has."""
+
+Place = tuple[Any, ...]
+Errors = Mapping[Place, list[Mapping[str, Any]]]
+
+
+def faults(values: Mapping[str, Any]) -> list[str]:
+    """Return a line for each way in which `values` break the configuration's model, each section's own first."""
+    schema, by_place = json_schema(), dict[Place, list[Any]]()
+    try:
+        Configuration.model_validate(_known(values, schema))
+    except ValidationError as error:
+        for one in error.errors(include_url=False):
+            by_place.setdefault(one["loc"], []).append(one)
+    return list(dict.fromkeys(_lines((), values, schema, errors=by_place)))
+
+
+def _known(value: Any, schema: Mapping[str, Any]) -> Any:
+    """Return a value without unknown keys, of which pydantic would report one that is not Unicode, and nothing else."""
+    if not isinstance(value, dict) or "properties" not in schema:
+        return value
+    return {name: _known(value[name], own) for name, own in schema["properties"].items() if name in value}
+
+
+def _lines(place: Place, value: Any, schema: Mapping[str, Any], *, errors: Errors) -> Iterator[str]:
+    """Yield the lines of a place of the configuration, and of what lies in it.
+
+    Parameters
+    ----------
+    place
+        The names of the sections and of the key.
+    value
+        What the configuration has there.
+    schema
+        The schema of the key.
+    errors
+        Pydantic's errors by the places where they are.
+    """
+    for error in errors.get(place, ()):
+        if error["type"] != "no_store" or not value:  # where all stores have unknown names, these lines say enough
+            yield _line(place, error, schema)
+    if not isinstance(value, dict) or "properties" not in schema:
+        yield from _lines_of_entries(place, schema, errors)
+        return
+    known = schema["properties"]
+    for name in sorted(set(value) - set(known), key=str):
+        # Looser than for labels' names: a wrong guess costs nothing, and part of a key is often meant.
+        close = difflib.get_close_matches(str(name), known, n=1)
+        hint = f"did you mean {close[0]}? There" if close else "there"
+        yield f"{_joined((*place, name))} is {_shown(value[name])}, an unknown key: {hint} are {', '.join(known)}"
+    for name in schema.get("required", ()):
+        if name not in value:
+            yield f"{_joined((*place, name))} is missing: give {known[name]['description']}"
+    for name, own in known.items():
+        if name in value:
+            yield from _lines((*place, name), value[name], own, errors=errors)
+
+
+def _lines_of_entries(place: Place, schema: Mapping[str, Any], errors: Errors) -> Iterator[str]:
+    """Yield the lines of what is wrong in a list, or in a mapping with free names; the names come first."""
+    of_names = [found for other, found in errors.items() if other[:-2] == place and other[-1] == "[key]"]
+    for error in chain(*of_names):
+        yield _line(place, error, schema["propertyNames"])
+    for other in (other for other in errors if other[:-1] == place and other):
+        for error in errors[other]:
+            yield _line(other, error, schema["items"] if "items" in schema else schema["additionalProperties"])
+
+
+def _line(place: Place, error: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
+    description = schema.get("description", "see config/README.md")
+    key = _joined(place) or "the configuration"
+    return f"{key} is {_shown(error['input'])}, not {_expected(error['type'], schema)}: {description}"
+
+
+def _expected(kind: str, schema: Mapping[str, Any]) -> str:
+    """Return in words what a value with an error of pydantic's type `kind` should have been."""
+    if kind in BOUNDS:
+        words, bound = BOUNDS[kind]
+        return words.format(schema[bound])
+    if kind in EMPTY:
+        return "a choice"
+    if "enum" in schema:
+        return f"one of {', '.join('null' if one is None else one for one in schema['enum'])}"
+    kinds = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
+    inside = f" of {', '.join(schema['properties'])}" if "properties" in schema else ""
+    return " or ".join(TYPE_NAMES[kind] for kind in kinds) + inside
+
+
+def _shown(value: object) -> str:
+    """Return a value as Python writes it, cut off where it is long."""
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
+
+
+def _joined(place: Place) -> str:
+    return ".".join(map(str, place))

@@ -1,0 +1,63 @@
+"""What the configuration's model is made of: sections, keys, and types that take YAML's values as they are."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Annotated, Any, TypeVar, cast
+
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidatorFunctionWrapHandler, WrapValidator
+
+REQUIRED: Any = ...
+
+Spec = TypeVar("Spec")
+
+
+class Section(BaseModel):
+    """A mapping of keys, each with a type, a default, a description, and its documentation as the string below it.
+
+    Types are strict: ``"256"`` is not a number, 256.0 not an integer, true not a number, and unknown keys are faults.
+    The keys stand in messages, tables and the schema in their order here.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, defer_build=True)
+
+
+def key(default: Any, description: str | None = None, **more: Any) -> Any:
+    """Return a key of a section.
+
+    A key whose default is None and whose type has no None may be left out, and is None then; null is a fault.
+
+    Parameters
+    ----------
+    default
+        The value of a key that is left out, as in YAML; `REQUIRED` where it may not be.
+    description
+        What belongs there, with unit and bounds: the remedy in messages, and what editors show. A section whose class
+        describes it needs none.
+    more
+        As of `pydantic.Field`.
+    """
+    return Field(default=default, description=description, **more)
+
+
+def _as_given(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    """Return a number that `check` accepts without making it a float: rules run again when 30 becomes 30.0."""
+    check(value)
+    return value
+
+
+Text = InstanceOf[str]
+"""A string. Pydantic's own refuses file names that are not UTF-8."""
+
+AS_GIVEN = WrapValidator(_as_given)
+
+NonEmpty = Annotated[Text, Field(min_length=1)]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0), AS_GIVEN]
+NotNegative = Annotated[float, Field(ge=0), AS_GIVEN]
+Share = Annotated[float, Field(ge=0, le=1), AS_GIVEN]
+
+
+def spec_of(spec: type[Spec], section: Section) -> Spec:
+    """Return a section as the value that stages take, a dataclass whose fields have the names of keys."""
+    return spec(**{field.name: getattr(section, field.name) for field in fields(cast("Any", spec))})
