@@ -379,7 +379,7 @@ def test_code_digest_rejects_unknown_modules(copied):
         ("discover", ["discover_slides"]),
         ("draw", ["draw_slide"]),
         ("gate", ["gate"]),
-        ("gather", ["gate", "gather_results"]),
+        ("gather", ["gather_results"]),
         ("job", RULE_SCRIPTS),
         ("label", ["write_metadata"]),
         ("report", ["render_report"]),
