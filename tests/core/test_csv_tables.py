@@ -5,6 +5,7 @@ import logging
 import math
 import os
 import threading
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -15,7 +16,18 @@ from slidemill.core import files
 from slidemill.core import job_log as joblog
 from slidemill.core.columns import METADATA_COLUMNS
 from slidemill.core.csv_tables import read_columns, read_table, write_table
-from slidemill.core.files import asides, read_json, remove, replacing, scratch_folder, sync, synced, write_json
+from slidemill.core.files import (
+    RUN,
+    WORKER,
+    asides,
+    read_json,
+    remove,
+    replacing,
+    scratch_folder,
+    sync,
+    synced,
+    write_json,
+)
 from slidemill.core.job_log import LOG, job_log, progress
 from slidemill.core.outcomes import Outcome, attempt, read_outcome, write_outcome
 from slidemill.datasets.results import read_metadata
@@ -512,3 +524,23 @@ def test_a_slide_is_not_blamed_where_its_file_is_not_what_it_was():
     assert attempt("a", "stage", work).message == "a.svs: cannot be read"
     with pytest.raises(SlidemillError, match="the disk is away"):
         attempt("a", "stage", work, unchanged=away)
+
+
+@pytest.mark.parametrize("own", [None, "run 1"])
+@pytest.mark.parametrize("now", [None, "", "run 1", "run 2"])
+def test_job_of_an_earlier_run_publishes_nothing(tmp_path, monkeypatch, own, now):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(RUN, raising=False)
+    if own is not None:
+        monkeypatch.setenv(RUN, own)
+    if now is not None:
+        WORKER.parent.mkdir()
+        WORKER.write_text(now)
+    path = tmp_path / "store"
+    path.write_text("of the later run")
+    refused = (own, now) == ("run 1", "run 2")
+    told = pytest.raises(SlidemillError, match=r"is not published.*run 2 took over") if refused else nullcontext()
+    with told, replacing(path) as aside:
+        aside.write_text("of the earlier run")
+    assert path.read_text() == ("of the later run" if refused else "of the earlier run")
+    assert asides(path) == []

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from slidemill.cli.commands import main
+from slidemill.core.files import WORKER
 from slidemill.errors import machine_error
-from slidemill.runs.run_lock import WORKER
 from slidemill.stages import verify as verification
 from slidemill.stores.checks import check_store as really_checked
 from slidemill.stores.paths import SUFFIXES, store_path
@@ -118,7 +118,7 @@ def at_work(results):
     lock = results / ".snakemake" / "locks" / "0.output.lock"
     lock.parent.mkdir(parents=True)
     lock.touch()
-    with (results / ".snakemake" / WORKER).open("w") as file:
+    with (results / WORKER).open("w") as file:
         file.write("process 12 on node-7")
         file.flush()
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -11,7 +11,7 @@ import pytest
 
 from slidemill.testing import write_annotation, write_svs
 from tests.conftest import AREAS, painted
-from tests.torture.harness import Processes, Torturer, digests, patches_of_stores, reader, stat, wait
+from tests.torture.harness import Processes, Torturer, digests, patches_of_stores, reader, wait
 from tests.workflow.conftest import Project
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
@@ -92,9 +92,11 @@ def test_a_job_that_outlived_its_run_publishes_nothing_over_the_next(tmp_path, s
     processes = Processes(run.pid)
     while not list(where.glob(".*.aside/*.png")):
         assert run.poll() is None
-    job = processes.running("store_patches")
-    os.kill(job, signal.SIGSTOP)
-    began = stat(job)[1]
+    # All of them, at whatever moment each is: one that has only just begun, too.
+    jobs = {pid: began for pid, (script, began) in processes.jobs().items() if script == "store_patches"}
+    assert jobs
+    for job in jobs:
+        os.kill(job, signal.SIGSTOP)
     try:
         run.kill()
         run.wait()
@@ -103,8 +105,10 @@ def test_a_job_that_outlived_its_run_publishes_nothing_over_the_next(tmp_path, s
         made = digests(project.results)
         published = {path: path.stat().st_ino for path in (project.results / "stores/disk").iterdir()}
     finally:
-        os.kill(job, signal.SIGCONT)
-    wait(job, began)
+        for job in jobs:
+            os.kill(job, signal.SIGCONT)
+    for job, began in jobs.items():
+        wait(job, began)
     assert {path: path.stat().st_ino for path in (project.results / "stores/disk").iterdir()} == published
     assert digests(project.results) == made
     assert not list(where.glob(".*.aside"))

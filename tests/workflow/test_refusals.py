@@ -6,7 +6,8 @@ from itertools import pairwise
 import pytest
 import yaml
 
-from slidemill.runs.run_lock import HOLDER, LOOK_AGAIN, WORKER
+from slidemill.core.files import WORKER
+from slidemill.runs.run_lock import HOLDER, LOOK_AGAIN
 
 LISTS = "a: &a [x]\n" + "".join(f"{own}: &{own} [{f'*{before}, ' * 9}]\n" for before, own in pairwise("abcdefghi"))
 
@@ -37,8 +38,8 @@ def alone(refused):
 
 
 def test_a_second_run_is_refused_in_one_sentence(ready, locked):
-    (locked / WORKER).write_text("process 7 on this-machine")
-    with (locked / WORKER).open() as worker, (locked / HOLDER).open("w") as holder:
+    (locked / WORKER.name).write_text("process 7 on this-machine")
+    with (locked / WORKER.name).open() as worker, (locked / HOLDER).open("w") as holder:
         fcntl.flock(worker, fcntl.LOCK_EX)
         fcntl.flock(holder, fcntl.LOCK_SH)
         refused = ready.snakemake()
@@ -53,13 +54,13 @@ def test_a_second_run_is_refused_in_one_sentence(ready, locked):
 
 def test_a_lock_of_another_machine_is_refused_in_one_sentence(ready, locked):
     (locked / HOLDER).write_text("another-machine")
-    (locked / WORKER).write_text("process 7 on another-machine")
+    (locked / WORKER.name).write_text("process 7 on another-machine")
     refused = ready.snakemake()
     assert refused.code == LOOK_AGAIN
     line = alone(refused)
     assert "is locked by a run (process 7 on another-machine) that is at work on another machine, or was killed" in line
     assert "see whether that process lives there" in line
-    assert (locked / WORKER).read_text() == "process 7 on another-machine"
+    assert (locked / WORKER.name).read_text() == "process 7 on another-machine"
 
 
 @pytest.mark.parametrize(

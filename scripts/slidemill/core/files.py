@@ -22,6 +22,12 @@ from slidemill.errors import SlidemillError, machine_told
 ASIDE = ".aside"
 """What the names of files end in that are not yet whole."""
 
+WORKER = Path(".snakemake", "slidemill.worker")
+"""File in the results, which jobs have as their working directory: it names the run that works there."""
+
+RUN = "SLIDEMILL_RUN"
+"""Environment variable that a run's jobs inherit: what `WORKER` held when the run began."""
+
 SYNC_EVERY = 0.05
 """Seconds between two times that a file is written to its disk while it is being filled."""
 
@@ -32,7 +38,7 @@ def replacing(path: Path, scratch: Path | None = None) -> Iterator[Path]:
 
     A file or a folder may be written. When the block fails, `path` is as it was. What killed processes left aside
     is removed first, in `scratch` too. Names are never used twice: a job that outlived its run finds its file gone,
-    and cannot publish what another has only half written.
+    and cannot publish what another has only half written. Nor does it publish over what a later run has made.
 
     Parameters
     ----------
@@ -44,7 +50,7 @@ def replacing(path: Path, scratch: Path | None = None) -> Iterator[Path]:
     Raises
     ------
     SlidemillError
-        When what was written is gone, since another run has taken over.
+        When what was written is gone, or is not published, since another run has taken over.
     """
     # What is itself in a folder aside stands or falls with that: a folder that another run removed is not made again.
     if not path.parent.name.endswith(ASIDE):
@@ -63,10 +69,25 @@ def replacing(path: Path, scratch: Path | None = None) -> Iterator[Path]:
             copy_checked(written, aside)
         if not aside.exists() or not (scratch is None or claim.exists()):
             raise SlidemillError(f"{path}: what was written for it is gone: is another run at work here?")
+        _check_run(path)
         _publish(aside, path, old)
     finally:
         for left in (aside, old, claim, written):
             remove(left)
+
+
+def _check_run(path: Path) -> None:
+    """Check that no later run works, or has worked, in the results since this job's run began.
+
+    A job goes on when its run is killed. One that had only just begun removes nothing of the next run, and would be
+    whole after that has ended: with the settings of another time.
+    """
+    own = os.environ.get(RUN)
+    if own is None:
+        return
+    with suppress(OSError):
+        if (now := WORKER.read_text(encoding="utf-8", errors="replace")) and now != own:
+            raise SlidemillError(f"{path}: is not published: this job's run ({own}) has ended, and {now} took over")
 
 
 def _publish(aside: Path, path: Path, old: Path) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from slidemill.core.files import RUN, WORKER
 from slidemill.errors import SlidemillError
 
 try:
@@ -24,9 +25,6 @@ except ImportError:  # not on Windows, where Snakemake's lock stands alone
 
 HOLDER = "slidemill.holder"
 """File in Snakemake's folder: locked for as long as a run lives, and the name of the machine that it runs on."""
-
-WORKER = "slidemill.worker"
-"""File in Snakemake's folder: locked for as long as a run works, and which process of which machine that is."""
 
 ROOM = 65536
 """Bytes that must be free for a run to begin."""
@@ -112,7 +110,7 @@ def take(results: Path) -> None:
     owner = (os.getpid(), results.resolve())
     if owner in _TAKEN:
         return
-    file = os.open(results / ".snakemake" / WORKER, os.O_RDWR | os.O_CREAT, 0o666)
+    file = os.open(results / WORKER, os.O_RDWR | os.O_CREAT, 0o666)
     if fcntl is None:
         return
     with suppress(OSError):
@@ -122,7 +120,9 @@ def take(results: Path) -> None:
             raise SlidemillError(_at_work(results)) from None
         _TAKEN.add(owner)
         os.ftruncate(file, 0)
-        os.pwrite(file, f"process {os.getpid()} on {platform.node()}".encode(), 0)
+        os.pwrite(file, (name := f"process {os.getpid()} on {platform.node()}").encode(), 0)
+        # Jobs inherit it, and publish nothing once another run has taken the results.
+        os.environ[RUN] = name
 
 
 def working(results: Path) -> str:
@@ -140,7 +140,7 @@ def working(results: Path) -> str:
 
 def _is_at_work(results: Path) -> bool:
     """Return whether a run holds the operating system's lock, which those of other machines may not reach."""
-    worker = results / ".snakemake" / WORKER
+    worker = results / WORKER
     if fcntl is not None and worker.exists():
         with suppress(OSError):
             file = os.open(worker, os.O_RDONLY)
@@ -219,7 +219,7 @@ def _at_work(results: Path) -> str:
 def _who(results: Path) -> str:
     """Return which process of which machine works on `results`, in brackets, or nothing where that is not known."""
     try:
-        who = (results / ".snakemake" / WORKER).read_text(encoding="utf-8", errors="replace")
+        who = (results / WORKER).read_text(encoding="utf-8", errors="replace")
     except OSError:
         who = ""
     return f" ({who})" if who else ""

@@ -11,12 +11,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from slidemill.core.csv_tables import read_table
-from slidemill.core.files import remove, replacing
+from slidemill.core.files import WORKER, remove, replacing
 from slidemill.core.job_log import last_error
 from slidemill.core.outcomes import UNFINISHED, Outcome, read_outcome
 from slidemill.report.html_report import Pictures, ReportData, render
 from slidemill.report.versions import Run
-from slidemill.runs.run_lock import WORKER
 from slidemill.runs.settings import FOREIGN, Settings, foreign_stage, outcome_file
 from slidemill.slides.discovery import SlideFile
 from slidemill.stages.gather import CohortTables, SlideResults, checks_of, write_cohort
@@ -143,7 +142,7 @@ def _slide_results(slide: SlideFile, work: Work, made: _Made) -> SlideResults:
 
 
 def _unfinished(slide: str, stage: str, log: str) -> Outcome:
-    begun = Path(".snakemake", WORKER)
+    begun = WORKER
     # A log is emptied when its job begins: one that is older than this run tells of another.
     stale = begun.exists() and Path(log).exists() and Path(log).stat().st_mtime < begun.stat().st_mtime
     reason = ("" if stale else last_error(Path(log))) or NOT_STARTED
