@@ -104,4 +104,4 @@ def test_run_holds_results_whatever_snakemake_calls(ready, monkeypatch, tmp_path
     finished = ready.snakemake("--until", "discover_slides")
     assert finished.code == 0, finished.text
     assert list(ready.results.glob(f"slides/{name}-*.json"))
-    assert (ready.results / ".snakemake" / WORKER).read_text().startswith("process ")
+    assert (ready.results / WORKER).read_text().startswith("process ")
