@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import csv
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import zip_longest
@@ -229,3 +230,41 @@ def stored_content(path: Path) -> str:
     """Return the `Manifest.content` of the store at `path`."""
     with open_store(path) as store:
         return store.manifest.content
+
+
+def check_gathered(results: Path, slides: Iterable[str]) -> list[FileFault]:
+    """Check that metadata.csv has, slide by slide, the rows of these slides' own tables, but for unreadable patches.
+
+    Parameters
+    ----------
+    results
+        The folder of results.
+    slides
+        The slides that are ok, in the order of slides.csv.
+    """
+    check = TableCheck()
+
+    def look(path: Path) -> str | None:
+        for own, other in zip_longest(_rows(path), _all_rows(results, slides)):
+            if own != other:
+                slide = (other or own or [])[1]
+                return f"its rows of {slide} are not those of {LABELLED}/{slide}.csv: {AGAIN}"
+        return None
+
+    check.attempt(results, "metadata.csv", look)
+    return check.faults
+
+
+def _all_rows(results: Path, slides: Iterable[str]) -> Iterator[list[str]]:
+    unreadable = {(row["slide"], row["patch_id"]) for row in read_table(results / "unreadable.csv", ("patch_id",))}
+    for slide in slides:
+        rows = _rows(results / LABELLED / f"{slide}.csv")
+        yield from (row for row in rows if (slide, row[0]) not in unreadable)
+
+
+def _rows(path: Path) -> Iterator[list[str]]:
+    """Yield a metadata table's rows as lists, which begin with the patch's id and the slide's."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = csv.reader(file)
+        next(rows, None)
+        yield from rows

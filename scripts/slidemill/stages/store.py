@@ -28,9 +28,8 @@ from slidemill.slides.grid import GridSpec
 from slidemill.slides.icc import CONVERTED, IGNORED, LITTLECMS, NO_PROFILE, Convert, conversion, stated
 from slidemill.slides.patch_table import SlidePatches, patches_of
 from slidemill.slides.reader_choice import read_whole
-from slidemill.slides.readers import Reader, TileReader
+from slidemill.slides.readers import Reader, TileReader, copied_patches
 from slidemill.slides.slide_info import SlideInfo, opened
-from slidemill.slides.tile_copier import copied_patches
 from slidemill.stages.job import Job
 from slidemill.stores.base import Backend
 from slidemill.stores.manifest import Manifest

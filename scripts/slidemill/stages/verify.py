@@ -14,13 +14,13 @@ from slidemill.core.csv_tables import read_cohort_table, read_table
 from slidemill.core.text import AGAIN
 from slidemill.errors import MachineError, SlidemillError, machine_error, machine_told
 from slidemill.runs.settings import gathered_settings
-from slidemill.stages._gathered_tables import check_gathered
 from slidemill.stages._joined_checks import OUTDATED, joined_fault
 from slidemill.stages._table_checks import (
     NEEDED,
     FileFault,
     TableCheck,
     check_cohort,
+    check_gathered,
     check_slide,
     miss_seals,
     stored_content,
