@@ -17,7 +17,7 @@ from typing import Any
 
 import xxhash
 
-from slidemill.errors import SlidemillError, machine_told
+from slidemill.errors import ConfigError, SlidemillError, machine_told
 
 ASIDE = ".aside"
 """What the names of files end in that are not yet whole."""
@@ -166,6 +166,34 @@ def copy_checked(source: Path, target: Path) -> None:
         if file_digest(file) != file_digest(copy):
             raise SlidemillError(f"{copy}: is not what was copied there: see to that disk, and run again")
     sync(target)
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether there is a folder at `path`; False also where a folder above it may not be entered."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def walk_folder(root: Path, key: str) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Walk as `os.walk` does, but refuse a folder that cannot be searched: files in it would be missing.
+
+    `key` is the configuration's key that names `root`.
+
+    Raises
+    ------
+    ConfigError
+        When a folder cannot be searched.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise ConfigError(
+            f"{key}: the folder {error.filename} cannot be searched ({error.strerror}): see its permissions and its "
+            "disk, or move it elsewhere"
+        )
+
+    return os.walk(root, onerror=refuse)
 
 
 def identity(path: Path | int) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from slidemill.core.folders import is_folder, walked
+from slidemill.core.files import is_folder, walk_folder
 from slidemill.errors import ConfigError
 
 ANNOTATIONS = (".annotations", ".geojson", ".json", ".png", ".tif", ".tiff", ".xml")
@@ -89,7 +89,7 @@ def _ending(path: Path) -> str:
 def _files(root: Path, skip: Path | None, key: str) -> Iterator[Path]:
     """Yield the files below `root`, and links to folders, relative to it; hidden ones are passed over."""
     skipped = skip.resolve() if skip else None
-    for folder, subfolders, names in walked(root, key):
+    for folder, subfolders, names in walk_folder(root, key):
         here = Path(folder)
         subfolders[:] = [name for name in subfolders if name[0] != "." and (here / name).resolve() != skipped]
         links = [name for name in subfolders if (here / name).is_symlink()]

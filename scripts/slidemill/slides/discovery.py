@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from slidemill.core.folders import is_folder
+from slidemill.core.files import is_folder
 from slidemill.errors import ConfigError, SlideError
 from slidemill.slides.annotation_matching import Matches, match_annotations
 from slidemill.slides.file_endings import EXTENSIONS, ignored_files, slide_folders

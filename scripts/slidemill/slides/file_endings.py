@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from slidemill.core.folders import is_folder, walked
+from slidemill.core.files import is_folder, walk_folder
 from slidemill.core.text import counted
 from slidemill.slides.annotation_matching import ANNOTATIONS
 
@@ -65,7 +65,7 @@ def slide_folders(root: Path, skip: Path | None) -> Iterator[tuple[Path, list[st
         When a folder cannot be searched.
     """
     skipped = skip.resolve() if skip else None
-    for folder, subfolders, names in walked(root, "slides"):
+    for folder, subfolders, names in walk_folder(root, "slides"):
         here = Path(folder)
         files = sorted(name for name in names if not name.startswith("."))
         companions = {Path(name).stem for name in files if Path(name).suffix.lower() == ".mrxs"}
