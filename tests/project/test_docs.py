@@ -125,7 +125,7 @@ def test_the_docs_name_what_snakemake_does_to_a_configuration():
     running = (ROOT / "docs" / "running.md").read_text(encoding="utf-8")
     assert "A configuration is code to Snakemake: a file with `__use_yte__: true`" in running
     assert "python scripts/check_config.py FILE" in running
-    assert f"{LOOK_AGAIN} where another run is at work" in running
+    assert f"| {LOOK_AGAIN} | another run is using the results folder" in running
 
 
 def test_the_docs_say_when_a_run_needs_kill_9():
