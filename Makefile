@@ -69,7 +69,8 @@ check: $(VENV)/test.stamp ## format, lint, types, imports, workflow lint, all te
 	$(BIN)/snakefmt --check $(RULES)
 	$(BIN)/python scripts/make_demo_slides.py $(DEMO)
 	$(BIN)/snakemake --lint --configfile config/demo.yaml
-	$(BIN)/python -m pytest -n $(CORES) -m 'not cluster and not torture and not fuzz'
+	$(BIN)/python -m pytest -n $(CORES) --hypothesis-profile=full \
+		-m 'not cluster and not torture and not fuzz'
 
 .PHONY: docs
 docs: $(VENV)/test.stamp ## the documentation as a site, in site/

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from slidemill.testing import Scan, Tissue, paint, write_svs
+from tests import examples  # noqa: F401, registers the profiles
 
 ROOT = Path(__file__).parent.parent
 REAL_SLIDES = ROOT.parent / "shared" / "slides"
@@ -16,6 +18,8 @@ AREAS = [
     Tissue("Benign", (100, 120, 420, 400), 9.0, 6),
     Tissue("Carcinoma invasive", (500, 200, 900, 560), 22.0, 9),
 ]
+
+settings.load_profile("quick")
 
 
 def painted(width=1030, height=777, seed=1):

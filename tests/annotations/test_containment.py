@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from shapely.geometry import MultiPoint, MultiPolygon, Polygon, box
 
@@ -16,6 +16,7 @@ from slidemill.annotations.regions import Annotation, Region, polygons
 from slidemill.core.specs import LabelSpec
 from slidemill.sampling._label_rules import labeller, reference_points, region_at
 from slidemill.sampling.labelled_table import labelled
+from tests.examples import examples
 from tests.rays import in_fractions
 
 SIDE = 48
@@ -93,7 +94,7 @@ def partitions(draw):
 
 
 @given(partitions(), st.integers(1, 17), st.sampled_from(["centre", "top_left"]), st.randoms(use_true_random=False))
-@settings(derandomize=True, deadline=None, max_examples=200)
+@examples(200, derandomize=True)
 def test_a_partition_labels_each_patch_once(shapes, size, rule, random):
     """Any order of the regions gives the same labels, since no two of them hold one point."""
     assert sum(shape.area for shape in shapes) == pytest.approx(SIDE**2)
@@ -110,13 +111,13 @@ def test_a_partition_labels_each_patch_once(shapes, size, rule, random):
 
 
 @given(partitions(), st.lists(st.tuples(*[st.floats(0, SIDE, exclude_max=True)] * 2), min_size=1, max_size=30))
-@settings(derandomize=True, deadline=None, max_examples=100)
+@examples(100, derandomize=True)
 def test_a_partition_owns_any_point_once(shapes, points):
     assert (owners(shapes, np.array(points)) == 1).all()
 
 
 @given(st.lists(st.tuples(*[st.integers(0, SIDE)] * 2), min_size=3, max_size=9, unique=True), st.data())
-@settings(derandomize=True, deadline=None, max_examples=200)
+@examples(200, derandomize=True)
 def test_points_on_an_outline_are_owned_as_fractions_say(ring, data):
     """Outlines scaled by a third have no exact coordinates, and their middles lie on an edge or next to it."""
     scale = data.draw(st.sampled_from([1.0, 1 / 3, 1e6 / 7]))
@@ -162,7 +163,7 @@ def test_tiles_aligned_with_the_grid_label_each_patch(tile, rule):
 
 
 @given(st.data(), st.integers(1, 9), st.sampled_from(["centre", "top_left"]))
-@settings(derandomize=True, deadline=None, max_examples=60)
+@examples(60, derandomize=True)
 def test_outlines_label_as_the_image_of_their_pixels(data, size, rule):
     pixels = np.array(data.draw(st.lists(st.integers(1, 3), min_size=36, max_size=36)), np.uint8).reshape(6, 6)
     image = LabelImage((6, 6), (24, 24), (1, 2, 3), ((0.0, 0.0, 24.0, 24.0),) * 3, lambda *_: iter([(0, pixels)]))

@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -22,6 +22,7 @@ from slidemill.errors import AnnotationError
 from slidemill.report.patch_pictures import draw_overlay
 from slidemill.sampling._label_rules import labeller
 from slidemill.sampling.labelled_table import labelled
+from tests.examples import examples
 
 DRAWN = np.kron(np.random.default_rng(0).integers(0, 4, (30, 40)), np.ones((10, 10), int))[:295, :396].astype(np.uint8)
 CANVAS = (3960, 2950)
@@ -253,7 +254,7 @@ def laid(pixels, canvas):
 
 
 @given(images(), boxes, st.sampled_from([0.01, 0.3, 0.5, 1.0]), st.permutations(["1", "2", "3"]), st.integers(0, 3))
-@settings(derandomize=True, deadline=None, max_examples=300)
+@examples(300, derandomize=True)
 def test_areas_are_exactly_those_of_pixel_by_pixel(image, places, least, names, known):
     """Each pixel is a box of fractions that is laid over each patch; 3 // 7 of a pixel is no rounding."""
     (pixels, (across, down)), names = image, names[:known]
@@ -286,7 +287,7 @@ def test_areas_are_exactly_those_of_pixel_by_pixel(image, places, least, names, 
 
 
 @given(images(), boxes, st.sampled_from(["centre", "top_left"]))
-@settings(derandomize=True, deadline=None, max_examples=300)
+@examples(300, derandomize=True)
 def test_points_are_labelled_by_the_pixel_that_they_lie_in(image, places, rule):
     pixels, (across, down) = image
     rows = [{"x0": x, "y0": y, "width0": wide, "height0": high} for x, y, wide, high in places]

@@ -11,7 +11,7 @@ import unicodedata
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -21,6 +21,7 @@ from slidemill.annotations.regions import BEYOND, DROPPED, ISLANDS, LINES, NESTE
 from slidemill.core.specs import LabelSpec, Naming
 from slidemill.errors import AnnotationError
 from slidemill.sampling.labelled_table import labelled
+from tests.examples import examples
 
 LOW, HIGH, SIDE, PATCH = 300, 700, 1024, 128
 SQUARE = [(LOW, LOW), (HIGH, LOW), (HIGH, HIGH), (LOW, HIGH)]
@@ -440,7 +441,7 @@ ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"]
     st.sampled_from(ENCODINGS),
     st.booleans(),
 )
-@settings(derandomize=True, deadline=None, max_examples=200)
+@examples(200, derandomize=True)
 def test_ring_spelling_and_encoding_change_nothing(
     tmp_path_factory, writer, start, turned, closings, doubled_at, number, encoding, midpoints
 ):

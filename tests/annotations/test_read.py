@@ -7,7 +7,7 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from shapely.geometry import LineString, MultiPolygon, Polygon
 
@@ -18,6 +18,7 @@ from slidemill.core.specs import LabelSpec
 from slidemill.errors import AnnotationError
 from slidemill.sampling._label_rules import reference_points, region_at
 from slidemill.sampling.labelled_table import Labelling, counted, labelled, labelled_blocks
+from tests.examples import examples
 
 ROOT = Path(__file__).parents[2]
 REAL_ANNOTATION = ROOT.parent / "shared" / "slides" / "CMU-1-Small-Region.xml"
@@ -375,7 +376,7 @@ places = st.lists(st.tuples(st.floats(-1, 21), st.floats(-1, 21)), min_size=1, m
 
 
 @given(regions, places)
-@settings(derandomize=True, deadline=None, max_examples=300)
+@examples(300, derandomize=True)
 def test_names_are_those_of_a_slow_obvious_ray_casting(file, regions, places):
     """Random outlines, some of them holes of the whole layer; most cross themselves."""
     places = [place for place in places if all(distance_to_edges(o, *place) > 1e-6 for o, _ in regions)]
@@ -454,7 +455,7 @@ def test_an_outline_that_crosses_itself_10000_times_is_repaired(annotation):
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=3, max_size=16))
-@settings(deadline=None, max_examples=300)
+@examples(300)
 def test_an_outline_is_repaired_as_shapely_does_it(vertices):
     """Lines that are gone along twice too, and loops that a line alone holds together."""
     notes = []

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from slidemill.core import files
@@ -32,6 +32,7 @@ from slidemill.core.job_log import LOG, job_log, progress
 from slidemill.core.outcomes import Outcome, attempt, read_outcome, write_outcome
 from slidemill.datasets.results import read_metadata
 from slidemill.errors import AnnotationError, ConfigError, SlideError, SlidemillError, StoreError
+from tests.examples import examples
 
 COLUMNS = ("a", "b,c", 'd "e"')
 fields = st.text() | st.text(alphabet='",;\n\r \t\\|\0', max_size=6)
@@ -43,7 +44,7 @@ def table(tmp_path_factory):
 
 
 @given(st.lists(st.tuples(fields, fields, fields), max_size=5))
-@settings(derandomize=True, deadline=None, max_examples=300)
+@examples(300, derandomize=True)
 def test_a_table_holds_what_was_written(table, values):
     rows = [dict(zip(COLUMNS, row, strict=True)) for row in values]
     assert write_table(table, COLUMNS, rows) == len(rows)

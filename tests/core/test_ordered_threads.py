@@ -3,10 +3,11 @@
 import threading
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from slidemill.core.ordered_threads import Step, in_order
+from tests.examples import examples
 
 
 class Jigsaw:
@@ -38,7 +39,7 @@ def needs(draw):
 
 
 @given(needs(), st.integers(1, 5), st.integers(1, 4))
-@settings(deadline=None, max_examples=200)
+@examples(200)
 def test_every_result_comes_once_and_in_order(own, threads, ahead):
     jigsaw = Jigsaw(own)
     assert list(in_order(jigsaw.steps(), jigsaw.count, threads, ahead)) == [

@@ -3,10 +3,11 @@
 import unicodedata
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from slidemill.core.suggestions import MOST_SUGGESTED, did_you_mean, suggest
+from tests.examples import examples
 
 KNOWN = ["Normal", "Benign", "Carcinoma in situ", "Carcinoma invasive", "Tumor", "Préparation", "Grade 3"]
 
@@ -45,7 +46,7 @@ def test_did_you_mean_is_a_question_or_nothing():
 
 
 @given(st.text(), st.lists(st.text()))
-@settings(derandomize=True, deadline=None, max_examples=300)
+@examples(300, derandomize=True)
 def test_suggest_returns_known_names_only(name, known):
     near = suggest(name, known)
     assert len(near) <= MOST_SUGGESTED
@@ -53,7 +54,7 @@ def test_suggest_returns_known_names_only(name, known):
 
 
 @given(st.text(min_size=1, alphabet=st.characters(categories=["Ll", "Lu"])))
-@settings(derandomize=True, deadline=None, max_examples=300)
+@examples(300, derandomize=True)
 def test_suggest_ignores_letter_case(name):
     other = name.casefold()
     assert suggest(name, [other]) == ([other] if other != name else [])

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from slidemill.core.pyramid import Pyramid
@@ -13,6 +13,7 @@ from slidemill.datasets._overlaps import overlapping, points_before
 from slidemill.datasets.leakage import check_leakage, find_leakage
 from slidemill.errors import LeakageError, SplitError
 from slidemill.slides.grid import Grid, GridSpec
+from tests.examples import examples
 
 NUMBER = st.integers(-12, 12)
 RECTANGLES = st.lists(st.tuples(NUMBER, NUMBER, st.integers(1, 9), st.integers(1, 9)), max_size=12)
@@ -66,7 +67,7 @@ def test_overlapping_holds_for_sizes_of_every_kind_and_more_points_than_hypothes
     assert overlapping(corners(first), corners(second)).tolist() == expected.tolist()
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(st.lists(st.tuples(st.sampled_from("abc"), RECTANGLES), max_size=4), st.data())
 def test_patches_leak_where_squares_of_one_content_meet_whatever_the_slides_are_called(train, data):
     """On the other side, slide d is a copy of a, and c has another content than here."""

@@ -14,7 +14,7 @@ from fractions import Fraction
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from slidemill.datasets._balancing import balanced
@@ -23,6 +23,7 @@ from slidemill.datasets.split import every_kth, split
 from slidemill.errors import LeakageError, SlidemillError, SplitError
 from slidemill.slides.discovery import find_slides
 from tests.conftest import ROOT
+from tests.examples import examples
 
 STRATA = st.dictionaries(st.sampled_from("abc"), st.integers(1, 50), min_size=1)
 GROUPS = st.dictionaries(st.text("xyz01", min_size=1, max_size=3), STRATA, min_size=3, max_size=12)
@@ -118,7 +119,7 @@ class TestBalance:
                 expected[name] = chosen[name]
         assert expected == chosen
 
-    @settings(max_examples=30, derandomize=True)
+    @examples(30, derandomize=True)
     @given(st.dictionaries(st.sampled_from("pqrstuv"), STRATA, min_size=4, max_size=7))
     def test_it_is_near_the_best_that_there_is(self, groups):
         """The best of all ways: what is lost is less than the largest group's squared shares."""
@@ -367,7 +368,7 @@ class TestSets:
 
 
 class TestFile:
-    @settings(max_examples=30)
+    @examples(30)
     @given(
         st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=4), min_size=3, max_size=6),
         st.booleans(),

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from shapely.geometry import MultiPolygon, Polygon, box
 
@@ -14,6 +14,7 @@ from slidemill.annotations.regions import Annotation, Region, enclosed, polygons
 from slidemill.core.specs import LabelSpec
 from slidemill.sampling._label_rules import labeller
 from slidemill.sampling.labelled_table import labelled
+from tests.examples import examples
 from tests.rays import in_fractions
 
 
@@ -128,7 +129,7 @@ def owners_of(annotation, overlap, points):
 
 
 @given(drawn, places, st.sampled_from(["file", "smallest"]), st.sampled_from(["centre", "top_left"]))
-@settings(derandomize=True, deadline=None, max_examples=150)
+@examples(150, derandomize=True)
 def test_points_are_labelled_as_point_by_point(regions, boxes, overlap, rule):
     annotation = shapes_of(regions)
     rows = [patch(*place) for place in boxes]
@@ -156,7 +157,7 @@ def decided(found, least, names):
     st.permutations(["A", "B", "C"]),
     st.integers(0, 3),
 )
-@settings(derandomize=True, deadline=None, max_examples=250)
+@examples(250, derandomize=True)
 def test_areas_are_those_of_cutting_one_region_after_another(regions, boxes, overlap, least, names, known):
     """Each region in turn takes what is left of the patch, by exact overlays."""
     annotation, names = shapes_of(regions), names[:known]
@@ -178,7 +179,7 @@ def test_areas_are_those_of_cutting_one_region_after_another(regions, boxes, ove
 
 
 @given(drawn, places, st.sampled_from(["file", "smallest"]))
-@settings(derandomize=True, deadline=None, max_examples=40)
+@examples(40, derandomize=True)
 def test_areas_are_those_of_a_raster(regions, boxes, overlap):
     """The raster knows nothing of polygons being cut: a point a fine pixel, each asked for its owner."""
     annotation = shapes_of(regions)
@@ -219,7 +220,7 @@ def stepped(parts):
     st.sampled_from(["file", "smallest"]),
     st.sampled_from([0.01, 0.25, 0.5, 1.0]),
 )
-@settings(derandomize=True, deadline=None, max_examples=250)
+@examples(250, derandomize=True)
 def test_each_rule_is_that_of_a_raster_at_full_resolution(regions, boxes, overlap, least):
     """Outlines on whole pixels are their rasters exactly, and nothing here knows of polygons: pixels are counted."""
     drawn = [(*stepped(parts), name) for parts, name in regions]

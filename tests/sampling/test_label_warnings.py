@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from shapely.geometry import MultiPolygon, box
 
@@ -23,6 +23,7 @@ from slidemill.sampling.label_warnings import MOST_NAMED, coarseness, label_find
 from slidemill.sampling.labelled_table import Labelling, labelled, write_labelled
 from slidemill.sampling.quality_notes import annotation_warnings, corner_warnings
 from slidemill.stages.gate import GateJob, require_success
+from tests.examples import examples
 
 SPEC = LabelSpec({"Normal": 0, "Tumor": 1}, "centre", "Normal")
 ROWS = [{"x0": x, "y0": y, "width0": 128, "height0": 128} for y in range(0, 1024, 128) for x in range(0, 1024, 128)]
@@ -143,7 +144,7 @@ NUMBERS = st.integers(0, 20)
 
 
 @given(st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS), max_size=5))
-@settings(derandomize=True, deadline=None, max_examples=300)
+@examples(300, derandomize=True)
 def test_label_faults_are_a_law(numbers):
     rows = [row(str(n), a + b, b, c + d, d if b else 0) for n, (a, b, c, d) in enumerate(numbers)]
     regions, lacking, patches, unmapped = (sum(int(one[column]) for one in rows) for column in LABEL_NUMBERS)

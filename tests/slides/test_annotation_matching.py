@@ -5,12 +5,13 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from slidemill.errors import ConfigError
 from slidemill.slides.annotation_matching import ANNOTATIONS, bare_name, match_annotations
 from slidemill.slides.discovery import search_slides
+from tests.examples import examples
 
 
 def make(root, *paths):
@@ -106,7 +107,7 @@ FILES = st.builds("{}{}{}".format, FOLDERS, STEMS, st.sampled_from([*ANNOTATIONS
 
 
 @given(st.sets(SLIDES, min_size=1, max_size=5), st.sets(FILES, max_size=6))
-@settings(derandomize=True, deadline=None, max_examples=150)
+@examples(150, derandomize=True)
 def test_every_file_is_matched_refused_or_named(tmp_path_factory, slides, files):
     root = tmp_path_factory.mktemp("law")
     try:

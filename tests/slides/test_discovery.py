@@ -7,7 +7,7 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from slidemill.errors import ConfigError, SlideError, SlidemillError
@@ -23,6 +23,7 @@ from slidemill.slides.discovery import (
 )
 from slidemill.slides.fingerprint import BLOCK, BLOCKS, check_unchanged, fingerprint
 from slidemill.slides.slide_info import opened
+from tests.examples import examples
 
 SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 WEIRD_NAMES = [
@@ -178,14 +179,14 @@ def test_weird_names_get_unique_safe_ids_and_are_found_again(tmp_path):
 
 
 @given(paths, paths)
-@settings(derandomize=True, deadline=None, max_examples=300)
+@examples(300, derandomize=True)
 def test_ids_are_safe_and_tell_paths_apart(one, other):
     assert SAFE_ID.fullmatch(slide_id(one))
     assert (slide_id(one) == slide_id(other)) == (one == other)
 
 
 @given(paths | st.text(st.characters(codec="utf-8", exclude_characters="\0")).map(Path))
-@settings(derandomize=True, deadline=None, max_examples=300)
+@examples(300, derandomize=True)
 def test_encoded_paths_are_plain_and_come_back(path):
     plain = encoded(path)
     assert decoded(plain) == path

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from openslide.deepzoom import DeepZoomGenerator
 from PIL import Image
@@ -12,6 +12,7 @@ from slidemill.core.patch import patch_id
 from slidemill.core.pyramid import Pyramid, fitted, halvings
 from slidemill.errors import SlideError
 from slidemill.slides.grid import Grid, GridSpec
+from tests.examples import examples
 
 
 @st.composite
@@ -48,7 +49,7 @@ def grids(draw):
 
 
 @given(grids())
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_patches_come_in_raster_order_and_none_twice(grid):
     places = [(patch.row, patch.column) for patch in grid.patches()]
     assert places == sorted(set(places))
@@ -57,7 +58,7 @@ def test_patches_come_in_raster_order_and_none_twice(grid):
 
 
 @given(grids())
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_the_grid_covers_every_pixel_and_its_last_patches_are_needed(grid):
     (columns, rows), (width, height), step = grid.shape, grid.size, grid.spec.step
     assert (columns - 1) * step < width <= columns * step
@@ -90,7 +91,7 @@ class Unopened:
 
 @given(grids())
 @example(LAST_FRACTION)
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_what_is_read_is_what_deepzoomgenerator_reads(grid):
     spec = grid.spec
     assume(spec.deepzoom_level is not None)
@@ -102,7 +103,7 @@ def test_what_is_read_is_what_deepzoomgenerator_reads(grid):
 
 @given(grids())
 @example(LAST_FRACTION)
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_what_is_read_lies_inside_its_level_and_area(grid):
     # With an overlap beyond the step, DeepZoomGenerator's second column begins outside the slide, too.
     assume(grid.spec.overlap <= grid.spec.step)
@@ -127,13 +128,13 @@ def test_what_is_read_lies_inside_its_level_and_area(grid):
 
 
 @given(grids())
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_count_is_the_number_of_patches(grid):
     assert grid.count == sum(1 for _ in grid.patches())
 
 
 @given(grids())
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_dropping_edges_keeps_exactly_the_full_patches_of_padding(grid):
     padded = Grid(grid.pyramid, GridSpec(**{**_fields(grid.spec), "edges": "pad"}))
     dropped = Grid(grid.pyramid, GridSpec(**{**_fields(grid.spec), "edges": "drop"}))
@@ -143,7 +144,7 @@ def test_dropping_edges_keeps_exactly_the_full_patches_of_padding(grid):
 
 
 @given(grids())
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_a_patch_stands_where_its_column_and_row_say(grid):
     origin = grid.pyramid.bounds[:2] if grid.spec.limit_bounds and grid.pyramid.bounds else (0, 0)
     for patch in grid.patches():
@@ -155,7 +156,6 @@ def test_a_patch_stands_where_its_column_and_row_say(grid):
 
 
 @given(pyramids())
-@settings(deadline=None)
 def test_the_finest_deepzoom_level_is_native_level_0(pyramid):
     count = len(halvings(pyramid.dimensions[0]))
     deepzoom = Grid(pyramid, GridSpec(256, 8, count - 1, None, limit_bounds=False))
@@ -164,7 +164,7 @@ def test_the_finest_deepzoom_level_is_native_level_0(pyramid):
 
 
 @given(st.tuples(st.integers(1, 700), st.integers(1, 700)), st.tuples(st.integers(1, 300), st.integers(1, 300)))
-@settings(max_examples=400, deadline=None)
+@examples(400)
 def test_fitted_is_the_size_that_pillow_gives(size, box):
     image = Image.new("L", size)
     image.thumbnail(box)

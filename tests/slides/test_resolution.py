@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -19,6 +19,7 @@ from slidemill.slides.slide_info import measured, opened, slide_info
 from slidemill.stages.validate import psnr
 from slidemill.testing import Scan, write_svs
 from tests.conftest import painted
+from tests.examples import examples
 
 PYRAMID = Pyramid(((4000, 3000), (1000, 750), (250, 187)), (1.0, 4.0, 16.0), None, 0.25, 40.0)
 
@@ -96,7 +97,7 @@ def grids(draw, overlaps=(0, 13, 20), edges=("drop", "pad")):
 
 
 @given(grids())
-@settings(max_examples=300, deadline=None)
+@examples(300)
 def test_what_is_read_is_the_patchs_square_but_for_a_pixel_of_the_level(grid):
     spec, own = grid.spec, grid.pyramid.downsamples[grid.level]
     left, top, width, height = grid.pyramid.bounds or (0, 0, *grid.pyramid.dimensions[0])
@@ -114,7 +115,7 @@ def test_what_is_read_is_the_patchs_square_but_for_a_pixel_of_the_level(grid):
 
 
 @given(grids(overlaps=(0,), edges=("drop",)))
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_as_many_patches_as_fit_are_kept(grid):
     kept = list(grid.patches())
     across, down = (side // grid.spec.patch_size for side in grid.size)
@@ -127,7 +128,7 @@ def test_as_many_patches_as_fit_are_kept(grid):
 
 
 @given(grids())
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_count_is_the_number_of_patches(grid):
     assert grid.count == sum(1 for _ in grid.patches())
 
