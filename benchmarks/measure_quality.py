@@ -13,8 +13,9 @@ from pathlib import Path
 import cv2
 
 from benchmarks.machine import code, machine
+from slidemill.core.specs import GridSpec
 from slidemill.sampling.quality import measured
-from slidemill.slides.grid import Grid, GridSpec
+from slidemill.slides.grid import Grid
 from slidemill.slides.patch_table import SlidePatches
 from slidemill.slides.reader_choice import opened_reader
 from slidemill.slides.slide_info import opened, slide_info

@@ -16,11 +16,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from slidemill.core.specs import LabelSpec, StoreSpec, TissueSpec, ValidationSpec, WorkSpec
+from slidemill.core.specs import GridSpec, LabelSpec, StoreSpec, TissueSpec, ValidationSpec, WorkSpec
 from slidemill.report.versions import this_run
 from slidemill.sampling.patch_selection import Choice
 from slidemill.slides.fingerprint import fingerprint
-from slidemill.slides.grid import GridSpec
 from slidemill.stages.discover import DiscoverJob, discover_slide
 from slidemill.stages.draw import DrawJob, draw_slide
 from slidemill.stages.gather import CohortTables, GatherJob, checks_of, gather_results

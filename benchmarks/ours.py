@@ -15,12 +15,13 @@ import yaml
 from benchmarks.runner import Done, Ready, Request, main
 from slidemill.core.columns import PATCH_COLUMNS
 from slidemill.core.csv_tables import read_table, write_table
-from slidemill.core.specs import StoreSpec, WorkSpec
+from slidemill.core.pyramid import SlideInfo
+from slidemill.core.specs import GridSpec, StoreSpec, WorkSpec
 from slidemill.slides.fingerprint import fingerprint
-from slidemill.slides.grid import Grid, GridSpec
+from slidemill.slides.grid import Grid
 from slidemill.slides.patch_table import SlidePatches, patch_rows, patches_of
 from slidemill.slides.reader_choice import opened_reader
-from slidemill.slides.slide_info import SlideInfo, opened, slide_info
+from slidemill.slides.slide_info import opened, slide_info
 from slidemill.stages.store import new_manifest, store_slide
 from slidemill.stores.paths import SUFFIXES
 from slidemill.stores.registry import STORES, open_store

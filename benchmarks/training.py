@@ -29,9 +29,9 @@ from slidemill.core.encodings import encoded
 from slidemill.core.parquet import TABLE, write_columnar
 from slidemill.core.patch import PatchRef
 from slidemill.core.pyramid import Pyramid
-from slidemill.core.specs import StoreSpec
+from slidemill.core.specs import GridSpec, StoreSpec
 from slidemill.datasets.dataset import Dataset
-from slidemill.slides.grid import Grid, GridSpec
+from slidemill.slides.grid import Grid
 from slidemill.stages.store import new_manifest
 from slidemill.stores.paths import store_path
 from slidemill.stores.registry import STORES

@@ -16,11 +16,11 @@ from slidemill.core.csv_tables import read_table, write_table
 from slidemill.core.encodings import encoded
 from slidemill.core.outcomes import Outcome, read_outcome, with_seals, write_outcome
 from slidemill.core.parquet import write_columnar
+from slidemill.core.pyramid import SlideInfo
 from slidemill.core.seals import COHORT_SEALS, Seal, seal_tables
-from slidemill.core.specs import StoreSpec
-from slidemill.slides.grid import Grid, GridSpec
+from slidemill.core.specs import GridSpec, StoreSpec
+from slidemill.slides.grid import Grid
 from slidemill.slides.patch_table import patch_rows
-from slidemill.slides.slide_info import SlideInfo
 from slidemill.stages.store import new_manifest
 from slidemill.stages.validate import write_findings
 from slidemill.stores.checks import Finding

@@ -5,11 +5,11 @@ import openslide
 
 from slidemill.core.csv_tables import read_table
 from slidemill.core.outcomes import read_outcome
+from slidemill.core.pyramid import SlideInfo
 from slidemill.core.specs import StoreSpec, TissueSpec, ValidationSpec, WorkSpec
 from slidemill.sampling.patch_selection import Choice
 from slidemill.slides.discovery import decoded, find_slides
 from slidemill.slides.fingerprint import fingerprint
-from slidemill.slides.slide_info import SlideInfo
 from slidemill.stages.discover import DiscoverJob, discover_slide
 from slidemill.stages.gather import slide_row
 from slidemill.stages.sample import SampleJob, sample_patches

@@ -11,12 +11,12 @@ from slidemill.annotations.regions import TANGLED
 from slidemill.core.columns import PATCH_COLUMNS
 from slidemill.core.csv_tables import read_table, write_table
 from slidemill.core.outcomes import Outcome, read_outcome, write_outcome
+from slidemill.core.pyramid import SlideInfo
 from slidemill.core.specs import LabelSpec, Naming
 from slidemill.datasets.results import read_metadata
 from slidemill.errors import AnnotationError
 from slidemill.sampling._label_rules import region_at
 from slidemill.slides.fingerprint import fingerprint
-from slidemill.slides.slide_info import SlideInfo
 from slidemill.stages.label import LabelJob, label_patches
 
 SQUARE = [[0, 0], [10, 0], [10, 10], [0, 10], [0, 0]]

@@ -14,11 +14,11 @@ from snakemake.settings.types import MaxJobsPerTimespan
 
 from slidemill.core.columns import PATCH_COLUMNS
 from slidemill.core.csv_tables import write_table
+from slidemill.core.pyramid import SlideInfo
+from slidemill.core.specs import GridSpec
 from slidemill.runs.scheduling import lift_default_rate
 from slidemill.slides.discovery import decoded
-from slidemill.slides.grid import GridSpec
 from slidemill.slides.patch_table import patch_rows
-from slidemill.slides.slide_info import SlideInfo
 from tests.conftest import ROOT
 
 PROFILES = ROOT / "workflow/profiles"

@@ -17,9 +17,9 @@ from slidemill.core.encodings import encoded
 from slidemill.core.files import remove
 from slidemill.core.parquet import read_columnar, write_columnar
 from slidemill.core.pyramid import Pyramid
-from slidemill.core.specs import StoreSpec
+from slidemill.core.specs import GridSpec, StoreSpec
 from slidemill.errors import SlidemillError, StoreError
-from slidemill.slides.grid import Grid, GridSpec
+from slidemill.slides.grid import Grid
 from slidemill.stages.store import new_manifest
 from slidemill.stores import store_pool
 from slidemill.stores.paths import SUFFIXES, store_path

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slidemill.core.pyramid import Pyramid
+from slidemill.core.specs import GridSpec
 from slidemill.datasets._overlaps import overlapping, points_before
 from slidemill.datasets.leakage import check_leakage, find_leakage
 from slidemill.errors import LeakageError, SplitError
-from slidemill.slides.grid import Grid, GridSpec
+from slidemill.slides.grid import Grid
 from tests.examples import examples
 
 NUMBER = st.integers(-12, 12)

@@ -12,10 +12,10 @@ import pytest
 import slidemill
 from slidemill.core.child_process import Apart, DiedError
 from slidemill.core.pyramid import Pyramid
-from slidemill.core.specs import StoreSpec
+from slidemill.core.specs import GridSpec, StoreSpec
 from slidemill.datasets.folds import SlideFold, Splits
 from slidemill.errors import MachineError, SlidemillError, StoreError, machine_error
-from slidemill.slides.grid import Grid, GridSpec
+from slidemill.slides.grid import Grid
 from slidemill.stages.store import new_manifest
 from slidemill.stores.checks import Expected, check_apart
 from slidemill.stores.paths import SUFFIXES, store_path

@@ -17,17 +17,17 @@ from slidemill.annotations.read import read_annotation
 from slidemill.core.csv_tables import read_table
 from slidemill.core.encodings import ENCODINGS, decoded, encoded
 from slidemill.core.outcomes import Outcome, read_outcome, write_outcome
-from slidemill.core.specs import LabelSpec, StoreSpec
+from slidemill.core.pyramid import SlideInfo
+from slidemill.core.specs import GridSpec, LabelSpec, StoreSpec
 from slidemill.datasets.results import read_metadata
 from slidemill.errors import SlidemillError
 from slidemill.runs.config import read_config
 from slidemill.sampling._label_rules import region_at
 from slidemill.sampling.labelled_table import labelled
 from slidemill.slides._tiled_tiff import opened_level
-from slidemill.slides.grid import GridSpec
 from slidemill.slides.patch_table import patches_of
 from slidemill.slides.sample_sheet import read_sheet
-from slidemill.slides.slide_info import SlideInfo, opened, slide_info
+from slidemill.slides.slide_info import opened, slide_info
 from slidemill.stages.store import new_manifest
 from slidemill.stores.manifest import Manifest
 from slidemill.stores.pywsi import item_of

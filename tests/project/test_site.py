@@ -19,8 +19,8 @@ from nbclient import NotebookClient
 
 import slidemill
 from slidemill import open_dataset, show
+from slidemill.core.specs import GridSpec
 from slidemill.datasets.dataset import Dataset
-from slidemill.slides.grid import GridSpec
 from slidemill.stores.base import Store
 from slidemill.testing import write_svs
 from tests.cohorts import write_cohort

@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 from slidemill import open_dataset, show
+from slidemill.core.specs import GridSpec
 from slidemill.datasets.dataset import Dataset
 from slidemill.errors import SlidemillError
 from slidemill.report import stitching
 from slidemill.report.patch_pictures import COLUMNS, MOST_PATCHES, draw_sample, label_colour
-from slidemill.slides.grid import GridSpec
 from slidemill.slides.openslide_reader import thumbnail
 from slidemill.slides.slide_info import slide_info
 from slidemill.stores.paths import store_path

@@ -10,11 +10,19 @@ import jsonschema
 import pytest
 import yaml
 
-from slidemill.core.specs import OUTSIDE, BenchmarkSpec, LabelSpec, SplitSpec, StoreSpec, TissueSpec, ValidationSpec
+from slidemill.core.specs import (
+    OUTSIDE,
+    BenchmarkSpec,
+    GridSpec,
+    LabelSpec,
+    SplitSpec,
+    StoreSpec,
+    TissueSpec,
+    ValidationSpec,
+)
 from slidemill.errors import ConfigError
 from slidemill.runs._config_schema import json_schema
 from slidemill.runs.config import Config, read_config
-from slidemill.slides.grid import GridSpec
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))

@@ -10,13 +10,12 @@ import pytest
 import yaml
 
 import generate
-from slidemill.core.specs import BenchmarkSpec, LabelSpec, QualitySpec, SplitSpec, TissueSpec, ValidationSpec
+from slidemill.core.specs import BenchmarkSpec, GridSpec, LabelSpec, QualitySpec, SplitSpec, TissueSpec, ValidationSpec
 from slidemill.runs._config_key import Section
 from slidemill.runs._config_model import Benchmark, Configuration, Splits, Validation
 from slidemill.runs._config_sampling import Quality, Sampling, Tissue
 from slidemill.runs._label_config import Labels
 from slidemill.runs.config_reference import key_table, with_key_table
-from slidemill.slides.grid import GridSpec
 from tests.conftest import ROOT
 
 SPECS = {

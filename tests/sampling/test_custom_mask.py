@@ -8,10 +8,10 @@ import pytest
 import tifffile
 from PIL import Image, ImageDraw
 
+from slidemill.core.pyramid import SlideInfo
 from slidemill.errors import AnnotationError, ConfigError
 from slidemill.sampling.custom_mask import own_mask
 from slidemill.slides.discovery import find_slides
-from slidemill.slides.slide_info import SlideInfo
 
 SIZE = (400, 300)
 INFO = SlideInfo("x", (SIZE,), (1.0,), None, 0.5, 0.5, 20.0, "FFFFFF")

@@ -4,10 +4,10 @@ import pytest
 
 from slidemill.annotations.read import read_annotation
 from slidemill.annotations.regions import Annotation
+from slidemill.core.pyramid import SlideInfo
 from slidemill.core.specs import LabelSpec
 from slidemill.sampling.label_filter import REASON, LabelChoice, label_step
 from slidemill.sampling.labelled_table import labelled
-from slidemill.slides.slide_info import SlideInfo
 from slidemill.testing import write_annotation
 from tests.conftest import AREAS
 

@@ -11,9 +11,10 @@ import pytest
 
 from slidemill.core.columns import METADATA_COLUMNS
 from slidemill.core.csv_tables import read_table, write_table
+from slidemill.core.pyramid import SlideInfo
+from slidemill.core.specs import GridSpec
 from slidemill.report.patch_pictures import MOST_PATCHES, sample
-from slidemill.slides.grid import Grid, GridSpec
-from slidemill.slides.slide_info import SlideInfo
+from slidemill.slides.grid import Grid
 from tests.conftest import ROOT
 
 SIDE = 400
@@ -28,11 +29,12 @@ from pathlib import Path
 from PIL import Image
 from slidemill.core.columns import METADATA_COLUMNS, PATCH_COLUMNS
 from slidemill.report.patch_pictures import draw_overlay, sample
-from slidemill.slides.grid import Grid, GridSpec
+from slidemill.core.specs import GridSpec
+from slidemill.slides.grid import Grid
 from slidemill.sampling.labelled_table import Labelling, counted, labelled_blocks
 from slidemill.annotations.regions import Annotation
 from slidemill.slides.patch_table import patch_rows, patches_of
-from slidemill.slides.slide_info import SlideInfo
+from slidemill.core.pyramid import SlideInfo
 from slidemill.core.specs import LabelSpec
 from slidemill.core.csv_tables import read_table, write_table
 

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from slidemill.core.outcomes import Outcome
-from slidemill.core.specs import QualitySpec, WorkSpec
+from slidemill.core.specs import GridSpec, QualitySpec, WorkSpec
 from slidemill.errors import ConfigError, SlidemillError
 from slidemill.runs.config import read_config
 from slidemill.sampling._quality_filter import quality_step
 from slidemill.sampling.quality import measured
 from slidemill.sampling.quality_notes import focus_notes, ink_notes
 from slidemill.slides.fingerprint import fingerprint
-from slidemill.slides.grid import Grid, GridSpec
+from slidemill.slides.grid import Grid
 from slidemill.slides.openslide_reader import PatchReader
 from slidemill.slides.patch_table import patch_rows
 from slidemill.slides.slide_info import opened, slide_info

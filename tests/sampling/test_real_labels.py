@@ -13,9 +13,8 @@ from PIL import Image
 
 from slidemill.annotations.frames import Frame
 from slidemill.annotations.read import read_annotation
-from slidemill.core.specs import LabelSpec
+from slidemill.core.specs import GridSpec, LabelSpec
 from slidemill.sampling.labelled_table import labelled
-from slidemill.slides.grid import GridSpec
 from slidemill.slides.patch_table import patch_rows
 from slidemill.slides.slide_info import opened, slide_info
 

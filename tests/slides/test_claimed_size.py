@@ -10,11 +10,10 @@ import tifffile
 
 from slidemill.core.csv_tables import read_table
 from slidemill.core.outcomes import Outcome
-from slidemill.core.specs import TissueSpec
+from slidemill.core.specs import GridSpec, TissueSpec
 from slidemill.errors import SlideError
 from slidemill.sampling.patch_selection import Choice, write_chosen
 from slidemill.slides._opening import MOST_PIXELS, check_claim, claimed_sizes
-from slidemill.slides.grid import GridSpec
 from slidemill.slides.slide_info import opened, slide_info
 from tests.conftest import painted
 

@@ -6,14 +6,14 @@ import shapely
 
 from slidemill.annotations.read import read_annotation
 from slidemill.core.csv_tables import read_columns, read_table
+from slidemill.core.pyramid import SlideInfo
+from slidemill.core.specs import GridSpec
 from slidemill.datasets.results import read_metadata
 from slidemill.errors import ConfigError, SlidemillError
 from slidemill.runs.config import read_config
 from slidemill.sampling._label_rules import region_at
 from slidemill.slides._tiled_tiff import TilesError, opened_level
-from slidemill.slides.grid import GridSpec
 from slidemill.slides.patch_table import patches_of
-from slidemill.slides.slide_info import SlideInfo
 from tests.conftest import painted
 from tests.tiffs import STRUCTURES, write
 

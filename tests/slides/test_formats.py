@@ -9,9 +9,8 @@ import pytest
 
 from slidemill.cli.commands import main as command_line
 from slidemill.core.csv_tables import read_table
-from slidemill.core.specs import StoreSpec
+from slidemill.core.specs import GridSpec, StoreSpec
 from slidemill.slides.discovery import find_slides
-from slidemill.slides.grid import GridSpec
 from slidemill.stores.registry import open_store
 from tests.conftest import painted
 from tests.formats import FORMATS

@@ -10,8 +10,9 @@ from PIL import Image
 
 from slidemill.core.patch import patch_id
 from slidemill.core.pyramid import Pyramid, fitted, halvings
+from slidemill.core.specs import GridSpec
 from slidemill.errors import SlideError
-from slidemill.slides.grid import Grid, GridSpec
+from slidemill.slides.grid import Grid
 from tests.examples import examples
 
 

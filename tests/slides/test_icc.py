@@ -13,9 +13,9 @@ from PIL import Image, ImageCms
 from slidemill.cli.commands import main as command_line
 from slidemill.core.csv_tables import read_table
 from slidemill.core.encodings import digest
-from slidemill.core.specs import StoreSpec
+from slidemill.core.specs import GridSpec, StoreSpec
 from slidemill.errors import SlideError
-from slidemill.slides.grid import Grid, GridSpec
+from slidemill.slides.grid import Grid
 from slidemill.slides.icc import CONVERTED, IGNORED, NO_PROFILE, conversion, profile_of, stated
 from slidemill.slides.openslide_reader import PatchReader, thumbnail
 from slidemill.slides.slide_info import slide_info

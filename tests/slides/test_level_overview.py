@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from slidemill.cli.commands import main
-from slidemill.slides.grid import GridSpec
+from slidemill.core.specs import GridSpec
 from slidemill.slides.level_overview import describe, levels_of
 from slidemill.slides.slide_info import opened, slide_info
 from tests.conftest import ROOT

@@ -6,11 +6,12 @@ import pytest
 from openslide.deepzoom import DeepZoomGenerator
 from PIL import Image
 
-from slidemill.core.pyramid import halvings
+from slidemill.core.pyramid import SlideInfo, halvings
+from slidemill.core.specs import GridSpec
 from slidemill.slides import openslide_reader
-from slidemill.slides.grid import Grid, GridSpec
+from slidemill.slides.grid import Grid
 from slidemill.slides.openslide_reader import PatchReader, thumbnail
-from slidemill.slides.slide_info import SlideInfo, slide_info
+from slidemill.slides.slide_info import slide_info
 
 BOUNDS = {
     openslide.PROPERTY_NAME_BOUNDS_X: "37",

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from slidemill.core.pyramid import Pyramid
+from slidemill.core.specs import GridSpec
 from slidemill.errors import SlideError
 from slidemill.slides._resolution import wanted_downsample
-from slidemill.slides.grid import Grid, GridSpec
+from slidemill.slides.grid import Grid
 from slidemill.slides.openslide_reader import PatchReader
 from slidemill.slides.patch_table import SlidePatches
 from slidemill.slides.reader_choice import opened_reader

@@ -14,10 +14,11 @@ import tifffile
 from PIL import Image
 
 from slidemill.core import jpeg
+from slidemill.core.specs import GridSpec
 from slidemill.errors import SlideError, UnreadablePatchError
 from slidemill.slides import _tile_cutter, reader_choice, readers
 from slidemill.slides._tiled_tiff import TiledLevel, TilesError, opened_level
-from slidemill.slides.grid import Grid, GridSpec
+from slidemill.slides.grid import Grid
 from slidemill.slides.openslide_reader import PatchReader
 from slidemill.slides.patch_table import SlidePatches
 from slidemill.slides.reader_choice import opened_reader

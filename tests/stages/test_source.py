@@ -10,11 +10,11 @@ from PIL import Image
 
 from slidemill.core import jpeg
 from slidemill.core.encodings import ENCODINGS, encoded
-from slidemill.core.specs import StoreSpec, ValidationSpec, WorkSpec
+from slidemill.core.specs import GridSpec, StoreSpec, ValidationSpec, WorkSpec
 from slidemill.errors import SlideError, StoreError
 from slidemill.slides._tiled_tiff import TiledLevel, TilesError
 from slidemill.slides.fingerprint import fingerprint
-from slidemill.slides.grid import Grid, GridSpec
+from slidemill.slides.grid import Grid
 from slidemill.slides.openslide_reader import PatchReader
 from slidemill.slides.patch_table import SlidePatches
 from slidemill.slides.slide_info import opened, slide_info

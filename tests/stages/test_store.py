@@ -8,11 +8,11 @@ import numpy as np
 import openslide
 import pytest
 
-from slidemill.core.specs import StoreSpec, ValidationSpec, WorkSpec
+from slidemill.core.specs import GridSpec, StoreSpec, ValidationSpec, WorkSpec
 from slidemill.errors import SlidemillError
 from slidemill.slides import readers
 from slidemill.slides.fingerprint import fingerprint
-from slidemill.slides.grid import Grid, GridSpec
+from slidemill.slides.grid import Grid
 from slidemill.slides.openslide_reader import PatchReader
 from slidemill.slides.patch_table import SlidePatches
 from slidemill.slides.slide_info import opened, slide_info

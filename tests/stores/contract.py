@@ -12,9 +12,9 @@ import pytest
 
 from slidemill.core.encodings import ENCODINGS, digest, encoded
 from slidemill.core.pyramid import Pyramid
-from slidemill.core.specs import StoreSpec
+from slidemill.core.specs import GridSpec, StoreSpec
 from slidemill.errors import SlidemillError, StoreError
-from slidemill.slides.grid import Grid, GridSpec
+from slidemill.slides.grid import Grid
 from slidemill.stages.store import new_manifest
 from slidemill.stages.validate import psnr
 from slidemill.stores.manifest import Manifest

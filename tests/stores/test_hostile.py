@@ -14,9 +14,8 @@ import pytest
 
 from slidemill.cli.commands import main
 from slidemill.core.encodings import ENCODINGS, decoded, digest
-from slidemill.core.specs import StoreSpec
+from slidemill.core.specs import GridSpec, StoreSpec
 from slidemill.errors import StoreError
-from slidemill.slides.grid import GridSpec
 from slidemill.stages.store import new_manifest
 from slidemill.stores.checks import Expected, check_store
 from slidemill.stores.manifest import Manifest

@@ -12,9 +12,9 @@ import pytest
 from slidemill import open_store
 from slidemill.core.child_process import Apart, DiedError
 from slidemill.core.pyramid import Pyramid
-from slidemill.core.specs import StoreSpec, ValidationSpec
+from slidemill.core.specs import GridSpec, StoreSpec, ValidationSpec
 from slidemill.errors import SlidemillError, StoreError
-from slidemill.slides.grid import Grid, GridSpec
+from slidemill.slides.grid import Grid
 from slidemill.stages.store import new_manifest
 from slidemill.stages.validate import SlideStores, validate_slide
 from slidemill.stores.checks import Expected, check_apart

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from slidemill._version import __version__
 from slidemill.cli._transfer import add_commands
+from slidemill.core.specs import GridSpec
 from slidemill.core.text import counted
 from slidemill.errors import MachineError, SlidemillError, explained
 from slidemill.runs.run_lock import LOOK_AGAIN, at_rest, working
 from slidemill.slides.discovery import decoded, find_slides
-from slidemill.slides.grid import GridSpec
 from slidemill.slides.level_overview import contact_sheet, describe, levels_of
 from slidemill.slides.slide_info import opened, slide_info
 from slidemill.stages.prune import delete, left_over

@@ -1,9 +1,14 @@
-"""The levels of a slide, and how sizes shrink: pure arithmetic."""
+"""What is known of an open slide: its levels and facts, and how sizes shrink."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from slidemill.errors import SlidemillError
 
 Size = tuple[int, int]
 """``(width, height)`` in pixels or patches."""
@@ -48,6 +53,101 @@ def halvings(size: Size) -> list[Size]:
     while sizes[-1] != (1, 1):
         sizes.append((max(1, -(-sizes[-1][0] // 2)), max(1, -(-sizes[-1][1] // 2))))
     return sizes[::-1]
+
+
+@dataclass(frozen=True, slots=True)
+class SlideInfo:
+    """What OpenSlide says of a slide.
+
+    Parameters
+    ----------
+    vendor
+        OpenSlide's name of the format, such as ``"aperio"``.
+    dimensions, downsamples, bounds
+        As in `Pyramid`.
+    mpp_x, mpp_y
+        Micrometres a level-0 pixel, or None where the slide does not say.
+    objective_power
+        Nominal magnification of the scan, or None where the slide does not say.
+    background
+        Colour, six hex digits, that transparent pixels are laid over.
+    icc
+        Description and size of the ICC profile, as `slidemill.slides.icc.profile_of` gives them; empty without one.
+    """
+
+    vendor: str
+    dimensions: tuple[tuple[int, int], ...]
+    downsamples: tuple[float, ...]
+    bounds: tuple[int, int, int, int] | None
+    mpp_x: float | None
+    mpp_y: float | None
+    objective_power: float | None
+    background: str
+    icc: str = ""
+
+    @property
+    def pyramid(self) -> Pyramid:
+        """The slide's levels, for the grid."""
+        sides = (self.mpp_x, self.mpp_y) if self.mpp_x and self.mpp_y else None
+        return Pyramid(self.dimensions, self.downsamples, self.bounds, self.mpp, self.objective_power, sides)
+
+    @property
+    def mpp(self) -> float | None:
+        """Micrometres a level-0 pixel, the mean of both axes."""
+        return None if self.mpp_x is None or self.mpp_y is None else (self.mpp_x + self.mpp_y) / 2
+
+    @property
+    def size(self) -> Size:
+        """``(width, height)`` in level-0 pixels."""
+        return self.dimensions[0]
+
+    @property
+    def corner(self) -> tuple[int, int]:
+        """The first pixel of the slide's bounds, in level-0 pixels."""
+        return self.bounds[:2] if self.bounds else (0, 0)
+
+    def deepzoom_levels(self, limit_bounds: bool) -> int:
+        """Return how many DeepZoom levels the slide has."""
+        whole = self.bounds[2:] if limit_bounds and self.bounds else self.dimensions[0]
+        return len(halvings(whole))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the facts as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> SlideInfo:
+        """Return the facts that `to_json` gave.
+
+        Raises
+        ------
+        SlidemillError
+            When they are not what it gives.
+        """
+        try:
+            info = cls(
+                **{
+                    **value,
+                    "dimensions": tuple((int(w), int(h)) for w, h in value["dimensions"]),
+                    "downsamples": tuple(float(number + 0) for number in value["downsamples"]),
+                    "bounds": tuple(value["bounds"]) if value["bounds"] else None,
+                }
+            )
+            numbers = (info.mpp_x, info.mpp_y, info.objective_power, *(info.bounds or ()))
+            if not (
+                isinstance(info.vendor, str)
+                and isinstance(info.icc, str)
+                and re.fullmatch("[0-9A-Fa-f]{6}", info.background)
+                and all(number is None or isinstance(number, int | float) for number in numbers)
+                and len(info.bounds or (0, 0, 0, 0)) == 4
+                and 0 < len(info.dimensions) == len(info.downsamples)
+            ):
+                raise ValueError("a value of another kind")
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise SlidemillError(
+                f"the facts of a slide, in results/slides, are not what was written ({error}): remove it and run again"
+            ) from None
+        return info
 
 
 def fitted(size: Size, box: Size) -> Size:

@@ -14,11 +14,12 @@ import numpy.typing as npt
 from slidemill.core.encodings import Pixels
 from slidemill.core.outcomes import read_outcome
 from slidemill.core.patch import PatchRef
+from slidemill.core.pyramid import SlideInfo
+from slidemill.core.specs import GridSpec
 from slidemill.errors import SlidemillError
 from slidemill.report._area_sums import edges, summed
-from slidemill.slides.grid import Grid, GridSpec
+from slidemill.slides.grid import Grid
 from slidemill.slides.patch_table import patches_of
-from slidemill.slides.slide_info import SlideInfo
 
 if TYPE_CHECKING:
     from slidemill.datasets.dataset import Dataset

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from slidemill.core.specs import (
     BenchmarkSpec,
+    GridSpec,
     LabelSpec,
     QualitySpec,
     SplitSpec,
@@ -29,7 +30,6 @@ from slidemill.runs._config_key import spec_of
 from slidemill.runs._config_model import Configuration, Store
 from slidemill.runs._config_sampling import Sampling
 from slidemill.runs._label_config import label_spec, wrong_labels
-from slidemill.slides.grid import GridSpec
 
 RESOLUTIONS = ("deepzoom_level", "level", "mpp", "magnification")
 """Keys of `sampling` that say how fine the patches are, of which a configuration gives one."""

@@ -31,7 +31,7 @@ def expected_patches(file_bytes: int, grid: Mapping[str, Any]) -> int:
     file_bytes
         Size of the slide's file in bytes.
     grid
-        The keys of a `slidemill.slides.grid.GridSpec`. Of a native level, a downsample of 2 per level is assumed.
+        The keys of a `slidemill.core.specs.GridSpec`. Of a native level, a downsample of 2 per level is assumed.
     """
     downsample = 1.0
     if grid["mpp"]:

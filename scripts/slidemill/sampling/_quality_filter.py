@@ -13,7 +13,8 @@ import numpy as np
 
 from slidemill.core.job_log import LOG, progress
 from slidemill.core.patch import PatchRef
-from slidemill.core.specs import QualitySpec, WorkSpec
+from slidemill.core.pyramid import SlideInfo
+from slidemill.core.specs import GridSpec, QualitySpec, WorkSpec
 from slidemill.errors import SlideError
 from slidemill.sampling._filter_chain import Row
 from slidemill.sampling._ink import pen_colours
@@ -21,12 +22,11 @@ from slidemill.sampling._tissue_detection import mask_size
 from slidemill.sampling.quality import Quality, measured
 from slidemill.sampling.tissue_mask import Mask
 from slidemill.slides.fingerprint import check_unchanged
-from slidemill.slides.grid import GridSpec
 from slidemill.slides.openslide_reader import thumbnail
 from slidemill.slides.patch_table import SlidePatches, patches_of
 from slidemill.slides.reader_choice import read_whole
 from slidemill.slides.readers import Reader
-from slidemill.slides.slide_info import SlideInfo, opened
+from slidemill.slides.slide_info import opened
 
 MEASURES = ("blur", "mean_saturation", "white_fraction", "black_fraction")
 

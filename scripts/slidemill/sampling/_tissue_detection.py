@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from slidemill.core.encodings import Pixels
-from slidemill.core.pyramid import Size
+from slidemill.core.pyramid import Size, SlideInfo
 from slidemill.core.specs import TissueSpec
 from slidemill.errors import SlideError
 from slidemill.sampling._filter_chain import Row, Step
@@ -22,7 +22,6 @@ from slidemill.sampling._stain import find_tissue
 from slidemill.sampling._tissue_notes import tissue_remarks
 from slidemill.sampling.tissue_mask import MOST_PIXELS, Fractions, Mask, Wanted
 from slidemill.slides.low_resolution import low_resolution
-from slidemill.slides.slide_info import SlideInfo
 
 MASK_MPP = 8.0
 """Micrometres a pixel of a mask, about those of a 1.25x objective; finer than any patch of use."""

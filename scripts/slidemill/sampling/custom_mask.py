@@ -16,7 +16,7 @@ from slidemill.annotations.frames import Frame
 from slidemill.annotations.label_image import Integers, LabelImage
 from slidemill.annotations.read import read_annotation
 from slidemill.annotations.regions import Annotation, polygons
-from slidemill.core.pyramid import Size
+from slidemill.core.pyramid import Size, SlideInfo
 from slidemill.core.specs import Naming
 from slidemill.core.text import listed
 from slidemill.errors import AnnotationError, SlideError
@@ -25,7 +25,6 @@ from slidemill.sampling._mask_doubts import LEAST, doubts, palette_doubts
 from slidemill.sampling.label_warnings import coarseness
 from slidemill.sampling.tissue_mask import Fractions, Mask
 from slidemill.slides.discovery import encoded, slide_path
-from slidemill.slides.slide_info import SlideInfo
 
 FINE = 4
 """Bits of a pixel's fraction to which corners are drawn."""

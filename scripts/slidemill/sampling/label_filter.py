@@ -10,6 +10,7 @@ from typing import Any
 from slidemill.annotations.frames import Frame
 from slidemill.annotations.read import read_annotation
 from slidemill.annotations.regions import Annotation
+from slidemill.core.pyramid import SlideInfo
 from slidemill.core.specs import LabelSpec
 from slidemill.errors import AnnotationError
 from slidemill.sampling._filter_chain import Row
@@ -17,7 +18,6 @@ from slidemill.sampling._label_counts import LabelCounts, counting_labeller
 from slidemill.sampling._label_rules import Labeller
 from slidemill.slides.discovery import decoded, slide_path
 from slidemill.slides.fingerprint import check_unchanged
-from slidemill.slides.slide_info import SlideInfo
 
 REASON = "label"
 

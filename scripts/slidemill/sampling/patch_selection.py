@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from slidemill.core.job_log import LOG
 from slidemill.core.outcomes import Outcome
-from slidemill.core.specs import MOST_PATCHES, QualitySpec, TissueSpec, WorkSpec
+from slidemill.core.pyramid import SlideInfo
+from slidemill.core.specs import MOST_PATCHES, GridSpec, QualitySpec, TissueSpec, WorkSpec
 from slidemill.errors import SlideError
 from slidemill.sampling._filter_chain import Row, Step, write_judged
 from slidemill.sampling._tissue_detection import mask_size, tissue_mask, tissue_step
 from slidemill.sampling.quality_notes import ink_notes
 from slidemill.sampling.tissue_mask import NOTHING, Wanted, save_mask
 from slidemill.slides.fingerprint import check_unchanged
-from slidemill.slides.grid import Grid, GridSpec
+from slidemill.slides.grid import Grid
 from slidemill.slides.patch_table import patch_rows
-from slidemill.slides.slide_info import SlideInfo
 
 if TYPE_CHECKING:
     from slidemill.sampling._quality_filter import QualityStep

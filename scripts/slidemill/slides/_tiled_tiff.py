@@ -17,9 +17,8 @@ import numpy as np
 
 from slidemill.core import jpeg
 from slidemill.core.encodings import Pixels
-from slidemill.core.pyramid import Size
+from slidemill.core.pyramid import Size, SlideInfo
 from slidemill.errors import SlideError
-from slidemill.slides.slide_info import SlideInfo
 
 if TYPE_CHECKING:
     import tifffile

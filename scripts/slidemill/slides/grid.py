@@ -20,56 +20,12 @@ from itertools import product
 
 from slidemill.core.patch import PatchRef, Span, SpanKind
 from slidemill.core.pyramid import Pyramid, Size, fitted, halvings
+from slidemill.core.specs import GridSpec
 from slidemill.errors import SlideError
 from slidemill.slides._resolution import wanted_downsample
 
 MOST_ALONG_A_SIDE = 100_000
 """Ids have five digits for the column and for the row, and sort in raster order so far alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class GridSpec:
-    """How patches are laid over a slide.
-
-    Parameters
-    ----------
-    patch_size
-        Width and height of a patch in grid pixels.
-    overlap
-        Grid pixels that a patch shares with its neighbour on each side; patches lie
-        ``patch_size - 2 * overlap`` apart.
-    deepzoom_level
-        DeepZoom level to sample, counted from 0 = one pixel; or None.
-    level
-        Native level to sample, counted from 0 = full resolution; or None.
-    limit_bounds
-        Lay the grid over the slide's bounds, where it has them, rather than over the whole canvas.
-    edges
-        ``"drop"`` leaves out patches that reach beyond the slide, ``"pad"`` fills them up with background.
-    mpp
-        Micrometres a grid pixel; or None.
-    magnification
-        Magnification to sample; or None. Exactly one of these two and the two levels is given.
-    """
-
-    patch_size: int = 256
-    overlap: int = 0
-    deepzoom_level: int | None = None
-    level: int | None = None
-    limit_bounds: bool = True
-    edges: str = "drop"
-    mpp: float | None = None
-    magnification: float | None = None
-
-    @property
-    def step(self) -> int:
-        """Distance between neighbouring patches in grid pixels."""
-        return self.patch_size - 2 * self.overlap
-
-    @property
-    def by_resolution(self) -> bool:
-        """Whether a resolution is asked for, and not a level by its number."""
-        return self.mpp is not None or self.magnification is not None
 
 
 @dataclass(frozen=True)

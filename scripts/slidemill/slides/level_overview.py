@@ -8,11 +8,13 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from slidemill.core.pyramid import SlideInfo
+from slidemill.core.specs import GridSpec
 from slidemill.errors import UnreadablePatchError
 from slidemill.slides._resolution import are_square
-from slidemill.slides.grid import Grid, GridSpec
+from slidemill.slides.grid import Grid
 from slidemill.slides.openslide_reader import PatchReader
-from slidemill.slides.slide_info import SlideInfo, opened
+from slidemill.slides.slide_info import opened
 
 CELL = 256
 CAPTION = 44

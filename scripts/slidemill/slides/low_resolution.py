@@ -11,11 +11,11 @@ import numpy.typing as npt
 import openslide
 from PIL import Image
 
-from slidemill.core.pyramid import Size
+from slidemill.core.pyramid import Size, SlideInfo
 from slidemill.errors import SlideError
 from slidemill.slides.icc import IGNORED, conversion
 from slidemill.slides.openslide_reader import over_background, shrunk_from, thumbnail, thumbnail_level, thumbnail_size
-from slidemill.slides.slide_info import SlideInfo, opened
+from slidemill.slides.slide_info import opened
 
 COARSEST = 4
 """A level with fewer pixels than one for so many that are asked for, on each axis, shows too little."""

@@ -10,11 +10,10 @@ from PIL import Image
 
 from slidemill.core.encodings import Pixels
 from slidemill.core.patch import PatchRef
-from slidemill.core.pyramid import Size
+from slidemill.core.pyramid import Size, SlideInfo
+from slidemill.core.specs import GridSpec
 from slidemill.errors import SlideError, UnreadablePatchError
-from slidemill.slides.grid import GridSpec
 from slidemill.slides.icc import IGNORED, conversion
-from slidemill.slides.slide_info import SlideInfo
 
 STRIP_PIXELS = 8_000_000
 """At most this many pixels are read at once when a patch is shrunk from many (32 MB of RGBA)."""

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from slidemill.core.patch import PatchRef
+from slidemill.core.pyramid import SlideInfo
+from slidemill.core.specs import GridSpec
 from slidemill.errors import SlidemillError
-from slidemill.slides.grid import Grid, GridSpec
-from slidemill.slides.slide_info import SlideInfo
+from slidemill.slides.grid import Grid
 
 
 @dataclass(frozen=True, slots=True)

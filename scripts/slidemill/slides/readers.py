@@ -15,13 +15,15 @@ from PIL import Image
 from slidemill.core.encodings import EncodedPatch, Pixels, digest
 from slidemill.core.ordered_threads import Step, in_order
 from slidemill.core.patch import PatchRef
+from slidemill.core.pyramid import SlideInfo
+from slidemill.core.specs import GridSpec
 from slidemill.errors import SlideError, UnreadablePatchError
 from slidemill.slides._tile_cutter import Cutter, Region
 from slidemill.slides._tiled_tiff import TiledLevel, TilesError
-from slidemill.slides.grid import Grid, GridSpec
+from slidemill.slides.grid import Grid
 from slidemill.slides.openslide_reader import PatchReader, placed, shrunk
 from slidemill.slides.patch_table import SlidePatches
-from slidemill.slides.slide_info import SlideInfo, opened
+from slidemill.slides.slide_info import opened
 
 Result = TypeVar("Result")
 

@@ -13,12 +13,13 @@ from typing import Any
 from slidemill.core.columns import METADATA_COLUMNS, PATCH_COLUMNS
 from slidemill.core.csv_tables import read_table
 from slidemill.core.outcomes import Outcome, read_outcome, seal_of
+from slidemill.core.pyramid import SlideInfo
 from slidemill.core.seals import COHORT_SEALS, SEALED_BY, Seal, read_sealed, read_seals
+from slidemill.core.specs import GridSpec
 from slidemill.core.text import AGAIN
 from slidemill.errors import SlidemillError, machine_error
 from slidemill.runs.settings import FOREIGN, Settings, foreign_stage, outcome_file
-from slidemill.slides.grid import Grid, GridSpec
-from slidemill.slides.slide_info import SlideInfo
+from slidemill.slides.grid import Grid
 from slidemill.stages.gather import unreadable_rows
 from slidemill.stores.registry import open_store
 

@@ -20,10 +20,9 @@ import numpy.typing as npt
 from slidemill.core.columns import BENCHMARK_COLUMNS
 from slidemill.core.csv_tables import read_cohort_table, read_table, write_table
 from slidemill.core.job_log import LOG
-from slidemill.core.specs import BenchmarkSpec, StoreSpec
+from slidemill.core.specs import BenchmarkSpec, GridSpec, StoreSpec
 from slidemill.core.text import counted
 from slidemill.report.plots import plot_benchmark
-from slidemill.slides.grid import GridSpec
 from slidemill.stages._benchmark_sources import (
     Key,
     Source,

@@ -9,6 +9,7 @@ from slidemill.core.child_process import Apart, DiedError
 from slidemill.core.csv_tables import read_table
 from slidemill.core.job_log import LOG
 from slidemill.core.outcomes import check_tables, read_outcome
+from slidemill.core.pyramid import SlideInfo
 from slidemill.core.specs import LabelSpec
 from slidemill.errors import SlideError, StoreError
 from slidemill.report.patch_pictures import LONGEST, draw_message, draw_overlay, draw_sample, save_picture
@@ -18,7 +19,6 @@ from slidemill.slides.discovery import decoded, slide_path
 from slidemill.slides.fingerprint import check_unchanged
 from slidemill.slides.icc import stated
 from slidemill.slides.low_resolution import low_resolution
-from slidemill.slides.slide_info import SlideInfo
 from slidemill.stages.job import Job
 from slidemill.stores.paths import store_of
 

@@ -15,10 +15,9 @@ from slidemill.core.files import replacing
 from slidemill.core.parquet import TABLE, write_columnar
 from slidemill.core.patch import PatchRef
 from slidemill.core.seals import seal_tables
-from slidemill.core.specs import StoreSpec
+from slidemill.core.specs import GridSpec, StoreSpec
 from slidemill.errors import SlidemillError
 from slidemill.slides.discovery import slide_id
-from slidemill.slides.grid import GridSpec
 from slidemill.stages.store import new_manifest
 from slidemill.stores.checks import Expected, check_store
 from slidemill.stores.lmdb import BACKEND

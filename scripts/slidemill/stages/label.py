@@ -11,6 +11,7 @@ from slidemill.core.columns import METADATA_COLUMNS
 from slidemill.core.csv_tables import read_table, write_table
 from slidemill.core.job_log import LOG
 from slidemill.core.outcomes import Outcome, attempt, read_outcome, seal_of, with_seals, write_outcome
+from slidemill.core.pyramid import SlideInfo
 from slidemill.core.seals import Seal
 from slidemill.core.specs import LabelSpec
 from slidemill.runs.settings import settings_digest, with_settings
@@ -20,7 +21,6 @@ from slidemill.sampling.labelled_table import Labelling, write_labelled
 from slidemill.slides.discovery import decoded
 from slidemill.slides.fingerprint import check_unchanged
 from slidemill.slides.patch_table import patch_side
-from slidemill.slides.slide_info import SlideInfo
 from slidemill.stages.job import Job
 
 STAGE = "write_metadata"

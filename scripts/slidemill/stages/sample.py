@@ -9,13 +9,12 @@ from slidemill.core.columns import DROPPED_COLUMNS, PATCH_COLUMNS
 from slidemill.core.csv_tables import write_table
 from slidemill.core.outcomes import Outcome, attempt, read_outcome, with_seals, write_outcome
 from slidemill.core.seals import Seal
-from slidemill.core.specs import LabelSpec, QualitySpec, TissueSpec, WorkSpec
+from slidemill.core.specs import GridSpec, LabelSpec, QualitySpec, TissueSpec, WorkSpec
 from slidemill.runs.settings import settings_digest, with_settings
 from slidemill.sampling.patch_selection import Choice, write_chosen
 from slidemill.sampling.tissue_mask import NOTHING, save_mask
 from slidemill.slides.discovery import decoded
 from slidemill.slides.fingerprint import check_unchanged
-from slidemill.slides.grid import GridSpec
 from slidemill.stages.job import Job
 
 STAGE = "sample_patches"

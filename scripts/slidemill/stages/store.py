@@ -20,16 +20,16 @@ from slidemill.core.files import scratch_folder
 from slidemill.core.job_log import progress
 from slidemill.core.outcomes import Outcome, attempt, read_outcome, seal_of, write_outcome
 from slidemill.core.patch import PatchRef
-from slidemill.core.specs import StoreSpec, WorkSpec
+from slidemill.core.pyramid import SlideInfo
+from slidemill.core.specs import GridSpec, StoreSpec, WorkSpec
 from slidemill.errors import SlideError
 from slidemill.slides.discovery import decoded
 from slidemill.slides.fingerprint import check_unchanged
-from slidemill.slides.grid import GridSpec
 from slidemill.slides.icc import CONVERTED, IGNORED, LITTLECMS, NO_PROFILE, Convert, conversion, stated
 from slidemill.slides.patch_table import SlidePatches, patches_of
 from slidemill.slides.reader_choice import read_whole
 from slidemill.slides.readers import Reader, TileReader, copied_patches
-from slidemill.slides.slide_info import SlideInfo, opened
+from slidemill.slides.slide_info import opened
 from slidemill.stages.job import Job
 from slidemill.stores.base import Backend
 from slidemill.stores.manifest import Manifest

@@ -17,16 +17,16 @@ from slidemill.core.encodings import Pixels
 from slidemill.core.job_log import LOG
 from slidemill.core.outcomes import Outcome, read_outcome, seal_of, with_seals, write_outcome
 from slidemill.core.patch import PatchRef
+from slidemill.core.pyramid import SlideInfo
 from slidemill.core.seals import Seal
-from slidemill.core.specs import ValidationSpec
+from slidemill.core.specs import GridSpec, ValidationSpec
 from slidemill.errors import SlideError, StoreError
 from slidemill.slides.discovery import slide_path
 from slidemill.slides.fingerprint import check_unchanged
-from slidemill.slides.grid import GridSpec
 from slidemill.slides.icc import IGNORED, conversion, stated
 from slidemill.slides.openslide_reader import PatchReader
 from slidemill.slides.patch_table import SlidePatches, patches_of
-from slidemill.slides.slide_info import SlideInfo, opened
+from slidemill.slides.slide_info import opened
 from slidemill.stages.job import Job
 from slidemill.stages.store import STAGE as STORED
 from slidemill.stores.base import Store

@@ -68,7 +68,7 @@ class Manifest:
     patch_size
         Width and height of every patch.
     sampling
-        The grid, as `slidemill.slides.grid.GridSpec` takes it.
+        The grid, as `slidemill.core.specs.GridSpec` takes it.
     digest
         Name of the digests' function.
     ids
