@@ -173,7 +173,7 @@ def test_the_network_of_the_page_on_training_is_trained(shown):
     names = {}
     exec(compile(block, "docs/training.md", "exec"), names)
     with open_dataset(shown) as ds:
-        network, right = names["trained"](ds.select(slides=ds.slides[1:]), ds.select(slides=ds.slides[:1]))
+        network, right = names["train_network"](ds.select(slides=ds.slides[1:]), ds.select(slides=ds.slides[:1]))
     assert 0 < right <= 42
     assert sum(one.numel() for one in network.parameters()) > 1000
 
