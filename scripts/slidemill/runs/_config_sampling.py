@@ -16,56 +16,56 @@ class Sampling(Section):
     """Which patches are sampled."""
 
     patch_size: Annotated[int, Field(ge=16, le=4096)] = key(256, "a patch's width and height in pixels, 16 to 4096")
-    """A patch's width and height in pixels of the sampled level, 16 to 4096; but with a native level at most 1024."""
+    """Width and height of a patch in pixels of the sampled level, 16 to 4096; at most 1024 with a native level."""
 
     overlap: Count = key(0, "pixels added on each side of a patch, 0 or more, less than half of patch_size")
-    """Pixels added on each side; patches lie `patch_size - 2 * overlap` apart."""
+    """Pixels added on each side; patches start `patch_size - 2 * overlap` apart."""
 
     deepzoom_level: Count = key(None, "a DeepZoom level, counted from 0 = one pixel (`slidemill inspect` lists them)")
-    """DeepZoom level, 0 = one pixel, each twice the one before; between native levels, patches are read from the next
-    finer one and shrunk as DeepZoomGenerator does. Of this and the next three, one is given.
+    """DeepZoom level, 0 = one pixel, each twice as large as the previous. Between native levels, patches are read from
+    the next finer one and shrunk as in DeepZoomGenerator. Exactly one of this and the next three keys is given.
     """
 
     level: Count = key(0, "a native level, counted from 0 = full resolution (`slidemill inspect` lists them)")
     """Native level, 0 = full resolution."""
 
     mpp: Positive = key(None, "the micrometres a pixel that are wanted, more than 0, such as 0.5")
-    """Micrometres a pixel: slides of several scanners give patches of the same physical size. The coarsest native level
-    that is fine enough is read and shrunk by Pillow's Lanczos filter, after averaging blocks of pixels where it is
-    shrunk more than fourfold; a level within 2 % of what is wanted is taken as it is, and `mpp` in the tables says what
-    it is. A slide that is coarser fails, and so does one whose pixels are not square: `mpp_x` and `mpp_y` differ by
-    more than 2 %. By a level such a slide is sampled as it is, with a note.
+    """µm per pixel, so that slides of several scanners give patches of the same physical size. slidemill reads the
+    coarsest native level that is fine enough, and shrinks it by Pillow's Lanczos filter, above a factor of four after
+    averaging blocks of pixels. A level within 2 % of the requested value is used unchanged; `mpp` in the tables has its
+    value. Slides that are coarser fail, and so do slides whose pixels are not square (`mpp_x` and `mpp_y` differ by
+    more than 2 %); by a native level, the latter are sampled with a note.
     """
 
     magnification: Positive = key(None, "the magnification that is wanted, more than 0, such as 20")
-    """The same, by objective power. A slide without one is taken to have 10 / mpp."""
+    """The same, by objective power. A slide without one counts as 10 / mpp."""
 
     assume_mpp: Positive | None = key(
         None,
         "micrometres a level-0 pixel of slides that do not say so themselves, or whose pixels are not square, "
         "more than 0; or null",
     )
-    """Micrometres a level-0 pixel of slides that do not say, or say less than 0.02 or more than 50, or whose pixels are
-    not square. Without it such slides fail where a resolution is asked for. A sheet's column `mpp` counts before what
-    the slide says. `mpp_source` in `slides.csv` says which it was, and `notes` where mpp and objective power do not fit
-    each other.
+    """µm per level-0 pixel of slides that state none, state less than 0.02 or more than 50, or whose pixels are not
+    square. Without it, such slides fail if a resolution is requested. A sheet's column `mpp` has priority over the
+    slide's own value. `mpp_source` in `slides.csv` records the source, and `notes` say if mpp and objective power
+    contradict each other.
     """
 
     max_patches: Annotated[int, Field(ge=1)] = key(
         MOST_PATCHES, "patches that one slide's grid may have, 1 or more; a slide with more is failed"
     )
-    """Patches that one slide's grid may have. A slide with more is failed before a table of gigabytes is written.
-    Another value samples and stores again. A slide of more than 10^12 pixels is failed in any case.
+    """The largest number of patches in one slide's grid. A slide with more fails before a table of gigabytes is
+    written. A change of the value samples and stores again. Slides of more than 10^12 pixels fail in any case.
     """
 
     limit_bounds: bool = key(True, "true lays the grid over the scanned area alone, where a slide names one")
-    """Lay the grid over the scanned area alone, where a slide names one (`openslide.bounds-*`)."""
+    """Restrict the grid to the scanned area of slides that name one (`openslide.bounds-*`)."""
 
     edges: Literal["drop", "pad"] = key(
         "drop", "drop leaves out patches that reach beyond the slide, pad fills them with background"
     )
-    """Patches that reach beyond the slide: `drop` leaves them out (with an overlap, the first row and column too),
-    `pad` fills them with the slide's background colour.
+    """Patches that extend beyond the slide: `drop` omits them (with an overlap, also the first row and column), `pad`
+    fills them with the slide's background colour.
     """
 
 
@@ -75,59 +75,60 @@ class Tissue(Section):
     method: Literal["none", "otsu", "hsv"] = key(
         "none", "otsu parts each slide's saturations, hsv takes one threshold for all slides, none keeps all patches"
     )
-    """Which patches have tissue enough, by a mask from a low resolution. `otsu` parts each slide's own saturations by
-    Otsu's threshold (kept within 14 to 40 of 255, so that neither empty glass nor tissue without glass is parted);
-    `hsv` takes one threshold (20) and the hues of stains, from green-blue over blue, violet and red to brown (OpenCV's
-    hues 80 to 180 and 0 to 20), for all slides. Yellow, green, and the greys of mixtures such as methyl green with DAB
-    have no such hue: take `otsu` for these. Black or transparent padding is no tissue; for felt pens, see
-    `tissue.pens`. `notes` say why a mask holds next to nothing or next to all; a slide left without a patch is a
-    warning. See [below](#masks-of-tissue). `none` keeps every patch, as py-wsi does, and looks at no pixel.
+    """How the tissue mask is made from a low resolution, by which patches with little tissue are dropped. `otsu`
+    separates each slide's saturations by Otsu's threshold, kept within 14 to 40 of 255, so that it splits neither empty
+    glass nor tissue without glass. `hsv` uses one threshold (20) and the hues of stains, from green-blue over blue,
+    violet and red to brown (OpenCV's hues 80 to 180 and 0 to 20), for all slides; for yellow, green, and the greys of
+    mixtures such as methyl green with DAB, use `otsu`. Black or transparent padding is not tissue; for felt pens, see
+    `tissue.pens`. `notes` say why a mask is nearly empty or nearly full; a slide that keeps no patch gives a warning.
+    See [below](#masks-of-tissue). `none` keeps every patch, as py-wsi does, and reads no pixel.
     """
 
     min_fraction: Share = key(0.1, "how much of a patch must be tissue, 0 to 1")
-    """Patches with less tissue than this part of their square are dropped. `tissue_fraction` in the tables says how
-    much each has.
+    """The least share of a patch that must be tissue; patches with less are dropped. The tables have each patch's share
+    as `tissue_fraction`.
     """
 
     level: Count | None = key(
         None, "the native level that the mask is made from; null takes about 8 micrometres a pixel"
     )
-    """The native level that the mask is made from; `null` shrinks what is read to 8 micrometres a pixel (0.25 a level-0
-    pixel where the slide does not say). A slide without low levels is read whole for it, strip by strip.
+    """The native level that the mask is made from. `null` shrinks pixels to 8 µm per pixel (by a factor that takes a
+    level-0 pixel as 0.25 µm if the slide states no size). Slides without low levels are read completely for it, strip
+    by strip.
     """
 
     masks: NonEmpty | None = key(
         None, "a folder of masks that somebody has made, found as annotations are; or null for none"
     )
-    """A folder of masks that somebody has made, found by name as annotations are; with a sheet, use its column
-    `tissue_mask`. An image (PNG or TIFF, 0 where there is no tissue, at any scale, over the whole slide), or regions in
-    any of the formats of annotations, whatever they are called. It takes the place of `method` for its slide; with
-    `none`, other slides keep all their patches.
+    """A folder of custom masks, found by name as annotations are; with a sheet, use its column `tissue_mask`. A mask is
+    an image (PNG or TIFF, 0 where there is no tissue, at any scale, over the whole slide), or regions of any name in
+    any of the formats of annotations. It replaces `method` for its slide; with `none`, other slides keep all their
+    patches.
     """
 
     mask_values: Annotated[list[MaskValue], Field(min_length=1)] | None = key(
         None, "the integers that mean tissue in images of such masks; null for images of 0 and one other"
     )
     """The integers that mean tissue in images of `tissue.masks` or `tissue_mask`, such as `[1]` for GrandQC's masks (1
-    is clean tissue, 2 to 6 are artefacts, 7 is background, 0 is padding). `null` takes images of 0 and one other
-    integer, and refuses a slide whose mask has more, with the integers that it has.
+    is clean tissue, 2 to 6 are artefacts, 7 is background, 0 is padding). `null` accepts images of 0 and one other
+    integer; slides whose mask has more fail, with the list of integers.
     """
 
     pens: Literal["auto", "exclude", "keep"] = key(
         "auto", "what otsu and hsv do with felt pens; exclude drops all that has their colours, stains too"
     )
-    """What `otsu` and `hsv` do with the colours of felt pens, which stains have too. `auto` leaves out what can only be
-    a pen, see [below](#masks-of-tissue). `exclude` leaves out all that is green, blue, red or yellow enough, stained
-    tissue of these colours too: for H&E alone. `keep` leaves out none. Black is left out in each case. `ink_fraction`
-    in `slides.csv` says how much it was, and it is yellow in the overlay.
+    """What `otsu` and `hsv` do with the colours of felt pens, which some stains share. `auto` excludes what can only be
+    a pen, see [below](#masks-of-tissue). `exclude` excludes everything that is green, blue, red or yellow enough,
+    stained tissue of these colours included: only for H&E. `keep` excludes none. Black is excluded in each case.
+    `ink_fraction` in `slides.csv` has the excluded share, and the overlay shows it in yellow.
     """
 
     mask_origin: Literal["canvas", "bounds", None] = key(
         None, "where masks start on slides that name their bounds, canvas or bounds; null where the format says"
     )
-    """Where masks start on slides that name their bounds (MIRAX, for example): `canvas`, the whole slide, or `bounds`.
-    `null` is `bounds` for GeoJSON and `canvas` for images and XML. The notes and the log of each such slide say which
-    it was.
+    """The origin of masks on slides that name their bounds (MIRAX, for example): `canvas`, the whole slide, or
+    `bounds`. `null` means `bounds` for GeoJSON and `canvas` for images and XML. The notes and the log of each such
+    slide name the origin.
     """
 
 

@@ -22,82 +22,82 @@ class Labels(Section):
     """How annotations become labels."""
 
     map: dict[Name, Label] = key({"Normal": 0}, "a name for each label in the annotations, with its integer, 0 or more")
-    """Names in the annotations to integers, 0 or more; several names may share one. Names that it lacks give -1, with a
-    warning. Names are compared in Unicode's form NFC and without outer blanks.
+    """Names in the annotations to integers, 0 or more; several names may share one. Names that are missing give -1,
+    with a warning. Names are compared in Unicode's form NFC and without outer blanks.
     """
 
     rule: Literal["centre", "top_left", "area"] = key(
         "centre", "what of a patch decides, a point, centre or top_left, or what regions cover of it, area"
     )
-    """What decides. `centre` or `top_left`, a point of the patch: the first region that holds it names the patch. A
-    region owns its left and its top edges, so that of regions that touch, one holds each point. `area`: the label whose
-    regions together cover most of the patch, if that is `min_fraction` of it; of labels that cover as much, the first
-    in `labels.map`, then by name.
+    """What labels a patch. `centre` or `top_left`: the first region that contains this point of the patch. Regions own
+    their left and top edges, so that exactly one of two touching regions contains each point. `area`: the label whose
+    regions together cover most of the patch, if they cover at least `min_fraction` of it; of labels that cover the same
+    area, the first in `labels.map`, then by name.
     """
 
     min_fraction: Annotated[float, Field(gt=0, le=1), AS_GIVEN] = key(
         0.5, "how much of a patch a label must cover with rule area, more than 0 and 1 at most; 0.5 unless told"
     )
-    """With `rule: area` alone: how much of a patch its label must cover, more than 0 and 1 at most."""
+    """Only with `rule: area`: the least share of a patch that its label must cover, more than 0 and at most 1."""
 
     overlap: Literal["file", "smallest"] = key(
         "file", "which of overlapping regions comes first, the first in the file, or the smallest"
     )
-    """Which of overlapping regions comes first, and owns the ground that both cover: `file`, the first in the file, or
-    `smallest`, the one of the smallest area, for regions drawn within others. Patches that lie in a smaller region of
-    another label are a warning, also where `file` is written on purpose.
+    """Which of overlapping regions has priority and owns their common area: `file`, the first in the file, or
+    `smallest`, the one with the smallest area, for regions drawn within others. Patches that are in a smaller region of
+    another label give a warning, even if `file` is set explicitly.
     """
 
     only: Annotated[list[NameOfLabel], Field(min_length=1)] | None = key(
         None, "the names of the labels whose patches are sampled, one at least; all labels where it is left out"
     )
-    """Names of labels: patches of other labels are not sampled, and stand with the reason `label` in `dropped/`. Each
-    is a name in `labels.map`. The labels are those of `metadata.csv`, by the same rule. Then other annotations, and
-    other labels, sample and store again; without it they write the tables again, and no store.
+    """Names of labels, each in `labels.map`: patches of other labels are not sampled, and `dropped/` lists them with
+    the reason `label`. The labels are those of `metadata.csv`, by the same rule. With this key, other annotations and
+    other labels sample and store again; without it, they rewrite only the tables.
     """
 
     outside: Text | None = key(
         "Normal", "the name, one of the map, that patches outside all regions get; null gives them label -1"
     )
-    """The name, one of `labels.map`, of patches outside all regions or, by area, of which no label covers enough.
-    `null` gives them label -1 and the name `(outside)`.
+    """The name, one of `labels.map`, of patches outside all regions or, by area, of patches of which no label covers
+    enough. `null` gives them label -1 and the name `(outside)`.
     """
 
     unnamed: NonEmpty | None = key(
         None, "the name of regions that have none; null refuses annotations with such regions"
     )
-    """The name of regions that have none. `null` refuses an annotation with such a region."""
+    """The name of regions without one. `null` refuses annotations with such regions."""
 
     property: NonEmpty = key("classification", "the property of GeoJSON's features that holds their class")
-    """The property of GeoJSON's features that holds their class: text, or QuPath's mapping with `name`, or text that
-    holds such a mapping. No other property is looked at.
+    """The property of GeoJSON features that holds their class: text, QuPath's mapping with `name`, or text that
+    contains such a mapping. No other property is used.
     """
 
     origin: Literal["canvas", "bounds", None] = key(
         None, "where annotations start on slides that name their bounds, canvas or bounds; null where the format says"
     )
-    """Where annotations and label images start on slides that name their bounds: `canvas`, the whole slide, or
-    `bounds`. `null` is `bounds` for GeoJSON, as QuPath writes it, and `canvas` for all else. A value holds for files of
-    every format. The notes and the log of each such slide say which it was.
+    """The origin of annotations and label images on slides that name their bounds: `canvas`, the whole slide, or
+    `bounds`. `null` means `bounds` for GeoJSON, as QuPath writes it, and `canvas` for all other formats. A value
+    applies to files of every format. The notes and the log of each such slide name the origin.
     """
 
     unannotated: Literal["outside", "skip", "fail"] = key(
         None, "what slides without an annotation are where others have one, outside, skip or fail; no default"
     )
-    """What a slide without an annotation is. `outside`: all its patches get the label of `labels.outside`. `skip`: it
-    ends as `empty`, and `dropped/` lists its patches with the reason `unannotated`. `fail`: it fails. Where some slides
-    have an annotation and others have none, the run is refused before any job until this key is set: normal slides of
-    CAMELYON have no file, and a tumour slide whose file is missing looks the same. A sheet's empty cell is no
-    annotation. Where no slide has one and `labels.map` has several labels, it is a warning that this key, as `outside`,
-    ends.
+    """The meaning of a missing annotation. `outside`: all patches of the slide get the label of `labels.outside`.
+    `skip`: the slide ends as `empty`, and `dropped/` lists its patches with the reason `unannotated`. `fail`: the slide
+    fails. If only some slides have an annotation, the run is refused before any job until this key is set: normal
+    slides of CAMELYON have no file, and a tumour slide whose file is missing looks the same. An empty cell of a sheet
+    means no annotation. If no slide has one and `labels.map` has several labels, a warning says so until this key is
+    `outside`.
     """
 
     unmapped: Literal["fail_if_most", "fail", "ignore"] = key(
         "fail_if_most", "whether the run fails for names that the map lacks, fail_if_most, fail (for any) or ignore"
     )
-    """What happens when annotations have names that `labels.map` lacks. Each is a warning with its patches and what it
-    may have been meant to be. `fail_if_most`: the run fails at its end where the map has none of the names, or more
-    than half of the patches that regions label get -1. `fail`: it fails for any such name. `ignore`: it does not. With
+    """What happens if annotations have names that `labels.map` lacks. Each such name gives a warning with its number of
+    patches and suggestions. `fail_if_most`: the run fails at its end if the map has none of the names, or if more than
+    half of the patches in regions get -1. `fail`: it fails for any such name. `ignore`: it does not fail. With
     `labels.only`, patches that it drops count too.
     """
 
