@@ -130,7 +130,9 @@ def test_the_docs_name_what_snakemake_does_to_a_configuration():
 
 def test_the_docs_say_when_a_run_needs_kill_9():
     clusters = (ROOT / "docs" / "clusters.md").read_text(encoding="utf-8")
-    assert re.search("signal arrives while Snakemake's scheduler is working.*\nThen `kill -9` the main process", clusters)
+    assert re.search(
+        "signal arrives while Snakemake's scheduler is working.*\nThen `kill -9` the main process", clusters
+    )
 
 
 def test_the_docs_say_which_cells_spreadsheets_run():
