@@ -28,7 +28,7 @@ from slidemill.stages.report import ReportJob, render_report
 from slidemill.stages.sample import SampleJob, sample_patches
 from slidemill.stages.store import StoreJob, store_patches
 from slidemill.stages.validate import ValidateJob, validate_stores
-from slidemill.stores.paths import store_of, store_path
+from slidemill.stores.paths import store_of_file, store_path
 from slidemill.testing import Tissue, write_annotation
 
 SIDE, PATCH, TILE = 1_000, 16, 512
@@ -131,7 +131,7 @@ class Stages:
                 settings=STORES[backend],
                 grid=GRID,
                 work=WorkSpec("auto", 2, 0),
-                store=store_of(self.folder / store_path(backend, NAME)),
+                store=store_of_file(self.folder / store_path(backend, NAME)),
                 outcome=self.outcome(f"store_{backend}"),
             )
         )

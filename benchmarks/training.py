@@ -25,8 +25,8 @@ import numpy as np
 from slidemill import open_dataset
 from slidemill.core.columns import METADATA_COLUMNS, SLIDE_COLUMNS, STORE_COLUMNS
 from slidemill.core.csv_tables import write_table
-from slidemill.core.encodings import encoded
-from slidemill.core.parquet import TABLE, write_columnar
+from slidemill.core.encodings import encode_patch
+from slidemill.core.parquet import TABLE, write_parquet
 from slidemill.core.patch import PatchRef
 from slidemill.core.pyramid import Pyramid
 from slidemill.core.specs import GridSpec, StoreSpec
@@ -61,7 +61,7 @@ def write_cohort(folder: Path) -> None:
                 continue
             manifest = new_manifest(STORES[backend], StoreSpec(name), slide, fingerprint="0" * 32, grid=GRID)
             pixels = (cut[(place + 7 * number) % len(cut)] for place in range(len(grid)))
-            stored = ((patch, encoded(manifest.codec, None, one)) for patch, one in zip(grid, pixels, strict=True))
+            stored = ((patch, encode_patch(manifest.codec, None, one)) for patch, one in zip(grid, pixels, strict=True))
             write_store(STORES[backend], path, manifest, grid, stored)
     _write_tables(folder, slides, grid, list(ENCODINGS))
 
@@ -88,7 +88,7 @@ def _write_tables(folder: Path, slides: list[str], grid: list[PatchRef], backend
                 measured = (f"{chosen.random():.4f}", "", "", "", "")
                 own = (label, NAMES[label], "", f"patient-{number // 2}")
                 table.writerow([one.patch_id, slide, *place, *measured, *own])
-    write_columnar(folder / TABLE, folder / "metadata.csv")
+    write_parquet(folder / TABLE, folder / "metadata.csv")
     listed = [{"slide": slide, "status": "ok", "fingerprint": f"{place:032x}"} for place, slide in enumerate(slides)]
     write_table(folder / "slides.csv", SLIDE_COLUMNS, listed)
     stores = [{"slide": slide, "backend": backend} for slide in slides for backend in backends]

@@ -2,9 +2,9 @@
 
 from slidemill.core.columns import METADATA_COLUMNS, SLIDE_COLUMNS, STORE_COLUMNS
 from slidemill.core.csv_tables import write_table
-from slidemill.core.encodings import encoded
+from slidemill.core.encodings import encode_patch
 from slidemill.core.outcomes import Outcome, write_outcome
-from slidemill.core.parquet import write_columnar
+from slidemill.core.parquet import write_parquet
 from slidemill.core.specs import StoreSpec
 from slidemill.slides.fingerprint import fingerprint
 from slidemill.slides.grid import Grid
@@ -42,7 +42,7 @@ def write_cohort(results, slides, spec, backend="lmdb", encoding="raw", alter=No
         kind = STORES[backend]
         manifest = new_manifest(kind, StoreSpec(encoding), slide, fingerprint=printed, grid=spec)
         pixels = alter(pixels) if alter else pixels
-        stored = ((patch, encoded(manifest.codec, None, one)) for patch, one in zip(patches, pixels, strict=True))
+        stored = ((patch, encode_patch(manifest.codec, None, one)) for patch, one in zip(patches, pixels, strict=True))
         write_store(kind, results / store_path(backend, slide), manifest, patches, stored)
         details = {"path": file.name, "fingerprint": printed, "info": facts.to_json()}
         write_outcome(results / f"slides/{slide}.json", Outcome(slide, "discover_slides", details=details))
@@ -58,5 +58,5 @@ def write_cohort(results, slides, spec, backend="lmdb", encoding="raw", alter=No
     write_table(results / "slides.csv", SLIDE_COLUMNS, rows)
     write_table(results / "stores.csv", STORE_COLUMNS, [{"slide": slide, "backend": backend} for slide in slides])
     write_table(results / "metadata.csv", METADATA_COLUMNS, table)
-    write_columnar(results / "metadata.parquet", results / "metadata.csv")
+    write_parquet(results / "metadata.parquet", results / "metadata.csv")
     return results

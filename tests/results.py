@@ -13,9 +13,9 @@ from slidemill.core.columns import (
     VALIDATION_COLUMNS,
 )
 from slidemill.core.csv_tables import read_table, write_table
-from slidemill.core.encodings import encoded
-from slidemill.core.outcomes import Outcome, read_outcome, with_seals, write_outcome
-from slidemill.core.parquet import write_columnar
+from slidemill.core.encodings import encode_patch
+from slidemill.core.outcomes import Outcome, add_seals, read_outcome, write_outcome
+from slidemill.core.parquet import write_parquet
 from slidemill.core.pyramid import SlideInfo
 from slidemill.core.seals import COHORT_SEALS, Seal, seal_tables
 from slidemill.core.specs import GridSpec, StoreSpec
@@ -42,7 +42,7 @@ def write_a_store(backend, path, encoding, pixels, slide="slide", patches=PATCHE
     kind = STORES[backend]
     quality = 90 if encoding == "jpeg" else None
     manifest = new_manifest(kind, StoreSpec(encoding, quality), slide, fingerprint=FINGERPRINT, grid=GRID)
-    stored = ((patch, encoded(manifest.codec, quality, one)) for patch, one in zip(patches, pixels, strict=True))
+    stored = ((patch, encode_patch(manifest.codec, quality, one)) for patch, one in zip(patches, pixels, strict=True))
     write_store(kind, path, manifest, patches, stored)
 
 
@@ -64,7 +64,7 @@ def write_slide(results, slide, pixels):
         "patches": Seal.of(patches, write_table(patches, PATCH_COLUMNS, patch_rows(slide, INFO, GRID))),
         "dropped": Seal.of(dropped, write_table(dropped, DROPPED_COLUMNS, [])),
     }
-    sampled = with_seals(Outcome(slide, "sample_patches", details=SAMPLED), **seals)
+    sampled = add_seals(Outcome(slide, "sample_patches", details=SAMPLED), **seals)
     write_outcome(results / f"outcomes/sample_patches/{slide}.json", sampled)
     for backend in SUFFIXES:
         write_a_store(backend, results / store_path(backend, slide), ENCODING[backend], pixels, slide)
@@ -110,7 +110,7 @@ def write_labelled(results, slide, rows, names):
     table = results / f"metadata/{slide}.csv"
     sampled = read_outcome(results / f"outcomes/sample_patches/{slide}.json")
     seal = Seal.of(table, write_table(table, (*METADATA_COLUMNS, *names), rows))
-    labelled = with_seals(Outcome(slide, "write_metadata", details=sampled.details), metadata=seal)
+    labelled = add_seals(Outcome(slide, "write_metadata", details=sampled.details), metadata=seal)
     write_outcome(results / f"outcomes/write_metadata/{slide}.json", labelled)
 
 
@@ -170,7 +170,7 @@ def write_metadata(results, slides, labels=LABELS, columns=None):
         if (results / f"outcomes/sample_patches/{slide}.json").exists():
             write_labelled(results, slide, own_rows, names)
     write_table(results / "metadata.csv", (*METADATA_COLUMNS, *names), rows)
-    write_columnar(results / "metadata.parquet", results / "metadata.csv")
+    write_parquet(results / "metadata.parquet", results / "metadata.csv")
     counts = {name: len(list(read_table(results / name))) for name in ("slides.csv", "stores.csv", "validation.csv")}
     counts |= {"unreadable.csv": 0, "metadata.csv": len(rows), "metadata.parquet": len(rows)}
     seal_tables(results, counts)

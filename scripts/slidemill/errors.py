@@ -100,7 +100,7 @@ class MachineError(SlidemillError, OSError):
         return str(self.strerror)
 
 
-def is_machines(error: Exception) -> bool:
+def is_machine_fault(error: Exception) -> bool:
     """Return whether an error is the machine's, whatever was worked on: memory, a drive that is away."""
     if isinstance(error, MachineError | MemoryError):
         return True
@@ -124,7 +124,7 @@ def machine_error(error: BaseException, subject: object) -> MachineError | None:
 
 
 @contextmanager
-def machine_told(subject: object) -> Iterator[None]:
+def machine_errors(subject: object) -> Iterator[None]:
     """Raise a `MachineError` when the block fails because of the machine."""
     try:
         yield
@@ -200,7 +200,7 @@ def _advice(code: int, subject: object) -> str:
     return f"{subject}: {reason}: {remedy}"
 
 
-def explained(error: Exception) -> str | None:
+def explain(error: Exception) -> str | None:
     """Return what a user should read of an error that ends a job, or None where it is a fault of the program."""
     if isinstance(error, SlidemillError):
         return str(error)

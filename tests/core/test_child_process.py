@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from slidemill.core.child_process import Apart, DiedError, EndedError
+from slidemill.core.child_process import ChildCrashedError, ChildKilledError, ChildProcess
 from slidemill.core.job_log import LOG
 from slidemill.errors import StoreError
 
@@ -38,13 +38,13 @@ def tell(text):
 
 
 def test_calls_share_a_process_that_is_not_this_one():
-    with Apart() as process:
+    with ChildProcess() as process:
         first = process.call(own_id)
         assert first == process.call(own_id) != os.getpid()
 
 
 def test_what_a_function_raises_is_raised_here_and_the_process_goes_on():
-    with Apart() as process:
+    with ChildProcess() as process:
         with pytest.raises(StoreError, match="it is damaged"):
             process.call(fail)
         assert process.call(tell, text="ä") == "ä"
@@ -52,48 +52,48 @@ def test_what_a_function_raises_is_raised_here_and_the_process_goes_on():
 
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT])
 def test_a_process_that_dies_is_said_and_another_takes_its_place(number):
-    with Apart() as process:
+    with ChildProcess() as process:
         first = process.call(own_id)
-        with pytest.raises(DiedError, match=f"signal {number:d}"):
+        with pytest.raises(ChildCrashedError, match=f"signal {number:d}"):
             process.call(end, number)
         assert process.call(own_id) not in (first, os.getpid())
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_process_that_is_ended_from_outside_says_nothing_of_its_work(number):
-    with Apart() as process:
+    with ChildProcess() as process:
         first = process.call(own_id)
-        with pytest.raises(EndedError, match=f"was ended .signal {number:d}"):
+        with pytest.raises(ChildKilledError, match=f"was ended .signal {number:d}"):
             process.call(end, number)
         assert process.call(own_id) not in (first, os.getpid())
 
 
 def test_a_process_that_leaves_by_itself_is_said():
-    with Apart() as process, pytest.raises(DiedError, match="exit code 3"):
+    with ChildProcess() as process, pytest.raises(ChildCrashedError, match="exit code 3"):
         process.call(leave, 3)
 
 
 def test_what_is_printed_there_is_no_answer():
-    with Apart() as process:
+    with ChildProcess() as process:
         assert process.call(chat) is None
         assert process.call(tell, "well") == "well"
 
 
 def test_what_is_logged_there_is_logged_here(caplog):
-    with caplog.at_level(logging.INFO, "slidemill"), Apart() as process:
+    with caplog.at_level(logging.INFO, "slidemill"), ChildProcess() as process:
         process.call(tell, "done")
     assert [record.getMessage() for record in caplog.records] == ["half of it: done"]
 
 
 def test_nothing_is_left_running():
-    with Apart() as process:
+    with ChildProcess() as process:
         child = process.call(own_id)
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)
 
 
 def test_ctrl_c_is_the_parents():
-    with Apart() as process:
+    with ChildProcess() as process:
         first = process.call(own_id)
         process.call(end, signal.SIGINT)
         assert process.call(own_id) == first

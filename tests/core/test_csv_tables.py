@@ -28,7 +28,7 @@ from slidemill.core.files import (
     synced,
     write_json,
 )
-from slidemill.core.job_log import LOG, job_log, progress
+from slidemill.core.job_log import LOG, job_log, log_progress
 from slidemill.core.outcomes import Outcome, attempt, read_outcome, write_outcome
 from slidemill.datasets.results import read_metadata
 from slidemill.errors import AnnotationError, ConfigError, SlideError, SlidemillError, StoreError
@@ -385,19 +385,19 @@ def told(caplog):
 
 
 def test_progress_yields_everything_and_logs_the_total(told):
-    assert list(progress(iter("abc"), 3, "patches")) == ["a", "b", "c"]
+    assert list(log_progress(iter("abc"), 3, "patches")) == ["a", "b", "c"]
     (line,) = told()
     assert line.startswith("3 of 3 patches in ")
 
 
 def test_progress_of_nothing_logs_a_total_too(told):
-    assert list(progress([], 0, "patches")) == []
+    assert list(log_progress([], 0, "patches")) == []
     assert told()[0].startswith("0 of 0 patches in ")
 
 
 @pytest.mark.usefixtures("clock")
 def test_progress_is_told_every_so_often(told):
-    assert list(progress(range(8), 8, "patches", every=10)) == list(range(8))
+    assert list(log_progress(range(8), 8, "patches", every=10)) == list(range(8))
     assert told() == [
         "3 of 8 patches, 0 a second, 20 s to go",
         "6 of 8 patches, 0 a second, 8 s to go",

@@ -6,7 +6,7 @@ import pytest
 
 from slidemill.core.csv_tables import write_table
 from slidemill.core.outcomes import Outcome, attempt
-from slidemill.core.run_warnings import RunWarning, collect_warnings, join_warnings, warning_lines, with_count
+from slidemill.core.run_warnings import RunWarning, add_count, collect_warnings, format_warnings, join_warnings
 from slidemill.errors import SlideError
 from slidemill.runs.run_plan import PLAN, Plan, read_plan, write_plan
 from slidemill.slides.discovery import SlideFile
@@ -55,7 +55,7 @@ def test_equal_warnings_of_slides_come_together():
 
 def test_counts_of_a_warning_add_up_over_slides():
     rows = [
-        {"slide": slide, "warnings": join_warnings([with_count("no label", number, "patch"), "pale"])}
+        {"slide": slide, "warnings": join_warnings([add_count("no label", number, "patch"), "pale"])}
         for slide, number in {"a": 1, "b": 1200, "c": 0}.items()
     ]
     assert rows[0]["warnings"] == "no label [1 patch]; pale"
@@ -63,7 +63,7 @@ def test_counts_of_a_warning_add_up_over_slides():
         RunWarning("no label: 1,201 patches", ("a", "b", "c")),
         RunWarning("pale", ("a", "b", "c")),
     ]
-    one = [{"slide": "a", "warnings": with_count("far", 1, "region")}]
+    one = [{"slide": "a", "warnings": add_count("far", 1, "region")}]
     assert collect_warnings([], one) == [RunWarning("far: 1 region", ("a",))]
 
 
@@ -76,7 +76,7 @@ def test_ten_slides_of_a_warning_are_named():
 def test_terminal_lists_warnings(tmp_path):
     table = tmp_path / "slides.csv"
     write_table(table, ("slide", "warnings"), [{"slide": "a", "warnings": "pale"}])
-    assert "".join(warning_lines(["one file fits no slide"], table)) == (
+    assert "".join(format_warnings(["one file fits no slide"], table)) == (
         "slidemill: 2 warnings, see the top of the report:\n  one file fits no slide\n  pale (1 slide: a)\n"
     )
 
@@ -86,7 +86,7 @@ def test_terminal_is_silent_without_warnings(tmp_path, there):
     table = tmp_path / "slides.csv"
     if there:
         write_table(table, ("slide", "warnings"), [{"slide": "a", "warnings": ""}])
-    assert warning_lines([], table) == []
+    assert format_warnings([], table) == []
 
 
 def test_plan_keeps_warnings(tmp_path, monkeypatch):

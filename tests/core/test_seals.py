@@ -16,13 +16,13 @@ from slidemill.cli.commands import main
 from slidemill.core.csv_tables import read_table, write_table
 from slidemill.core.encodings import digest
 from slidemill.core.files import write_json
-from slidemill.core.outcomes import Outcome, read_outcome, seal_of, with_seals, write_outcome
-from slidemill.core.parquet import read_columnar
+from slidemill.core.outcomes import Outcome, add_seals, find_seal, read_outcome, write_outcome
+from slidemill.core.parquet import read_parquet
 from slidemill.core.seals import (
     COHORT_SEALS,
     SPLITS_SEAL,
     Seal,
-    cohort_seal,
+    read_cohort_seal,
     read_sealed,
     read_seals,
     seal_tables,
@@ -185,7 +185,7 @@ def rewritten(results, name, old, new):
     text = table.read_text().replace(old, new)
     table.write_text(text)
     path = results / f"outcomes/{stage}/one.json"
-    write_outcome(path, with_seals(read_outcome(path), **{name: Seal.of(table, text.count("\n") - 1)}))
+    write_outcome(path, add_seals(read_outcome(path), **{name: Seal.of(table, text.count("\n") - 1)}))
 
 
 @pytest.mark.parametrize(
@@ -214,10 +214,10 @@ def test_verify_holds_places_against_the_grid(results, capsys):
     """All tables and outcomes agree on a patch that lies elsewhere."""
     for name in ("patches", "metadata"):
         rewritten(results, name, "r00000_c00001,one,1,0,16,", "r00000_c00001,one,1,0,17,")
-    patches = seal_of([read_outcome(results / "outcomes/sample_patches/one.json")], "patches")
+    patches = find_seal([read_outcome(results / "outcomes/sample_patches/one.json")], "patches")
     for path in results.glob("outcomes/*/**/one.json"):
         if "validate_stores" not in path.parts:
-            write_outcome(path, with_seals(read_outcome(path), patches=patches))
+            write_outcome(path, add_seals(read_outcome(path), patches=patches))
     code, lines = verified(results, capsys)
     assert code == 1
     assert f"{results}/patches/one.csv: r00000_c00001 is not where the grid has it: remove it and run again" in lines
@@ -340,7 +340,7 @@ def test_pages_of_the_parquet_have_checksums(whole, tmp_path):
     path.write_bytes(data)
     flip(path, end - 1, 0)
     with pytest.raises(SlidemillError, match=r"metadata\.parquet: cannot be read as a table"):
-        read_columnar(path)
+        read_parquet(path)
     assert isinstance(pq.read_table(whole / "metadata.parquet", page_checksum_verification=True), pa.Table)
 
 
@@ -348,7 +348,7 @@ def test_outcome_of_an_earlier_version_is_read(tmp_path):
     path = tmp_path / "one.json"
     path.write_text('{"slide": "one", "stage": "sample_patches", "status": "ok", "message": "", "details": {}}')
     assert read_outcome(path) == Outcome("one", "sample_patches")
-    assert seal_of([read_outcome(path)], "patches") is None
+    assert find_seal([read_outcome(path)], "patches") is None
 
 
 def test_outcome_with_a_flipped_bit_is_refused(tmp_path):
@@ -377,10 +377,10 @@ def test_seal_finds_missing_rows(tmp_path):
 
 def test_saved_splits_take_the_place_of_a_runs(results):
     splits = read_splits(results / "splits.csv")
-    before = cohort_seal(results / "splits.csv")
+    before = read_cohort_seal(results / "splits.csv")
     type(splits)(splits.by, splits.stratify, 7, splits.slides).save(results / "splits.csv")
     assert read_splits(results / "splits.csv").seed == 7
-    assert cohort_seal(results / "splits.csv") != before
+    assert read_cohort_seal(results / "splits.csv") != before
 
 
 def test_seals_that_are_damaged_are_refused(results):

@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slidemill.core.text import about_times, in_digits
+from slidemill.core.text import format_digits, format_ratio
 
 
 @given(st.floats(1e-9, 1e12), st.integers(1, 6))
 def test_digits_are_plain_and_close(value, significant):
-    text = in_digits(value, significant)
+    text = format_digits(value, significant)
     assert "e" not in text
     assert float(text.replace(",", "")) == pytest.approx(value, rel=0.51 * 10 ** (1 - significant))
 
@@ -28,11 +28,11 @@ def test_digits_are_plain_and_close(value, significant):
     ],
 )
 def test_digits_of_known_values(value, significant, text):
-    assert in_digits(value, significant) == text
+    assert format_digits(value, significant) == text
 
 
 @pytest.mark.parametrize(
     ("ratio", "words"), [(110.4, "about 110 times"), (1.26, "about 1.3 times"), (10, "about 10 times")]
 )
 def test_times_are_words(ratio, words):
-    assert about_times(ratio) == words
+    assert format_ratio(ratio) == words

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slidemill import open_dataset
-from slidemill.core.symmetries import COUNT, symmetry, turn_into
+from slidemill.core.symmetries import COUNT, turn_into, turn_view
 from slidemill.datasets.batches import one_hot, symmetries_of
 from slidemill.datasets.shuffle import RUN, SLIDES, WINDOW, order, random_numbers
 from slidemill.errors import SlidemillError, StoreError
@@ -91,28 +91,28 @@ class TestSymmetries:
     pixels = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
 
     def test_they_are_eight_and_each_is_there_once(self):
-        assert len({symmetry(self.pixels, number).tobytes() for number in range(COUNT)}) == COUNT == 8
+        assert len({turn_view(self.pixels, number).tobytes() for number in range(COUNT)}) == COUNT == 8
 
     def test_they_are_flips_and_quarter_turns_and_no_others(self):
         turns = {np.rot90(own, count).tobytes() for own in (self.pixels, self.pixels[:, ::-1]) for count in range(4)}
-        assert {symmetry(self.pixels, number).tobytes() for number in range(COUNT)} == turns
+        assert {turn_view(self.pixels, number).tobytes() for number in range(COUNT)} == turns
 
     def test_one_after_another_is_one_of_them_and_each_is_undone_by_one(self):
-        known = {symmetry(self.pixels, number).tobytes() for number in range(COUNT)}
+        known = {turn_view(self.pixels, number).tobytes() for number in range(COUNT)}
         for first in range(COUNT):
-            after = [symmetry(symmetry(self.pixels, first), second).tobytes() for second in range(COUNT)]
+            after = [turn_view(turn_view(self.pixels, first), second).tobytes() for second in range(COUNT)]
             assert set(after) == known
 
     @pytest.mark.parametrize("number", range(COUNT))
     def test_they_are_views_and_are_written_as_they_are_seen(self, number):
-        view = symmetry(self.pixels, number)
+        view = turn_view(self.pixels, number)
         assert np.shares_memory(view, self.pixels)
         out = np.zeros((3, *self.pixels.shape), np.uint8)
         turn_into(self.pixels, number, out[1])
         assert np.array_equal(out[1], view)
         assert not out[::2].any()
         many = np.stack([self.pixels, self.pixels[::-1]])
-        assert np.array_equal(symmetry(many, number)[1], symmetry(many[1], number))
+        assert np.array_equal(turn_view(many, number)[1], turn_view(many[1], number))
 
     @pytest.mark.parametrize("number", [0, 1, 3, 4, 5, 6, 7])
     def test_no_array_of_another_shape_or_order_is_left_as_it_was(self, dataset, number):
@@ -125,7 +125,7 @@ class TestSymmetries:
     @pytest.mark.parametrize("number", [-1, 8])
     def test_there_is_no_ninth(self, number):
         with pytest.raises(ValueError, match="a square has 8"):
-            symmetry(self.pixels, number)
+            turn_view(self.pixels, number)
 
     def test_each_is_drawn_as_often(self):
         counts = np.bincount(symmetries_of(80_000, 1, 2), minlength=8)
@@ -179,7 +179,7 @@ class TestBatches:
         augmented = by_id(dataset.batches(4, seed=3, epoch=1, augment=True))
         assert list(plain) == list(augmented)
         for row in dataset.table.itertuples():
-            wanted = symmetry(truth[row.Index], int(turns[row.Index]))
+            wanted = turn_view(truth[row.Index], int(turns[row.Index]))
             assert np.array_equal(augmented[f"{row.slide}/{row.patch_id}"][0], wanted)
 
     def test_one_hot_labels_leave_out_what_has_no_class_and_say_so(self, dataset):

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from slidemill import open_dataset, read_metadata
-from slidemill.core.encodings import encoded
+from slidemill.core.encodings import encode_patch
 from slidemill.core.files import remove
-from slidemill.core.parquet import read_columnar, write_columnar
+from slidemill.core.parquet import read_parquet, write_parquet
 from slidemill.core.pyramid import Pyramid
 from slidemill.core.specs import GridSpec, StoreSpec
 from slidemill.errors import SlidemillError, StoreError
@@ -84,8 +84,8 @@ def test_texts_of_a_sheet_come_back_as_they_were(tmp_path, text):
     numbers = dict.fromkeys(("column", "row", "x0", "y0", "width0", "height0", "level", "label"), -3)
     row = {**numbers, "patch_id": "r00000_c00000", "slide": "s", "label_name": text, "text": text, "mpp": 0.25}
     write_table(tmp_path / "m.csv", (*METADATA_COLUMNS, "text"), [row, row])
-    write_columnar(tmp_path / "m.parquet", tmp_path / "m.csv")
-    frame = read_columnar(tmp_path / "m.parquet")
+    write_parquet(tmp_path / "m.parquet", tmp_path / "m.csv")
+    frame = read_parquet(tmp_path / "m.parquet")
     assert frame["text"].tolist() == frame["label_name"].tolist() == [text, text]
     assert frame["x0"].tolist() == [-3, -3]
     assert frame["mpp"].tolist() == [0.25, 0.25]
@@ -98,7 +98,7 @@ def test_a_cohort_without_patches_is_empty_and_not_an_error(tmp_path, results):
     table = folder / "metadata.csv"
     table.write_text(table.read_text().splitlines()[0] + "\n")
     unseal(folder)
-    write_columnar(folder / "metadata.parquet", table)
+    write_parquet(folder / "metadata.parquet", table)
     with open_dataset(folder) as dataset:
         assert len(dataset) == 0
         assert list(dataset) == list(dataset.batches(4)) == []
@@ -210,7 +210,7 @@ def test_patches_of_two_sizes_are_not_mixed(results, tmp_path, noise, augment):
     manifest = new_manifest(
         STORES["lmdb"], StoreSpec("raw"), "a-slide", fingerprint="f" * 32, grid=GridSpec(8, level=0)
     )
-    stored = ((patch, encoded(manifest.codec, None, one)) for patch, one in zip(small, noise(6, 8), strict=True))
+    stored = ((patch, encode_patch(manifest.codec, None, one)) for patch, one in zip(small, noise(6, 8), strict=True))
     write_store(STORES["lmdb"], folder / "stores/lmdb/a-slide.lmdb", manifest, small, stored)
     stores = folder / "stores.csv"
     stores.write_text(re.sub(r"[0-9a-f]{32}", "", stores.read_text()))

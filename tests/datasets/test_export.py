@@ -14,7 +14,7 @@ import webdataset
 from slidemill import open_dataset, read_metadata
 from slidemill.cli.commands import main
 from slidemill.core.columns import SLIDE_COLUMNS
-from slidemill.core.encodings import ENCODINGS, decoded
+from slidemill.core.encodings import ENCODINGS, decode_patch
 from slidemill.errors import MachineError, StoreError
 from slidemill.stores.paths import store_path
 from slidemill.stores.registry import open_store
@@ -67,7 +67,7 @@ def test_encoded_patches_keep_their_bytes(results, truth, tmp_path, backend):
         for place, row in enumerate(dataset.table.itertuples()):
             data = payload[offsets[place] : offsets[place + 1]]
             assert data == dataset.store(row.slide).read_bytes(row.patch_id)
-            np.testing.assert_array_equal(decoded(ENCODINGS[encoding], data, SHAPE), truth[place])
+            np.testing.assert_array_equal(decode_patch(ENCODINGS[encoding], data, SHAPE), truth[place])
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 from slidemill import open_dataset
 from slidemill.cli.commands import main
-from slidemill.core.encodings import ENCODINGS, decoded
+from slidemill.core.encodings import ENCODINGS, decode_patch
 from slidemill.datasets.joined_hdf5 import join_stores
 from slidemill.errors import SlidemillError, StoreError
 from slidemill.stores.paths import JOINED, store_path
@@ -88,7 +88,7 @@ def test_encoded_patches_are_one_payload(results, truth, noise_of, tmp_path):
         assert (encoding.name, len(offsets)) == ("png", len(truth) + 1)
         for place in (0, 5, 6, 11, 17):
             data = file["payload"][offsets[place] : offsets[place + 1]].tobytes()
-            np.testing.assert_array_equal(decoded(encoding, data, (SIZE, SIZE, 3)), truth[place])
+            np.testing.assert_array_equal(decode_patch(encoding, data, (SIZE, SIZE, 3)), truth[place])
 
 
 def test_two_files_of_the_same_results_are_the_same_bytes(own):

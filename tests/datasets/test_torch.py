@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from slidemill.core.symmetries import symmetry
+from slidemill.core.symmetries import turn_view
 from slidemill.datasets.batches import symmetries_of
 from slidemill.errors import SlidemillError
 from tests.conftest import ROOT
@@ -74,7 +74,7 @@ def test_each_epoch_has_its_own_augmentation_in_workers_that_persist_too(dataset
         patches.set_epoch(epoch)
         pixels = torch.cat([batch for batch, _ in loader]).numpy()
         turns = symmetries_of(len(truth), 4, epoch)
-        wanted = np.stack([symmetry(one, int(turn)) for one, turn in zip(truth, turns, strict=True)])
+        wanted = np.stack([turn_view(one, int(turn)) for one, turn in zip(truth, turns, strict=True)])
         assert np.array_equal(pixels, images(wanted))
 
 

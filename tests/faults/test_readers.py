@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 import slidemill
-from slidemill.core.child_process import Apart, DiedError
+from slidemill.core.child_process import ChildCrashedError, ChildProcess
 from slidemill.core.pyramid import Pyramid
 from slidemill.core.specs import GridSpec, StoreSpec
 from slidemill.datasets.folds import SlideFold, Splits
 from slidemill.errors import MachineError, SlidemillError, StoreError, machine_error
 from slidemill.slides.grid import Grid
 from slidemill.stages.store import new_manifest
-from slidemill.stores.checks import Expected, check_apart
+from slidemill.stores.checks import Expected, check_in_child
 from slidemill.stores.paths import SUFFIXES, store_path
 from slidemill.stores.registry import STORES, open_store
 from slidemill.stores.writer import write_store
@@ -361,7 +361,7 @@ def fail_with(error):
     "error", [OSError(errno.EMFILE, "Too many open files"), MemoryError(), HiddenError("x")], ids=repr
 )
 def test_machine_errors_come_back_from_another_process(error):
-    with Apart() as process, pytest.raises((MachineError, OSError, RuntimeError)) as raised:
+    with ChildProcess() as process, pytest.raises((MachineError, OSError, RuntimeError)) as raised:
         process.call(fail_with, error)
     assert (machine_error(raised.value, "s") is None) == isinstance(error, HiddenError)
 
@@ -398,14 +398,15 @@ def test_a_disk_that_fails_under_a_mapped_store_is_told(tmp_path, noise, monkeyp
     def fails(*_):
         raise OSError(errno.EIO, "Input/output error")
 
-    with Apart() as process:
-        monkeypatch.setattr(process, "call", lambda *_: fail_with(DiedError("signal 7")))
+    with ChildProcess() as process:
+        monkeypatch.setattr(process, "call", lambda *_: fail_with(ChildCrashedError("signal 7")))
         assert (
-            "died (signal 7): it is damaged" in check_apart(process, path, Expected("slide", "tar")).findings[0].message
+            "died (signal 7): it is damaged"
+            in check_in_child(process, path, Expected("slide", "tar")).findings[0].message
         )
         monkeypatch.setattr("slidemill.core.files.file_digest", fails)
         with pytest.raises(MachineError, match=f"{path}: Input/output error: see to that disk or network drive"):
-            check_apart(process, path, Expected("slide", "tar"))
+            check_in_child(process, path, Expected("slide", "tar"))
 
 
 def test_machine_error_survives_pickling():

@@ -15,7 +15,7 @@ from PIL import Image
 from slidemill.annotations.frames import Frame
 from slidemill.annotations.read import read_annotation
 from slidemill.core.csv_tables import read_table
-from slidemill.core.encodings import ENCODINGS, decoded, encoded
+from slidemill.core.encodings import ENCODINGS, decode_patch, encode_patch
 from slidemill.core.outcomes import Outcome, read_outcome, write_outcome
 from slidemill.core.pyramid import SlideInfo
 from slidemill.core.specs import GridSpec, LabelSpec, StoreSpec
@@ -30,7 +30,7 @@ from slidemill.slides.sample_sheet import read_sheet
 from slidemill.slides.slide_info import opened, slide_info
 from slidemill.stages.store import new_manifest
 from slidemill.stores.manifest import Manifest
-from slidemill.stores.pywsi import item_of
+from slidemill.stores.pywsi import parse_item
 from slidemill.stores.registry import STORES, open_store
 from slidemill.stores.writer import write_store
 from slidemill.testing import write_annotation
@@ -246,7 +246,7 @@ def pickles(_folder):
 
 def read_pickle(data, _folder):
     with contextlib.suppress(ValueError):
-        item_of(data, 3, 4)
+        parse_item(data, 3, 4)
 
 
 def folders(folder):
@@ -274,12 +274,12 @@ def pictures(_folder):
     pixels = noise(1, SIZE)[0]
     for name, encoding in ENCODINGS.items():
         if encoding.encode is not None:
-            yield name.encode() + b"|" + bytes(encoded(encoding, 90, pixels).data)
+            yield name.encode() + b"|" + bytes(encode_patch(encoding, 90, pixels).data)
 
 
 def read_picture(data, _folder):
     name, _, own = data.partition(b"|")
-    decoded(ENCODINGS.get(name.decode("latin-1"), ENCODINGS["png"]), own, SHAPE)
+    decode_patch(ENCODINGS.get(name.decode("latin-1"), ENCODINGS["png"]), own, SHAPE)
 
 
 def slides(folder):

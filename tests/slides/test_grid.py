@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from openslide.deepzoom import DeepZoomGenerator
 from PIL import Image
 
-from slidemill.core.patch import patch_id
-from slidemill.core.pyramid import Pyramid, fitted, halvings
+from slidemill.core.patch import format_patch_id
+from slidemill.core.pyramid import Pyramid, halve_to_pixel, thumbnail_size
 from slidemill.core.specs import GridSpec
 from slidemill.errors import SlideError
 from slidemill.slides.grid import Grid
@@ -42,7 +42,7 @@ def grids(draw):
         spec = GridSpec(size, overlap, None, draw(st.integers(0, len(pyramid.dimensions) - 1)), limit, edges)
     else:
         area = pyramid.bounds[2:] if limit and pyramid.bounds else pyramid.dimensions[0]
-        count = len(halvings(area))
+        count = len(halve_to_pixel(area))
         spec = GridSpec(size, overlap, draw(st.integers(max(count - 5, 0), count - 1)), None, limit, edges)
     grid = Grid(pyramid, spec)
     # A step of one pixel over thousands would only make the test slow.
@@ -158,7 +158,7 @@ def test_a_patch_stands_where_its_column_and_row_say(grid):
 
 @given(pyramids())
 def test_the_finest_deepzoom_level_is_native_level_0(pyramid):
-    count = len(halvings(pyramid.dimensions[0]))
+    count = len(halve_to_pixel(pyramid.dimensions[0]))
     deepzoom = Grid(pyramid, GridSpec(256, 8, count - 1, None, limit_bounds=False))
     native = Grid(pyramid, GridSpec(256, 8, None, 0, limit_bounds=False))
     assert list(deepzoom.patches()) == list(native.patches())
@@ -169,11 +169,11 @@ def test_the_finest_deepzoom_level_is_native_level_0(pyramid):
 def test_fitted_is_the_size_that_pillow_gives(size, box):
     image = Image.new("L", size)
     image.thumbnail(box)
-    assert fitted(size, box) == image.size
+    assert thumbnail_size(size, box) == image.size
 
 
 def test_halvings_round_up():
-    assert halvings((5, 3)) == [(1, 1), (2, 1), (3, 2), (5, 3)]
+    assert halve_to_pixel((5, 3)) == [(1, 1), (2, 1), (3, 2), (5, 3)]
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_a_grid_of_more_patches_than_ids_can_count_is_refused():
 
 
 def test_ids_sort_in_raster_order_beyond_9():
-    assert patch_id(2, 10) > patch_id(10, 9) > patch_id(9, 9)
+    assert format_patch_id(2, 10) > format_patch_id(10, 9) > format_patch_id(9, 9)
 
 
 def _fields(spec):

@@ -6,7 +6,7 @@ import pytest
 from openslide.deepzoom import DeepZoomGenerator
 from PIL import Image
 
-from slidemill.core.pyramid import SlideInfo, halvings
+from slidemill.core.pyramid import SlideInfo, halve_to_pixel
 from slidemill.core.specs import GridSpec
 from slidemill.slides import openslide_reader
 from slidemill.slides.grid import Grid
@@ -179,4 +179,4 @@ def test_a_slide_without_mpp_and_power_is_fine(flat_slide_file):
         info = slide_info(slide)
     assert (info.mpp, info.mpp_x, info.objective_power) == (None, None, None)
     assert SlideInfo.from_json(info.to_json()) == info
-    assert len(halvings(info.dimensions[0])) == info.deepzoom_levels(limit_bounds=True)
+    assert len(halve_to_pixel(info.dimensions[0])) == info.deepzoom_levels(limit_bounds=True)

@@ -261,7 +261,7 @@ def test_a_restart_interval_in_the_shared_tables_is_not_known(tmp_path, picture)
     with tifffile.TiffFile(path) as tiff:
         tables = tiff.pages[0].jpegtables
     with pytest.raises(ValueError, match="its shared tables set a restart interval"):
-        jpeg.head(tables[:2] + b"\xff\xdd\x00\x04\x00\x08" + tables[2:], rgb=True)
+        jpeg.tile_head(tables[:2] + b"\xff\xdd\x00\x04\x00\x08" + tables[2:], rgb=True)
 
 
 def test_a_jpeg_2000_tile_in_a_files_boxes_is_refused_as_openslide_does(tmp_path, picture):

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from slidemill.core import jpeg
-from slidemill.core.encodings import ENCODINGS, encoded
+from slidemill.core.encodings import ENCODINGS, encode_patch
 from slidemill.core.specs import GridSpec, StoreSpec, ValidationSpec, WorkSpec
 from slidemill.errors import SlideError, StoreError
 from slidemill.slides._tiled_tiff import TiledLevel, TilesError
@@ -212,17 +212,17 @@ def test_a_tile_that_openslide_reads_and_copying_does_not_fails_the_slide(tmp_pa
 
 def test_pixels_cannot_be_given_the_slides_bytes():
     with pytest.raises(StoreError, match="takes its bytes from the slide"):
-        encoded(ENCODINGS["source"], None, np.zeros((8, 8, 3), np.uint8))
+        encode_patch(ENCODINGS["source"], None, np.zeros((8, 8, 3), np.uint8))
 
 
 def test_what_applications_wrote_in_a_tile_is_left_out():
     picture = io.BytesIO()
     Image.new("RGB", (16, 16), "#a03060").save(picture, "jpeg", comment=b"made by nobody", exif=b"Exif\0\0MM")
     stream = picture.getvalue()
-    alone = jpeg.standalone(jpeg.head(b"", rgb=False), stream, (16, 16))
+    alone = jpeg.complete_tile(jpeg.tile_head(b"", rgb=False), stream, (16, 16))
     assert not any(word in alone for word in (b"JFIF", b"Exif", b"nobody"))
     np.testing.assert_array_equal(jpeg.decode(alone), np.asarray(Image.open(picture)))
     with pytest.raises(ValueError, match="no JPEG that begins with segments: 89504e47"):
-        jpeg.standalone(b"", b"\x89PNG", (16, 16))
+        jpeg.complete_tile(b"", b"\x89PNG", (16, 16))
     with pytest.raises(ValueError, match="16 x 16 pixels of 3 components of 8 bits"):
-        jpeg.standalone(b"", stream, (16, 32))
+        jpeg.complete_tile(b"", stream, (16, 32))

@@ -4,7 +4,7 @@ import pytest
 
 from slidemill.core.columns import METADATA_COLUMNS, SLIDE_COLUMNS, VALIDATION_COLUMNS
 from slidemill.core.csv_tables import read_table, write_table
-from slidemill.core.parquet import write_columnar
+from slidemill.core.parquet import write_parquet
 from slidemill.core.specs import SplitSpec
 from slidemill.datasets.folds import read_splits
 from slidemill.errors import ConfigError, SlidemillError
@@ -68,7 +68,7 @@ class Cohort:
             for row in range(count)
         ]
         write_table(folder / "metadata.csv", METADATA_COLUMNS, rows)
-        write_columnar(folder / "metadata.parquet", folder / "metadata.csv")
+        write_parquet(folder / "metadata.parquet", folder / "metadata.csv")
         slides = [
             {"slide": slide, "status": status if count else "empty", "fingerprint": fingerprints.get(slide, slide)}
             for slide, count in patches.items()

@@ -10,7 +10,7 @@ import numpy as np
 import pandas
 import pytest
 
-from slidemill.core.encodings import ENCODINGS, digest, encoded
+from slidemill.core.encodings import ENCODINGS, digest, encode_patch
 from slidemill.core.pyramid import Pyramid
 from slidemill.core.specs import GridSpec, StoreSpec
 from slidemill.errors import SlidemillError, StoreError
@@ -44,7 +44,7 @@ def patches_and_pixels(noise, smooth=False):
 def as_stored(manifest, pairs):
     """Pairs of a patch and its pixels, as a store takes them."""
     for patch, pixels in pairs:
-        yield patch, encoded(manifest.codec, manifest.quality, pixels)
+        yield patch, encode_patch(manifest.codec, manifest.quality, pixels)
 
 
 class StoreContract:

@@ -20,10 +20,10 @@ import lmdb
 import numpy as np
 import pytest
 
-from slidemill.core.child_process import Apart, DiedError
-from slidemill.core.encodings import ENCODINGS, decoded, digest
+from slidemill.core.child_process import ChildCrashedError, ChildProcess
+from slidemill.core.encodings import ENCODINGS, decode_patch, digest
 from slidemill.errors import StoreError
-from slidemill.stores.checks import Expected, check_apart, check_store
+from slidemill.stores.checks import Expected, check_in_child, check_store
 from slidemill.stores.paths import SUFFIXES
 from slidemill.stores.registry import open_store
 from tests.results import PATCHES, SIZE, write_a_store
@@ -297,9 +297,9 @@ def test_every_damage_that_changes_what_a_reader_gets_is_found(tmp_path, noise, 
     write_a_store(backend, whole, encoding, noise(len(PATCHES), SIZE))
     expected = Expected("slide", backend)
     missed, unnamed, changing = [], [], 0
-    with Apart() as process:
+    with ChildProcess() as process:
         before = process.call(gotten, whole)
-        assert all(finding.message == "" for finding in check_apart(process, whole, expected).findings)
+        assert all(finding.message == "" for finding in check_in_child(process, whole, expected).findings)
         assert "raised" not in before.values()
         for number in range(EACH):
             draw = random.Random(f"{backend} {encoding} {number}")
@@ -308,7 +308,7 @@ def test_every_damage_that_changes_what_a_reader_gets_is_found(tmp_path, noise, 
             (shutil.copytree if whole.is_dir() else shutil.copyfile)(whole, path)
             damage(path, draw)
             changed = changes(process, before, path)
-            said = "; ".join(finding.message for finding in check_apart(process, path, expected).findings)
+            said = "; ".join(finding.message for finding in check_in_child(process, path, expected).findings)
             tale = f"{damage.__name__} {number}: {sorted(changed)}: {said}"
             if changed:
                 changing += 1
@@ -323,11 +323,11 @@ def test_every_damage_that_changes_what_a_reader_gets_is_found(tmp_path, noise, 
     assert changing > EACH // 2
 
 
-def changes(process: Apart, before, path: Path):
+def changes(process: ChildProcess, before, path: Path):
     """What is no longer as it was, by part and name."""
     try:
         after = process.call(gotten, path)
-    except DiedError:
+    except ChildCrashedError:
         return {("process", "died")}
     return {key for key in before | after if before.get(key) != after.get(key)}
 
@@ -336,14 +336,14 @@ def test_every_flipped_bit_of_a_zstd_frame_is_refused(noise):
     """Without a checksum, nearly all of them decode to other pixels."""
     pixels = noise(1, 64)[0] // 8
     data = ENCODINGS["zstd"].encode(pixels, None)
-    np.testing.assert_array_equal(decoded(ENCODINGS["zstd"], data, pixels.shape), pixels)
+    np.testing.assert_array_equal(decode_patch(ENCODINGS["zstd"], data, pixels.shape), pixels)
     draw = random.Random(1)
     for place in draw.sample(range(len(data)), min(len(data), 600)):
         broken = bytearray(data)
         broken[place] ^= 1 << draw.randrange(8)
         with pytest.raises(StoreError):
             # A bit that the format leaves unused changes nothing.
-            if np.array_equal(decoded(ENCODINGS["zstd"], bytes(broken), pixels.shape), pixels):
+            if np.array_equal(decode_patch(ENCODINGS["zstd"], bytes(broken), pixels.shape), pixels):
                 raise StoreError("the same pixels")
 
 
@@ -357,8 +357,8 @@ def test_zstd_checksum_is_the_formats_own(tmp_path, shape, fill):
     data = ENCODINGS["zstd"].encode(pixels, None)
     plain = imagecodecs.zstd_encode(pixels, level=1)
     assert len(data) == len(plain) + 4
-    np.testing.assert_array_equal(decoded(ENCODINGS["zstd"], data, shape), pixels)
-    np.testing.assert_array_equal(decoded(ENCODINGS["zstd"], plain, shape), pixels)
+    np.testing.assert_array_equal(decode_patch(ENCODINGS["zstd"], data, shape), pixels)
+    np.testing.assert_array_equal(decode_patch(ENCODINGS["zstd"], plain, shape), pixels)
     if shutil.which("zstd"):
         (tmp_path / "frame.zst").write_bytes(data)
         said = subprocess.run(["zstd", "-lv", tmp_path / "frame.zst"], capture_output=True, text=True, check=True)

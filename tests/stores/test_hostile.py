@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from slidemill.cli.commands import main
-from slidemill.core.encodings import ENCODINGS, decoded, digest
+from slidemill.core.encodings import ENCODINGS, decode_patch, digest
 from slidemill.core.specs import GridSpec, StoreSpec
 from slidemill.errors import StoreError
 from slidemill.stages.store import new_manifest
@@ -250,18 +250,18 @@ class TestPictures:
         monkeypatch.setattr("imagecodecs.png_decode", fail)
         monkeypatch.setattr("simplejpeg.decode_jpeg", fail)
         with pytest.raises(StoreError, match="60000 x 60000"):
-            decoded(ENCODINGS[encoding], data, (SIZE, SIZE, 3))
+            decode_patch(ENCODINGS[encoding], data, (SIZE, SIZE, 3))
 
     @pytest.mark.parametrize("encoding", ["png", "jpeg", "source", "zstd", "npy", "raw"])
     @pytest.mark.parametrize("data", [b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"\xff\xd8" + b"\xff" * 100])
     def test_hardly_any_bytes_are_refused(self, encoding, data):
         with pytest.raises(StoreError):
-            decoded(ENCODINGS[encoding], data, (SIZE, SIZE, 3))
+            decode_patch(ENCODINGS[encoding], data, (SIZE, SIZE, 3))
 
     def test_zstd_that_holds_more_than_a_patch_takes_no_more_memory(self):
         data = imagecodecs.zstd_encode(bytes(2**28))
         with pytest.raises(StoreError):
-            decoded(ENCODINGS["zstd"], data, (SIZE, SIZE, 3))
+            decode_patch(ENCODINGS["zstd"], data, (SIZE, SIZE, 3))
 
 
 def sealed(manifest):

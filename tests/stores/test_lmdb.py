@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from slidemill import open_store
-from slidemill.core.child_process import Apart, DiedError
+from slidemill.core.child_process import ChildCrashedError, ChildProcess
 from slidemill.core.pyramid import Pyramid
 from slidemill.core.specs import GridSpec, StoreSpec, ValidationSpec
 from slidemill.errors import SlidemillError, StoreError
 from slidemill.slides.grid import Grid
 from slidemill.stages.store import new_manifest
 from slidemill.stages.validate import SlideStores, validate_slide
-from slidemill.stores.checks import Expected, check_apart
+from slidemill.stores.checks import Expected, check_in_child
 from slidemill.stores.lmdb import MANIFEST_KEY, LmdbStore
 from slidemill.stores.registry import STORES
 from slidemill.stores.writer import write_store
@@ -126,11 +126,11 @@ class TestLmdb(StoreContract):
         write_a_store("lmdb", path, "raw", noise(6, 16))
         whole = path.read_bytes()
         found = []
-        with Apart() as process:
+        with ChildProcess() as process:
             for page in range(2 * 4096, len(whole), 4096):
                 # A leaf of the tree says that it is a branch, too.
                 path.write_bytes(whole[: page + 10] + bytes([whole[page + 10] ^ 1]) + whole[page + 11 :])
-                with suppress(DiedError, StoreError):
+                with suppress(ChildCrashedError, StoreError):
                     found.append(process.call(unread, path))
         for one_by_one, read, read_bytes in found:
             assert one_by_one == read == read_bytes
@@ -171,14 +171,14 @@ class TestValueLength:
     @pytest.mark.parametrize("change", [-100, -1, 1, 100])
     def test_a_wrong_length_within_the_file_is_said(self, store, size, change):
         claim(store, "r00000_c00002", 3 * size**2 + change)
-        with Apart() as process:
+        with ChildProcess() as process:
             process.call(read_in_all_ways, store, "r00000_c00002")
 
     def test_an_impossible_length_is_a_finding(self, store, size):
         """LMDB checks small values; of a large one py-lmdb touches each page before it returns it, and dies of that."""
         claim(store, "r00000_c00002", 2**31)
-        with Apart() as process:
-            found = check_apart(process, store, Expected("s", "lmdb"))
+        with ChildProcess() as process:
+            found = check_in_child(process, store, Expected("s", "lmdb"))
             messages = [one.message for one in found.findings if one.message]
             assert messages
             for message in messages:
@@ -186,7 +186,7 @@ class TestValueLength:
                 assert words in message
             # Neither this process nor the next check is harmed.
             claim(store, "r00000_c00002", 3 * size**2)
-            assert not any(one.message for one in check_apart(process, store, Expected("s", "lmdb")).findings)
+            assert not any(one.message for one in check_in_child(process, store, Expected("s", "lmdb")).findings)
 
 
 def unread(path):

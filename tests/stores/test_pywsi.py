@@ -16,7 +16,7 @@ import pytest
 from slidemill import open_dataset, read_metadata
 from slidemill.cli.commands import main
 from slidemill.slides.discovery import slide_id
-from slidemill.stores.pywsi import item_of
+from slidemill.stores.pywsi import parse_item
 
 SIZE = 16
 
@@ -128,7 +128,7 @@ def test_two_imports_are_the_same(old, tmp_path):
 def test_however_a_patch_was_pickled_it_is_read(noise, protocol, array, label):
     (pixels,) = noise(1, SIZE)
     data = pickled(pixels, 300, 70_000, label, protocol, array)
-    item = item_of(data, 300, 70_000)
+    item = parse_item(data, 300, 70_000)
     np.testing.assert_array_equal(item.pixels, pixels)
     assert (item.label, type(item.label)) == (int(label), int)
 
@@ -139,7 +139,7 @@ def test_pickles_of_older_numpy_and_of_the_first_version_are_read(noise):
     older = data.replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n")
     older = older.replace(b"cpy_wsi.item\n", b"citem\n")
     assert older != data
-    np.testing.assert_array_equal(item_of(older, 1, 2).pixels, pixels)
+    np.testing.assert_array_equal(parse_item(older, 1, 2).pixels, pixels)
 
 
 class Calls:
@@ -202,7 +202,7 @@ def test_what_is_no_patch_is_refused_and_nothing_of_it_is_run(tmp_path, noise):
     for name, data in hostile(tmp_path, noise):
         tracemalloc.start()
         with pytest.raises(ValueError, match=r"\w") as refused:
-            item_of(data, 0, 0)
+            parse_item(data, 0, 0)
         assert "\n" not in str(refused.value)
         assert tracemalloc.get_traced_memory()[1] < 100e6, name
         tracemalloc.stop()
@@ -213,7 +213,7 @@ def test_a_memo_of_gigabytes_takes_no_memory(noise):
     (pixels,) = noise(1, SIZE)
     data = pickled(pixels, 0, 0)[:-1] + b"r" + struct.pack("<I", 2**32 - 1) + b"."
     tracemalloc.start()
-    np.testing.assert_array_equal(item_of(data, 0, 0).pixels, pixels)
+    np.testing.assert_array_equal(parse_item(data, 0, 0).pixels, pixels)
     assert tracemalloc.get_traced_memory()[1] < 100e6
     tracemalloc.stop()
 
@@ -232,9 +232,9 @@ def test_a_good_patch_is_read_after_bad_ones(tmp_path, noise):
     """Nothing that a pickle does to what stands for its classes lasts."""
     for _, data in hostile(tmp_path, noise):
         with pytest.raises(ValueError, match=r"\w"):
-            item_of(data, 0, 0)
+            parse_item(data, 0, 0)
     (pixels,) = noise(1, SIZE)
-    np.testing.assert_array_equal(item_of(pickled(pixels, 0, 0), 0, 0).pixels, pixels)
+    np.testing.assert_array_equal(parse_item(pickled(pixels, 0, 0), 0, 0).pixels, pixels)
 
 
 def test_a_database_with_a_bad_value_is_refused_in_words_and_leaves_nothing(old, tmp_path, capsys):

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from slidemill.core.encodings import ENCODINGS, EncodedPatch, digest, encoded
-from slidemill.core.jpeg import decode, encode
+from slidemill.core.encodings import ENCODINGS, EncodedPatch, digest, encode_patch
+from slidemill.core.jpeg import decode
+from slidemill.core.jpeg import encode as encode_jpeg
 from slidemill.core.specs import StoreSpec
 from slidemill.stages.store import new_manifest
 from slidemill.stores.paths import SUFFIXES
@@ -30,12 +31,12 @@ def gradients(first=0):
     return (np.stack(patches) % 230).astype(np.uint8)
 
 
-def encode_patch(encoding, pixels):
+def encode(encoding, pixels):
     """A patch as it is stored; ``source`` takes a JPEG stream of the pixels for a tile of the slide."""
     if encoding == "source":
-        data = encode(np.ascontiguousarray(pixels), QUALITY)
+        data = encode_jpeg(np.ascontiguousarray(pixels), QUALITY)
         return EncodedPatch(data, digest(data), digest(decode(data)))
-    return encoded(ENCODINGS[encoding], QUALITY if encoding == "jpeg" else None, pixels)
+    return encode_patch(ENCODINGS[encoding], QUALITY if encoding == "jpeg" else None, pixels)
 
 
 def write_earlier(folder):
@@ -47,7 +48,7 @@ def write_earlier(folder):
             manifest = new_manifest(kind, spec, "slide", fingerprint=FINGERPRINT, grid=GRID)
             path = folder / "stores" / f"{backend}-{encoding}{suffix}"
             path.parent.mkdir(parents=True, exist_ok=True)
-            stored = (encode_patch(manifest.encoding, pixels) for pixels in gradients())
+            stored = (encode(manifest.encoding, pixels) for pixels in gradients())
             write_store(kind, path, manifest, PATCHES, zip(PATCHES, stored, strict=True))
     for place, slide in enumerate(SLIDES):
         write_slide(folder / "cohort", slide, gradients(first=100 * place))

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from slidemill import open_store
-from slidemill.stores.paths import JOINED, store_of
+from slidemill.stores.paths import JOINED, store_of_file
 from tests.conftest import ROOT
 
 MADE = ("stores", "patches", "metadata", "validation")
@@ -31,7 +31,7 @@ def patches_of_stores(results):
     """The ids and the digests of each store's patches, by its place in the results."""
     found = {}
     for path in {
-        store_of(file)
+        store_of_file(file)
         for file in (results / "stores").rglob("*")
         if file.suffix in {".lmdb", ".h5", ".json", ".tar"} and file != results / JOINED
     }:

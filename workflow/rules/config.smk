@@ -11,7 +11,7 @@ from slidemill.runs.slide_list import check_sheet, list_slides
 from slidemill.runs.config import read_config
 from slidemill.runs.config_file import check_size
 from slidemill.slides.file_endings import ignored_warnings
-from slidemill.errors import ConfigError, explained
+from slidemill.errors import ConfigError, explain
 from slidemill.slides.fingerprint import fingerprint
 from slidemill.runs.run_plan import PLAN, planned_print, read_plan, write_plan
 
@@ -36,7 +36,7 @@ try:
         plan = read_plan(planned)
         SLIDES, PRINTS, NOTES, WARNINGS = dict(plan.slides), dict(plan.prints), [], list(plan.warnings)
 except (ConfigError, OSError) as error:
-    sys.exit(f"slidemill: the configuration is wrong, and nothing has been run:\n{explained(error)}")
+    sys.exit(f"slidemill: the configuration is wrong, and nothing has been run:\n{explain(error)}")
 
 if workflow.is_main_process:
     for line in [*NOTES, *(f"warning: {warning}" for warning in WARNINGS)]:

@@ -10,7 +10,7 @@ if workflow.is_main_process:
         # A run that was killed leaves its lock behind; a plain run again takes no notice of it.
         AT_WORK = hold(CONFIG.results)
     except OSError as error:
-        sys.exit(f"slidemill: nothing has been run:\n{explained(error)}")
+        sys.exit(f"slidemill: nothing has been run:\n{explain(error)}")
 
 if workflow.is_main_process and hasattr(workflow, "execute"):
     workflow.execute = exclusive(

@@ -2,9 +2,9 @@
 
 from slidemill.errors import SlidemillError
 from slidemill.runs.run_lock import take, unrecorded
-from slidemill.core.text import counted
+from slidemill.core.text import format_count
 from slidemill.runs.run_plan import Plan
-from slidemill.core.run_warnings import warning_lines
+from slidemill.core.run_warnings import format_warnings
 
 # One file of each job tells of it.
 A_JOB_EACH = [
@@ -27,11 +27,11 @@ if workflow.is_main_process:
         # What a run at work is about to record is not lost.
         bare = [] if AT_WORK else unrecorded(CONFIG.results, made)
     except OSError as error:
-        sys.exit(f"slidemill: nothing has been run:\n{explained(error)}")
+        sys.exit(f"slidemill: nothing has been run:\n{explain(error)}")
     if bare:
         print(
-            f"slidemill: {CONFIG.results}: what {counted(len(bare), 'file')} {'was' if len(bare) == 1 else 'were'} made "
-            f"from is not known, {bare[0]} among them: its record is gone, or the disk was full. If the configuration "
+            f"slidemill: {CONFIG.results}: what {format_count(len(bare), 'file')} {'was' if len(bare) == 1 else 'were'} "
+            f"made from is not known, {bare[0]} among them: its record is gone, or the disk was full. If the configuration "
             "has changed since, nobody sees it: remove these files (--forceall makes all anew)",
             file=sys.stderr,
         )
@@ -62,11 +62,11 @@ onerror:
         page = (folder or CONFIG.results) / "report.html"
         if page.exists():
             print(f"slidemill: {ended} {page.resolve()}", file=sys.stderr)
-        print("".join(warning_lines(WARNINGS, (folder or CONFIG.results) / "slides.csv")), end="", file=sys.stderr)
-    except (SlidemillError, OSError) as error:
         print(
-            f"slidemill: the report of this unfinished run cannot be written: {explained(error)}", file=sys.stderr
+            "".join(format_warnings(WARNINGS, (folder or CONFIG.results) / "slides.csv")), end="", file=sys.stderr
         )
+    except (SlidemillError, OSError) as error:
+        print(f"slidemill: the report of this unfinished run cannot be written: {explain(error)}", file=sys.stderr)
 
 
 onsuccess:
@@ -76,4 +76,4 @@ onsuccess:
     # A part of the work, such as one store, says nothing of the rest.
     if any("report.html" in job.output for job in workflow.dag.jobs):
         remove(FOLDER)
-        print("".join(warning_lines(WARNINGS, CONFIG.results / "slides.csv")), end="", file=sys.stderr)
+        print("".join(format_warnings(WARNINGS, CONFIG.results / "slides.csv")), end="", file=sys.stderr)

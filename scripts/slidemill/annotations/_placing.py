@@ -11,7 +11,7 @@ import shapely
 from slidemill.annotations.frames import Frame
 from slidemill.annotations.regions import COUNTED, DROPPED, LINES, Annotation, Region
 from slidemill.core.pyramid import Size
-from slidemill.core.run_warnings import with_count
+from slidemill.core.run_warnings import add_count
 
 FAR = 0.1
 """Regions that reach farther beyond a slide, as a fraction of its side, are of another slide, level or frame."""
@@ -61,7 +61,7 @@ def placed(annotation: Annotation, frame: Frame, origin: str) -> Annotation:
     if regions and frame.canvas:
         warnings += _beyond(regions, frame.canvas)
     counts = {text: warnings.count(text) for text in COUNTED}
-    counted = [with_count(text, count, "region") for text, count in counts.items() if count]
+    counted = [add_count(text, count, "region") for text, count in counts.items() if count]
     warnings = counted + [one for one in warnings if one not in counts]
     notes = (*(told if regions else ()), *annotation.notes)
     return replace(annotation, regions=regions, notes=_few(notes), warnings=_few(warnings))
@@ -76,7 +76,7 @@ def _beyond(regions: Sequence[Region], canvas: Size) -> Iterator[str]:
     far = (left < low * width) | (top < low * height) | (right > high * width) | (bottom > high * height)
     if count := int((outside | far).sum()):
         text = "regions lie outside the slide or reach far beyond it: are they of this slide, in level-0 pixels?"
-        yield with_count(text, count, "region")
+        yield add_count(text, count, "region")
     elif right.max() <= 1 and bottom.max() <= 1:
         yield "all regions lie within one pixel: coordinates are level-0 pixels, not fractions of the slide"
 

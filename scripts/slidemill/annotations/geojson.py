@@ -31,7 +31,7 @@ from slidemill.annotations.regions import (
     region_name,
     vertex,
 )
-from slidemill.core.run_warnings import with_count
+from slidemill.core.run_warnings import add_count
 from slidemill.core.specs import CLASSIFICATION, Naming
 from slidemill.errors import AnnotationError
 
@@ -96,7 +96,7 @@ def read_geojson(value: object, file: str, naming: Naming) -> Annotation:
     notes += left_out({f"features of type {kind}": count for kind, count in others.items()})
     if closed:
         warnings.append(
-            with_count("lines that end where they begin enclose nothing: draw them as polygons", closed, "line")
+            add_count("lines that end where they begin enclose nothing: draw them as polygons", closed, "line")
         )
     if regions and not named:
         warnings += _nameless(known, naming)

@@ -27,7 +27,7 @@ from slidemill.annotations._xml_layers import (
     with_holes,
 )
 from slidemill.annotations.regions import Annotation, Region, region_name
-from slidemill.core.run_warnings import with_count
+from slidemill.core.run_warnings import add_count
 from slidemill.core.specs import Naming
 
 PROGRAM = "ImageScope"
@@ -95,11 +95,11 @@ def read_imagescope(root: Element, file: str, naming: Naming) -> Annotation:
         regions += with_holes(drawn, holes, warnings)
     if strays:
         warnings.append(
-            with_count("holes in regions that their layer lacks are cut out of all its regions", strays, "region")
+            add_count("holes in regions that their layer lacks are cut out of all its regions", strays, "region")
         )
     if several:
         warnings.append(
-            with_count("several attributes have values, and the first was taken for the name", several, "region")
+            add_count("several attributes have values, and the first was taken for the name", several, "region")
         )
     check_places(root, "Vertex", places, PROGRAM, file)
     return Annotation(tuple(regions), (*notes, *left_out(others)), warnings=tuple(warnings))

@@ -18,7 +18,7 @@ from PIL import PngImagePlugin
 
 from slidemill.annotations.label_image import Bands, Integers, LabelImage, runs, steps
 from slidemill.core.pyramid import Size
-from slidemill.errors import AnnotationError, is_machines
+from slidemill.errors import AnnotationError, is_machine_fault
 
 PNG = b"\x89PNG\r\n\x1a\n"
 STARTS = (PNG, b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -91,7 +91,7 @@ def _told(path: Path) -> Iterator[None]:
     except AnnotationError:
         raise
     except Exception as error:
-        if is_machines(error):
+        if is_machine_fault(error):
             raise
         raise AnnotationError(
             f"{path.name}: the image cannot be read ({str(error) or type(error).__name__:.200}): see whether it is "

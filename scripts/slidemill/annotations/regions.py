@@ -14,7 +14,7 @@ from shapely.geometry import MultiPolygon, Polygon, box
 from shapely.geometry.base import BaseGeometry
 
 from slidemill.annotations.label_image import LabelImage
-from slidemill.core.specs import composed
+from slidemill.core.specs import normalize_name
 from slidemill.errors import AnnotationError
 
 FARTHEST = 1e9
@@ -52,7 +52,7 @@ class Region:
     shape: MultiPolygon
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "name", composed(self.name))
+        object.__setattr__(self, "name", normalize_name(self.name))
 
 
 @dataclass(frozen=True, slots=True)

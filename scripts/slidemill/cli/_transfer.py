@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from slidemill.core.text import counted
+from slidemill.core.text import format_count
 from slidemill.datasets.dataset import Dataset
 from slidemill.datasets.export import export
 from slidemill.datasets.results import open_dataset
@@ -53,8 +53,10 @@ def _export(options: argparse.Namespace) -> int:
         chosen = _fulfilling(dataset, options.query).select(options.slides, labels)
         codec = export(chosen, options.out, lambda done: _tell(done, len(chosen), "exported"))
         size = options.out.stat().st_size
-        slides = counted(len(chosen.slides), "slide")
-        print(f"{options.out}: {counted(len(chosen), 'patch', 'patches')} of {slides}, {codec.name}, {size:,} bytes")
+        slides = format_count(len(chosen.slides), "slide")
+        print(
+            f"{options.out}: {format_count(len(chosen), 'patch', 'patches')} of {slides}, {codec.name}, {size:,} bytes"
+        )
     return 0
 
 
@@ -110,7 +112,7 @@ def _import_pywsi(options: argparse.Namespace) -> int:
         labels[name] = int(number)
     unsaid = Unsaid(options.downsample, options.overlap, labels)
     count = import_database(options.old, options.new, unsaid, lambda done, of: _tell(done, of, "imported"))
-    print(f"{options.new}: {counted(count, 'patch', 'patches')}; open_dataset({str(options.new)!r}) opens it")
+    print(f"{options.new}: {format_count(count, 'patch', 'patches')}; open_dataset({str(options.new)!r}) opens it")
     return 0
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from slidemill._version import __version__
 from slidemill.cli._transfer import add_commands
 from slidemill.core.specs import GridSpec
-from slidemill.core.text import counted
-from slidemill.errors import MachineError, SlidemillError, explained
+from slidemill.core.text import format_count
+from slidemill.errors import MachineError, SlidemillError, explain
 from slidemill.runs.run_lock import LOOK_AGAIN, at_rest, working
 from slidemill.slides.discovery import decoded, find_slides
 from slidemill.slides.level_overview import contact_sheet, describe, levels_of
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (SlidemillError, OSError) as error:
-        sys.stderr.write(f"slidemill: {explained(error)}\n")
+        sys.stderr.write(f"slidemill: {explain(error)}\n")
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("slidemill: ended by Ctrl-C\n")
@@ -120,9 +120,9 @@ def _verify(options: argparse.Namespace) -> int:
         print(f"{results / file.path}: {file.message}")
     if found.unsealed:
         sys.stderr.write(
-            f"slidemill: {counted(len(found.unsealed), 'table or outcome', 'tables and outcomes')} cannot be checked, "
-            f"since no digest of them is there ({results / found.unsealed[0]}): earlier versions wrote none, or it was "
-            "removed; run again to write it\n"
+            f"slidemill: {format_count(len(found.unsealed), 'table or outcome', 'tables and outcomes')} cannot be "
+            f"checked, since no digest of them is there ({results / found.unsealed[0]}): earlier versions wrote none, "
+            "or it was removed; run again to write it\n"
         )
     if found.joined:
         missing = not (results / JOINED).exists()
@@ -138,7 +138,8 @@ def _verify(options: argparse.Namespace) -> int:
         those = "those"
         if not found.faults and found.files:
             number = len({file.path for file in found.files})
-            count = f"{counted(number, 'table or outcome', 'tables and outcomes')} {'is' if number == 1 else 'are'} not"
+            files = format_count(number, "table or outcome", "tables and outcomes")
+            count = f"{files} {'is' if number == 1 else 'are'} not"
         elif not found.faults:
             count, those = f"{JOINED} is not", "that"
         if at_work := at_work or working(results):
@@ -151,7 +152,7 @@ def _verify(options: argparse.Namespace) -> int:
         print("not all could be looked at, for the reasons above; what was looked at is whole")
         return LOOK_AGAIN
     also = "" if found.joined is None else f" and {JOINED}"
-    whole = f"{counted(found.stores, 'store')} of {counted(found.slides, 'slide')}{also}"
+    whole = f"{format_count(found.stores, 'store')} of {format_count(found.slides, 'slide')}{also}"
     print(f"{whole} {'is' if found.stores == 1 and not also else 'are'} whole")
     return 0
 

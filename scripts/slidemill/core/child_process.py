@@ -19,7 +19,7 @@ from threading import Lock
 from typing import ParamSpec, Self, TypeVar
 
 from slidemill.core.job_log import LOG
-from slidemill.errors import SlidemillError, machine_error, machine_told
+from slidemill.errors import SlidemillError, machine_error, machine_errors
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -29,18 +29,18 @@ _STARTING = Lock()
 """Held while a process starts, so that no other inherits its end of the pipe and keeps it open after its death."""
 
 
-class DiedError(SlidemillError):
+class ChildCrashedError(SlidemillError):
     """The process that worked on something ended before it was done; the message says how."""
 
 
-class EndedError(SlidemillError):
+class ChildKilledError(SlidemillError):
     """The process was ended from outside, for its memory perhaps: that says nothing of what it worked on."""
 
 
 FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
 
 
-class Apart:
+class ChildProcess:
     """A process of its own, which calls functions one after another; it is started again when it has died.
 
     What a function logs to slidemill's log arrives in this process's. Use it as a context manager.
@@ -57,13 +57,13 @@ class Apart:
 
         Raises
         ------
-        DiedError
+        ChildCrashedError
             When the process ended first, or was closed.
-        EndedError
+        ChildKilledError
             When it was ended from outside.
         """
         if self._closed:
-            raise DiedError("closed")
+            raise ChildCrashedError("closed")
         process, pipe = self._child = self._child or _started()
         try:
             pipe.send((LOG.level, function, arguments, named))
@@ -77,11 +77,11 @@ class Apart:
             self._child = None
             how = _ending(process)
             if -(process.exitcode or 0) in FROM_OUTSIDE and not self._closed:
-                raise EndedError(
+                raise ChildKilledError(
                     f"the process that this one had started was ended ({how}), by the system for its memory perhaps: "
                     "run with fewer cores, or give the job more memory"
                 ) from None
-            raise DiedError(how) from None
+            raise ChildCrashedError(how) from None
         if kind == "raised":
             raise value
         result: Result = value
@@ -103,7 +103,7 @@ class Apart:
 
 
 def _started() -> tuple[BaseProcess, Connection]:
-    with _STARTING, machine_told("another process to read in"):
+    with _STARTING, machine_errors("another process to read in"):
         here, there = _CONTEXT.Pipe()
         process = _CONTEXT.Process(target=_serve, args=(there,), daemon=True)
         process.start()

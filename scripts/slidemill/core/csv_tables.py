@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from slidemill.core.files import replacing
-from slidemill.core.seals import Seal, cohort_seal
+from slidemill.core.seals import Seal, read_cohort_seal
 from slidemill.errors import SlidemillError
 
 # A label or a message may be longer than the 128 KiB that the csv module reads unless told.
@@ -86,7 +86,7 @@ def read_table(path: Path, columns: Sequence[str] = (), seal: Seal | None = None
 
 def read_cohort_table(path: Path, columns: Sequence[str] = ()) -> Iterator[dict[str, str]]:
     """Yield the rows of a cohort's table, as `read_table` does; its seal is the one that is listed next to it."""
-    return read_table(path, columns, cohort_seal(path))
+    return read_table(path, columns, read_cohort_seal(path))
 
 
 def read_columns(path: Path) -> list[str]:

@@ -71,7 +71,7 @@ def digest(data: Buffer | Pixels) -> str:
     return xxhash.xxh3_128_hexdigest(data.data if isinstance(data, np.ndarray) else data)
 
 
-def encoded(encoding: Encoding, quality: int | None, pixels: Pixels) -> EncodedPatch:
+def encode_patch(encoding: Encoding, quality: int | None, pixels: Pixels) -> EncodedPatch:
     """Return a patch as it is stored; where the encoding is raw, its bytes are the pixels' own memory."""
     if encoding.encode is None:
         raise StoreError(f"encoding {encoding.name} takes its bytes from the slide: give none of pixels")
@@ -82,7 +82,7 @@ def encoded(encoding: Encoding, quality: int | None, pixels: Pixels) -> EncodedP
     return EncodedPatch(data, byte_digest, byte_digest if encoding is RAW else digest(pixels))
 
 
-def decoded(encoding: Encoding, data: Buffer, shape: Shape) -> Pixels:
+def decode_patch(encoding: Encoding, data: Buffer, shape: Shape) -> Pixels:
     """Return the pixels that `data` holds, in an array of the caller's own.
 
     Raises

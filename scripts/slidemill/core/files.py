@@ -17,7 +17,7 @@ from typing import Any
 
 import xxhash
 
-from slidemill.errors import ConfigError, SlidemillError, machine_told
+from slidemill.errors import ConfigError, SlidemillError, machine_errors
 
 ASIDE = ".aside"
 """What the names of files end in that are not yet whole."""
@@ -224,7 +224,7 @@ def remove(path: Path) -> None:
         shutil.rmtree(hidden)
 
 
-def readable(path: Path) -> None:
+def check_readable(path: Path) -> None:
     """Read a file, or the files of a folder, to the end, and keep nothing.
 
     Raises
@@ -232,7 +232,7 @@ def readable(path: Path) -> None:
     MachineError
         When the disk or the permissions do not allow it.
     """
-    with machine_told(path):
+    with machine_errors(path):
         for file in sorted(path.iterdir()) if path.is_dir() else [path]:
             if file.is_file():
                 file_digest(file)

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
-from slidemill.errors import SlidemillError, explained
+from slidemill.errors import SlidemillError, explain
 
 Item = TypeVar("Item")
 LOG = logging.getLogger("slidemill")
@@ -30,14 +30,14 @@ def job_log(path: str | Path) -> Iterator[None]:
     try:
         handler = _Handler(path, mode="w", encoding="utf-8", errors="backslashreplace")
     except OSError as error:
-        sys.exit(f"slidemill: {explained(error)}")
+        sys.exit(f"slidemill: {explain(error)}")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     LOG.addHandler(handler)
     LOG.setLevel(logging.INFO)
     try:
         yield
     except Exception as error:
-        message = explained(error)
+        message = explain(error)
         if not isinstance(error, SlidemillError):
             LOG.error("this job failed; it will be tried again\n%s", traceback.format_exc())
         if message is None:
@@ -70,7 +70,7 @@ def last_error(path: Path) -> str:
     return lines[-1] if len(lines) > errors[-1] + 1 and lines[errors[-1] + 1].startswith("Traceback") else first
 
 
-def progress(items: Iterable[Item], total: int, what: str, every: float = 10.0) -> Iterator[Item]:
+def log_progress(items: Iterable[Item], total: int, what: str, every: float = 10.0) -> Iterator[Item]:
     """Yield `items`, and log how many are done, how fast, and how long the rest will take.
 
     Parameters

@@ -23,7 +23,7 @@ _ADOBE = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00"
 """Adobe's APP14 segment but for its last byte, the transform: 0 for RGB, 1 for YCbCr (ITU-T T.872, 6.5.3)."""
 
 
-def head(tables: bytes, rgb: bool) -> bytes:
+def tile_head(tables: bytes, rgb: bool) -> bytes:
     """Return what goes in front of a tile: start, the colour space, and the shared tables.
 
     Parameters
@@ -50,15 +50,15 @@ def head(tables: bytes, rgb: bool) -> bytes:
     return START + _ADOBE + (b"\x00" if rgb else b"\x01") + shared
 
 
-def standalone(head: bytes, tile: bytes, size: tuple[int, int]) -> bytes:
-    """Return a tile as a stream of its own: `head`, and the tile without what applications wrote before its first scan.
+def complete_tile(head: bytes, tile: bytes, size: tuple[int, int]) -> bytes:
+    """Return a tile as a complete stream: `head`, and the tile without application segments.
 
     A JFIF or Adobe segment would tell the colour space, and OpenSlide takes it from the TIFF alone.
 
     Parameters
     ----------
     head
-        As the function `head` gives it.
+        What `tile_head` returns.
     tile
         The tile as it is stored.
     size
@@ -124,7 +124,7 @@ def encode(pixels: npt.NDArray[np.uint8], quality: int) -> bytes:
 
 @lru_cache(maxsize=64)
 def _kept(before: bytes, size: tuple[int, int]) -> bytes | None:
-    """Return what `standalone` keeps of all that stands before the first scan, or None where segments do not end there.
+    """Return what `complete_tile` keeps before the first scan, or None where segments do not end there.
 
     Tiles of a slide nearly always begin with the same bytes, and those are looked at once.
     """

@@ -26,7 +26,7 @@ class Step(Generic[Result]):
     run: Callable[[], Iterable[tuple[int, Result]]]
 
 
-def in_order(steps: Iterable[Step[Result]], count: int, threads: int, ahead: int) -> Generator[Result]:
+def run_in_order(steps: Iterable[Step[Result]], count: int, threads: int, ahead: int) -> Generator[Result]:
     """Run steps on several threads, and yield the results of places 0 to ``count - 1`` in that order.
 
     The calling thread is one of them: while a result is not there yet, it takes a step itself, so that no more

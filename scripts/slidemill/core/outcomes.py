@@ -77,13 +77,13 @@ def read_outcome(path: Path) -> Outcome:
     return outcome
 
 
-def with_seals(outcome: Outcome, **seals: Seal) -> Outcome:
+def add_seals(outcome: Outcome, **seals: Seal) -> Outcome:
     """Return the outcome with the seals of the tables that its stage has written, beside those of earlier stages."""
     tables = {**outcome.details.get("tables", {}), **{name: asdict(seal) for name, seal in seals.items()}}
     return replace(outcome, details={**outcome.details, "tables": tables})
 
 
-def seal_of(outcomes: Iterable[Outcome], table: str) -> Seal | None:
+def find_seal(outcomes: Iterable[Outcome], table: str) -> Seal | None:
     """Return the seal of a slide's table, from the first outcome that has it; None where an earlier version made it."""
     known = (outcome.details.get("tables") for outcome in outcomes)
     return next((Seal.from_json(own[table]) for own in known if isinstance(own, dict) and table in own), None)
@@ -92,7 +92,7 @@ def seal_of(outcomes: Iterable[Outcome], table: str) -> Seal | None:
 def check_tables(outcomes: Sequence[Outcome], **tables: Path) -> None:
     """Check a slide's tables, by name, against their seals in the outcomes; one of an earlier version has none."""
     for name, path in tables.items():
-        if seal := seal_of(outcomes, name):
+        if seal := find_seal(outcomes, name):
             seal.check(path)
 
 

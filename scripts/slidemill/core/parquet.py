@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from slidemill.core.columns import FRACTIONS, METADATA_COLUMNS, WHOLE_NUMBERS
 from slidemill.core.csv_tables import read_columns
 from slidemill.core.files import replacing
-from slidemill.core.seals import cohort_seal
+from slidemill.core.seals import read_cohort_seal
 from slidemill.errors import SlidemillError, machine_error
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 TABLE = "metadata.parquet"
 
 
-def write_columnar(path: Path, table: Path) -> None:
+def write_parquet(path: Path, table: Path) -> None:
     """Publish the metadata table at `table`, a CSV, as Parquet at `path`; a block of rows in memory at a time.
 
     Raises
@@ -53,7 +53,7 @@ def write_columnar(path: Path, table: Path) -> None:
                 writer.write_batch(batch)
 
 
-def read_columnar(path: Path, wanted: Sequence[str] = ()) -> pandas.DataFrame:
+def read_parquet(path: Path, wanted: Sequence[str] = ()) -> pandas.DataFrame:
     """Return the table at `path` as a frame; of the columns that are `wanted` alone, where any are named.
 
     Returns
@@ -73,7 +73,7 @@ def read_columnar(path: Path, wanted: Sequence[str] = ()) -> pandas.DataFrame:
 
     columns: dict[str, Any] = {}
     with _told(path):
-        if seal := cohort_seal(path):
+        if seal := read_cohort_seal(path):
             seal.check(path)
     with _told(path), pq.ParquetFile(path, memory_map=True, page_checksum_verification=True) as file:
         missing = [column for column in (*METADATA_COLUMNS, *wanted) if column not in file.schema_arrow.names]

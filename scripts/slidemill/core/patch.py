@@ -46,7 +46,7 @@ class PatchRef:
     @property
     def patch_id(self) -> str:
         """The patch's name, unique within its slide; sorting names gives raster order."""
-        return patch_id(self.column, self.row)
+        return format_patch_id(self.column, self.row)
 
 
 SpanKind = tuple[int, int, int]
@@ -62,6 +62,6 @@ class Span:
     kind: SpanKind
 
 
-def patch_id(column: int, row: int) -> str:
+def format_patch_id(column: int, row: int) -> str:
     """Return the id of the patch at `column` and `row`, such as ``r00012_c00034``."""
     return f"r{row:05d}_c{column:05d}"

@@ -47,7 +47,7 @@ class Pyramid:
         return max(finer, default=0)
 
 
-def halvings(size: Size) -> list[Size]:
+def halve_to_pixel(size: Size) -> list[Size]:
     """Return the sizes of all DeepZoom levels of an image of `size`, from one pixel to `size` itself."""
     sizes = [size]
     while sizes[-1] != (1, 1):
@@ -109,7 +109,7 @@ class SlideInfo:
     def deepzoom_levels(self, limit_bounds: bool) -> int:
         """Return how many DeepZoom levels the slide has."""
         whole = self.bounds[2:] if limit_bounds and self.bounds else self.dimensions[0]
-        return len(halvings(whole))
+        return len(halve_to_pixel(whole))
 
     def to_json(self) -> dict[str, Any]:
         """Return the facts as JSON values."""
@@ -150,7 +150,7 @@ class SlideInfo:
         return info
 
 
-def fitted(size: Size, box: Size) -> Size:
+def thumbnail_size(size: Size, box: Size) -> Size:
     """Return the size of an image of `size` after Pillow's ``Image.thumbnail(box)``, which never enlarges.
 
     Nothing fits nowhere: a `size` without pixels gives ``(0, 0)``.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slidemill.core.csv_tables import read_table
-from slidemill.core.text import counted, listed
+from slidemill.core.text import format_count, format_list
 
 SEPARATOR = "; "
 """What stands between several warnings of a slide in ``slides.csv``."""
@@ -35,10 +35,10 @@ class RunWarning:
         """The slides in words, such as ``2 slides: a, b``, or nothing where it is about the whole run."""
         if not self.slides:
             return ""
-        return f"{counted(len(self.slides), 'slide')}: {listed(self.slides)}"
+        return f"{format_count(len(self.slides), 'slide')}: {format_list(self.slides)}"
 
 
-def with_count(text: str, number: int, unit: str) -> str:
+def add_count(text: str, number: int, unit: str) -> str:
     """Return a slide's warning with how many patches or regions it is about; over slides, they are added up.
 
     Parameters
@@ -80,13 +80,13 @@ def collect_warnings(planned: Sequence[str], slides: Iterable[Mapping[str, str]]
             found.setdefault(key, []).append(row["slide"])
             numbers[key] += int(number)
     about_slides = [
-        RunWarning(f"{text}: {counted(numbers[text, unit], unit, PLURALS[unit])}" if unit else text, tuple(names))
+        RunWarning(f"{text}: {format_count(numbers[text, unit], unit, PLURALS[unit])}" if unit else text, tuple(names))
         for (text, unit), names in found.items()
     ]
     return [*map(RunWarning, planned), *about_slides]
 
 
-def warning_lines(planned: Sequence[str], table: Path) -> list[str]:
+def format_warnings(planned: Sequence[str], table: Path) -> list[str]:
     """Return what the terminal says at the end of a run, a line a warning.
 
     Parameters
@@ -100,6 +100,6 @@ def warning_lines(planned: Sequence[str], table: Path) -> list[str]:
     if not warnings:
         return []
     return [
-        f"slidemill: {counted(len(warnings), 'warning')}, see the top of the report:\n",
+        f"slidemill: {format_count(len(warnings), 'warning')}, see the top of the report:\n",
         *(f"  {one.text}{f' ({one.where})' if one.slides else ''}\n" for one in warnings),
     ]

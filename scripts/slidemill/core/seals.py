@@ -130,7 +130,7 @@ def read_seals(path: Path) -> dict[str, Seal]:
     return {name: seal for name, seal in seals.items() if seal}
 
 
-def cohort_seal(path: Path) -> Seal | None:
+def read_cohort_seal(path: Path) -> Seal | None:
     """Return the seal of the cohort's table at `path`, from the file next to it; None where there is none.
 
     Raises

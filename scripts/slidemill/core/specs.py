@@ -17,7 +17,7 @@ OUTSIDE = "(outside)"
 """The name of patches that no region labels where the configuration wants them without a label: ``outside: null``."""
 
 
-def composed(name: str) -> str:
+def normalize_name(name: str) -> str:
     """Return a label's name as names are compared: in Unicode's form NFC, not macOS's, and without outer blanks."""
     return unicodedata.normalize("NFC", name).strip()
 
@@ -123,13 +123,13 @@ class LabelSpec:
     origin: str | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "map", {composed(name): label for name, label in self.map.items()})
+        object.__setattr__(self, "map", {normalize_name(name): label for name, label in self.map.items()})
         if self.outside is not None:
-            object.__setattr__(self, "outside", composed(self.outside))
+            object.__setattr__(self, "outside", normalize_name(self.outside))
         if self.only is not None:
-            object.__setattr__(self, "only", [composed(name) for name in self.only])
+            object.__setattr__(self, "only", [normalize_name(name) for name in self.only])
         if self.unnamed is not None:
-            object.__setattr__(self, "unnamed", composed(self.unnamed))
+            object.__setattr__(self, "unnamed", normalize_name(self.unnamed))
 
     def naming(self) -> Naming:
         """Return where regions have their names from."""

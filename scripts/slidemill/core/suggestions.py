@@ -30,10 +30,10 @@ def suggest(name: str, known: Iterable[str]) -> list[str]:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return what `suggest` finds as a question in brackets after a blank, or nothing where nothing is near."""
-    return question(suggest(name, known))
+    return format_suggestions(suggest(name, known))
 
 
-def question(near: Sequence[str]) -> str:
+def format_suggestions(near: Sequence[str]) -> str:
     """Return names as `did_you_mean` does, in quotes where some of their characters would not be seen."""
     return f" (did you mean {' or '.join(map(_visible, near))}?)" if near else ""
 

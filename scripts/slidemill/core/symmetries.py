@@ -15,7 +15,7 @@ COUNT = 8
 """How many there are."""
 
 
-def symmetry(pixels: Pixels, number: int) -> Pixels:
+def turn_view(pixels: Pixels, number: int) -> Pixels:
     """Return a view of square patches turned by a symmetry; nothing is copied.
 
     Parameters
@@ -37,7 +37,7 @@ def symmetry(pixels: Pixels, number: int) -> Pixels:
 
 
 def turn_into(pixels: Pixels, number: int, out: Pixels) -> None:
-    """Write one patch to `out`, turned as `symmetry` does it; both are whole arrays, ``uint8 (size, size, 3)``."""
+    """Write one patch to `out`, turned as `turn_view` does it; both are whole arrays, ``uint8 (size, size, 3)``."""
     # OpenCV writes to the array that it is given; NumPy takes ten times as long to copy a mirrored view.
     # https://docs.opencv.org/4.x/d2/de8/group__core__array.html
     import cv2

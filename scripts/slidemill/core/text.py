@@ -11,12 +11,12 @@ AGAIN = "remove it and run again"
 """What to do about a damaged store, table or outcome, which the message begins with."""
 
 
-def counted(number: int, one: str, many: str = "") -> str:
+def format_count(number: int, one: str, many: str = "") -> str:
     """Return a number with what it counts, in the singular or the plural."""
     return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 
-def listed(names: Iterable[str], total: int | None = None, most: int = MOST_LISTED, between: str = ", ") -> str:
+def format_list(names: Iterable[str], total: int | None = None, most: int = MOST_LISTED, between: str = ", ") -> str:
     """Return the first names, and how many more there are.
 
     Parameters
@@ -36,7 +36,7 @@ def listed(names: Iterable[str], total: int | None = None, most: int = MOST_LIST
     return between.join(known[:most]) + (f"{between.rstrip(', ')} and {more:,} more" if more > 0 else "")
 
 
-def in_digits(value: float, significant: int) -> str:
+def format_digits(value: float, significant: int) -> str:
     """Return a number in plain digits, with commas between thousands.
 
     Parameters
@@ -54,6 +54,6 @@ def in_digits(value: float, significant: int) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def about_times(ratio: float) -> str:
+def format_ratio(ratio: float) -> str:
     """Return a ratio as readers say it, such as ``about 110 times``, with two significant digits."""
-    return f"about {in_digits(ratio, 2)} times"
+    return f"about {format_digits(ratio, 2)} times"

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slidemill.core.encodings import Pixels
-from slidemill.core.ordered_threads import Step, in_order
+from slidemill.core.ordered_threads import Step, run_in_order
 from slidemill.core.symmetries import COUNT
 from slidemill.datasets.shuffle import Shuffle, order, random_numbers
 from slidemill.datasets.stored_patches import Places, StoredPatches
@@ -145,4 +145,4 @@ def _ahead(read: Callable[[int], Batch], count: int, workers: int) -> Iterator[B
 
     steps = (Step(number, partial(step, number)) for number in range(count))
     # The caller's thread is one of the crew, and takes a step itself where it would wait.
-    return in_order(steps, count, workers + 1, AHEAD * workers)
+    return run_in_order(steps, count, workers + 1, AHEAD * workers)

@@ -22,14 +22,14 @@ import h5py
 import numpy as np
 
 from slidemill._version import __version__
-from slidemill.core.encodings import NPY, RAW, Buffer, Encoding, Shape, decoded, digest, encoded
+from slidemill.core.encodings import NPY, RAW, Buffer, Encoding, Shape, decode_patch, digest, encode_patch
 from slidemill.core.files import replacing, synced
 from slidemill.datasets.dataset import Dataset
 from slidemill.errors import SlidemillError, StoreError
 from slidemill.stores.base import Store
-from slidemill.stores.hdf5_writer import EncodedPatches, RawPatches, abandoned
+from slidemill.stores.hdf5_writer import EncodedPatches, RawPatches, discard_on_error
 from slidemill.stores.tar import BUFFER, PROVENANCE, Members, header
-from slidemill.stores.writer import full_disk_told
+from slidemill.stores.writer import full_disk_errors
 
 if TYPE_CHECKING:
     import pandas
@@ -71,7 +71,7 @@ def export(dataset: Dataset, out: Path, told: Told = lambda _: None) -> Encoding
         raise SlidemillError(f"{dataset.results}: no patch is selected: ask for other slides, labels, or a wider query")
     with dataset.stored.pool.opened(dataset.slides[0]) as store:
         kind = store.manifest
-    with replacing(out) as aside, full_disk_told(aside), synced(aside):
+    with replacing(out) as aside, full_disk_errors(aside), synced(aside):
         write(aside, dataset, kind.codec, kind.shape, told)
     return kind.codec
 
@@ -79,7 +79,7 @@ def export(dataset: Dataset, out: Path, told: Told = lambda _: None) -> Encoding
 def _write_hdf5(path: Path, dataset: Dataset, codec: Encoding, shape: Shape, told: Told) -> None:
     with (
         h5py.File(path, "w", libver="latest", locking=False) as file,
-        abandoned(file),
+        discard_on_error(file),
         tempfile.TemporaryFile(dir=path.parent) as spool,
     ):
         raw = codec in (RAW, NPY)
@@ -87,7 +87,7 @@ def _write_hdf5(path: Path, dataset: Dataset, codec: Encoding, shape: Shape, tol
         slides: dict[str, Any] = {}
         for done, (_, data) in enumerate(_patches(dataset, codec, shape, slides), start=1):
             # What stands in front of an array's pixels in its file of its own has no place in the one array.
-            patches.add(decoded(NPY, data, shape).data.cast("B") if codec is NPY else data)
+            patches.add(decode_patch(NPY, data, shape).data.cast("B") if codec is NPY else data)
             told(done)
         patches.end()
         for name, column in dataset.table.items():
@@ -126,7 +126,7 @@ def _write_tar(path: Path, dataset: Dataset, codec: Encoding, shape: Shape, told
         patches = zip(_rows(dataset.table), _patches(dataset, codec, shape, slides), strict=True)
         for done, (row, (key, data)) in enumerate(patches, start=1):
             if codec is RAW:
-                add(f"{key}{NPY.suffix}", encoded(NPY, None, decoded(RAW, data, shape)).data)
+                add(f"{key}{NPY.suffix}", encode_patch(NPY, None, decode_patch(RAW, data, shape)).data)
             else:
                 add(f"{key}{codec.suffix}", data)
             add(f"{key}.json", json.dumps(row).encode())

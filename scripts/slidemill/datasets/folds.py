@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar
 from slidemill.core.csv_tables import read_cohort_table, write_table
 from slidemill.core.seals import SEALED_BY, SPLITS_SEAL, seal_tables
 from slidemill.datasets.slide_groups import counted, refuse
-from slidemill.errors import SplitError, explained, machine_error
+from slidemill.errors import SplitError, explain, machine_error
 
 if TYPE_CHECKING:
     import numpy as np
@@ -170,7 +170,7 @@ class Splits(Generic[D]):
             if SEALED_BY.get(path.name) == SPLITS_SEAL and path.with_name(SPLITS_SEAL).exists():
                 seal_tables(path.parent, {path.name: rows}, SPLITS_SEAL)
         except OSError as error:
-            raise SplitError(explained(error)) from None
+            raise SplitError(explain(error)) from None
 
 
 def read_splits(path: str | Path, dataset: D | None = None) -> Splits[D]:

@@ -23,11 +23,11 @@ from slidemill.core.columns import STORE_COLUMNS
 from slidemill.core.csv_tables import read_cohort_table
 from slidemill.core.encodings import digest
 from slidemill.core.files import file_digest, replacing
-from slidemill.core.parquet import TABLE, read_columnar
+from slidemill.core.parquet import TABLE, read_parquet
 from slidemill.datasets.export import write_column
 from slidemill.datasets.results import classes_of
-from slidemill.errors import SlidemillError, machine_told
-from slidemill.stores.hdf5_writer import abandoned
+from slidemill.errors import SlidemillError, machine_errors
+from slidemill.stores.hdf5_writer import discard_on_error
 from slidemill.stores.paths import store_path
 
 BACKEND = "hdf5"
@@ -51,7 +51,7 @@ def join_stores(results: Path, path: Path) -> None:
     SlidemillError
         When the stores and the table do not fit each other, or patches are not all of one encoding and size.
     """
-    table = read_columnar(results / TABLE)
+    table = read_parquet(results / TABLE)
     # Where all slides have failed before they were stored, there is no row: no fault of this file's.
     rows = read_cohort_table(results / "stores.csv", STORE_COLUMNS)
     own = {row["slide"]: row for row in rows if row["backend"] == BACKEND}
@@ -65,7 +65,11 @@ def join_stores(results: Path, path: Path) -> None:
     encodings = sorted({own[slide]["encoding"] for slide, _ in counts}) or ["raw"]
     if len(encodings) > 1:
         raise SlidemillError(f"{path}: the stores are {' and '.join(encodings)}: run the workflow to its end")
-    with replacing(path) as aside, h5py.File(aside, "w", libver="latest", locking=False) as file, abandoned(file):
+    with (
+        replacing(path) as aside,
+        h5py.File(aside, "w", libver="latest", locking=False) as file,
+        discard_on_error(file),
+    ):
         (_join_raw if encodings == ["raw"] else _join_encoded)(file, results, counts)
         for name, column in table.items():
             write_column(file, f"table/{str(name).replace('/', '_')}", column)
@@ -80,7 +84,7 @@ Counts = list[tuple[str, int]]
 
 @contextmanager
 def _opened(store: Path) -> Iterator[h5py.File]:
-    with machine_told(store), h5py.File(store, "r", locking=False) as file:
+    with machine_errors(store), h5py.File(store, "r", locking=False) as file:
         yield file
 
 

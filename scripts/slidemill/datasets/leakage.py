@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from slidemill.core.text import MOST_LISTED, counted, listed
+from slidemill.core.text import MOST_LISTED, format_count, format_list
 from slidemill.datasets._overlaps import overlapping
 from slidemill.datasets.slide_groups import PATIENT, SLIDE
 from slidemill.errors import LeakageError, SplitError
@@ -49,8 +49,8 @@ class Leakage:
         return bool(self.groups or self.contents or self.patches)
 
     def __str__(self) -> str:
-        groups, slides = counted(self.groups, "group"), counted(self.contents, "slide")
-        counts = f"{groups}, {slides} and {counted(self.patches, 'patch', 'patches')} are on both sides"
+        groups, slides = format_count(self.groups, "group"), format_count(self.contents, "slide")
+        counts = f"{groups}, {slides} and {format_count(self.patches, 'patch', 'patches')} are on both sides"
         return "\n".join([f"leakage: {counts}; the first of each:", *(f"  {line}" for line in self.listed)])
 
 
@@ -101,7 +101,7 @@ def find_leakage(train: Dataset | pandas.DataFrame, test: Dataset | pandas.DataF
     groups: list[str] = []
     copies: list[str] = []
     if column != PATCH:
-        copies = sorted(listed(sorted({*slides[0][content], *slides[1][content]})) for content in shared)
+        copies = sorted(format_list(sorted({*slides[0][content], *slides[1][content]})) for content in shared)
         groups = [] if column == SLIDE else sorted(_values(tables[0], column) & _values(tables[1], column))
     first, second = (
         _Placed.of(table, [own[content] for content in shared]) for table, own in zip(tables, slides, strict=True)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from slidemill.core.columns import FRACTIONS, METADATA_COLUMNS, WHOLE_NUMBERS
 from slidemill.core.csv_tables import read_cohort_table
-from slidemill.core.outcomes import read_outcome, seal_of
-from slidemill.core.parquet import TABLE, read_columnar
-from slidemill.core.seals import Seal, cohort_seal
+from slidemill.core.outcomes import find_seal, read_outcome
+from slidemill.core.parquet import TABLE, read_parquet
+from slidemill.core.seals import Seal, read_cohort_seal
 from slidemill.datasets.dataset import Dataset, dataset_of
-from slidemill.errors import SlidemillError, machine_error, machine_told
+from slidemill.errors import SlidemillError, machine_error, machine_errors
 from slidemill.stores.paths import SUFFIXES
 from slidemill.stores.store_pool import MOST_OPEN, StorePool
 
@@ -49,12 +49,12 @@ def open_dataset(
     results = Path(results).absolute()
     if most_open < 1:
         raise SlidemillError(f"most_open is {most_open}: give 1 or more")
-    with machine_told(results):  # the libraries that read tables are loaded here too
+    with machine_errors(results):  # the libraries that read tables are loaded here too
         return _opened(results, backend, where, most_open)
 
 
 def _opened(results: Path, backend: str | None, where: str | None, most_open: int) -> Dataset:
-    table = read_columnar(results / TABLE)
+    table = read_parquet(results / TABLE)
     stores = _rows(results / "stores.csv", ("slide", "backend", "content"))
     stored = {row["backend"] for row in stores}
     kinds = [name for name in SUFFIXES if name in stored]
@@ -108,7 +108,7 @@ def read_metadata(path: str | Path) -> pandas.DataFrame:
     """
     table = Path(path)
     table = table / "metadata.csv" if table.is_dir() else table
-    with machine_told(table):
+    with machine_errors(table):
         return _read_metadata(table)
 
 
@@ -142,5 +142,5 @@ def _seal(table: Path) -> Seal | None:
     """Return the seal of a metadata table, of a cohort or of a slide; None where there is none."""
     labelled = table.parent.parent / "outcomes" / "write_metadata" / f"{table.stem}.json"
     if table.parent.name == "metadata" and labelled.is_file():
-        return seal_of([read_outcome(labelled)], "metadata")
-    return cohort_seal(table)
+        return find_seal([read_outcome(labelled)], "metadata")
+    return read_cohort_seal(table)

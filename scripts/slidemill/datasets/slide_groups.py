@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from slidemill.core.text import listed
+from slidemill.core.text import format_list
 from slidemill.errors import SplitError
 
 if TYPE_CHECKING:
@@ -82,11 +82,11 @@ def check_groups(groups: Mapping[str, str], by: str) -> None:
     """
     nameless = [slide for slide, group in groups.items() if not group.strip()]
     if nameless:
-        raise SplitError(f"{listed(sorted(nameless))}: without a {by}: give each slide its {by} in the sheet")
+        raise SplitError(f"{format_list(sorted(nameless))}: without a {by}: give each slide its {by} in the sheet")
     blank = [slide for slide, group in groups.items() if group != group.strip()]
     if blank:
         raise SplitError(
-            f"{listed(sorted(blank))}: {by} is {groups[min(blank)]!r}, with blanks around it: "
+            f"{format_list(sorted(blank))}: {by} is {groups[min(blank)]!r}, with blanks around it: "
             "take them out of the sheet"
         )
 
@@ -109,7 +109,7 @@ def shared_contents(groups: Mapping[str, str], fingerprints: Mapping[str, str], 
     if by == SLIDE:
         remedy += f", or give them one {PATIENT} in a sheet and split by it"
     return [
-        f"{listed(slides)} have the same content, and could be trained on and tested on: {remedy}"
+        f"{format_list(slides)} have the same content, and could be trained on and tested on: {remedy}"
         for slides in same.values()
         if len({groups[slide] for slide in slides}) > 1
     ]
@@ -132,7 +132,7 @@ def shared_patients(groups: Mapping[str, str], patients: Mapping[str, str], by: 
         if patient := patients.get(slide, "").strip():
             of[patient].append(slide)
     return [
-        f"{PATIENT} {patient} has {listed(slides)}, which have several values of {by} and could be trained on and "
+        f"{PATIENT} {patient} has {format_list(slides)}, which have several values of {by} and could be trained on and "
         f"tested on: split by {PATIENT}"
         for patient, slides in sorted(of.items())
         if len({groups[slide] for slide in slides}) > 1
@@ -148,4 +148,4 @@ def slides_values(table: pandas.DataFrame, column: str) -> dict[str, str]:
 def refuse(names: Iterable[str], verb: tuple[str, str], complaint: str) -> None:
     """Raise `SplitError` with the names, the verb in singular or plural, and the complaint, where there are names."""
     if names := list(names):
-        raise SplitError(f"{listed(sorted(names))}: {verb[len(names) > 1]} {complaint}")
+        raise SplitError(f"{format_list(sorted(names))}: {verb[len(names) > 1]} {complaint}")

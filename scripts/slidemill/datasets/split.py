@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from numbers import Integral
 from typing import Any
 
-from slidemill.core.text import counted as counted_noun
+from slidemill.core.text import format_count
 from slidemill.datasets._balancing import balanced
 from slidemill.datasets.folds import DIGITS, D, SlideFold, Splits
 from slidemill.datasets.slide_groups import (
@@ -114,7 +114,7 @@ def _whole(name: str, value: int, least: int) -> int:
 
 def _check_folds(folds: int, groups: int, by: str) -> None:
     if groups < folds:
-        values = counted_noun(groups, "value that has patches", "values that have patches")
+        values = format_count(groups, "value that has patches", "values that have patches")
         raise SplitError(f"{folds} folds are asked for, and {by} has {values}: give fewer folds")
 
 

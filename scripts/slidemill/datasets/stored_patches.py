@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from slidemill.core.encodings import Pixels
-from slidemill.core.patch import patch_id
-from slidemill.errors import SlidemillError, StoreError, machine_told
-from slidemill.stores.arrays import destination
+from slidemill.core.patch import format_patch_id
+from slidemill.errors import SlidemillError, StoreError, machine_errors
+from slidemill.stores.arrays import output_array
 from slidemill.stores.store_pool import StorePool
 
 Places = npt.NDArray[np.integer]
@@ -90,8 +90,8 @@ class StoredPatches:
         pool, slides = self.pool, self.slides
         first = pool[slides[wanted[0][0]]].shape if wanted else (0, 0, 3)
         shape = (len(wanted), *first)
-        with machine_told(pool.results):
-            pixels = destination(out, shape)
+        with machine_errors(pool.results):
+            pixels = output_array(out, shape)
         turns = [0] * len(wanted) if symmetries is None else symmetries.tolist()
         for place, (code, own) in enumerate(wanted):
             store = pool[slides[code]]
@@ -105,4 +105,4 @@ class StoredPatches:
     def _named(self, places: Places) -> list[tuple[int, str]]:
         """Return each patch's slide, as its place in `slides`, and its id in that slide."""
         codes, columns, rows = (own[places].tolist() for own in (self.codes, self.columns, self.rows))
-        return [(code, patch_id(column, row)) for code, column, row in zip(codes, columns, rows, strict=True)]
+        return [(code, format_patch_id(column, row)) for code, column, row in zip(codes, columns, rows, strict=True)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from slidemill.core.text import counted
+from slidemill.core.text import format_count
 
 Rows = Sequence[Mapping[str, str]]
 
@@ -59,9 +59,9 @@ def verdict(validation: Rows) -> str:
     if not validation:
         return "No store was checked."
     if not wrong:
-        return f"All {counted(len(validation), 'check')} of the stores passed."
+        return f"All {format_count(len(validation), 'check')} of the stores passed."
     slides = len({row["slide"] for row in wrong})
-    return f"{len(wrong):,} of {counted(len(validation), 'check')} failed, in {counted(slides, 'slide')}."
+    return f"{len(wrong):,} of {format_count(len(validation), 'check')} failed, in {format_count(slides, 'slide')}."
 
 
 def concerns(slides: Rows, counts: ConcernCounts) -> list[Concern]:
@@ -70,16 +70,21 @@ def concerns(slides: Rows, counts: ConcernCounts) -> list[Concern]:
     unfinished = sum(row["status"] == "unfinished" for row in slides)
     empty = sum(row["status"] == "empty" for row in slides)
     found = [
-        (failed, "bad", f"{counted(failed, 'slide')} failed", "slides"),
-        (unfinished, "bad", f"{counted(unfinished, 'slide')} did not come to an end", "slides"),
-        (counts.wrong, "bad", f"{counted(counts.wrong, 'check')} of the stores failed", "validation"),
+        (failed, "bad", f"{format_count(failed, 'slide')} failed", "slides"),
+        (unfinished, "bad", f"{format_count(unfinished, 'slide')} did not come to an end", "slides"),
+        (counts.wrong, "bad", f"{format_count(counts.wrong, 'check')} of the stores failed", "validation"),
         (counts.untrusted, "bad", "the labels cannot be trusted", "audit"),
-        (counts.leaks, "bad", f"{counted(counts.leaks, 'leak')} between the folds of the splits", "splits"),
-        (empty, "warn", f"{counted(empty, 'slide')} gave no patch", "slides"),
-        (counts.unreadable, "warn", f"{counted(counts.unreadable, 'patch', 'patches')} cannot be read", "slides"),
-        (counts.unmapped, "warn", f"{counted(counts.unmapped, 'name')} of labels not in labels.map", "audit"),
-        (counts.unannotated, "warn", f"{counted(counts.unannotated, 'slide')} without an annotation", "audit"),
-        (counts.lonely, "warn", f"{counted(counts.lonely, 'label')} of one fold only", "splits"),
-        (counts.doubtful, "warn", f"{counted(counts.doubtful, 'slide')} with a note on sharpness or ink", "quality"),
+        (counts.leaks, "bad", f"{format_count(counts.leaks, 'leak')} between the folds of the splits", "splits"),
+        (empty, "warn", f"{format_count(empty, 'slide')} gave no patch", "slides"),
+        (counts.unreadable, "warn", f"{format_count(counts.unreadable, 'patch', 'patches')} cannot be read", "slides"),
+        (counts.unmapped, "warn", f"{format_count(counts.unmapped, 'name')} of labels not in labels.map", "audit"),
+        (counts.unannotated, "warn", f"{format_count(counts.unannotated, 'slide')} without an annotation", "audit"),
+        (counts.lonely, "warn", f"{format_count(counts.lonely, 'label')} of one fold only", "splits"),
+        (
+            counts.doubtful,
+            "warn",
+            f"{format_count(counts.doubtful, 'slide')} with a note on sharpness or ink",
+            "quality",
+        ),
     ]
     return [Concern(kind, text, section) for number, kind, text, section in found if number]

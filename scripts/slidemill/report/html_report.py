@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from slidemill.core.files import replacing
 from slidemill.core.outcomes import Outcome
 from slidemill.core.run_warnings import collect_warnings
-from slidemill.core.text import in_digits
+from slidemill.core.text import format_digits
 from slidemill.report._embedded_images import relative_url, shown, shown_pictures, whole
 from slidemill.report._summary import ConcernCounts, concerns, verdict
 from slidemill.report.patch_pictures import label_colour
@@ -248,7 +248,7 @@ def _environment() -> Environment:
     )
     environment.filters["thousands"] = lambda value: f"{float(value):,.0f}" if value else ""
     environment.filters["significant"] = lambda value: (
-        in_digits(float(value), 3) if abs(float(value)) < 1000 else f"{float(value):,.0f}"
+        format_digits(float(value), 3) if abs(float(value)) < 1000 else f"{float(value):,.0f}"
     )
     return environment
 

@@ -17,7 +17,7 @@ from slidemill.annotations.regions import Annotation, polygons
 from slidemill.core.csv_tables import read_table
 from slidemill.core.encodings import Pixels
 from slidemill.core.files import replacing
-from slidemill.core.text import counted
+from slidemill.core.text import format_count
 from slidemill.sampling.tissue_mask import Mask
 from slidemill.stores.base import Store
 from slidemill.stores.registry import open_store
@@ -193,12 +193,12 @@ def _with_legend(
         (
             label_colour(label),
             f"{label}  {_shortened(name, 40)}{'' if label >= 0 else ' (not in labels.map)'}: "
-            f"{counted(count, 'patch', 'patches')}",
+            f"{format_count(count, 'patch', 'patches')}",
         )
         for (label, name), count in sorted(counts.items())
     ]
     lines += [
-        (DROPPED_COLOURS.get(reason, DROPPED_COLOUR), f"dropped, {reason}: {counted(count, 'patch', 'patches')}")
+        (DROPPED_COLOURS.get(reason, DROPPED_COLOUR), f"dropped, {reason}: {format_count(count, 'patch', 'patches')}")
         for reason, count in reasons.items()
     ]
     if tissue is not None:

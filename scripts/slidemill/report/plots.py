@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from slidemill.core.columns import SLIDE_SOURCE
 from slidemill.core.files import replacing
-from slidemill.core.text import about_times, in_digits
+from slidemill.core.text import format_digits, format_ratio
 
 if TYPE_CHECKING:
     from matplotlib.axis import Axis
@@ -203,13 +203,13 @@ def _rate(row: Row) -> float:
 
 
 def _times(fast: Row, slow: Row) -> str:
-    return about_times(_rate(fast) / _rate(slow))
+    return format_ratio(_rate(fast) / _rate(slow))
 
 
 def _rounded(row: Row) -> str:
     """Return a rate in whole patches a second; slow ones with two significant digits."""
     rate = _rate(row)
-    return f"{rate:,.0f}" if rate >= 10 else in_digits(rate, 2)
+    return f"{rate:,.0f}" if rate >= 10 else format_digits(rate, 2)
 
 
 def _name(row: Row) -> str:

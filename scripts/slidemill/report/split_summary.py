@@ -9,7 +9,7 @@ from typing import Any
 
 from slidemill.core.csv_tables import read_cohort_table
 from slidemill.core.specs import SplitSpec
-from slidemill.core.text import listed
+from slidemill.core.text import format_list
 from slidemill.datasets.folds import COLUMNS, read_splits
 from slidemill.datasets.slide_groups import SLIDE, counted
 from slidemill.datasets.split import split_leaks
@@ -47,9 +47,9 @@ def told_splits(table: Path, spec: SplitSpec, slides: Iterable[Mapping[str, str]
         ``by``; ``folds``, each with its name, its numbers of slides, groups and patches, and ``labels``, how many
         patches have each; ``verdict``, in words; ``leaks``, a line for each; ``lonely``, labels that only one fold has.
     """
-    from slidemill.core.parquet import read_columnar
+    from slidemill.core.parquet import read_parquet
 
-    labels = counted(read_columnar(metadata, [SLIDE, LABEL_NAME]), SLIDE, LABEL_NAME)
+    labels = counted(read_parquet(metadata, [SLIDE, LABEL_NAME]), SLIDE, LABEL_NAME)
     leaks = split_faults(table, spec)
     parted = read_splits(table).slides if next(read_cohort_table(table), None) else ()
     folds: list[dict[str, Any]] = []
@@ -73,7 +73,7 @@ def told_splits(table: Path, spec: SplitSpec, slides: Iterable[Mapping[str, str]
         verdict = "These folds are not to be trusted."
     # Not those that are in no fold: where groups are too few, slides that have patches are in none either.
     if left_out := {row["slide"] for row in slides} - labels.keys():
-        verdict += f" Without patches, and so in no fold: {listed(sorted(left_out))}."
+        verdict += f" Without patches, and so in no fold: {format_list(sorted(left_out))}."
     holders: dict[str, list[str]] = defaultdict(list)
     for fold in folds:
         for name in fold["labels"]:

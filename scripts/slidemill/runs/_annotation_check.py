@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from slidemill.core.suggestions import question, suggest
-from slidemill.core.text import counted, listed
+from slidemill.core.suggestions import format_suggestions, suggest
+from slidemill.core.text import format_count, format_list
 from slidemill.errors import ConfigError
 from slidemill.runs.config import Config
 from slidemill.slides.annotation_matching import ANNOTATIONS, Matches, bare_name, names_of, plain
@@ -92,12 +92,12 @@ def _left_over(matches: Matches, bare: Sequence[Path], key: str) -> Iterator[str
         named = [f"{path}{_meant(path, bare)}" for path in matches.unfit[:MOST_NAMED]]
         count, total = len(matches.unfit), len(matches.unfit) + len(matches.by_slide)
         fit = "fits" if count == 1 else "fit"
-        yield f"{key}: {count:,} of {counted(total, 'file')} {fit} no slide: {_listed(named, count)}"
+        yield f"{key}: {count:,} of {format_count(total, 'file')} {fit} no slide: {_listed(named, count)}"
     if matches.ignored:
         named = [str(path) for path in matches.ignored[:MOST_NAMED]]
         count = len(matches.ignored)
         yield (
-            f"{key}: {counted(count, 'file')} with {'an unknown ending' if count == 1 else 'unknown endings'} "
+            f"{key}: {format_count(count, 'file')} with {'an unknown ending' if count == 1 else 'unknown endings'} "
             f"{'was' if count == 1 else 'were'} ignored, {endings_of(matches.ignored)}: {_listed(named, count)}"
         )
 
@@ -114,8 +114,8 @@ def _elsewhere(matches: Matches, slides: Sequence[Path], key: str) -> Iterator[s
     ]
     if strays:
         yield (
-            f"{key}: {counted(len(strays), 'file')} matched by name only, from the folder of other slides or with a "
-            f"name that several slides have: {_listed(strays[:MOST_NAMED], len(strays))}"
+            f"{key}: {format_count(len(strays), 'file')} matched by name only, from the folder of other slides or with "
+            f"a name that several slides have: {_listed(strays[:MOST_NAMED], len(strays))}"
         )
 
 
@@ -130,7 +130,7 @@ def _meant(path: Path, bare: Sequence[Path]) -> str:
     for own in (bare_name(path), path.parent.name):
         near = [own] if own in names else suggest(own, names)
         if near:
-            return question([names[stem] for stem in near])
+            return format_suggestions([names[stem] for stem in near])
     return ""
 
 
@@ -207,7 +207,7 @@ def _shared_files(slides: Sequence[SlideFile]) -> Iterator[str]:
         shared = [f"{decoded(file)} ({', '.join(own[:3])})" for file, own in owners.items() if len(own) > 1]
         if shared:
             yield (
-                f"slides: {counted(len(shared), 'file')} of the column {column} "
+                f"slides: {format_count(len(shared), 'file')} of the column {column} "
                 f"{'is' if len(shared) == 1 else 'are'} given to several slides: "
                 f"{_listed(shared[:MOST_NAMED], len(shared))}"
             )
@@ -219,7 +219,7 @@ def _named(slides: Sequence[SlideFile]) -> str:
 
 def _listed(named: Sequence[str], count: int) -> str:
     """Return the first of so many names; what cannot be printed, such as a line break, as an escape."""
-    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in listed(named, count))
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in format_list(named, count))
 
 
 def _has(count: int) -> str:

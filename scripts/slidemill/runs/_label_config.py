@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from slidemill.core.specs import OUTSIDE, LabelSpec, composed
+from slidemill.core.specs import OUTSIDE, LabelSpec, normalize_name
 from slidemill.core.suggestions import did_you_mean
 from slidemill.runs._config_key import AS_GIVEN, NonEmpty, Section, Text, key, spec_of
 
@@ -118,15 +118,15 @@ def wrong_labels(labels: Labels) -> Iterator[str]:
             f"labels.min_fraction is {labels.min_fraction} and labels.rule is {labels.rule}: only rule area "
             "has a least fraction: leave it out, or choose area"
         )
-    names, forms = [composed(name) for name in labels.map], dict[str, str]()
+    names, forms = [normalize_name(name) for name in labels.map], dict[str, str]()
     for name in labels.map:
-        other = forms.setdefault(composed(name), name)
+        other = forms.setdefault(normalize_name(name), name)
         if other != name:
             yield (
-                f"labels.map names {composed(name)!r} twice, in two forms of Unicode or with outer blanks: leave one "
-                "out"
+                f"labels.map names {normalize_name(name)!r} twice, in two forms of Unicode or with outer blanks: leave "
+                "one out"
             )
-    if "" in (*names, composed(labels.unnamed or "-")):
+    if "" in (*names, normalize_name(labels.unnamed or "-")):
         yield "labels: a name in map or unnamed holds blanks only, and no region has such a name: give a name"
     outside = labels.outside
     if outside is None and OUTSIDE in names:
@@ -134,13 +134,13 @@ def wrong_labels(labels: Labels) -> Iterator[str]:
             f"labels.map names {OUTSIDE!r}, and labels.outside is null, which gives that name to patches without a "
             "label: give labels.outside a name of the map, or leave this one out"
         )
-    if outside is not None and composed(outside) not in names:
+    if outside is not None and normalize_name(outside) not in names:
         yield (
             f"labels.outside is {outside!r}, which labels.map lacks{did_you_mean(outside, labels.map)}: patches "
             "outside all regions would have no label: map it, or give null (outside: null) for label -1 on purpose"
         )
     for name in labels.only or ():
-        if composed(name) not in names:
+        if normalize_name(name) not in names:
             known = ", ".join(labels.map)
             yield (
                 f"labels.only names {name!r}, which labels.map lacks{did_you_mean(name, labels.map)}: no patch that "

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from slidemill.errors import SlidemillError, explained
+from slidemill.errors import SlidemillError, explain
 from slidemill.runs.run_lock import LOOK_AGAIN, check_unlocked, take
 
 
@@ -51,7 +51,7 @@ def exclusive(
                     check_unlocked(results)
                 take(results)
         except (SlidemillError, OSError) as error:
-            print(f"slidemill: {explained(error)}; nothing has been run", file=sys.stderr)
+            print(f"slidemill: {explain(error)}; nothing has been run", file=sys.stderr)
             sys.exit(LOOK_AGAIN if isinstance(error, SlidemillError) else 1)
         prepare()
         return execute(*arguments, **settings)

@@ -12,7 +12,7 @@ import xxhash
 
 from slidemill.core.outcomes import Outcome, read_outcome
 from slidemill.core.seals import COHORT_SEALS, read_sealed
-from slidemill.core.text import listed
+from slidemill.core.text import format_list
 from slidemill.errors import SlidemillError
 from slidemill.runs.run_plan import PLAN, read_plan
 
@@ -93,7 +93,7 @@ def check_cohort_settings(
     """
     checked = (foreign_file(results, own, expected.get(slide, {})) for slide, own in outcomes.items())
     if foreign := [file for file in checked if file]:
-        raise SlidemillError(f"{listed(foreign)}: {FOREIGN}")
+        raise SlidemillError(f"{format_list(foreign)}: {FOREIGN}")
 
 
 def outcome_file(stage: str, slide: str) -> str:

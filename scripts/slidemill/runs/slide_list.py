@@ -7,7 +7,7 @@ from typing import Any
 
 from slidemill.core.columns import METADATA_COLUMNS
 from slidemill.core.specs import SplitSpec
-from slidemill.core.text import counted as counted_noun
+from slidemill.core.text import format_count as counted_noun
 from slidemill.datasets.slide_groups import PATIENT, SLIDE, check_groups, shared_patients
 from slidemill.errors import ConfigError, SplitError
 from slidemill.runs._annotation_check import PlanRemarks, check_annotations

@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from slidemill.core.job_log import LOG, progress
+from slidemill.core.job_log import LOG, log_progress
 from slidemill.core.patch import PatchRef
 from slidemill.core.pyramid import SlideInfo
 from slidemill.core.specs import GridSpec, QualitySpec, WorkSpec
@@ -98,7 +98,7 @@ class QualityStep:
 
     def _measured(self, reader: Reader, patches: Sequence[PatchRef]) -> dict[str, Quality]:
         with closing(reader.read(patches, measured, self._work.threads)) as results:
-            told = progress(results, len(patches), "patches measured")
+            told = log_progress(results, len(patches), "patches measured")
             return {patch.patch_id: quality for patch, quality in told}
 
     def _reason(self, row: Row) -> str:

@@ -18,7 +18,7 @@ from slidemill.annotations.read import read_annotation
 from slidemill.annotations.regions import Annotation, polygons
 from slidemill.core.pyramid import Size, SlideInfo
 from slidemill.core.specs import Naming
-from slidemill.core.text import listed
+from slidemill.core.text import format_list
 from slidemill.errors import AnnotationError, SlideError
 from slidemill.sampling._label_rules import fractions_within
 from slidemill.sampling._mask_doubts import LEAST, doubts, palette_doubts
@@ -75,10 +75,10 @@ def own_mask(
         annotation = replace(annotation, image=image)
         if values and not annotation.names:
             warnings.append(
-                f"{path.name}: has none of tissue.mask_values {list(values)}, but {listed(map(str, there))}"
+                f"{path.name}: has none of tissue.mask_values {list(values)}, but {format_list(map(str, there))}"
             )
         elif there not in ((), (1,), (255,)):
-            notes.append(f"{path.name}: tissue is where it is {listed(map(str, image.values))}")
+            notes.append(f"{path.name}: tissue is where it is {format_list(map(str, image.values))}")
     elif len(kinds := {re.sub(r"[\W\d_]+", "", name).lower() for name in annotation.names}) > 1:
         warnings.append(
             f"{path.name}: its regions have {len(kinds)} kinds of names "
@@ -101,7 +101,7 @@ def _chosen(name: str, image: LabelImage, values: Sequence[int] | None) -> Label
         if len(image.values) > 1:
             raise AnnotationError(
                 f"the mask of tissue {name}: holds {len(image.values)} values besides 0 "
-                f"({listed(map(str, image.values))}), and nothing says which of them mean tissue; name these, "
+                f"({format_list(map(str, image.values))}), and nothing says which of them mean tissue; name these, "
                 "such as tissue.mask_values: [1], or save it as 0 "
                 "and 1 without smoothing"
             )

@@ -8,10 +8,10 @@ from types import MappingProxyType
 from typing import Any
 
 from slidemill.annotations.regions import Annotation
-from slidemill.core.run_warnings import with_count
+from slidemill.core.run_warnings import add_count
 from slidemill.core.specs import LabelSpec
 from slidemill.core.suggestions import did_you_mean
-from slidemill.core.text import in_digits
+from slidemill.core.text import format_digits
 from slidemill.sampling.label_faults import LACKING
 
 MOST_NAMED = 10
@@ -80,9 +80,9 @@ def coarseness(annotation: Annotation, side: float) -> list[str]:
     if all(one == side or 2 * one <= side for one in (wide, high)):
         return []
     return [
-        f"one pixel of the image covers {in_digits(wide, 4)} x {in_digits(high, 4)} level-0 pixels, and a patch "
-        f"{in_digits(side, 4)} x {in_digits(side, 4)}, so that patches may have their neighbours' labels: give a finer "
-        "image"
+        f"one pixel of the image covers {format_digits(wide, 4)} x {format_digits(high, 4)} level-0 pixels, and a "
+        f"patch {format_digits(side, 4)} x {format_digits(side, 4)}, so that patches may have their neighbours' "
+        "labels: give a finer image"
     ]
 
 
@@ -90,11 +90,11 @@ def _unmapped_warnings(unmapped: Mapping[str, int], spec: LabelSpec) -> list[str
     """Return a text for each name that the map lacks, with its number of patches, those with the most first."""
     ranked = sorted(unmapped, key=lambda name: (-unmapped[name], name))
     texts = [
-        with_count(f"{LACKING} {name!r:.80}{did_you_mean(name, spec.map)}, label -1", unmapped[name], "patch")
+        add_count(f"{LACKING} {name!r:.80}{did_you_mean(name, spec.map)}, label -1", unmapped[name], "patch")
         for name in ranked[:MOST_NAMED]
     ]
     if rest := ranked[MOST_NAMED:]:
-        texts.append(with_count(f"{LACKING} further names, label -1", sum(unmapped[name] for name in rest), "patch"))
+        texts.append(add_count(f"{LACKING} further names, label -1", sum(unmapped[name] for name in rest), "patch"))
     return texts
 
 
@@ -103,14 +103,14 @@ def _overlap_warnings(contested: Mapping[str, int], spec: LabelSpec) -> list[str
     remedy = "are they drawn twice?" if spec.overlap == "smallest" else "set labels.overlap: smallest if they count"
     ranked = sorted(contested, key=lambda name: (-contested[name], name))
     texts = [
-        with_count(
+        add_count(
             f"regions named {name!r:.80} lie under larger ones of another label: {remedy}", contested[name], "patch"
         )
         for name in ranked[:MOST_NAMED]
     ]
     if rest := ranked[MOST_NAMED:]:
         total = sum(contested[name] for name in rest)
-        texts.append(with_count(f"regions of further names lie under larger ones: {remedy}", total, "patch"))
+        texts.append(add_count(f"regions of further names lie under larger ones: {remedy}", total, "patch"))
     return texts
 
 

@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 from slidemill.core.outcomes import Outcome
-from slidemill.core.text import in_digits, listed
+from slidemill.core.text import format_digits, format_list
 
 INKED_SHARE = 0.01
 """A slide with a larger share of marked patches has been written on."""
@@ -43,7 +43,7 @@ def copy_warnings(outcomes: Iterable[Outcome]) -> dict[str, str]:
         if not outcome.failed and outcome.details.get("regions") and outcome.details.get("annotation_fingerprint"):
             owners.setdefault(outcome.details["annotation_fingerprint"], []).append(outcome.slide)
     return {
-        slide: f"its annotation is the same as that of {listed(own[:2], len(own))}: is one of them a copy?"
+        slide: f"its annotation is the same as that of {format_list(own[:2], len(own))}: is one of them a copy?"
         for own in owners.values()
         if len(own) > 1
         for slide in own
@@ -88,9 +88,9 @@ def focus_notes(outcomes: Iterable[Outcome]) -> dict[str, str]:
     if len(focus) < FOCUS_SLIDES:
         return {}
     usual = median(focus.values())
-    over = f"{in_digits(usual, 3)} over the slides: see whether it is sharp"
+    over = f"{format_digits(usual, 3)} over the slides: see whether it is sharp"
     return {
-        slide: f"focus: its median blur is {in_digits(own, 3)}, and {over}"
+        slide: f"focus: its median blur is {format_digits(own, 3)}, and {over}"
         for slide, own in focus.items()
         if own < FOCUS_SHARE * usual
     }

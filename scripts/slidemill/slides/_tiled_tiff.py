@@ -100,7 +100,7 @@ class TiledLevel:
             When it is a JPEG of another kind than the TIFF says.
         """
         try:
-            return jpeg.standalone(self.jpeg_head, data, self.tile)
+            return jpeg.complete_tile(self.jpeg_head, data, self.tile)
         except (ValueError, IndexError) as error:
             raise TilesError(f"tile {number} is not what the TIFF says ({error})") from None
 
@@ -156,7 +156,7 @@ def _tiled_level(tiff: tifffile.TiffFile, size: Size, file: int) -> TiledLevel:
         fault = _fault(page, size, os.fstat(file).st_size)
         if fault:
             raise TilesError(fault)
-        head = jpeg.head(page.jpegtables or b"", page.photometric.name == "RGB") if _is_jpeg(page) else b""
+        head = jpeg.tile_head(page.jpegtables or b"", page.photometric.name == "RGB") if _is_jpeg(page) else b""
         return TiledLevel(
             size=size,
             tile=(page.tilewidth, page.tilelength),

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from slidemill.core.files import is_folder, walk_folder
-from slidemill.core.text import counted
+from slidemill.core.text import format_count
 from slidemill.slides.annotation_matching import ANNOTATIONS
 
 DRIVERS = {
@@ -91,7 +91,7 @@ def ignored_files(root: Path, skip: Path | None) -> str:
     others = [name for name in names if not _is_usual(name)]
     if not others:
         return ""
-    return f"{counted(len(others), 'other file was', 'other files were')} ignored: {endings_of(others)}"
+    return f"{format_count(len(others), 'other file was', 'other files were')} ignored: {endings_of(others)}"
 
 
 def endings_of(files: Iterable[Path]) -> str:

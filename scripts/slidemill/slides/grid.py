@@ -19,7 +19,7 @@ from functools import cached_property
 from itertools import product
 
 from slidemill.core.patch import PatchRef, Span, SpanKind
-from slidemill.core.pyramid import Pyramid, Size, fitted, halvings
+from slidemill.core.pyramid import Pyramid, Size, halve_to_pixel, thumbnail_size
 from slidemill.core.specs import GridSpec
 from slidemill.errors import SlideError
 from slidemill.slides._resolution import wanted_downsample
@@ -64,7 +64,7 @@ class Grid:
     @cached_property
     def deepzoom_sizes(self) -> list[Size]:
         """Grid pixels of every DeepZoom level, from one pixel to full resolution."""
-        return halvings(self._level_sizes[0])
+        return halve_to_pixel(self._level_sizes[0])
 
     @cached_property
     def downsample(self) -> float:
@@ -171,7 +171,7 @@ class Grid:
         known = self._known_sizes.get((across, down))
         if known is None:
             read_size, fit_size, offset = zip(across, down, strict=True)
-            size = fit_size if self._shrinks_freely else fitted(read_size, fit_size)
+            size = fit_size if self._shrinks_freely else thumbnail_size(read_size, fit_size)
             known = self._known_sizes[across, down] = (read_size, size, offset)
         return known
 

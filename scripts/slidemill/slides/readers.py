@@ -13,7 +13,7 @@ import openslide
 from PIL import Image
 
 from slidemill.core.encodings import EncodedPatch, Pixels, digest
-from slidemill.core.ordered_threads import Step, in_order
+from slidemill.core.ordered_threads import Step, run_in_order
 from slidemill.core.patch import PatchRef
 from slidemill.core.pyramid import SlideInfo
 from slidemill.core.specs import GridSpec
@@ -84,7 +84,7 @@ class OpenSlideReader:
 
         ahead = _fitting(patches, AHEAD * threads)
         steps = (Step(place, partial(read, place)) for place in range(len(patches)))
-        with closing(in_order(steps, len(patches), min(threads, ahead), ahead)) as results:
+        with closing(run_in_order(steps, len(patches), min(threads, ahead), ahead)) as results:
             yield from zip(patches, results, strict=True)
 
 
@@ -142,7 +142,7 @@ class TileReader:
             window,
             lambda place, pixels: finish(self._whole(patches[place], pixels)),
         )
-        with closing(in_order(cutter.steps(), len(patches), threads, min(AHEAD * threads, window))) as results:
+        with closing(run_in_order(cutter.steps(), len(patches), threads, min(AHEAD * threads, window))) as results:
             for patch, (pixels, result) in zip(patches, results, strict=True):
                 yield patch, result
                 cutter.give_back(pixels)
@@ -150,7 +150,7 @@ class TileReader:
     def pixels(self, region: Region) -> Pixels:
         """Return a region's pixels, ``uint8 (height, width, 3)``."""
         cutter = Cutter(self.level, lambda _: region, 1, 1, lambda _, pixels: pixels)
-        pixels, _ = next(in_order(cutter.steps(), 1, 1, 1))
+        pixels, _ = next(run_in_order(cutter.steps(), 1, 1, 1))
         assert pixels is not None
         return pixels
 

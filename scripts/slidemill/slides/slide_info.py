@@ -11,7 +11,7 @@ from pathlib import Path
 import openslide
 
 from slidemill.core.pyramid import SlideInfo
-from slidemill.core.text import in_digits
+from slidemill.core.text import format_digits
 from slidemill.errors import CRAMPED, SlideError, machine_error
 from slidemill.slides._opening import check_claim, claimed_sizes, refusal
 from slidemill.slides._resolution import are_square, contradiction, plausible
@@ -89,7 +89,7 @@ def measured(info: SlideInfo, own: float | None, assumed: float | None) -> tuple
     """
     said, notes = info.mpp, []
     if said is not None and not plausible(said):
-        notes.append(f"the slide says {in_digits(said, 4)} micrometres a pixel, which no slide has")
+        notes.append(f"the slide says {format_digits(said, 4)} micrometres a pixel, which no slide has")
         said = None
     elif info.mpp_x and info.mpp_y and not are_square(info.mpp_x, info.mpp_y):
         notes.append(f"its pixels are not square: {info.mpp_x:.4g} x {info.mpp_y:.4g} micrometres")

@@ -7,8 +7,8 @@ from tempfile import TemporaryDirectory
 
 import h5py
 
-from slidemill.core.child_process import Apart, DiedError
-from slidemill.core.files import readable
+from slidemill.core.child_process import ChildCrashedError, ChildProcess
+from slidemill.core.files import check_readable
 from slidemill.datasets.joined_hdf5 import MADE_OF, join_stores
 from slidemill.errors import machine_error
 from slidemill.stores.paths import JOINED
@@ -25,7 +25,7 @@ OUTDATED = "was made of other tables"
 """Stands for what is wrong with a file that a run to the stores alone, which makes tables anew, has left as it was."""
 
 
-def joined_fault(process: Apart, results: Path) -> str | None:
+def joined_fault(process: ChildProcess, results: Path) -> str | None:
     """Return what is wrong with the file of finished results that have stores in HDF5, looked at in another process.
 
     Pixels are not looked at: these are the stores' own.
@@ -41,8 +41,8 @@ def joined_fault(process: Apart, results: Path) -> str | None:
         return "is missing, and the last run has made it" if made else None
     try:
         return process.call(_fault, results)
-    except DiedError as error:
-        readable(results / JOINED)
+    except ChildCrashedError as error:
+        check_readable(results / JOINED)
         return f"the process that read it died ({error})"
 
 

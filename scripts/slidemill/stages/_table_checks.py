@@ -12,7 +12,7 @@ from typing import Any
 
 from slidemill.core.columns import METADATA_COLUMNS, PATCH_COLUMNS
 from slidemill.core.csv_tables import read_table
-from slidemill.core.outcomes import Outcome, read_outcome, seal_of
+from slidemill.core.outcomes import Outcome, find_seal, read_outcome
 from slidemill.core.pyramid import SlideInfo
 from slidemill.core.seals import COHORT_SEALS, SEALED_BY, Seal, read_sealed, read_seals
 from slidemill.core.specs import GridSpec
@@ -149,16 +149,16 @@ def check_slide(results: Path, slide: str, backends: Sequence[str], expected: Se
     known = [outcome for outcome in outcomes.values() if outcome]
     stored = {backend: outcomes[f"store_patches/{backend}"] for backend in backends}
     check.contents = {backend: own.details.get("content", "") for backend, own in stored.items() if own}
-    check.sealing = seal_of(known, PATCHES) is not None
+    check.sealing = find_seal(known, PATCHES) is not None
     tables = {name: Path(name, f"{slide}.csv") for name in (PATCHES, DROPPED, LABELLED, FOUND)}
     whole = {}
     for name, path in tables.items():
-        seal = seal_of(known, name)
+        seal = find_seal(known, name)
         # An outcome that is damaged itself may have had the seal.
         if seal or len(known) == len(outcomes):
             whole[name] = check.is_sealed(results, path, seal)
     for name, own in outcomes.items():
-        if own and name != STAGES[-1] and seal_of([own], PATCHES) != seal_of(known, PATCHES):
+        if own and name != STAGES[-1] and find_seal([own], PATCHES) != find_seal(known, PATCHES):
             message = f"was made of other patches than {tables[PATCHES]} has: {AGAIN}"
             check.faults.append(FileFault(Path("outcomes", name, f"{slide}.json"), message))
     looked_at = {"discover_slides": facts, **outcomes}

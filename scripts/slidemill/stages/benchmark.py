@@ -21,7 +21,7 @@ from slidemill.core.columns import BENCHMARK_COLUMNS
 from slidemill.core.csv_tables import read_cohort_table, read_table, write_table
 from slidemill.core.job_log import LOG
 from slidemill.core.specs import BenchmarkSpec, GridSpec, StoreSpec
-from slidemill.core.text import counted
+from slidemill.core.text import format_count
 from slidemill.report.plots import plot_benchmark
 from slidemill.stages._benchmark_sources import (
     Key,
@@ -198,7 +198,7 @@ def _row(measurement: Measurement, encoding: str, readings: Sequence[Reading]) -
     least = min(reading.patches for reading in readings)
     notes = []
     if not all(reading.complete for reading in readings):
-        notes.append(f"{counted(least, 'patch', 'patches')} read in its share of the time")
+        notes.append(f"{format_count(least, 'patch', 'patches')} read in its share of the time")
     if not all(reading.dropped for reading in readings):
         notes.append("the page cache could not be dropped here: this is as warm")
     return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from slidemill.core.child_process import Apart, DiedError
+from slidemill.core.child_process import ChildCrashedError, ChildProcess
 from slidemill.core.csv_tables import read_table
 from slidemill.core.job_log import LOG
 from slidemill.core.outcomes import check_tables, read_outcome
@@ -20,7 +20,7 @@ from slidemill.slides.fingerprint import check_unchanged
 from slidemill.slides.icc import stated
 from slidemill.slides.low_resolution import low_resolution
 from slidemill.stages.job import Job
-from slidemill.stores.paths import store_of
+from slidemill.stores.paths import store_of_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,10 +105,10 @@ def draw_slide(job: DrawJob) -> None:
         check_unchanged(job.slides / decoded(found.details["path"]), found.details["fingerprint"])
     save_picture(picture, job.overlay)
     # A damaged store may end the process that reads it; its validation says what is wrong.
-    with Apart() as process:
+    with ChildProcess() as process:
         try:
-            sample = process.call(draw_sample, store_of(job.store), job.metadata, job.seed)
-        except (StoreError, DiedError) as error:
+            sample = process.call(draw_sample, store_of_file(job.store), job.metadata, job.seed)
+        except (StoreError, ChildCrashedError) as error:
             LOG.warning("%s", error)
             sample = draw_message("no picture: the store cannot be read")
     save_picture(sample, job.montage)

@@ -9,7 +9,7 @@ from pathlib import Path
 from slidemill.core.csv_tables import read_cohort_table
 from slidemill.core.job_log import LOG
 from slidemill.core.specs import SplitSpec
-from slidemill.core.text import counted
+from slidemill.core.text import format_count
 from slidemill.errors import SlidemillError
 from slidemill.report.split_summary import split_faults
 from slidemill.sampling.label_faults import label_faults
@@ -67,7 +67,11 @@ def require_success(job: GateJob) -> None:
     told = []
     if len(faults) > job.max_failed:
         allowed = f", and max_failed allows {job.max_failed}" if job.max_failed else ""
-        told += [f"{counted(len(faults), 'slide')} failed{allowed}; {kept}:", "  slide  stage  what is wrong", *lines]
+        told += [
+            f"{format_count(len(faults), 'slide')} failed{allowed}; {kept}:",
+            "  slide  stage  what is wrong",
+            *lines,
+        ]
     if wrong := label_faults(read_cohort_table(job.slides), job.unmapped):
         told += [f"the labels cannot be trusted; {kept}:", *(f"  {line}" for line in wrong)]
     if job.splits and job.spec and (wrong := split_faults(job.splits, job.spec)):
@@ -76,7 +80,7 @@ def require_success(job: GateJob) -> None:
         raise SlidemillError("\n".join(told))
     for line in lines:
         LOG.warning("allowed by max_failed: %s", line)
-    LOG.info("%s failed, %d may", counted(len(faults), "slide"), job.max_failed)
+    LOG.info("%s failed, %d may", format_count(len(faults), "slide"), job.max_failed)
 
 
 def _complaints(slides: Iterable[Mapping[str, str]], validation: Iterable[Mapping[str, str]]) -> dict[str, list[str]]:

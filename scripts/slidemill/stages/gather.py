@@ -19,8 +19,8 @@ from slidemill.core.columns import (
 )
 from slidemill.core.csv_tables import read_columns, read_table, write_table
 from slidemill.core.job_log import LOG
-from slidemill.core.outcomes import UNFINISHED, Outcome, read_outcome, seal_of
-from slidemill.core.parquet import TABLE, write_columnar
+from slidemill.core.outcomes import UNFINISHED, Outcome, find_seal, read_outcome
+from slidemill.core.parquet import TABLE, write_parquet
 from slidemill.core.run_warnings import join_warnings
 from slidemill.core.seals import COHORT_SEALS, seal_tables
 from slidemill.runs.run_plan import PLAN, read_plan
@@ -248,7 +248,7 @@ def write_cohort(
     header = next((read_columns(one.metadata) for one in slides if one.metadata), METADATA_COLUMNS)
     stored = (row for one, left_out in metadata for row in _labelled(one) if row["patch_id"] not in left_out)
     rows[tables.metadata.name] = rows[tables.columnar.name] = write_table(tables.metadata, header, stored)
-    write_columnar(tables.columnar, tables.metadata)
+    write_parquet(tables.columnar, tables.metadata)
     rows[tables.stores.name] = write_table(tables.stores, STORE_COLUMNS, _store_rows(slides))
     rows[tables.unreadable.name] = write_table(tables.unreadable, UNREADABLE_COLUMNS, unreadable)
     findings = chain.from_iterable(_findings(one) for one in slides)
@@ -262,12 +262,12 @@ def checks_of(validation: Path) -> Path:
 
 
 def _labelled(one: SlideResults) -> Iterator[dict[str, str]]:
-    seal = seal_of([one.facts, *one.later], "metadata")
+    seal = find_seal([one.facts, *one.later], "metadata")
     return read_table(one.metadata, seal=seal) if one.metadata else iter(())
 
 
 def _findings(one: SlideResults) -> Iterator[dict[str, str]]:
-    return read_table(one.validation, seal=seal_of(one.later, "validation")) if one.validation else iter(())
+    return read_table(one.validation, seal=find_seal(one.later, "validation")) if one.validation else iter(())
 
 
 def _store_rows(slides: Iterable[SlideResults]) -> Iterator[dict[str, Any]]:

@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from slidemill.core.child_process import Apart, DiedError
+from slidemill.core.child_process import ChildCrashedError, ChildProcess
 from slidemill.core.columns import METADATA_COLUMNS, SLIDE_COLUMNS, STORE_COLUMNS, VALIDATION_COLUMNS
 from slidemill.core.csv_tables import write_table, writing_table
-from slidemill.core.encodings import EncodedPatch, encoded
+from slidemill.core.encodings import EncodedPatch, encode_patch
 from slidemill.core.files import replacing
-from slidemill.core.parquet import TABLE, write_columnar
+from slidemill.core.parquet import TABLE, write_parquet
 from slidemill.core.patch import PatchRef
 from slidemill.core.seals import seal_tables
 from slidemill.core.specs import GridSpec, StoreSpec
@@ -22,7 +22,7 @@ from slidemill.stages.store import new_manifest
 from slidemill.stores.checks import Expected, check_store
 from slidemill.stores.lmdb import BACKEND
 from slidemill.stores.paths import store_path
-from slidemill.stores.pywsi import Item, Survey, items, survey
+from slidemill.stores.pywsi import Item, Survey, open_items, survey_database
 from slidemill.stores.writer import write_store
 
 ENDING = ".svs"
@@ -72,10 +72,10 @@ def import_database(old: Path, new: Path, unsaid: Unsaid, told: Told = lambda *_
     if new.exists():
         raise SlidemillError(f"{new}: is there already: remove it, or name another folder")
     # A damaged file may end the process that reads it; what was read once to its end can be read again.
-    with Apart() as process:
+    with ChildProcess() as process:
         try:
-            database = process.call(survey, old)
-        except DiedError as error:
+            database = process.call(survey_database, old)
+        except ChildCrashedError as error:
             raise SlidemillError(
                 f"{old}: the process that read it died ({error}): it is damaged; copy it again from where it was made"
             ) from None
@@ -83,7 +83,7 @@ def import_database(old: Path, new: Path, unsaid: Unsaid, told: Told = lambda *_
     if not total:
         raise SlidemillError(f"{old}: holds no patch: name another database")
     _check_overlap(database, unsaid.overlap)
-    with replacing(new) as aside, items(database.file) as item:
+    with replacing(new) as aside, open_items(database.file) as item:
         aside.mkdir()
         with writing_table(aside / "metadata.csv", METADATA_COLUMNS) as write:
             done = 0
@@ -95,7 +95,7 @@ def import_database(old: Path, new: Path, unsaid: Unsaid, told: Told = lambda *_
                 told(done, total)
 
             slides = [_import_slide(database, name, item, aside, unsaid, write_row) for name in database.places]
-        write_columnar(aside / TABLE, aside / "metadata.csv")
+        write_parquet(aside / TABLE, aside / "metadata.csv")
         rows = {
             "slides.csv": write_table(aside / "slides.csv", SLIDE_COLUMNS, (one.slide for one in slides)),
             "metadata.csv": total,
@@ -161,7 +161,7 @@ def _import_slide(
                     f"{database.file}: {name} has patches of {size} and of {own.pixels.shape[0]} pixels: py-wsi wrote "
                     "to it twice; take a database of one size"
                 )
-            yield patch, encoded(manifest.codec, None, own.pixels)
+            yield patch, encode_patch(manifest.codec, None, own.pixels)
             write_row(_row(patch, slide, own.label, unsaid))
 
     path = folder / store_path(BACKEND.name, slide)

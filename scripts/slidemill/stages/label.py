@@ -10,7 +10,7 @@ from pathlib import Path
 from slidemill.core.columns import METADATA_COLUMNS
 from slidemill.core.csv_tables import read_table, write_table
 from slidemill.core.job_log import LOG
-from slidemill.core.outcomes import Outcome, attempt, read_outcome, seal_of, with_seals, write_outcome
+from slidemill.core.outcomes import Outcome, add_seals, attempt, find_seal, read_outcome, write_outcome
 from slidemill.core.pyramid import SlideInfo
 from slidemill.core.seals import Seal
 from slidemill.core.specs import LabelSpec
@@ -93,7 +93,7 @@ def label_patches(job: LabelJob) -> None:
         info = SlideInfo.from_json(before.details["info"])
         regions = slide_regions(job.root, annotation, fingerprint, info=info, spec=labels)
         count = before.details["patches"]
-        rows = read_table(job.patches, seal=seal_of([before], "patches"))
+        rows = read_table(job.patches, seal=find_seal([before], "patches"))
         found = write_labelled(job.table, rows, Labelling(regions, labels, job.columns), count=count, seed=job.seed)
         if annotation:
             seen = {"label_patches": count, **found, **before.details}  # what `only` drops counts too
@@ -110,4 +110,4 @@ def label_patches(job: LabelJob) -> None:
     if result.failed:
         write_table(job.table, (*METADATA_COLUMNS, *job.columns), [])
     labelled = 0 if result.failed else sum(result.details["counts"].values())
-    write_outcome(job.outcome, with_seals(result, metadata=Seal.of(job.table, labelled)))
+    write_outcome(job.outcome, add_seals(result, metadata=Seal.of(job.table, labelled)))

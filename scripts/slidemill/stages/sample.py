@@ -7,7 +7,7 @@ from pathlib import Path
 
 from slidemill.core.columns import DROPPED_COLUMNS, PATCH_COLUMNS
 from slidemill.core.csv_tables import write_table
-from slidemill.core.outcomes import Outcome, attempt, read_outcome, with_seals, write_outcome
+from slidemill.core.outcomes import Outcome, add_seals, attempt, read_outcome, write_outcome
 from slidemill.core.seals import Seal
 from slidemill.core.specs import GridSpec, LabelSpec, QualitySpec, TissueSpec, WorkSpec
 from slidemill.runs.settings import settings_digest, with_settings
@@ -98,5 +98,5 @@ def sample_patches(job: SampleJob) -> None:
         if job.mask:
             save_mask(NOTHING, job.mask)
     grid, kept = (0, 0) if result.failed else (result.details["grid"], result.details["patches"])
-    sealed = with_seals(result, patches=Seal.of(job.table, kept), dropped=Seal.of(job.dropped, grid - kept))
+    sealed = add_seals(result, patches=Seal.of(job.table, kept), dropped=Seal.of(job.dropped, grid - kept))
     write_outcome(job.outcome, sealed)

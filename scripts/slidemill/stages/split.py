@@ -53,11 +53,11 @@ def write_splits(job: SplitJob) -> None:
     SlidemillError
         When a table is not what a run writes.
     """
-    from slidemill.core.parquet import read_columnar
+    from slidemill.core.parquet import read_parquet
 
     spec, table = job.spec, job.table
     wanted = dict.fromkeys((SLIDE, spec.by, spec.stratify or SLIDE))
-    found = counted(read_columnar(job.metadata, list(wanted)), spec.by, spec.stratify)
+    found = counted(read_parquet(job.metadata, list(wanted)), spec.by, spec.stratify)
     prints = {row["slide"]: row["fingerprint"] for row in read_cohort_table(job.slides, ("slide", "fingerprint"))}
     if len({own.group for own in found.values()}) < spec.folds:
         # The report and the gate come after: what else there is to say is not lost for it.

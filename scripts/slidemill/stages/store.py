@@ -15,10 +15,10 @@ import openslide
 
 from slidemill._version import __version__
 from slidemill.core.csv_tables import read_table
-from slidemill.core.encodings import DIGEST, SOURCE, EncodedPatch, encoded
+from slidemill.core.encodings import DIGEST, SOURCE, EncodedPatch, encode_patch
 from slidemill.core.files import scratch_folder
-from slidemill.core.job_log import progress
-from slidemill.core.outcomes import Outcome, attempt, read_outcome, seal_of, write_outcome
+from slidemill.core.job_log import log_progress
+from slidemill.core.outcomes import Outcome, attempt, find_seal, read_outcome, write_outcome
 from slidemill.core.patch import PatchRef
 from slidemill.core.pyramid import SlideInfo
 from slidemill.core.specs import GridSpec, StoreSpec, WorkSpec
@@ -33,7 +33,7 @@ from slidemill.slides.slide_info import opened
 from slidemill.stages.job import Job
 from slidemill.stores.base import Backend
 from slidemill.stores.manifest import Manifest
-from slidemill.stores.paths import store_of
+from slidemill.stores.paths import store_of_file
 from slidemill.stores.registry import STORES
 from slidemill.stores.writer import write_store
 
@@ -95,7 +95,7 @@ class StoreJob:
             settings=StoreSpec(**params["settings"]),
             grid=GridSpec(**params["grid"]),
             work=WorkSpec(params["reader"], job.threads, params["seed"], params["checked_copies"], scratch),
-            store=store_of(job.outputs["store"]),
+            store=store_of_file(job.outputs["store"]),
             outcome=job.outputs["outcome"],
             icc=params["icc"],
         )
@@ -118,7 +118,7 @@ def store_patches(job: StoreJob) -> None:
 
     def write() -> Outcome:
         info = SlideInfo.from_json(found.details["info"])
-        wanted = patches_of(read_table(job.patches, seal=seal_of([found], "patches")), info, grid)
+        wanted = patches_of(read_table(job.patches, seal=find_seal([found], "patches")), info, grid)
         return store_slide(SlidePatches(source, info, grid, wanted), job.store, manifest, backend=kind, work=job.work)
 
     result = attempt(found.slide, STAGE, write, found, partial(check_unchanged, source, printed))
@@ -184,7 +184,7 @@ def store_slide(asked: SlidePatches, target: Path, manifest: Manifest, *, backen
         nonlocal written
         # Closed before the slide is, whatever happens: its threads read from that.
         with closing(_stored(reader, manifest, wanted, work=work, convert=convert)) as stored:
-            counted = _of_unchanged(source, manifest, progress(stored, len(wanted), "patches"))
+            counted = _of_unchanged(source, manifest, log_progress(stored, len(wanted), "patches"))
             written = write_store(backend, target, manifest, wanted, counted, work.scratch)
 
     check_unchanged(source, manifest.fingerprint)
@@ -223,7 +223,7 @@ def _stored(
     """Return the patches as they are to be stored: read and encoded, or copied from the slide's tiles."""
     if manifest.codec is SOURCE and patches and isinstance(reader, TileReader):
         return copied_patches(reader, manifest.patch_size, patches, work.checked_copies)
-    encode = partial(encoded, manifest.codec, manifest.quality)
+    encode = partial(encode_patch, manifest.codec, manifest.quality)
     return reader.read(patches, lambda pixels: encode(convert(pixels)), work.threads)
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from slidemill.core.child_process import Apart
+from slidemill.core.child_process import ChildProcess
 from slidemill.core.columns import VALIDATION_COLUMNS
 from slidemill.core.csv_tables import read_table, write_table
 from slidemill.core.encodings import Pixels
 from slidemill.core.job_log import LOG
-from slidemill.core.outcomes import Outcome, read_outcome, seal_of, with_seals, write_outcome
+from slidemill.core.outcomes import Outcome, add_seals, find_seal, read_outcome, write_outcome
 from slidemill.core.patch import PatchRef
 from slidemill.core.pyramid import SlideInfo
 from slidemill.core.seals import Seal
@@ -36,9 +36,9 @@ from slidemill.stores.checks import (
     Finding,
     StoreCheck,
     check_agreement,
-    check_apart,
+    check_in_child,
     check_store,
-    named,
+    format_messages,
 )
 from slidemill.stores.paths import store_path
 from slidemill.stores.registry import open_store
@@ -145,14 +145,14 @@ def validate_stores(job: ValidateJob) -> None:
     info = SlideInfo.from_json(found.details["info"]) if sampled else None
     source = slide_path(job.root, found.details["path"]) if sampled else None
     unreadable = {patch["patch_id"] for outcome in outcomes for patch in outcome.details.get("unreadable", ())}
-    wanted = patches_of(read_table(job.patches, seal=seal_of(outcomes, "patches")), info, job.grid) if info else []
+    wanted = patches_of(read_table(job.patches, seal=find_seal(outcomes, "patches")), info, job.grid) if info else []
     wanted = [patch for patch in wanted if patch.patch_id not in unreadable]
     # As its stores were written, whatever the slide has failed for since.
     colours = stated(job.icc, found.details.get("info", {}).get("icc", ""))
     own = SlideStores(found.slide, job.stores, job.grid, wanted, colours, source, info)
     # A damaged store may end the process that reads it.
-    with Apart() as process:
-        findings = validate_slide(own, job.spec, job.seed, threads=job.threads, check=partial(check_apart, process))
+    with ChildProcess() as process:
+        findings = validate_slide(own, job.spec, job.seed, threads=job.threads, check=partial(check_in_child, process))
     if source:
         check_unchanged(source, found.details["fingerprint"])
     write_findings(found.slide, findings, job.table, outcome=job.outcome)
@@ -170,7 +170,7 @@ def write_findings(slide: str, findings: Sequence[Finding], table: Path, *, outc
         LOG.info("%s, %s: %s %s", finding.backend, finding.check, finding.status, finding.message)
     count = write_table(table, VALIDATION_COLUMNS, (finding.row() for finding in findings))
     if outcome:
-        write_outcome(outcome, with_seals(Outcome(slide, STAGE), validation=Seal.of(table, count)))
+        write_outcome(outcome, add_seals(Outcome(slide, STAGE), validation=Seal.of(table, count)))
 
 
 def validate_slide(
@@ -225,7 +225,9 @@ def _check_against_slide(
             expected = lru_cache(held)(lambda patch: convert(reader.read(patch)))
             for backend, path in readable.items():
                 wrong = _all_differences(path, wanted.patches, expected, min_psnr=min_psnr)
-                findings.append(Finding(own.slide, backend, "equals slide", len(wanted.patches), named(wrong)))
+                findings.append(
+                    Finding(own.slide, backend, "equals slide", len(wanted.patches), format_messages(wrong))
+                )
     except SlideError as error:
         return [Finding(own.slide, EVERY_STORE, "equals slide", 0, str(error))]
     return findings

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 
-from slidemill.core.child_process import Apart, EndedError
+from slidemill.core.child_process import ChildKilledError, ChildProcess
 from slidemill.core.csv_tables import read_cohort_table, read_table
 from slidemill.core.text import AGAIN
-from slidemill.errors import MachineError, SlidemillError, machine_error, machine_told
+from slidemill.errors import MachineError, SlidemillError, machine_error, machine_errors
 from slidemill.runs.settings import gathered_settings
 from slidemill.stages._joined_checks import OUTDATED, joined_fault
 from slidemill.stages._table_checks import (
@@ -25,7 +25,7 @@ from slidemill.stages._table_checks import (
     miss_seals,
     stored_content,
 )
-from slidemill.stores.checks import EVERY_STORE, Expected, Finding, StoreCheck, check_agreement, check_apart
+from slidemill.stores.checks import EVERY_STORE, Expected, Finding, StoreCheck, check_agreement, check_in_child
 from slidemill.stores.paths import JOINED, SUFFIXES, store_path
 
 TableReader = Callable[[Path, Sequence[str]], Iterable[dict[str, str]]]
@@ -124,7 +124,7 @@ def verify(
     faults: dict[str, list[Finding]] = {}
     unseen: list[str] = []
     with ExitStack() as stack:
-        idle: SimpleQueue[Apart] = SimpleQueue()
+        idle: SimpleQueue[ChildProcess] = SimpleQueue()
 
         def look(slide: str) -> list[Finding]:
             process = idle.get()
@@ -136,7 +136,7 @@ def verify(
                         contents.pop((slide, backend))
                 own = {backend: contents.get((slide, backend), "") for backend in backends[slide]}
                 return _faults_of(process, results, slides[slide], own, tables[slide])
-            except (MachineError, EndedError) as error:
+            except (MachineError, ChildKilledError) as error:
                 unseen.append(f"{slide}: {error}")
                 return []
             finally:
@@ -145,8 +145,8 @@ def verify(
         pool = stack.enter_context(ThreadPoolExecutor(processes))
         stack.callback(pool.shutdown, wait=False, cancel_futures=True)
         for _ in range(processes):
-            idle.put(stack.enter_context(Apart()))
-        with machine_told(results):  # where no thread can be started
+            idle.put(stack.enter_context(ChildProcess()))
+        with machine_errors(results):  # where no thread can be started
             looking = {pool.submit(look, slide): slide for slide in slides}
         for done, future in enumerate(as_completed(looking), start=1):
             found = faults[looking[future]] = future.result()
@@ -161,7 +161,7 @@ def verify(
             broken = any(one.backend == HDF5 for own in faults.values() for one in own) or bool(cohort.faults)
             if not (broken or unseen) and any(HDF5 in own for own in backends.values()):
                 joined = joined_fault(process, results)
-        except (MachineError, EndedError) as error:
+        except (MachineError, ChildKilledError) as error:
             unseen.append(f"{JOINED.parent.parent}: {error}")
     promised = {store_path(backend, slide) for slide, own in backends.items() for backend in own}
     return Verification(
@@ -223,7 +223,7 @@ def stores_in(results: Path) -> list[Path]:
 
 
 def _faults_of(
-    process: Apart, results: Path, row: Mapping[str, str], contents: Mapping[str, str], tables: TableCheck
+    process: ChildProcess, results: Path, row: Mapping[str, str], contents: Mapping[str, str], tables: TableCheck
 ) -> list[Finding]:
     """Return the checks of one slide's stores that failed; `contents` are what stores.csv has of each, by backend."""
     slide = row["slide"]
@@ -233,7 +233,7 @@ def _faults_of(
     for backend, content in contents.items():
         path = results / store_path(backend, slide)
         expected = Expected(slide, backend, ids, tables.sampling, row.get("fingerprint"))
-        checks[backend] = check_apart(process, path, expected)
+        checks[backend] = check_in_child(process, path, expected)
         if checks[backend].opened and content and process.call(stored_content, path) != content:
             other.append(Finding(slide, backend, "content", 0, f"it is another store than {STORED} has"))
     findings = [finding for check in checks.values() for finding in check.findings]

@@ -8,7 +8,7 @@ from slidemill.core.encodings import Pixels
 from slidemill.errors import StoreError
 
 
-def destination(out: Pixels | None, shape: tuple[int, ...]) -> Pixels:
+def output_array(out: Pixels | None, shape: tuple[int, ...]) -> Pixels:
     """Return the array that pixels are written to: `out`, or where it is None a new one.
 
     Raises

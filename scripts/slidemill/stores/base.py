@@ -13,13 +13,13 @@ from typing import Protocol, Self
 
 import numpy as np
 
-from slidemill.core.encodings import RAW, Buffer, Pixels, Shape, decoded
-from slidemill.core.ordered_threads import Step, in_order
+from slidemill.core.encodings import RAW, Buffer, Pixels, Shape, decode_patch
+from slidemill.core.ordered_threads import Step, run_in_order
 from slidemill.core.patch import PatchRef
 from slidemill.core.symmetries import turn_into
 from slidemill.core.text import AGAIN
-from slidemill.errors import StoreError, machine_error, machine_told
-from slidemill.stores.arrays import View, destination
+from slidemill.errors import StoreError, machine_error, machine_errors
+from slidemill.stores.arrays import View, output_array
 from slidemill.stores.manifest import Manifest
 
 BLOCK = 16
@@ -95,7 +95,7 @@ class Store(ABC):
         except MemoryError as error:
             raise machine_error(error, self.path) or error from None
         try:
-            return decoded(self._codec, data, self._shape)
+            return decode_patch(self._codec, data, self._shape)
         except StoreError as error:
             raise StoreError(f"{self.path}: patch {patch_id}: {error}") from None
         except (MemoryError, ImportError) as error:
@@ -118,7 +118,7 @@ class Store(ABC):
         StoreError
             As `read` does, and when `out` has another shape, or lies in pieces.
         """
-        destination(out, self._shape)  # OpenCV would write to an array of its own in place of one that does not fit
+        output_array(out, self._shape)  # OpenCV would write to an array of its own in place of one that does not fit
         if self._codec is RAW:
             data, _keeper = self._lent(patch_id)
             pixels = self._raw(data, patch_id)
@@ -147,8 +147,8 @@ class Store(ABC):
             As `read` does, and when `out` has another shape.
         """
         wanted = list(patch_ids)  # a pandas series would take places for labels
-        with machine_told(self.path):
-            pixels = destination(out, (len(wanted), *self._shape))
+        with machine_errors(self.path):
+            pixels = output_array(out, (len(wanted), *self._shape))
 
         def read(block: int) -> list[tuple[int, None]]:
             for place in range(block * BLOCK, min((block + 1) * BLOCK, len(wanted))):
@@ -157,13 +157,13 @@ class Store(ABC):
 
         blocks = -(-len(wanted) // BLOCK)
         steps = (Step(block, partial(read, block)) for block in range(blocks))
-        for _ in in_order(steps, blocks, min(threads, blocks), ahead=blocks):
+        for _ in run_in_order(steps, blocks, min(threads, blocks), ahead=blocks):
             pass
         return pixels
 
     def read_bytes(self, patch_id: str) -> bytes:
         """Return a patch's bytes as they are stored; StoreError where the store is closed or has no such patch."""
-        with machine_told(self.path):
+        with machine_errors(self.path):
             data, _keeper = self._lent(patch_id)
             return bytes(data)
 

@@ -8,12 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from slidemill.core.child_process import Apart, DiedError
-from slidemill.core.encodings import decoded, digest
-from slidemill.core.files import readable
-from slidemill.core.job_log import progress
-from slidemill.core.ordered_threads import Step, in_order
-from slidemill.core.text import listed
+from slidemill.core.child_process import ChildCrashedError, ChildProcess
+from slidemill.core.encodings import decode_patch, digest
+from slidemill.core.files import check_readable
+from slidemill.core.job_log import log_progress
+from slidemill.core.ordered_threads import Step, run_in_order
+from slidemill.core.text import format_list
 from slidemill.errors import StoreError, machine_error
 from slidemill.stores._pixel_digests import PixelDigests
 from slidemill.stores.base import Store
@@ -109,7 +109,7 @@ def check_store(path: Path, expected: Expected, threads: int = 1) -> StoreCheck:
     findings: list[Finding] = []
 
     def add(check: str, checked: int, *messages: str) -> None:
-        findings.append(Finding(expected.slide, expected.backend, check, checked, named(messages)))
+        findings.append(Finding(expected.slide, expected.backend, check, checked, format_messages(messages)))
 
     try:
         store = open_store(path)
@@ -142,13 +142,13 @@ def check_store(path: Path, expected: Expected, threads: int = 1) -> StoreCheck:
         return StoreCheck(tuple(findings), True, digests)
 
 
-def check_apart(process: Apart, path: Path, expected: Expected, threads: int = 1) -> StoreCheck:
+def check_in_child(process: ChildProcess, path: Path, expected: Expected, threads: int = 1) -> StoreCheck:
     """Check one store by itself as `check_store` does, in another process, whose end is a finding too."""
     try:
         return process.call(check_store, path, expected, threads)
-    except DiedError as error:
+    except ChildCrashedError as error:
         # A mapped file that its disk does not give ends the process as damage does.
-        readable(path)
+        check_readable(path)
         message = f"{path}: the process that read it died ({error}): it is damaged; remove it and run again"
         return StoreCheck((Finding(expected.slide, expected.backend, "opens", 0, message),), opened=False)
 
@@ -168,12 +168,12 @@ def check_agreement(slide: str, checks: Mapping[str, StoreCheck]) -> Iterator[Fi
             one, two = pixels[reference].by_id(), pixels[other].by_id()
             wrong = (patch_id for patch_id in sorted({*one, *two}) if one.get(patch_id) != two.get(patch_id))
             differing += [f"{patch_id} differs between {reference} and {other}" for patch_id in wrong]
-    yield Finding(slide, EVERY_STORE, "stores agree", len(pixels[reference]), named(differing))
+    yield Finding(slide, EVERY_STORE, "stores agree", len(pixels[reference]), format_messages(differing))
 
 
-def named(messages: Sequence[str]) -> str:
+def format_messages(messages: Sequence[str]) -> str:
     """Return the first messages of a finding, and how many more there are."""
-    return listed(messages, most=NAMED, between="; ")
+    return format_list(messages, most=NAMED, between="; ")
 
 
 def _told(path: Path, error: Exception) -> str:
@@ -230,7 +230,7 @@ def _look(store: Store, backend: str, threads: int) -> Iterator[_Seen]:
         data = b""
         try:
             data = store.read_bytes(store.ids[place])
-            pixels = decoded(store.manifest.codec, data, store.manifest.shape)
+            pixels = decode_patch(store.manifest.codec, data, store.manifest.shape)
         except Exception as error:
             if fault := machine_error(error, store.path):
                 raise fault from error
@@ -238,7 +238,9 @@ def _look(store: Store, backend: str, threads: int) -> Iterator[_Seen]:
         return [(place, _Seen(digest(data), digest(pixels)))]
 
     steps = (Step(place, partial(look, place)) for place in range(len(store)))
-    return progress(in_order(steps, len(store), threads, AHEAD * threads), len(store), f"patches of {backend} checked")
+    return log_progress(
+        run_in_order(steps, len(store), threads, AHEAD * threads), len(store), f"patches of {backend} checked"
+    )
 
 
 def _changed(store: Store, place: int, one: _Seen) -> Iterator[str]:

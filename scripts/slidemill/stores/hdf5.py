@@ -24,7 +24,7 @@ from slidemill.core.patch import PatchRef
 from slidemill.errors import StoreError, machine_error
 from slidemill.stores._mapped import REMEDY, MappedStore
 from slidemill.stores.base import Backend
-from slidemill.stores.hdf5_writer import EncodedPatches, RawPatches, abandoned
+from slidemill.stores.hdf5_writer import EncodedPatches, RawPatches, discard_on_error
 from slidemill.stores.manifest import Manifest
 
 COORDINATES = ("column", "row", "x0", "y0", "width0", "height0")
@@ -59,7 +59,7 @@ class Hdf5Writer:
 @contextmanager
 def writing(path: Path, patches: Sequence[PatchRef], manifest: Manifest) -> Iterator[Hdf5Writer]:
     """Open a new store at `path` for writing; it is on the disk when the block ends."""
-    with synced(path), h5py.File(path, "w", libver="latest", locking=False) as file, abandoned(file):
+    with synced(path), h5py.File(path, "w", libver="latest", locking=False) as file, discard_on_error(file):
         ids = np.array([patch.patch_id.encode() for patch in patches], dtype="S")
         file.create_dataset("ids", data=ids if len(ids) else np.array([], "S1"), track_times=False)
         for name in COORDINATES:

@@ -60,7 +60,7 @@ class EncodedPatches:
 
 
 @contextmanager
-def abandoned(file: h5py.File) -> Iterator[None]:
+def discard_on_error(file: h5py.File) -> Iterator[None]:
     """Write all that HDF5 still holds when the block ends; where that or the block fails, have the rest go nowhere.
 
     HDF5 ends the process where it cannot write at closing, on a full disk for example.

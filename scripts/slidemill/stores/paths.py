@@ -28,6 +28,6 @@ def store_file(backend: str, slide: str) -> Path:
     return path if SUFFIXES[backend] else path / MANIFEST
 
 
-def store_of(file: Path) -> Path:
+def store_of_file(file: Path) -> Path:
     """Return the store that `store_file` gave a file of."""
     return file.parent if file.name == MANIFEST else file

@@ -48,7 +48,7 @@ class Item:
     label: int
 
 
-def item_of(data: bytes, column: int, row: int) -> Item:
+def parse_item(data: bytes, column: int, row: int) -> Item:
     """Return the patch that a value holds.
 
     Raises
@@ -136,7 +136,7 @@ class Survey:
     prints: Mapping[str, str]
 
 
-def survey(path: Path) -> Survey:
+def survey_database(path: Path) -> Survey:
     """Look through a database of py-wsi, a folder or its ``data.mdb``, from its first byte to its last.
 
     Raises
@@ -163,7 +163,7 @@ def survey(path: Path) -> Survey:
 
 
 @contextmanager
-def items(file: Path) -> Iterator[Callable[[str, int, int], Item]]:
+def open_items(file: Path) -> Iterator[Callable[[str, int, int], Item]]:
     """Yield a function that returns the patch of a slide at a column and a row.
 
     It raises SlidemillError where the value is none, of which nothing has been run then.
@@ -172,7 +172,7 @@ def items(file: Path) -> Iterator[Callable[[str, int, int], Item]]:
 
         def item(slide: str, column: int, row: int) -> Item:
             try:
-                return item_of(bytes(transaction.get(_key(slide, column, row), b"")), column, row)
+                return parse_item(bytes(transaction.get(_key(slide, column, row), b"")), column, row)
             except ValueError as error:
                 remedy = "copy the database again from where it was made"
                 if isinstance(error, StrangeError):

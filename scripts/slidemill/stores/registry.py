@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from slidemill.core.files import asides
-from slidemill.errors import StoreError, machine_error, machine_told
+from slidemill.errors import StoreError, machine_error, machine_errors
 from slidemill.stores.base import Backend, Store
 from slidemill.stores.paths import SUFFIXES
 
@@ -67,7 +67,7 @@ def open_store(path: str | Path) -> Store:
         When nothing is there, or it is no whole store of slidemill.
     """
     path = Path(path)
-    with machine_told(path):  # backends load their libraries when they are first needed
+    with machine_errors(path):  # backends load their libraries when they are first needed
         return _opened(path)
 
 

@@ -54,7 +54,11 @@ def write_store(
     ids: list[str] = []
     byte_digests: list[str] = []
     pixel_digests: list[str] = []
-    with replacing(path, scratch) as aside, full_disk_told(aside), backend.writing(aside, patches, manifest) as writer:
+    with (
+        replacing(path, scratch) as aside,
+        full_disk_errors(aside),
+        backend.writing(aside, patches, manifest) as writer,
+    ):
         for patch, (data, byte_digest, pixel_digest) in stored:
             writer.add(patch, data)
             ids.append(patch.patch_id)
@@ -73,7 +77,7 @@ def write_store(
 
 
 @contextmanager
-def full_disk_told(aside: Path) -> Iterator[None]:
+def full_disk_errors(aside: Path) -> Iterator[None]:
     """Raise an OSError that says so where the block fails since the disk of `aside` is full.
 
     HDF5 and LMDB have errors of their own, and where half of a block could be written LMDB knows no reason.
