@@ -1,22 +1,26 @@
 """Patches of py-wsi's LMDB databases, read without running anything that is in them.
 
-A database is a folder with ``data.mdb``. Its keys are ``SLIDE-X-Y``, the slide's file without its last four characters
-and the tile's place in the DeepZoom grid; its values are pickles of an object with ``channels``, ``size`` (of a
-square), ``data`` (the pixels' bytes), ``label`` (an integer; 0 where nobody gave labels) and ``coords`` (the place once
-more, an array of NumPy's). Versions 1 and 2 write the same.
+A database is a folder with ``data.mdb``. Its keys are ``SLIDE-X-Y``: the slide's file without its last four characters,
+and the tile's place in the DeepZoom grid. Its values are pickles of an object with ``channels``, ``size`` (of a
+square), ``data`` (the pixels' bytes), ``label`` (an integer; 0 where nobody gave labels) and ``coords`` (the place
+again, a NumPy array). Versions 1 and 2 write the same.
 
-The pickles are read as data (`slidemill.stores._pickles`): no class is imported, and nothing that one names is called.
+A pickle may call whatever it names. Here names become stand-ins that record their arguments and state: no class is
+imported and no function called.
 """
 
 from __future__ import annotations
 
+import io
+import pickle
+import pickletools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import lmdb
 import numpy as np
@@ -25,19 +29,99 @@ import xxhash
 from slidemill.core.encodings import Pixels
 from slidemill.errors import SlidemillError, machine_error
 from slidemill.stores._lmdb_environments import PAGE
-from slidemill.stores._pickles import Made, StrangeError, read_pickle
 from slidemill.stores.manifest import LARGEST_PATCH
 
 KEY = re.compile(r"(?P<slide>.+)-(?P<column>\d{1,5})-(?P<row>\d{1,5})", re.DOTALL)
-NAMES = frozenset(
-    {("py_wsi.item", "Item"), ("item", "Item"), ("numpy", "ndarray"), ("numpy", "dtype")}
-    | {
-        (f"numpy.{core}.{module}", name)
-        for core in ("core", "_core")
-        for module, name in (("multiarray", "_reconstruct"), ("multiarray", "scalar"), ("numeric", "_frombuffer"))
+INTEGERS = re.compile(r"[iu][1248]")
+
+MOST_INSTRUCTIONS = 400
+"""In one pickle; Python writes fewer than a hundred for an object of a few values."""
+
+PUTS, GETS = ("MEMOIZE", "BINPUT", "LONG_BINPUT"), ("BINGET", "LONG_BINGET")
+TUPLES = ("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3")
+INSTRUCTIONS = frozenset(
+    {
+        *("PROTO", "FRAME", "STOP", "MARK", *PUTS, *GETS, "EMPTY_TUPLE", *TUPLES),
+        *("NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "SHORT_BINUNICODE", "BINUNICODE"),
+        *("SHORT_BINBYTES", "BINBYTES", "BINBYTES8", "BYTEARRAY8", "EMPTY_LIST", "APPEND", "APPENDS"),
+        *("EMPTY_DICT", "SETITEM", "SETITEMS", "GLOBAL", "STACK_GLOBAL", "NEWOBJ", "REDUCE", "BUILD"),
     }
 )
-INTEGERS = re.compile(r"[iu][1248]")
+"""Those that Python's pickle protocols 3 to 5 need for such an object."""
+
+
+class StrangeError(ValueError):
+    """The pickle holds what py-wsi never wrote: it is not damaged, but somebody else's work."""
+
+
+class StandIn:
+    """Takes the place of an object, and records what a pickle would make it from."""
+
+    name = ("", "")
+    arguments: tuple[Any, ...]
+    state: Any
+
+    def __new__(cls, *arguments: Any) -> Self:
+        """Record the arguments of the class or function `name`."""
+        self = object.__new__(cls)
+        self.arguments, self.state = arguments, None
+        return self
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+
+STAND_INS = {
+    name: type("StandIn", (StandIn,), {"name": name})
+    for name in [
+        *(("py_wsi.item", "Item"), ("item", "Item"), ("numpy", "ndarray"), ("numpy", "dtype")),
+        *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
+        *((f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")),
+    ]
+}
+"""The only modules and names that a pickle may name."""
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> type[StandIn]:
+        if (module, name) not in STAND_INS:
+            raise StrangeError(f"it names {module}.{name}")
+        return STAND_INS[module, name]
+
+
+def _read_pickle(data: bytes) -> Any:
+    """Return what a pickle would make, with a `StandIn` for each object.
+
+    Raises
+    ------
+    StrangeError
+        When it names anything but `STAND_INS`, holds another instruction than `INSTRUCTIONS`, or is too long.
+    ValueError
+        When it is damaged.
+    """
+    is_tuple: dict[Any, bool] = {}
+    before = ""
+    for count, (instruction, argument, _) in enumerate(pickletools.genops(data)):
+        kind = instruction.name
+        if count >= MOST_INSTRUCTIONS:
+            raise StrangeError(f"it has more than {MOST_INSTRUCTIONS} instructions")
+        if kind not in INSTRUCTIONS:
+            raise StrangeError(f"it holds the instruction {kind}")
+        if kind in PUTS:
+            is_tuple[len(is_tuple) if kind == "MEMOIZE" else argument] = before in TUPLES
+            continue
+        # Of tuples that share tuples, a hash or a text may take forever.
+        if kind in GETS and is_tuple.get(argument):
+            raise StrangeError("it uses a tuple twice")
+        before = kind
+    try:
+        if max(is_tuple, default=0) > MOST_INSTRUCTIONS:
+            data = pickletools.optimize(data)  # gives the memo small places: a large one takes gigabytes
+        return _Unpickler(io.BytesIO(data), fix_imports=False).load()
+    except StrangeError:
+        raise
+    except Exception as error:
+        raise ValueError(f"its pickle is broken ({type(error).__name__})") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +135,25 @@ class Item:
 def parse_item(data: bytes, column: int, row: int) -> Item:
     """Return the patch that a value holds.
 
+    Parameters
+    ----------
+    data
+        The value, a pickle.
+    column, row
+        The place that its key names.
+
     Raises
     ------
     ValueError
-        When it is no patch of py-wsi, or not the one at that place; the message says what it is.
+        When it is not a patch of py-wsi, or not the one at that place; the message says what it is.
     """
-    found = read_pickle(data, NAMES)
-    if not (isinstance(found, Made) and found.name[1] == "Item" and isinstance(found.state, dict)):
+    found = _read_pickle(data)
+    if not (isinstance(found, StandIn) and found.name[1] == "Item" and isinstance(found.state, dict)):
         raise StrangeError("it is another object")
-    try:
-        size, channels, label, own = (found.state[name] for name in ("size", "channels", "label", "data"))
-        coords = found.state["coords"]
-    except KeyError as error:
-        raise ValueError(f"it has no {error}") from None
-    size, channels, label = _integer(size), _integer(channels), _integer(label)
+    if missing := {"size", "channels", "label", "data", "coords"} - found.state.keys():
+        raise ValueError(f"it has no {min(missing)!r}")
+    size, channels, label = (_integer(found.state[name]) for name in ("size", "channels", "label"))
+    own, coords = found.state["data"], found.state["coords"]
     if not (0 < size <= LARGEST_PATCH and channels == 3 and isinstance(own, bytes) and len(own) == size * size * 3):
         raise ValueError(f"it has not the bytes of {size} x {size} pixels of {channels} channels")
     if (place := _pair(coords)) != (column, row):
@@ -76,17 +165,19 @@ def parse_item(data: bytes, column: int, row: int) -> Item:
 
 def _integer(value: Any) -> int:
     """Return an integer, Python's or NumPy's."""
-    if isinstance(value, Made) and value.name[1] == "scalar" and isinstance(value.arguments, tuple):
-        return _numbers(*value.arguments, count=1)[0] if len(value.arguments) == 2 else _no_number(value)
-    return value if isinstance(value, int) else _no_number(value)
+    if isinstance(value, StandIn) and value.name[1] == "scalar" and len(value.arguments) == 2:
+        return _numbers(*value.arguments, count=1)[0]
+    if isinstance(value, int):
+        return value
+    raise ValueError(f"it holds a {type(value).__name__} where a number belongs")
 
 
 def _pair(value: Any) -> tuple[int, ...]:
-    """Return two integers, of a list or of NumPy's array, in whichever way this was pickled."""
+    """Return the two integers of a list or a NumPy array, however it was pickled."""
     if isinstance(value, list | tuple) and len(value) == 2:
         return tuple(map(_integer, value))
-    if isinstance(value, Made):
-        # Of protocol 5: the bytes, their kind, the shape. Before: a version, the shape, the kind, the order, the bytes.
+    if isinstance(value, StandIn):
+        # Protocol 5: bytes, kind, shape, order. Earlier ones: version, shape, kind, order, bytes.
         by_buffer = value.name[1] == "_frombuffer"
         known = value.arguments if by_buffer else value.state
         if isinstance(known, tuple) and len(known) == (4 if by_buffer else 5):
@@ -97,13 +188,12 @@ def _pair(value: Any) -> tuple[int, ...]:
 
 
 def _numbers(kind: Any, own: Any, count: int) -> list[int]:
-    """Return the integers in bytes, of the kind that an object of NumPy's says."""
-    if isinstance(kind, Made) and kind.name[1] == "dtype" and isinstance(own, bytes | bytearray):
+    """Return `count` integers from bytes, of the type that a stand-in of a NumPy dtype says."""
+    if isinstance(kind, StandIn) and kind.name[1] == "dtype" and isinstance(own, bytes | bytearray):
         name, order = _part(kind.arguments, 0), _part(kind.state, 1)
         known = INTEGERS.fullmatch(name) and order in ("<", ">", "|")
         if known and len(own) == count * int(name[1]):
-            numbers: list[int] = np.frombuffer(bytes(own), f"{order}{name}").tolist()
-            return numbers
+            return [int(number) for number in np.frombuffer(bytes(own), f"{order}{name}")]
     raise ValueError("it holds numbers of another kind")
 
 
@@ -113,23 +203,9 @@ def _part(value: Any, place: int) -> str:
     return found if isinstance(found, str) else ""
 
 
-def _no_number(value: Any) -> int:
-    raise ValueError(f"it holds a {type(value).__name__} where a number belongs")
-
-
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What a database holds.
-
-    Parameters
-    ----------
-    file
-        The database.
-    places
-        By slide, the column and the row of each patch, in raster order.
-    prints
-        By slide, a digest of all that there is of it.
-    """
+    """The file of a database; by slide the ``(column, row)`` of each patch in raster order, and a digest of values."""
 
     file: Path
     places: Mapping[str, list[tuple[int, int]]]
@@ -137,18 +213,18 @@ class Survey:
 
 
 def survey_database(path: Path) -> Survey:
-    """Look through a database of py-wsi, a folder or its ``data.mdb``, from its first byte to its last.
+    """Read a whole database of py-wsi, a folder or its ``data.mdb``, and list its patches.
 
     Raises
     ------
     SlidemillError
-        When it is none, or a key is not one of py-wsi's.
+        When it is not a database, is damaged, or has a key that is not py-wsi's.
     """
     file = path / "data.mdb" if path.is_dir() else path
     places: dict[str, list[tuple[int, int]]] = {}
     digests: dict[str, xxhash.xxh3_128] = {}
-    with _opened(file) as transaction:
-        for key, value in ((bytes(one), bytes(other)) for one, other in transaction.cursor()):
+    with _open_database(file) as transaction:
+        for key, value in transaction.cursor():
             match = KEY.fullmatch(key.decode("ascii", "backslashreplace"))
             if match is None or _key(match["slide"], int(match["column"]), int(match["row"])) != key:
                 raise SlidemillError(
@@ -166,13 +242,16 @@ def survey_database(path: Path) -> Survey:
 def open_items(file: Path) -> Iterator[Callable[[str, int, int], Item]]:
     """Yield a function that returns the patch of a slide at a column and a row.
 
-    It raises SlidemillError where the value is none, of which nothing has been run then.
+    Raises
+    ------
+    SlidemillError
+        When the database cannot be read; the function raises it when a value is not a patch.
     """
-    with _opened(file) as transaction:
+    with _open_database(file) as transaction:
 
         def item(slide: str, column: int, row: int) -> Item:
             try:
-                return parse_item(bytes(transaction.get(_key(slide, column, row), b"")), column, row)
+                return parse_item(transaction.get(_key(slide, column, row), b""), column, row)
             except ValueError as error:
                 remedy = "copy the database again from where it was made"
                 if isinstance(error, StrangeError):
@@ -190,8 +269,8 @@ def _key(slide: str, column: int, row: int) -> bytes:
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[lmdb.Transaction]:
-    """Open a database for reading, and see that all of it is there."""
+def _open_database(file: Path) -> Iterator[lmdb.Transaction[bytes]]:
+    """Open a database for reading, and check that all of it is there."""
     remedy = "name the folder that py-wsi wrote to (db_location and db_name), which holds data.mdb"
     if not file.is_file():
         raise SlidemillError(f"{file}: there is no LMDB database: {remedy}")
@@ -202,7 +281,7 @@ def _opened(file: Path) -> Iterator[lmdb.Transaction]:
     except lmdb.Error as error:
         raise machine_error(error, file) or SlidemillError(f"{file}: LMDB cannot open it ({error}): {remedy}") from None
     with env:
-        # What LMDB reads of a file that was cut off would end the process.
+        # Reading beyond the end of a truncated file would end the process.
         if file.stat().st_size < (env.info()["last_pgno"] + 1) * env.stat()["psize"]:
             raise SlidemillError(f"{file}: is truncated: copy it again from where it was made")
         try:
