@@ -20,6 +20,9 @@ AREAS = [
 ]
 
 settings.load_profile("quick")
+# Without bytecode, each process that tests start compiles the package again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 def painted(width=1030, height=777, seed=1):

@@ -284,34 +284,56 @@ def test_functions_have_at_most_six_parameters():
 
 
 class Copy:
-    """A copy of the scripts and the package, to be edited."""
+    """A copy of the scripts and the package, to be edited; each state of a file is parsed once."""
 
     def __init__(self, folder):
-        self.scripts = folder / "scripts"
+        self.scripts, self.before, self.parsed = folder / "scripts", {}, {}
         shutil.copytree(SCRIPTS, self.scripts, ignore=shutil.ignore_patterns("__pycache__"))
         location = self.scripts / "slidemill/runs/code_digest.py"
         spec = importlib.util.spec_from_file_location("copied_provenance", location)
         self.provenance = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(self.provenance)
+        self.parse, self.provenance._parsed = self.provenance._parsed.__wrapped__, self.parse_once
+
+    def parse_once(self, path):
+        state = path, path.read_bytes()
+        if state not in self.parsed:
+            self.parsed[state] = self.parse(path)
+        return self.parsed[state]
 
     def digest(self, script="sample_patches"):
-        self.provenance._parsed.cache_clear()
         return self.provenance.code_digest(self.scripts / f"{script}.py")
 
     def digests(self):
-        self.provenance._parsed.cache_clear()
-        return {name: self.provenance.code_digest(self.scripts / f"{name}.py") for name in SCRIPT_NAMES}
+        return {name: self.digest(name) for name in SCRIPT_NAMES}
+
+    def write(self, name, text):
+        self.before.setdefault(name, (self.scripts / name).read_text(encoding="utf-8"))
+        (self.scripts / name).write_text(text, encoding="utf-8")
 
     def edit(self, name, old, new):
-        path = self.scripts / name
-        text = path.read_text(encoding="utf-8")
+        text = (self.scripts / name).read_text(encoding="utf-8")
         assert old in text
-        path.write_text(text.replace(old, new, 1), encoding="utf-8")
+        self.write(name, text.replace(old, new, 1))
+
+    def append(self, name, code="\nCHANGED = True\n"):
+        self.write(name, (self.scripts / name).read_text(encoding="utf-8") + code)
+
+    def restore(self):
+        while self.before:
+            name, text = self.before.popitem()
+            (self.scripts / name).write_text(text, encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def one_copy(tmp_path_factory):
+    return Copy(tmp_path_factory.mktemp("copy"))
 
 
 @pytest.fixture
-def copied(tmp_path):
-    return Copy(tmp_path)
+def copied(one_copy):
+    yield one_copy
+    one_copy.restore()
 
 
 @pytest.mark.parametrize(
@@ -320,7 +342,7 @@ def copied(tmp_path):
         ("sample_patches.py", "from slidemill", "# a comment\n\n\nfrom slidemill"),
         ("sample_patches.py", '"""Write the table', '"""Write another table'),
         ("slidemill/slides/grid.py", '"""Where patches lie', '"""Where they lie'),
-        ("slidemill/slides/grid.py", '"""Distance between', '"""The distance between'),
+        ("slidemill/slides/grid.py", '"""Grid pixels of every', '"""Pixels of every'),
         ("slidemill/errors.py", "class SlideError", "# a comment\nclass SlideError"),
         ("slidemill/core/columns.py", '"patch_id",\n    "slide",', '"patch_id", "slide",'),
     ],
@@ -352,15 +374,14 @@ def test_code_changes_the_digest_in_whatever_module_is_imported(copied, name, ol
 def test_modules_that_are_not_imported_do_not_change_the_digest(copied, name):
     before = copied.digest()
     copied.edit(name, "import", "import re\nimport") if name.endswith("lmdb.py") else (
-        (copied.scripts / name).write_text("CHANGED = True\n", encoding="utf-8")
+        copied.write(name, "CHANGED = True\n")
     )
     assert copied.digest() == before
 
 
 def test_code_digest_follows_parent_packages(copied):
     before = copied.digests()
-    with (copied.scripts / "slidemill/stores/__init__.py").open("a", encoding="utf-8") as file:
-        file.write("CHANGED = True\n")
+    copied.append("slidemill/stores/__init__.py")
     after = copied.digests()
     assert after["store_patches"] != before["store_patches"]
     assert after["discover_slides"] == before["discover_slides"]
@@ -391,16 +412,14 @@ def test_code_digest_rejects_unknown_modules(copied):
 def test_edit_of_a_stage_changes_its_scripts(copied, stage, scripts):
     """A stage imports no other, or an edit of one would run both again."""
     before = copied.digests()
-    with (copied.scripts / f"slidemill/stages/{stage}.py").open("a", encoding="utf-8") as file:
-        file.write("\nCHANGED = True\n")
+    copied.append(f"slidemill/stages/{stage}.py")
     after = copied.digests()
     assert [script for script in SCRIPT_NAMES if after[script] != before[script]] == scripts
 
 
 def test_the_report_changes_the_digest_of_the_script_that_renders_it_alone(copied):
     before = copied.digests()
-    with (copied.scripts / "slidemill/report/html_report.py").open("a", encoding="utf-8") as file:
-        file.write("\nCHANGED = True\n")
+    copied.append("slidemill/report/html_report.py")
     after = copied.digests()
     assert [script for script in SCRIPT_NAMES if after[script] != before[script]] == ["render_report"]
 
@@ -413,8 +432,7 @@ def test_imports_within_functions_change_the_digest(copied):
         "    import slidemill.report.html_report\n    found = 1",
     )
     with_report = copied.digest()
-    with (copied.scripts / "slidemill/report/html_report.py").open("a", encoding="utf-8") as file:
-        file.write("\nCHANGED = True\n")
+    copied.append("slidemill/report/html_report.py")
     assert len({before, with_report, copied.digest()}) == 3
 
 

@@ -12,6 +12,7 @@ import yaml
 
 from slidemill.testing import write_annotation, write_svs
 from tests.conftest import AREAS, ROOT, painted
+from tests.workflow import warm
 
 SNAKEFILE = ROOT / "workflow" / "Snakefile"
 QUICK = {"benchmark": {"patches": 6, "repeats": 1, "time_limit": 1}, "validation": {"sample": 4}}
@@ -66,29 +67,49 @@ class Project:
 
     def start(self, *arguments, cwd=None, configured=True, cores=2, snakefile=SNAKEFILE, **process):
         """Start Snakemake; `process` is for `subprocess.Popen`."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "snakemake", *self._arguments(arguments, configured, cores, snakefile)],
+            cwd=cwd or self.folder,
+            text=True,
+            env=self._environment(),
+            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **process},
+        )
+
+    def _arguments(self, arguments, configured, cores, snakefile):
+        """Write the configuration, and return Snakemake's arguments."""
         file = self.folder / "config.yaml"
         # A folder without an annotation is refused: where a test writes none, it has none.
         is_bare = self.config.get("annotations") == str(self.annotations) and not any(self.annotations.iterdir())
         bare = {"annotations": None} if is_bare else {}
         file.write_text(yaml.safe_dump(self.config | bare, sort_keys=False))
-        command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile)]
-        command += ["--cores", str(cores)] if cores else []
-        command += [*arguments, *(["--configfile", str(file)] if configured else [])]
-        # The interpreter's own folder first, so that jobs run by the same Python.
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        return subprocess.Popen(
-            command,
-            cwd=cwd or self.folder,
-            text=True,
-            env={**os.environ, "PATH": path},
-            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **process},
-        )
+        own = ["--snakefile", str(snakefile), *(["--cores", str(cores)] if cores else []), *arguments]
+        return [*own, *(["--configfile", str(file)] if configured else [])]
 
-    def snakemake(self, *arguments, **options):
-        """Run Snakemake, and return what it printed and how it ended."""
-        run = self.start(*arguments, **options)
-        out, complaints = run.communicate()
-        return Finished(run.returncode, out + complaints)
+    def _environment(self):
+        # The interpreter's own folder first, so that jobs run by the same Python.
+        return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+
+    def snakemake(self, *arguments, fresh=False, **options):
+        """Run Snakemake, and return what it printed and how it ended.
+
+        Parameters
+        ----------
+        arguments
+            Arguments of Snakemake.
+        fresh
+            Whether a new interpreter runs it, and no fork of one that has loaded it.
+        options
+            As `start` takes them; those for `subprocess.Popen` need `fresh`.
+        """
+        if fresh:
+            run = self.start(*arguments, **options)
+            out, complaints = run.communicate()
+            return Finished(run.returncode, out + complaints)
+        cwd, chosen = options.pop("cwd", None), {"configured": True, "cores": 2, "snakefile": SNAKEFILE, **options}
+        code, out, complaints = warm.snakemake(
+            self._arguments(arguments, **chosen), cwd or self.folder, self._environment()
+        )
+        return Finished(code, out + complaints)
 
     def plan(self, *arguments, **options):
         """The jobs of a dry run."""

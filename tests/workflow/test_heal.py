@@ -234,7 +234,7 @@ def test_run_killed_before_the_seal_heals(copied, tmp_path, monkeypatch, capsys,
     (tmp_path / "hook").mkdir()
     (tmp_path / "hook" / "sitecustomize.py").write_text(KILLED.format(seal=seal))
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'hook'}{os.pathsep}{ROOT / 'scripts'}")
-    assert copied.snakemake(start_new_session=True).code == -9
+    assert copied.snakemake(fresh=True, start_new_session=True).code == -9
     monkeypatch.undo()
     assert (copied.results / table).exists()
     assert not (copied.results / seal).exists()

@@ -101,7 +101,7 @@ def test_run_holds_results_whatever_snakemake_calls(ready, monkeypatch, tmp_path
     (tmp_path / "sitecustomize.py").write_text(OF_ANOTHER_VERSION)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     (name,) = (path.stem for path in ready.slides.iterdir())
-    finished = ready.snakemake("--until", "discover_slides")
+    finished = ready.snakemake("--until", "discover_slides", fresh=True)
     assert finished.code == 0, finished.text
     assert list(ready.results.glob(f"slides/{name}-*.json"))
     assert (ready.results / WORKER).read_text().startswith("process ")

@@ -53,12 +53,19 @@ def code_digest(script: Path, unused: Collection[str] = ()) -> str:
 def _parsed(path: Path) -> tuple[str, tuple[Path, ...]]:
     """Return a module's code in a form without comments, and the files of the package that it imports."""
     tree = ast.parse(path.read_bytes())
-    never_run = {id(node) for part in ast.walk(tree) if _is_for_types(part) for node in ast.walk(part)}
-    imports = tuple(file for node in ast.walk(tree) if id(node) not in never_run for file in _imported(node))
-    for node in ast.walk(tree):
+    imports: list[Path] = []
+    statements: list[tuple[ast.AST, bool]] = [(node, True) for node in tree.body]
+    # Imports and docstrings are statements: to walk through all expressions too took most of a start of Snakemake.
+    while statements:
+        node, is_run = statements.pop()
+        if is_run:
+            imports += _imported(node)
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             node.value = ast.Constant("")
-    return ast.dump(tree), imports
+        is_run = is_run and not _is_for_types(node)
+        for block in ("body", "orelse", "finalbody", "handlers", "cases"):
+            statements += [(inner, is_run) for inner in getattr(node, block, ())]
+    return ast.dump(tree), tuple(imports)
 
 
 def _is_for_types(node: ast.AST) -> bool:
