@@ -8,19 +8,21 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 
 from benchmarks.machine import code, machine
+from slidemill.core.quality_measures import measure
 from slidemill.core.specs import GridSpec
-from slidemill.sampling.quality import measured
 from slidemill.slides.grid import Grid
 from slidemill.slides.patch_table import SlidePatches
 from slidemill.slides.reader_choice import opened_reader
 from slidemill.slides.slide_info import opened, slide_info
 
-WORK = {"reading alone": lambda pixels: None, "reading and measuring": measured}
+WORK: dict[str, Callable[[Any], Any]] = {"reading alone": lambda pixels: None, "reading and measuring": measure}
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ import lmdb
 import numpy as np
 
 from slidemill import open_dataset
-from slidemill.core.columns import METADATA_COLUMNS, SLIDE_COLUMNS, STORE_COLUMNS
+from slidemill.core.columns import MEASURE_COLUMNS, METADATA_COLUMNS, SLIDE_COLUMNS, STORE_COLUMNS
 from slidemill.core.csv_tables import write_table
 from slidemill.core.encodings import encode_patch
 from slidemill.core.parquet import TABLE, write_parquet
@@ -85,9 +85,9 @@ def _write_tables(folder: Path, slides: list[str], grid: list[PatchRef], backend
             for one in grid:
                 label = chosen.randrange(len(NAMES))
                 place = (one.column, one.row, one.x0, one.y0, one.width0, one.height0, one.level, 1.0, 0.499)
-                measured = (f"{chosen.random():.4f}", "", "", "", "")
+                tissue = f"{chosen.random():.4f}"
                 own = (label, NAMES[label], "", f"patient-{number // 2}")
-                table.writerow([one.patch_id, slide, *place, *measured, *own])
+                table.writerow([one.patch_id, slide, *place, tissue, *[""] * len(MEASURE_COLUMNS), *own])
     write_parquet(folder / TABLE, folder / "metadata.csv")
     listed = [{"slide": slide, "status": "ok", "fingerprint": f"{place:032x}"} for place, slide in enumerate(slides)]
     write_table(folder / "slides.csv", SLIDE_COLUMNS, listed)

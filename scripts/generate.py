@@ -1,21 +1,22 @@
-"""Write the files that are derived from the configuration's model: its schema, and the table of its keys."""
+"""Write what is derived from the configuration's model and the measures: the schema, and tables in the docs."""
 
 from pathlib import Path
 
-from slidemill.runs.config_reference import schema_text, with_key_table
+from slidemill.runs.config_reference import schema_text, with_limits, with_tables
 
 
 def generated(root: Path) -> dict[Path, str]:
     """Return the generated files of a checkout with their contents."""
-    page = root / "config/README.md"
+    page, example = root / "config/README.md", root / "config/config.yaml"
     return {
         root / "workflow/schemas/config.schema.yaml": schema_text(),
-        page: with_key_table(page.read_text(encoding="utf-8")),
+        example: with_limits(example.read_text(encoding="utf-8")),
+        page: with_tables(page.read_text(encoding="utf-8")),
     }
 
 
 def main(root: Path) -> None:
-    """Write the generated files anew."""
+    """Write the generated files."""
     for path, text in generated(root).items():
         path.write_text(text, encoding="utf-8")
 

@@ -10,18 +10,18 @@ import pytest
 import yaml
 
 import generate
-from slidemill.core.specs import BenchmarkSpec, GridSpec, LabelSpec, QualitySpec, SplitSpec, TissueSpec, ValidationSpec
+from slidemill.core.quality_measures import MEASURES
+from slidemill.core.specs import BenchmarkSpec, GridSpec, LabelSpec, SplitSpec, TissueSpec, ValidationSpec
 from slidemill.runs._config_key import Section
 from slidemill.runs._config_model import Benchmark, Configuration, Splits, Validation
 from slidemill.runs._config_sampling import Quality, Sampling, Tissue
 from slidemill.runs._label_config import Labels
-from slidemill.runs.config_reference import key_table, with_key_table
+from slidemill.runs.config_reference import key_table, with_tables
 from tests.conftest import ROOT
 
 SPECS = {
     GridSpec: Sampling,
     TissueSpec: Tissue,
-    QualitySpec: Quality,
     LabelSpec: Labels,
     SplitSpec: Splits,
     ValidationSpec: Validation,
@@ -66,6 +66,14 @@ def test_specs_match_types_and_defaults_of_keys(spec, name):
         assert (field.default, type(field.default)) == (key.default, type(key.default))
 
 
+def test_quality_has_a_limit_for_each_measure():
+    """Limits are optional numbers, so that a spec has only those that are set."""
+    assert list(Quality.model_fields) == [measure.limit for measure in MEASURES]
+    for key in Quality.model_fields.values():
+        assert key.default is None
+        assert kinds(key.annotation) == {"number", "null"}
+
+
 @pytest.mark.parametrize(("path", "text"), generate.generated(ROOT).items(), ids=lambda part: getattr(part, "name", ""))
 def test_generated_files_are_current(path, text):
     assert path.read_text(encoding="utf-8") == text, "stale: run make generate"
@@ -73,7 +81,7 @@ def test_generated_files_are_current(path, text):
 
 def test_page_without_markers_is_refused():
     with pytest.raises(ValueError, match="no markers"):
-        with_key_table("| key | default | what it does |\n")
+        with_tables("| key | default | what it does |\n")
 
 
 def leaves(section=Configuration, prefix=""):

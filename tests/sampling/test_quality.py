@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from slidemill.core.outcomes import Outcome
+from slidemill.core.quality_measures import MEASURES as REGISTERED
+from slidemill.core.quality_measures import measure
 from slidemill.core.specs import GridSpec, QualitySpec, WorkSpec
 from slidemill.errors import ConfigError, SlidemillError
 from slidemill.runs.config import read_config
 from slidemill.sampling._quality_filter import quality_step
-from slidemill.sampling.quality import measured
 from slidemill.sampling.quality_notes import focus_notes, ink_notes
 from slidemill.slides.fingerprint import fingerprint
 from slidemill.slides.grid import Grid
@@ -68,8 +69,11 @@ PICTURES = {
 
 @pytest.mark.parametrize("name", PICTURES)
 def test_measures_are_those_of_their_definitions(name):
-    found, wanted = measured(PICTURES[name]), obvious(PICTURES[name])
-    assert {key: getattr(found, key) for key in MEASURES} == pytest.approx(wanted, rel=1e-12, abs=1e-9)
+    assert measure(PICTURES[name]) == pytest.approx(obvious(PICTURES[name]), rel=1e-12, abs=1e-9)
+
+
+def test_registry_has_the_tested_measures():
+    assert tuple(one.column for one in REGISTERED) == MEASURES
 
 
 def facts(path):
@@ -107,9 +111,9 @@ def test_the_table_tells_the_measures_of_openslides_pixels(slide_file, by_opensl
     info = facts(slide_file)
     with opened(slide_file) as slide:
         reader = PatchReader(slide, info, GRID)
-        wanted = [measured(np.asarray(reader.read(patch))) for patch in Grid(info.pyramid, GRID).patches()]
+        wanted = [measure(np.asarray(reader.read(patch))) for patch in Grid(info.pyramid, GRID).patches()]
     assert [[row[name] for name in MEASURES] for row in rows] == [
-        [f"{getattr(own, name):.4g}" for name in MEASURES] for own in wanted
+        [f"{own[name]:.4g}" for name in MEASURES] for own in wanted
     ]
     assert set(reasons) == {""}
     assert summary["measured"] == len(rows) > 40
@@ -134,14 +138,14 @@ def test_what_the_table_says_decides(slide_file, by_openslide, limit, column, si
     values = [float(row[column]) for row in by_openslide[0]]
     # A patch right at the limit stays.
     bound = sorted(values)[len(values) // 2] or max(values) / 2
-    _, reasons, summary = stepped(slide_file, QualitySpec(**{limit: bound}))
+    _, reasons, summary = stepped(slide_file, QualitySpec({limit: bound}))
     assert reasons == [column if sign * value < sign * bound else "" for value in values]
     assert {"", column} == set(reasons)
     assert summary == by_openslide[2]
 
 
 def test_the_first_measure_out_of_bounds_is_the_reason(slide_file):
-    spec = QualitySpec(min_blur=1e7, min_saturation=1.0, max_white_fraction=0.0)
+    spec = QualitySpec({"min_blur": 1e7, "min_saturation": 1.0, "max_white_fraction": 0.0})
     assert set(stepped(slide_file, spec)[1]) == {"blur"}
 
 
@@ -150,7 +154,7 @@ def test_a_patch_that_cannot_be_read_stays_without_measures(tmp_path, reader):
     path = tmp_path / "a.svs"
     structure = Structure("", rgb=True, downsamples=(1, 4))
     write(path, painted(), structure, lambda number, data: data[: len(data) // 2] if number == 30 else data)
-    rows, reasons, summary = stepped(path, QualitySpec(min_blur=1e7), reader=reader)
+    rows, reasons, summary = stepped(path, QualitySpec({"min_blur": 1e7}), reader=reader)
     left, top = 30 % 9 * 128, 30 // 9 * 128
     unread = [row["patch_id"] for row in rows if row["blur"] == ""]
     assert unread == [row["patch_id"] for row in rows if (row["x0"], row["y0"]) == (left, top)]
@@ -227,9 +231,9 @@ def test_quality_is_asked_for_by_true_or_by_limits():
     assert read(quality=False) is None
     assert read(quality=True) == QualitySpec()
     assert read(quality={}) == QualitySpec()
-    assert read(quality={"min_blur": 20, "max_white_fraction": None}) == QualitySpec(min_blur=20)
+    assert read(quality={"min_blur": 20, "max_white_fraction": None}) == QualitySpec({"min_blur": 20})
     given = {"min_blur": 1.5, "min_saturation": 0.05, "max_white_fraction": 0.9, "max_black_fraction": 0.1}
-    assert read(quality=given) == QualitySpec(**given)
+    assert read(quality=given) == QualitySpec(given)
 
 
 @pytest.mark.parametrize(

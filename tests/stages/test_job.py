@@ -66,12 +66,16 @@ def test_sample_job_reads_pixels_and_annotations_only_where_asked():
     plain = SampleJob.from_job(job(inputs={"facts": Path("f")}, outputs=outputs, params=params))
     assert (plain.root, plain.mask, plain.choice.max_patches) == (Path("/s"), None, 9)
     assert plain.choice.own_mask is plain.choice.quality is plain.choice.work is plain.choice.labels is None
-    params |= {"own_mask": {"path": "m.png", "fingerprint": "f"}, "quality": {"min_blur": 2.0}, "reader": "auto"}
+    params |= {
+        "own_mask": {"path": "m.png", "fingerprint": "f"},
+        "quality": {"limits": {"min_blur": 2.0}},
+        "reader": "auto",
+    }
     spec = {"map": {"A": 0}, "rule": "centre", "outside": "A"}
     params |= {"seed": 1, "labels": {"annotation": "a.xml", "fingerprint": "g", "spec": spec}}
     full = SampleJob.from_job(job(inputs={"facts": Path("f")}, outputs=outputs, params=params, threads=3)).choice
     assert (full.own_mask, full.mask_fingerprint) == (Path("/m/m.png"), "f")
-    assert (full.quality.min_blur, full.work.threads, full.work.reader) == (2.0, 3, "auto")
+    assert (full.quality.limits, full.work.threads, full.work.reader) == ({"min_blur": 2.0}, 3, "auto")
     assert (full.labels.root, full.labels.annotation, full.labels.spec.map) == (Path("/a"), "a.xml", {"A": 0})
 
 

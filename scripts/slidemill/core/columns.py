@@ -1,6 +1,10 @@
 """The columns of all tables; config/README.md says what each means."""
 
-PATCH_COLUMNS = (
+from slidemill.core.quality_measures import MEASURES
+
+MEASURE_COLUMNS = tuple(measure.column for measure in MEASURES)
+
+PLACE_COLUMNS = (
     "patch_id",
     "slide",
     "column",
@@ -13,25 +17,16 @@ PATCH_COLUMNS = (
     "downsample",
     "mpp",
     "tissue_fraction",
-    "blur",
-    "mean_saturation",
-    "white_fraction",
-    "black_fraction",
 )
+PATCH_COLUMNS = (*PLACE_COLUMNS, *MEASURE_COLUMNS)
 DROPPED_COLUMNS = (*PATCH_COLUMNS, "reason")
-METADATA_COLUMNS = (*PATCH_COLUMNS, "label", "label_name", "label_fraction")
+LABEL_COLUMNS = ("label", "label_name", "label_fraction")
+METADATA_COLUMNS = (*PATCH_COLUMNS, *LABEL_COLUMNS)
 """Those that every cohort has; a sheet's own columns follow."""
+NEEDED_COLUMNS = (*PLACE_COLUMNS, *LABEL_COLUMNS)
+"""Those that readers of metadata need: earlier versions had fewer measures."""
 WHOLE_NUMBERS = ("column", "row", "x0", "y0", "width0", "height0", "level")
-FRACTIONS = (
-    "downsample",
-    "mpp",
-    "tissue_fraction",
-    "blur",
-    "mean_saturation",
-    "white_fraction",
-    "black_fraction",
-    "label_fraction",
-)
+FRACTIONS = ("downsample", "mpp", "tissue_fraction", *MEASURE_COLUMNS, "label_fraction")
 """Numbers that may be unknown, and are empty then."""
 
 LABEL_NUMBERS = ("regions", "unmapped_regions", "region_patches", "unmapped_patches")

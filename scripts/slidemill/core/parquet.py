@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slidemill.core.columns import FRACTIONS, METADATA_COLUMNS, WHOLE_NUMBERS
+from slidemill.core.columns import FRACTIONS, NEEDED_COLUMNS, WHOLE_NUMBERS
 from slidemill.core.csv_tables import read_columns
 from slidemill.core.files import replacing
 from slidemill.core.seals import read_cohort_seal
@@ -76,7 +76,7 @@ def read_parquet(path: Path, wanted: Sequence[str] = ()) -> pandas.DataFrame:
         if seal := read_cohort_seal(path):
             seal.check(path)
     with _told(path), pq.ParquetFile(path, memory_map=True, page_checksum_verification=True) as file:
-        missing = [column for column in (*METADATA_COLUMNS, *wanted) if column not in file.schema_arrow.names]
+        missing = [column for column in (*NEEDED_COLUMNS, *wanted) if column not in file.schema_arrow.names]
         if missing:
             raise SlidemillError(f"{path}: lacks the columns {', '.join(missing)}: run the workflow again")
         # Column by column: what Arrow holds beside the frame is one of them.

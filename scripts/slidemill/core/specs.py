@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 MOST_PATCHES = 50_000_000
@@ -235,17 +235,6 @@ class BenchmarkSpec:
 
 @dataclass(frozen=True, slots=True)
 class QualitySpec:
-    """What the measures of a patch must be for it to be kept; None where it does not matter.
+    """The limits of patches' measures, by their keys in the configuration; a key without a limit is left out."""
 
-    Parameters
-    ----------
-    min_blur, min_saturation
-        The least ``blur`` and ``mean_saturation``.
-    max_white_fraction, max_black_fraction
-        The largest share of white and of black pixels.
-    """
-
-    min_blur: float | None = None
-    min_saturation: float | None = None
-    max_white_fraction: float | None = None
-    max_black_fraction: float | None = None
+    limits: Mapping[str, float] = field(default_factory=dict)

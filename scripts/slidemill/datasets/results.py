@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slidemill.core.columns import FRACTIONS, METADATA_COLUMNS, WHOLE_NUMBERS
+from slidemill.core.columns import FRACTIONS, NEEDED_COLUMNS, WHOLE_NUMBERS
 from slidemill.core.csv_tables import read_cohort_table
 from slidemill.core.outcomes import find_seal, read_outcome
 from slidemill.core.parquet import TABLE, read_parquet
@@ -123,13 +123,13 @@ def _read_metadata(table: Path) -> pandas.DataFrame:
         raise machine_error(error, table) or SlidemillError(
             f"{table}: no table of metadata ({error}): run the workflow, or correct the path"
         ) from None
-    missing = [column for column in METADATA_COLUMNS if column not in header]
+    missing = [column for column in NEEDED_COLUMNS if column not in header]
     if missing:
         raise SlidemillError(f"{table}: lacks the columns {', '.join(missing)}: name a metadata.csv of slidemill")
     numbers: dict[str, Any] = dict.fromkeys((*WHOLE_NUMBERS, "label"), "int64")
     numbers |= dict.fromkeys(FRACTIONS, "float64")
     texts = {column: str for column in header if column not in numbers}
-    empty = {column: [""] for column in FRACTIONS}
+    empty = {column: [""] for column in FRACTIONS if column in header}
     try:
         return pd.read_csv(table, dtype={**numbers, **texts}, keep_default_na=False, na_values=empty)
     except (OSError, ValueError, TypeError, OverflowError) as error:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from slidemill.core.files import replacing
 from slidemill.core.outcomes import Outcome
+from slidemill.core.quality_measures import MEASURES
 from slidemill.core.run_warnings import collect_warnings
 from slidemill.core.text import format_digits
 from slidemill.report._embedded_images import relative_url, shown, shown_pictures, whole
@@ -211,6 +212,7 @@ def render(page: Path, data: ReportData) -> None:
         "notes": {outcome.slide: outcome.details["notes"] for outcome in outcomes if outcome.details.get("notes")},
         "quality": quality,
         "distributions": shown(plot_quality(quality["counts"])) if quality["counts"] else None,
+        "definitions": {one.column: one.definition for one in MEASURES if one.column in quality["counts"]},
         "plot": whole(data.plot) if data.plot else None,
         "pictures": {slide: (alt_text(slide, labels), *own) for slide, own in held.items()},
         "linked": {

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from slidemill.core.columns import SLIDE_SOURCE
 from slidemill.core.files import replacing
+from slidemill.core.quality_measures import MEASURES
 from slidemill.core.text import format_digits, format_ratio
 
 if TYPE_CHECKING:
@@ -98,12 +99,11 @@ def plot_quality(counts: Mapping[str, Sequence[int]]) -> bytes:
 
     figure = Figure(figsize=(10, 2.4), layout="constrained")
     panels = figure.subplots(1, len(counts), squeeze=False)[0]
+    edges = {measure.column: measure.edges for measure in MEASURES}
     for panel, (name, own) in zip(panels, counts.items(), strict=True):
-        places = range(len(own) + 1)
-        if name == "blur":
+        if edges[name][0]:  # a bin for each doubling
             panel.set_xscale("log", base=2)
-        edges = [2.0**place if name == "blur" else place / len(own) for place in places]
-        panel.stairs(own, edges, fill=True, color="#0072b2")
+        panel.stairs(own, edges[name], fill=True, color="#0072b2")
         panel.set_title(name.replace("_", " "), fontsize=10)
         panel.set_ylim(0)
         panel.tick_params(labelsize=8)

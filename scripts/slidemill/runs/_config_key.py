@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidatorFunctionWrapHandler, WrapValidator
@@ -10,6 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidatorFunction
 REQUIRED: Any = ...
 
 Spec = TypeVar("Spec")
+
+
+@dataclass(frozen=True, slots=True)
+class Documentation:
+    """The documentation of a key that is made by code, in place of the string below it."""
+
+    text: str
 
 
 class Section(BaseModel):

@@ -142,17 +142,17 @@ class Configuration(Section):
     sampling: Sampling = section("which patches are sampled")
     tissue: Tissue = section("which patches have tissue enough")
 
-    quality: Annotated[Quality | None, BeforeValidator(_limits)] = key(
+    quality: Annotated[Quality | None, BeforeValidator(_limits)] = key(  # type: ignore[valid-type]
         False,
         "true measures each patch's quality, a mapping of limits drops the bad ones too, false reads no pixel",
         validate_default=True,
         json_schema_extra={"type": ["boolean", "object"]},
     )
-    """`true` measures each patch: the tables and the report show `blur`, `mean_saturation`, `white_fraction` and
-    `black_fraction`, and `notes` name slides that look out of focus or written on. Sampling then reads all pixels, by
-    the same `reader` as the stores. Switching it on or off samples and stores again. A mapping of the next four keys
-    also drops patches, from all stores; `dropped/` lists them with the measure as the reason. A patch that cannot be
-    read has no measures; `unreadable_patches` decides about it.
+    """`true` measures each patch: the tables and the report show its [measures](#measures-of-quality), and `notes` name
+    slides that look out of focus or written on. Sampling then reads all pixels, by the same `reader` as the stores.
+    Switching it on or off samples and stores again. A mapping of the limits below also drops patches, from all stores;
+    `dropped/` lists them with the measure as the reason. A patch that cannot be read has no measures;
+    `unreadable_patches` decides about it.
     """
 
     labels: Labels = section("how annotations become labels")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import math
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, create_model
 
+from slidemill.core.quality_measures import MEASURES, Measure
 from slidemill.core.specs import MOST_PATCHES
-from slidemill.runs._config_key import Count, NonEmpty, NotNegative, Positive, Section, Share, key
+from slidemill.runs._config_key import AS_GIVEN, Count, Documentation, NonEmpty, Positive, Section, Share, key
 
 MaskValue = Annotated[int, Field(ge=1, le=2**32 - 1)]
 
@@ -132,21 +134,15 @@ class Tissue(Section):
     """
 
 
-class Quality(Section):
-    """Which measures patches must have."""
-
-    min_blur: NotNegative | None = key(
-        None, "the least blur (the less, the more blurred) that a patch may have, 0 or more; or null"
+def _limit(measure: Measure) -> tuple[Any, Any]:
+    """Return the type and the key of a measure's limit."""
+    bounds = Field(ge=0, le=None if math.isinf(measure.largest) else measure.largest)
+    fewer = "less" if measure.is_minimum else "a larger"
+    text = f"Patches with {fewer} `{measure.column}` are dropped. {measure.advice}".strip()
+    return Annotated[Annotated[float, bounds, AS_GIVEN] | None, Documentation(text)], key(
+        None, f"{measure.meaning}; or null"
     )
-    """Patches with less `blur` are dropped. It depends on scanner, resolution and stain: choose it by the report of a
-    run with `quality: true`. Blank glass has next to none.
-    """
 
-    min_saturation: Share | None = key(None, "the least mean saturation that a patch may have, 0 to 1; or null")
-    """Patches with less `mean_saturation` are dropped, 0 to 1."""
 
-    max_white_fraction: Share | None = key(None, "how much of a patch may be white, 0 to 1; or null")
-    """Patches with a larger `white_fraction` are dropped, 0 to 1."""
-
-    max_black_fraction: Share | None = key(None, "how much of a patch may be black, 0 to 1; or null")
-    """Patches with a larger `black_fraction` are dropped, 0 to 1."""
+_LIMITS: dict[str, Any] = {measure.limit: _limit(measure) for measure in MEASURES}
+Quality = create_model("Quality", __base__=Section, __doc__="Which measures patches must have.", **_LIMITS)

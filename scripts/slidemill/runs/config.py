@@ -138,7 +138,7 @@ def read_config(values: Mapping[str, Any], base: Path) -> Config:
         validation=spec_of(ValidationSpec, given.validation),
         benchmark=spec_of(BenchmarkSpec, given.benchmark),
         seed=given.seed,
-        quality=spec_of(QualitySpec, given.quality) if given.quality else None,
+        quality=QualitySpec(given.quality.model_dump(exclude_none=True)) if given.quality else None,
         splits=spec_of(SplitSpec, given.splits) if given.splits else None,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,12 @@ import numpy as np
 from slidemill.core.job_log import LOG, log_progress
 from slidemill.core.patch import PatchRef
 from slidemill.core.pyramid import SlideInfo
+from slidemill.core.quality_measures import MEASURES, measure
 from slidemill.core.specs import GridSpec, QualitySpec, WorkSpec
 from slidemill.errors import SlideError
 from slidemill.sampling._filter_chain import Row
 from slidemill.sampling._ink import pen_colours
 from slidemill.sampling._tissue_detection import mask_size
-from slidemill.sampling.quality import Quality, measured
 from slidemill.sampling.tissue_mask import Mask
 from slidemill.slides.fingerprint import check_unchanged
 from slidemill.slides.openslide_reader import thumbnail
@@ -27,14 +28,6 @@ from slidemill.slides.patch_table import SlidePatches, patches_of
 from slidemill.slides.reader_choice import read_whole
 from slidemill.slides.readers import Reader
 from slidemill.slides.slide_info import opened
-
-MEASURES = ("blur", "mean_saturation", "white_fraction", "black_fraction")
-
-OCTAVES = 20
-"""Bins of the distribution of blur: less than 2, then one for each doubling, to 2 ** 20, more than blur can be."""
-
-BINS = 20
-"""Bins of the distribution of what lies between 0 and 1."""
 
 MOST_GLASS, LEAST_COLOUR = 0.5, 0.05
 """A patch shows tissue that can be in focus where no more is white, and its mean saturation is no less."""
@@ -55,15 +48,11 @@ class QualityStep:
 
     def __init__(self, slide: SlidePatches, spec: QualitySpec, work: WorkSpec, *, inked: Mask | None) -> None:
         self._slide = slide
-        self._limits = (
-            ("blur", spec.min_blur, 1),
-            ("mean_saturation", spec.min_saturation, 1),
-            ("white_fraction", spec.max_white_fraction, -1),
-            ("black_fraction", spec.max_black_fraction, -1),
-        )
+        self._limits = [(one, spec.limits[one.limit]) for one in MEASURES if one.limit in spec.limits]
+        self._measures = [one for one in MEASURES if not one.is_costly or one.limit in spec.limits]
         self._work = work
         self._inked = inked
-        self._counts = {name: np.zeros(OCTAVES if name == "blur" else BINS, np.int64) for name in MEASURES}
+        self._counts = {one: np.zeros(len(one.edges) - 1, np.int64) for one in self._measures}
         self._focus: list[float] = []
         self._seen = self._marked = 0
 
@@ -71,10 +60,10 @@ class QualityStep:
         """Measure a block of rows, as `slidemill.sampling._filter_chain.Step` says."""
         patches = patches_of(rows, self._slide.info, self._slide.grid)
         asked = replace(self._slide, patches=patches)
-        found = read_whole(asked, self._work.reader, self._work.seed, use=self._measured).result
+        found = read_whole(asked, self._work.reader, self._work.seed, use=self._measure).result
         for row, patch in zip(rows, patches, strict=True):
-            own = found.get(patch.patch_id)
-            row |= {name: "" if own is None else f"{getattr(own, name):.4g}" for name in MEASURES}
+            own = found.get(patch.patch_id, {})
+            row |= {one.column: f"{own[one.column]:.4g}" if one.column in own else "" for one in MEASURES}
         self._count([row for row in rows if row["blur"]])
         return [self._reason(row) for row in rows]
 
@@ -90,30 +79,31 @@ class QualityStep:
         """
         return {
             "measured": self._seen,
-            "counts": {name: counts.tolist() for name, counts in self._counts.items()},
+            "counts": {one.column: counts.tolist() for one, counts in self._counts.items()},
             "focus": float(np.median(self._focus)) if self._focus else None,
             "focus_patches": len(self._focus),
             "marked": None if self._inked is None else self._marked,
         }
 
-    def _measured(self, reader: Reader, patches: Sequence[PatchRef]) -> dict[str, Quality]:
-        with closing(reader.read(patches, measured, self._work.threads)) as results:
+    def _measure(self, reader: Reader, patches: Sequence[PatchRef]) -> dict[str, dict[str, float]]:
+        measuring = partial(measure, measures=self._measures)
+        with closing(reader.read(patches, measuring, self._work.threads)) as results:
             told = log_progress(results, len(patches), "patches measured")
-            return {patch.patch_id: quality for patch, quality in told}
+            return {patch.patch_id: values for patch, values in told}
 
     def _reason(self, row: Row) -> str:
         """Return the first measure that lies beyond its limit."""
-        for name, limit, sign in self._limits:
-            if limit is not None and row[name] and sign * float(row[name]) < sign * limit:
-                return name
+        for one, limit in self._limits:
+            value = row[one.column]
+            if value and (float(value) < limit if one.is_minimum else float(value) > limit):
+                return one.column
         return ""
 
     def _count(self, rows: Sequence[Row]) -> None:
-        values = {name: np.array([float(row[name]) for row in rows]) for name in MEASURES}
-        for name, own in values.items():
-            bins = np.floor(np.log2(np.maximum(own, 1)) if name == "blur" else own * BINS).astype(np.intp)
-            counts = self._counts[name]
-            counts += np.bincount(np.minimum(bins, len(counts) - 1), minlength=len(counts))
+        values = {one.column: np.array([float(row[one.column]) for row in rows]) for one in self._measures}
+        for one, counts in self._counts.items():
+            bins = np.searchsorted(one.edges[1:-1], values[one.column], side="right")
+            counts += np.bincount(bins, minlength=len(counts))
         tissue = (values["white_fraction"] <= MOST_GLASS) & (values["mean_saturation"] >= LEAST_COLOUR)
         self._focus.extend(values["blur"][tissue].tolist())
         self._seen += len(rows)

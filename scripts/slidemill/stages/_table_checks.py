@@ -10,7 +10,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from slidemill.core.columns import METADATA_COLUMNS, PATCH_COLUMNS
+from slidemill.core.columns import NEEDED_COLUMNS, PLACE_COLUMNS
 from slidemill.core.csv_tables import read_table
 from slidemill.core.outcomes import Outcome, find_seal, read_outcome
 from slidemill.core.pyramid import SlideInfo
@@ -200,7 +200,7 @@ def _misplaced(path: Path, sampled: Outcome) -> str | None:
     spec = sampled.details.get("sampling")
     grid = Grid(SlideInfo.from_json(sampled.details["info"]).pyramid, GridSpec(**spec)) if spec else None
     count = 0
-    for row in read_table(path, PATCH_COLUMNS):
+    for row in read_table(path, PLACE_COLUMNS):
         count += 1
         patch = grid.patch(int(row["column"]), int(row["row"])) if grid else None
         if patch and [str(getattr(patch, name)) for name in PLACE] != [row[name] for name in PLACE]:
@@ -209,7 +209,7 @@ def _misplaced(path: Path, sampled: Outcome) -> str | None:
 
 
 def _miscounted(path: Path, sampled: Outcome) -> str | None:
-    count = sum(1 for _ in read_table(path, PATCH_COLUMNS))
+    count = sum(1 for _ in read_table(path, PLACE_COLUMNS))
     return _counted(count, sampled.details["grid"] - sampled.details["patches"])
 
 
@@ -219,10 +219,10 @@ def _counted(count: int, wanted: int) -> str | None:
 
 def _mislabelled(path: Path, patches: Path) -> str | None:
     """Return where a slide's metadata has other patches, or says other things of them, than the table of patches."""
-    for own, other in zip_longest(read_table(path, METADATA_COLUMNS), read_table(patches, PATCH_COLUMNS)):
+    for own, other in zip_longest(read_table(path, NEEDED_COLUMNS), read_table(patches, PLACE_COLUMNS)):
         if own is None or other is None:
             return f"has not the rows of {patches.parent.name}/{patches.name}: {AGAIN}"
-        if any(own[name] != value for name, value in other.items()):
+        if any(own.get(name) != value for name, value in other.items()):
             return f"{own['patch_id']} is not what {patches.parent.name}/{patches.name} has: {AGAIN}"
     return None
 
