@@ -316,3 +316,13 @@ def test_database_without_open_files_is_not_damaged(old, tmp_path, monkeypatch, 
     said = capsys.readouterr().err
     assert "Too many open files" in said
     assert "LMDB cannot open it" not in said
+
+
+def test_too_little_memory_is_not_called_a_broken_pickle(noise, monkeypatch):
+    def refuse(_):
+        raise MemoryError
+
+    (pixels,) = noise(1, SIZE)
+    monkeypatch.setattr("slidemill.stores.pywsi._Unpickler.load", refuse)
+    with pytest.raises(MemoryError):
+        parse_item(pickled(pixels, 0, 0), 0, 0)

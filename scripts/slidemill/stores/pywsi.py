@@ -118,7 +118,7 @@ def _read_pickle(data: bytes) -> Any:
         if max(is_tuple, default=0) > MOST_INSTRUCTIONS:
             data = pickletools.optimize(data)  # gives the memo small places: a large one takes gigabytes
         return _Unpickler(io.BytesIO(data), fix_imports=False).load()
-    except StrangeError:
+    except (StrangeError, MemoryError):
         raise
     except Exception as error:
         raise ValueError(f"its pickle is broken ({type(error).__name__})") from None
