@@ -79,10 +79,10 @@ def store(backend: str, encoding: str, request: Request, sampled: bool = False) 
             backend=kind,
             work=WorkSpec("auto", request.threads, SEED),
         )
-        if outcome.failed:
+        if outcome.failed or not outcome.store:
             raise ValueError(outcome.message)
-        found = outcome.details
-        return Done(found["patches"], note=f"reader {found['reader']}: {found['reader_reason']}")
+        found = outcome.store
+        return Done(found.patches, note=f"reader {found.reader}: {found.reader_reason}")
 
     def look(numbers: Sequence[int]) -> list[Any]:
         with open_store(target) as made:

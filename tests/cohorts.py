@@ -6,6 +6,7 @@ from slidemill.core.encodings import encode_patch
 from slidemill.core.outcomes import Outcome, write_outcome
 from slidemill.core.parquet import write_parquet
 from slidemill.core.specs import StoreSpec
+from slidemill.core.stage_facts import SlideFacts
 from slidemill.slides.fingerprint import fingerprint
 from slidemill.slides.grid import Grid
 from slidemill.slides.openslide_reader import PatchReader
@@ -44,8 +45,8 @@ def write_cohort(results, slides, spec, backend="lmdb", encoding="raw", alter=No
         pixels = alter(pixels) if alter else pixels
         stored = ((patch, encode_patch(manifest.codec, None, one)) for patch, one in zip(patches, pixels, strict=True))
         write_store(kind, results / store_path(backend, slide), manifest, patches, stored)
-        details = {"path": file.name, "fingerprint": printed, "info": facts.to_json()}
-        write_outcome(results / f"slides/{slide}.json", Outcome(slide, "discover_slides", details=details))
+        outcome = Outcome(slide, "discover_slides", path=file.name, fingerprint=printed, facts=SlideFacts(info=facts))
+        write_outcome(results / f"slides/{slide}.json", outcome)
         rows.append(
             {"slide": slide, "path": file.name, "status": "ok", "patches": len(patches), "fingerprint": printed}
         )

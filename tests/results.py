@@ -1,6 +1,6 @@
 """Folders of results that no run has made: the tables, and stores of a few small patches."""
 
-from dataclasses import asdict
+from dataclasses import replace
 from itertools import count
 
 from slidemill.core.columns import (
@@ -19,6 +19,7 @@ from slidemill.core.parquet import write_parquet
 from slidemill.core.pyramid import SlideInfo
 from slidemill.core.seals import COHORT_SEALS, Seal, seal_tables
 from slidemill.core.specs import GridSpec, StoreSpec
+from slidemill.core.stage_facts import SampleFacts, SlideFacts, StoreFacts
 from slidemill.slides.grid import Grid
 from slidemill.slides.patch_table import patch_rows
 from slidemill.stages.store import new_manifest
@@ -47,12 +48,10 @@ def write_a_store(backend, path, encoding, pixels, slide="slide", patches=PATCHE
 
 
 SAMPLED = {
-    "info": INFO.to_json(),
-    "fingerprint": FINGERPRINT,
     "path": "slide.svs",
-    "sampling": asdict(GRID),
-    "grid": len(PATCHES),
-    "patches": len(PATCHES),
+    "fingerprint": FINGERPRINT,
+    "facts": SlideFacts(info=INFO),
+    "sample": SampleFacts(grid=len(PATCHES), patches=len(PATCHES), sampling=GRID),
 }
 
 
@@ -64,7 +63,7 @@ def write_slide(results, slide, pixels):
         "patches": Seal.of(patches, write_table(patches, PATCH_COLUMNS, patch_rows(slide, INFO, GRID))),
         "dropped": Seal.of(dropped, write_table(dropped, DROPPED_COLUMNS, [])),
     }
-    sampled = add_seals(Outcome(slide, "sample_patches", details=SAMPLED), **seals)
+    sampled = add_seals(Outcome(slide, "sample_patches", **SAMPLED), **seals)
     write_outcome(results / f"outcomes/sample_patches/{slide}.json", sampled)
     for backend in SUFFIXES:
         write_a_store(backend, results / store_path(backend, slide), ENCODING[backend], pixels, slide)
@@ -90,8 +89,9 @@ def write_stored(results, slide):
     sampled = read_outcome(results / f"outcomes/sample_patches/{slide}.json")
     for backend in SUFFIXES:
         if (results / store_path(backend, slide)).exists():
-            told = {"backend": backend, "content": content(results / store_path(backend, slide))}
-            own = Outcome(slide, "store_patches", details={**sampled.details, **told})
+            found = content(results / store_path(backend, slide))
+            store = StoreFacts(backend=backend, content=found, patches=len(PATCHES))
+            own = replace(sampled, stage="store_patches", store=store)
             write_outcome(results / f"outcomes/store_patches/{backend}/{slide}.json", own)
 
 
@@ -110,7 +110,7 @@ def write_labelled(results, slide, rows, names):
     table = results / f"metadata/{slide}.csv"
     sampled = read_outcome(results / f"outcomes/sample_patches/{slide}.json")
     seal = Seal.of(table, write_table(table, (*METADATA_COLUMNS, *names), rows))
-    labelled = add_seals(Outcome(slide, "write_metadata", details=sampled.details), metadata=seal)
+    labelled = add_seals(replace(sampled, stage="write_metadata"), metadata=seal)
     write_outcome(results / f"outcomes/write_metadata/{slide}.json", labelled)
 
 

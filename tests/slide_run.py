@@ -5,7 +5,6 @@ import openslide
 
 from slidemill.core.csv_tables import read_table
 from slidemill.core.outcomes import read_outcome
-from slidemill.core.pyramid import SlideInfo
 from slidemill.core.specs import StoreSpec, TissueSpec, ValidationSpec, WorkSpec
 from slidemill.sampling.patch_selection import Choice
 from slidemill.slides.discovery import decoded, find_slides
@@ -44,7 +43,7 @@ class Run:
         )
         self.discovered = read_outcome(self.facts)
         assert not self.discovered.failed, self.discovered.message
-        self.info = SlideInfo.from_json(self.discovered.details["info"])
+        self.info = self.discovered.info
 
     def stores(self, grid, backends=BACKENDS, icc="ignore", reader="auto"):
         """Store and validate; return the slide's row of slides.csv, and the stores' paths."""

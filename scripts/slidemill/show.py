@@ -161,8 +161,8 @@ def compare(ds: Dataset, slide: str, slides_folder: str | Path, longest: int = L
     """
     require_longest(longest)
     own = laid(ds, slide)
-    file = slide_path(Path(slides_folder), str(own.details["path"]))
-    if fingerprint(file) != own.details["fingerprint"]:
+    file = slide_path(Path(slides_folder), own.outcome.path)
+    if fingerprint(file) != own.outcome.fingerprint:
         raise SlidemillError(f"{file.name}: is not the slide that these patches are of: name the folder that holds it")
     icc = ds.store(slide).manifest.icc
     # No finer than the patches, and the patches on its grid: sizes that are rounded apart would drift.

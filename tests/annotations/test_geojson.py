@@ -13,6 +13,7 @@ from slidemill.core.csv_tables import read_table, write_table
 from slidemill.core.outcomes import Outcome, read_outcome, write_outcome
 from slidemill.core.pyramid import SlideInfo
 from slidemill.core.specs import LabelSpec, Naming
+from slidemill.core.stage_facts import SampleFacts, SlideFacts
 from slidemill.datasets.results import read_metadata
 from slidemill.errors import AnnotationError
 from slidemill.sampling._label_rules import region_at
@@ -153,9 +154,8 @@ def test_labels_take_the_bounds_of_the_slide_that_openslide_tells(tmp_path, capl
     (tmp_path / "a.geojson").write_text(json.dumps(feature([SQUARE])), encoding="utf-8")
     caplog.set_level("INFO", "slidemill")
     info = SlideInfo("mirax", ((2000, 2000),), (1.0,), (1000, 500, 900, 900), None, None, None, "ffffff")
-    write_outcome(
-        tmp_path / "sampled.json", Outcome("a", "sample_patches", details={"info": info.to_json(), "patches": 3})
-    )
+    sampled = Outcome("a", "sample_patches", facts=SlideFacts(info=info), sample=SampleFacts(grid=3, patches=3))
+    write_outcome(tmp_path / "sampled.json", sampled)
     places = [(1000, 500), (1010, 500), (0, 0)]
     rows = [
         dict.fromkeys(PATCH_COLUMNS, "1") | {"x0": x, "y0": y, "width0": 10, "height0": 10, "patch_id": f"{x}"}
@@ -178,7 +178,7 @@ def test_labels_take_the_bounds_of_the_slide_that_openslide_tells(tmp_path, capl
     )
     told = [(row["label"], row["label_fraction"]) for row in read_table(tmp_path / "metadata.csv")]
     assert told == [(label, "1.0000") for label in labels]
-    assert note in read_outcome(tmp_path / "labelled.json").details["notes"][0]
+    assert note in read_outcome(tmp_path / "labelled.json").labels.notes[0]
     assert note in caplog.text.replace("\\'", "'")
     assert list(read_metadata(tmp_path)["label_fraction"]) == [1.0, 1.0, 1.0]
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from slidemill.core.columns import SLIDE_COLUMNS, UNREADABLE_COLUMNS, VALIDATION_COLUMNS
 from slidemill.core.outcomes import Outcome
+from slidemill.core.stage_facts import LabelAudit, LabelFacts, QualitySummary, SampleFacts
 from slidemill.report.html_report import Pictures, ReportData, render
 from slidemill.report.plots import plot_benchmark
 from slidemill.report.versions import Run
@@ -113,19 +114,26 @@ def slide_row(slide, number, name):
 
 
 def labelled(slide, number, name):
-    audit = {
-        "patches": 50,
-        "differing": number % 7,
-        "pairs": {"centre and top_left": 4, "centre and area": 1, "top_left and area": 5},
-        "examples": [{"patch_id": "r1_c2", "centre": name, "top_left": "Normal", "area": "Normal"}],
-        "unreached": 1,
-        "names": {name: 1},
-        "regions": [{"name": name, "box": [1, 2, 3, 4]}],
-    }
-    quality = {"measured": 100, "counts": {"blur": [1] * 20}, "focus": 20.0 if number == 5 else 300.0}
-    quality |= {"focus_patches": 90, "marked": 40 if number == 7 else 0}
-    details = {"counts": {"Normal": 90 + number, name: 9}, "regions": 7, "audit": audit, "quality": quality}
-    return Outcome(slide, "write_metadata", details=details | {"unmapped": [name], "notes": [f"a note {name}"]})
+    audit = LabelAudit(
+        patches=50,
+        differing=number % 7,
+        pairs={"centre and top_left": 4, "centre and area": 1, "top_left and area": 5},
+        examples=[{"patch_id": "r1_c2", "centre": name, "top_left": "Normal", "area": "Normal"}],
+        unreached=1,
+        names={name: 1},
+        regions=[{"name": name, "box": [1, 2, 3, 4]}],
+    )
+    quality = QualitySummary(
+        measured=100,
+        counts={"blur": [1] * 20},
+        focus=20.0 if number == 5 else 300.0,
+        focus_patches=90,
+        marked=40 if number == 7 else 0,
+    )
+    counts = {"Normal": 90 + number, name: 9}
+    labels = LabelFacts(counts=counts, regions=7, audit=audit, unmapped=[name], notes=[f"a note {name}"])
+    sample = SampleFacts(grid=100, patches=100, quality=quality)
+    return Outcome(slide, "write_metadata", sample=sample, labels=labels)
 
 
 def write_report(folder, slides, name="Tumour"):

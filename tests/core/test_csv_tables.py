@@ -30,6 +30,7 @@ from slidemill.core.files import (
 )
 from slidemill.core.job_log import LOG, job_log, log_progress
 from slidemill.core.outcomes import Outcome, attempt, read_outcome, write_outcome
+from slidemill.core.stage_facts import SampleFacts, StoreFacts
 from slidemill.datasets.results import read_metadata
 from slidemill.errors import AnnotationError, ConfigError, SlideError, SlidemillError, StoreError
 from tests.examples import examples
@@ -304,7 +305,7 @@ def test_a_file_that_is_no_json_is_told(tmp_path, data):
         read_json(tmp_path / "v.json")
 
 
-OK = Outcome("case-1", "sample_patches", details={"patches": 3, "info": {"mpp": None, "name": "ä"}})
+OK = Outcome("case-1", "sample_patches", sample=SampleFacts(grid=4, patches=3), slide_notes=("ä",))
 FAILED = Outcome("case-1", "discover_slides", "failed", "broken.svs: no slide")
 
 
@@ -317,7 +318,7 @@ def test_an_outcome_comes_back(tmp_path, outcome):
 @pytest.mark.parametrize("value", [[], 3, {"slide": "a"}, {"slide": "a", "stage": "b", "more": 1}])
 def test_a_file_that_holds_no_outcome_is_told(tmp_path, value):
     (tmp_path / "o.json").write_text(json.dumps(value), encoding="utf-8")
-    with pytest.raises(SlidemillError, match=r"o\.json: holds no outcome of a stage: remove it and run again"):
+    with pytest.raises(SlidemillError, match=r"o\.json: holds no outcome of a stage \(.+\): remove it and run again"):
         read_outcome(tmp_path / "o.json")
 
 
@@ -328,23 +329,23 @@ def test_only_failed_outcomes_have_failed():
 @pytest.mark.parametrize("before", [None, OK, Outcome("case-1", "sample_patches", "empty")])
 def test_work_that_succeeds_gives_its_own_outcome(before):
     outcome = Outcome("case-1", "write_metadata")
-    assert attempt("case-1", "write_metadata", lambda: outcome, after=before) == replace(
-        outcome, details=before.details if before else {}
-    )
+    told = {"sample": before.sample, "slide_notes": before.slide_notes} if before else {}
+    assert attempt("case-1", "write_metadata", lambda: outcome, after=before) == replace(outcome, **told)
 
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_what_earlier_stages_told_stays_told(fails):
-    before = Outcome("case-1", "sample_patches", details={"path": "case-1.svs", "patches": 3})
+    before = Outcome("case-1", "sample_patches", path="case-1.svs", sample=SampleFacts(grid=3, patches=3))
+
+    store = StoreFacts(backend="lmdb", patches=2, bytes=5)
 
     def work():
         if fails:
             raise SlideError("case-1.svs: what is wrong")
-        return Outcome("case-1", "store_patches", details={"patches": 2, "bytes": 5})
+        return Outcome("case-1", "store_patches", store=store)
 
     outcome = attempt("case-1", "store_patches", work, after=before)
-    own = {} if fails else {"patches": 2, "bytes": 5}
-    assert outcome.details == {"path": "case-1.svs", "patches": 3, **own}
+    assert (outcome.path, outcome.sample, outcome.store) == ("case-1.svs", before.sample, None if fails else store)
 
 
 @pytest.mark.parametrize("error", [SlideError, AnnotationError])

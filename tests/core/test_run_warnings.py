@@ -14,27 +14,27 @@ from slidemill.stages.gather import slide_row
 
 
 def outcome(stage, *warnings, status="ok"):
-    return Outcome("a", stage, status, details={"warnings": list(warnings)} if warnings else {})
+    return Outcome("a", stage, status, warnings=warnings)
 
 
 def test_warnings_of_all_stages_add_up():
     first = attempt("a", "one", lambda: outcome("one", "pale"))
-    second = attempt("a", "two", lambda: outcome("two", "far", "pale"), first)
-    silent = attempt("a", "three", lambda: outcome("three"), second)
-    assert silent.details["warnings"] == ["pale", "far"]
+    second = attempt("a", "two", lambda: outcome("two", "far", "pale"), after=first)
+    silent = attempt("a", "three", lambda: outcome("three"), after=second)
+    assert silent.warnings == ("pale", "far")
 
 
 def test_warnings_survive_a_later_fault():
     def work():
         raise SlideError("broken")
 
-    failed = attempt("a", "two", work, outcome("one", "pale"))
+    failed = attempt("a", "two", work, after=outcome("one", "pale"))
     assert failed.failed
-    assert failed.details["warnings"] == ["pale"]
+    assert failed.warnings == ("pale",)
 
 
 def test_slide_row_has_each_warning_once():
-    facts = Outcome("a", "sample_patches", details={"path": "a.svs", "fingerprint": "f", "warnings": ["pale"]})
+    facts = Outcome("a", "sample_patches", path="a.svs", fingerprint="f", warnings=["pale"])
     row = slide_row(facts, [outcome("store_patches", "pale", "far; away")], [], skip_unreadable=False)
     assert row["warnings"] == "pale; far, away"
 

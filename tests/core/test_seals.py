@@ -28,6 +28,7 @@ from slidemill.core.seals import (
     seal_tables,
     write_sealed,
 )
+from slidemill.core.stage_facts import SampleFacts
 from slidemill.datasets.folds import SlideFold, Splits
 from slidemill.errors import MachineError, SlidemillError
 from slidemill.runs.run_plan import PLAN
@@ -234,7 +235,7 @@ def test_verify_holds_stores_against_stores_csv(results, capsys):
 
 def as_by_an_earlier_version(path):
     """Write an outcome again as earlier versions did, without digests."""
-    outcome = asdict(read_outcome(path))
+    outcome = read_outcome(path).to_json()
     outcome["details"].pop("tables", None)
     path.write_text(json.dumps(outcome, indent=1))
 
@@ -259,7 +260,7 @@ def test_verify_knows_removed_seals(results, capsys):
 
 def test_verify_knows_a_removed_seal_of_an_outcome(results, capsys):
     path = results / "outcomes/sample_patches/one.json"
-    path.write_text(json.dumps(asdict(read_outcome(path)), indent=1))
+    path.write_text(json.dumps(read_outcome(path).to_json(), indent=1))
     assert main(["verify", str(results)]) == 1
     assert f"{path}: has lost its digest: remove it and run again" in capsys.readouterr().out
 
@@ -353,9 +354,11 @@ def test_outcome_of_an_earlier_version_is_read(tmp_path):
 
 def test_outcome_with_a_flipped_bit_is_refused(tmp_path):
     path = tmp_path / "one.json"
-    write_outcome(path, Outcome("one", "sample_patches", details={"patches": 12, "notes": ["ä", '"seal": "']}))
+    write_outcome(
+        path, Outcome("one", "sample_patches", sample=SampleFacts(grid=12, patches=12), slide_notes=["ä", '"seal": "'])
+    )
     data = path.read_bytes()
-    assert read_outcome(path).details["patches"] == 12
+    assert read_outcome(path).sample.patches == 12
     for place in range(len(data)):
         flip(path, place, place % 8)
         with pytest.raises(SlidemillError, match="remove it and run again"):

@@ -19,6 +19,7 @@ from slidemill.core.encodings import ENCODINGS, decode_patch, encode_patch
 from slidemill.core.outcomes import Outcome, read_outcome, write_outcome
 from slidemill.core.pyramid import SlideInfo
 from slidemill.core.specs import GridSpec, LabelSpec, StoreSpec
+from slidemill.core.stage_facts import SlideFacts
 from slidemill.datasets.results import read_metadata
 from slidemill.errors import SlidemillError
 from slidemill.runs.config import read_config
@@ -148,15 +149,15 @@ def info_of(folder):
 
 
 def outcomes(folder):
-    details = {"info": info_of(folder).to_json(), "path": "s.tif", "fingerprint": "f"}
-    write_outcome(folder / "o.json", Outcome("s", "discover_slides", details=details))
+    facts = SlideFacts(info=info_of(folder))
+    write_outcome(folder / "o.json", Outcome("s", "discover_slides", path="s.tif", fingerprint="f", facts=facts))
     yield (folder / "o.json").read_bytes()
 
 
 def read_facts(data, folder):
     outcome = read_outcome(put(folder, "o.json", data))
-    if isinstance(outcome.details.get("info"), dict):
-        SlideInfo.from_json(outcome.details["info"]).deepzoom_levels(True)
+    if outcome.facts:
+        outcome.info.deepzoom_levels(True)
 
 
 def tables(_folder):

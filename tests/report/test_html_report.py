@@ -1,6 +1,7 @@
 """The report's page and pictures."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import slidemill
 from slidemill.annotations.regions import Annotation, Region
 from slidemill.core.columns import SLIDE_COLUMNS, VALIDATION_COLUMNS
 from slidemill.core.outcomes import Outcome
+from slidemill.core.stage_facts import LabelAudit, LabelFacts, QualitySummary, SampleFacts
 from slidemill.report.html_report import Pictures, ReportData, label_table, render
 from slidemill.report.patch_pictures import draw_overlay, label_colour
 from slidemill.report.versions import Run
@@ -57,7 +59,7 @@ def slide_row(**values):
 
 
 def test_names_stay_text(tmp_path):
-    outcome = Outcome(EVIL, "write_metadata", details={"counts": {EVIL: 2}, "unmapped": [EVIL], "notes": [EVIL]})
+    outcome = Outcome(EVIL, "write_metadata", labels=LabelFacts(counts={EVIL: 2}, unmapped=[EVIL], notes=[EVIL]))
     finding = dict.fromkeys(VALIDATION_COLUMNS, EVIL) | {"status": "failed", "checked": "1"}
     rows = [slide_row(slide=EVIL, path=EVIL, status="failed", message=EVIL, stage=EVIL, vendor=EVIL)]
     page = rendered(tmp_path, rows, [outcome], [finding])
@@ -81,15 +83,15 @@ def test_a_cohort_without_a_good_slide_has_a_report(tmp_path):
     assert "no slide" in page
 
 
-AUDIT = {
-    "patches": 50,
-    "differing": 5,
-    "pairs": {"centre and top_left": 4, "centre and area": 1, "top_left and area": 5},
-    "examples": [{"patch_id": "r1_c2", "centre": EVIL, "top_left": "Normal", "area": EVIL}],
-    "unreached": 1,
-    "names": {EVIL: 1},
-    "regions": [{"name": EVIL, "box": [1, 2, 3, 4]}],
-}
+AUDIT = LabelAudit(
+    patches=50,
+    differing=5,
+    pairs={"centre and top_left": 4, "centre and area": 1, "top_left and area": 5},
+    examples=[{"patch_id": "r1_c2", "centre": EVIL, "top_left": "Normal", "area": EVIL}],
+    unreached=1,
+    names={EVIL: 1},
+    regions=[{"name": EVIL, "box": [1, 2, 3, 4]}],
+)
 
 
 def text_of(page):
@@ -98,11 +100,11 @@ def text_of(page):
 
 
 def test_the_audit_tells_of_each_slide_the_most_doubtful_first(tmp_path):
-    details = {"counts": {"Normal": 50}, "regions": 7, "audit": AUDIT | {"differing": 0, "examples": []}}
+    calm = LabelFacts(counts={"Normal": 50}, regions=7, audit=replace(AUDIT, differing=0, examples=[]))
     outcomes = [
-        Outcome("calm", "write_metadata", details=details),
-        Outcome("doubtful", "write_metadata", details=details | {"counts": {"Normal": 1234}, "audit": AUDIT}),
-        Outcome("bare", "write_metadata", details={"counts": {"Normal": 3}, "regions": 0}),
+        Outcome("calm", "write_metadata", labels=calm),
+        Outcome("doubtful", "write_metadata", labels=replace(calm, counts={"Normal": 1234}, audit=AUDIT)),
+        Outcome("bare", "write_metadata", labels=LabelFacts(counts={"Normal": 3}, regions=0)),
     ]
     rows = [
         slide_row(slide=one.slide, status="ok", annotation="" if one.slide == "bare" else "a.xml") for one in outcomes
@@ -124,8 +126,8 @@ def test_the_audit_tells_of_each_slide_the_most_doubtful_first(tmp_path):
 
 def test_labels_are_counted_by_slide():
     outcomes = [
-        Outcome("a", "write_metadata", details={"counts": {"Normal": 3, "Fold": 1}}),
-        Outcome("b", "write_metadata", details={"counts": {"Normal": 4}}),
+        Outcome("a", "write_metadata", labels=LabelFacts(counts={"Normal": 3, "Fold": 1})),
+        Outcome("b", "write_metadata", labels=LabelFacts(counts={"Normal": 4})),
         Outcome("c", "write_metadata", "failed"),
     ]
     table = label_table(outcomes, {"Normal": 0})
@@ -158,8 +160,9 @@ def test_an_overlay_draws_the_outlines_of_regions_and_their_holes():
 
 def measured(slide, focus, marked=0):
     counts = {"blur": [0] * 19 + [100], "white_fraction": [100] + [0] * 19}
-    summary = {"measured": 100, "counts": counts, "focus": focus, "focus_patches": 90, "marked": marked}
-    return Outcome(slide, "write_metadata", details={"counts": {"Normal": 100}, "quality": summary})
+    summary = QualitySummary(measured=100, counts=counts, focus=focus, focus_patches=90, marked=marked)
+    sample = SampleFacts(grid=100, patches=100, quality=summary)
+    return Outcome(slide, "write_metadata", sample=sample, labels=LabelFacts(counts={"Normal": 100}))
 
 
 def test_quality_is_shown_with_what_is_worth_a_look(tmp_path):
@@ -172,14 +175,14 @@ def test_quality_is_shown_with_what_is_worth_a_look(tmp_path):
 
 
 def test_without_measures_the_report_has_no_section_for_them(tmp_path):
-    plain = Outcome("a", "write_metadata", details={"counts": {"Normal": 3}})
+    plain = Outcome("a", "write_metadata", labels=LabelFacts(counts={"Normal": 3}))
     page = rendered(tmp_path, [slide_row(slide="a", status="ok")], [plain])
     assert 'id="quality"' not in page
     assert page.count("data:image/png") == 1
 
 
 def test_distributions_are_summed_over_the_slides():
-    failed = Outcome("f", "write_metadata", "failed", details=measured("f", 1.0).details)
+    failed = replace(measured("f", 1.0), status="failed")
     sums = all_counts([measured("a", 1.0), measured("b", 1.0), failed, Outcome("plain", "write_metadata")])
     assert sums == {"blur": [0] * 19 + [200], "white_fraction": [200] + [0] * 19}
     assert all_counts([]) == {}
@@ -217,7 +220,7 @@ def test_splits_are_shown_where_there_are_some(tmp_path):
 
 def test_of_a_name_that_the_map_lacks_twenty_slides_are_named(tmp_path):
     outcomes = [
-        Outcome(f"s{number:02}", "write_metadata", details={"counts": {"Fold": 2}, "unmapped": ["Fold"]})
+        Outcome(f"s{number:02}", "write_metadata", labels=LabelFacts(counts={"Fold": 2}, unmapped=["Fold"]))
         for number in range(30)
     ]
     words = text_of(rendered(tmp_path, [slide_row(slide=one.slide, status="ok") for one in outcomes], outcomes))

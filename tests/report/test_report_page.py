@@ -14,6 +14,7 @@ from PIL import Image
 import slidemill
 from slidemill.core.columns import SLIDE_COLUMNS
 from slidemill.core.outcomes import Outcome
+from slidemill.core.stage_facts import LabelFacts
 from slidemill.errors import SlidemillError
 from slidemill.report import html_report
 from slidemill.report._embedded_images import LONGEST, shown_pictures
@@ -74,7 +75,7 @@ def test_a_picture_that_is_none_is_named(files, tmp_path):
 
 def rendered(folder, files, **more):
     slides = [dict.fromkeys(SLIDE_COLUMNS, "") | {"slide": slide, "status": "ok", "patches": "9"} for slide in files]
-    outcomes = [Outcome(slide, "write_metadata", details={"counts": {"Normal": 8, "Fold": 1}}) for slide in files]
+    outcomes = [Outcome(slide, "write_metadata", labels=LabelFacts(counts={"Normal": 8, "Fold": 1})) for slide in files]
     pictures = {slide: html_report.Pictures(*own) for slide, own in files.items()}
     page = folder / "report.html"
     data = html_report.ReportData(

@@ -13,6 +13,7 @@ from PIL import Image
 from slidemill.core.columns import SLIDE_COLUMNS, UNREADABLE_COLUMNS, VALIDATION_COLUMNS
 from slidemill.core.outcomes import Outcome, read_outcome
 from slidemill.core.pyramid import SlideInfo
+from slidemill.core.stage_facts import LabelFacts
 from slidemill.errors import ConfigError, SlidemillError
 from slidemill.report.html_report import Pictures, ReportData, render
 from slidemill.report.versions import Run
@@ -174,7 +175,7 @@ def rendered(folder, **changed):
     broken |= {
         key.removeprefix("unreadable_"): value for key, value in changed.items() if key.startswith("unreadable_")
     }
-    details = {"counts": {fields["label"]: 2}, "unmapped": [fields["label"]], "notes": [fields["note"]]}
+    labels = LabelFacts(counts={fields["label"]: 2}, unmapped=[fields["label"]], notes=[fields["note"]])
     measured = [
         {"source": "lmdb", "encoding": "raw", "measure": "random", "workers": "0", "cache": "cold", "unit": unit}
         | {"median": "1", "low": "1", "high": "1", "repeats": "1", "note": fields["note"]}
@@ -187,7 +188,7 @@ def rendered(folder, **changed):
         "today",
     )
     own = Pictures(folder / "own.jpg", folder / "own.jpg")
-    outcome = Outcome(fields["name"], "write_metadata", details=details)
+    outcome = Outcome(fields["name"], "write_metadata", labels=labels)
     page, plot = folder / "report.html", folder / "plot.png"
     data = ReportData(
         slides=[row],

@@ -27,7 +27,7 @@ def told(tmp_path, annotation, columns=4, rule="centre", seed=0, **options):
         for place in range(columns)
     ]
     spec = LabelSpec(rule=rule, **SPEC, **options)
-    return write_labelled(tmp_path / "m.csv", rows, Labelling(annotation, spec), count=len(rows), seed=seed)
+    return write_labelled(tmp_path / "m.csv", rows, Labelling(annotation, spec), count=len(rows), seed=seed)[0]
 
 
 # Of the four patches the first is A by all rules; the second by its corner alone, the third by its area alone, where
@@ -37,10 +37,10 @@ DRAWN = [("A", -1, -1, 10, 10), ("A", 9, -1, 14, 4), ("A", 21, 0, 24, 10), ("A",
 
 @pytest.mark.parametrize("rule", label_audit.RULES)
 def test_patches_on_which_rules_disagree_are_counted_by_pair_and_told(tmp_path, rule):
-    audit = told(tmp_path, squares(*DRAWN), rule=rule)["audit"]
-    assert (audit["patches"], audit["differing"]) == (4, 2)
-    assert audit["pairs"] == {"centre and top_left": 1, "centre and area": 1, "top_left and area": 2}
-    assert audit["examples"] == [
+    audit = told(tmp_path, squares(*DRAWN), rule=rule).audit
+    assert (audit.patches, audit.differing) == (4, 2)
+    assert audit.pairs == {"centre and top_left": 1, "centre and area": 1, "top_left and area": 2}
+    assert list(audit.examples) == [
         {"patch_id": "r0_c1", "centre": "out", "top_left": "A", "area": "out"},
         {"patch_id": "r0_c2", "centre": "out", "top_left": "out", "area": "A"},
     ]
@@ -52,18 +52,18 @@ def test_patches_on_which_rules_disagree_are_counted_by_pair_and_told(tmp_path, 
 )
 def test_regions_that_label_no_patch_are_told_with_their_places(tmp_path, rule, unreached):
     regions = [*DRAWN, ("B", 500, 600, 510, 620)]
-    audit = told(tmp_path, squares(*regions), rule=rule)["audit"]
-    assert audit["unreached"] == len(unreached)
-    assert audit["regions"] == [{"name": regions[place][0], "box": list(regions[place][1:])} for place in unreached]
-    assert sum(audit["names"].values()) == len(unreached)
-    assert audit["names"]["B"] == 1
+    audit = told(tmp_path, squares(*regions), rule=rule).audit
+    assert audit.unreached == len(unreached)
+    assert list(audit.regions) == [{"name": regions[place][0], "box": list(regions[place][1:])} for place in unreached]
+    assert sum(audit.names.values()) == len(unreached)
+    assert audit.names["B"] == 1
 
 
 def test_a_region_that_lies_under_another_labels_nothing(tmp_path):
     regions = squares(("A", 0, 0, 30, 10), ("B", 2, 2, 8, 8))
-    first = told(tmp_path, regions)["audit"]
-    smallest = told(tmp_path, regions, overlap="smallest")["audit"]
-    assert [first["names"], smallest["names"]] == [{"B": 1}, {}]
+    first = told(tmp_path, regions).audit
+    smallest = told(tmp_path, regions, overlap="smallest").audit
+    assert [first.names, smallest.names] == [{"B": 1}, {}]
 
 
 def test_a_label_image_is_audited_too(tmp_path):
@@ -71,29 +71,29 @@ def test_a_label_image_is_audited_too(tmp_path):
     boxes = ((0.0, 0.0, 20.0, 20.0), (30.0, 0.0, 40.0, 10.0))
     image = LabelImage((4, 2), (40, 20), (1, 2), boxes, lambda first, last: iter([(0, pixels)]))
     found = told(tmp_path, Annotation((), image=image), columns=3)
-    assert (found["regions"], found["unmapped"]) == (2, ["1", "2"])
-    assert found["audit"]["differing"] == 0
-    assert found["audit"]["regions"] == [{"name": "2", "box": [30, 0, 40, 10]}]
+    assert (found.regions, found.unmapped) == (2, ("1", "2"))
+    assert found.audit.differing == 0
+    assert list(found.audit.regions) == [{"name": "2", "box": [30, 0, 40, 10]}]
 
 
 def test_without_regions_there_is_nothing_to_audit(tmp_path):
-    assert "audit" not in told(tmp_path, Annotation(()))
+    assert told(tmp_path, Annotation(())).audit is None
 
 
 def test_of_many_patches_a_sample_is_audited_and_all_are_labelled(tmp_path, monkeypatch):
     monkeypatch.setattr(label_audit, "MOST_AUDITED", 40)
     regions = squares(*[("A", 10 * place - 1, -1, 10 * place + 4, 4) for place in range(0, 100, 2)])
     found = [told(tmp_path, regions, 100, seed=seed) for seed in (0, 0, 1)]
-    audits = [one["audit"] for one in found]
-    assert all(audit["patches"] == 40 for audit in audits)
+    audits = [one.audit for one in found]
+    assert all(audit.patches == 40 for audit in audits)
     assert audits[0] == audits[1] != audits[2]
     assert len(list(read_table(tmp_path / "m.csv"))) == 100
-    assert all(0 < audit["differing"] < 40 for audit in audits)
-    assert all(audit["unreached"] == 50 for audit in audits)
+    assert all(0 < audit.differing < 40 for audit in audits)
+    assert all(audit.unreached == 50 for audit in audits)
 
 
 def test_no_more_is_told_one_by_one_than_somebody_would_read(tmp_path, monkeypatch):
     monkeypatch.setattr(label_audit, "MOST_TOLD", 3)
-    audit = told(tmp_path, squares(*[("A", 10 * n - 1, -1, 10 * n + 4, 4) for n in range(9)]), 9)["audit"]
-    assert (audit["differing"], len(audit["examples"])) == (9, 3)
-    assert (audit["unreached"], len(audit["regions"])) == (9, 3)
+    audit = told(tmp_path, squares(*[("A", 10 * n - 1, -1, 10 * n + 4, 4) for n in range(9)]), 9).audit
+    assert (audit.differing, len(audit.examples)) == (9, 3)
+    assert (audit.unreached, len(audit.regions)) == (9, 3)

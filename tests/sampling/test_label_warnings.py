@@ -1,6 +1,7 @@
 """What is worth a warning of a slide's labels, and when a run's labels are not to be trusted."""
 
 from collections import Counter
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -13,8 +14,10 @@ from slidemill.annotations.regions import Annotation, Region
 from slidemill.core.columns import LABEL_NUMBERS, SLIDE_COLUMNS, VALIDATION_COLUMNS
 from slidemill.core.csv_tables import write_table
 from slidemill.core.outcomes import Outcome
+from slidemill.core.pyramid import SlideInfo
 from slidemill.core.run_warnings import join_warnings
 from slidemill.core.specs import OUTSIDE, LabelSpec
+from slidemill.core.stage_facts import LabelFacts, SlideFacts
 from slidemill.errors import SlidemillError
 from slidemill.sampling._label_counts import LabelCounts, counting_labeller
 from slidemill.sampling._label_rules import labeller
@@ -46,7 +49,7 @@ SQUARE = (300, 300, 700, 700)
 
 def test_mapped_regions_need_no_warning():
     found = findings(("Tumor", *SQUARE))
-    assert found == {"unmapped_regions": 0, "region_patches": 9, "unmapped_patches": 0, "warnings": []}
+    assert asdict(found) == {"unmapped_regions": 0, "region_patches": 9, "unmapped_patches": 0, "warnings": []}
 
 
 @pytest.mark.parametrize("rule", ["centre", "top_left", "area"])
@@ -67,33 +70,33 @@ def test_regions_named_as_the_outside_are_counted(rule):
 
 def test_unmapped_names_are_counted_with_a_suggestion():
     found = findings(("tumors", *SQUARE), ("Fold", 0, 0, 128, 128))
-    assert found["warnings"] == [
+    assert found.warnings == [
         "labels.map lacks 'tumors' (did you mean Tumor?), label -1 [9 patches]",
         "labels.map lacks 'Fold', label -1 [1 patch]",
     ]
-    assert (found["unmapped_regions"], found["region_patches"], found["unmapped_patches"]) == (2, 10, 10)
+    assert (found.unmapped_regions, found.region_patches, found.unmapped_patches) == (2, 10, 10)
 
 
 def test_most_frequent_unmapped_names_are_listed():
     regions = [(f"name {number}", number * 64, 0, number * 64 + 64, 10 + number) for number in range(MOST_NAMED + 3)]
-    warnings = findings(("large", 0, 512, 1024, 1024), *regions)["warnings"]
+    warnings = findings(("large", 0, 512, 1024, 1024), *regions).warnings
     assert warnings[0] == "labels.map lacks 'large', label -1 [32 patches]"
     assert warnings[MOST_NAMED].startswith("labels.map lacks further names, label -1 [")
 
 
 def test_annotation_without_regions_is_a_warning():
-    assert findings()["warnings"] == ["the annotation has no regions: all patches are Normal"]
+    assert findings().warnings == ["the annotation has no regions: all patches are Normal"]
 
 
 def test_regions_a_little_beyond_the_edge_are_fine():
-    assert findings(("Tumor", -50, -50, 1074, 1074))["warnings"] == []
+    assert findings(("Tumor", -50, -50, 1074, 1074)).warnings == []
 
 
 def test_regions_that_label_no_patch_are_a_warning():
-    assert findings(("Tumor", 10, 10, 20, 20))["warnings"] == [
+    assert findings(("Tumor", 10, 10, 20, 20)).warnings == [
         "no region of the annotation labels a patch: all patches are Normal"
     ]
-    assert findings(("Tumor", 10, 10, 20, 20), rows=[])["warnings"] == []
+    assert findings(("Tumor", 10, 10, 20, 20), rows=[]).warnings == []
 
 
 @pytest.mark.parametrize("rule", ["centre", "top_left", "area"])
@@ -103,7 +106,7 @@ def test_patches_outside_may_have_no_label(rule):
     told = Counter((row["label"], row["label_name"]) for row in labelled(ROWS, drawn, spec, {}))
     assert told == {(1, "Tumor"): told[1, "Tumor"], (-1, "(outside)"): 64 - told[1, "Tumor"]}
     found = findings(("Tumor", *SQUARE), spec=spec)
-    assert (found["unmapped_patches"], found["warnings"]) == (0, [])
+    assert (found.unmapped_patches, found.warnings) == (0, [])
 
 
 def row(slide="a", regions=1, unmapped_regions=0, patches=100, unmapped=0, warnings=()):
@@ -173,7 +176,7 @@ def contested(*regions, **options):
     spec = LabelSpec({"Normal": 0, "Tumor": 1, "Stroma": 0}, options.pop("rule", "centre"), "Normal", **options)
     drawn, counts = annotation(*regions), LabelCounts()
     counting_labeller(drawn, spec, counts)(ROWS)
-    return label_findings(drawn, spec, counts.within, patches=len(ROWS), contested=counts.contested)["warnings"]
+    return label_findings(drawn, spec, counts.within, patches=len(ROWS), contested=counts.contested).warnings
 
 
 @pytest.mark.parametrize(("rule", "count"), [("centre", "9"), ("top_left", "9"), ("area", "9")])
@@ -208,7 +211,7 @@ def test_zero_in_map_of_an_image_warns(outside, count):
     """In a label image 0 is outside: the map's own label for it would never be given."""
     image = LabelImage((8, 8), (1024, 1024), (1,), ((0, 0, 1024, 1024),), lambda first, last: iter(()))
     spec = LabelSpec({"Normal": 5, "0": 0, "1": 1}, "centre", outside)
-    warnings = label_findings(Annotation((), image=image), spec, {"1": 9}, patches=64)["warnings"]
+    warnings = label_findings(Annotation((), image=image), spec, {"1": 9}, patches=64).warnings
     assert [one[:18] for one in warnings] == ["labels.map has '0'"] * count
 
 
@@ -251,7 +254,7 @@ def test_regions_are_never_coarse():
 def test_outer_blanks_of_names_count_for_nothing(mapped, drawn):
     spec = LabelSpec({"Normal": 0, mapped: 1}, "centre", " Normal ", unnamed=" Tumor ", only=[mapped])
     found = findings((drawn, *SQUARE), spec=spec)
-    assert (found["warnings"], found["region_patches"]) == ([], 9)
+    assert (found.warnings, found.region_patches) == ([], 9)
     assert (spec.outside, spec.unnamed, spec.only, list(spec.map)) == (
         "Normal",
         "Tumor",
@@ -262,8 +265,9 @@ def test_outer_blanks_of_names_count_for_nothing(mapped, drawn):
 
 def reaching(slide, right, bottom, bounds=None, status="ok"):
     """An outcome of a slide of 1024 x 512 pixels whose regions end there."""
-    info = {"dimensions": [[1024, 512], [256, 128]], "bounds": bounds}
-    return Outcome(slide, "write_metadata", status, "", {"info": info, "reach": [right, bottom]})
+    info = SlideInfo("", ((1024, 512), (256, 128)), (1.0, 4.0), bounds, None, None, None, "ffffff")
+    labels = LabelFacts(counts={}, reach=(right, bottom))
+    return Outcome(slide, "write_metadata", status, facts=SlideFacts(info=info), labels=labels)
 
 
 @pytest.mark.parametrize(
@@ -289,14 +293,15 @@ def test_regions_in_the_first_corner_of_all_slides_warn(outcomes, named):
 
 def test_reach_is_that_of_all_regions(tmp_path):
     drawn = annotation(("Tumor", 0, 0, 500, 20), ("Normal", 3, 3, 40, 300))
-    told = write_labelled(tmp_path / "a.csv", [], Labelling(drawn, SPEC, {}), count=0, seed=0)
-    assert told["reach"] == [500, 300]
-    assert "reach" not in write_labelled(tmp_path / "a.csv", [], Labelling(Annotation(()), SPEC, {}), count=0, seed=0)
+    told, _ = write_labelled(tmp_path / "a.csv", [], Labelling(drawn, SPEC, {}), count=0, seed=0)
+    assert told.reach == (500, 300)
+    bare, _ = write_labelled(tmp_path / "a.csv", [], Labelling(Annotation(()), SPEC, {}), count=0, seed=0)
+    assert bare.reach is None
 
 
 def labelled_by(slide, fingerprint, regions=1, status="ok"):
-    details = {"annotation_fingerprint": fingerprint, "regions": regions}
-    return Outcome(slide, "write_metadata", status, "", details)
+    labels = LabelFacts(counts={}, regions=regions, annotation_fingerprint=fingerprint)
+    return Outcome(slide, "write_metadata", status, labels=labels)
 
 
 def test_copied_annotations_warn():

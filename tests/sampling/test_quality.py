@@ -10,6 +10,7 @@ from slidemill.core.outcomes import Outcome
 from slidemill.core.quality_measures import MEASURES as REGISTERED
 from slidemill.core.quality_measures import measure
 from slidemill.core.specs import GridSpec, QualitySpec, WorkSpec
+from slidemill.core.stage_facts import QualitySummary, SampleFacts
 from slidemill.errors import ConfigError, SlidemillError
 from slidemill.runs.config import read_config
 from slidemill.sampling._quality_filter import quality_step
@@ -116,8 +117,8 @@ def test_the_table_tells_the_measures_of_openslides_pixels(slide_file, by_opensl
         [f"{own[name]:.4g}" for name in MEASURES] for own in wanted
     ]
     assert set(reasons) == {""}
-    assert summary["measured"] == len(rows) > 40
-    assert {sum(counts) for counts in summary["counts"].values()} == {len(rows)}
+    assert summary.measured == len(rows) > 40
+    assert {sum(counts) for counts in summary.counts.values()} == {len(rows)}
 
 
 @pytest.mark.parametrize(("reader", "threads", "blocks"), [("tiles", 1, 1), ("tiles", 3, 4), ("openslide", 2, 3)])
@@ -160,7 +161,7 @@ def test_a_patch_that_cannot_be_read_stays_without_measures(tmp_path, reader):
     assert unread == [row["patch_id"] for row in rows if (row["x0"], row["y0"]) == (left, top)]
     assert all((row["mean_saturation"] == "") == (row["blur"] == "") for row in rows)
     assert [row["patch_id"] for row, reason in zip(rows, reasons, strict=True) if not reason] == unread
-    assert summary["measured"] == len(rows) - 1
+    assert summary.measured == len(rows) - 1
 
 
 def test_a_slide_that_changes_meanwhile_is_no_slide_to_measure(tmp_path):
@@ -185,18 +186,22 @@ def test_a_slide_that_was_written_on_is_told(tmp_path, ink):
     write_svs(tmp_path / "marked.svs", pixels)
     clean, marked = (stepped(tmp_path / f"{name}.svs")[2] for name in ("clean", "marked"))
     assert ink_notes(clean) == []
-    assert marked["marked"] >= 14
+    assert marked.marked >= 14
     (note,) = ink_notes(marked)
-    told = f"pen: {marked['marked']} of {marked['measured']} patches have colours of felt pens on them"
+    told = f"pen: {marked.marked} of {marked.measured} patches have colours of felt pens on them"
     assert note == f"{told}, which some stains have too"
 
 
 def test_ink_that_nobody_could_look_for_is_not_told():
-    assert ink_notes({"marked": None, "measured": 5}) == []
+    assert ink_notes(QualitySummary(measured=5)) == []
 
 
 def outcome(slide, focus, patches=50, status="ok"):
-    return Outcome(slide, "write_metadata", status, "", {"quality": {"focus": focus, "focus_patches": patches}})
+    return measured_slide(slide, QualitySummary(measured=patches, focus=focus, focus_patches=patches), status)
+
+
+def measured_slide(slide, quality, status="ok"):
+    return Outcome(slide, "write_metadata", status, sample=SampleFacts(grid=9, patches=9, quality=quality))
 
 
 def test_a_slide_less_sharp_than_the_others_is_told():
@@ -217,8 +222,8 @@ def test_a_slide_out_of_focus_is_told_from_the_same_in_focus(tmp_path):
         blurred = np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(radius)))
         write_svs(tmp_path / f"{number}.svs", blurred)
         seen[number] = stepped(tmp_path / f"{number}.svs")[2]
-    assert seen[0]["focus_patches"] >= 20
-    notes = focus_notes(Outcome(str(number), "", details={"quality": own}) for number, own in seen.items())
+    assert seen[0].focus_patches >= 20
+    notes = focus_notes(measured_slide(str(number), own) for number, own in seen.items())
     assert list(notes) == ["3"]
 
 

@@ -11,9 +11,11 @@ import tifffile
 from slidemill.core.csv_tables import read_table
 from slidemill.core.outcomes import Outcome
 from slidemill.core.specs import GridSpec, TissueSpec
+from slidemill.core.stage_facts import SlideFacts
 from slidemill.errors import SlideError
 from slidemill.sampling.patch_selection import Choice, write_chosen
 from slidemill.slides._opening import MOST_PIXELS, check_claim, claimed_sizes
+from slidemill.slides.fingerprint import fingerprint
 from slidemill.slides.slide_info import opened, slide_info
 from tests.conftest import painted
 
@@ -105,7 +107,9 @@ def test_the_largest_claim_that_may_be(tmp_path):
 def test_a_grid_of_too_many_patches_is_refused(slide_file, tmp_path, tissue):
     """Before the mask of tissue is made, and before any table stands."""
     with opened(slide_file) as slide:
-        found = Outcome("a", "discover_slides", details={"info": slide_info(slide).to_json(), "fingerprint": None})
+        found = Outcome(
+            "a", "discover_slides", fingerprint=fingerprint(slide_file), facts=SlideFacts(info=slide_info(slide))
+        )
     table, dropped, mask = (tmp_path / name for name in ("a.csv", "dropped.csv", "a.png"))
     asked = GridSpec(128, level=0), TissueSpec(tissue)
     with pytest.raises(

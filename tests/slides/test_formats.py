@@ -36,8 +36,8 @@ def test_facts_are_those_that_were_written(run):
     assert run.info.downsamples == pytest.approx(kind.downsamples)
     assert (run.info.mpp, run.info.objective_power) == (pytest.approx(kind.mpp) if kind.mpp else None, kind.power)
     assert run.info.bounds == kind.bounds
-    assert run.discovered.details["mpp_source"] == ("slide" if kind.mpp else "")
-    assert run.discovered.details["slide_notes"] == []
+    assert run.discovered.facts.mpp_source == ("slide" if kind.mpp else "")
+    assert run.discovered.slide_notes == ()
 
 
 def test_stores_hold_openslides_own_pixels_and_say_what_read_them(run, picture):

@@ -54,7 +54,7 @@ def test_any_decoder_gives_openslides_pixels(tmp_path, picture, structure, backe
     path = tmp_path / "a.tif"
     write(path, picture, structure)
     target, outcome, info, patches = stored(path, tmp_path, backend=backend)
-    assert (outcome.status, outcome.details["patches"]) == ("ok", (1030 // 128) * (777 // 128))
+    assert (outcome.status, outcome.store.patches) == ("ok", (1030 // 128) * (777 // 128))
     with opened(path) as slide, open_store(target) as store:
         reader = PatchReader(slide, info, SPEC)
         for patch in patches:
@@ -75,7 +75,7 @@ def test_nothing_is_decoded_but_what_is_compared(tmp_path, picture, monkeypatch)
         TiledLevel, "pixels", lambda level, number, *rest: decoded.append(number) or original(level, number, *rest)
     )
     _, outcome, _, patches = stored(path, tmp_path)
-    assert outcome.details["reader"] == "tiles"
+    assert outcome.store.reader == "tiles"
     assert len(decoded) <= 9 < len(patches)
 
 
@@ -159,7 +159,7 @@ def test_stores_are_the_same_bytes_whichever_reader_wrote_them(tmp_path, picture
     for reader in ("tiles", "openslide"):
         (tmp_path / reader).mkdir()
         target, outcome, *_ = stored(path, tmp_path / reader, GridSpec(100, 5, level=0), backend, encoding, reader)
-        assert outcome.details["reader"] == reader
+        assert outcome.store.reader == reader
         files = [target] if target.is_file() else sorted(target.iterdir())
         contents[reader] = {file.name: file.read_bytes() for file in files}
     assert contents["tiles"] == contents["openslide"]
@@ -169,16 +169,16 @@ def test_a_tile_that_breaks_on_the_way_hands_the_slide_to_openslide(tmp_path, pi
     path = tmp_path / "a.tif"
     write(path, picture, SQUARE_JPEG[0], lambda number, data: data[:-40] + bytes(40) if number == 30 else data)
     target, outcome, _, patches = stored(path, tmp_path, encoding="zstd")
-    assert outcome.details["reader"] == "openslide"
-    assert "tile 30 cannot be decoded" in outcome.details["reader_reason"]
+    assert outcome.store.reader == "openslide"
+    assert "tile 30 cannot be decoded" in outcome.store.reader_reason
     left = [one.patch_id for one in patches if one.patch_id != "r00003_c00003"]
     with open_store(target) as store:
         assert list(store.ids) == left
-    (listed,) = outcome.details["unreadable"]
-    assert (listed["patch_id"], listed["x0"], listed["y0"]) == ("r00003_c00003", 384, 384)
-    assert listed["reason"]
+    (listed,) = outcome.store.unreadable
+    assert (listed.patch_id, listed.x0, listed.y0) == ("r00003_c00003", 384, 384)
+    assert listed.reason
     target, outcome, _, _ = stored(path, tmp_path, encoding="zstd", reader="tiles")
-    assert (outcome.details["reader"], outcome.details["unreadable"]) == ("tiles", [listed])
+    assert (outcome.store.reader, outcome.store.unreadable) == ("tiles", (listed,))
     with open_store(target) as store:
         assert list(store.ids) == left
 
@@ -188,7 +188,7 @@ def test_a_broken_tile_is_left_out_of_copies_that_are_checked_as_of_other_stores
     path = tmp_path / "a.tif"
     write(path, picture, SQUARE_JPEG[0], lambda number, data: data[:-40] + bytes(40) if number == 30 else data)
     target, outcome, _, patches = stored(path, tmp_path, backend=backend, checked=True)
-    assert [one["patch_id"] for one in outcome.details["unreadable"]] == ["r00003_c00003"]
+    assert [one.patch_id for one in outcome.store.unreadable] == ["r00003_c00003"]
     with open_store(target) as store:
         assert list(store.ids) == [one.patch_id for one in patches if one.patch_id != "r00003_c00003"]
 

@@ -80,7 +80,7 @@ def breaking(monkeypatch):
 @pytest.mark.parametrize("backend", SUFFIXES)
 def test_stored_pixels_are_openslides(sampled, tmp_path, backend):
     path, outcome = store(sampled, tmp_path, backend)
-    assert (outcome.status, outcome.details["patches"]) == ("ok", len(sampled[2]))
+    assert (outcome.status, outcome.store.patches) == ("ok", len(sampled[2]))
     with openslide.OpenSlide(sampled[0]) as slide, open_store(path) as patches:
         for patch in sampled[2]:
             expected = np.asarray(slide.read_region((patch.x0, patch.y0), 0, (128, 128)).convert("RGB"))
@@ -113,8 +113,8 @@ def test_patches_that_cannot_be_read_are_left_out_of_every_store_and_listed(samp
     for backend in SUFFIXES:
         path, outcome = store(sampled, tmp_path, backend, reader="openslide")
         assert outcome.status == "ok", "what that makes of the slide, the cohort's table says"
-        assert [patch["patch_id"] for patch in outcome.details["unreadable"]] == bad
-        assert all("a broken tile" in patch["reason"] for patch in outcome.details["unreadable"])
+        assert [patch.patch_id for patch in outcome.store.unreadable] == bad
+        assert all("a broken tile" in patch.reason for patch in outcome.store.unreadable)
         with open_store(path) as patches:
             assert list(patches.ids) == patches.stored_ids() == good
 

@@ -1,26 +1,39 @@
-"""What became of a slide in a stage: a small JSON file beside each stage's product.
+"""Outcomes: what each stage found of a slide, as values and as small JSON files.
 
-A fault of a slide's content ends as such a file, not as a failed job, so that the other slides go on; the
-stages after it carry it along, and the table of slides shows it.
+A fault of a slide's content is an outcome and not a failed job, so that the other slides go on.
+Each outcome holds what the stages before it found; the table of slides and the report are made from them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from slidemill.core.pyramid import SlideInfo
 from slidemill.core.seals import Seal, read_sealed, write_sealed
+from slidemill.core.specs import GridSpec
+from slidemill.core.stage_facts import (
+    LabelAudit,
+    LabelFacts,
+    QualitySummary,
+    RegionCounts,
+    SampleFacts,
+    SlideFacts,
+    StoreFacts,
+    UnreadablePatch,
+)
 from slidemill.errors import SlideError, SlidemillError
 
 UNFINISHED = "unfinished"
-"""The status of a stage whose job did not end; no job writes it, only the tables of a run that did not finish."""
+"""The status of a stage whose job did not end. No job writes it, only the tables of a run that did not finish."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a slide in a stage.
+    """What the stages found of a slide, up to and with one stage.
 
     Parameters
     ----------
@@ -29,29 +42,190 @@ class Outcome:
     stage
         The stage, named as its script, that decided `status`.
     status
-        ``"ok"``, ``"empty"`` (no patch wanted), ``"failed"``, or `UNFINISHED`.
+        ``"ok"``, ``"empty"`` (no patch is kept), ``"failed"``, or `UNFINISHED`.
     message
         Why it failed, in words for a user.
-    details
-        What the stage has to tell beside its product; JSON values. ``warnings``, a list of texts, is added up over
-        the stages.
+    path, fingerprint
+        The slide's path as `SlideFile` names it, and the fingerprint of its content.
+    facts, sample, regions, labels, store
+        What each stage found; None for stages that did not run or failed.
+    slide_notes, warnings
+        Notes and warnings of all stages; a warning is listed once.
+    tables
+        Seals of the slide's tables, by the table's name.
+    settings
+        Digests of the settings of each stage, as `slidemill.runs.settings` makes them.
     """
 
     slide: str
     stage: str
     status: str = "ok"
     message: str = ""
-    details: Mapping[str, Any] = field(default_factory=dict)
+    path: str = ""
+    fingerprint: str = ""
+    facts: SlideFacts | None = None
+    sample: SampleFacts | None = None
+    regions: RegionCounts | None = None
+    labels: LabelFacts | None = None
+    store: StoreFacts | None = None
+    slide_notes: Sequence[str] = ()
+    warnings: Sequence[str] = ()
+    tables: Mapping[str, Seal] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def failed(self) -> bool:
         """Whether the slide has failed, in this stage or before."""
         return self.status == "failed"
 
+    @property
+    def info(self) -> SlideInfo:
+        """What OpenSlide reports of the slide.
+
+        Raises
+        ------
+        SlidemillError
+            When discover_slides has not found it.
+        """
+        if self.facts is None:
+            raise SlidemillError(f"{self.slide}: its outcome of {self.stage} has no info: remove it and run again")
+        return self.facts.info
+
+    @property
+    def kept(self) -> SampleFacts:
+        """What sample_patches found.
+
+        Raises
+        ------
+        SlidemillError
+            When it has not run.
+        """
+        if self.sample is None:
+            raise SlidemillError(f"{self.slide}: its outcome of {self.stage} has no patches: remove it and run again")
+        return self.sample
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON value of the outcome: in ``details`` stand the fields of all stages side by side."""
+        details: dict[str, Any] = {}
+        for name, own in ((one.name, getattr(self, one.name)) for one in fields(self)[4:]):
+            if name in _GROUPS and own:
+                details |= {key: value for key, value in asdict(own).items() if value is not None}
+            elif own or (name == "slide_notes" and self.facts):
+                details[name] = {key: asdict(seal) for key, seal in own.items()} if name == "tables" else own
+        return {"slide": self.slide, "stage": self.stage, "status": self.status, "message": self.message} | {
+            "details": details
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Outcome:
+        """Return the outcome that `to_json` made a value of.
+
+        Raises
+        ------
+        ValueError, TypeError
+            When it is no such value.
+        """
+        own = {"details": {}, **value}
+        if not isinstance(own["details"], dict) or own.get("status", "ok") not in ("ok", "empty", "failed"):
+            raise ValueError("its status or its details are of another kind")
+        details = dict(own.pop("details"))
+        groups: dict[str, Any] = {}
+        for name, (kind, key) in _GROUPS.items():
+            if key in details:
+                groups[name] = _build(kind, {one: details.pop(one) for one in _kinds(kind) if one in details})
+                if name == "store" and "grid" in details:
+                    # The number of stored patches stands in the place of that of the sample.
+                    details["patches"] = groups[name].patches + len(groups[name].unreadable)
+        heads = {one.name for one in fields(cls)[:4]}
+        if strange := own.keys() - heads | details.keys() & (heads | _GROUPS.keys()):
+            raise ValueError(f"unexpected {', '.join(sorted(strange))}")
+        outcome: Outcome = _build(cls, own | details, groups)
+        return outcome
+
+
+_GROUPS: dict[str, tuple[type[Any], str]] = {
+    "store": (StoreFacts, "backend"),
+    "facts": (SlideFacts, "info"),
+    "sample": (SampleFacts, "grid"),
+    "regions": (RegionCounts, "within"),
+    "labels": (LabelFacts, "counts"),
+}
+"""By field of `Outcome`: the value of a stage, and the key that tells a file which has it."""
+
+
+def _kinds(kind: type[Any]) -> dict[str, str]:
+    """Return the annotations of a dataclass's fields by name."""
+    return {one.name: str(one.type) for one in fields(kind)}
+
+
+def _build(kind: type[Any], values: Mapping[str, Any], ready: Mapping[str, Any] = MappingProxyType({})) -> Any:
+    """Return a dataclass of JSON values, and of those that are `ready`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        When a value is missing, unknown or of another kind.
+    """
+    kinds = _kinds(kind)
+    if unknown := sorted(values.keys() - kinds.keys()):
+        raise ValueError(f"unexpected {', '.join(unknown)}")
+    found = dict(ready)
+    for name, value in values.items():
+        try:
+            optional = kinds[name].endswith(" | None")
+            found[name] = None if optional and value is None else _READERS[kinds[name].removesuffix(" | None")](value)
+        except (TypeError, ValueError, AttributeError):
+            raise ValueError(f"{name} is {value!r:.80}") from None
+    return kind(**found)
+
+
+def _only(*kinds: type[Any]) -> Callable[[Any], Any]:
+    def read(value: Any) -> Any:
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            raise TypeError
+        return value
+
+    return read
+
+
+def _sequence(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: tuple(map(read, _only(list)(value)))
+
+
+def _mapping(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: {key: read(own) for key, own in value.items()}
+
+
+def _seal(value: object) -> Seal:
+    if (seal := Seal.from_json(value)) is None:
+        raise ValueError
+    return seal
+
+
+_WHOLE, _NUMBER, _TEXT = _only(int), _only(int, float), _only(str)
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "int": _WHOLE,
+    "float": _NUMBER,
+    "str": _TEXT,
+    "Sequence[str]": _sequence(_TEXT),
+    "Sequence[float]": _sequence(_NUMBER),
+    "Sequence[Mapping[str, Any]]": _sequence(_only(dict)),
+    "Sequence[UnreadablePatch]": _sequence(lambda value: _build(UnreadablePatch, value)),
+    "Mapping[str, int]": _mapping(_WHOLE),
+    "Mapping[str, str]": _mapping(_TEXT),
+    "Mapping[str, Sequence[int]]": _mapping(_sequence(_WHOLE)),
+    "Mapping[str, Seal]": _mapping(_seal),
+    "SlideInfo": SlideInfo.from_json,
+    "GridSpec": lambda value: GridSpec(**value),
+    "QualitySummary": lambda value: _build(QualitySummary, value),
+    "LabelAudit": lambda value: _build(LabelAudit, value),
+}
+"""By annotation of a field, the function that reads its JSON value."""
+
 
 def write_outcome(path: Path, outcome: Outcome) -> None:
     """Publish `outcome` at `path`."""
-    write_sealed(path, asdict(outcome))
+    write_sealed(path, outcome.to_json())
 
 
 def read_outcome(path: Path) -> Outcome:
@@ -64,33 +238,23 @@ def read_outcome(path: Path) -> Outcome:
     """
     value, _ = read_sealed(path)
     try:
-        outcome = Outcome(**value)
-    except TypeError:
-        outcome = None
-    if (
-        outcome is None
-        or not all(isinstance(text, str) for text in (outcome.slide, outcome.stage, outcome.message))
-        or outcome.status not in ("ok", "empty", "failed")
-        or not isinstance(outcome.details, dict)
-    ):
-        raise SlidemillError(f"{path}: holds no outcome of a stage: remove it and run again")
-    return outcome
+        return Outcome.from_json(value)
+    except (TypeError, ValueError) as error:
+        raise SlidemillError(f"{path}: holds no outcome of a stage ({error}): remove it and run again") from None
 
 
 def add_seals(outcome: Outcome, **seals: Seal) -> Outcome:
-    """Return the outcome with the seals of the tables that its stage has written, beside those of earlier stages."""
-    tables = {**outcome.details.get("tables", {}), **{name: asdict(seal) for name, seal in seals.items()}}
-    return replace(outcome, details={**outcome.details, "tables": tables})
+    """Return the outcome with the seals of the tables that its stage wrote, next to those of earlier stages."""
+    return replace(outcome, tables={**outcome.tables, **seals})
 
 
 def find_seal(outcomes: Iterable[Outcome], table: str) -> Seal | None:
-    """Return the seal of a slide's table, from the first outcome that has it; None where an earlier version made it."""
-    known = (outcome.details.get("tables") for outcome in outcomes)
-    return next((Seal.from_json(own[table]) for own in known if isinstance(own, dict) and table in own), None)
+    """Return the seal of a slide's table from the first outcome that has it; earlier versions wrote none."""
+    return next((outcome.tables[table] for outcome in outcomes if table in outcome.tables), None)
 
 
 def check_tables(outcomes: Sequence[Outcome], **tables: Path) -> None:
-    """Check a slide's tables, by name, against their seals in the outcomes; one of an earlier version has none."""
+    """Check a slide's tables, by name, against their seals in the outcomes; tables of earlier versions have none."""
     for name, path in tables.items():
         if seal := find_seal(outcomes, name):
             seal.check(path)
@@ -100,15 +264,23 @@ def attempt(
     slide: str,
     stage: str,
     work: Callable[[], Outcome],
+    *,
     after: Outcome | None = None,
     unchanged: Callable[[], None] = lambda: None,
 ) -> Outcome:
-    """Return what `work` returns, or a failed outcome where a `SlideError` says that the slide is at fault.
+    """Return what `work` returns with what earlier stages found, or a failed outcome.
 
-    What the stages before have told (`after`) stays told: its details stand beside those of this one, so that the
-    next stage needs this outcome alone. Where the slide had failed already, nothing is done and that outcome is carried
-    along. `unchanged` is called before the slide is blamed, and raises `SlidemillError` where the file is not what it
-    was when the run was planned: a mount that went away, or a slide that is being replaced, is no fault of its content.
+    Parameters
+    ----------
+    slide, stage
+        The slide's id, and the stage.
+    work
+        Returns what this stage found. A `SlideError` fails the slide.
+    after
+        The outcome of the stages before. If these failed, it is returned and `work` is not called.
+    unchanged
+        Called before the slide is failed. It raises `SlidemillError` where the file has changed since the run was
+        planned: an unmounted disk, or a slide that is being replaced, is not a fault of the slide.
     """
     if after is not None and after.failed:
         return after
@@ -117,7 +289,7 @@ def attempt(
     except SlideError as error:
         unchanged()
         outcome = Outcome(slide, stage, "failed", str(error))
-    before = after.details if after else {}
-    warnings = [*before.get("warnings", ()), *outcome.details.get("warnings", ())]
-    told = {"warnings": list(dict.fromkeys(warnings))} if warnings else {}
-    return replace(outcome, details={**before, **outcome.details, **told})
+    if after is None:
+        return outcome
+    earlier = {one.name: getattr(outcome, one.name) or getattr(after, one.name) for one in fields(Outcome)[4:]}
+    return replace(outcome, **earlier | {"warnings": tuple(dict.fromkeys((*after.warnings, *outcome.warnings)))})

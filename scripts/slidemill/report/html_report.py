@@ -6,7 +6,7 @@ import base64
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from slidemill.report.patch_pictures import label_colour
 from slidemill.report.plots import advice, claim, plot_quality, recommendation
 from slidemill.report.versions import Run
 from slidemill.sampling.label_faults import label_faults
-from slidemill.sampling.quality_notes import all_counts, focus_notes, ink_notes
+from slidemill.sampling.quality_notes import all_counts, focus_notes, ink_notes, summaries
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -54,9 +54,7 @@ def label_table(outcomes: Iterable[Outcome], label_map: Mapping[str, int]) -> di
         ``labels``: a list of (label, name, colour), sorted; ``rows``: by slide, a count for each of them;
         ``totals``: the same, summed.
     """
-    counts: dict[str, Mapping[str, int]] = {
-        outcome.slide: outcome.details["counts"] for outcome in outcomes if not outcome.failed
-    }
+    counts = {own.slide: own.labels.counts for own in outcomes if own.labels and not own.failed}
     names = {name for own in counts.values() for name in own}
     labels = sorted((label_map.get(name, -1), name) for name in names)
     rows = {slide: [own.get(name, 0) for _, name in labels] for slide, own in counts.items()}
@@ -71,8 +69,9 @@ def unmapped_names(outcomes: Iterable[Outcome]) -> dict[str, dict[str, int]]:
     """Return each name that the map lacks, with its number of patches by slide."""
     found: dict[str, dict[str, int]] = defaultdict(dict)
     for outcome in outcomes:
-        for name in outcome.details.get("unmapped", ()):
-            found[name][outcome.slide] = outcome.details["counts"].get(name, 0)
+        if own := outcome.labels:
+            for name in own.unmapped:
+                found[name][outcome.slide] = own.counts.get(name, 0)
     return dict(sorted(found.items()))
 
 
@@ -85,21 +84,19 @@ def quality_of(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         ``counts``, as `all_counts` gives them; ``rows``: by slide, the summary of its measures, and ``notes``, a list.
     """
     blurred = focus_notes(outcomes)
-    rows = {}
-    for outcome in outcomes:
-        if not outcome.failed and "quality" in outcome.details:
-            own = outcome.details["quality"]
-            notes = [*ink_notes(own), *([blurred[outcome.slide]] if outcome.slide in blurred else [])]
-            rows[outcome.slide] = {**own, "notes": notes}
+    rows = {
+        slide: {**asdict(own), "notes": [*ink_notes(own), *filter(None, [blurred.get(slide)])]}
+        for slide, own in summaries(outcomes).items()
+    }
     return {"counts": all_counts(outcomes), "rows": rows}
 
 
 def audits(outcomes: Iterable[Outcome]) -> dict[str, Mapping[str, Any]]:
     """Return the audit of each slide's labels and how many regions it has, the most doubtful slide first."""
     found = {
-        outcome.slide: {**outcome.details["audit"], "all": outcome.details["regions"]}
+        outcome.slide: {**asdict(outcome.labels.audit), "all": outcome.labels.regions}
         for outcome in outcomes
-        if "audit" in outcome.details
+        if outcome.labels and outcome.labels.audit
     }
     return dict(
         sorted(
@@ -209,7 +206,7 @@ def render(page: Path, data: ReportData) -> None:
         "unmapped": unmapped,
         "audits": audited,
         "anchors": {slide: f"picture-{number}" for number, slide in enumerate(data.pictures, start=1)},
-        "notes": {outcome.slide: outcome.details["notes"] for outcome in outcomes if outcome.details.get("notes")},
+        "notes": {own.slide: own.labels.notes for own in outcomes if own.labels and own.labels.notes},
         "quality": quality,
         "distributions": shown(plot_quality(quality["counts"])) if quality["counts"] else None,
         "definitions": {one.column: one.definition for one in MEASURES if one.column in quality["counts"]},

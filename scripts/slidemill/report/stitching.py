@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slidemill.core.encodings import Pixels
-from slidemill.core.outcomes import read_outcome
+from slidemill.core.outcomes import Outcome, read_outcome
 from slidemill.core.patch import PatchRef
 from slidemill.core.pyramid import SlideInfo
 from slidemill.core.specs import GridSpec
@@ -57,7 +57,7 @@ class Laid:
 
     info: SlideInfo
     spec: GridSpec
-    details: dict[str, Any]
+    outcome: Outcome
 
     @cached_property
     def downsample(self) -> float:
@@ -121,13 +121,13 @@ def laid(ds: Dataset, slide: str) -> Laid:
         )
     facts = ds.results / "slides" / f"{slide}.json"
     try:
-        details = dict(read_outcome(facts).details)
+        outcome = read_outcome(facts)
     except OSError as error:
         raise SlidemillError(
             f"{facts}: what is known of the slide cannot be read ({error.strerror}): copy the folder slides of the "
             "results too; what import-pywsi has made has none"
         ) from None
-    return Laid(SlideInfo.from_json(details["info"]), GridSpec(**ds.store(slide).manifest.sampling), details)
+    return Laid(outcome.info, GridSpec(**ds.store(slide).manifest.sampling), outcome)
 
 
 def stitched(

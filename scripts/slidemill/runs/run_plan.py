@@ -36,18 +36,23 @@ def planned_print(root: Path, path: str | None, outcome: str, key: str) -> str |
     root, path
         The file, as `SlideFile` names it; None where there is none.
     outcome
-        The outcome of the stage that last read it, in the working directory, which has the fingerprint under `key`.
+        The outcome of the stage that last read it, in the working directory; its field `key` has the fingerprint.
     """
     if path is None:
         return None
     seen = fingerprint(root / decoded(path))
     last = read_outcome(Path(outcome)) if seen.startswith(UNREADABLE) and Path(outcome).is_file() else None
-    if last and not last.failed and last.details.get(key):
+    parts = {
+        "fingerprint": last,
+        "annotation_fingerprint": last and last.labels,
+        "mask_fingerprint": last and last.sample,
+    }
+    if last and not last.failed and (known := getattr(parts[key], key, None)):
         sys.stderr.write(
             f"slidemill: {decoded(path)}: could be read in the last run, and cannot be now ({seen}); what was made of "
             "it is kept: see that its disk is there, restore it, or take it out of the folder or the sheet\n"
         )
-        return str(last.details[key])
+        return str(known)
     return seen
 
 

@@ -38,8 +38,7 @@ def settings_digest(parameters: Mapping[str, Any]) -> str:
 
 def with_settings(outcome: Outcome, stage: str, digest: str | None) -> Outcome:
     """Return the outcome with the digest of its stage's settings, next to those of earlier stages."""
-    known = {**outcome.details.get("settings", {}), **({stage: digest} if digest else {})}
-    return replace(outcome, details={**outcome.details, "settings": known}) if known else outcome
+    return replace(outcome, settings={**outcome.settings, stage: digest}) if digest else outcome
 
 
 def foreign_stage(outcomes: Mapping[str, Outcome], expected: Settings) -> str | None:
@@ -56,8 +55,7 @@ def foreign_stage(outcomes: Mapping[str, Outcome], expected: Settings) -> str | 
     for stage, outcome in outcomes.items():
         # Patches are stored as they were sampled, whatever they are labelled.
         last = STAGES.index(stage) if stage in STAGES else STAGES.index("sample_patches")
-        own = outcome.details.get("settings", {})
-        if any(own.get(one) != expected.get(one) for one in STAGES[: last + 1] if expected):
+        if any(outcome.settings.get(one) != expected.get(one) for one in STAGES[: last + 1] if expected):
             return stage
     return None
 

@@ -10,6 +10,7 @@ import numpy as np
 from slidemill.annotations.coverage import Floats
 from slidemill.annotations.regions import Annotation
 from slidemill.core.specs import LabelSpec
+from slidemill.core.stage_facts import RegionCounts
 from slidemill.sampling._label_rules import SMALLEST_LAST, UNMAPPED, Labeller, Names, Rows, labeller
 
 
@@ -31,6 +32,11 @@ class LabelCounts:
     within: Counter[str] = field(default_factory=Counter)
     contested: Counter[str] | None = field(default_factory=Counter)
     reached: set[int] = field(default_factory=set)
+
+    def by_name(self) -> RegionCounts:
+        """Return the counts of patches, sorted by name."""
+        contested = self.contested or Counter()
+        return RegionCounts(within=dict(sorted(self.within.items())), contested=dict(sorted(contested.items())))
 
 
 def counting_labeller(annotation: Annotation, spec: LabelSpec, counts: LabelCounts) -> Labeller:

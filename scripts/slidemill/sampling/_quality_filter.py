@@ -7,7 +7,6 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -17,6 +16,7 @@ from slidemill.core.patch import PatchRef
 from slidemill.core.pyramid import SlideInfo
 from slidemill.core.quality_measures import MEASURES, measure
 from slidemill.core.specs import GridSpec, QualitySpec, WorkSpec
+from slidemill.core.stage_facts import QualitySummary
 from slidemill.errors import SlideError
 from slidemill.sampling._filter_chain import Row
 from slidemill.sampling._ink import pen_colours
@@ -67,23 +67,15 @@ class QualityStep:
         self._count([row for row in rows if row["blur"]])
         return [self._reason(row) for row in rows]
 
-    def summary(self) -> dict[str, Any]:
-        """Return what the slide's patches are like, dropped ones too; JSON values.
-
-        Returns
-        -------
-        dict
-            ``measured``, how many were; ``counts``, how many lie in each bin, by measure; ``focus``, the median blur of
-            those that show tissue, and ``focus_patches``, how many do; ``marked``, how many have ink on them, or None
-            where nobody looked.
-        """
-        return {
-            "measured": self._seen,
-            "counts": {one.column: counts.tolist() for one, counts in self._counts.items()},
-            "focus": float(np.median(self._focus)) if self._focus else None,
-            "focus_patches": len(self._focus),
-            "marked": None if self._inked is None else self._marked,
-        }
+    def summary(self) -> QualitySummary:
+        """Return the quality of the slide's patches, dropped ones included."""
+        return QualitySummary(
+            measured=self._seen,
+            counts={one.column: tuple(counts.tolist()) for one, counts in self._counts.items()},
+            focus=float(np.median(self._focus)) if self._focus else None,
+            focus_patches=len(self._focus),
+            marked=None if self._inked is None else self._marked,
+        )
 
     def _measure(self, reader: Reader, patches: Sequence[PatchRef]) -> dict[str, dict[str, float]]:
         measuring = partial(measure, measures=self._measures)

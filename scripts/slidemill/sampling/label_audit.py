@@ -13,6 +13,7 @@ import numpy as np
 
 from slidemill.annotations.regions import Annotation
 from slidemill.core.specs import LabelSpec
+from slidemill.core.stage_facts import LabelAudit
 from slidemill.sampling._label_rules import labeller
 
 RULES = ("centre", "top_left", "area")
@@ -51,8 +52,8 @@ def remembered(rows: Iterable[Row], count: int, seed: int, *, chosen: list[Row])
 
 def label_audit(
     chosen: Sequence[Mapping[str, Any]], annotation: Annotation, spec: LabelSpec, *, reached: Collection[int]
-) -> dict[str, Any]:
-    """Return what a reader should look at of a slide's labels, as JSON values.
+) -> LabelAudit:
+    """Return where label rules disagree, and which regions label no patch.
 
     Parameters
     ----------
@@ -64,13 +65,6 @@ def label_audit(
         How; the rule that it names has labelled them already.
     reached
         Places of the regions that have labelled a patch.
-
-    Returns
-    -------
-    dict
-        ``patches`` that were looked at; ``differing``, on how many of them any two rules disagree, and ``pairs``, on
-        how many each two do; ``examples`` of such patches with the name by each rule; ``unreached``, how many regions
-        labelled no patch, ``names``, how many of each name, and ``regions``, the first of them and where they lie.
     """
     names = {
         rule: np.array([row["label_name"] for row in chosen], dtype=object)
@@ -82,18 +76,18 @@ def label_audit(
     differing = np.flatnonzero(np.any(list(pairs.values()), axis=0))
     bounds = annotation.bounds
     unreached = [place for place in range(len(annotation.names)) if place not in reached]
-    return {
-        "patches": len(chosen),
-        "differing": len(differing),
-        "pairs": {" and ".join(pair): int(np.count_nonzero(unlike)) for pair, unlike in pairs.items()},
-        "examples": [
+    return LabelAudit(
+        patches=len(chosen),
+        differing=len(differing),
+        pairs={" and ".join(pair): int(np.count_nonzero(unlike)) for pair, unlike in pairs.items()},
+        examples=tuple(
             {"patch_id": chosen[place]["patch_id"], **{rule: names[rule][place] for rule in RULES}}
             for place in differing[:MOST_TOLD].tolist()
-        ],
-        "unreached": len(unreached),
-        "names": dict(sorted(Counter(annotation.names[place] for place in unreached).items())),
-        "regions": [
+        ),
+        unreached=len(unreached),
+        names=dict(sorted(Counter(annotation.names[place] for place in unreached).items())),
+        regions=tuple(
             {"name": annotation.names[place], "box": [round(side) for side in bounds[place]]}
             for place in unreached[:MOST_TOLD]
-        ],
-    }
+        ),
+    )

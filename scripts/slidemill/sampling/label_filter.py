@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from slidemill.annotations.frames import Frame
 from slidemill.annotations.read import read_annotation
 from slidemill.annotations.regions import Annotation
 from slidemill.core.pyramid import SlideInfo
 from slidemill.core.specs import LabelSpec
+from slidemill.core.stage_facts import RegionCounts
 from slidemill.errors import AnnotationError
 from slidemill.sampling._filter_chain import Row
 from slidemill.sampling._label_counts import LabelCounts, counting_labeller
@@ -102,13 +102,9 @@ class LabelStep:
         self.patches += len(rows)
         return ["" if name in wanted else REASON for name in names]
 
-    def summary(self) -> dict[str, Any]:
-        """Return what was counted, as JSON values."""
-        return {
-            "within": dict(sorted(self.counts.within.items())),
-            "contested": dict(sorted((self.counts.contested or {}).items())),
-            "label_patches": self.patches,
-        }
+    def summary(self) -> RegionCounts:
+        """Return what was counted."""
+        return replace(self.counts.by_name(), label_patches=self.patches)
 
 
 def label_step(choice: LabelChoice, info: SlideInfo) -> LabelStep:

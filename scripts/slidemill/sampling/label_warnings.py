@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
 
 from slidemill.annotations.regions import Annotation
 from slidemill.core.run_warnings import add_count
@@ -18,6 +18,16 @@ MOST_NAMED = 10
 """Names of a slide that have a warning each: a label image may have thousands."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelFindings:
+    """What to look at of a slide's labels: counts as `slidemill.core.stage_facts.LabelFacts` has them, and warnings."""
+
+    unmapped_regions: int
+    region_patches: int
+    unmapped_patches: int
+    warnings: list[str]
+
+
 def label_findings(
     annotation: Annotation,
     spec: LabelSpec,
@@ -25,8 +35,8 @@ def label_findings(
     *,
     patches: int,
     contested: Mapping[str, int] = MappingProxyType({}),
-) -> dict[str, Any]:
-    """Return what to look at of a slide's labels, as JSON values.
+) -> LabelFindings:
+    """Return what to look at of a slide's labels.
 
     Parameters
     ----------
@@ -40,25 +50,19 @@ def label_findings(
         How many patches could be labelled.
     contested
         By name, how many patches have another label than the smaller region of that name that they lie in.
-
-    Returns
-    -------
-    dict
-        ``unmapped_regions``, how many regions have a name that the map lacks; ``region_patches``, how many patches
-        regions label; ``unmapped_patches``, how many of these have label -1; ``warnings``, a list of texts.
     """
     lacking = Counter(name for name in annotation.names if name not in spec.map)
     unmapped = {name: within.get(name, 0) for name in lacking}
-    return {
-        "unmapped_regions": lacking.total(),
-        "region_patches": sum(within.values()),
-        "unmapped_patches": sum(unmapped.values()),
-        "warnings": [
+    return LabelFindings(
+        unmapped_regions=lacking.total(),
+        region_patches=sum(within.values()),
+        unmapped_patches=sum(unmapped.values()),
+        warnings=[
             *_unmapped_warnings(unmapped, spec),
             *_region_warnings(annotation, spec, within, patches=patches),
             *_overlap_warnings(contested, spec),
         ],
-    }
+    )
 
 
 def coarseness(annotation: Annotation, side: float) -> list[str]:

@@ -13,6 +13,7 @@ from slidemill.annotations.regions import Annotation
 from slidemill.core.columns import METADATA_COLUMNS
 from slidemill.core.csv_tables import write_table
 from slidemill.core.specs import LabelSpec
+from slidemill.core.stage_facts import LabelFacts, RegionCounts
 from slidemill.sampling._label_counts import LabelCounts, counting_labeller
 from slidemill.sampling._label_rules import UNMAPPED, Labeller
 from slidemill.sampling.label_audit import label_audit, remembered
@@ -86,8 +87,8 @@ def counted(rows: Iterable[dict[str, Any]], counts: Counter[str]) -> Iterator[di
 
 def write_labelled(
     table: Path, rows: Iterable[Mapping[str, Any]], by: Labelling, *, count: int, seed: int
-) -> dict[str, Any]:
-    """Publish a slide's metadata table, and return what there is to tell of its labels, as JSON values.
+) -> tuple[LabelFacts, RegionCounts]:
+    """Publish a slide's metadata table, and return what was found of its labels and regions.
 
     Parameters
     ----------
@@ -99,13 +100,6 @@ def write_labelled(
         What they are labelled by.
     seed
         Of the sample of patches that is audited.
-
-    Returns
-    -------
-    dict
-        ``counts`` of patches by label's name; ``within``, those of them that regions label; ``contested``, those that
-        lie in a smaller region of another label; ``unmapped`` names;
-        ``regions``, how many, and their ``reach``; ``notes`` on them; where there are any, the ``audit``.
     """
     annotation, spec = by.annotation, by.spec
     names: Counter[str] = Counter()
@@ -113,21 +107,13 @@ def write_labelled(
     counts = LabelCounts()
     told = counted(labelled_blocks(rows, by, counts), names)
     write_table(table, (*METADATA_COLUMNS, *by.columns), remembered(told, count, seed, chosen=chosen))
-    audit = {"audit": label_audit(chosen, annotation, spec, reached=counts.reached)} if annotation.names else {}
-    return {
-        "counts": dict(sorted(names.items())),
-        "within": dict(sorted(counts.within.items())),
-        "contested": dict(sorted((counts.contested or {}).items())),
-        "unmapped": sorted({*annotation.names, *counts.within} - set(spec.map)),
-        "regions": len(annotation.names),
-        "notes": list(annotation.notes),
-        **({"reach": _reach(annotation)} if annotation.regions else {}),
-        **({"warnings": list(annotation.warnings)} if annotation.warnings else {}),
-        **audit,
-    }
-
-
-def _reach(annotation: Annotation) -> list[float]:
-    """Return the right and the bottom end of an annotation's regions, in level-0 pixels."""
     bounds = annotation.bounds
-    return [max(sides[end] for sides in bounds) for end in (2, 3)]
+    facts = LabelFacts(
+        counts=dict(sorted(names.items())),
+        unmapped=tuple(sorted({*annotation.names, *counts.within} - set(spec.map))),
+        regions=len(annotation.names),
+        reach=tuple(max(sides[end] for sides in bounds) for end in (2, 3)) if annotation.regions else None,
+        notes=tuple(annotation.notes),
+        audit=label_audit(chosen, annotation, spec, reached=counts.reached) if annotation.names else None,
+    )
+    return facts, counts.by_name()

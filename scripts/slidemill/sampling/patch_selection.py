@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from slidemill.core.job_log import LOG
 from slidemill.core.outcomes import Outcome
 from slidemill.core.pyramid import SlideInfo
 from slidemill.core.specs import MOST_PATCHES, GridSpec, QualitySpec, TissueSpec, WorkSpec
+from slidemill.core.stage_facts import RegionCounts, SampleFacts
 from slidemill.errors import SlideError
-from slidemill.sampling._filter_chain import Row, Step, write_judged
+from slidemill.sampling._filter_chain import Step, write_judged
 from slidemill.sampling._tissue_detection import mask_size, tissue_mask, tissue_step
 from slidemill.sampling.quality_notes import ink_notes
 from slidemill.sampling.tissue_mask import NOTHING, Wanted, save_mask
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from slidemill.sampling._quality_filter import QualityStep
     from slidemill.sampling.label_filter import LabelChoice, LabelStep
 
+STAGE = "sample_patches"
 UNANNOTATED = "unannotated"
 """Why patches of a slide without an annotation are dropped, with ``labels.unannotated: skip``."""
 
@@ -68,13 +70,13 @@ class Choice:
 
 def write_chosen(
     source: Path, found: Outcome, choice: Choice, *, table: Path, dropped: Path, mask: Path | None = None
-) -> dict[str, Any]:
-    """Publish the patches that are wanted, and those that are dropped, and return what there is to tell of them.
+) -> Outcome:
+    """Write the tables of the kept and the dropped patches, and return the outcome of the stage.
 
     Parameters
     ----------
     source, found
-        The slide's file, and what discover_slides has told of it.
+        The slide's file, and the outcome of discover_slides.
     choice
         Which patches are wanted.
     table, dropped, mask
@@ -88,20 +90,24 @@ def write_chosen(
     SlidemillError
         When it changed while it was read.
     """
-    info = SlideInfo.from_json(found.details["info"])
+    info = found.info
     _check_count(Grid(info.pyramid, choice.grid), choice.max_patches)
     if choice.unannotated:
         # Before any pixel is read: an empty mask will do.
         if mask:
             save_mask(NOTHING, mask)
+        if choice.unannotated == "fail":
+            raise SlideError(
+                "it has no annotation, and labels.unannotated is fail: give it one, or choose outside or skip"
+            )
         rows = patch_rows(found.slide, info, choice.grid)
-        return _without_annotation(choice.unannotated, rows, table, dropped) | {
-            "slide_notes": [*found.details.get("slide_notes", ()), SKIPPED]
-        }
-    planned = source, found.details["fingerprint"]
+        reasons = write_judged(rows, [lambda block: [UNANNOTATED] * len(block)], table, dropped)
+        sample = SampleFacts(grid=reasons.total(), patches=0, sampling=choice.grid, dropped=dict(reasons))
+        return _outcome(found, sample, notes=[*found.slide_notes, SKIPPED])
+    planned = source, found.fingerprint
     steps: list[Step] = []
-    details: dict[str, Any] = {}
-    notes = list(found.details.get("slide_notes", ()))
+    ink_fraction = None
+    notes = list(found.slide_notes)
     labels: LabelStep | None = None
     quality: QualityStep | None = None
     warnings: list[str] = []
@@ -114,9 +120,8 @@ def write_chosen(
                 steps.append(tissue_step(wanted.fractions, choice.tissue.min_fraction))
             notes += wanted.notes
             warnings += wanted.warnings
-            details["mask_fingerprint"] = choice.mask_fingerprint
             if wanted.mask.ink_fraction is not None:
-                details["ink_fraction"] = f"{wanted.mask.ink_fraction:.4f}"
+                ink_fraction = f"{wanted.mask.ink_fraction:.4f}"
         # Each step is imported where it is asked for: a job's start is most of its time on small slides.
         if choice.labels:
             from slidemill.sampling.label_filter import label_step
@@ -130,11 +135,9 @@ def write_chosen(
             quality = stack.enter_context(asked)
             steps.append(quality)
         reasons = write_judged(patch_rows(found.slide, info, choice.grid), steps, table, dropped)
-    if labels:
-        details |= labels.summary()
-    if quality:
-        details["quality"] = quality.summary()
-        notes += ink_notes(details["quality"])
+    measures = quality.summary() if quality else None
+    if measures:
+        notes += ink_notes(measures)
     count = reasons.pop("", 0)
     LOG.info("%s: %d patches, dropped: %s", found.slide, count, dict(reasons))
     if not count and reasons["tissue"]:
@@ -142,10 +145,16 @@ def write_chosen(
             f"no patch is kept: {reasons['tissue']} of {reasons.total()} have less tissue than tissue.min_fraction "
             f"({choice.tissue.min_fraction:g}): see its notes and its overlay"
         )
-    details["slide_notes"] = notes
-    if warnings:
-        details["warnings"] = warnings
-    return details | {"grid": count + reasons.total(), "dropped": dict(reasons), "patches": count}
+    sample = SampleFacts(
+        grid=count + reasons.total(),
+        patches=count,
+        sampling=choice.grid,
+        dropped=dict(reasons),
+        mask_fingerprint=choice.mask_fingerprint if mask else None,
+        ink_fraction=ink_fraction,
+        quality=measures,
+    )
+    return _outcome(found, sample, labels.summary() if labels else None, notes=notes, warnings=warnings)
 
 
 def _check_count(grid: Grid, most: int) -> None:
@@ -158,12 +167,18 @@ def _check_count(grid: Grid, most: int) -> None:
         )
 
 
-def _without_annotation(become: str, rows: Iterable[Row], table: Path, dropped: Path) -> dict[str, Any]:
-    """Drop all patches of a slide without an annotation, or fail it."""
-    if become == "fail":
-        raise SlideError("it has no annotation, and labels.unannotated is fail: give it one, or choose outside or skip")
-    reasons = write_judged(rows, [lambda block: [UNANNOTATED] * len(block)], table, dropped)
-    return {"grid": reasons.total(), "dropped": dict(reasons), "patches": 0}
+def _outcome(
+    found: Outcome,
+    sample: SampleFacts,
+    regions: RegionCounts | None = None,
+    *,
+    notes: Sequence[str],
+    warnings: Sequence[str] = (),
+) -> Outcome:
+    status = "ok" if sample.patches else "empty"
+    return Outcome(
+        found.slide, STAGE, status, sample=sample, regions=regions, slide_notes=tuple(notes), warnings=tuple(warnings)
+    )
 
 
 def _tissue(source: Path, info: SlideInfo, choice: Choice) -> Wanted:

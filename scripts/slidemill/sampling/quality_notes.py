@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from statistics import median
-from typing import Any
 
 from slidemill.core.outcomes import Outcome
+from slidemill.core.stage_facts import QualitySummary
 from slidemill.core.text import format_digits, format_list
 
 INKED_SHARE = 0.01
@@ -40,8 +40,9 @@ def copy_warnings(outcomes: Iterable[Outcome]) -> dict[str, str]:
     """Return a warning for each slide whose annotation has the content of another slide's, and regions."""
     owners: dict[str, list[str]] = {}
     for outcome in outcomes:
-        if not outcome.failed and outcome.details.get("regions") and outcome.details.get("annotation_fingerprint"):
-            owners.setdefault(outcome.details["annotation_fingerprint"], []).append(outcome.slide)
+        own = None if outcome.failed else outcome.labels
+        if own and own.regions and own.annotation_fingerprint:
+            owners.setdefault(own.annotation_fingerprint, []).append(outcome.slide)
     return {
         slide: f"its annotation is the same as that of {format_list(own[:2], len(own))}: is one of them a copy?"
         for own in owners.values()
@@ -58,10 +59,9 @@ def corner_warnings(outcomes: Iterable[Outcome]) -> dict[str, str]:
     """
     reached = {}
     for outcome in outcomes:
-        if not outcome.failed and outcome.details.get("reach"):
-            info = outcome.details["info"]
-            left, top, wide, high = info.get("bounds") or (0, 0, *info["dimensions"][0])
-            right, bottom = outcome.details["reach"]
+        if not outcome.failed and outcome.labels and outcome.labels.reach:
+            left, top, wide, high = outcome.info.bounds or (0, 0, *outcome.info.size)
+            right, bottom = outcome.labels.reach
             reached[outcome.slide] = max((right - left) / wide, (bottom - top) / high)
     for least, share, name in CORNERS:
         if len(reached) >= least and max(reached.values()) <= share:
@@ -70,9 +70,9 @@ def corner_warnings(outcomes: Iterable[Outcome]) -> dict[str, str]:
     return {}
 
 
-def ink_notes(summary: Mapping[str, Any]) -> list[str]:
-    """Return what to say of ink on a slide, by the summary of its `slidemill.sampling._quality_filter.QualityStep`."""
-    marked, patches = summary["marked"], summary["measured"]
+def ink_notes(summary: QualitySummary) -> list[str]:
+    """Return a note on the ink of a slide, if there is enough of it."""
+    marked, patches = summary.marked, summary.measured
     if not marked or marked <= INKED_SHARE * patches:
         return []
     return [f"pen: {marked} of {patches} patches have colours of felt pens on them, which some stains have too"]
@@ -81,9 +81,9 @@ def ink_notes(summary: Mapping[str, Any]) -> list[str]:
 def focus_notes(outcomes: Iterable[Outcome]) -> dict[str, str]:
     """Return what to say of slides that are less sharp than the others, by slide."""
     focus = {
-        outcome.slide: outcome.details["quality"]["focus"]
-        for outcome in outcomes
-        if not outcome.failed and outcome.details.get("quality", {}).get("focus_patches", 0) >= FOCUS_PATCHES
+        slide: own.focus
+        for slide, own in summaries(outcomes).items()
+        if own.focus is not None and own.focus_patches >= FOCUS_PATCHES
     }
     if len(focus) < FOCUS_SLIDES:
         return {}
@@ -99,8 +99,13 @@ def focus_notes(outcomes: Iterable[Outcome]) -> dict[str, str]:
 def all_counts(outcomes: Iterable[Outcome]) -> dict[str, list[int]]:
     """Return how many patches of all slides lie in each bin, by measure; nothing where none was measured."""
     sums: dict[str, list[int]] = {}
-    for outcome in outcomes:
-        if not outcome.failed:
-            for name, own in outcome.details.get("quality", {}).get("counts", {}).items():
-                sums[name] = [one + other for one, other in zip(sums.get(name, [0] * len(own)), own, strict=True)]
+    for summary in summaries(outcomes).values():
+        for name, own in summary.counts.items():
+            sums[name] = [one + other for one, other in zip(sums.get(name, [0] * len(own)), own, strict=True)]
     return sums
+
+
+def summaries(outcomes: Iterable[Outcome]) -> dict[str, QualitySummary]:
+    """Return the summary of the quality measures of each slide that has not failed and was measured."""
+    known = {outcome.slide: outcome.sample for outcome in outcomes if not outcome.failed}
+    return {slide: own.quality for slide, own in known.items() if own and own.quality}

@@ -62,10 +62,9 @@ def patch_rows(slide: str, info: SlideInfo, spec: GridSpec) -> Iterator[dict[str
         }
 
 
-def patch_side(info: SlideInfo, details: Mapping[str, Any]) -> float:
-    """Return the side of a patch in level-0 pixels, by its slide's sampling; infinity where that is not known."""
-    spec = details.get("sampling")
-    return Grid(info.pyramid, GridSpec(**spec)).extent0 if spec else math.inf
+def patch_side(info: SlideInfo, spec: GridSpec | None) -> float:
+    """Return the side of a patch in level-0 pixels; infinity where the grid is not known."""
+    return Grid(info.pyramid, spec).extent0 if spec else math.inf
 
 
 def patches_of(rows: Iterable[Mapping[str, str]], info: SlideInfo, spec: GridSpec) -> list[PatchRef]:

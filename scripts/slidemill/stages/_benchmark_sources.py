@@ -201,10 +201,9 @@ def open_sources(
     slides: dict[str, SampledSlide] = {}
     for slide, path in facts.items():
         found = read_outcome(path)
-        info = SlideInfo.from_json(found.details["info"])
-        patches = Grid(info.pyramid, grid).patches()
+        patches = Grid(found.info.pyramid, grid).patches()
         own = {patch.patch_id: patch for patch in patches if (slide, patch.patch_id) in wanted}
-        slides[slide] = SampledSlide(slide_path(root, found.details["path"]), info, own)
+        slides[slide] = SampledSlide(slide_path(root, found.path), found.info, own)
     return {**sources, SLIDE_SOURCE: SlideSource(slides, grid, icc)}
 
 

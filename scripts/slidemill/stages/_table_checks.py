@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
@@ -13,14 +13,12 @@ from typing import Any
 from slidemill.core.columns import NEEDED_COLUMNS, PLACE_COLUMNS
 from slidemill.core.csv_tables import read_table
 from slidemill.core.outcomes import Outcome, find_seal, read_outcome
-from slidemill.core.pyramid import SlideInfo
 from slidemill.core.seals import COHORT_SEALS, SEALED_BY, Seal, read_sealed, read_seals
-from slidemill.core.specs import GridSpec
 from slidemill.core.text import AGAIN
 from slidemill.errors import SlidemillError, machine_error
 from slidemill.runs.settings import FOREIGN, Settings, foreign_stage, outcome_file
 from slidemill.slides.grid import Grid
-from slidemill.stages.gather import unreadable_rows
+from slidemill.stages.gather import unreadable_patches
 from slidemill.stores.registry import open_store
 
 PLACE = ("patch_id", "column", "row", "x0", "y0", "width0", "height0", "level")
@@ -148,7 +146,7 @@ def check_slide(results: Path, slide: str, backends: Sequence[str], expected: Se
     facts = _outcome(check, results, f"slides/{slide}.json", slide)
     known = [outcome for outcome in outcomes.values() if outcome]
     stored = {backend: outcomes[f"store_patches/{backend}"] for backend in backends}
-    check.contents = {backend: own.details.get("content", "") for backend, own in stored.items() if own}
+    check.contents = {backend: own.store.content for backend, own in stored.items() if own and own.store}
     check.sealing = find_seal(known, PATCHES) is not None
     tables = {name: Path(name, f"{slide}.csv") for name in (PATCHES, DROPPED, LABELLED, FOUND)}
     whole = {}
@@ -173,10 +171,10 @@ def check_slide(results: Path, slide: str, backends: Sequence[str], expected: Se
     if not labelled.failed:
         check.attempt(results, tables[LABELLED], lambda path: _mislabelled(path, results / tables[PATCHES]))
     if whole[PATCHES] and not check.faults:
-        left_out = {patch["patch_id"] for patch in unreadable_rows(known)}
+        left_out = {patch.patch_id for patch in unreadable_patches(known)}
         rows = read_table(results / tables[PATCHES], ("patch_id",))
         check.ids = tuple(row["patch_id"] for row in rows if row["patch_id"] not in left_out)
-        check.sampling = sampled.details.get("sampling")
+        check.sampling = asdict(spec) if (spec := sampled.kept.sampling) else None
     return check
 
 
@@ -187,7 +185,7 @@ def _outcome(check: TableCheck, results: Path, name: str, slide: str) -> Outcome
     def look(path: Path) -> str | None:
         found.append(read_outcome(path))
         if not read_sealed(path)[1]:
-            if {"tables", "settings"} & found[0].details.keys():
+            if found[0].tables or found[0].settings:
                 return f"has lost its digest: {AGAIN}"
             check.unsealed.append(Path(name))
         return None if found[0].slide == slide else f"is of the slide {found[0].slide}: {AGAIN}"
@@ -197,20 +195,20 @@ def _outcome(check: TableCheck, results: Path, name: str, slide: str) -> Outcome
 
 def _misplaced(path: Path, sampled: Outcome) -> str | None:
     """Return what is wrong with the number or the places of a slide's patches."""
-    spec = sampled.details.get("sampling")
-    grid = Grid(SlideInfo.from_json(sampled.details["info"]).pyramid, GridSpec(**spec)) if spec else None
+    spec = sampled.kept.sampling
+    grid = Grid(sampled.info.pyramid, spec) if spec else None
     count = 0
     for row in read_table(path, PLACE_COLUMNS):
         count += 1
         patch = grid.patch(int(row["column"]), int(row["row"])) if grid else None
         if patch and [str(getattr(patch, name)) for name in PLACE] != [row[name] for name in PLACE]:
             return f"{row['patch_id']} is not where the grid has it: {AGAIN}"
-    return _counted(count, sampled.details["patches"])
+    return _counted(count, sampled.kept.patches)
 
 
 def _miscounted(path: Path, sampled: Outcome) -> str | None:
     count = sum(1 for _ in read_table(path, PLACE_COLUMNS))
-    return _counted(count, sampled.details["grid"] - sampled.details["patches"])
+    return _counted(count, sampled.kept.grid - sampled.kept.patches)
 
 
 def _counted(count: int, wanted: int) -> str | None:

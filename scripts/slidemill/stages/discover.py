@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from slidemill.core.outcomes import Outcome, attempt, write_outcome
+from slidemill.core.stage_facts import SlideFacts
 from slidemill.runs.settings import settings_digest, with_settings
 from slidemill.slides.dicom import check_one_series
 from slidemill.slides.discovery import decoded, slide_path
@@ -69,6 +70,7 @@ def discover_slide(job: DiscoverJob) -> None:
     SlidemillError
         When the slide is not the one that the run was planned with.
     """
+    known = Outcome(job.slide, STAGE, path=job.path, fingerprint=job.fingerprint)
 
     def look() -> Outcome:
         source = slide_path(job.root, job.path)
@@ -76,17 +78,14 @@ def discover_slide(job: DiscoverJob) -> None:
         with opened(source) as handle:
             info, mpp_source, notes = measured(slide_info(handle), job.mpp, job.assume_mpp)
         check_unchanged(source, job.fingerprint)
-        details = {
-            "info": info.to_json(),
-            "deepzoom_levels": info.deepzoom_levels(job.limit_bounds),
-            "mpp_source": mpp_source,
-            "slide_notes": notes,
-            "file_size": source.stat().st_size,
-        }
-        return Outcome(job.slide, STAGE, details=details)
+        facts = SlideFacts(
+            info=info,
+            deepzoom_levels=info.deepzoom_levels(job.limit_bounds),
+            mpp_source=mpp_source,
+            file_size=source.stat().st_size,
+        )
+        return replace(known, facts=facts, slide_notes=tuple(notes))
 
     unchanged = partial(check_unchanged, job.root / decoded(job.path), job.fingerprint)
-    outcome = attempt(job.slide, STAGE, look, unchanged=unchanged)
-    known = {"path": job.path, "fingerprint": job.fingerprint}
-    outcome = replace(outcome, details={**known, **outcome.details})
+    outcome = attempt(job.slide, STAGE, look, after=known, unchanged=unchanged)
     write_outcome(job.facts, with_settings(outcome, STAGE, job.settings))

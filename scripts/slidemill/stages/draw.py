@@ -9,7 +9,6 @@ from slidemill.core.child_process import ChildCrashedError, ChildProcess
 from slidemill.core.csv_tables import read_table
 from slidemill.core.job_log import LOG
 from slidemill.core.outcomes import check_tables, read_outcome
-from slidemill.core.pyramid import SlideInfo
 from slidemill.core.specs import LabelSpec
 from slidemill.errors import SlideError, StoreError
 from slidemill.report.patch_pictures import LONGEST, draw_message, draw_overlay, draw_sample, save_picture
@@ -89,10 +88,10 @@ def draw_slide(job: DrawJob) -> None:
     try:
         if found.failed:
             raise SlideError(f"failed in {found.stage}")
-        info = SlideInfo.from_json(found.details["info"])
-        printed = found.details["annotation_fingerprint"]
+        info = found.info
+        printed = found.labels.annotation_fingerprint if found.labels else None
         regions = slide_regions(job.annotations, job.annotation, printed, info=info, spec=job.labels)
-        source = slide_path(job.slides, found.details["path"])
+        source = slide_path(job.slides, found.path)
         view = low_resolution(source, info, LONGEST, stated(job.icc, info.icc))
         LOG.info("notes on the picture: %s", "; ".join(view.notes) or "none")
         tissue = load_mask(job.mask, info.size) if job.mask else None
@@ -102,7 +101,7 @@ def draw_slide(job: DrawJob) -> None:
         LOG.warning("%s", error)
         picture = draw_message(f"no picture: {error}")
     if not found.failed:
-        check_unchanged(job.slides / decoded(found.details["path"]), found.details["fingerprint"])
+        check_unchanged(job.slides / decoded(found.path), found.fingerprint)
     save_picture(picture, job.overlay)
     # A damaged store may end the process that reads it; its validation says what is wrong.
     with ChildProcess() as process:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from slidemill.core.outcomes import UNFINISHED, Outcome, find_seal, read_outcome
 from slidemill.core.parquet import TABLE, write_parquet
 from slidemill.core.run_warnings import join_warnings
 from slidemill.core.seals import COHORT_SEALS, seal_tables
+from slidemill.core.stage_facts import UnreadablePatch
 from slidemill.runs.run_plan import PLAN, read_plan
 from slidemill.runs.settings import Settings, check_cohort_settings, cohort_digest
 from slidemill.sampling.quality_notes import annotation_warnings, focus_notes
@@ -61,8 +62,11 @@ def slide_row(
     """
     stages = [facts, *later]
     failure = next((outcome for outcome in stages if outcome.status in ("failed", UNFINISHED)), None)
-    unreadable = unreadable_rows(stages)
-    patches = next((outcome.details["patches"] for outcome in reversed(stages) if "patches" in outcome.details), 0)
+    unreadable = unreadable_patches(stages)
+    sample = next((outcome.sample for outcome in stages if outcome.sample), None)
+    labels = next((outcome.labels for outcome in stages if outcome.labels), None)
+    stores = [outcome.store for outcome in stages if outcome.store]
+    patches = stores[-1].patches if stores else sample.patches if sample else 0
     wrong = [finding for finding in findings if finding["status"] == "failed"]
     if failure:
         status, stage, message = failure.status, failure.stage, failure.message
@@ -70,7 +74,7 @@ def slide_row(
         status, stage = "failed", "store_patches"
         message = (
             f"{len(unreadable)} of {len(unreadable) + patches} patches cannot be read; the first: "
-            f"{unreadable[0]['reason']}"
+            f"{unreadable[0].reason}"
         )
     elif wrong:
         status, stage = "failed", "validate_stores"
@@ -78,42 +82,35 @@ def slide_row(
     else:
         status = "empty" if any(outcome.status == "empty" for outcome in stages) else "ok"
         stage = message = ""
-    details = facts.details
-    info = details.get("info") or {}
-    bounds = info.get("bounds")
-    width, height = info["dimensions"][0] if info else ("", "")
-    return {
+    colours = _join(store.colour_note for store in stores)
+    row: dict[str, Any] = {
         "slide": facts.slide,
-        "path": decoded(details["path"]),
+        "path": decoded(facts.path),
         "status": status,
         "stage": stage,
         "message": message,
-        "notes": "; ".join([*details.get("slide_notes", ()), *filter(None, [_joined(stages, "colour_note")]), *notes]),
-        "warnings": join_warnings([*(warning for o in stages for warning in o.details.get("warnings", ())), *warnings]),
-        "grid_patches": next((o.details["grid"] for o in stages if "grid" in o.details), ""),
-        "dropped": _counts(next((o.details["dropped"] for o in stages if "dropped" in o.details), {})),
-        "ink_fraction": next((o.details["ink_fraction"] for o in stages if "ink_fraction" in o.details), ""),
+        "notes": "; ".join([*facts.slide_notes, *filter(None, [colours]), *notes]),
+        "warnings": join_warnings([*(warning for outcome in stages for warning in outcome.warnings), *warnings]),
         "patches": patches,
         "unreadable": len(unreadable),
-        "annotation": next((o.details["annotation"] for o in stages if "annotation" in o.details), ""),
-        **{column: next((o.details[column] for o in stages if column in o.details), "") for column in LABEL_NUMBERS},
-        "reader": _joined(stages, "reader"),
-        "reader_reason": _joined(stages, "reader_reason"),
-        "vendor": info.get("vendor"),
-        "width": width,
-        "height": height,
-        "levels": len(info["dimensions"]) if info else "",
-        "level_downsamples": ";".join(f"{value:.10g}" for value in info.get("downsamples", ())),
-        "mpp_x": info.get("mpp_x"),
-        "mpp_y": info.get("mpp_y"),
-        "mpp_source": details.get("mpp_source", ""),
-        "objective_power": info.get("objective_power"),
-        "icc": info.get("icc"),
-        "bounds": ";".join(map(str, bounds)) if bounds else "",
-        "deepzoom_levels": details.get("deepzoom_levels"),
-        "file_size": details.get("file_size"),
-        "fingerprint": details["fingerprint"],
+        "reader": _join(store.reader for store in stores),
+        "reader_reason": _join(store.reader_reason for store in stores),
+        "fingerprint": facts.fingerprint,
     }
+    if sample:
+        row |= {"grid_patches": sample.grid, "ink_fraction": sample.ink_fraction}
+        row["dropped"] = "; ".join(f"{reason} {count}" for reason, count in sample.dropped.items())
+    if labels:
+        row |= {name: getattr(labels, name) for name in ("annotation", *LABEL_NUMBERS)}
+    if known := facts.facts:
+        info = known.info
+        width, height = info.size
+        row |= {name: getattr(info, name) for name in ("vendor", "mpp_x", "mpp_y", "objective_power", "icc")}
+        row |= {name: getattr(known, name) for name in ("mpp_source", "deepzoom_levels", "file_size")}
+        row |= {"width": width, "height": height, "levels": len(info.dimensions)}
+        row["level_downsamples"] = ";".join(f"{value:.10g}" for value in info.downsamples)
+        row["bounds"] = ";".join(map(str, info.bounds)) if info.bounds else ""
+    return row
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,10 +235,10 @@ def write_cohort(
                 warnings=doubts.get(one.facts.slide, ()),
             )
             LOG.info("%s: %s %s", row["slide"], row["status"], row["message"])
-            left_out = unreadable_rows(one.later)
-            unreadable.extend(left_out)
+            left_out = unreadable_patches(one.later)
+            unreadable.extend({"slide": one.facts.slide, **asdict(patch)} for patch in left_out)
             if row["status"] == "ok" and one.metadata:
-                metadata.append((one, frozenset(patch["patch_id"] for patch in left_out)))
+                metadata.append((one, frozenset(patch.patch_id for patch in left_out)))
             yield row
 
     rows = {tables.slides.name: write_table(tables.slides, SLIDE_COLUMNS, slide_rows())}
@@ -273,26 +270,16 @@ def _findings(one: SlideResults) -> Iterator[dict[str, str]]:
 def _store_rows(slides: Iterable[SlideResults]) -> Iterator[dict[str, Any]]:
     for one in slides:
         for outcome in one.later:
-            if "backend" in outcome.details:
-                known = {"slide": outcome.slide, **outcome.details}
-                yield {column: known[column] for column in STORE_COLUMNS}
+            if outcome.store:
+                yield {"slide": outcome.slide} | {name: getattr(outcome.store, name) for name in STORE_COLUMNS[1:]}
 
 
-def unreadable_rows(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
-    """Return a slide's rows of the table of unreadable patches, in raster order; every backend leaves out the same."""
-    found = {
-        patch["patch_id"]: {"slide": outcome.slide, **patch}
-        for outcome in outcomes
-        for patch in outcome.details.get("unreadable", ())
-    }
+def unreadable_patches(outcomes: Iterable[Outcome]) -> list[UnreadablePatch]:
+    """Return a slide's patches that cannot be read, in raster order; the stores of all backends leave them out."""
+    found = {patch.patch_id: patch for outcome in outcomes if outcome.store for patch in outcome.store.unreadable}
     return [found[patch_id] for patch_id in sorted(found)]
 
 
-def _counts(dropped: Mapping[str, int]) -> str:
-    """Return how many patches were dropped for each reason, such as ``tissue 120; blur 3``."""
-    return "; ".join(f"{reason} {count}" for reason, count in dropped.items())
-
-
-def _joined(stages: Iterable[Outcome], key: str) -> str:
-    """Return what the stages say of `key`, each once; the jobs of several backends nearly always say the same."""
-    return "; ".join(dict.fromkeys(stage.details[key] for stage in stages if key in stage.details))
+def _join(texts: Iterable[str | None]) -> str:
+    """Return texts, each once: the jobs of several backends nearly always report the same."""
+    return "; ".join(dict.fromkeys(filter(None, texts)))

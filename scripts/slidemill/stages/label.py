@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +11,6 @@ from slidemill.core.columns import METADATA_COLUMNS
 from slidemill.core.csv_tables import read_table, write_table
 from slidemill.core.job_log import LOG
 from slidemill.core.outcomes import Outcome, add_seals, attempt, find_seal, read_outcome, write_outcome
-from slidemill.core.pyramid import SlideInfo
 from slidemill.core.seals import Seal
 from slidemill.core.specs import LabelSpec
 from slidemill.runs.settings import settings_digest, with_settings
@@ -90,24 +89,37 @@ def label_patches(job: LabelJob) -> None:
     unchanged = partial(check_unchanged, job.root / decoded(annotation or ""), fingerprint, "annotation")
 
     def label() -> Outcome:
-        info = SlideInfo.from_json(before.details["info"])
-        regions = slide_regions(job.root, annotation, fingerprint, info=info, spec=labels)
-        count = before.details["patches"]
+        regions = slide_regions(job.root, annotation, fingerprint, info=before.info, spec=labels)
+        count = before.kept.patches
         rows = read_table(job.patches, seal=find_seal([before], "patches"))
-        found = write_labelled(job.table, rows, Labelling(regions, labels, job.columns), count=count, seed=job.seed)
+        by = Labelling(regions, labels, job.columns)
+        facts, counts = write_labelled(job.table, rows, by, count=count, seed=job.seed)
+        warnings = list(regions.warnings)
         if annotation:
-            seen = {"label_patches": count, **found, **before.details}  # what `only` drops counts too
-            findings = label_findings(
-                regions, labels, seen["within"], patches=seen["label_patches"], contested=seen["contested"]
+            seen = before.regions or counts  # patches that `only` drops count too
+            found = label_findings(
+                regions,
+                labels,
+                seen.within,
+                patches=count if seen.label_patches is None else seen.label_patches,
+                contested=seen.contested,
             )
-            findings["warnings"] += found.pop("warnings", []) + coarseness(regions, patch_side(info, before.details))
-            found |= findings
-        LOG.info("%s: %s", before.slide, found)
-        found |= {"annotation": str(decoded(annotation)) if annotation else "", "annotation_fingerprint": fingerprint}
-        return Outcome(before.slide, STAGE, before.status, details=found)
+            facts = replace(
+                facts,
+                annotation=str(decoded(annotation)),
+                annotation_fingerprint=fingerprint,
+                unmapped_regions=found.unmapped_regions,
+                region_patches=found.region_patches,
+                unmapped_patches=found.unmapped_patches,
+            )
+            warnings = [*found.warnings, *warnings, *coarseness(regions, patch_side(before.info, before.kept.sampling))]
+        if before.regions:
+            counts = replace(counts, label_patches=before.regions.label_patches)
+        LOG.info("%s: %s", before.slide, facts)
+        return Outcome(before.slide, STAGE, before.status, labels=facts, regions=counts, warnings=warnings)
 
-    result = with_settings(attempt(before.slide, STAGE, label, before, unchanged), STAGE, job.settings)
+    result = with_settings(attempt(before.slide, STAGE, label, after=before, unchanged=unchanged), STAGE, job.settings)
     if result.failed:
         write_table(job.table, (*METADATA_COLUMNS, *job.columns), [])
-    labelled = 0 if result.failed else sum(result.details["counts"].values())
+    labelled = sum(result.labels.counts.values()) if result.labels else 0
     write_outcome(job.outcome, add_seals(result, metadata=Seal.of(job.table, labelled)))

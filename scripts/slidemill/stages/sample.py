@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from slidemill.core.columns import DROPPED_COLUMNS, PATCH_COLUMNS
@@ -11,13 +11,11 @@ from slidemill.core.outcomes import Outcome, add_seals, attempt, read_outcome, w
 from slidemill.core.seals import Seal
 from slidemill.core.specs import GridSpec, LabelSpec, QualitySpec, TissueSpec, WorkSpec
 from slidemill.runs.settings import settings_digest, with_settings
-from slidemill.sampling.patch_selection import Choice, write_chosen
+from slidemill.sampling.patch_selection import STAGE, Choice, write_chosen
 from slidemill.sampling.tissue_mask import NOTHING, save_mask
 from slidemill.slides.discovery import decoded
 from slidemill.slides.fingerprint import check_unchanged
 from slidemill.stages.job import Job
-
-STAGE = "sample_patches"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,23 +78,22 @@ def sample_patches(job: SampleJob) -> None:
         When the slide, its mask or its annotation is not what the run was planned with.
     """
     found = read_outcome(job.facts)
-    choice, source = job.choice, job.root / decoded(found.details["path"])
+    choice, source = job.choice, job.root / decoded(found.path)
 
     def unchanged() -> None:
-        check_unchanged(source, found.details["fingerprint"])
+        check_unchanged(source, found.fingerprint)
         check_unchanged(choice.own_mask or source, choice.mask_fingerprint, "mask of tissue")
 
     def sample() -> Outcome:
-        details = write_chosen(source, found, choice, table=job.table, dropped=job.dropped, mask=job.mask)
-        details |= {"sampling": asdict(choice.grid)}
-        return Outcome(found.slide, STAGE, "ok" if details["patches"] else "empty", details=details)
+        return write_chosen(source, found, choice, table=job.table, dropped=job.dropped, mask=job.mask)
 
-    result = with_settings(attempt(found.slide, STAGE, sample, found, unchanged), STAGE, choice.settings)
+    outcome = attempt(found.slide, STAGE, sample, after=found, unchanged=unchanged)
+    result = with_settings(outcome, STAGE, choice.settings)
     if result.failed:
         write_table(job.table, PATCH_COLUMNS, [])
         write_table(job.dropped, DROPPED_COLUMNS, [])
         if job.mask:
             save_mask(NOTHING, job.mask)
-    grid, kept = (0, 0) if result.failed else (result.details["grid"], result.details["patches"])
+    grid, kept = (result.sample.grid, result.sample.patches) if result.sample else (0, 0)
     sealed = add_seals(result, patches=Seal.of(job.table, kept), dropped=Seal.of(job.dropped, grid - kept))
     write_outcome(job.outcome, sealed)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import openslide
 
@@ -20,8 +19,8 @@ from slidemill.core.files import scratch_folder
 from slidemill.core.job_log import log_progress
 from slidemill.core.outcomes import Outcome, attempt, find_seal, read_outcome, write_outcome
 from slidemill.core.patch import PatchRef
-from slidemill.core.pyramid import SlideInfo
 from slidemill.core.specs import GridSpec, StoreSpec, WorkSpec
+from slidemill.core.stage_facts import StoreFacts, UnreadablePatch
 from slidemill.errors import SlideError
 from slidemill.slides.discovery import decoded
 from slidemill.slides.fingerprint import check_unchanged
@@ -111,17 +110,18 @@ def store_patches(job: StoreJob) -> None:
     """
     found = read_outcome(job.sampled)
     kind, grid = STORES[job.backend], job.grid
-    colours = stated(job.icc, found.details.get("info", {}).get("icc", ""))
-    printed = found.details["fingerprint"]
+    colours = stated(job.icc, found.facts.info.icc if found.facts else "")
+    printed = found.fingerprint
     manifest = new_manifest(kind, job.settings, found.slide, fingerprint=printed, grid=grid, icc=colours)
-    source = job.root / decoded(found.details["path"])
+    source = job.root / decoded(found.path)
 
     def write() -> Outcome:
-        info = SlideInfo.from_json(found.details["info"])
-        wanted = patches_of(read_table(job.patches, seal=find_seal([found], "patches")), info, grid)
-        return store_slide(SlidePatches(source, info, grid, wanted), job.store, manifest, backend=kind, work=job.work)
+        wanted = patches_of(read_table(job.patches, seal=find_seal([found], "patches")), found.info, grid)
+        return store_slide(
+            SlidePatches(source, found.info, grid, wanted), job.store, manifest, backend=kind, work=job.work
+        )
 
-    result = attempt(found.slide, STAGE, write, found, partial(check_unchanged, source, printed))
+    result = attempt(found.slide, STAGE, write, after=found, unchanged=partial(check_unchanged, source, printed))
     if result.failed:
         write_store(kind, job.store, manifest, [], [])
     write_outcome(job.outcome, result)
@@ -197,16 +197,26 @@ def store_slide(asked: SlidePatches, target: Path, manifest: Manifest, *, backen
         convert = conversion(slide, manifest.icc)
     choice = "tiles" if copied else work.reader
     whole = read_whole(asked, choice, work.seed, use=store, remedy=remedy)
-    details = {
-        "backend": manifest.backend,
-        "encoding": manifest.encoding,
-        "content": written.content,
-        "reader": whole.reader,
-        "reader_reason": whole.reader_reason,
-        **({"colour_note": UNCONVERTED} if manifest.icc == NO_PROFILE else {}),
-        "seconds": round(time.perf_counter() - begun, 3),
-    }
-    return _outcome(manifest.slide, target, patches, unreadable=whole.unreadable, known=details)
+    files = list(target.iterdir()) if target.is_dir() else [target]
+    facts = StoreFacts(
+        backend=manifest.backend,
+        encoding=manifest.encoding,
+        content=written.content,
+        patches=len(patches) - len(whole.unreadable),
+        bytes=sum(file.stat().st_size for file in files),
+        files=len(files),
+        seconds=round(time.perf_counter() - begun, 3),
+        peak_mb=round(_peak_bytes() / 1e6, 1),
+        reader=whole.reader,
+        reader_reason=whole.reader_reason,
+        colour_note=UNCONVERTED if manifest.icc == NO_PROFILE else None,
+        unreadable=tuple(
+            UnreadablePatch(reason=reason, **{name: getattr(patch, name) for name in PLACE})
+            for patch in patches
+            if (reason := whole.unreadable.get(patch.patch_id)) is not None
+        ),
+    )
+    return Outcome(manifest.slide, STAGE, "ok" if patches else "empty", store=facts)
 
 
 def _of_unchanged(
@@ -225,30 +235,6 @@ def _stored(
         return copied_patches(reader, manifest.patch_size, patches, work.checked_copies)
     encode = partial(encode_patch, manifest.codec, manifest.quality)
     return reader.read(patches, lambda pixels: encode(convert(pixels)), work.threads)
-
-
-def _outcome(
-    slide: str,
-    target: Path,
-    patches: Sequence[PatchRef],
-    *,
-    unreadable: Mapping[str, str],
-    known: Mapping[str, Any],
-) -> Outcome:
-    files = list(target.iterdir()) if target.is_dir() else [target]
-    details: dict[str, Any] = {
-        **known,
-        "bytes": sum(file.stat().st_size for file in files),
-        "files": len(files),
-        "peak_mb": round(_peak_bytes() / 1e6, 1),
-        "patches": len(patches) - len(unreadable),
-        "unreadable": [
-            {**{key: getattr(patch, key) for key in PLACE}, "reason": unreadable[patch.patch_id]}
-            for patch in (patches if unreadable else ())
-            if patch.patch_id in unreadable
-        ],
-    }
-    return Outcome(slide, STAGE, "ok" if patches else "empty", "", details)
 
 
 def _peak_bytes() -> int:

@@ -137,7 +137,7 @@ def _slide_results(slide: SlideFile, work: Work, made: _Made) -> SlideResults:
         later.append(read_outcome(path))
     # What failed is told before what has not been started for it.
     later.sort(key=lambda one: one.message.startswith(NOT_STARTED))
-    facts = replace(facts, details={"path": slide.path, "fingerprint": "", **facts.details})
+    facts = replace(facts, path=facts.path or slide.path)
     return SlideResults(facts, later, made.path(f"metadata/{own}.csv"), validation)
 
 

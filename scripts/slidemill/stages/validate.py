@@ -142,19 +142,19 @@ def validate_stores(job: ValidateJob) -> None:
     found = outcomes[0]
     # One that lacks the level that is asked for was opened, but no grid can be laid over it.
     sampled = not any(outcome.failed and outcome.stage != STORED for outcome in outcomes)
-    info = SlideInfo.from_json(found.details["info"]) if sampled else None
-    source = slide_path(job.root, found.details["path"]) if sampled else None
-    unreadable = {patch["patch_id"] for outcome in outcomes for patch in outcome.details.get("unreadable", ())}
+    info = found.info if sampled else None
+    source = slide_path(job.root, found.path) if sampled else None
+    unreadable = {patch.patch_id for outcome in outcomes if outcome.store for patch in outcome.store.unreadable}
     wanted = patches_of(read_table(job.patches, seal=find_seal(outcomes, "patches")), info, job.grid) if info else []
     wanted = [patch for patch in wanted if patch.patch_id not in unreadable]
     # As its stores were written, whatever the slide has failed for since.
-    colours = stated(job.icc, found.details.get("info", {}).get("icc", ""))
+    colours = stated(job.icc, found.facts.info.icc if found.facts else "")
     own = SlideStores(found.slide, job.stores, job.grid, wanted, colours, source, info)
     # A damaged store may end the process that reads it.
     with ChildProcess() as process:
         findings = validate_slide(own, job.spec, job.seed, threads=job.threads, check=partial(check_in_child, process))
     if source:
-        check_unchanged(source, found.details["fingerprint"])
+        check_unchanged(source, found.fingerprint)
     write_findings(found.slide, findings, job.table, outcome=job.outcome)
 
 
