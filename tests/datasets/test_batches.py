@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slidemill import open_dataset
-from slidemill.core.symmetries import COUNT, turn_into, turn_view
 from slidemill.datasets.batches import one_hot, symmetries_of
 from slidemill.datasets.shuffle import RUN, SLIDES, WINDOW, order, random_numbers
 from slidemill.errors import SlidemillError, StoreError
 from slidemill.stores import store_pool
+from slidemill.stores.symmetries import COUNT, turn_into, turn_view
 from tests.results import SIZE
 
 KINDS = ("blocks", "exact", True, False)

@@ -7,9 +7,9 @@ import sys
 import numpy as np
 import pytest
 
-from slidemill.core.symmetries import turn_view
 from slidemill.datasets.batches import symmetries_of
 from slidemill.errors import SlidemillError
+from slidemill.stores.symmetries import turn_view
 from tests.conftest import ROOT
 from tests.results import SIZE
 

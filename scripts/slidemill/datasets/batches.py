@@ -13,10 +13,10 @@ import numpy.typing as npt
 
 from slidemill.core.encodings import Pixels
 from slidemill.core.ordered_threads import Step, run_in_order
-from slidemill.core.symmetries import COUNT
 from slidemill.datasets.shuffle import Shuffle, order, random_numbers
 from slidemill.datasets.stored_patches import Places, StoredPatches
 from slidemill.errors import SlidemillError
+from slidemill.stores.symmetries import COUNT
 
 AHEAD = 2
 """Batches that each worker may be ahead of the one that is asked for; this bounds memory."""

@@ -78,7 +78,7 @@ class StoredPatches:
         out
             An array to write to, in place of a new one; of that shape, and the result then.
         symmetries
-            For each patch the symmetry of the square that it is turned by, 0 to 7, see `slidemill.core.symmetries`.
+            For each patch the symmetry of the square that it is turned by, 0 to 7, see `slidemill.stores.symmetries`.
 
         Raises
         ------

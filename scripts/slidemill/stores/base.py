@@ -16,11 +16,11 @@ import numpy as np
 from slidemill.core.encodings import RAW, Buffer, Pixels, Shape, decode_patch
 from slidemill.core.ordered_threads import Step, run_in_order
 from slidemill.core.patch import PatchRef
-from slidemill.core.symmetries import turn_into
 from slidemill.core.text import AGAIN
 from slidemill.errors import StoreError, machine_error, machine_errors
 from slidemill.stores.arrays import View, output_array
 from slidemill.stores.manifest import Manifest
+from slidemill.stores.symmetries import turn_into
 
 BLOCK = 16
 """Patches that a thread of `Store.read_many` reads at once."""
@@ -111,7 +111,7 @@ class Store(ABC):
         out
             The array, in one piece.
         symmetry
-            The symmetry of the square that the patch is turned by, see `slidemill.core.symmetries`.
+            The symmetry of the square that the patch is turned by, see `slidemill.stores.symmetries`.
 
         Raises
         ------
