@@ -12,7 +12,9 @@ from slidemill.cli.commands import main
 from slidemill.core.csv_tables import read_table
 from tests.conftest import ROOT
 from tests.workflow.conftest import Project
-from tests.workflow.test_runs import copy_of
+from tests.workflow.shared import copy_of, made_once
+
+pytestmark = pytest.mark.long
 
 OF_A_SLIDE = {
     "slides/one-*.json": "discover_slides",
@@ -43,16 +45,20 @@ MEASURED = ("seconds", "peak_mb")
 """Columns of stores.csv that are another in each run."""
 
 
-@pytest.fixture(scope="module")
-def done(tmp_path_factory):
+def all_backends(folder):
     """A finished run over two slides, with all backends and folds."""
-    project = Project(tmp_path_factory.mktemp("done"))
+    project = Project(folder)
     project.config |= {"stores": {"lmdb": {}, "hdf5": {}, "disk": {}, "tar": {}}, "splits": {"folds": 2}}
     project.add("one.svs", seed=1)
     project.add("two.svs", seed=2)
     finished = project.snakemake()
     assert finished.code == 0, finished.text
     return project
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    return made_once(tmp_path_factory, "all-backends", all_backends)
 
 
 @pytest.fixture
@@ -132,7 +138,6 @@ def test_damage_of_every_kind_heals(copied, capsys):
     assert content(copied.results) == before
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("pattern", [*OF_A_SLIDE, *OF_THE_COHORT])
 def test_damage_of_one_kind_heals(copied, capsys, pattern):
     before = content(copied.results)
@@ -225,7 +230,6 @@ sealing.write_sealed = dying
 """
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(("seal", "table"), [("tables.seal.json", "slides.csv"), ("splits.seal.json", "splits.csv")])
 def test_run_killed_before_the_seal_heals(copied, tmp_path, monkeypatch, capsys, seal, table):
     """The tables are there then, and their digests are not."""

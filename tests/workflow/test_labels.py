@@ -4,13 +4,14 @@ import csv
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 
 def rows(path):
     with path.open(newline="", encoding="utf-8") as file:
         return {row["path"]: row for row in csv.DictReader(file)}
 
 
-@pytest.mark.long
 def test_untrusted_labels_fail_the_run_and_are_said(project):
     """Names in another case: all patches in regions have label -1, and all checks of the stores pass."""
     project.add("one.svs")

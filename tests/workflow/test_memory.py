@@ -5,6 +5,8 @@ import re
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 
 def asked(text):
     """The megabytes that each rule with a slide asks for."""
@@ -15,7 +17,6 @@ def asked(text):
     return {rule[1]: int(memory[1]) for rule, memory in found if rule and memory}
 
 
-@pytest.mark.long
 def test_memory_follows_the_patches_once_they_are_sampled(project):
     """A file with room for a million patches of 16 pixels, which has 1,254."""
     project.add("one.svs")

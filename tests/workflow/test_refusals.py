@@ -9,6 +9,8 @@ import yaml
 from slidemill.core.files import WORKER
 from slidemill.runs.run_lock import HOLDER, LOOK_AGAIN
 
+pytestmark = pytest.mark.long
+
 LISTS = "a: &a [x]\n" + "".join(f"{own}: &{own} [{f'*{before}, ' * 9}]\n" for before, own in pairwise("abcdefghi"))
 
 

@@ -19,6 +19,7 @@ from slidemill.testing import Scan, write_svs
 from tests.conftest import ROOT, painted
 from tests.tiffs import STRUCTURES, write
 from tests.workflow.conftest import Project
+from tests.workflow.shared import copy_of, made_once
 
 COHORT = {"gather_results", "join_hdf5", "benchmark_stores", "render_report", "gate", "all"}
 A_SLIDE = {
@@ -49,25 +50,20 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
-@pytest.fixture(scope="module")
-def done(tmp_path_factory):
-    """A finished run over two slides, one of a difficult name; tests that change it take a copy."""
-    project = Project(tmp_path_factory.mktemp("done"))
+def two_slides(folder):
+    """A finished run over two slides, one of a difficult name, as its users run it."""
+    project = Project(folder)
     project.add("one.svs", seed=1)
     project.add("Präparat {2}\n'$(x);.svs", seed=2, annotated=False)
-    finished = project.snakemake()
+    finished = project.snakemake(fresh=True)
     assert finished.code == 0, finished.text
     return project
 
 
-def copy_of(done, folder):
-    """A copy of a finished run, at another place, times and all."""
-    shutil.copytree(done.folder, folder)
-    project = Project.__new__(Project)
-    places = {key: folder / key for key in ("slides", "annotations", "results")}
-    project.__dict__ = {**done.__dict__, "folder": folder, **places}
-    project.config = {**done.config, **{key: str(path) for key, path in places.items()}}
-    return project
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """That run; tests that change it take a copy."""
+    return made_once(tmp_path_factory, "two-slides", two_slides)
 
 
 @pytest.fixture
@@ -161,16 +157,19 @@ class TestFinishedRun:
         assert len(list((done.results / "logs").rglob("*.log"))) == 2 * len(A_SLIDE) + 5
 
     def test_a_second_run_does_nothing(self, done):
-        assert "Nothing to be done" in done.snakemake().text
+        assert "Nothing to be done" in done.snakemake(fresh=True).text
 
+    @pytest.mark.long
     def test_nor_from_another_working_directory(self, done, tmp_path):
         assert "Nothing to be done" in done.snakemake(cwd=tmp_path).text
 
+    @pytest.mark.long
     @pytest.mark.parametrize("view", ["--dag", "--lint", "--list", "--dry-run", "--summary"])
     def test_snakemakes_own_views_work_without_a_number_of_cores(self, done, view):
         finished = done.snakemake(view, cores=None)
         assert finished.code == 0, finished.text
 
+    @pytest.mark.long
     def test_snakemakes_report_holds_ours(self, done):
         finished = done.snakemake("--report", "snakemake-report.html", cores=None)
         assert finished.code == 0, finished.text
@@ -213,6 +212,55 @@ def test_labels_choose_what_is_sampled_and_only_then_do_annotations_matter_to_it
     assert project.plan(snakefile=snakefile).rules - COHORT == again
 
 
+CHANGES = [
+    ({"labels": {"map": {"Normal": 5}, "unannotated": "outside"}}, {"write_metadata", "draw_slide"}),
+    (
+        {"labels": {"map": {"Benign": 1, "Normal": 0}, "unannotated": "outside"}},
+        {"write_metadata", "draw_slide"},
+    ),
+    (
+        {"labels": {"map": {"Normal": 0, "Benign": 1}, "unannotated": "outside", "rule": "area"}},
+        {"write_metadata", "draw_slide"},
+    ),
+    (
+        {"labels": {"map": {"Normal": 0, "Benign": 1}, "unannotated": "outside", "unmapped": "ignore"}},
+        set(),
+    ),
+    (
+        {"stores": {"lmdb": {"encoding": "png"}, "hdf5": {}, "disk": {}}},
+        {"store_patches_lmdb", "validate_stores", "draw_slide"},
+    ),
+    ({"stores": {"hdf5": {}, "lmdb": {}}}, {"validate_stores"}),
+    ({"sampling": {"patch_size": 32}}, A_SLIDE - {"discover_slides"}),
+    ({"tissue": {"method": "hsv"}}, A_SLIDE - {"discover_slides"}),
+    ({"quality": True}, A_SLIDE - {"discover_slides"}),
+    ({"sampling": {"patch_size": 64, "deepzoom_level": 10, "limit_bounds": False}}, A_SLIDE),
+    ({"reader": "openslide"}, STORING | {"validate_stores", "draw_slide"}),
+    ({"icc": "srgb"}, STORING | {"validate_stores", "draw_slide"}),
+    ({"unreadable_patches": "skip"}, set()),
+    ({"max_failed": 3}, set()),
+    ({"validation": {"sample": 5}}, {"validate_stores"}),
+    ({"benchmark": {"patches": 7}}, set()),
+    ({"scratch": "/tmp"}, None),
+]
+"""Changes of the configuration, and the rules of a slide that each runs again: None where none of any kind is."""
+
+
+def check_change(project, change, stages):
+    project.config |= change
+    plan = project.plan()
+    if stages is None:
+        assert "Nothing to be done" in plan.text
+    else:
+        assert plan.rules
+        assert plan.rules - COHORT == stages
+
+
+def test_a_changed_parameter_runs_its_stages_again(copied):
+    check_change(copied, *CHANGES[0])
+
+
+@pytest.mark.long
 class TestSecondRuns:
     def test_moved_to_another_place_nothing_is_done_again(self, copied):
         assert "Nothing to be done" in copied.plan().text
@@ -264,46 +312,10 @@ class TestSecondRuns:
 
     @pytest.mark.parametrize(
         ("change", "stages"),
-        [
-            ({"labels": {"map": {"Normal": 5}, "unannotated": "outside"}}, {"write_metadata", "draw_slide"}),
-            (
-                {"labels": {"map": {"Benign": 1, "Normal": 0}, "unannotated": "outside"}},
-                {"write_metadata", "draw_slide"},
-            ),
-            (
-                {"labels": {"map": {"Normal": 0, "Benign": 1}, "unannotated": "outside", "rule": "area"}},
-                {"write_metadata", "draw_slide"},
-            ),
-            (
-                {"labels": {"map": {"Normal": 0, "Benign": 1}, "unannotated": "outside", "unmapped": "ignore"}},
-                set(),
-            ),
-            (
-                {"stores": {"lmdb": {"encoding": "png"}, "hdf5": {}, "disk": {}}},
-                {"store_patches_lmdb", "validate_stores", "draw_slide"},
-            ),
-            ({"stores": {"hdf5": {}, "lmdb": {}}}, {"validate_stores"}),
-            ({"sampling": {"patch_size": 32}}, A_SLIDE - {"discover_slides"}),
-            ({"tissue": {"method": "hsv"}}, A_SLIDE - {"discover_slides"}),
-            ({"quality": True}, A_SLIDE - {"discover_slides"}),
-            ({"sampling": {"patch_size": 64, "deepzoom_level": 10, "limit_bounds": False}}, A_SLIDE),
-            ({"reader": "openslide"}, STORING | {"validate_stores", "draw_slide"}),
-            ({"icc": "srgb"}, STORING | {"validate_stores", "draw_slide"}),
-            ({"unreadable_patches": "skip"}, set()),
-            ({"max_failed": 3}, set()),
-            ({"validation": {"sample": 5}}, {"validate_stores"}),
-            ({"benchmark": {"patches": 7}}, set()),
-            ({"scratch": "/tmp"}, None),
-        ],
+        CHANGES[1:],
     )
-    def test_a_changed_parameter_runs_its_stages_again(self, copied, change, stages):
-        copied.config |= change
-        plan = copied.plan()
-        if stages is None:
-            assert "Nothing to be done" in plan.text
-        else:
-            assert plan.rules
-            assert plan.rules - COHORT == stages
+    def test_each_other_parameter_does_so_too(self, copied, change, stages):
+        check_change(copied, change, stages)
 
     def test_it_does_so_from_any_working_directory(self, copied, tmp_path):
         copied.config |= {"labels": {"map": {"Normal": 5}, "unannotated": "outside"}}
@@ -342,14 +354,12 @@ class TestSecondRuns:
         assert {row["reader"] for row in rows(copied.results / "slides.csv")} == {"openslide"}
         assert {path: path.read_bytes() for path in before} == before
 
-    @pytest.mark.long
     def test_another_backend_alone_is_stored(self, copied):
         copied.config["stores"] = {"lmdb": {}}
         assert copied.snakemake().code == 0
         copied.config["stores"] = {"lmdb": {}, "hdf5": {"encoding": "jpeg"}}
         assert copied.plan().rules & STORING == {"store_patches_hdf5"}
 
-    @pytest.mark.long
     def test_another_quality_stores_again_where_there_is_jpeg(self, copied):
         copied.config["stores"] = {"lmdb": {}, "hdf5": {"encoding": "jpeg", "quality": 90}}
         assert copied.snakemake().code == 0
@@ -376,6 +386,7 @@ class TestSecondRuns:
         assert {slide.split("-")[0] for _, slide in copied.plan().jobs if slide} == {"new"}
 
 
+@pytest.mark.long
 class TestFaults:
     def test_bad_slides_fail_in_words_and_stop_no_other(self, project):
         """Defects of py-wsi: one bad slide ended the run; two slides of a name collided."""
@@ -496,7 +507,6 @@ class TestFaults:
         assert not unfinished.exists()
         assert {row["status"] for row in rows(copied.results / "slides.csv")} == {"ok"}
 
-    @pytest.mark.long
     def test_what_a_killed_run_left_is_done_by_a_plain_run(self, project):
         project.add("one.svs")
         project.config |= {"stores": {"lmdb": {}}}
@@ -513,7 +523,6 @@ class TestFaults:
             assert project.snakemake().code == 0
             assert list(project.results.glob(made))
 
-    @pytest.mark.long
     def test_a_damaged_store_fails_the_run_after_all_else_is_kept(self, project):
         project.add("one.svs")
         project.config |= {"stores": {"disk": {}}}
@@ -597,6 +606,7 @@ class TestCopiedTiles:
                 np.testing.assert_array_equal(store.read("r00001_c00001"), wanted)
 
 
+@pytest.mark.long
 class TestConfiguration:
     @pytest.mark.parametrize(
         ("change", "words"),
@@ -667,6 +677,7 @@ class TestConfiguration:
         assert (project.results / "stores" / "lmdb" / "A-1.lmdb").exists()
 
 
+@pytest.mark.long
 def test_a_run_over_the_real_slide(project, real_slide_file):
     project.config |= {
         "slides": str(real_slide_file.parent),

@@ -6,6 +6,8 @@ import pytest
 
 from tests.workflow.conftest import Project
 
+pytestmark = pytest.mark.long
+
 SLIDES, CORES = 4, 2  # two cores are what Project.snakemake runs with
 CHOICE, START, END = "Ready jobs: ", re.compile(r"^(?:local)?rule (\w+):$"), re.compile(r"^Finished jobid: (\d+) ")
 JOB, SLIDE = re.compile(r"^ +jobid: (\d+)$"), re.compile(r"^ +wildcards: slide=(\S+)$")

@@ -10,13 +10,14 @@ from slidemill import open_store
 from slidemill.stores.paths import SUFFIXES
 from slidemill.testing import Tissue, paint, write_svs
 
+pytestmark = pytest.mark.long
+
 
 def rows(path):
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
-@pytest.mark.long
 def test_masks_of_ones_own_take_the_place_of_the_method(project):
     """An image for one slide, GeoJSON for another, the method for a third; a changed mask samples its slide again."""
     masks = project.folder / "masks"
@@ -66,7 +67,6 @@ def test_masks_of_ones_own_take_the_place_of_the_method(project):
     assert {row["status"] for row in rows(project.results / "validation.csv")} == {"ok"}
 
 
-@pytest.mark.long
 def test_patches_without_tissue_are_dropped_from_all_stores_alike(project):
     pixels = paint(2400, 1800, Tissue("Normal", (200, 200, 1400, 1500), 2.0, 9), [], seed=1)
     project.slides.mkdir(exist_ok=True)
@@ -103,7 +103,6 @@ def test_patches_without_tissue_are_dropped_from_all_stores_alike(project):
     assert "Nothing to be done" in project.plan().text
 
 
-@pytest.mark.long
 def test_bad_patches_are_dropped_from_all_stores_alike(project):
     pixels = paint(1300, 1000, Tissue("Normal", (100, 100, 1200, 900), 2.0, 9), [], seed=1)
     pixels[640:1000, 640:1300] = 12  # what no scanner sees: black

@@ -10,6 +10,8 @@ from slidemill.cli.commands import main as slidemill
 from slidemill.datasets.folds import read_splits
 from slidemill.datasets.leakage import check_leakage
 
+pytestmark = pytest.mark.long
+
 AFTER = {"split_slides", "render_report", "gate", "all"}
 
 
@@ -32,7 +34,6 @@ def cohort(project):
     return project
 
 
-@pytest.mark.long
 def test_folds_are_made_anew_when_they_are_asked_for_anew_and_else_not(cohort):
     done = cohort.snakemake()
     assert done.code == 0, done.text
@@ -70,7 +71,6 @@ def test_folds_are_made_anew_when_they_are_asked_for_anew_and_else_not(cohort):
     assert done.jobs == set()
 
 
-@pytest.mark.long
 def test_a_copy_under_another_patient_fails_the_run_after_all_else_is_done(cohort):
     shutil.copy(cohort.slides / "a.svs", cohort.slides / "e.svs")
     with cohort.sheet.open("a") as file:

@@ -9,8 +9,9 @@ import webdataset
 from slidemill import open_store, read_metadata
 from slidemill.cli.commands import main
 
+pytestmark = pytest.mark.long
 
-@pytest.mark.long
+
 def test_tar_files_are_stored_validated_measured_verified_and_pruned(project, capsys):
     project.add("one.svs")
     project.add("two.svs", seed=2)
