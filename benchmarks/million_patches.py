@@ -16,19 +16,19 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from slidemill.core.results_layout import outcome_file, store_of_file, store_path
 from slidemill.core.specs import GridSpec, LabelSpec, StoreSpec, TissueSpec, ValidationSpec, WorkSpec
 from slidemill.report.versions import this_run
 from slidemill.sampling.patch_selection import Choice
 from slidemill.slides.fingerprint import fingerprint
 from slidemill.stages.discover import DiscoverJob, discover_slide
 from slidemill.stages.draw import DrawJob, draw_slide
-from slidemill.stages.gather import CohortTables, GatherJob, checks_of, gather_results
+from slidemill.stages.gather import CohortTables, GatherJob, gather_results
 from slidemill.stages.label import LabelJob, label_patches
 from slidemill.stages.report import ReportJob, render_report
 from slidemill.stages.sample import SampleJob, sample_patches
 from slidemill.stages.store import StoreJob, store_patches
 from slidemill.stages.validate import ValidateJob, validate_stores
-from slidemill.stores.paths import store_of_file, store_path
 from slidemill.testing import Tissue, write_annotation
 
 SIDE, PATCH, TILE = 1_000, 16, 512
@@ -157,7 +157,7 @@ class Stages:
                 seed=0,
                 threads=2,
                 table=self.folder / "validation" / "blank.csv",
-                outcome=checks_of(self.folder / "validation" / "blank.csv"),
+                outcome=self.folder / outcome_file("validate_stores", "blank"),
             )
         )
 

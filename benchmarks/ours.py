@@ -16,6 +16,7 @@ from benchmarks.runner import Done, Ready, Request, main
 from slidemill.core.columns import PATCH_COLUMNS
 from slidemill.core.csv_tables import read_table, write_table
 from slidemill.core.pyramid import SlideInfo
+from slidemill.core.results_layout import SUFFIXES
 from slidemill.core.specs import GridSpec, StoreSpec, WorkSpec
 from slidemill.slides.fingerprint import fingerprint
 from slidemill.slides.grid import Grid
@@ -23,7 +24,6 @@ from slidemill.slides.patch_table import SlidePatches, patch_rows, patches_of
 from slidemill.slides.reader_choice import opened_reader
 from slidemill.slides.slide_info import opened, slide_info
 from slidemill.stages.store import new_manifest, store_slide
-from slidemill.stores.paths import SUFFIXES
 from slidemill.stores.registry import STORES, open_store
 
 ROOT = Path(__file__).parents[1]

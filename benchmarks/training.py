@@ -26,14 +26,14 @@ from slidemill import open_dataset
 from slidemill.core.columns import MEASURE_COLUMNS, METADATA_COLUMNS, SLIDE_COLUMNS, STORE_COLUMNS
 from slidemill.core.csv_tables import write_table
 from slidemill.core.encodings import encode_patch
-from slidemill.core.parquet import TABLE, write_parquet
+from slidemill.core.parquet import write_parquet
 from slidemill.core.patch import PatchRef
 from slidemill.core.pyramid import Pyramid
+from slidemill.core.results_layout import METADATA_PARQUET, store_path
 from slidemill.core.specs import GridSpec, StoreSpec
 from slidemill.datasets.dataset import Dataset
 from slidemill.slides.grid import Grid
 from slidemill.stages.store import new_manifest
-from slidemill.stores.paths import store_path
 from slidemill.stores.registry import STORES
 from slidemill.stores.writer import write_store
 from slidemill.testing import Tissue, paint
@@ -68,7 +68,7 @@ def write_cohort(folder: Path) -> None:
 
 def write_tables_alone(folder: Path, slides: int, patches: int) -> None:
     """Write the tables of a cohort of which nothing is read but these; patients have two slides."""
-    if not (folder / TABLE).exists():
+    if not (folder / METADATA_PARQUET).exists():
         side = round((patches // slides) ** 0.5)
         grid = list(Grid(Pyramid(((side * SIZE, -(-(patches // slides) // side) * SIZE),), (1.0,)), GRID).patches())
         names = [f"case-{number:05d}-{number * 2654435761 % 2**40:010x}" for number in range(slides)]
@@ -88,7 +88,7 @@ def _write_tables(folder: Path, slides: list[str], grid: list[PatchRef], backend
                 tissue = f"{chosen.random():.4f}"
                 own = (label, NAMES[label], "", f"patient-{number // 2}")
                 table.writerow([one.patch_id, slide, *place, tissue, *[""] * len(MEASURE_COLUMNS), *own])
-    write_parquet(folder / TABLE, folder / "metadata.csv")
+    write_parquet(folder / METADATA_PARQUET, folder / "metadata.csv")
     listed = [{"slide": slide, "status": "ok", "fingerprint": f"{place:032x}"} for place, slide in enumerate(slides)]
     write_table(folder / "slides.csv", SLIDE_COLUMNS, listed)
     stores = [{"slide": slide, "backend": backend} for slide in slides for backend in backends]

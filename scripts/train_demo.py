@@ -12,8 +12,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from slidemill import open_dataset
+from slidemill.core.results_layout import SUFFIXES
 from slidemill.datasets.dataset import Dataset
-from slidemill.stores.paths import SUFFIXES
 from slidemill.torch import PatchDataset, PatchStream
 
 EPOCHS = 25

@@ -5,6 +5,7 @@ from slidemill.core.csv_tables import write_table
 from slidemill.core.encodings import encode_patch
 from slidemill.core.outcomes import Outcome, write_outcome
 from slidemill.core.parquet import write_parquet
+from slidemill.core.results_layout import store_path
 from slidemill.core.specs import StoreSpec
 from slidemill.core.stage_facts import SlideFacts
 from slidemill.slides.fingerprint import fingerprint
@@ -13,7 +14,6 @@ from slidemill.slides.openslide_reader import PatchReader
 from slidemill.slides.patch_table import patch_rows
 from slidemill.slides.slide_info import opened, slide_info
 from slidemill.stages.store import new_manifest
-from slidemill.stores.paths import store_path
 from slidemill.stores.registry import STORES
 from slidemill.stores.writer import write_store
 

@@ -17,7 +17,8 @@ from slidemill.core.encodings import encode_patch
 from slidemill.core.outcomes import Outcome, add_seals, read_outcome, write_outcome
 from slidemill.core.parquet import write_parquet
 from slidemill.core.pyramid import SlideInfo
-from slidemill.core.seals import COHORT_SEALS, Seal, seal_tables
+from slidemill.core.results_layout import COHORT_SEALS, SUFFIXES, store_path
+from slidemill.core.seals import Seal, seal_tables
 from slidemill.core.specs import GridSpec, StoreSpec
 from slidemill.core.stage_facts import SampleFacts, SlideFacts, StoreFacts
 from slidemill.slides.grid import Grid
@@ -25,7 +26,6 @@ from slidemill.slides.patch_table import patch_rows
 from slidemill.stages.store import new_manifest
 from slidemill.stages.validate import write_findings
 from slidemill.stores.checks import Finding
-from slidemill.stores.paths import SUFFIXES, store_path
 from slidemill.stores.registry import STORES, open_store
 from slidemill.stores.writer import write_store
 

@@ -5,6 +5,7 @@ import openslide
 
 from slidemill.core.csv_tables import read_table
 from slidemill.core.outcomes import read_outcome
+from slidemill.core.results_layout import SUFFIXES
 from slidemill.core.specs import StoreSpec, TissueSpec, ValidationSpec, WorkSpec
 from slidemill.sampling.patch_selection import Choice
 from slidemill.slides.discovery import decoded, find_slides
@@ -14,7 +15,6 @@ from slidemill.stages.gather import slide_row
 from slidemill.stages.sample import SampleJob, sample_patches
 from slidemill.stages.store import StoreJob, store_patches
 from slidemill.stages.validate import ValidateJob, validate_stores
-from slidemill.stores.paths import SUFFIXES
 
 BACKENDS = {"lmdb": StoreSpec("zstd"), "hdf5": StoreSpec("raw")}
 CHECKS = ValidationSpec(sample=20, min_psnr=30)

@@ -16,20 +16,10 @@ from slidemill.core import files
 from slidemill.core import job_log as joblog
 from slidemill.core.columns import METADATA_COLUMNS
 from slidemill.core.csv_tables import read_columns, read_table, write_table
-from slidemill.core.files import (
-    RUN,
-    WORKER,
-    asides,
-    read_json,
-    remove,
-    replacing,
-    scratch_folder,
-    sync,
-    synced,
-    write_json,
-)
+from slidemill.core.files import RUN, asides, read_json, remove, replacing, scratch_folder, sync, synced, write_json
 from slidemill.core.job_log import LOG, job_log, log_progress
 from slidemill.core.outcomes import Outcome, attempt, read_outcome, write_outcome
+from slidemill.core.results_layout import WORKER
 from slidemill.core.stage_facts import SampleFacts, StoreFacts
 from slidemill.datasets.results import read_metadata
 from slidemill.errors import AnnotationError, ConfigError, SlideError, SlidemillError, StoreError

@@ -6,9 +6,10 @@ import pytest
 
 from slidemill.core.csv_tables import write_table
 from slidemill.core.outcomes import Outcome, attempt
+from slidemill.core.results_layout import PLAN
 from slidemill.core.run_warnings import RunWarning, add_count, collect_warnings, format_warnings, join_warnings
 from slidemill.errors import SlideError
-from slidemill.runs.run_plan import PLAN, Plan, read_plan, write_plan
+from slidemill.runs.run_plan import Plan, read_plan, write_plan
 from slidemill.slides.discovery import SlideFile
 from slidemill.stages.gather import slide_row
 

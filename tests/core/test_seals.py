@@ -18,22 +18,12 @@ from slidemill.core.encodings import digest
 from slidemill.core.files import write_json
 from slidemill.core.outcomes import Outcome, add_seals, find_seal, read_outcome, write_outcome
 from slidemill.core.parquet import read_parquet
-from slidemill.core.seals import (
-    COHORT_SEALS,
-    SPLITS_SEAL,
-    Seal,
-    read_cohort_seal,
-    read_sealed,
-    read_seals,
-    seal_tables,
-    write_sealed,
-)
+from slidemill.core.results_layout import COHORT_SEALS, PLAN, SPLITS_SEAL, SUFFIXES, store_path
+from slidemill.core.seals import Seal, read_cohort_seal, read_sealed, read_seals, seal_tables, write_sealed
 from slidemill.core.stage_facts import SampleFacts
 from slidemill.datasets.folds import SlideFold, Splits
 from slidemill.errors import MachineError, SlidemillError
-from slidemill.runs.run_plan import PLAN
 from slidemill.runs.settings import FOREIGN, STAGES, check_cohort_settings, cohort_digest, outcome_file, with_settings
-from slidemill.stores.paths import SUFFIXES, store_path
 from tests.results import FINGERPRINT, PATCHES, SIZE, write_slide, write_tables
 
 SLIDES = ("one", "two")

@@ -17,12 +17,12 @@ from slidemill.core.encodings import encode_patch
 from slidemill.core.files import remove
 from slidemill.core.parquet import read_parquet, write_parquet
 from slidemill.core.pyramid import Pyramid
+from slidemill.core.results_layout import SUFFIXES, store_path
 from slidemill.core.specs import GridSpec, StoreSpec
 from slidemill.errors import SlidemillError, StoreError
 from slidemill.slides.grid import Grid
 from slidemill.stages.store import new_manifest
 from slidemill.stores import store_pool
-from slidemill.stores.paths import SUFFIXES, store_path
 from slidemill.stores.registry import STORES
 from slidemill.stores.writer import write_store
 from tests.datasets.conftest import SLIDES

@@ -15,8 +15,8 @@ from slidemill import open_dataset, read_metadata
 from slidemill.cli.commands import main
 from slidemill.core.columns import SLIDE_COLUMNS
 from slidemill.core.encodings import ENCODINGS, decode_patch
+from slidemill.core.results_layout import store_path
 from slidemill.errors import MachineError, StoreError
-from slidemill.stores.paths import store_path
 from slidemill.stores.registry import open_store
 from tests.datasets.conftest import SLIDES
 from tests.results import FINGERPRINT, PATCHES, SIZE, unseal, write_a_store, write_tables

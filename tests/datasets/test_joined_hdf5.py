@@ -12,9 +12,9 @@ import pytest
 from slidemill import open_dataset
 from slidemill.cli.commands import main
 from slidemill.core.encodings import ENCODINGS, decode_patch
+from slidemill.core.results_layout import JOINED, store_path
 from slidemill.datasets.joined_hdf5 import join_stores
 from slidemill.errors import SlidemillError, StoreError
-from slidemill.stores.paths import JOINED, store_path
 from slidemill.stores.registry import open_store
 from tests.conftest import ROOT
 from tests.results import PATCHES, SIZE, unseal, write_a_store, write_metadata, write_tables

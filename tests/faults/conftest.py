@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from slidemill.core.csv_tables import read_table
+from slidemill.core.results_layout import store_path
 from slidemill.core.specs import WorkSpec
 from slidemill.errors import SlidemillError
 from slidemill.runs.config import read_config
@@ -32,7 +33,6 @@ from slidemill.stages.label import LabelJob, label_patches
 from slidemill.stages.sample import SampleJob, sample_patches
 from slidemill.stages.store import StoreJob, store_patches
 from slidemill.stages.validate import ValidateJob, validate_stores
-from slidemill.stores.paths import store_path
 from slidemill.stores.registry import open_store
 from slidemill.testing import write_annotation, write_svs
 from tests.conftest import AREAS, ROOT, painted

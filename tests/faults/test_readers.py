@@ -12,13 +12,13 @@ import pytest
 import slidemill
 from slidemill.core.child_process import ChildCrashedError, ChildProcess
 from slidemill.core.pyramid import Pyramid
+from slidemill.core.results_layout import SUFFIXES, store_path
 from slidemill.core.specs import GridSpec, StoreSpec
 from slidemill.datasets.folds import SlideFold, Splits
 from slidemill.errors import MachineError, SlidemillError, StoreError, machine_error
 from slidemill.slides.grid import Grid
 from slidemill.stages.store import new_manifest
 from slidemill.stores.checks import Expected, check_in_child
-from slidemill.stores.paths import SUFFIXES, store_path
 from slidemill.stores.registry import STORES, open_store
 from slidemill.stores.writer import write_store
 from tests.faults.conftest import apart

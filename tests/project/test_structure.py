@@ -193,7 +193,7 @@ def test_registry_loads_only_the_backend_asked_for():
 
 def test_registry_has_every_backend_by_its_name():
     code = "from slidemill.stores.registry import STORES; print(*[f'{key}={own.name}' for key, own in STORES.items()])"
-    suffixes = run("from slidemill.stores.paths import SUFFIXES; print(*SUFFIXES)").split()
+    suffixes = run("from slidemill.core.results_layout import SUFFIXES; print(*SUFFIXES)").split()
     assert run(code).split() == [f"{name}={name}" for name in suffixes]
 
 

@@ -13,13 +13,13 @@ from PIL import Image
 from slidemill.core.columns import SLIDE_COLUMNS, UNREADABLE_COLUMNS, VALIDATION_COLUMNS
 from slidemill.core.outcomes import Outcome, read_outcome
 from slidemill.core.pyramid import SlideInfo
+from slidemill.core.results_layout import SUFFIXES, store_file, store_path
 from slidemill.core.stage_facts import LabelFacts
 from slidemill.errors import ConfigError, SlidemillError
 from slidemill.report.html_report import Pictures, ReportData, render
 from slidemill.report.versions import Run
 from slidemill.slides.discovery import find_slides
 from slidemill.slides.sample_sheet import read_sheet
-from slidemill.stores.paths import SUFFIXES, store_file, store_path
 from tests.conftest import ROOT
 
 CODE = sorted((ROOT / "scripts").rglob("*.py"))

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from slidemill import open_dataset, show
+from slidemill.core.results_layout import store_path
 from slidemill.core.specs import GridSpec
 from slidemill.datasets.dataset import Dataset
 from slidemill.errors import SlidemillError
@@ -17,7 +18,6 @@ from slidemill.report import stitching
 from slidemill.report.patch_pictures import COLUMNS, MOST_PATCHES, draw_sample, label_colour
 from slidemill.slides.openslide_reader import thumbnail
 from slidemill.slides.slide_info import slide_info
-from slidemill.stores.paths import store_path
 from slidemill.testing import write_svs
 from tests.cohorts import NAMES, write_cohort
 from tests.conftest import painted

@@ -11,12 +11,14 @@ import pytest
 from snakemake.persistence import MetadataRecord
 from snakemake.persistence.file import FilePersistence
 
-from slidemill.runs.run_lock import HOLDER, hold, take, unrecorded
+from slidemill.core.results_layout import HOLDER
+from slidemill.runs.run_lock import hold, take, unrecorded
 from tests.conftest import ROOT
 
 HOLD = """
 import sys
 from pathlib import Path
+from slidemill.core.results_layout import HOLDER
 from slidemill.runs.run_lock import hold, take
 for call in sys.argv[2:]:
     told = {"hold": hold, "take": take}[call](Path(sys.argv[1]))
@@ -94,7 +96,7 @@ def test_the_lock_of_a_run_at_work_stays_whoever_comes_and_goes(holding, lock):
 
 def test_the_lock_of_a_run_on_another_machine_stays_however_often_one_tries(tmp_path, holding, lock):
     left = lock()
-    holder = tmp_path / ".snakemake" / HOLDER
+    holder = tmp_path / HOLDER
     holder.write_text("another-machine")
     for _ in range(3):
         holding().kill()

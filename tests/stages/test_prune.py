@@ -10,13 +10,9 @@ import pytest
 
 from slidemill.cli.commands import main
 from slidemill.core.files import write_json
-from slidemill.runs.run_lock import HOLDER
-from slidemill.runs.run_plan import PLAN, Plan, write_plan
-from slidemill.stages.prune import MADE
-from slidemill.stores.paths import JOINED, SUFFIXES, store_path
+from slidemill.core.results_layout import HOLDER, JOINED, PLAN, SUFFIXES, store_path
+from slidemill.runs.run_plan import Plan, write_plan
 from tests.results import PATCHES, SIZE, write_slide, write_tables
-
-ROOT = Path(__file__).parents[2]
 
 
 def everything(folder):
@@ -259,22 +255,10 @@ def test_locked_results_are_refused(results, capsys):
 def test_results_that_a_run_holds_are_refused(results, capsys):
     record = results / ".snakemake"
     record.mkdir()
-    with (record / HOLDER).open("w") as file:
+    with (results / HOLDER).open("w") as file:
         fcntl.flock(file, fcntl.LOCK_SH)
         assert main(["prune", str(results), "--delete"]) == 1
         assert "a run is at work there: wait for its end" in capsys.readouterr().err
     assert (results / store_path("lmdb", "gone")).exists()
     assert main(["prune", str(results), "--delete"]) == 0
     assert not (results / store_path("lmdb", "gone")).exists()
-
-
-def test_all_that_the_rules_make_of_a_slide_is_known():
-    rules = "\n".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
-    paths = set(re.findall(r'(?<!every_slide\()"([\w/{}]+\{slide\}+\.\w+)"', rules))
-    wanted = {
-        path.replace("{{", "{").replace("}}", "}").replace("{backend}", backend)
-        for path in paths
-        for backend in SUFFIXES
-    }
-    assert len(wanted) > 15
-    assert wanted - set(MADE) == set()

@@ -10,6 +10,7 @@ from PIL import Image
 
 from slidemill.core import jpeg
 from slidemill.core.encodings import ENCODINGS, encode_patch
+from slidemill.core.results_layout import SUFFIXES
 from slidemill.core.specs import GridSpec, StoreSpec, ValidationSpec, WorkSpec
 from slidemill.errors import SlideError, StoreError
 from slidemill.slides._tiled_tiff import TiledLevel, TilesError
@@ -20,7 +21,6 @@ from slidemill.slides.patch_table import SlidePatches
 from slidemill.slides.slide_info import opened, slide_info
 from slidemill.stages.store import new_manifest, store_slide
 from slidemill.stages.validate import SlideStores, validate_slide
-from slidemill.stores.paths import SUFFIXES
 from slidemill.stores.registry import STORES, open_store
 from tests.conftest import painted
 from tests.tiffs import STRUCTURES, Structure, write

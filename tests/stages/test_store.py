@@ -8,6 +8,7 @@ import numpy as np
 import openslide
 import pytest
 
+from slidemill.core.results_layout import SUFFIXES
 from slidemill.core.specs import GridSpec, StoreSpec, ValidationSpec, WorkSpec
 from slidemill.errors import SlidemillError
 from slidemill.slides import readers
@@ -20,7 +21,6 @@ from slidemill.stages import store as storing
 from slidemill.stages.store import new_manifest, store_slide
 from slidemill.stages.validate import SlideStores, validate_slide
 from slidemill.stores.lmdb import LmdbWriter
-from slidemill.stores.paths import SUFFIXES
 from slidemill.stores.registry import STORES, open_store
 from tests.stores.contract import as_stored
 

@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 
 from slidemill.cli.commands import main
-from slidemill.core.files import WORKER
+from slidemill.core.results_layout import SUFFIXES, WORKER, store_path
 from slidemill.errors import machine_error
 from slidemill.stages import verify as verification
 from slidemill.stores.checks import check_store as really_checked
-from slidemill.stores.paths import SUFFIXES, store_path
 from tests.results import PATCHES, SIZE, write_a_store, write_slide, write_tables
 
 

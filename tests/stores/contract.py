@@ -12,13 +12,13 @@ import pytest
 
 from slidemill.core.encodings import ENCODINGS, digest, encode_patch
 from slidemill.core.pyramid import Pyramid
+from slidemill.core.results_layout import SUFFIXES
 from slidemill.core.specs import GridSpec, StoreSpec
 from slidemill.errors import SlidemillError, StoreError
 from slidemill.slides.grid import Grid
 from slidemill.stages.store import new_manifest
 from slidemill.stages.validate import psnr
 from slidemill.stores.manifest import Manifest
-from slidemill.stores.paths import SUFFIXES
 from slidemill.stores.registry import STORES, open_store
 from slidemill.stores.writer import write_store
 from tests.stores.elsewhere import first_id

@@ -22,9 +22,9 @@ import pytest
 
 from slidemill.core.child_process import ChildCrashedError, ChildProcess
 from slidemill.core.encodings import ENCODINGS, decode_patch, digest
+from slidemill.core.results_layout import SUFFIXES
 from slidemill.errors import StoreError
 from slidemill.stores.checks import Expected, check_in_child, check_store
-from slidemill.stores.paths import SUFFIXES
 from slidemill.stores.registry import open_store
 from tests.results import PATCHES, SIZE, write_a_store
 

@@ -7,9 +7,9 @@ import pytest
 
 from slidemill import open_dataset, open_store, read_metadata
 from slidemill.core.encodings import ENCODINGS
+from slidemill.core.results_layout import SUFFIXES
 from slidemill.stages.validate import psnr
 from slidemill.stages.verify import verify
-from slidemill.stores.paths import SUFFIXES
 from tests.results import FINGERPRINT, LABELS, PATCHES
 from tests.stores.write_earlier import SLIDES, gradients
 

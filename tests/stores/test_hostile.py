@@ -14,12 +14,12 @@ import pytest
 
 from slidemill.cli.commands import main
 from slidemill.core.encodings import ENCODINGS, decode_patch, digest
+from slidemill.core.results_layout import store_path
 from slidemill.core.specs import GridSpec, StoreSpec
 from slidemill.errors import StoreError
 from slidemill.stages.store import new_manifest
 from slidemill.stores.checks import Expected, check_store
 from slidemill.stores.manifest import Manifest
-from slidemill.stores.paths import store_path
 from slidemill.stores.registry import STORES, open_store
 from slidemill.stores.tar import header
 from slidemill.stores.writer import write_store

@@ -13,9 +13,9 @@ import numpy as np
 from slidemill.core.encodings import ENCODINGS, EncodedPatch, digest, encode_patch
 from slidemill.core.jpeg import decode
 from slidemill.core.jpeg import encode as encode_jpeg
+from slidemill.core.results_layout import SUFFIXES
 from slidemill.core.specs import StoreSpec
 from slidemill.stages.store import new_manifest
-from slidemill.stores.paths import SUFFIXES
 from slidemill.stores.registry import STORES
 from slidemill.stores.writer import write_store
 from tests.results import FINGERPRINT, GRID, PATCHES, SIZE, write_slide, write_tables

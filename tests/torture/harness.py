@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from slidemill import open_store
-from slidemill.stores.paths import JOINED, store_of_file
+from slidemill.core.results_layout import JOINED, store_of_file
 from tests.conftest import ROOT
 
 MADE = ("stores", "patches", "metadata", "validation")

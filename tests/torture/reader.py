@@ -8,8 +8,8 @@ from pathlib import Path
 
 from slidemill import open_store
 from slidemill.core.encodings import digest
+from slidemill.core.results_layout import MANIFEST
 from slidemill.errors import StoreError
-from slidemill.stores.paths import MANIFEST
 
 
 def main(results, expected, told):

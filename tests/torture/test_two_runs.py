@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from slidemill.runs.run_lock import HOLDER, LOOK_AGAIN
+from slidemill.core.results_layout import HOLDER
+from slidemill.runs.run_lock import LOOK_AGAIN
 from tests.torture.harness import digests
 from tests.workflow.conftest import Project
 
@@ -97,7 +98,7 @@ def test_an_unlock_beside_a_run_at_work_lets_no_other_work(project, at_work, und
 @pytest.mark.skipif(not Path("/proc/locks").exists(), reason="who waits for a lock is read from /proc")
 def test_of_two_that_begin_at_the_same_moment_one_works(project, undisturbed):
     """Both stand at the door, which the test holds shut until it sees them there."""
-    door = project.results / ".snakemake" / HOLDER
+    door = project.results / HOLDER
     door.parent.mkdir(parents=True)
     with door.open("w") as shut:
         fcntl.flock(shut, fcntl.LOCK_EX)
@@ -118,7 +119,7 @@ def test_of_two_that_begin_at_the_same_moment_one_works(project, undisturbed):
 def test_the_lock_of_another_machine_is_removed_as_the_readme_says(project, undisturbed):
     record = project.results / ".snakemake"
     (record / "locks").mkdir(parents=True)
-    (record / HOLDER).write_text("another-machine")
+    (record / HOLDER.name).write_text("another-machine")
     for kind in ("input", "output"):
         (record / "locks" / f"0.{kind}.lock").write_text("slides.csv\nreport.html\n")
     refused = project.snakemake()

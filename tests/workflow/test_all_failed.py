@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from slidemill.stores.paths import JOINED
+from slidemill.core.results_layout import JOINED
 
 pytestmark = pytest.mark.long
 

@@ -6,8 +6,8 @@ from itertools import pairwise
 import pytest
 import yaml
 
-from slidemill.core.files import WORKER
-from slidemill.runs.run_lock import HOLDER, LOOK_AGAIN
+from slidemill.core.results_layout import HOLDER, WORKER
+from slidemill.runs.run_lock import LOOK_AGAIN
 
 pytestmark = pytest.mark.long
 
@@ -41,7 +41,7 @@ def alone(refused):
 
 def test_a_second_run_is_refused_in_one_sentence(ready, locked):
     (locked / WORKER.name).write_text("process 7 on this-machine")
-    with (locked / WORKER.name).open() as worker, (locked / HOLDER).open("w") as holder:
+    with (locked / WORKER.name).open() as worker, (locked / HOLDER.name).open("w") as holder:
         fcntl.flock(worker, fcntl.LOCK_EX)
         fcntl.flock(holder, fcntl.LOCK_SH)
         refused = ready.snakemake()
@@ -55,7 +55,7 @@ def test_a_second_run_is_refused_in_one_sentence(ready, locked):
 
 
 def test_a_lock_of_another_machine_is_refused_in_one_sentence(ready, locked):
-    (locked / HOLDER).write_text("another-machine")
+    (locked / HOLDER.name).write_text("another-machine")
     (locked / WORKER.name).write_text("process 7 on another-machine")
     refused = ready.snakemake()
     assert refused.code == LOOK_AGAIN

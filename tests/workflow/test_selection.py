@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from slidemill import open_store
-from slidemill.stores.paths import SUFFIXES
+from slidemill.core.results_layout import SUFFIXES
 from slidemill.testing import Tissue, paint, write_svs
 
 pytestmark = pytest.mark.long

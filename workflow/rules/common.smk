@@ -15,7 +15,8 @@ wildcard_constraints:
 @cache
 def code(script, backend=None):
     """A digest of the code that a script runs: as a parameter, it runs the rule again after an edit."""
-    others = [f"slidemill.stores.{name}" for name in SUFFIXES if backend and name != backend]
+    others = ["slidemill.core.results_layout"]  # what it names are inputs and outputs of rules
+    others += [f"slidemill.stores.{name}" for name in SUFFIXES if backend and name != backend]
     if script == "sample_patches":
         # What it imports and does not run: an edit of how annotations are read would sample and store anew.
         others += [] if CONFIG.labels.only else ["slidemill.sampling.label_filter"]

@@ -12,8 +12,9 @@ from slidemill.runs.config import read_config
 from slidemill.runs.config_file import check_size
 from slidemill.slides.file_endings import ignored_warnings
 from slidemill.errors import ConfigError, explain
+from slidemill.core.results_layout import PLAN
 from slidemill.slides.fingerprint import fingerprint
-from slidemill.runs.run_plan import PLAN, planned_print, read_plan, write_plan
+from slidemill.runs.run_plan import planned_print, read_plan, write_plan
 
 # A cluster's jobs start elsewhere, with the environment of the run that sent them.
 if workflow.is_main_process:

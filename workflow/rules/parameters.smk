@@ -3,7 +3,7 @@
 import shlex
 from dataclasses import asdict
 
-from slidemill.stores.paths import JOINED, SUFFIXES, store_file
+from slidemill.core.results_layout import JOINED, SUFFIXES, store_file
 
 # In one order, however the configuration lists them: pictures are of the first.
 BACKENDS = {backend: asdict(CONFIG.stores[backend]) for backend in SUFFIXES if backend in CONFIG.stores}

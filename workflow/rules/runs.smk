@@ -71,9 +71,9 @@ onerror:
 
 onsuccess:
     from slidemill.core.files import remove
-    from slidemill.stages.unfinished import FOLDER
+    from slidemill.core.results_layout import UNFINISHED_FOLDER
 
     # A part of the work, such as one store, says nothing of the rest.
     if any("report.html" in job.output for job in workflow.dag.jobs):
-        remove(FOLDER)
+        remove(UNFINISHED_FOLDER)
         print("".join(format_warnings(WARNINGS, CONFIG.results / "slides.csv")), end="", file=sys.stderr)

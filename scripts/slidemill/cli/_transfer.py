@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from slidemill.core.results_layout import SLIDES_TABLE, SUFFIXES
 from slidemill.core.text import format_count
 from slidemill.datasets.dataset import Dataset
 from slidemill.datasets.export import export
 from slidemill.datasets.results import open_dataset
 from slidemill.errors import SlidemillError
 from slidemill.stages.import_pywsi import Unsaid, import_database
-from slidemill.stores.paths import SUFFIXES
 
 EVERY = 1000
 """Patches between two lines that tell how far it is, where nobody looks on."""
@@ -63,7 +63,7 @@ def _export(options: argparse.Namespace) -> int:
 def _check_slides(dataset: Dataset, slides: Sequence[str]) -> None:
     for slide in slides:
         if slide not in dataset.slides:
-            table = dataset.results / "slides.csv"
+            table = dataset.results / SLIDES_TABLE
             if slide in dataset.fingerprints:
                 raise SlidemillError(f"--slides names {slide!r}, which has no patches: {table} says why")
             raise SlidemillError(

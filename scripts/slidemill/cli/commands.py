@@ -10,6 +10,7 @@ from pathlib import Path
 
 from slidemill._version import __version__
 from slidemill.cli._transfer import add_commands
+from slidemill.core.results_layout import JOINED, store_path
 from slidemill.core.specs import GridSpec
 from slidemill.core.text import format_count
 from slidemill.errors import MachineError, SlidemillError, explain
@@ -20,7 +21,6 @@ from slidemill.slides.slide_info import opened, slide_info
 from slidemill.stages.prune import delete, left_over
 from slidemill.stages.verify import verify
 from slidemill.stores.checks import EVERY_STORE, Finding
-from slidemill.stores.paths import JOINED, store_path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -17,13 +17,11 @@ from typing import Any
 
 import xxhash
 
+from slidemill.core.results_layout import WORKER
 from slidemill.errors import ConfigError, SlidemillError, machine_errors
 
 ASIDE = ".aside"
 """What the names of files end in that are not yet whole."""
-
-WORKER = Path(".snakemake", "slidemill.worker")
-"""File in the results, which jobs have as their working directory: it names the run that works there."""
 
 RUN = "SLIDEMILL_RUN"
 """Environment variable that a run's jobs inherit: what `WORKER` held when the run began."""

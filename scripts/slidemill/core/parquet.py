@@ -16,8 +16,6 @@ from slidemill.errors import SlidemillError, machine_error
 if TYPE_CHECKING:
     import pandas
 
-TABLE = "metadata.parquet"
-
 
 def write_parquet(path: Path, table: Path) -> None:
     """Publish the metadata table at `table`, a CSV, as Parquet at `path`; a block of rows in memory at a time.

@@ -12,24 +12,14 @@ from typing import Any
 import xxhash
 
 from slidemill.core.files import file_digest, read_json, replacing
+from slidemill.core.results_layout import COHORT_SEALS, COHORT_TABLES, SPLITS_SEAL, SPLITS_TABLE
 from slidemill.errors import SlidemillError
 
 MARK = b',\n "seal": "'
 END = b'"\n}\n'
 DIGEST = re.compile(r"[0-9a-f]{32}")
 
-COHORT_SEALS = "tables.seal.json"
-"""The file next to the tables of a cohort that lists their seals; the last that is written."""
-
-SPLITS_SEAL = "splits.seal.json"
-
-SEALED_BY = {
-    **dict.fromkeys(
-        ("slides.csv", "metadata.csv", "metadata.parquet", "stores.csv", "unreadable.csv", "validation.csv"),
-        COHORT_SEALS,
-    ),
-    "splits.csv": SPLITS_SEAL,
-}
+SEALED_BY = {**dict.fromkeys(COHORT_TABLES.values(), COHORT_SEALS), SPLITS_TABLE: SPLITS_SEAL}
 """By name of a cohort's table, the file next to it that lists its seal."""
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar
 
 from slidemill.core.csv_tables import read_cohort_table, write_table
-from slidemill.core.seals import SEALED_BY, SPLITS_SEAL, seal_tables
+from slidemill.core.results_layout import SPLITS_SEAL
+from slidemill.core.seals import SEALED_BY, seal_tables
 from slidemill.datasets.slide_groups import counted, refuse
 from slidemill.errors import SplitError, explain, machine_error
 

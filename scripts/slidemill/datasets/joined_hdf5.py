@@ -23,12 +23,12 @@ from slidemill.core.columns import STORE_COLUMNS
 from slidemill.core.csv_tables import read_cohort_table
 from slidemill.core.encodings import digest
 from slidemill.core.files import file_digest, replacing
-from slidemill.core.parquet import TABLE, read_parquet
+from slidemill.core.parquet import read_parquet
+from slidemill.core.results_layout import METADATA_PARQUET, STORES_TABLE, store_path
 from slidemill.datasets.export import write_column
 from slidemill.datasets.results import classes_of
 from slidemill.errors import SlidemillError, machine_errors
 from slidemill.stores.hdf5_writer import discard_on_error
-from slidemill.stores.paths import store_path
 
 BACKEND = "hdf5"
 
@@ -51,9 +51,9 @@ def join_stores(results: Path, path: Path) -> None:
     SlidemillError
         When the stores and the table do not fit each other, or patches are not all of one encoding and size.
     """
-    table = read_parquet(results / TABLE)
+    table = read_parquet(results / METADATA_PARQUET)
     # Where all slides have failed before they were stored, there is no row: no fault of this file's.
-    rows = read_cohort_table(results / "stores.csv", STORE_COLUMNS)
+    rows = read_cohort_table(results / STORES_TABLE, STORE_COLUMNS)
     own = {row["slide"]: row for row in rows if row["backend"] == BACKEND}
     counts = [(slide, sum(1 for _ in group)) for slide, group in groupby(table["slide"].astype(str))]
     for slide, count in counts:
@@ -75,7 +75,7 @@ def join_stores(results: Path, path: Path) -> None:
             write_column(file, f"table/{str(name).replace('/', '_')}", column)
         file.attrs["encoding"] = encodings[0]
         contents = [f"{slide} {own[slide]['content']}" for slide, _ in counts]
-        file.attrs[MADE_OF] = digest("\n".join([file_digest(results / TABLE), *contents]).encode())
+        file.attrs[MADE_OF] = digest("\n".join([file_digest(results / METADATA_PARQUET), *contents]).encode())
         file.attrs["labels"] = json.dumps(classes_of(table))
 
 

@@ -8,11 +8,19 @@ from typing import TYPE_CHECKING, Any
 from slidemill.core.columns import FRACTIONS, NEEDED_COLUMNS, WHOLE_NUMBERS
 from slidemill.core.csv_tables import read_cohort_table
 from slidemill.core.outcomes import find_seal, read_outcome
-from slidemill.core.parquet import TABLE, read_parquet
+from slidemill.core.parquet import read_parquet
+from slidemill.core.results_layout import (
+    METADATA,
+    METADATA_PARQUET,
+    METADATA_TABLE,
+    SLIDES_TABLE,
+    STORES_TABLE,
+    SUFFIXES,
+    outcome_file,
+)
 from slidemill.core.seals import Seal, read_cohort_seal
 from slidemill.datasets.dataset import Dataset, dataset_of
 from slidemill.errors import SlidemillError, machine_error, machine_errors
-from slidemill.stores.paths import SUFFIXES
 from slidemill.stores.store_pool import MOST_OPEN, StorePool
 
 if TYPE_CHECKING:
@@ -54,8 +62,8 @@ def open_dataset(
 
 
 def _opened(results: Path, backend: str | None, where: str | None, most_open: int) -> Dataset:
-    table = read_parquet(results / TABLE)
-    stores = _rows(results / "stores.csv", ("slide", "backend", "content"))
+    table = read_parquet(results / METADATA_PARQUET)
+    stores = _rows(results / STORES_TABLE, ("slide", "backend", "content"))
     stored = {row["backend"] for row in stores}
     kinds = [name for name in SUFFIXES if name in stored]
     chosen = backend or next(iter(kinds), "")
@@ -63,7 +71,7 @@ def _opened(results: Path, backend: str | None, where: str | None, most_open: in
         raise SlidemillError(f"{results}: no slide has a store: slides.csv says what became of each")
     if chosen not in kinds:
         raise SlidemillError(f"{results}: there are no stores of {chosen}: there are {', '.join(kinds)}")
-    prints = {row["slide"]: row["fingerprint"] for row in _rows(results / "slides.csv", ("slide", "fingerprint"))}
+    prints = {row["slide"]: row["fingerprint"] for row in _rows(results / SLIDES_TABLE, ("slide", "fingerprint"))}
     contents = {row["slide"]: row["content"] for row in stores if row["backend"] == chosen}
     dataset = dataset_of(table, StorePool(results, chosen, most_open, contents), prints, classes_of(table))
     return dataset if where is None else dataset.select(query=where)
@@ -107,7 +115,7 @@ def read_metadata(path: str | Path) -> pandas.DataFrame:
         When there is no such table, or it is damaged.
     """
     table = Path(path)
-    table = table / "metadata.csv" if table.is_dir() else table
+    table = table / METADATA_TABLE if table.is_dir() else table
     with machine_errors(table):
         return _read_metadata(table)
 
@@ -140,7 +148,7 @@ def _read_metadata(table: Path) -> pandas.DataFrame:
 
 def _seal(table: Path) -> Seal | None:
     """Return the seal of a metadata table, of a cohort or of a slide; None where there is none."""
-    labelled = table.parent.parent / "outcomes" / "write_metadata" / f"{table.stem}.json"
-    if table.parent.name == "metadata" and labelled.is_file():
+    labelled = table.parent.parent / outcome_file("write_metadata", table.stem)
+    if table.parent.name == Path(METADATA).parent.name and labelled.is_file():
         return find_seal([read_outcome(labelled)], "metadata")
     return read_cohort_seal(table)

@@ -15,6 +15,7 @@ from slidemill.core.encodings import Pixels
 from slidemill.core.outcomes import Outcome, read_outcome
 from slidemill.core.patch import PatchRef
 from slidemill.core.pyramid import SlideInfo
+from slidemill.core.results_layout import FACTS
 from slidemill.core.specs import GridSpec
 from slidemill.errors import SlidemillError
 from slidemill.report._area_sums import edges, summed
@@ -119,7 +120,7 @@ def laid(ds: Dataset, slide: str) -> Laid:
             if known
             else f"{slide}: the dataset is empty: select patches that there are"
         )
-    facts = ds.results / "slides" / f"{slide}.json"
+    facts = ds.results / FACTS.format(slide=slide)
     try:
         outcome = read_outcome(facts)
     except OSError as error:

@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from slidemill.core.results_layout import TOP_LEVEL
 from slidemill.core.specs import (
     BenchmarkSpec,
     GridSpec,
@@ -36,14 +37,6 @@ RESOLUTIONS = ("deepzoom_level", "level", "mpp", "magnification")
 
 LARGEST_SHRUNK = 1024
 """Largest patch_size but with a native level, in pixels: 4096 x 4096 of a native level are held at once then."""
-
-WRITTEN = (
-    *("slides", "patches", "dropped", "tissue", "metadata", "stores", "outcomes", "validation", "figures"),
-    *("logs", "passed", "unfinished", ".snakemake"),
-    *("slides.csv", "metadata.csv", "metadata.parquet", "stores.csv", "unreadable.csv", "validation.csv"),
-    *("benchmark.csv", "splits.csv", "tables.seal.json", "splits.seal.json"),
-)
-"""What a run writes into the results; slides may not lie there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +213,7 @@ def _contradictions(given: Configuration, slides: Path, results: Path) -> Iterat
             f"results is {str(results)!r}: its path may not hold braces or line breaks, which Snakemake takes for "
             "wildcards: choose a path without"
         )
-    if results == slides or (results in slides.parents and slides.relative_to(results).parts[0] in WRITTEN):
+    if results == slides or (results in slides.parents and slides.relative_to(results).parts[0] in TOP_LEVEL):
         yield (
             f"results is {results}, which is or holds the slides ({slides}) and would write among them: "
             "choose another, or one below the slides"

@@ -15,16 +15,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from slidemill.core.files import RUN, WORKER
+from slidemill.core.files import RUN
+from slidemill.core.results_layout import HOLDER, LOCKS, RECORD, WORKER
 from slidemill.errors import SlidemillError
 
 try:
     import fcntl
 except ImportError:  # not on Windows, where Snakemake's lock stands alone
     fcntl = None  # type: ignore[assignment]
-
-HOLDER = "slidemill.holder"
-"""File in Snakemake's folder: locked for as long as a run lives, and the name of the machine that it runs on."""
 
 ROOM = 65536
 """Bytes that must be free for a run to begin."""
@@ -53,13 +51,12 @@ def hold(results: Path) -> str:
     OSError
         When nothing can be written there.
     """
-    record = results / ".snakemake"
     told = ""
-    record.mkdir(parents=True, exist_ok=True)
+    (results / RECORD).mkdir(parents=True, exist_ok=True)
     # Never closed: the lock goes with the process. Children do not inherit it.
-    file = os.open(record / HOLDER, os.O_RDWR | os.O_CREAT, 0o666)
+    file = os.open(results / HOLDER, os.O_RDWR | os.O_CREAT, 0o666)
     # A full disk is told here in one sentence, where Snakemake would end in a traceback over its lock.
-    with tempfile.TemporaryFile(dir=record) as probe:
+    with tempfile.TemporaryFile(dir=results / RECORD) as probe:
         probe.write(bytes(ROOM))
     if fcntl is None:
         return told
@@ -67,10 +64,10 @@ def hold(results: Path) -> str:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if any((record / "locks").glob("*")):
+            if any((results / LOCKS).glob("*")):
                 told = f"{_at_work(results)}; this call may look on, and will run nothing"
         else:
-            _clear(record / "locks", file)
+            _clear(results / LOCKS, file)
         # Shared by all that are at work or look on, such as --summary: nobody clears anything while one of them lives.
         fcntl.flock(file, fcntl.LOCK_SH)
     return told
@@ -131,7 +128,7 @@ def working(results: Path) -> str:
     Results that cannot be written are looked at too.
     """
     # Where Snakemake has no lock nobody works, and a run that begins now is not to find its own lock taken.
-    if not any((results / ".snakemake" / "locks").glob("*")):
+    if not any((results / LOCKS).glob("*")):
         return ""
     if _is_at_work(results):
         return f"{results}: a run is at work here{_who(results)}"
@@ -162,15 +159,14 @@ def at_rest(results: Path) -> Iterator[None]:
     SlidemillError
         When a run is at work there, or was killed and not run again.
     """
-    record = results / ".snakemake"
-    if any((record / "locks").glob("*")):
+    if any((results / LOCKS).glob("*")):
         raise SlidemillError(
             f"{results}: is locked: a run is at work there, or was killed; let one run to its end first"
         )
-    if fcntl is None or not (record / HOLDER).exists():
+    if fcntl is None or not (results / HOLDER).exists():
         yield
         return
-    file = os.open(record / HOLDER, os.O_RDWR)  # which NFS wants for a lock
+    file = os.open(results / HOLDER, os.O_RDWR)  # which NFS wants for a lock
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -191,7 +187,7 @@ def unrecorded(results: Path, made: Iterable[str]) -> list[str]:
     A full disk leaves no record, or an empty one, and removing Snakemake's folder takes them all away. Then a change of
     the configuration since goes unnoticed.
     """
-    names = {folder: _sizes(results / ".snakemake" / folder) for folder in ("metadata", "incomplete")}
+    names = {folder: _sizes(results / RECORD / folder) for folder in ("metadata", "incomplete")}
     if any(name.startswith("@") for name in names["metadata"]):
         return []  # a file system of short names, where records lie in folders
     # What is marked as begun is made again in any case; such a mark may be empty.

@@ -13,12 +13,10 @@ from pathlib import Path
 
 from slidemill.core.files import read_json, write_json
 from slidemill.core.outcomes import read_outcome
+from slidemill.core.results_layout import PLAN
 from slidemill.errors import SlidemillError
 from slidemill.slides.discovery import SlideFile, decoded
 from slidemill.slides.fingerprint import UNREADABLE, fingerprint
-
-PLAN = Path(".snakemake/slidemill.plan.json")
-"""The list, in the results."""
 
 Prints = tuple[str | None, ...]
 """The fingerprints of a slide's file, its annotation and its mask, None where there is none."""

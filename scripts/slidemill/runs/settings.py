@@ -11,19 +11,14 @@ from typing import Any
 import xxhash
 
 from slidemill.core.outcomes import Outcome, read_outcome
-from slidemill.core.seals import COHORT_SEALS, read_sealed
+from slidemill.core.results_layout import COHORT_SEALS, PLAN, outcome_file
+from slidemill.core.seals import read_sealed
 from slidemill.core.text import format_list
 from slidemill.errors import SlidemillError
-from slidemill.runs.run_plan import PLAN, read_plan
+from slidemill.runs.run_plan import read_plan
 
 STAGES = ("discover_slides", "sample_patches", "write_metadata")
 """The stages that decide which patches there are and what they are labelled, in their order."""
-FILES = {
-    "discover_slides": "slides/{slide}.json",
-    "sample_patches": "outcomes/sample_patches/{slide}.json",
-    "write_metadata": "outcomes/write_metadata/{slide}.json",
-}
-"""By stage, the outcome of a slide, in a folder of results."""
 FOREIGN = "was made with other settings or of other files than this run has; remove it and run again"
 
 Settings = Mapping[str, str]
@@ -73,7 +68,7 @@ def foreign_file(results: Path, outcomes: Mapping[str, Outcome], expected: Setti
     if foreign_stage(outcomes, expected) is None:
         return None
     slide = next(iter(outcomes.values())).slide
-    read = {stage: results / FILES[stage].format(slide=slide) for stage in STAGES if stage not in outcomes}
+    read = {stage: results / outcome_file(stage, slide) for stage in STAGES if stage not in outcomes}
     every = {stage: read_outcome(path) for stage, path in read.items() if path.exists()} | dict(outcomes)
     stage = foreign_stage(dict(sorted(every.items(), key=lambda item: _order(item[0]))), expected)
     return outcome_file(stage, slide) if stage else None
@@ -92,11 +87,6 @@ def check_cohort_settings(
     checked = (foreign_file(results, own, expected.get(slide, {})) for slide, own in outcomes.items())
     if foreign := [file for file in checked if file]:
         raise SlidemillError(f"{format_list(foreign)}: {FOREIGN}")
-
-
-def outcome_file(stage: str, slide: str) -> str:
-    """Return the path of a slide's outcome in the results; stages of stores are named ``store_patches/lmdb``."""
-    return FILES.get(stage, f"outcomes/{stage}/{slide}.json").format(slide=slide)
 
 
 def gathered_settings(results: Path) -> Mapping[str, Settings]:

@@ -16,6 +16,7 @@ from slidemill.core.encodings import Pixels
 from slidemill.core.outcomes import read_outcome
 from slidemill.core.patch import PatchRef
 from slidemill.core.pyramid import SlideInfo
+from slidemill.core.results_layout import store_path
 from slidemill.core.specs import GridSpec, StoreSpec
 from slidemill.slides.discovery import slide_path
 from slidemill.slides.fingerprint import companions
@@ -23,7 +24,6 @@ from slidemill.slides.grid import Grid
 from slidemill.slides.icc import conversion, stated
 from slidemill.slides.openslide_reader import PatchReader
 from slidemill.slides.slide_info import opened
-from slidemill.stores.paths import store_path
 from slidemill.stores.registry import open_store
 
 Key = tuple[str, str]

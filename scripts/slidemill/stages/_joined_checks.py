@@ -9,14 +9,12 @@ import h5py
 
 from slidemill.core.child_process import ChildCrashedError, ChildProcess
 from slidemill.core.files import check_readable
+from slidemill.core.results_layout import JOINED, METADATA_PARQUET, REPORT, SLIDES_TABLE, STORES_TABLE
 from slidemill.datasets.joined_hdf5 import MADE_OF, join_stores
 from slidemill.errors import machine_error
-from slidemill.stores.paths import JOINED
 
-OF = ("metadata.parquet", "slides.csv", "stores.csv")
+OF = (METADATA_PARQUET, SLIDES_TABLE, STORES_TABLE)
 """The tables that it is made of."""
-
-REPORT = "report.html"
 
 LARGEST = 1024 * 1024
 """Bytes of the largest attribute that is read."""

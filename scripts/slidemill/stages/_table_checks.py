@@ -13,10 +13,20 @@ from typing import Any
 from slidemill.core.columns import NEEDED_COLUMNS, PLACE_COLUMNS
 from slidemill.core.csv_tables import read_table
 from slidemill.core.outcomes import Outcome, find_seal, read_outcome
-from slidemill.core.seals import COHORT_SEALS, SEALED_BY, Seal, read_sealed, read_seals
+from slidemill.core.results_layout import (
+    COHORT_SEALS,
+    METADATA_TABLE,
+    SLIDES_TABLE,
+    STORE_STAGES,
+    STORES_TABLE,
+    UNREADABLE_TABLE,
+    VALIDATION_TABLE,
+    outcome_file,
+)
+from slidemill.core.seals import SEALED_BY, Seal, read_sealed, read_seals
 from slidemill.core.text import AGAIN
 from slidemill.errors import SlidemillError, machine_error
-from slidemill.runs.settings import FOREIGN, Settings, foreign_stage, outcome_file
+from slidemill.runs.settings import FOREIGN, Settings, foreign_stage
 from slidemill.slides.grid import Grid
 from slidemill.stages.gather import unreadable_patches
 from slidemill.stores.registry import open_store
@@ -24,9 +34,9 @@ from slidemill.stores.registry import open_store
 PLACE = ("patch_id", "column", "row", "x0", "y0", "width0", "height0", "level")
 PATCHES, DROPPED, LABELLED, FOUND = "patches", "dropped", "metadata", "validation"
 NEEDED = {
-    "slides.csv": ("slide", "status", "patches", "fingerprint"),
-    "validation.csv": ("slide", "backend"),
-    "stores.csv": ("slide", "backend", "content"),
+    SLIDES_TABLE: ("slide", "status", "patches", "fingerprint"),
+    VALIDATION_TABLE: ("slide", "backend"),
+    STORES_TABLE: ("slide", "backend", "content"),
 }
 """The columns that the checks go by, of the tables that say what there must be."""
 NOT_KNOWN: Settings = {}
@@ -138,14 +148,14 @@ def check_slide(results: Path, slide: str, backends: Sequence[str], expected: Se
     check = TableCheck()
     if not (results / "outcomes").is_dir():
         return check
-    stages = (*STAGES, *(f"store_patches/{backend}" for backend in backends))
+    stages = (*STAGES, *(STORE_STAGES[backend] for backend in backends))
     # Earlier versions wrote no outcome of the validation.
     if not (results / "outcomes" / STAGES[-1]).is_dir():
         stages = tuple(name for name in stages if name != STAGES[-1])
-    outcomes = {name: _outcome(check, results, f"outcomes/{name}/{slide}.json", slide) for name in stages}
-    facts = _outcome(check, results, f"slides/{slide}.json", slide)
+    outcomes = {name: _outcome(check, results, outcome_file(name, slide), slide) for name in stages}
+    facts = _outcome(check, results, outcome_file("discover_slides", slide), slide)
     known = [outcome for outcome in outcomes.values() if outcome]
-    stored = {backend: outcomes[f"store_patches/{backend}"] for backend in backends}
+    stored = {backend: outcomes[STORE_STAGES[backend]] for backend in backends}
     check.contents = {backend: own.store.content for backend, own in stored.items() if own and own.store}
     check.sealing = find_seal(known, PATCHES) is not None
     tables = {name: Path(name, f"{slide}.csv") for name in (PATCHES, DROPPED, LABELLED, FOUND)}
@@ -158,7 +168,7 @@ def check_slide(results: Path, slide: str, backends: Sequence[str], expected: Se
     for name, own in outcomes.items():
         if own and name != STAGES[-1] and find_seal([own], PATCHES) != find_seal(known, PATCHES):
             message = f"was made of other patches than {tables[PATCHES]} has: {AGAIN}"
-            check.faults.append(FileFault(Path("outcomes", name, f"{slide}.json"), message))
+            check.faults.append(FileFault(Path(outcome_file(name, slide)), message))
     looked_at = {"discover_slides": facts, **outcomes}
     made = {name: own for name, own in looked_at.items() if own and name != STAGES[-1]}
     if stage := foreign_stage(made, expected):
@@ -250,12 +260,12 @@ def check_gathered(results: Path, slides: Iterable[str]) -> list[FileFault]:
                 return f"its rows of {slide} are not those of {LABELLED}/{slide}.csv: {AGAIN}"
         return None
 
-    check.attempt(results, "metadata.csv", look)
+    check.attempt(results, METADATA_TABLE, look)
     return check.faults
 
 
 def _all_rows(results: Path, slides: Iterable[str]) -> Iterator[list[str]]:
-    unreadable = {(row["slide"], row["patch_id"]) for row in read_table(results / "unreadable.csv", ("patch_id",))}
+    unreadable = {(row["slide"], row["patch_id"]) for row in read_table(results / UNREADABLE_TABLE, ("patch_id",))}
     for slide in slides:
         rows = _rows(results / LABELLED / f"{slide}.csv")
         yield from (row for row in rows if (slide, row[0]) not in unreadable)

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from slidemill.core.columns import BENCHMARK_COLUMNS
 from slidemill.core.csv_tables import read_cohort_table, read_table, write_table
 from slidemill.core.job_log import LOG
+from slidemill.core.results_layout import FACTS
 from slidemill.core.specs import BenchmarkSpec, GridSpec, StoreSpec
 from slidemill.core.text import format_count
 from slidemill.report.plots import plot_benchmark
@@ -114,7 +115,7 @@ def benchmark_stores(job: BenchmarkJob) -> None:
     sample = set(random.Random(job.seed).sample(good, min(MOST_SLIDES, len(good))))  # noqa: S311
     if sample:
         # They belong to the table of slides, which is another when they are.
-        by_slide = {slide: Path("slides", f"{slide}.json") for slide in good if slide in sample}
+        by_slide = {slide: Path(FACTS.format(slide=slide)) for slide in good if slide in sample}
         chosen = choose_patches(next(iter(job.stores)), by_slide, job.spec.patches, seed=job.seed)
         sources = open_sources(job.root, by_slide, job.stores, chosen=chosen, grid=job.grid, icc=job.icc)
         LOG.info("%d patches of %d slides, %d workers at most", len(chosen["random"]), len(sample), job.workers)

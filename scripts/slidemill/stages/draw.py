@@ -9,6 +9,7 @@ from slidemill.core.child_process import ChildCrashedError, ChildProcess
 from slidemill.core.csv_tables import read_table
 from slidemill.core.job_log import LOG
 from slidemill.core.outcomes import check_tables, read_outcome
+from slidemill.core.results_layout import store_of_file
 from slidemill.core.specs import LabelSpec
 from slidemill.errors import SlideError, StoreError
 from slidemill.report.patch_pictures import LONGEST, draw_message, draw_overlay, draw_sample, save_picture
@@ -19,7 +20,6 @@ from slidemill.slides.fingerprint import check_unchanged
 from slidemill.slides.icc import stated
 from slidemill.slides.low_resolution import low_resolution
 from slidemill.stages.job import Job
-from slidemill.stores.paths import store_of_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

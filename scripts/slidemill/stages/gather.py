@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,12 @@ from slidemill.core.columns import (
 from slidemill.core.csv_tables import read_columns, read_table, write_table
 from slidemill.core.job_log import LOG
 from slidemill.core.outcomes import UNFINISHED, Outcome, find_seal, read_outcome
-from slidemill.core.parquet import TABLE, write_parquet
+from slidemill.core.parquet import write_parquet
+from slidemill.core.results_layout import COHORT_SEALS, COHORT_TABLES, PLAN, STORE_STAGES, outcome_file
 from slidemill.core.run_warnings import join_warnings
-from slidemill.core.seals import COHORT_SEALS, seal_tables
+from slidemill.core.seals import seal_tables
 from slidemill.core.stage_facts import UnreadablePatch
-from slidemill.runs.run_plan import PLAN, read_plan
+from slidemill.runs.run_plan import read_plan
 from slidemill.runs.settings import Settings, check_cohort_settings, cohort_digest
 from slidemill.sampling.quality_notes import annotation_warnings, focus_notes
 from slidemill.slides.discovery import decoded
@@ -148,8 +149,7 @@ class CohortTables:
     @classmethod
     def below(cls, folder: Path) -> CohortTables:
         """Return where they stand in a folder of results."""
-        names = {"columnar": TABLE, "seals": COHORT_SEALS}
-        return cls(*(folder / names.get(one.name, f"{one.name}.csv") for one in fields(cls)))
+        return cls(**{name: folder / file for name, file in COHORT_TABLES.items()}, seals=folder / COHORT_SEALS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,9 +199,9 @@ def gather_results(job: GatherJob) -> None:
     for path in job.stored:
         outcome = read_outcome(path)
         outcomes[outcome.slide].append(outcome)
-        stages[outcome.slide][f"store_patches/{path.parent.name}"] = outcome
+        stages[outcome.slide][STORE_STAGES[path.parent.name]] = outcome
     slides = [
-        SlideResults(found, [*outcomes[found.slide], read_outcome(checks_of(findings))], patches, findings)
+        SlideResults(found, [*outcomes[found.slide], read_outcome(_checks_of(findings))], patches, findings)
         for found, patches, findings in zip(map(read_outcome, job.labelled), job.metadata, job.validation, strict=True)
     ]
     for one in slides:
@@ -253,9 +253,9 @@ def write_cohort(
     seal_tables(tables.seals.parent, rows, tables.seals.name, settings)
 
 
-def checks_of(validation: Path) -> Path:
-    """Return where the outcome of the job that wrote a slide's table of findings stands, in the same results."""
-    return validation.parent.parent / "outcomes" / "validate_stores" / f"{validation.stem}.json"
+def _checks_of(validation: Path) -> Path:
+    """Return the path of the outcome of the job that wrote a slide's table of findings, in the same results."""
+    return validation.parents[1] / outcome_file("validate_stores", validation.stem)
 
 
 def _labelled(one: SlideResults) -> Iterator[dict[str, str]]:

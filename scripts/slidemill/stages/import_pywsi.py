@@ -12,8 +12,16 @@ from slidemill.core.columns import METADATA_COLUMNS, SLIDE_COLUMNS, STORE_COLUMN
 from slidemill.core.csv_tables import write_table, writing_table
 from slidemill.core.encodings import EncodedPatch, encode_patch
 from slidemill.core.files import replacing
-from slidemill.core.parquet import TABLE, write_parquet
+from slidemill.core.parquet import write_parquet
 from slidemill.core.patch import PatchRef
+from slidemill.core.results_layout import (
+    METADATA_PARQUET,
+    METADATA_TABLE,
+    SLIDES_TABLE,
+    STORES_TABLE,
+    VALIDATION_TABLE,
+    store_path,
+)
 from slidemill.core.seals import seal_tables
 from slidemill.core.specs import GridSpec, StoreSpec
 from slidemill.errors import SlidemillError
@@ -21,7 +29,6 @@ from slidemill.slides.discovery import slide_id
 from slidemill.stages.store import new_manifest
 from slidemill.stores.checks import Expected, check_store
 from slidemill.stores.lmdb import BACKEND
-from slidemill.stores.paths import store_path
 from slidemill.stores.pywsi import Item, Survey, open_items, survey_database
 from slidemill.stores.writer import write_store
 
@@ -85,7 +92,7 @@ def import_database(old: Path, new: Path, unsaid: Unsaid, told: Told = lambda *_
     _check_overlap(database, unsaid.overlap)
     with replacing(new) as aside, open_items(database.file) as item:
         aside.mkdir()
-        with writing_table(aside / "metadata.csv", METADATA_COLUMNS) as write:
+        with writing_table(aside / METADATA_TABLE, METADATA_COLUMNS) as write:
             done = 0
 
             def write_row(row: Mapping[str, Any]) -> None:
@@ -95,13 +102,13 @@ def import_database(old: Path, new: Path, unsaid: Unsaid, told: Told = lambda *_
                 told(done, total)
 
             slides = [_import_slide(database, name, item, aside, unsaid, write_row) for name in database.places]
-        write_parquet(aside / TABLE, aside / "metadata.csv")
+        write_parquet(aside / METADATA_PARQUET, aside / METADATA_TABLE)
         rows = {
-            "slides.csv": write_table(aside / "slides.csv", SLIDE_COLUMNS, (one.slide for one in slides)),
-            "metadata.csv": total,
-            TABLE: total,
-            "stores.csv": write_table(aside / "stores.csv", STORE_COLUMNS, (one.store for one in slides)),
-            "validation.csv": write_table(aside / "validation.csv", VALIDATION_COLUMNS, _findings(slides)),
+            SLIDES_TABLE: write_table(aside / SLIDES_TABLE, SLIDE_COLUMNS, (one.slide for one in slides)),
+            METADATA_TABLE: total,
+            METADATA_PARQUET: total,
+            STORES_TABLE: write_table(aside / STORES_TABLE, STORE_COLUMNS, (one.store for one in slides)),
+            VALIDATION_TABLE: write_table(aside / VALIDATION_TABLE, VALIDATION_COLUMNS, _findings(slides)),
         }
         seal_tables(aside, rows)
     return total

@@ -12,43 +12,30 @@ from slidemill.core.columns import SLIDE_COLUMNS, VALIDATION_COLUMNS
 from slidemill.core.encodings import ENCODINGS
 from slidemill.core.files import asides, remove
 from slidemill.core.outcomes import read_outcome
+from slidemill.core.results_layout import (
+    FACTS,
+    JOINED,
+    MANIFEST,
+    PLAN,
+    SLIDE_FILES,
+    SLIDES_TABLE,
+    STORE_STAGES,
+    SUFFIXES,
+    VALIDATION_TABLE,
+    log_file,
+)
 from slidemill.errors import SlidemillError
-from slidemill.runs.run_plan import PLAN, read_plan
+from slidemill.runs.run_plan import read_plan
 from slidemill.stages.verify import read_results_table
 from slidemill.stores.disk import INDEX
 from slidemill.stores.manifest import PATCH_ID
-from slidemill.stores.paths import JOINED, MANIFEST, SUFFIXES, store_path
 
-FACTS = "slides/{slide}.json"
-OF_A_STORE = {
-    backend: (
-        str(store_path(backend, "{slide}")),
-        f"logs/store_patches/{backend}/{{slide}}.log",
-        f"outcomes/store_patches/{backend}/{{slide}}.json",
-    )
-    for backend in SUFFIXES
-}
-"""What the workflow makes of a store; last what tells of it, so that what is cut off while it is removed is found."""
+MADE_BY = {stage: (log_file(stage), *reversed(files)) for stage, files in SLIDE_FILES.items()}
+"""By stage, what the workflow makes of one slide. The file that stands for the job is last: it goes when all else has,
+so that a slide or a store whose removal was cut off is found again.
+"""
 
-MADE = (
-    "figures/overlay/{slide}.jpg",
-    "figures/montage/{slide}.jpg",
-    *chain.from_iterable(OF_A_STORE.values()),
-    *(
-        f"logs/{rule}/{{slide}}.log"
-        for rule in ("discover_slides", "sample_patches", "write_metadata", "validate_stores", "draw_slide")
-    ),
-    "outcomes/validate_stores/{slide}.json",
-    "validation/{slide}.csv",
-    "outcomes/write_metadata/{slide}.json",
-    "metadata/{slide}.csv",
-    "outcomes/sample_patches/{slide}.json",
-    "dropped/{slide}.csv",
-    "tissue/{slide}.png",
-    "patches/{slide}.csv",
-    FACTS,
-)
-"""All that the workflow makes of one slide alone; the rules say so too."""
+MADE = tuple(chain.from_iterable(reversed(MADE_BY.values())))
 
 ANEW = "let a run come to its end, or make the tables anew (--forcerun gather_results)"
 NEWER = f"is newer than slides.csv: {ANEW}"
@@ -91,8 +78,8 @@ def left_over(results: Path) -> Left:
     SlidemillError
         When `results` is no folder of results, or its run has not ended yet.
     """
-    listed = {row["slide"] for row in read_results_table(results, "slides.csv", SLIDE_COLUMNS)}
-    gathered = (results / "slides.csv").stat().st_mtime_ns
+    listed = {row["slide"] for row in read_results_table(results, SLIDES_TABLE, SLIDE_COLUMNS)}
+    gathered = (results / SLIDES_TABLE).stat().st_mtime_ns
     plan = read_plan(results / PLAN) if (results / PLAN).exists() else None
     left = Left()
     for facts in sorted((results / FACTS).parent.glob("*.json")):
@@ -103,10 +90,10 @@ def left_over(results: Path) -> Left:
             left.kept[facts] = f"is of a slide {WANTED}"
         elif _add(left, results, [name.format(slide=slide) for name in MADE], gathered):
             left.slides.append(slide)
-    looked_at = {row["backend"] for row in read_results_table(results, "validation.csv", VALIDATION_COLUMNS)}
+    looked_at = {row["backend"] for row in read_results_table(results, VALIDATION_TABLE, VALIDATION_COLUMNS)}
     # Where no store was looked at, the tables do not tell which there were to be.
     for backend in SUFFIXES if looked_at & SUFFIXES.keys() else ():
-        own = OF_A_STORE[backend]
+        own = MADE_BY[STORE_STAGES[backend]]
         there = [slide for slide in sorted(listed) if _is_outcome(results / own[-1].format(slide=slide), slide)]
         if backend in looked_at or not there:
             continue

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from slidemill.core.csv_tables import read_cohort_table, write_table
 from slidemill.core.job_log import LOG
-from slidemill.core.seals import SPLITS_SEAL, seal_tables
+from slidemill.core.results_layout import SPLITS_SEAL
+from slidemill.core.seals import seal_tables
 from slidemill.core.specs import SplitSpec
 from slidemill.datasets.folds import COLUMNS
 from slidemill.datasets.slide_groups import SLIDE, counted

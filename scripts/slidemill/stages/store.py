@@ -19,6 +19,7 @@ from slidemill.core.files import scratch_folder
 from slidemill.core.job_log import log_progress
 from slidemill.core.outcomes import Outcome, attempt, find_seal, read_outcome, write_outcome
 from slidemill.core.patch import PatchRef
+from slidemill.core.results_layout import store_of_file
 from slidemill.core.specs import GridSpec, StoreSpec, WorkSpec
 from slidemill.core.stage_facts import StoreFacts, UnreadablePatch
 from slidemill.errors import SlideError
@@ -32,7 +33,6 @@ from slidemill.slides.slide_info import opened
 from slidemill.stages.job import Job
 from slidemill.stores.base import Backend
 from slidemill.stores.manifest import Manifest
-from slidemill.stores.paths import store_of_file
 from slidemill.stores.registry import STORES
 from slidemill.stores.writer import write_store
 

@@ -11,19 +11,32 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from slidemill.core.csv_tables import read_table
-from slidemill.core.files import WORKER, remove, replacing
+from slidemill.core.files import remove, replacing
 from slidemill.core.job_log import last_error
 from slidemill.core.outcomes import UNFINISHED, Outcome, read_outcome
+from slidemill.core.results_layout import (
+    BENCHMARK_PLOT,
+    BENCHMARK_TABLE,
+    METADATA,
+    MONTAGE,
+    OVERLAY,
+    PASSED,
+    REPORT,
+    STORE_STAGES,
+    UNFINISHED_FOLDER,
+    VALIDATION,
+    WORKER,
+    log_file,
+    outcome_file,
+)
 from slidemill.report.html_report import Pictures, ReportData, render
 from slidemill.report.versions import Run
-from slidemill.runs.settings import FOREIGN, Settings, foreign_stage, outcome_file
+from slidemill.runs.settings import FOREIGN, STAGES, Settings, foreign_stage
 from slidemill.slides.discovery import SlideFile
-from slidemill.stages.gather import CohortTables, SlideResults, checks_of, write_cohort
+from slidemill.stages.gather import CohortTables, SlideResults, write_cohort
 
-FOLDER = Path("unfinished")
 NOT_STARTED = "it was not started, or was cut off"
-REPORT, BENCHMARK, PLOT, GATE = "report.html", "benchmark.csv", "figures/benchmark.png", "passed/"
-PASSED = Path("passed/all")
+GATE = PASSED.format(target="")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +83,13 @@ def report_unfinished(unmade: Collection[str], work: Work) -> Path | None:
         None where nothing but the gate has failed, after the tables and the report.
     """
     if all(name.startswith(GATE) for name in unmade):
-        remove(FOLDER)
+        remove(UNFINISHED_FOLDER)
         return None
     # Snakemake calls no hook of a run that has nothing to do: this leaves it the gate, and it removes the folder then.
-    remove(PASSED)
+    remove(Path(PASSED.format(target="all")))
     made = _Made(frozenset(unmade))
     slides = [_slide_results(slide, work, made) for slide in work.slides.values()]
-    with replacing(FOLDER) as aside:
+    with replacing(UNFINISHED_FOLDER) as aside:
         aside.mkdir()
         tables = CohortTables.below(aside)
         write_cohort(slides, work.skip_unreadable, tables)
@@ -86,17 +99,17 @@ def report_unfinished(unmade: Collection[str], work: Work) -> Path | None:
             ReportData(
                 slides=list(read_table(tables.slides)),
                 validation=list(read_table(tables.validation)),
-                measured=list(read_table(benchmark)) if (benchmark := made.path(BENCHMARK)) else [],
+                measured=list(read_table(benchmark)) if (benchmark := made.path(BENCHMARK_TABLE)) else [],
                 outcomes=[outcome for outcome in labelled if outcome.status != UNFINISHED],
                 label_map=work.label_map,
-                plot=made.path(PLOT),
+                plot=made.path(BENCHMARK_PLOT),
                 pictures={slide: own for slide in work.slides if (own := made.pictures(slide))},
                 run=work.run,
                 unreadable=list(read_table(tables.unreadable)),
                 unmade=sorted(unmade),
             ),
         )
-    return FOLDER
+    return UNFINISHED_FOLDER
 
 
 class _Made:
@@ -109,41 +122,32 @@ class _Made:
         return Path(name) if name not in self._unmade and Path(name).exists() else None
 
     def pictures(self, slide: str) -> Pictures | None:
-        overlay, montage = (self.path(f"figures/{kind}/{slide}.jpg") for kind in ("overlay", "montage"))
+        overlay, montage = (self.path(kind.format(slide=slide)) for kind in (OVERLAY, MONTAGE))
         return Pictures(overlay, montage) if overlay and montage else None
 
 
 def _slide_results(slide: SlideFile, work: Work, made: _Made) -> SlideResults:
     """Return what there is of a slide; a stage that did not end has an outcome that says so."""
     own = slide.slide
-    stages = [
-        ("discover_slides", f"slides/{own}.json", "discover_slides"),
-        *((stage, f"outcomes/{stage}/{own}.json", stage) for stage in ("sample_patches", "write_metadata")),
-        *(
-            ("store_patches", f"outcomes/store_patches/{backend}/{own}.json", f"store_patches/{backend}")
-            for backend in work.backends
-        ),
-    ]
-    there = {log: read_outcome(path) for _, name, log in stages if (path := made.path(name))}
+    stages = [*STAGES, *(STORE_STAGES[backend] for backend in work.backends)]
+    there = {stage: read_outcome(path) for stage in stages if (path := made.path(outcome_file(stage, own)))}
     if foreign := foreign_stage(there, work.settings.get(own, {})):
         there[foreign] = Outcome(own, foreign, UNFINISHED, f"{outcome_file(foreign, own)}: {FOREIGN}")
-    facts, *later = [
-        there[log] if log in there else _unfinished(own, stage, f"logs/{log}/{own}.log") for stage, _, log in stages
-    ]
-    validation = made.path(f"validation/{own}.csv")
+    facts, *later = [there[stage] if stage in there else _not_ended(own, stage) for stage in stages]
+    validation = made.path(VALIDATION.format(slide=own))
     if validation is None:
-        later.append(_unfinished(own, "validate_stores", f"logs/validate_stores/{own}.log"))
-    elif path := made.path(str(checks_of(validation))):
+        later.append(_not_ended(own, "validate_stores"))
+    elif path := made.path(outcome_file("validate_stores", own)):
         later.append(read_outcome(path))
     # What failed is told before what has not been started for it.
     later.sort(key=lambda one: one.message.startswith(NOT_STARTED))
     facts = replace(facts, path=facts.path or slide.path)
-    return SlideResults(facts, later, made.path(f"metadata/{own}.csv"), validation)
+    return SlideResults(facts, later, made.path(METADATA.format(slide=own)), validation)
 
 
-def _unfinished(slide: str, stage: str, log: str) -> Outcome:
-    begun = WORKER
-    # A log is emptied when its job begins: one that is older than this run tells of another.
-    stale = begun.exists() and Path(log).exists() and Path(log).stat().st_mtime < begun.stat().st_mtime
-    reason = ("" if stale else last_error(Path(log))) or NOT_STARTED
-    return Outcome(slide, stage, UNFINISHED, f"{reason}; the next run goes on with it")
+def _not_ended(slide: str, stage: str) -> Outcome:
+    log = Path(log_file(stage, slide))
+    # A job empties its log when it begins: a log older than this run is of another.
+    stale = WORKER.exists() and log.exists() and log.stat().st_mtime < WORKER.stat().st_mtime
+    reason = ("" if stale else last_error(log)) or NOT_STARTED
+    return Outcome(slide, stage.partition("/")[0], UNFINISHED, f"{reason}; the next run goes on with it")

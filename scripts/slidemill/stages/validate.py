@@ -18,6 +18,7 @@ from slidemill.core.job_log import LOG
 from slidemill.core.outcomes import Outcome, add_seals, find_seal, read_outcome, write_outcome
 from slidemill.core.patch import PatchRef
 from slidemill.core.pyramid import SlideInfo
+from slidemill.core.results_layout import store_path
 from slidemill.core.seals import Seal
 from slidemill.core.specs import GridSpec, ValidationSpec
 from slidemill.errors import SlideError, StoreError
@@ -40,7 +41,6 @@ from slidemill.stores.checks import (
     check_store,
     format_messages,
 )
-from slidemill.stores.paths import store_path
 from slidemill.stores.registry import open_store
 
 STAGE = "validate_stores"

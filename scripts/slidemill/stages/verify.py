@@ -11,6 +11,7 @@ from queue import SimpleQueue
 
 from slidemill.core.child_process import ChildKilledError, ChildProcess
 from slidemill.core.csv_tables import read_cohort_table, read_table
+from slidemill.core.results_layout import JOINED, SLIDES_TABLE, STORES_TABLE, SUFFIXES, VALIDATION_TABLE, store_path
 from slidemill.core.text import AGAIN
 from slidemill.errors import MachineError, SlidemillError, machine_error, machine_errors
 from slidemill.runs.settings import gathered_settings
@@ -26,12 +27,11 @@ from slidemill.stages._table_checks import (
     stored_content,
 )
 from slidemill.stores.checks import EVERY_STORE, Expected, Finding, StoreCheck, check_agreement, check_in_child
-from slidemill.stores.paths import JOINED, SUFFIXES, store_path
 
 TableReader = Callable[[Path, Sequence[str]], Iterable[dict[str, str]]]
 
 HDF5 = JOINED.parent.name
-STORED = Path("stores.csv")
+STORED = Path(STORES_TABLE)
 OTHERWISE = f"is not what the outcome of its store has: {AGAIN}"
 
 
@@ -182,22 +182,22 @@ def _promised(results: Path, cohort: TableCheck) -> tuple[dict[str, Mapping[str,
 
     Where one of these tables is damaged, the stores that are there must do.
     """
-    there = [path for path in stores_in(results) if cohort.bad & {"slides.csv", "validation.csv"}]
+    there = [path for path in stores_in(results) if cohort.bad & {SLIDES_TABLE, VALIDATION_TABLE}]
     slides: dict[str, Mapping[str, str]]
-    if "slides.csv" in cohort.bad:
+    if SLIDES_TABLE in cohort.bad:
         names = sorted({path.name.removesuffix(SUFFIXES[path.parent.name]) for path in there})
         slides = {slide: {"slide": slide, "status": "", "patches": ""} for slide in names}
     else:
         slides = {
-            row["slide"]: row for row in read_results_table(results, "slides.csv", NEEDED["slides.csv"], read_table)
+            row["slide"]: row for row in read_results_table(results, SLIDES_TABLE, NEEDED[SLIDES_TABLE], read_table)
         }
     backends: dict[str, list[str]] = {slide: [] for slide in slides}
-    if "validation.csv" in cohort.bad:
+    if VALIDATION_TABLE in cohort.bad:
         for slide, own in backends.items():
             own += [backend for backend in SUFFIXES if store_path(backend, slide) in there]
         return slides, backends
     # The last run looked at each of its stores, so the table of its findings says which there must be.
-    for row in read_results_table(results, "validation.csv", NEEDED["validation.csv"], read_table):
+    for row in read_results_table(results, VALIDATION_TABLE, NEEDED[VALIDATION_TABLE], read_table):
         own = backends.get(row["slide"], [])
         if row["backend"] in SUFFIXES and row["backend"] not in own:
             own.append(row["backend"])

@@ -16,11 +16,11 @@ from slidemill.core.csv_tables import read_table, write_table
 from slidemill.core.encodings import Buffer
 from slidemill.core.files import asides, file_digest, identity, sync
 from slidemill.core.patch import PatchRef
+from slidemill.core.results_layout import MANIFEST
 from slidemill.core.text import AGAIN
 from slidemill.errors import MachineError, SlidemillError, StoreError, machine_error
 from slidemill.stores.base import Backend, Lent, Store
 from slidemill.stores.manifest import Manifest
-from slidemill.stores.paths import MANIFEST
 
 INDEX = "index.csv"
 INDEX_COLUMNS = ("patch_id", "file", "column", "row", "x0", "y0", "width0", "height0")

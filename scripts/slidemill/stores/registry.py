@@ -9,9 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from slidemill.core.files import asides
+from slidemill.core.results_layout import SUFFIXES
 from slidemill.errors import StoreError, machine_error, machine_errors
 from slidemill.stores.base import Backend, Store
-from slidemill.stores.paths import SUFFIXES
 
 
 class _Backends(Mapping[str, Backend]):

@@ -8,9 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from slidemill.core.results_layout import store_path
 from slidemill.errors import StoreError
 from slidemill.stores.base import Store
-from slidemill.stores.paths import store_path
 from slidemill.stores.registry import open_store
 
 MOST_OPEN = 64

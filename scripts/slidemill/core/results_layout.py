@@ -1,0 +1,118 @@
+"""Layout of a results folder: every path below it, relative to it.
+
+Paths of one slide hold ``{slide}``, as Snakemake's rules do. Code digests leave this module out: what it names are
+the inputs and outputs of rules, and Snakemake detects changes of these itself.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+from pathlib import Path
+
+SUFFIXES = {"lmdb": ".lmdb", "hdf5": ".h5", "disk": "", "tar": ".tar"}
+"""By backend, the suffix of its stores; a folder has none."""
+
+JOINED = Path("stores", "hdf5", "all.h5")
+"""The one file over the cohort's stores in HDF5; no slide has this name."""
+
+MANIFEST = "manifest.json"
+"""The file in a store that is a folder, next to its patches."""
+
+FACTS = "slides/{slide}.json"
+PATCHES, DROPPED, TISSUE_MASK = "patches/{slide}.csv", "dropped/{slide}.csv", "tissue/{slide}.png"
+METADATA, VALIDATION = "metadata/{slide}.csv", "validation/{slide}.csv"
+OVERLAY, MONTAGE = "figures/overlay/{slide}.jpg", "figures/montage/{slide}.jpg"
+
+SLIDES_TABLE, STORES_TABLE, UNREADABLE_TABLE = "slides.csv", "stores.csv", "unreadable.csv"
+METADATA_TABLE, METADATA_PARQUET, VALIDATION_TABLE = "metadata.csv", "metadata.parquet", "validation.csv"
+COHORT_SEALS = "tables.seal.json"
+"""The seals of the cohort's tables, written after them."""
+
+SPLITS_TABLE, SPLITS_SEAL = "splits.csv", "splits.seal.json"
+BENCHMARK_TABLE, BENCHMARK_PLOT = "benchmark.csv", "figures/benchmark.png"
+REPORT = "report.html"
+PASSED = "passed/{target}"
+"""What the gate leaves when a target has passed: ``all`` or ``validated``."""
+
+UNFINISHED_FOLDER = Path("unfinished")
+"""The tables and the report of a run that did not finish."""
+
+RECORD = ".snakemake"
+"""Snakemake's own folder."""
+
+LOCKS = Path(RECORD, "locks")
+"""Snakemake's locks, files that outlive a killed run."""
+
+HOLDER = Path(RECORD, "slidemill.holder")
+"""File that is locked while a run lives; it holds the name of the machine that the run is on."""
+
+WORKER = Path(RECORD, "slidemill.worker")
+"""File that only the run at work locks; it holds the name of that run."""
+
+PLAN = Path(RECORD, "slidemill.plan.json")
+"""The slides of the last run, for its jobs."""
+
+
+def store_path(backend: str, slide: str) -> Path:
+    """Return the path of a slide's store."""
+    return Path("stores") / backend / f"{slide}{SUFFIXES[backend]}"
+
+
+def store_file(backend: str, slide: str) -> Path:
+    """Return the file by which Snakemake knows a slide's store: the manifest of a folder.
+
+    Snakemake would remove a folder file by file before its job runs again, and readers would see what is left.
+    """
+    path = store_path(backend, slide)
+    return path if SUFFIXES[backend] else path / MANIFEST
+
+
+def store_of_file(file: Path) -> Path:
+    """Return the path of the store whose `store_file` is given."""
+    return file.parent if file.name == MANIFEST else file
+
+
+def outcome_file(stage: str, slide: str = "{slide}") -> str:
+    """Return the path of a slide's outcome of a stage, such as ``sample_patches`` or ``store_patches/lmdb``."""
+    return FACTS.replace("{slide}", slide) if stage == "discover_slides" else f"outcomes/{stage}/{slide}.json"
+
+
+def log_file(stage: str, slide: str = "{slide}") -> str:
+    """Return the path of the log of a slide's stage."""
+    return f"logs/{stage}/{slide}.log"
+
+
+STORE_STAGES = {backend: f"store_patches/{backend}" for backend in SUFFIXES}
+"""By backend, the stage that writes its stores."""
+
+SLIDE_FILES = {
+    "discover_slides": (FACTS,),
+    "sample_patches": (outcome_file("sample_patches"), PATCHES, DROPPED, TISSUE_MASK),
+    "write_metadata": (outcome_file("write_metadata"), METADATA),
+    **{stage: (outcome_file(stage), str(store_path(backend, "{slide}"))) for backend, stage in STORE_STAGES.items()},
+    "validate_stores": (VALIDATION, outcome_file("validate_stores")),
+    "draw_slide": (OVERLAY, MONTAGE),
+}
+"""By stage, in their order, what it makes of one slide; one file of each, the first, stands for the whole job."""
+
+COHORT_TABLES = {
+    "slides": SLIDES_TABLE,
+    "metadata": METADATA_TABLE,
+    "columnar": METADATA_PARQUET,
+    "stores": STORES_TABLE,
+    "unreadable": UNREADABLE_TABLE,
+    "validation": VALIDATION_TABLE,
+}
+"""By name, the tables that gather_results writes and seals."""
+
+COHORT_FILES = (
+    *(*COHORT_TABLES.values(), COHORT_SEALS, SPLITS_TABLE, SPLITS_SEAL, BENCHMARK_TABLE, BENCHMARK_PLOT, REPORT),
+    *(str(JOINED), PASSED),
+)
+"""What runs make of all slides together."""
+
+TOP_LEVEL = frozenset(
+    str(path).split("/", 1)[0]
+    for path in (*chain(*SLIDE_FILES.values()), *COHORT_FILES, log_file("rule"), UNFINISHED_FOLDER, RECORD)
+)
+"""The names of files and folders in a results folder itself."""
