@@ -18,8 +18,8 @@ from PIL import Image
 from slidemill.annotations.regions import Annotation
 from slidemill.core.encodings import Pixels
 from slidemill.errors import SlidemillError
-from slidemill.report.patch_pictures import CELL, COLUMNS, MOST_PATCHES, balanced, draw_overlay, draw_patches
-from slidemill.report.stitching import LONGEST, Stitched, laid, require_longest, stitched, stitched_on
+from slidemill.report.patch_pictures import CELL, COLUMNS, MOST_PATCHES, choose_balanced, draw_overlay, draw_patches
+from slidemill.report.stitching import LONGEST, Stitched, open_canvas, require_longest, stitch_canvas, stitch_slide
 from slidemill.slides.discovery import slide_path
 from slidemill.slides.fingerprint import fingerprint
 from slidemill.slides.icc import CONVERTED, IGNORED
@@ -110,9 +110,9 @@ def montage(
     by_label: dict[str, list[int]] = defaultdict(list)
     for place, (_, name) in enumerate(named):
         by_label[name].append(place)
-    chosen = np.array(sorted(balanced(by_label, most, seed), key=lambda place: (named[place][0], place)))
+    chosen = np.array(sorted(choose_balanced(by_label, most, seed), key=lambda place: (named[place][0], place)))
     pixels = ds_or_pixels[chosen] if isinstance(ds_or_pixels, np.ndarray) else ds_or_pixels.read(chosen)
-    return draw_patches(pixels, [named[place] for place in chosen], min(columns, len(chosen)), size)
+    return draw_patches(pixels, [named[place] for place in chosen], columns=min(columns, len(chosen)), cell=size)
 
 
 def stitch(
@@ -122,7 +122,9 @@ def stitch(
 
     The parameters, and what is raised, are those of `slidemill.report.stitching.stitched`.
     """
-    return Image.fromarray(stitched(ds, slide, downsample, longest, background).pixels)
+    return Image.fromarray(
+        stitch_slide(ds, slide, downsample=downsample, longest=longest, background=background).pixels
+    )
 
 
 def overlay(ds: Dataset, slide: str, longest: int = LONGEST) -> Image.Image:
@@ -135,11 +137,11 @@ def overlay(ds: Dataset, slide: str, longest: int = LONGEST) -> Image.Image:
     SlidemillError
         When the dataset has no patch of the slide.
     """
-    ground = stitched(ds, slide, longest=longest)
+    ground = stitch_slide(ds, slide, longest=longest)
     table = ds.table[ds.table["slide"] == slide][["x0", "y0", "width0", "height0", "label", "label_name"]]
     rows: Any = table.to_dict("records")
     picture = Image.fromarray(ground.pixels)
-    return draw_overlay(picture, picture.width * ground.downsample, rows, Annotation(()))
+    return draw_overlay(picture, picture.width * ground.downsample, rows, annotation=Annotation(()))
 
 
 def compare(ds: Dataset, slide: str, slides_folder: str | Path, longest: int = LONGEST) -> Comparison:
@@ -160,7 +162,7 @@ def compare(ds: Dataset, slide: str, slides_folder: str | Path, longest: int = L
         When the slide's file is not there, or is not the one that the patches are of, or `longest` is less than 1.
     """
     require_longest(longest)
-    own = laid(ds, slide)
+    own = open_canvas(ds, slide)
     file = slide_path(Path(slides_folder), own.outcome.path)
     if fingerprint(file) != own.outcome.fingerprint:
         raise SlidemillError(f"{file.name}: is not the slide that these patches are of: name the folder that holds it")
@@ -169,7 +171,7 @@ def compare(ds: Dataset, slide: str, slides_folder: str | Path, longest: int = L
     longest = max(min(longest, math.floor(max(own.info.size) / own.downsample + 1e-9)), 1)
     whole = low_resolution(file, own.info, longest, CONVERTED if icc == CONVERTED else IGNORED).image
     width, height = own.info.size
-    patches = stitched_on(ds, slide, own, whole.size, (width / whole.width, height / whole.height))
+    patches = stitch_canvas(own, whole.size, (width / whole.width, height / whole.height))
     seen = np.asarray(whole)
     difference = np.abs(seen.astype(np.float32) - patches.pixels).mean(2)
     # A pixel that patches cover in part has background in it, and counts where there are no others.
@@ -184,7 +186,7 @@ def stitched_beside_thumbnail(ds: Dataset, slide: str, slides_folder: str | Path
     """
     if slides_folder is None:
         figure = Shown(figsize=(5, 4.4), layout="constrained")
-        _panel(figure.subplots(), stitched(ds, slide).pixels, "patches")
+        _panel(figure.subplots(), stitch_slide(ds, slide).pixels, "patches")
         figure.suptitle(slide)
         return figure
     found = compare(ds, slide, slides_folder)

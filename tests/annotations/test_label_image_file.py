@@ -316,7 +316,7 @@ def test_an_overlay_draws_the_outlines_of_labels(tmp_path):
     pixels = np.zeros((40, 40), np.uint8)
     pixels[10:30, 10:30] = 1
     annotation = read(png(tmp_path / "a.png", pixels), (400, 400))
-    picture = np.asarray(draw_overlay(Image.new("RGB", (400, 400), "red"), 400, [], annotation))
+    picture = np.asarray(draw_overlay(Image.new("RGB", (400, 400), "red"), 400, [], annotation=annotation))
     for place in ((200, 100), (200, 99), (100, 200), (299, 200), (300, 200)):
         assert (picture[place] == 0).all(), place
     assert picture[200, 200].tolist() == picture[50, 50].tolist() == [255, 0, 0]

@@ -141,7 +141,7 @@ def test_an_overlay_colours_patches_at_their_places():
         {"x0": "0", "y0": "0", "width0": "100", "height0": "100", "label": "0", "label_name": "Normal"},
         {"x0": "300", "y0": "100", "width0": "100", "height0": "100", "label": "3", "label_name": "Tumour"},
     ]
-    picture = draw_overlay(Image.new("RGB", (200, 100), "white"), 400, rows, Annotation(()))
+    picture = draw_overlay(Image.new("RGB", (200, 100), "white"), 400, rows, annotation=Annotation(()))
     pixels = np.asarray(picture).astype(int)
     assert (pixels[75, 75] == 255).all()
     for place, label in (((25, 25), 0), ((75, 175), 3)):
@@ -152,7 +152,7 @@ def test_an_overlay_colours_patches_at_their_places():
 
 def test_an_overlay_draws_the_outlines_of_regions_and_their_holes():
     region = Region("Tumour", box(100, 100, 300, 300).difference(box(160, 160, 240, 240)))
-    picture = np.asarray(draw_overlay(Image.new("RGB", (400, 400), "red"), 400, [], Annotation((region,))))
+    picture = np.asarray(draw_overlay(Image.new("RGB", (400, 400), "red"), 400, [], annotation=Annotation((region,))))
     assert (picture[200, 100] == 0).all()
     assert (picture[200, 160] == 0).all()
     assert picture[200, 130].tolist() == [255, 0, 0]

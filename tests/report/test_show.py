@@ -85,7 +85,7 @@ def test_at_their_own_resolution_the_patches_give_the_slides_pixels(tmp_path, ev
 
     results = write_cohort(tmp_path, {"one": even_slide_file}, spec, info=bounded, kept=without_some)
     with open_dataset(results) as ds:
-        found = stitching.stitched(ds, "one", ds.table["downsample"][0], background="green")
+        found = stitching.stitch_slide(ds, "one", downsample=ds.table["downsample"][0], background="green")
     expected = level_pixels(even_slide_file, level)
     height, width = expected.shape[:2]
     there = found.share[:height, :width] == 1
@@ -107,7 +107,7 @@ def test_at_their_own_resolution_the_patches_give_the_slides_pixels(tmp_path, ev
 def test_a_coarser_picture_is_the_mean_of_what_each_pixel_covers(tmp_path, slide_file, downsample, overlap):
     results = write_cohort(tmp_path, {"one": slide_file}, GridSpec(64, overlap, level=0, edges="pad"))
     with open_dataset(results) as ds:
-        found = stitching.stitched(ds, "one", downsample)
+        found = stitching.stitch_slide(ds, "one", downsample=downsample)
     whole = level_pixels(slide_file)
     expected = means(means(whole, downsample).swapaxes(0, 1), downsample).swapaxes(0, 1)
     height, width = expected.shape[:2]
@@ -119,8 +119,8 @@ def test_a_coarser_picture_is_the_mean_of_what_each_pixel_covers(tmp_path, slide
 @pytest.mark.parametrize("downsample", [2, 3.7, 100])
 def test_the_background_counts_where_patches_cover_a_pixel_in_part(dataset, downsample):
     some = dataset.select(labels=["Benign"])
-    whole = stitching.stitched(some, "one", 1, background="green")
-    found = stitching.stitched(some, "one", downsample, background="green")
+    whole = stitching.stitch_slide(some, "one", downsample=1, background="green")
+    found = stitching.stitch_slide(some, "one", downsample=downsample, background="green")
     for own, fine in ((found.pixels, whole.pixels), (found.share[..., None], whole.share[..., None])):
         expected = means(means(fine, downsample).swapaxes(0, 1), downsample).swapaxes(0, 1)
         height, width = expected.shape[:2]
@@ -158,7 +158,7 @@ def test_shrunk_patches_lie_where_the_thumbnail_has_them(tmp_path, slide_file, s
 @pytest.mark.long
 def test_the_real_slide_is_put_back_together(tmp_path, real_slide_file):
     with open_dataset(write_cohort(tmp_path, {"one": real_slide_file}, GridSpec(240, 20, level=0))) as ds:
-        found = stitching.stitched(ds, "one", 1)
+        found = stitching.stitch_slide(ds, "one", downsample=1)
         mean = show.compare(ds, "one", real_slide_file.parent, longest=5000).mean
     expected = level_pixels(real_slide_file)
     there = found.share == 1
@@ -206,7 +206,7 @@ def test_a_picture_has_no_pixel_more_than_was_asked_for(dataset):
 
 
 def test_a_pixel_a_patch_is_the_mean_of_each_patch(dataset):
-    found = stitching.stitched(dataset, "one", 64)
+    found = stitching.stitch_slide(dataset, "one", downsample=64)
     table = dataset.table[dataset.table["slide"] == "one"]
     means = dataset.read(table.index.to_numpy()).mean((1, 2))
     there = found.pixels[table["row"].to_numpy(), table["column"].to_numpy()]
@@ -222,7 +222,7 @@ def test_patches_meet_without_a_seam(tmp_path, slide_file):
     results = write_cohort(tmp_path, {"one": slide_file}, GridSpec(60, 7, level=0, edges="pad"), alter=grey)
     with open_dataset(results) as ds:
         for downsample in (1, 1.01, 3.3, 47):
-            found = stitching.stitched(ds, "one", downsample, background="black")
+            found = stitching.stitch_slide(ds, "one", downsample=downsample, background="black")
             assert set(np.unique(found.pixels[found.share > 0.999])) == {101}
 
 

@@ -13,7 +13,7 @@ from slidemill.core.columns import METADATA_COLUMNS
 from slidemill.core.csv_tables import read_table, write_table
 from slidemill.core.pyramid import SlideInfo
 from slidemill.core.specs import GridSpec
-from slidemill.report.patch_pictures import MOST_PATCHES, sample
+from slidemill.report.patch_pictures import MOST_PATCHES, sample_rows
 from slidemill.slides.grid import Grid
 from tests.conftest import ROOT
 
@@ -28,7 +28,7 @@ from collections import Counter
 from pathlib import Path
 from PIL import Image
 from slidemill.core.columns import METADATA_COLUMNS, PATCH_COLUMNS
-from slidemill.report.patch_pictures import draw_overlay, sample
+from slidemill.report.patch_pictures import draw_overlay, sample_rows
 from slidemill.core.specs import GridSpec
 from slidemill.slides.grid import Grid
 from slidemill.sampling.labelled_table import Labelling, counted, labelled_blocks
@@ -50,7 +50,7 @@ info = SlideInfo("aperio", (({SIDE} * 256, {SIDE} * 256),), (1.0,), None, 0.5, 0
 grid = GridSpec(256, 0, level=0)
 patches, labelled = Path("patches.csv"), Path("labelled.csv")
 spec = LabelSpec({{"Normal": 0}}, "centre", "Normal")
-draw_overlay(Image.new("RGB", (1000, 1000)), 1000, [], Annotation(()))
+draw_overlay(Image.new("RGB", (1000, 1000)), 1000, [], annotation=Annotation(()))
 before = peak_mb()
 """
 STAGES = {
@@ -58,8 +58,9 @@ STAGES = {
     "labels": "write_table(Path('other.csv'), METADATA_COLUMNS, "
     "counted(labelled_blocks(read_table(patches), Labelling(Annotation(()), spec)), Counter()))",
     "gathering": "write_table(Path('all.csv'), METADATA_COLUMNS, read_table(labelled))",
-    "the picture": f"draw_overlay(Image.new('RGB', (1000, 1000)), {SIDE} * 256, read_table(labelled), Annotation(()))",
-    "the sample": "sample(labelled, Every(), 1)",
+    "the picture": f"draw_overlay(Image.new('RGB', (1000, 1000)), {SIDE} * 256, read_table(labelled), "
+    "annotation=Annotation(()))",
+    "the sample": "sample_rows(labelled, Every(), 1)",
 }
 
 
@@ -117,17 +118,17 @@ def test_the_sample_is_spread_over_labels_and_of_what_is_stored_alone(tmp_path):
     path = tmp_path / "table.csv"
     ids = labelled_table(path, ["Normal"] * 900 + ["Benign"] * 90 + ["Rare"] * 3)
     stored = frozenset(ids[:-1])
-    chosen = sample(path, stored, 7)
+    chosen = sample_rows(path, stored, 7)
     assert len(chosen) == len({row["patch_id"] for row in chosen}) == MOST_PATCHES
     assert {row["patch_id"] for row in chosen} <= stored
     counts = {name: sum(row["label_name"] == name for row in chosen) for name in ("Normal", "Benign", "Rare")}
     assert counts == {"Rare": 2, "Benign": 11, "Normal": 11}
     assert [int(row["label"]) for row in chosen] == sorted(int(row["label"]) for row in chosen)
-    assert chosen == sample(path, stored, 7) != sample(path, stored, 8)
+    assert chosen == sample_rows(path, stored, 7) != sample_rows(path, stored, 8)
 
 
 def test_fewer_patches_than_there_is_room_for_are_all_in_the_sample(tmp_path):
     path = tmp_path / "table.csv"
     ids = labelled_table(path, ["Normal"] * 3)
-    assert {row["patch_id"] for row in sample(path, frozenset(ids), 1)} == set(ids)
-    assert sample(path, frozenset(), 1) == []
+    assert {row["patch_id"] for row in sample_rows(path, frozenset(ids), 1)} == set(ids)
+    assert sample_rows(path, frozenset(), 1) == []

@@ -1,4 +1,4 @@
-"""Pictures of a slide: its patches by label over a thumbnail, and a sample of them."""
+"""Draw a slide's patches by label over its thumbnail, and a sample of them."""
 
 from __future__ import annotations
 
@@ -19,16 +19,15 @@ from slidemill.core.encodings import Pixels
 from slidemill.core.files import replacing
 from slidemill.core.text import format_count
 from slidemill.sampling.tissue_mask import Mask
-from slidemill.stores.base import Store
 from slidemill.stores.registry import open_store
 
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#B8A800", "#6A3D9A")
-"""Colours of labels 0, 1, ...; Okabe and Ito's, which most readers tell apart, and two more."""
+"""Colours of labels 0, 1, ...: those of Okabe and Ito, which colour-blind readers can tell apart, and two more."""
 
 UNMAPPED_COLOUR = "#555555"
 DROPPED_COLOURS = {"tissue": "#808080", "label": "#7A5230"}
 DROPPED_COLOUR = "#B0007A"
-"""Of what was dropped for its quality."""
+"""Colour of patches that were dropped for their quality."""
 TISSUE_COLOUR = "#00B050"
 INK_COLOUR = "#FFE000"
 LONGEST = 1000
@@ -50,26 +49,27 @@ def draw_overlay(
     thumbnail: Image.Image,
     width0: float,
     rows: Iterable[Row],
+    *,
     annotation: Annotation,
     dropped: Iterable[Row] = (),
     tissue: Mask | None = None,
 ) -> Image.Image:
-    """Return a thumbnail with the patches' squares in their labels' colours, the annotation, and a legend.
+    """Return a thumbnail with patches in their labels' colours, and a legend.
 
     Parameters
     ----------
     thumbnail
         The whole slide, RGB.
     width0
-        The thumbnail's width in level-0 pixels.
+        Its width in level-0 pixels.
     rows
-        Rows of the metadata table, one after another: a million are more than memory should hold.
+        Rows of the metadata table; a million of them would not fit into memory at once.
     annotation
-        Its outlines are drawn in black and white, its holes too, and those of a label image's labels.
+        Outlines of its regions and their holes, or of the labels of its image, are drawn in black and white.
     dropped
-        Rows of the table of dropped patches: crossed out, in a colour for why.
+        Rows of the table of dropped patches, which are crossed out in a colour per reason.
     tissue
-        The mask of tissue, the edge of which is drawn, and what was left out as ink; or None.
+        The mask of tissue, of which the edge and the ink are drawn; or None.
     """
     scale = thumbnail.width / width0
     veil = Image.new("RGBA", thumbnail.size)
@@ -89,7 +89,7 @@ def draw_overlay(
     if tissue is not None:
         veil.paste(TISSUE_COLOUR, mask=_edge(tissue, veil.size))
         if tissue.ink is not None:
-            veil.paste(INK_COLOUR, mask=_laid(tissue.ink, veil.size))
+            veil.paste(INK_COLOUR, mask=_resize_mask(tissue.ink, veil.size))
     for region in annotation.regions:
         for polygon in polygons(region.shape):
             for ring in (polygon.exterior, *polygon.interiors):
@@ -101,11 +101,11 @@ def draw_overlay(
         veil.paste("#FFFFFFFF", mask=edges.filter(ImageFilter.MaxFilter(3)))
         veil.paste("#000000FF", mask=edges)
     picture = Image.alpha_composite(thumbnail.convert("RGBA"), veil).convert("RGB")
-    return _with_legend(picture, counts, reasons, tissue)
+    return _add_legend(picture, counts, reasons, tissue=tissue)
 
 
 def _borders(labels: Places) -> Image.Image:
-    """Return the pixels of a label image that have another label to their left, right, top or bottom."""
+    """Return the pixels of a label image that touch a pixel of another label."""
     edges = np.zeros(labels.shape, bool)
     across, down = labels[:, 1:] != labels[:, :-1], labels[1:] != labels[:-1]
     edges[:, 1:] |= across
@@ -115,25 +115,19 @@ def _borders(labels: Places) -> Image.Image:
     return Image.fromarray(edges.astype(np.uint8) * 255)
 
 
-def draw_montage(store: Store, chosen: Sequence[Row]) -> Image.Image:
-    """Return patches of a store, those of rows of the metadata table, each with its label below."""
-    labels = [(int(row["label"]), row["label_name"]) for row in chosen]
-    return draw_patches((store.read(row["patch_id"]) for row in chosen), labels)
-
-
 def draw_patches(
-    patches: Iterable[Pixels], labels: Sequence[tuple[int, str]], columns: int = COLUMNS, cell: int = CELL
+    patches: Iterable[Pixels], labels: Sequence[tuple[int, str]], *, columns: int = COLUMNS, cell: int = CELL
 ) -> Image.Image:
-    """Return patches in a grid, each in its label's colour with the label's name below.
+    """Return patches in a grid, framed in their labels' colours with the names below.
 
     Parameters
     ----------
     patches
         ``uint8 (height, width, 3)`` each.
     labels
-        The label and its name, of each; a name may be empty.
+        The label and its name of each patch; a name may be empty.
     columns, cell
-        How many stand side by side, and the pixels of one's side.
+        Patches per row, and the side of a cell in pixels.
     """
     font = _font(13)
     lines = max(-(-len(labels) // columns), 1)
@@ -144,55 +138,78 @@ def draw_patches(
         pixels = Image.fromarray(one).resize((cell - 6, cell - 6), Image.Resampling.LANCZOS)
         pen.rectangle((left, top, left + cell - 1, top + cell - 1), fill=label_colour(label))
         canvas.paste(pixels, (left + 3, top + 3))
-        pen.text((left + 4, top + cell + 1), _shortened(name, max(cell // 7, 1)), fill="black", font=font)
+        pen.text((left + 4, top + cell + 1), _shorten(name, max(cell // 7, 1)), fill="black", font=font)
     if not labels:
         pen.text((8, 8), "no patch", fill="black", font=font)
     return canvas
 
 
 def draw_sample(path: Path, metadata: Path, seed: int) -> Image.Image:
-    """Return a montage of some of the patches that a slide's metadata table and its store at `path` have."""
+    """Return some patches of the store at `path` in a grid, chosen as `sample_rows` does."""
     with open_store(path) as store:
-        return draw_montage(store, sample(metadata, store, seed))
+        rows = sample_rows(metadata, store, seed)
+        labels = [(int(row["label"]), row["label_name"]) for row in rows]
+        return draw_patches((store.read(row["patch_id"]) for row in rows), labels)
+
+
+def sample_rows(metadata: Path, stored: Container[str], seed: int) -> list[Row]:
+    """Return some rows of a slide's metadata table, sorted by label, with as many of each label as fit.
+
+    Parameters
+    ----------
+    metadata
+        The table. It is read twice, so that only the chosen rows are in memory.
+    stored
+        The patches that count.
+    seed
+        Seed of the choice.
+    """
+    by_label: dict[str, list[int]] = defaultdict(list)
+    for place, row in enumerate(read_table(metadata)):
+        if row["patch_id"] in stored:
+            by_label[row["label_name"]].append(place)
+    chosen = choose_balanced(by_label, MOST_PATCHES, seed)
+    rows = (row for place, row in enumerate(read_table(metadata)) if place in chosen)
+    return sorted(rows, key=lambda row: int(row["label"]))
 
 
 def draw_message(message: str) -> Image.Image:
-    """Return a picture that holds a message, in place of one that cannot be drawn."""
+    """Return a picture of a message, for a picture that cannot be drawn."""
     canvas = Image.new("RGB", (600, 60), "white")
-    ImageDraw.Draw(canvas).text((10, 20), _shortened(message, 80), fill="black", font=_font(14))
+    ImageDraw.Draw(canvas).text((10, 20), _shorten(message, 80), fill="black", font=_font(14))
     return canvas
 
 
 def save_picture(picture: Image.Image, path: Path) -> None:
-    """Publish a picture as JPEG, a tenth of PNG's bytes for tissue."""
+    """Publish a picture as JPEG, which for tissue has a tenth of the bytes of PNG."""
     with replacing(path) as aside:
         picture.save(aside, format="jpeg", quality=85)
 
 
 def _square(row: Row, scale: float) -> tuple[float, float, float, float]:
-    """Return a patch's left, top, right and bottom in the picture."""
+    """Return the left, top, right and bottom of a patch in the picture."""
     left, top = float(row["x0"]) * scale, float(row["y0"]) * scale
     return left, top, left + float(row["width0"]) * scale, top + float(row["height0"]) * scale
 
 
 def _edge(mask: Mask, size: tuple[int, int]) -> Image.Image:
-    """Return the inner edge of a mask in a picture of `size`, opaque where it lies."""
-    inside = _laid(mask.pixels, size)
+    """Return the inner edge of a mask as an opaque picture of `size`."""
+    inside = _resize_mask(mask.pixels, size)
     return ImageChops.subtract(inside, inside.filter(ImageFilter.MinFilter(3)))
 
 
-def _laid(pixels: npt.NDArray[np.uint8], size: tuple[int, int]) -> Image.Image:
-    """Return what a mask has, 0 and 1, as an opaque picture of `size`."""
+def _resize_mask(pixels: npt.NDArray[np.uint8], size: tuple[int, int]) -> Image.Image:
+    """Return a mask of 0 and 1 as an opaque picture of `size`."""
     return Image.fromarray(pixels * np.uint8(255)).resize(size, Image.Resampling.NEAREST)
 
 
-def _with_legend(
-    picture: Image.Image, counts: Mapping[tuple[int, str], int], reasons: Mapping[str, int], tissue: Mask | None
+def _add_legend(
+    picture: Image.Image, counts: Mapping[tuple[int, str], int], reasons: Mapping[str, int], *, tissue: Mask | None
 ) -> Image.Image:
     lines = [
         (
             label_colour(label),
-            f"{label}  {_shortened(name, 40)}{'' if label >= 0 else ' (not in labels.map)'}: "
+            f"{label}  {_shorten(name, 40)}{'' if label >= 0 else ' (not in labels.map)'}: "
             f"{format_count(count, 'patch', 'patches')}",
         )
         for (label, name), count in sorted(counts.items())
@@ -215,22 +232,18 @@ def _with_legend(
     return canvas
 
 
-def sample(metadata: Path, stored: Container[str], seed: int) -> list[Row]:
-    """Return rows of the table at `metadata` chosen by `seed`, as many of each label as there is room for, by label.
+def choose_balanced(by_label: Mapping[str, Sequence[int]], most: int, seed: int) -> set[int]:
+    """Return places of patches, with as many of each label as fit.
 
-    Only patches that are `stored` count. The table is read twice, so that no more than the chosen rows are held.
+    Parameters
+    ----------
+    by_label
+        The places of the patches of each label.
+    most
+        Number of places to return, if there are so many.
+    seed
+        Seed of the choice.
     """
-    by_label: dict[str, list[int]] = defaultdict(list)
-    for place, row in enumerate(read_table(metadata)):
-        if row["patch_id"] in stored:
-            by_label[row["label_name"]].append(place)
-    chosen = balanced(by_label, MOST_PATCHES, seed)
-    rows = (row for place, row in enumerate(read_table(metadata)) if place in chosen)
-    return sorted(rows, key=lambda row: int(row["label"]))
-
-
-def balanced(by_label: Mapping[str, Sequence[int]], most: int, seed: int) -> set[int]:
-    """Return `most` places chosen by `seed`, as many of each label as there is room for, from the places by label."""
     generator = random.Random(seed)  # noqa: S311
     chosen: set[int] = set()
     for number, (_, places) in enumerate(sorted(by_label.items(), key=lambda item: len(item[1]))):
@@ -239,7 +252,7 @@ def balanced(by_label: Mapping[str, Sequence[int]], most: int, seed: int) -> set
     return chosen
 
 
-def _shortened(text: str, length: int) -> str:
+def _shorten(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 

@@ -1,4 +1,7 @@
-"""Patches put back together at their places, at any scale: what is shifted, missing or doubled is seen at once."""
+"""Put a slide's patches back together at any scale, which shows shifted, missing and doubled patches.
+
+At a lower resolution each pixel is the mean of the area that it covers, to fractions of pixels.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from slidemill.core.pyramid import SlideInfo
 from slidemill.core.results_layout import FACTS
 from slidemill.core.specs import GridSpec
 from slidemill.errors import SlidemillError
-from slidemill.report._area_sums import edges, summed
+from slidemill.report._area_sums import pixel_edges, sum_pieces
 from slidemill.slides.grid import Grid
 from slidemill.slides.patch_table import patches_of
 
@@ -26,11 +29,11 @@ if TYPE_CHECKING:
     from slidemill.datasets.dataset import Dataset
 
 LONGEST = 1000
-"""Pixels of the longer side of a picture, unless told."""
+"""Pixels of the longer side of a picture by default."""
 Floats = npt.NDArray[np.float32]
 
 BLOCK_BYTES = 32_000_000
-"""Of pixels that are read at once."""
+"""Bytes of pixels that are read at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,9 +45,9 @@ class Stitched:
     pixels
         ``uint8 (height, width, 3)``, RGB.
     share
-        ``float32 (height, width)``: how much of each pixel patches cover, 0 to 1.
+        ``float32 (height, width)``: the share of each pixel that patches cover, 0 to 1.
     downsample
-        Level-0 pixels a pixel.
+        Level-0 pixels per pixel.
     """
 
     pixels: Pixels
@@ -53,22 +56,53 @@ class Stitched:
 
 
 @dataclass(frozen=True)
-class Laid:
-    """A slide of a dataset, and the grid that its patches belong to."""
+class SlideCanvas:
+    """The canvas of a dataset's slide, on which its patches lie.
 
-    info: SlideInfo
-    spec: GridSpec
+    Parameters
+    ----------
+    ds, outcome, spec
+        The dataset, the slide's outcome of discover_slides, and the grid of the patches.
+    """
+
+    ds: Dataset
     outcome: Outcome
+    spec: GridSpec
+
+    @property
+    def info(self) -> SlideInfo:
+        """What OpenSlide reports of the slide."""
+        return self.outcome.info
 
     @cached_property
     def downsample(self) -> float:
-        """Level-0 pixels a patch's pixel."""
+        """Level-0 pixels per pixel of a patch."""
         return Grid(self.info.pyramid, self.spec).downsample
 
     @property
     def corner(self) -> tuple[int, int]:
         """Where the grid begins, in level-0 pixels."""
         return self.info.corner if self.spec.limit_bounds else (0, 0)
+
+    def crop(self, patch: PatchRef, pixels: Any) -> tuple[Any, tuple[int, int]]:
+        """Return the part of a patch that lies in the slide, and where it begins in grid pixels."""
+        (left, top), (width, height) = patch.offset, patch.size
+        step, overlap = self.spec.step, self.spec.overlap
+        start = step * patch.column - overlap + left, step * patch.row - overlap + top
+        return pixels[top : top + height, left : left + width], start
+
+    def patches(self) -> Iterator[tuple[PatchRef, Pixels]]:
+        """Yield each patch and its pixels, ``uint8 (height, width, 3)``, reading `BLOCK_BYTES` of them at once."""
+        table = self.ds.table
+        # A sample with replacement has patches twice; each counts once.
+        twice = table.duplicated(["slide", "column", "row"]).to_numpy()
+        places = np.flatnonzero((table["slide"] == self.outcome.slide).to_numpy() & ~twice)
+        rows: Any = table.iloc[places][["column", "row"]].to_dict("records")
+        step = max(BLOCK_BYTES // (3 * self.spec.patch_size**2), 1)
+        for start in range(0, len(places), step):
+            block = slice(start, start + step)
+            pixels = self.ds.read(places[block])
+            yield from zip(patches_of(rows[block], self.info, self.spec), pixels, strict=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,48 +112,56 @@ class _Sums:
     Parameters
     ----------
     own
-        The slide that the patches are of.
+        The canvas of the slide.
     pixels, weights
-        ``float32 (height, width, 3)`` and ``(height, width)``: sums of the patches' pixels, and how much of each pixel
-        of the picture they cover.
+        ``float32 (height, width, 3)`` and ``(height, width)``: sums of the patches' pixels, and the share of each
+        pixel of the picture that patches cover.
     scales
         Pixels of the picture per pixel of a patch, across and down.
     """
 
-    own: Laid
+    own: SlideCanvas
     pixels: Floats
     weights: Floats
     scales: tuple[float, float]
 
-    def add(self, patch: PatchRef, one: Pixels, counted: Pixels) -> None:
-        """Add what a patch has in each pixel of the picture; `counted` is 1 where it counts, and `one` 0 elsewhere."""
-        own, scales = self.own, self.scales
-        (part, start), (counted, _) = _inside(own, patch, one), _inside(own, patch, counted)
+    def add(self, patch: PatchRef, pixels: Pixels, mask: Pixels) -> None:
+        """Add a patch to the pixels of the picture that it touches.
+
+        Parameters
+        ----------
+        patch, pixels, mask
+            The patch; ``uint8 (height, width, 3)``, 0 where `mask` is; ``uint8 (height, width)``, 1 where it counts.
+        """
+        # 1. Leave out what lies beyond the slide.
+        (part, start), (counted, _) = self.own.crop(patch, pixels), self.own.crop(patch, mask)
         if not part.size:
             return
-        begins = [(at + edge / own.downsample) * by for at, edge, by in zip(start, own.corner, scales, strict=True)]
-        x, across = edges(begins[0], scales[0], part.shape[1], self.weights.shape[1])
-        y, down = edges(begins[1], scales[1], part.shape[0], self.weights.shape[0])
+        # 2. Find the patch's corner in pixels of the picture, which need not be whole.
+        corner, downsample, (wide, high) = self.own.corner, self.own.downsample, self.scales
+        left, top = ((at + edge / downsample) * by for at, edge, by in zip(start, corner, self.scales, strict=True))
+        # 3. Cut the patch along the edges of the picture's pixels.
+        x, across = pixel_edges(left, wide, part.shape[1], end=self.weights.shape[1])
+        y, down = pixel_edges(top, high, part.shape[0], end=self.weights.shape[0])
+        # 4. Add the sum of each piece, times the share of the picture's pixel that one pixel of the patch covers.
         place = np.s_[y : y + len(down) - 1, x : x + len(across) - 1]
-        self.pixels[place] += summed(part, down, across) * (scales[0] * scales[1])
-        self.weights[place] += summed(counted, down, across) * (scales[0] * scales[1])
+        self.pixels[place] += sum_pieces(part, down, across) * (wide * high)
+        self.weights[place] += sum_pieces(counted, down, across) * (wide * high)
 
 
-def laid(ds: Dataset, slide: str) -> Laid:
-    """Return what the results know of a slide of `ds`.
+def open_canvas(ds: Dataset, slide: str) -> SlideCanvas:
+    """Return the canvas of a slide of a dataset.
 
     Raises
     ------
     SlidemillError
-        When the dataset has no patch of it, or the results lack its facts.
+        When the dataset has no patch of the slide, or the results lack its facts.
     """
+    if not len(ds):
+        raise SlidemillError(f"{slide}: the dataset is empty: select patches that there are")
     if slide not in ds.slides:
         known = ", ".join(map(str, ds.slides[:5])) + (", ..." if len(ds.slides) > 5 else "")
-        raise SlidemillError(
-            f"{slide}: the dataset has no patch of such a slide: name one of {known}"
-            if known
-            else f"{slide}: the dataset is empty: select patches that there are"
-        )
+        raise SlidemillError(f"{slide}: the dataset has no patch of such a slide: name one of {known}")
     facts = ds.results / FACTS.format(slide=slide)
     try:
         outcome = read_outcome(facts)
@@ -128,80 +170,93 @@ def laid(ds: Dataset, slide: str) -> Laid:
             f"{facts}: what is known of the slide cannot be read ({error.strerror}): copy the folder slides of the "
             "results too; what import-pywsi has made has none"
         ) from None
-    return Laid(outcome.info, GridSpec(**ds.store(slide).manifest.sampling), outcome)
+    return SlideCanvas(ds, outcome, GridSpec(**ds.store(slide).manifest.sampling))
 
 
-def stitched(
-    ds: Dataset, slide: str, downsample: float | None = None, longest: int = LONGEST, background: str = "white"
+def stitch_slide(
+    ds: Dataset, slide: str, *, downsample: float | None = None, longest: int = LONGEST, background: str = "white"
 ) -> Stitched:
-    """Return the patches of a slide that `ds` has, put back together over the slide's whole canvas.
+    """Return a slide's patches put back together over its whole canvas.
 
-    At the patches' own resolution every pixel is a patch's pixel. At a lower one each is the mean of what it covers,
-    to fractions of pixels, so that neighbours meet without a seam. Memory is bounded by the picture.
+    Neighbours meet without a seam, and memory is bounded by the picture.
 
     Parameters
     ----------
     ds, slide
         The dataset, and the slide's id.
     downsample
-        Level-0 pixels a pixel of the picture, no less than those of a patch's pixel; or None.
+        Level-0 pixels per pixel of the picture, at least those per pixel of a patch; or None.
     longest
-        Pixels of the picture's longer side where there is no `downsample`; less where the patches have no more.
+        Pixels of the picture's longer side without `downsample`; fewer where the patches have fewer.
     background
         The colour where there is no patch, as Pillow names it.
 
     Raises
     ------
     SlidemillError
-        When the dataset has no patch of the slide, or `downsample`, `longest` or `background` cannot be.
+        When the dataset has no patch of the slide, or `downsample`, `longest` or `background` is out of range.
     """
-    own = laid(ds, slide)
-    wanted = _scale(own, downsample, longest)
-    # A quotient that is whole but for the last bit is no pixel more.
-    width, height = (max(math.ceil(side / wanted - 1e-9), 1) for side in own.info.size)
-    return stitched_on(ds, slide, own, (width, height), (wanted, wanted), background)
+    own = open_canvas(ds, slide)
+    step = _downsample(own, downsample, longest)
+    # A quotient that is whole but for the last bit must not add a pixel.
+    width, height = (max(math.ceil(side / step - 1e-9), 1) for side in own.info.size)
+    return stitch_canvas(own, (width, height), (step, step), background=background)
 
 
-def stitched_on(
-    ds: Dataset,
-    slide: str,
-    own: Laid,
-    size: tuple[int, int],
-    steps: tuple[float, float],
-    background: str = "white",
+def stitch_canvas(
+    own: SlideCanvas, size: tuple[int, int], steps: tuple[float, float], *, background: str = "white"
 ) -> Stitched:
-    """Return what `stitched` does on a grid of `size`, each pixel `steps` level-0 pixels wide and high."""
+    """Return a slide's patches put back together on a grid.
+
+    Parameters
+    ----------
+    own
+        The canvas of the slide.
+    size
+        Width and height of the picture in pixels.
+    steps
+        Level-0 pixels per pixel of the picture, across and down.
+    background
+        The colour where there is no patch, as Pillow names it.
+
+    Raises
+    ------
+    SlidemillError
+        When there is no such colour.
+    """
     width, height = size
-    ground = np.array(_colour(background), np.float32)
+    ground = np.array(_parse_colour(background), np.float32)
+    # At the patches' own resolution they are copied.
     if steps == (own.downsample, own.downsample):
         pixels = np.full((height, width, 3), ground.astype(np.uint8))
         share = np.zeros((height, width), np.float32)
-        for patch, one in _patches(ds, slide, own):
-            _paste(pixels, share, own, patch, one)
+        for patch, one in own.patches():
+            _paste(pixels, share, own, patch=patch, one=one)
         return Stitched(pixels, share, max(steps))
+    # 1. Add up the patches, each pixel of the slide once: a mean would lean towards areas where patches overlap.
     scales = own.downsample / steps[0], own.downsample / steps[1]
     sums = _Sums(own, np.zeros((height, width, 3), np.float32), np.zeros((height, width), np.float32), scales)
-    table = ds.table[ds.table["slide"] == slide]
+    table = own.ds.table[own.ds.table["slide"] == own.outcome.slide]
     there = set(zip(table["column"].tolist(), table["row"].tolist(), strict=True))
-    for patch, one in _patches(ds, slide, own):
-        # Where patches overlap each pixel counts once, or a mean would lean towards what lies in two of them.
-        counted = np.ones(one.shape[:2], np.uint8)
-        for seen in _seen(patch, there, own.spec):
-            one[seen] = counted[seen] = 0
-        sums.add(patch, one, counted)
-    # What patches cover in part has ground in it.
+    for patch, one in own.patches():
+        mask = np.ones(one.shape[:2], np.uint8)
+        for seen in _overlaps(patch, there, own.spec):
+            one[seen] = mask[seen] = 0
+        sums.add(patch, one, mask)
+    # 2. Fill the rest of each pixel with the background.
     total = sums.pixels
     total += np.maximum(1 - sums.weights, 0)[..., None] * ground
+    # 3. Rounding errors of the sums stay out of the range.
     return Stitched(np.rint(np.clip(total, 0, 255)).astype(np.uint8), np.minimum(sums.weights, 1), max(steps))
 
 
 def require_longest(longest: int) -> None:
-    """Raise `SlidemillError` where no picture can be so long."""
+    """Raise `SlidemillError` where `longest` is out of range."""
     if longest < 1:
         raise SlidemillError(f"longest is {longest}: give the pixels of the picture's longer side, 1 or more")
 
 
-def _scale(own: Laid, downsample: float | None, longest: int) -> float:
+def _downsample(own: SlideCanvas, downsample: float | None, longest: int) -> float:
     if downsample is None:
         require_longest(longest)
         return max(max(own.info.size) / longest, own.downsample)
@@ -212,7 +267,7 @@ def _scale(own: Laid, downsample: float | None, longest: int) -> float:
     return max(float(downsample), own.downsample)
 
 
-def _colour(name: str) -> tuple[int, ...]:
+def _parse_colour(name: str) -> tuple[int, ...]:
     from PIL import ImageColor
 
     try:
@@ -221,28 +276,8 @@ def _colour(name: str) -> tuple[int, ...]:
         raise SlidemillError(f"background is {name!r}: give a colour's name, or #rrggbb") from None
 
 
-def _patches(ds: Dataset, slide: str, own: Laid) -> Iterator[tuple[PatchRef, Pixels]]:
-    """Yield each patch of a slide, and its pixels, a block of them in memory at a time."""
-    # What is there twice, as in a sample that was drawn with replacement, counts once.
-    twice = ds.table.duplicated(["slide", "column", "row"])
-    places = np.flatnonzero((ds.table["slide"] == slide).to_numpy() & ~twice.to_numpy())
-    rows: Any = ds.table.iloc[places][["column", "row"]].to_dict("records")
-    step = max(BLOCK_BYTES // (3 * own.spec.patch_size**2), 1)
-    for start in range(0, len(places), step):
-        block = slice(start, start + step)
-        pixels = ds.read(places[block])
-        yield from zip(patches_of(rows[block], own.info, own.spec), pixels, strict=True)
-
-
-def _inside(own: Laid, patch: PatchRef, pixels: Any) -> tuple[Any, tuple[int, int]]:
-    """Return what of a patch lies in the slide, and where that begins in the grid."""
-    (left, top), (width, height) = patch.offset, patch.size
-    start = own.spec.step * patch.column - own.spec.overlap + left, own.spec.step * patch.row - own.spec.overlap + top
-    return pixels[top : top + height, left : left + width], start
-
-
-def _paste(pixels: Pixels, share: Floats, own: Laid, patch: PatchRef, one: Pixels) -> None:
-    part, (x, y) = _inside(own, patch, one)
+def _paste(pixels: Pixels, share: Floats, own: SlideCanvas, *, patch: PatchRef, one: Pixels) -> None:
+    part, (x, y) = own.crop(patch, one)
     x, y = (start + round(corner / own.downsample) for start, corner in zip((x, y), own.corner, strict=True))
     place = pixels[y : y + part.shape[0], x : x + part.shape[1]]
     # The mean of both axes' downsamples may make the canvas a pixel narrower than a level.
@@ -250,10 +285,12 @@ def _paste(pixels: Pixels, share: Floats, own: Laid, patch: PatchRef, one: Pixel
     share[y : y + part.shape[0], x : x + part.shape[1]] = 1
 
 
-def _seen(patch: PatchRef, there: Container[tuple[int, int]], spec: GridSpec) -> Iterator[tuple[slice, slice]]:
-    """Yield the parts of a patch that patches before it in raster order have too."""
+def _overlaps(patch: PatchRef, there: Container[tuple[int, int]], spec: GridSpec) -> Iterator[tuple[slice, slice]]:
+    """Yield the parts of a patch that patches before it in raster order cover too."""
+    # So many neighbours on each side reach into the patch.
     reach = (spec.patch_size - 1) // spec.step
     for down in range(-reach, 1):
+        # Rows above count whole; of the patch's own row, only the neighbours to its left.
         for across in range(-reach, reach + 1 if down else 0):
             if (patch.column + across, patch.row + down) in there:
                 left, bottom = spec.step * across, spec.step * down + spec.patch_size

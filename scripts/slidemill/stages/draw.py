@@ -96,7 +96,7 @@ def draw_slide(job: DrawJob) -> None:
         LOG.info("notes on the picture: %s", "; ".join(view.notes) or "none")
         tissue = load_mask(job.mask, info.size) if job.mask else None
         rows, dropped = read_table(job.metadata), read_table(job.dropped)
-        picture = draw_overlay(view.image, info.size[0], rows, regions, dropped, tissue)
+        picture = draw_overlay(view.image, info.size[0], rows, annotation=regions, dropped=dropped, tissue=tissue)
     except SlideError as error:
         LOG.warning("%s", error)
         picture = draw_message(f"no picture: {error}")
