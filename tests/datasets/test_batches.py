@@ -229,7 +229,7 @@ class TestBatches:
         def broken(self, patch_id):
             raise RuntimeError("broken")
 
-        monkeypatch.setattr(type(dataset.store("b-slide")), "_lent", broken)
+        monkeypatch.setattr(type(dataset.store("b-slide")), "_lend", broken)
         for workers in (0, 2):
             with pytest.raises(RuntimeError, match="broken"):
                 list(dataset.batches(4, workers=workers))

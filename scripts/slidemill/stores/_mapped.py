@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from slidemill.core.files import identity
 from slidemill.core.text import AGAIN
 from slidemill.errors import StoreError
-from slidemill.stores.base import Lent, Store
+from slidemill.stores.base import LentBytes, Store
 
 REMEDY = f"it is damaged or from elsewhere; {AGAIN}"
 
@@ -34,7 +34,7 @@ class MappedStore(Store):
         if identity(self.path) != self._file:
             raise StoreError(f"{self.path}: was replaced while it was read: open it again")
 
-    def _get(self, place: int, patch_id: str) -> Lent | None:
+    def _get(self, place: int, patch_id: str) -> LentBytes | None:
         data = self._data
         if not len(data):
             raise StoreError(f"{self.path}: the store is closed: open it again to read from it")

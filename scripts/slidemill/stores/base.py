@@ -5,50 +5,65 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Protocol, Self
 
 import numpy as np
 
 from slidemill.core.encodings import RAW, Buffer, Pixels, Shape, decode_patch
-from slidemill.core.ordered_threads import Step, run_in_order
 from slidemill.core.patch import PatchRef
 from slidemill.core.text import AGAIN
 from slidemill.errors import StoreError, machine_error, machine_errors
-from slidemill.stores.arrays import View, output_array
 from slidemill.stores.manifest import Manifest
 from slidemill.stores.symmetries import turn_into
 
 BLOCK = 16
 """Patches that a thread of `Store.read_many` reads at once."""
 
+LentBytes = tuple[Buffer, object]
+"""Bytes in a store's own memory, and the object that keeps them there while it lives."""
+
+
+def output_array(out: Pixels | None, shape: tuple[int, ...]) -> Pixels:
+    """Return `out`, or a new array where it is None, after a check that pixels can be written to it.
+
+    Raises
+    ------
+    StoreError
+        When `out` is not a writable, C-contiguous array, ``uint8`` of `shape`.
+    """
+    if out is None:
+        return np.empty(shape, np.uint8)
+    if not (isinstance(out, np.ndarray) and out.shape == shape and out.dtype == np.uint8):
+        found = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
+        raise StoreError(f"out is {found}: these patches need an array, uint8 {shape}")
+    if not out.flags.c_contiguous:
+        raise StoreError("out is not in one piece: give an array that is no slice or view of another order")
+    if not out.flags.writeable:
+        raise StoreError("out is read-only: give an array that may be written to")
+    return out
+
 
 class Writer(Protocol):
-    """Takes a store's patches in the order of their ids, its index then, and its manifest last."""
+    """Takes a store's patches in the order of their ids, then its index, and its manifest last."""
 
     def add(self, patch: PatchRef, data: Buffer) -> None:
-        """Store the encoded `data` of the next patch; its memory may be used for another right after."""
+        """Store the encoded `data` of the next patch; the caller may reuse its memory afterwards."""
 
     def index(self) -> str:
-        """Store what lies beside the patches, and return its digest as `Store.index_digest` does."""
+        """Store the index, and return its digest as `Store.index_digest` does."""
 
     def finish(self, manifest: Manifest) -> None:
-        """Store the manifest; the store is whole then."""
-
-
-Lent = tuple[Buffer, object]
-"""Bytes in a store's own memory, and what they stay there for as long as it lives."""
+        """Store the manifest, which completes the store."""
 
 
 class Store(ABC):
-    """A store of patches, opened for reading.
+    """A store of patches, opened for reading; close it, or use it as a context manager.
 
-    It may be carried into another process: after a fork it reads on, by a handle of the child's own where the
-    backend needs one, and pickled it is opened again where it arrives. Use it as a context manager, or `close`
-    it.
+    It goes on reading after a fork, and a pickled store is opened again where it is unpickled.
     """
 
     def __init__(self, path: Path) -> None:
@@ -81,7 +96,7 @@ class Store(ABC):
         return patch_id in self._places
 
     def read(self, patch_id: str) -> Pixels:
-        """Return a patch's pixels, ``uint8 (height, width, 3)``, RGB; the array is the caller's own.
+        """Return a copy of a patch's pixels, ``uint8 (height, width, 3)``, RGB.
 
         Raises
         ------
@@ -91,36 +106,34 @@ class Store(ABC):
         try:
             if self._codec is RAW:
                 return self._read_raw(patch_id)
-            data, _keeper = self._lent(patch_id)
-        except MemoryError as error:
-            raise machine_error(error, self.path) or error from None
-        try:
-            return decode_patch(self._codec, data, self._shape)
-        except StoreError as error:
-            raise StoreError(f"{self.path}: patch {patch_id}: {error}") from None
+            data, _keeper = self._lend(patch_id)
+            try:
+                return decode_patch(self._codec, data, self._shape)
+            except StoreError as error:
+                raise StoreError(f"{self.path}: patch {patch_id}: {error}") from None
         except (MemoryError, ImportError) as error:
             raise machine_error(error, self.path) or error from None
 
     def read_into(self, patch_id: str, out: Pixels, symmetry: int = 0) -> None:
-        """Write a patch's pixels to an array of their shape, ``uint8``; raw ones are copied once.
+        """Write a patch's pixels to an array; raw pixels are copied once.
 
         Parameters
         ----------
         patch_id
-            Its id.
+            The patch.
         out
-            The array, in one piece.
+            ``uint8 (height, width, 3)``, writable and C-contiguous.
         symmetry
-            The symmetry of the square that the patch is turned by, see `slidemill.stores.symmetries`.
+            How the patch is turned, see `slidemill.stores.symmetries`.
 
         Raises
         ------
         StoreError
-            As `read` does, and when `out` has another shape, or lies in pieces.
+            As in `read`, and when `out` is not such an array.
         """
-        output_array(out, self._shape)  # OpenCV would write to an array of its own in place of one that does not fit
+        output_array(out, self._shape)  # OpenCV would write to a new array where this one does not fit
         if self._codec is RAW:
-            data, _keeper = self._lent(patch_id)
+            data, _keeper = self._lend(patch_id)
             pixels = self._raw(data, patch_id)
         else:
             pixels = self.read(patch_id)
@@ -130,61 +143,69 @@ class Store(ABC):
             out[:] = pixels
 
     def read_many(self, patch_ids: Iterable[str], out: Pixels | None = None, threads: int = 1) -> Pixels:
-        """Return the pixels of several patches, ``uint8 (patches, height, width, 3)``, in the order asked for.
+        """Return the pixels of several patches, ``uint8 (patches, height, width, 3)``, in the requested order.
 
         Parameters
         ----------
         patch_ids
-            Their ids; one may be there more than once.
+            The patches; ids may repeat.
         out
-            An array to write to, in place of a new one; of that shape, and the result then.
+            An array of that shape to write to and return; None for a new one.
         threads
-            How many threads read; copying and decoding go on side by side.
+            How many threads copy and decode.
 
         Raises
         ------
         StoreError
-            As `read` does, and when `out` has another shape.
+            As in `read`, and when `out` has another shape.
         """
         wanted = list(patch_ids)  # a pandas series would take places for labels
         with machine_errors(self.path):
             pixels = output_array(out, (len(wanted), *self._shape))
 
-        def read(block: int) -> list[tuple[int, None]]:
-            for place in range(block * BLOCK, min((block + 1) * BLOCK, len(wanted))):
-                self.read_into(wanted[place], pixels[place])
-            return [(block, None)]
+        def read(start: int) -> None:
+            for patch_id, own in zip(wanted[start : start + BLOCK], pixels[start:], strict=False):
+                self.read_into(patch_id, own)
 
-        blocks = -(-len(wanted) // BLOCK)
-        steps = (Step(block, partial(read, block)) for block in range(blocks))
-        for _ in run_in_order(steps, blocks, min(threads, blocks), ahead=blocks):
-            pass
+        starts = range(0, len(wanted), BLOCK)
+        if min(threads, len(starts)) < 2:
+            for start in starts:
+                read(start)
+            return pixels
+        with ThreadPoolExecutor(threads) as pool:
+            for _ in pool.map(read, starts):
+                pass
         return pixels
 
     def read_bytes(self, patch_id: str) -> bytes:
-        """Return a patch's bytes as they are stored; StoreError where the store is closed or has no such patch."""
-        with machine_errors(self.path):
-            data, _keeper = self._lent(patch_id)
-            return bytes(data)
-
-    def view(self, patch_id: str) -> Pixels:
-        """Return a raw patch's pixels without a copy, ``uint8 (height, width, 3)``, RGB, read-only.
-
-        The array lies in the store's file, mapped into memory, and may outlive the store: what it lies in is
-        released when the last of its views is.
+        """Return a patch's bytes as they are stored.
 
         Raises
         ------
         StoreError
-            As `read` does, and when the patches are encoded.
+            When the store is closed or has no such patch.
+        """
+        with machine_errors(self.path):
+            data, _keeper = self._lend(patch_id)
+            return bytes(data)
+
+    def view(self, patch_id: str) -> Pixels:
+        """Return a read-only view of a raw patch in the mapped file, ``uint8 (height, width, 3)``, RGB.
+
+        The view may outlive the store: the mapping is released with its last view.
+
+        Raises
+        ------
+        StoreError
+            As in `read`, and when the patches are encoded.
         """
         if self._codec is not RAW:
             raise StoreError(f"{self.path}: its patches are {self._codec.name}: only raw ones can be viewed; read them")
-        data, keeper = self._lent(patch_id)
-        return np.asarray(View(self._raw(data, patch_id), keeper))
+        data, keeper = self._lend(patch_id)
+        return np.asarray(_View(self._raw(data, patch_id), keeper))
 
     def close(self) -> None:
-        """Close the store; closing twice does no harm."""
+        """Close the store; it may be closed already."""
         if not self._closed:
             self._closed = True
             self._release()
@@ -200,18 +221,30 @@ class Store(ABC):
 
     @abstractmethod
     def stored_ids(self) -> list[str]:
-        """Return the ids of the patches that are really there, by the backend's own count, in its order."""
+        """Return the ids of the patches that the file or folder holds, in its order, whatever the manifest says.
+
+        Raises
+        ------
+        StoreError
+            When they cannot be read, or another store has replaced the opened one.
+        """
 
     def index_digest(self) -> str:
-        """Return a digest of what a reader gets beside the pixels, as it is now; empty where there is nothing."""
+        """Return a digest of the index as stored now; empty where the backend has none.
+
+        Raises
+        ------
+        StoreError
+            When the index cannot be read, or another store has replaced the opened one.
+        """
         return ""
 
     @abstractmethod
     def _open(self) -> Manifest:
-        """Open the store, keep what reading needs, and return the manifest; StoreError where that fails."""
+        """Open the store, keep what reading needs, and return the manifest; raise StoreError if that fails."""
 
-    def _lent(self, patch_id: str) -> Lent:
-        """Return a patch's bytes in the store's own memory."""
+    def _lend(self, patch_id: str) -> LentBytes:
+        """Return a patch's bytes in the store's own memory; raise StoreError if there are none."""
         place = self._places.get(patch_id)
         if self._closed:
             raise StoreError(f"{self.path}: the store is closed: open it again to read from it")
@@ -223,23 +256,34 @@ class Store(ABC):
         return lent
 
     def _read_raw(self, patch_id: str) -> Pixels:
-        """Return a raw patch's pixels; backends may have a shorter way."""
-        data, _keeper = self._lent(patch_id)
+        """Return a copy of a raw patch; backends may have a shorter way."""
+        data, _keeper = self._lend(patch_id)
         return self._raw(data, patch_id).copy()
 
     def _raw(self, data: Buffer, patch_id: str) -> Pixels:
-        """Return lent bytes as a raw patch's pixels; valid for as long as the bytes are."""
+        """Return lent bytes as a raw patch's pixels, valid while the bytes are."""
         if len(data) != self._raw_size:
             raise StoreError(f"{self.path}: patch {patch_id} has {len(data)} bytes: {AGAIN}")
         return np.ndarray(self._shape, np.uint8, data)
 
     @abstractmethod
-    def _get(self, place: int, patch_id: str) -> Lent | None:
-        """Return a patch's bytes, or None where they are missing or cut short; StoreError where it is closed."""
+    def _get(self, place: int, patch_id: str) -> LentBytes | None:
+        """Return a patch's bytes, or None where they are missing; raise StoreError if the store is closed."""
 
     @abstractmethod
     def _release(self) -> None:
         """Close what `_open` opened."""
+
+
+class _View:
+    """Exposes an array's memory; the array that NumPy makes of it keeps `keeper` alive.
+
+    https://numpy.org/doc/stable/reference/arrays.interface.html
+    """
+
+    def __init__(self, pixels: Pixels, keeper: object) -> None:
+        self.__array_interface__ = pixels.__array_interface__
+        self.keeper = (pixels, keeper)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,11 +295,11 @@ class Backend:
     name
         Its name in the configuration and in manifests.
     writing
-        ``(path, patches, manifest)`` to a context manager that gives a `Writer`; the manifest has no patches yet.
+        Returns a context manager of a `Writer` for a path, patches, and a manifest without patches.
     reading
         The class that opens a store for reading.
     raw_encoding
-        Name of the encoding that ``raw`` means in this backend.
+        The encoding that ``raw`` means in this backend.
     """
 
     name: str
@@ -264,5 +308,5 @@ class Backend:
     raw_encoding: str = "raw"
 
     def encoding(self, name: str) -> str:
-        """Return the encoding that a name in the configuration stands for."""
+        """Return the encoding that the configuration's `name` means."""
         return self.raw_encoding if name == "raw" else name

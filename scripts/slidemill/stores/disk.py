@@ -19,7 +19,7 @@ from slidemill.core.patch import PatchRef
 from slidemill.core.results_layout import MANIFEST
 from slidemill.core.text import AGAIN
 from slidemill.errors import MachineError, SlidemillError, StoreError, machine_error
-from slidemill.stores.base import Backend, Lent, Store
+from slidemill.stores.base import Backend, LentBytes, Store
 from slidemill.stores.manifest import Manifest
 
 INDEX = "index.csv"
@@ -123,7 +123,7 @@ class DiskStore(Store):
             ) from None
         return Manifest.from_bytes(data, self.path)
 
-    def _get(self, place: int, patch_id: str) -> Lent | None:
+    def _get(self, place: int, patch_id: str) -> LentBytes | None:
         try:
             folder = self._folder  # another thread may close the store meanwhile
             return (folder.read(f"{patch_id}{self._codec.suffix}"), None) if folder else None

@@ -19,7 +19,7 @@ from slidemill.core.patch import PatchRef
 from slidemill.core.text import AGAIN
 from slidemill.errors import MachineError, StoreError, machine_error
 from slidemill.stores._lmdb_environments import PAGE, SHARED
-from slidemill.stores.base import Backend, Lent, Store
+from slidemill.stores.base import Backend, LentBytes, Store
 from slidemill.stores.manifest import Manifest
 
 MANIFEST_KEY = b"__manifest__"
@@ -146,7 +146,7 @@ class LmdbStore(Store):
             self._renew()
         return super()._read_raw(patch_id)  # which says what is wrong, or begins the thread's transaction
 
-    def _get(self, place: int, patch_id: str) -> Lent | None:
+    def _get(self, place: int, patch_id: str) -> LentBytes | None:
         try:
             transaction = self._thread.transaction  # type: ignore[union-attr]
         except AttributeError:
