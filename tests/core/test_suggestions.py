@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slidemill.core.suggestions import MOST_SUGGESTED, did_you_mean, suggest
+from slidemill.core.text import MOST_SUGGESTED, did_you_mean, suggest
 from tests.examples import examples
 
 KNOWN = ["Normal", "Benign", "Carcinoma in situ", "Carcinoma invasive", "Tumor", "Préparation", "Grade 3"]

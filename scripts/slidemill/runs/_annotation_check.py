@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from slidemill.core.suggestions import format_suggestions, suggest
-from slidemill.core.text import format_count, format_list
+from slidemill.core.text import format_count, format_list, format_suggestions, suggest
 from slidemill.errors import ConfigError
 from slidemill.runs.config import Config
 from slidemill.slides.annotation_matching import ANNOTATIONS, Matches, bare_name, names_of, plain

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from slidemill.core.specs import OUTSIDE, LabelSpec, normalize_name
-from slidemill.core.suggestions import did_you_mean
+from slidemill.core.text import did_you_mean
 from slidemill.runs._config_key import AS_GIVEN, NonEmpty, Section, Text, key, spec_of
 
 QUOTES = "in quotes where YAML would take them for numbers or for yes and no"

@@ -10,8 +10,7 @@ from types import MappingProxyType
 from slidemill.annotations.regions import Annotation
 from slidemill.core.run_warnings import add_count
 from slidemill.core.specs import LabelSpec
-from slidemill.core.suggestions import did_you_mean
-from slidemill.core.text import format_digits
+from slidemill.core.text import did_you_mean, format_digits
 from slidemill.sampling.label_faults import LACKING
 
 MOST_NAMED = 10
