@@ -308,3 +308,18 @@ def test_small_loops_need_no_warning(read):
     looped = [[0, 0], [100, 0], [100, 100], [1, 100], [0, 99], [0, 100], [1, 99], [0, 98], [0, 0]]
     annotation = read(feature([looped]))
     assert "was repaired" in annotation.notes[0] and annotation.warnings == ()
+
+
+@pytest.mark.parametrize("plane", [{"c": -1, "z": 2, "t": 0}, {"c": -1, "z": 0, "t": 1}, {"z": 3}])
+def test_region_of_another_plane_warns(read, plane):
+    moved = {"type": "Polygon", "coordinates": [[[0, 0], [9, 0], [9, 9], [0, 0]]], "plane": plane}
+    here = moved | {"plane": {"c": -1, "z": 0, "t": 0}}
+    features = [
+        {"type": "Feature", "geometry": geometry, "properties": {"classification": {"name": "A"}}}
+        for geometry in (moved, here)
+    ]
+    found = read(features)
+    assert found.names == ("A", "A")
+    (warning,) = found.warnings
+    assert "another focal plane or time point" in warning
+    assert warning.endswith("[1 region]")

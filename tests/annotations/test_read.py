@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from shapely.geometry import LineString, MultiPolygon, Polygon
 
 from slidemill.annotations.read import read_annotation
-from slidemill.annotations.regions import enclosed, polygons
+from slidemill.annotations.regions import Findings, enclosed, polygons
 from slidemill.core.columns import METADATA_COLUMNS, PATCH_COLUMNS
 from slidemill.core.specs import LabelSpec
 from slidemill.errors import AnnotationError
@@ -290,7 +290,7 @@ def test_fractions_and_negative_coordinates_are_numbers(annotation):
 
 def test_malformed_xml_is_told_with_its_file_and_line(refused):
     message = refused("<?xml version='1.0'?>\n<Annotations>\n <Annotation>\n</Annotations>\n")
-    assert message == "case.xml: line 4, column 2: mismatched tag: mend the XML, or export it again"
+    assert message == "case.xml: line 4, column 2: mismatched tag: fix the XML, or export it again"
 
 
 @pytest.mark.parametrize("text", ["", "no XML", "<Annotations>", b"\xff\xfe\x00", b"<Annotations>\xff</Annotations>"])
@@ -460,7 +460,7 @@ def test_an_outline_is_repaired_as_shapely_does_it(vertices):
     """Lines that are gone along twice too, and loops that a line alone holds together."""
     notes = []
     expected = MultiPolygon(polygons(shapely.make_valid(Polygon(vertices))))
-    shape = enclosed([[Polygon(vertices)]], "it", "file", notes, [])
+    shape = enclosed([[Polygon(vertices)]], "it", Findings("file", notes=notes))
     if expected.area == 0:
         assert shape is None
     else:
@@ -509,3 +509,27 @@ def test_strange_elements_among_vertices_are_refused(annotation, tmp_path):
     path.write_text(text, encoding="utf-8")
     with pytest.raises(AnnotationError, match="<P> stands among its vertices"):
         read_annotation(path)
+
+
+@pytest.mark.parametrize("values", [(0, 1), (0, 1, 0)])
+def test_regions_left_out_of_analyses_warn(annotation, values):
+    regions = [region(shifted(SQUARE, 20 * place), Analyze=value) for place, value in enumerate(values)]
+    found = annotation(regions)
+    assert len(found.regions) == len(values)
+    (warning,) = found.warnings
+    assert 'Analyze="0"' in warning
+    assert f"[{values.count(0)} region" in warning
+
+
+def test_analyze_on_all_regions_is_a_note(annotation):
+    found = annotation([region(SQUARE, Analyze=0), region(SQUARE[:2], Type=4, Analyze=1), hole(INNER, Analyze=1)])
+    assert not found.warnings
+    assert any('Analyze="0"' in note and "(all 1)" in note for note in found.notes)
+    assert not annotation([region(SQUARE, Analyze=1)], [region(SQUARE)]).notes
+
+
+def test_analyze_of_a_layer_counts_for_its_regions(tmp_path):
+    path = write(tmp_path / "case.xml", [region(SQUARE)], [region(SQUARE), region(SQUARE, Analyze=1)])
+    path.write_text(path.read_text().replace("<Annotation Id='2'>", "<Annotation Id='2' Analyze='0'>"))
+    (warning,) = read_annotation(path).warnings
+    assert "[1 region]" in warning

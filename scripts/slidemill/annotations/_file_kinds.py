@@ -1,4 +1,4 @@
-"""Kinds of files that are taken for annotations and are none, by how they begin."""
+"""Recognise files that are named like annotations but are of other kinds, by their first bytes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ COMPRESSED = {
     b"\x28\xb5\x2f\xfd": "Zstandard",
     b"7z\xbc\xaf\x27\x1c": "7-Zip",
 }
-"""How compressed files begin; `slidemill.slides.annotation_matching` finds such files by their names."""
+"""The first bytes of compressed files; `slidemill.slides.annotation_matching` finds such files by their names."""
 
 JPEG = b"\xff\xd8\xff"
 
@@ -29,14 +29,14 @@ OTHERS = {
     b"SQLite format 3\0": "an SQLite database",
     b"\0\0\1\0": "an icon",
 }
-"""How other files begin that somebody may name as an annotation."""
+"""The first bytes of other files that somebody may name as an annotation."""
 
 INNER = {b"WEBP": (8, "a WebP"), b"ftypheic": (4, "an HEIF"), b"ftypmif1": (4, "an HEIF"), b"ftypavif": (4, "an AVIF")}
-"""The same, with where these bytes lie."""
+"""The same, with the offset of these bytes."""
 
 
 def refused_kind(start: bytes) -> str:
-    """Return why a file that begins so is refused, and what to do; nothing where it may be an annotation."""
+    """Return why a file that begins with `start` is refused, and what to do; nothing where it may be an annotation."""
     for begin, kind in COMPRESSED.items():
         if start.startswith(begin):
             return f"is compressed ({kind}): unpack it"

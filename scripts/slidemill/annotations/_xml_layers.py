@@ -1,8 +1,8 @@
-"""What annotations in XML have in common: outlines by their forms, and holes that are regions of their own."""
+"""Read annotations in XML: layers of regions whose outlines enclose an area, or are holes in others."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
@@ -10,26 +10,28 @@ import numpy as np
 import shapely
 from shapely.geometry import MultiPolygon, Polygon
 
-from slidemill.annotations._xml_checks import has_place
+from slidemill.annotations._xml_format import AGAIN, XmlFormat, check_nesting, check_places, has_place
 from slidemill.annotations.regions import (
-    DROPPED,
     LINE_VERTICES,
     LINES,
+    STRAYS,
+    Annotation,
+    Findings,
     Region,
     Vertex,
     bounding_box,
     corners,
     enclosed,
     polygons,
-    vertex,
 )
-from slidemill.errors import AnnotationError
 
 ELLIPSE_VERTICES = 256
+POINTS = "PointSet"
+"""The type of regions that are many points, and not a line."""
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class _Drawn:
     """A region as it is drawn: what messages call it, its id, and its shape without holes."""
 
     subject: str
@@ -37,27 +39,95 @@ class Drawn:
     region: Region
 
 
-@dataclass(frozen=True, slots=True)
-class Hole:
-    """A region to be cut out of the one with the id `target`, or of all of its layer where that is None."""
+def read_layers(root: Element, form: XmlFormat, findings: Findings) -> Annotation:
+    """Return the regions of a file of XML.
 
-    target: str | None
-    shape: MultiPolygon
+    Parameters
+    ----------
+    root
+        Its first element.
+    form
+        The format of its program.
+    findings
+        Are added to.
+
+    Raises
+    ------
+    AnnotationError
+        When a coordinate is not a number, an outline cannot be repaired, or a region is not understood or has no name.
+    """
+    places, regions = 0, list[Region]()
+    check_nesting(root, form, findings.file)
+    for layer in root.iterfind(form.layers):
+        drawn, holes = [], list[tuple[str, MultiPolygon]]()
+        for number, element in enumerate(layer.iter(form.region), start=1):
+            subject = form.subject(layer, element, number)
+            vertices = _vertices(element, form, subject, findings)
+            places += len(vertices)
+            kind = element.get("Type", form.default).strip()
+            if kind in form.arealess:
+                findings.arealess[f"{form.region.lower()}s of type {form.arealess[kind]}"] += 1
+                findings.warnings.extend([LINES] * (kind != POINTS and len(vertices) > LINE_VERTICES))
+                continue
+            is_hole = _is_hole(element, kind, form, subject, findings)
+            shape = _outlined(form.areas[kind], vertices, subject, findings)
+            if shape is not None and is_hole:
+                holes.append((element.get("InputRegionId", "0"), shape))
+            elif shape is not None:
+                name = form.name(layer, element, findings)
+                region = findings.region(name, shape, subject=subject, remedy=form.remedy)
+                drawn.append(_Drawn(subject, element.get("Id", ""), region))
+        known_ids = {one.get("Id", "") for one in layer.iter(form.region) if one.get(form.negative, "0").strip() != "1"}
+        findings.warnings.extend(STRAYS for target, _ in holes if target not in {*known_ids, "0"})
+        named = [(target if target in known_ids else None, shape) for target, shape in holes]
+        regions += _with_holes(drawn, named, findings.warnings)
+    check_places(root, form, places, file=findings.file)
+    return findings.annotation(regions)
 
 
-def with_holes(drawn: Sequence[Drawn], holes: Sequence[Hole], warnings: list[str]) -> list[Region]:
+def _is_hole(element: Element, kind: str, form: XmlFormat, subject: str, findings: Findings) -> bool:
+    """Return whether a region is a hole.
+
+    Raises
+    ------
+    AnnotationError
+        When it does not say so by 0 or 1, or may enclose an area or not.
+    """
+    if kind not in form.areas:
+        areas = (one if one.isalpha() else f"{one} ({name})" for one, name in form.areas.items())
+        known = ", ".join((*areas, *form.arealess.values()))
+        raise findings.error(
+            subject,
+            f"a region of type {kind!r:.40} may enclose an area, and only {known} are known: draw it as one of these, "
+            "or remove it",
+        )
+    if element.get(form.capped, "0").strip() != "0":
+        raise findings.error(
+            subject, f"a {kind} with end caps may be an open line: draw it as a region without, or remove it"
+        )
+    found = element.get(form.negative, "0").strip()
+    if found not in ("0", "1"):
+        raise findings.error(subject, f"NegativeROA is {found!r:.40}: give 0, or 1 for a hole")
+    return found == "1"
+
+
+def _with_holes(
+    drawn: Sequence[_Drawn], holes: Sequence[tuple[str | None, MultiPolygon]], warnings: list[str]
+) -> list[Region]:
     """Return a layer's regions with its holes cut out, without those of which nothing is left.
 
     Parameters
     ----------
-    drawn, holes
-        The layer's regions and its holes.
+    drawn
+        The layer's regions.
+    holes
+        Its holes, each with the id of the region that it is cut out of, or None for all regions of the layer.
     warnings
         Is added to.
     """
     own: dict[str | None, list[MultiPolygon]] = {}
-    for hole in holes:
-        own.setdefault(hole.target, []).append(hole.shape)
+    for target, shape in holes:
+        own.setdefault(target, []).append(shape)
     anyones = own.pop(None, [])
     tree, vain = shapely.STRtree(anyones), set(range(len(anyones)))
     regions = []
@@ -66,7 +136,7 @@ def with_holes(drawn: Sequence[Drawn], holes: Sequence[Hole], warnings: list[str
         met = tree.query(shape, predicate="intersects").tolist()
         vain.difference_update(met)
         cut = own.get(one.identity, []) + [anyones[place] for place in sorted(met)]
-        left = polygons(shapely.difference(shape, shapely.union_all(cut))) if cut else polygons(shape)
+        left = polygons(shapely.difference(shape, shapely.union_all(cut)) if cut else shape)
         if left:
             regions.append(Region(one.region.name, MultiPolygon(left)))
         else:
@@ -76,30 +146,27 @@ def with_holes(drawn: Sequence[Drawn], holes: Sequence[Hole], warnings: list[str
     return regions
 
 
-def vertices_of(region: Element, tag: str, subject: str, file: str) -> list[Vertex]:
-    """Return a region's vertices, elements called `tag` with X and Y.
+def _vertices(region: Element, form: XmlFormat, subject: str, findings: Findings) -> list[Vertex]:
+    """Return a region's vertices.
 
     Raises
     ------
     AnnotationError
-        When a coordinate is no number, text or other elements stand in place of vertices, or there are several
+        When a coordinate is not a number, text or other elements take the place of vertices, or there are several
         outlines.
     """
-    outlines = list(region.iter("Vertices"))
+    outlines = list(region.iter(form.outline))
     if any((vertices.text or "").strip() for vertices in outlines):
-        raise AnnotationError(f"{file}: {subject}: its vertices are text: export the annotation again")
-    if strange := [one.tag for vertices in outlines for one in vertices if one.tag != tag and not has_place(one)]:
-        raise AnnotationError(
-            f"{file}: {subject}: <{strange[0]}> stands among its vertices: export the annotation again"
-        )
+        raise findings.error(subject, f"its vertices are text: {AGAIN}")
+    if strange := [one.tag for own in outlines for one in own if one.tag != form.vertex and not has_place(one)]:
+        raise findings.error(subject, f"<{strange[0]}> stands among its vertices: {AGAIN}")
     if len(outlines) > 1:
-        raise AnnotationError(f"{file}: {subject}: it has {len(outlines)} outlines: make each a region of its own")
-    return [vertex(one.get("X"), one.get("Y"), subject, file) for one in region.iter(tag)]
+        raise findings.error(subject, f"it has {len(outlines)} outlines: make each a region of its own")
+    places = form.ordered(list(region.iter(form.vertex)))
+    return [findings.vertex(one.get("X"), one.get("Y"), subject) for one in places]
 
 
-def outlined(
-    form: str, vertices: Sequence[Vertex], subject: str, file: str, notes: list[str], warnings: list[str]
-) -> MultiPolygon | None:
+def _outlined(form: str, vertices: Sequence[Vertex], subject: str, findings: Findings) -> MultiPolygon | None:
     """Return what a polygon, a rectangle or an ellipse encloses, or None where that is nothing.
 
     Parameters
@@ -108,90 +175,40 @@ def outlined(
         ``"polygon"``, ``"rectangle"`` or ``"ellipse"``; the latter two may be given by opposite corners.
     vertices
         In level-0 pixels.
-    subject, file
-        What messages name.
-    notes, warnings
-        Are added to.
+    subject, findings
+        What messages call the region, and what is added to.
 
     Raises
     ------
     AnnotationError
-        When the outline cannot be repaired.
+        When the outline cannot be repaired, or a rectangle has three corners. When an ellipse has neither two opposite
+        corners of its bounding box, nor all four, nor the middles of its sides: it may be turned.
     """
     if len(vertices) < (3 if form == "polygon" else 2):
-        notes.append(f"{subject}: {len(vertices)} vertices enclose nothing, and it was left out")
-        warnings.append(DROPPED)
+        findings.drop(f"{subject}: {len(vertices)} vertices enclose nothing, and it was left out")
         return None
-    check_corners(form, vertices, subject, file)
-    shape = _ellipse(vertices) if form == "ellipse" else corners(vertices)
-    return enclosed([[shape]], subject, file, notes, warnings)
-
-
-def check_corners(form: str, vertices: Sequence[Vertex], subject: str, file: str) -> None:
-    """Check that a rectangle or an ellipse has the corners of one.
-
-    Raises
-    ------
-    AnnotationError
-        When a rectangle has three, or an ellipse has not two opposite corners of its bounding box, or all four, or the
-        middles of its sides: it may be turned.
-    """
     left, top, right, bottom = bounding_box(vertices)
-    sides = [{left, right}, {top, bottom}]
-    middles = [{(left + right) / 2}, {(top + bottom) / 2}]
+    middle = (left + right) / 2, (top + bottom) / 2
     places = set(vertices)
     upright = all(
-        all(_near(x, own) for x, own in zip(place, sides, strict=True))
-        or any(_near(x, own) for x, own in zip(place, middles, strict=True))
-        for place in places
+        (_is_near(x, (left, right)) and _is_near(y, (top, bottom)))
+        or _is_near(x, middle[:1])
+        or _is_near(y, middle[1:])
+        for x, y in places
     )
     if (form == "rectangle" and len(places) == 3) or (form == "ellipse" and not (upright and len(places) in (1, 2, 4))):
-        raise AnnotationError(
-            f"{file}: {subject}: its {len(places)} vertices are not the corners of the {form}, two opposite ones or "
-            "all four: draw it as a polygon"
+        raise findings.error(
+            subject,
+            f"its {len(places)} vertices are not the corners of the {form}, two opposite ones or all four: draw it as "
+            "a polygon",
         )
-
-
-def _near(value: float, known: Iterable[float]) -> bool:
-    return any(abs(value - one) <= 1 for one in known)
-
-
-def is_hole(region: Element, subject: str, file: str) -> bool:
-    """Return whether a region is a negative one.
-
-    Raises
-    ------
-    AnnotationError
-        When it does not say so by 0 or 1.
-    """
-    told = region.get("NegativeROA", "0").strip()
-    if told not in ("0", "1"):
-        raise AnnotationError(f"{file}: {subject}: NegativeROA is {told!r:.40}: give 0, or 1 for a hole")
-    return told == "1"
-
-
-def unknown_type(kind: str, known: Iterable[str], subject: str, file: str) -> AnnotationError:
-    """Return the refusal of a region that may or may not enclose an area."""
-    return AnnotationError(
-        f"{file}: {subject}: a region of type {kind!r:.40} may enclose an area, and only {', '.join(known)} are known: "
-        "draw it as one of these, or remove it"
-    )
-
-
-def doubtful_line(vertices: Sequence[Vertex]) -> list[str]:
-    """Return a warning where what encloses nothing has more vertices than a straight line."""
-    return [LINES] if len(vertices) > LINE_VERTICES else []
-
-
-def left_out(counts: Mapping[str, int]) -> list[str]:
-    """Return a note for each kind of what encloses nothing."""
-    return [f"{kind} enclose nothing and were left out ({count})" for kind, count in counts.items()]
-
-
-def _ellipse(vertices: Sequence[Vertex]) -> Polygon:
-    """Return the ellipse that fills the vertices' bounding box, as a polygon of many vertices."""
-    left, top, right, bottom = bounding_box(vertices)
+    if form != "ellipse":
+        return enclosed([[corners(vertices)]], subject, findings)
     angles = np.linspace(0.0, 2 * np.pi, ELLIPSE_VERTICES, endpoint=False)
-    x = (left + right) / 2 + (right - left) / 2 * np.cos(angles)
-    y = (top + bottom) / 2 + (bottom - top) / 2 * np.sin(angles)
-    return Polygon(np.column_stack([x, y]))
+    radii = (right - left) / 2, (bottom - top) / 2
+    outline = np.column_stack([np.cos(angles), np.sin(angles)]) * radii + middle
+    return enclosed([[Polygon(outline)]], subject, findings)
+
+
+def _is_near(value: float, known: Iterable[float]) -> bool:
+    return any(abs(value - one) <= 1 for one in known)

@@ -1,9 +1,8 @@
-"""Which points a shape holds: its interior, and its left and top edges.
+"""Which points a shape holds: those in its interior, and on its left and top edges.
 
-A point on a border belongs to the shape that it enters when it is moved to the right by less than any number, and down
-by the square of that. So of polygons that touch, exactly one holds each point, as exactly one pixel of a label image
-does. GEOS finds the points on the border of a large shape; these, and the points of small
-shapes, are decided here by exact arithmetic.
+A point on a border belongs to the shape that it enters when it moves to the right by an infinitesimal amount, and down
+by its square. So of polygons that touch, exactly one holds each point, like the pixels of a label image. GEOS finds the
+points on the border of a large shape; exact arithmetic decides these, and the points of small shapes.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ import shapely
 from shapely.geometry import MultiPolygon
 
 AT_ONCE = 2_000_000
-"""Pairs of a point and an edge that are looked at in one step, so that memory is bounded."""
+"""Pairs of a point and an edge that are compared in one step, so that memory is bounded."""
 
 FEW = 1_000
-"""Pairs of a point and a vertex up to which arithmetic alone is as fast as an index of the shape."""
+"""Pairs of a point and a vertex up to which arithmetic is as fast as an index of the shape."""
 
 EIGHTHS = 2**25
 """The bound on coordinates in eighths of a pixel, below which products of differences are exact in float64."""
@@ -30,14 +29,14 @@ Places = npt.NDArray[np.intp]
 
 
 def holds(shape: MultiPolygon, x: Floats, y: Floats) -> Bools:
-    """Return which points a shape holds, the points on its left and top edges among them.
+    """Return which points a shape holds, including those on its left and top edges.
 
     Parameters
     ----------
     shape
         A valid shape.
     x, y
-        ``float64 (n,)``.
+        ``float64 (n,)``, in level-0 pixels.
 
     Returns
     -------
@@ -59,8 +58,8 @@ def holds(shape: MultiPolygon, x: Floats, y: Floats) -> Bools:
 def _crossed_oddly(shape: MultiPolygon, x: Floats, y: Floats) -> Bools:
     """Return which points have an odd number of edges to their right, counted half-open and exactly.
 
-    An edge counts for the heights from its upper end (included) to its lower end (excluded), and to the right of a
-    point only where it does not run through it.
+    This is the crossing-number test. An edge counts for the heights from its upper end (included) to its lower end
+    (excluded), and to the right of a point only where it does not run through it.
     """
     vertices, ring = shapely.get_coordinates(shapely.get_rings(shapely.get_parts(shape)), return_index=True)
     same = ring[:-1] == ring[1:]
@@ -80,13 +79,14 @@ def _crossed_oddly(shape: MultiPolygon, x: Floats, y: Floats) -> Bools:
 
 
 def _sides(begin: Floats, end: Floats, points: Floats, exact: bool) -> Floats:
-    """Return for each edge that leads down whether it passes right of its point (1), through it (0) or left of it."""
+    """Return whether each downward edge passes right of its point (1), through it (0) or left of it (-1)."""
     (across, down), (right, below) = (end - begin).T, (points - begin).T
     one, other = across * below, down * right
     sides: Floats = np.sign(one - other)
     if exact:
         return sides
-    # Rounding is at most three units in the last place of each product and of each difference that went into it.
+    # The sign of the cross product is unsure near 0: rounding is at most three units in the last place of each product
+    # and of each difference in it.
     unsure = np.flatnonzero(np.abs(one - other) <= 8 * np.finfo(float).eps * (np.abs(one) + np.abs(other)))
     for place in unsure.tolist():
         (x, y), (x_end, y_end), (px, py) = (map(Fraction, pair[place].tolist()) for pair in (begin, end, points))

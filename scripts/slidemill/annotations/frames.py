@@ -1,11 +1,21 @@
-"""Where annotations start: at the slide's canvas or at its bounds."""
+"""Where the regions of an annotation lie on its slide, and warnings about those that lie strangely."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
-from slidemill.annotations.regions import Vertex
+import shapely
+
+from slidemill.annotations.regions import COUNTED, DROPPED, LINES, Annotation, Region, Vertex
 from slidemill.core.pyramid import Size
+from slidemill.core.run_warnings import add_count
+
+FAR = 0.1
+"""Regions that reach farther beyond a slide, as a fraction of its side, are of another slide, level or frame."""
+
+MOST_NOTES = 100
+"""Notes of one file that are kept: the report shows each, and cells have hundreds of thousands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +40,63 @@ class Frame:
     origin: str | None = None
     mpp: float | None = None
 
-    def laid(self, default: str) -> tuple[Vertex, tuple[str, ...]]:
+    def start(self, default: str) -> tuple[Vertex, tuple[str, ...]]:
         """Return where coordinates start by the origin, or else by the `default`; and a note on it."""
         x, y, _, _ = self.bounds or (0, 0, 0, 0)
         if not (x or y) or (self.origin or default) == default == "canvas":
             return (0, 0), ()
-        told = f" (origin: {self.origin})" if self.origin else ", as QuPath's do"
+        reason = f" (origin: {self.origin})" if self.origin else ", as QuPath's do"
         if (self.origin or default) == "bounds":
-            return (x, y), (f"coordinates were taken to start at the slide's bounds, {x}, {y}{told}",)
-        return (0, 0), (f"coordinates were taken to start at the whole slide, not at its bounds, {x}, {y}{told}",)
+            return (x, y), (f"coordinates were taken to start at the slide's bounds, {x}, {y}{reason}",)
+        return (0, 0), (f"coordinates were taken to start at the whole slide, not at its bounds, {x}, {y}{reason}",)
+
+
+def place(annotation: Annotation, frame: Frame, origin: str) -> Annotation:
+    """Return an annotation moved to where its coordinates start, with at most `MOST_NOTES` notes and warnings.
+
+    A warning is added where all that it holds was left out, or where regions lie beyond the slide.
+
+    Parameters
+    ----------
+    annotation
+        As it was read.
+    frame
+        Where the slide lies in its coordinates.
+    origin
+        Where these start unless the frame says otherwise: ``"canvas"`` or ``"bounds"``.
+    """
+    regions, warnings = annotation.regions, list(annotation.warnings)
+    corner, note = frame.start(origin)
+    if regions and any(corner):
+        shapes = shapely.transform([one.shape for one in regions], lambda vertices: vertices + corner)
+        regions = tuple(Region(one.name, shape) for one, shape in zip(regions, shapes, strict=True))
+    if not regions and annotation.notes:
+        warnings = [one for one in warnings if one not in (DROPPED, LINES)]  # the next one covers them all
+        warnings.append("no region of the annotation encloses an area, so that it marks nothing")
+    if regions and frame.canvas:
+        warnings += _beyond(regions, frame.canvas)
+    counts = {text: warnings.count(text) for text in COUNTED}
+    counted = [add_count(text, count, "region") for text, count in counts.items() if count]
+    warnings = counted + [one for one in warnings if one not in counts]
+    notes = (*(note if regions else ()), *annotation.notes)
+    return replace(annotation, regions=regions, notes=_few(notes), warnings=_few(warnings))
+
+
+def _beyond(regions: Sequence[Region], canvas: Size) -> Iterator[str]:
+    """Yield a warning where regions lie where no annotation of the slide would have them."""
+    width, height = canvas
+    left, top, right, bottom = shapely.bounds([one.shape for one in regions]).T
+    outside = (right <= 0) | (bottom <= 0) | (left >= width) | (top >= height)
+    low, high = -FAR, 1 + FAR
+    far = (left < low * width) | (top < low * height) | (right > high * width) | (bottom > high * height)
+    if count := int((outside | far).sum()):
+        text = "regions lie outside the slide or reach far beyond it: are they of this slide, in level-0 pixels?"
+        yield add_count(text, count, "region")
+    elif right.max() <= 1 and bottom.max() <= 1:
+        yield "all regions lie within one pixel: coordinates are level-0 pixels, not fractions of the slide"
+
+
+def _few(texts: Sequence[str]) -> tuple[str, ...]:
+    """Return the first of many texts, and how many more there are."""
+    more = len(texts) - MOST_NOTES
+    return (*texts[:MOST_NOTES], f"and {more} more notes of this kind") if more > 0 else tuple(texts)

@@ -1,35 +1,38 @@
 """Annotations as GeoJSON, as QuPath exports them.
 
 A FeatureCollection, a list of features, or one feature. A region's label is the name of its classification
-(QuPath's derived classes have ``names``, told with ``: `` between them), which may be text that holds JSON, as
+(QuPath's derived classes have ``names``, joined with ``: ``), which may be text that holds JSON, as
 geopandas writes it. Other places are not guessed: `labels.property` names another property.
 Polygons and multipolygons are read, with their holes, whatever QuPath calls the object, and those of collections of
 geometries however deep; points and lines enclose nothing. Any other geometry is refused.
+
+QuPath writes ``plane`` into geometries that are not of its default plane: ``z`` counts focal planes and ``t`` time
+points, from 0. OpenSlide reads one plane, so a warning counts regions of others.
 """
 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import shapely
 from shapely.geometry import MultiPolygon, Polygon
 
-from slidemill.annotations._holes import lie_in_each_other, meet
-from slidemill.annotations._xml_layers import left_out
 from slidemill.annotations.regions import (
     DROPPED,
     ISLANDS,
     LINE_VERTICES,
     LINES,
     NESTED,
+    PLANES,
     Annotation,
+    Findings,
     Region,
     Vertex,
     enclosed,
-    region_name,
-    vertex,
+    solid,
 )
 from slidemill.core.run_warnings import add_count
 from slidemill.core.specs import CLASSIFICATION, Naming
@@ -43,64 +46,54 @@ COLOURS = {"color", "colorRGB"}
 """What QuPath's classification has besides its name."""
 
 LOOP = 3
-"""A line that ends where it begins goes round something where it has more positions."""
+"""A line with more positions that ends where it begins goes round something."""
 
 
-def read_geojson(value: object, file: str, naming: Naming) -> Annotation:
+def read_geojson(value: object, findings: Findings) -> Annotation:
     """Return the regions of GeoJSON that was decoded.
-
-    Parameters
-    ----------
-    value
-        What the file holds.
-    file
-        Its name.
-    naming
-        Which property names a region, and how regions without a name are labelled.
 
     Raises
     ------
     AnnotationError
-        When it is no GeoJSON, a value is not what GeoJSON has there, an outline cannot be repaired, or a region is not
+        When it is not GeoJSON, a value is not what GeoJSON has there, an outline cannot be repaired, or a region is not
         understood or has no name.
     """
     regions: list[Region] = []
-    notes: list[str] = []
-    features = _features(value, file)
-    warnings = list(_system(value, features))
+    features, warnings = _features(value, findings.file), findings.warnings
+    warnings += _system(value, features)
     known: set[str] = set()
-    others: Counter[str] = Counter()
     closed = named = 0
     for number, feature in enumerate(features, start=1):
         subject = f"feature {number}"
-        geometry = _mapping(feature, "geometry", subject, file)
-        parts = list(_parts(geometry, subject, file)) if geometry else []  # of null there are none
+        geometry = _mapping(feature, "geometry", subject, findings)
+        parts = list(_parts(geometry, subject, findings)) if geometry else []  # null has none
         lines = list(_lines(geometry))
         closed += sum(1 for line in lines if len(line) > LOOP and line[0] == line[-1])
         warnings += [LINES for line in lines if len(line) > LINE_VERTICES and line[0] != line[-1]]
         if not parts:
-            others[geometry.get("type", "none")] += 1
+            findings.arealess[f"features of type {geometry.get('type', 'none')}"] += 1
             warnings += [] if geometry else [DROPPED]
             continue
-        shape = _shape(parts, subject, file, notes, warnings)
+        shape = _shape(parts, subject, findings)
         if shape is not None:
-            properties = _mapping(feature, "properties", subject, file)
+            plane = geometry.get("plane")
+            warnings += [PLANES] * (isinstance(plane, dict) and any(plane.get(axis) for axis in ("z", "t")))
+            properties = _mapping(feature, "properties", subject, findings)
             known.update(properties)
             remedy = (
                 f"its properties are {', '.join(sorted(properties)) or 'none'!s:.400}; give it a class, or name the "
                 "property that holds it by labels.property"
             )
-            name = _name(properties, naming.property, subject, file)
+            name = _name(properties, subject, findings)
             named += bool(name)
-            regions.append(Region(region_name(name, naming.unnamed, f"{file}: {subject}", remedy), shape))
-    notes += left_out({f"features of type {kind}": count for kind, count in others.items()})
+            regions.append(findings.region(name, shape, subject=subject, remedy=remedy))
     if closed:
         warnings.append(
             add_count("lines that end where they begin enclose nothing: draw them as polygons", closed, "line")
         )
     if regions and not named:
-        warnings += _nameless(known, naming)
-    return Annotation(tuple(regions), tuple(notes), warnings=tuple(warnings))
+        warnings += _nameless(known, findings.naming)
+    return findings.annotation(regions)
 
 
 def _system(value: object, features: Sequence[object]) -> Iterator[str]:
@@ -121,25 +114,26 @@ def _nameless(known: set[str], naming: Naming) -> Iterator[str]:
         )
 
 
-def _parts(geometry: Mapping[str, Any], subject: str, file: str) -> Iterator[object]:
+def _parts(geometry: Mapping[str, Any], subject: str, findings: Findings) -> Iterator[object]:
     """Yield the coordinates of each polygon of a geometry, however deep it lies in collections."""
     kind = geometry.get("type")
     if kind == "Polygon":
         yield geometry.get("coordinates")
     elif kind == "MultiPolygon":
-        yield from _listed(geometry.get("coordinates"), subject, file) or [[]]  # an empty one is left out with a word
+        yield from _listed(geometry.get("coordinates"), subject, findings) or [[]]  # an empty one is dropped and noted
     elif kind == "GeometryCollection":
-        geometries = _listed(geometry.get("geometries"), subject, file)
+        geometries = _listed(geometry.get("geometries"), subject, findings)
         if not geometries:
             yield []
         for part in geometries:
             if not isinstance(part, dict):
-                raise AnnotationError(f"{file}: {subject}: a geometry is {part!r:.80}: export the annotation again")
-            yield from _parts(part, subject, file)
+                raise findings.error(subject, f"a geometry is {part!r:.80}: export the annotation again")
+            yield from _parts(part, subject, findings)
     elif kind not in AREALESS:
-        raise AnnotationError(
-            f"{file}: {subject}: a geometry of type {kind!r:.40} may enclose an area, and GeoJSON has none: draw it "
-            "as a Polygon, or remove it"
+        raise findings.error(
+            subject,
+            f"a geometry of type {kind!r:.40} may enclose an area, and GeoJSON has none: draw it as a Polygon, or "
+            "remove it",
         )
 
 
@@ -164,77 +158,101 @@ def _features(value: object, file: str) -> Sequence[object]:
     return features
 
 
-def _mapping(feature: object, key: str, subject: str, file: str) -> dict[str, Any]:
+def _mapping(feature: object, key: str, subject: str, findings: Findings) -> dict[str, Any]:
     """Return a mapping that a feature has, or an empty one where it has null, or no properties."""
     found = None
     if isinstance(feature, dict) and feature.get("type") == "Feature" and (key in feature or key == "properties"):
         found = {} if feature.get(key) is None else feature[key]
     if not isinstance(found, dict):
-        raise AnnotationError(f"{file}: {subject} is no feature of GeoJSON with {key}: export the annotation again")
+        raise AnnotationError(
+            f"{findings.file}: {subject} is no feature of GeoJSON with {key}: export the annotation again"
+        )
     return found
 
 
-def _name(properties: Mapping[str, Any], key: str, subject: str, file: str) -> str:
+def _name(properties: Mapping[str, Any], subject: str, findings: Findings) -> str:
     """Return a region's label, or nothing where it has none."""
-    told = properties.get(key)
-    if isinstance(told, str) and told.lstrip()[:1] in ("{", "["):
+    key = findings.naming.property
+    found = properties.get(key)
+    if isinstance(found, str) and found.lstrip()[:1] in ("{", "["):
         try:
-            told = json.loads(told)
+            found = json.loads(found)
         except ValueError:
-            raise AnnotationError(
-                f"{file}: {subject}: its {key} is text that is no JSON ({told!r:.80}): export the annotation again"
+            raise findings.error(
+                subject, f"its {key} is text that is no JSON ({found!r:.80}): export the annotation again"
             ) from None
-    if isinstance(told, dict):
-        if not {"name", "names"} & told.keys() and told.keys() - COLOURS:
-            raise AnnotationError(f"{file}: {subject}: its {key} is {told!r:.80}, which has no name: give it one")
-        names = told.get("names")
-        told = told.get("name")
+    if isinstance(found, dict):
+        if not {"name", "names"} & found.keys() and found.keys() - COLOURS:
+            raise findings.error(subject, f"its {key} is {found!r:.80}, which has no name: give it one")
+        names = found.get("names")
+        found = found.get("name")
         if names and isinstance(names, list) and all(isinstance(name, str) for name in names):
-            told = ": ".join(names)
-    if not isinstance(told, str | None):
-        raise AnnotationError(f"{file}: {subject} is named {told!r:.80}: give text")
-    return (told or "").strip()
+            found = ": ".join(names)
+    if not isinstance(found, str | None):
+        raise AnnotationError(f"{findings.file}: {subject} is named {found!r:.80}: give text")
+    return (found or "").strip()
 
 
-def _shape(
-    parts: Sequence[object], subject: str, file: str, notes: list[str], warnings: list[str]
-) -> MultiPolygon | None:
+def _shape(parts: Sequence[object], subject: str, findings: Findings) -> MultiPolygon | None:
     """Return polygons' coordinates as a valid shape, or None where they enclose nothing."""
     kept = []
     for part in parts:
-        rings = [_ring(ring, subject, file) for ring in _listed(part, subject, file)]
+        rings = [_ring(ring, subject, findings) for ring in _listed(part, subject, findings)]
         short = [len(ring) for ring in rings if len(ring) < 3]
         if short or not rings:
-            notes.append(f"{subject}: {min(short, default=0)} vertices enclose nothing, and were left out")
-            warnings.append(DROPPED)
+            findings.drop(f"{subject}: {min(short, default=0)} vertices enclose nothing, and were left out")
         if rings and len(rings[0]) > 2:
             outer, *holes = (Polygon(ring) for ring in rings if len(ring) > 2)
             if any(hole.area >= outer.area > 0 for hole in holes):
-                raise AnnotationError(f"{file}: {subject}: a hole is as large as its outline: write the outline first")
-            if any(not meet(hole, outer) for hole in holes):
-                raise AnnotationError(
-                    f"{file}: {subject}: a hole lies outside its outline: write outlines as polygons of their own"
+                raise findings.error(subject, "a hole is as large as its outline: write the outline first")
+            if any(not _meet(hole, outer) for hole in holes):
+                raise findings.error(
+                    subject, "a hole lies outside its outline: write outlines as polygons of their own"
                 )
-            if len(holes) > 1 and lie_in_each_other([[hole] for hole in holes]):
-                warnings.append(ISLANDS)
+            findings.warnings.extend([ISLANDS] * _lie_in_each_other([[hole] for hole in holes]))
             kept.append([outer, *holes])
-    if len(kept) > 1 and lie_in_each_other(kept):
-        warnings.append(NESTED)
-    return enclosed(kept, subject, file, notes, warnings) if kept else None
+    findings.warnings.extend([NESTED] * _lie_in_each_other(kept))
+    return enclosed(kept, subject, findings) if kept else None
 
 
-def _ring(ring: object, subject: str, file: str) -> list[Vertex]:
-    """Return a ring's vertices in level-0 pixels; numbers after x and y are passed over."""
+def _lie_in_each_other(parts: Sequence[Sequence[Polygon]]) -> bool:
+    """Return whether an outline lies within what another part encloses: it may be meant as its hole."""
+    if len(parts) < 2:
+        return False
+    shapes = [solid(*part) for part in parts]
+    shapely.prepare(shapes)
+    one, other = shapely.STRtree(shapes).query(shapes)
+    low, high = np.hsplit(shapely.bounds(shapes), 2)
+    within = (one != other) & (low[one] >= low[other]).all(axis=1) & (high[one] <= high[other]).all(axis=1)
+    for inner, around in zip(one[within], other[within], strict=True):
+        places = shapely.get_coordinates(shapes[inner].exterior)
+        if shapely.intersects_xy(shapes[around], *places[0]) and shapely.intersects_xy(shapes[around], places).all():
+            return True
+    return False
+
+
+def _meet(hole: Polygon, outer: Polygon) -> bool:
+    """Return whether a hole and what its outline goes round have more in common than the edges of their boxes."""
+    left, top, right, bottom = hole.bounds
+    low_x, low_y, high_x, high_y = outer.bounds
+    if min(right, high_x) <= max(left, low_x) or min(bottom, high_y) <= max(top, low_y):
+        return False
+    shapely.prepare(outer)  # there may be thousands of holes
+    return bool(shapely.intersects(outer, hole))
+
+
+def _ring(ring: object, subject: str, findings: Findings) -> list[Vertex]:
+    """Return a ring's vertices in level-0 pixels; numbers after x and y are ignored."""
     places = []
-    for position in _listed(ring, subject, file):
-        place = _listed(position, subject, file)[:2]
+    for position in _listed(ring, subject, findings):
+        place = _listed(position, subject, findings)[:2]
         if len(place) < 2 or any(isinstance(value, str) for value in place):
-            raise AnnotationError(f"{file}: {subject}: a position is {place!r:.80}: give two numbers")
-        places.append(vertex(place[0], place[1], subject, file))
+            raise findings.error(subject, f"a position is {place!r:.80}: give two numbers")
+        places.append(findings.vertex(place[0], place[1], subject))
     return places
 
 
-def _listed(value: object, subject: str, file: str) -> list[Any]:
+def _listed(value: object, subject: str, findings: Findings) -> list[Any]:
     if not isinstance(value, list):
-        raise AnnotationError(f"{file}: {subject}: its coordinates hold {value!r:.80}: give lists of x and y")
+        raise findings.error(subject, f"its coordinates hold {value!r:.80}: give lists of x and y")
     return value

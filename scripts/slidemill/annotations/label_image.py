@@ -1,7 +1,7 @@
-"""Label images: integers laid over a slide, and what of boxes and at points they say; 0 is outside.
+"""Label images: integers laid over a slide, the labels of points and boxes in them; 0 is outside.
 
-No more than a band of rows is in memory at a time. Rows are looked at as runs of one integer, of which a label image
-has few, so that the number of labels costs nothing.
+At most one band of rows is in memory at a time. Rows are compared as runs of one integer. A label image has few, so
+that the number of labels costs nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from slidemill.core.pyramid import Size
 
 AT_ONCE = 2**20
-"""Pixels that are looked at in one step, so that memory is bounded."""
+"""Pixels that are compared in one step, so that memory is bounded."""
 
 Integers = npt.NDArray[np.integer]
 Floats = npt.NDArray[np.float64]
@@ -35,7 +35,7 @@ class LabelImage:
     canvas
         ``(width, height)`` of what it lies over, in level-0 pixels.
     values
-        The integers that stand in it, sorted, without 0.
+        The integers in it, sorted, without 0.
     bounds
         Of each, the left, top, right and bottom of its pixels, in level-0 pixels.
     bands
@@ -58,7 +58,7 @@ class LabelImage:
         return tuple(map(str, self.values))
 
     def at(self, points: Floats) -> Places:
-        """Return which label's pixel each point lies in, as a place in `values`; -1 for none.
+        """Return which label's pixel each point lies in, as an index of `values`; -1 for none.
 
         Parameters
         ----------
@@ -86,8 +86,9 @@ class LabelImage:
         Returns
         -------
         tuple
-            Places of boxes, places in `values`, and areas in level-0 pixels; nothing for what is not covered.
+            Indices of boxes, indices of `values`, and areas in square pixels of level 0, all above 0.
         """
+        # 1. Bring the boxes into the image's pixels, and group those of one row of patches, sorted by their left edges.
         scaled = np.clip((boxes - self.corner * 2) * (self.size * 2) / (self.canvas * 2), 0, self.size * 2)
         lines, line = np.unique(scaled[:, [1, 3]], axis=0, return_inverse=True)
         order = np.lexsort((scaled[:, 0], line.reshape(-1)))
@@ -96,6 +97,7 @@ class LabelImage:
         areas: list[Floats] = [np.empty(0)]
         first, last = (int(np.floor(lines.min())), int(np.ceil(lines.max()))) if len(boxes) else (0, 0)
         for top, block in self._steps(first, last):
+            # 2. Per band and row of patches, sum the areas in which runs of one integer meet boxes.
             for number in np.flatnonzero((lines[:, 0] < top + len(block)) & (lines[:, 1] > top)):
                 begin = max(int(lines[number, 0]) - top, 0)
                 part = block[begin : int(np.ceil(lines[number, 1])) - top]
@@ -104,6 +106,7 @@ class LabelImage:
                 found, place = np.unique(own[box] * len(self.values) + self._place(value), return_inverse=True)
                 keys.append(found)
                 areas.append(np.asarray(np.bincount(place, area, len(found)), np.float64))
+        # 3. Add up the bands, and scale to pixels of level 0.
         pairs, place = np.unique(np.concatenate(keys), return_inverse=True)
         total = np.bincount(place, np.concatenate(areas), len(pairs))
         pixel = self.canvas[0] / self.size[0] * self.canvas[1] / self.size[1]
@@ -111,13 +114,13 @@ class LabelImage:
         return box, np.asarray(label, np.intp), np.asarray(total * pixel, np.float64)
 
     def sampled(self, size: Size) -> Places:
-        """Return which label stands at the middle of each pixel of a picture of the whole slide, as `at` does."""
+        """Return the label at the middle of each pixel of a picture of the whole slide, as `at` does."""
         slide = self.slide or self.canvas
         x, y = ((np.arange(own) + 0.5) / own * whole for own, whole in zip(size, slide, strict=True))
         return self.at(np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)).reshape(size[1], size[0])
 
     def _place(self, values: Integers) -> Places:
-        """Return the places of integers in `values`; -1 for 0."""
+        """Return the indices of integers in `values`; -1 for 0."""
         return np.searchsorted(np.array((0, *self.values)), values) - 1
 
     def _steps(self, first: int, last: int) -> Iterator[tuple[int, Integers]]:
@@ -134,7 +137,7 @@ def steps(bands: Bands, first: int, last: int) -> Iterator[tuple[int, Integers]]
 
 
 def runs(block: Integers) -> tuple[Places, Places, Places, Integers]:
-    """Return the runs of one integer in each row, without those of 0: their rows, beginnings, ends, and integers."""
+    """Return the runs of one integer in each row, without those of 0: rows, first columns, ends, and integers."""
     begins = np.ones(block.shape, bool)
     np.not_equal(block[:, 1:], block[:, :-1], out=begins[:, 1:])
     start = np.flatnonzero(begins)
@@ -146,13 +149,14 @@ def runs(block: Integers) -> tuple[Places, Places, Places, Integers]:
 
 
 def _overlaps(block: Integers, top: int, boxes: Floats) -> tuple[Places, Integers, Floats]:
-    """Return how much of boxes the runs of some rows cover: places of boxes, integers, and areas.
+    """Return how much of boxes the runs of some rows cover: indices of boxes, integers, and areas.
 
     The boxes have one top and one bottom, and are sorted by their left edges.
     """
     row, left, right, value = runs(block)
     height = np.minimum(boxes[0, 3], top + row + 1) - np.maximum(boxes[0, 1], top + row)
-    # Those that begin later may end earlier: the farthest end so far is sorted, and what is met in vain is left out.
+    # Boxes that begin later may end earlier, so the search is over the farthest end so far, which is sorted; pairs that
+    # do not meet are left out below.
     first = np.searchsorted(np.maximum.accumulate(boxes[:, 2]), left, "right")
     count = np.maximum(np.searchsorted(boxes[:, 0], right, "left") - first, 0)
     run = np.repeat(np.arange(len(row)), count)

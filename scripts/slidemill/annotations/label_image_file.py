@@ -1,4 +1,4 @@
-"""Reading label images: PNG and TIFF of one integer a pixel, laid over a whole slide.
+"""Read label images: PNG and TIFF of one integer per pixel, laid over a whole slide.
 
 PNG is decoded whole, up to a limit. Of a TIFF one row of tiles or one strip is decoded at a time, so that an image as
 large as a slide takes no more memory than a small one.
@@ -22,19 +22,19 @@ from slidemill.errors import AnnotationError, is_machine_fault
 
 PNG = b"\x89PNG\r\n\x1a\n"
 STARTS = (PNG, b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-"""How the images that are read begin: PNG, and TIFF and BigTIFF in either order of bytes."""
+"""The first bytes of images that are read: PNG, and TIFF and BigTIFF in either byte order."""
 
 LARGEST_AT_ONCE = 2**27
 """Bytes that are decoded at once; a few bytes of a file may claim gigabytes."""
 
 MOST_LABELS = 65_536
-"""Labels of an image; what has more shows something else."""
+"""Labels of an image; one with more shows something else."""
 
 PNG_MODES = ("1", "L", "P", "I;16", "I")
 LOSSY = ("JPEG", "OJPEG", "JPEG_LOSSY", "WEBP", "JPEGXL", "JPEG2000", "APERIO_JP2000_RGB", "APERIO_JP2000_YCBC")
 
 ORIENTATION = 274
-"""The tag of TIFF and Exif that says how an image is turned; 1 is as it is stored."""
+"""The tag of TIFF and Exif for an image's rotation; 1 is as stored."""
 
 TURNED = (
     "its tag Orientation is {}, so that programs show it turned or mirrored: save it as it is shown, without the tag"
@@ -43,7 +43,7 @@ TURNED = (
 KINDS = "give one integer a pixel, 0 to 2**32 - 1: a grey or a palette PNG or TIFF"
 
 
-def read_label_image(path: Path, canvas: Size, corner: Size = (0, 0), other: Size | None = None) -> LabelImage:
+def read_label_image(path: Path, canvas: Size, corner: Size = (0, 0), *, other: Size | None = None) -> LabelImage:
     """Return the label image of a slide.
 
     Parameters
@@ -54,17 +54,17 @@ def read_label_image(path: Path, canvas: Size, corner: Size = (0, 0), other: Siz
         ``(width, height)`` of what the image lies over, the slide or its bounds, and where that begins; in level-0
         pixels.
     other
-        ``(width, height)`` of what it lies over with the other origin, which the message names where the image fits it.
+        ``(width, height)`` of what it would lie over with the other origin; the message names it where the image fits.
 
     Raises
     ------
     AnnotationError
-        When the image is broken, holds something else than one integer a pixel, does not fit the slide, or would take
+        When the image is broken, holds something else than one integer per pixel, does not fit the slide, or would take
         too much memory.
     """
     with path.open("rb") as file:
         is_png = file.read(len(PNG)) == PNG
-    with _told(path):
+    with _library_errors(path):
         size, bands = (_png if is_png else _tiff)(path)
         fault = _misfit(size, canvas)
         if fault and other and other != canvas and not _misfit(size, other):
@@ -72,20 +72,20 @@ def read_label_image(path: Path, canvas: Size, corner: Size = (0, 0), other: Siz
         if fault:
             raise AnnotationError(f"{path.name}: {fault}")
 
-    def told(first: int, last: int) -> Iterator[tuple[int, Integers]]:
-        with _told(path):
+    def checked_bands(first: int, last: int) -> Iterator[tuple[int, Integers]]:
+        with _library_errors(path):
             yield from bands(first, last)
 
-    lows, highs = _extents(path, size, told)
+    lows, highs = _extents(path, size, checked_bands)
     scale = np.array(canvas) / size
     corners = [(lows[value] * scale + corner, highs[value] * scale + corner) for value in sorted(lows)]
     bounds = tuple((*low.tolist(), *high.tolist()) for low, high in corners)
-    return LabelImage(size, canvas, tuple(sorted(lows)), bounds, told, corner)
+    return LabelImage(size, canvas, tuple(sorted(lows)), bounds, checked_bands, corner)
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Turn whatever a library stumbles over into a message: an image's bytes are whatever they are."""
+def _library_errors(path: Path) -> Iterator[None]:
+    """Turn any error of a library into one of the file: the bytes of an image may be anything."""
     try:
         yield
     except AnnotationError:
@@ -143,7 +143,7 @@ def _too_large(path: Path, what: str, count: int) -> AnnotationError:
 
 
 def _png(path: Path) -> tuple[Size, Bands]:
-    image = PngImagePlugin.PngImageFile(path)  # `Image.open` would look at its size by a limit of its own
+    image = PngImagePlugin.PngImageFile(path)  # `Image.open` checks the size by a limit of Pillow's
     with image:
         size, mode = image.size, image.mode
         if getattr(image, "n_frames", 1) > 1:
@@ -163,9 +163,9 @@ def _png(path: Path) -> tuple[Size, Bands]:
             try:
                 values: Integers = np.asarray(image)
             except MemoryError:
-                bytearray(4 * count)  # where memory is short indeed, this says so; Pillow says it of some broken data
+                bytearray(4 * count)  # raises where memory is short; Pillow also raises it for some broken data
                 raise ValueError("its data are broken") from None
-            turned = image.getexif().get(ORIENTATION, 1)  # it may stand behind the pixels
+            turned = image.getexif().get(ORIENTATION, 1)  # it may follow the pixels
         if turned != 1:
             raise AnnotationError(f"{path.name}: {TURNED.format(turned)}")
         if mode == "L" and bits < 8:  # Pillow spreads grey of few bits over the bytes' range

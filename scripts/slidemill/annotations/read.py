@@ -1,4 +1,4 @@
-"""Reading annotations: which program's a file is, is told by its content and not by its name."""
+"""Read annotations of all formats, which are recognised by their content and not by their names."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import parse
 
 from slidemill.annotations._file_kinds import refused_kind
-from slidemill.annotations._placing import of_another_scan, placed
-from slidemill.annotations._xml_checks import check_spelling
-from slidemill.annotations.asap import read_asap
-from slidemill.annotations.frames import Frame
+from slidemill.annotations._xml_format import check_spelling
+from slidemill.annotations._xml_layers import read_layers
+from slidemill.annotations.asap import ASAP
+from slidemill.annotations.frames import Frame, place
 from slidemill.annotations.geojson import read_geojson
-from slidemill.annotations.halo import is_halo, read_halo
-from slidemill.annotations.imagescope import read_imagescope
+from slidemill.annotations.halo import HALO, is_halo
+from slidemill.annotations.imagescope import IMAGESCOPE, check_analyzed, scale_warnings
 from slidemill.annotations.label_image import LabelImage
 from slidemill.annotations.label_image_file import STARTS, read_label_image
-from slidemill.annotations.regions import Annotation
+from slidemill.annotations.regions import Annotation, Findings
 from slidemill.core.specs import Naming
 from slidemill.errors import AnnotationError
 
@@ -32,10 +32,10 @@ LARGEST = 2**29
 """Bytes; a file of JSON takes ten times as much memory when it is read."""
 
 NEARLY = 1.3
-"""Label images are made at the slide's own resolution, or at less than this part of it."""
+"""Label images are made at the slide's own resolution, or coarser by at least this factor."""
 
 MARKS = b"\xef\xbb\xbf\xff\xfe\x00 \t\r\n"
-"""What may stand before a file's first character: byte-order marks, wide characters' zeros, blanks."""
+"""What may precede a file's first character: byte-order marks, wide characters' zeros, blanks."""
 
 
 def read_annotation(path: Path, frame: Frame = Frame(), naming: Naming = Naming()) -> Annotation:  # noqa: B008
@@ -55,9 +55,10 @@ def read_annotation(path: Path, frame: Frame = Frame(), naming: Naming = Naming(
     Raises
     ------
     AnnotationError
-        When the file cannot be read, is of none of these kinds, declares entities, a value is no number, or a region
+        When the file cannot be read, is of none of these kinds, declares entities, a value is not a number, or a region
         is not understood or has no name.
     """
+    findings = Findings(path.name, naming)
     try:
         found = path.stat()
         # Opening a pipe would wait for somebody to write into it.
@@ -69,23 +70,20 @@ def read_annotation(path: Path, frame: Frame = Frame(), naming: Naming = Naming(
             start = file.read(4096)
         if start.startswith(STARTS) and frame.canvas:
             return _read_image(path, frame)
-        _check_start(path, start, found.st_size)
+        if reason := refused_kind(start):
+            raise AnnotationError(f"{path.name}: {reason}")
+        if found.st_size > LARGEST:
+            raise AnnotationError(
+                f"{path.name}: has {found.st_size} bytes, and {LARGEST} are read at most: export fewer objects"
+            )
         if start.lstrip(MARKS)[:1] in (b"{", b"["):
-            return placed(_read_json(path, naming), frame, "bounds")
+            return place(_read_json(path, findings), frame, "bounds")
         root = _root(path, start)
     except (OSError, ValueError, LookupError) as error:
         raise AnnotationError(f"{path.name}: cannot be read ({error}): see its permissions and encoding") from None
-    annotation = _read_xml(root, path.name, naming)
-    warnings = (*annotation.warnings, *of_another_scan(root, frame))
-    return placed(replace(annotation, warnings=warnings), frame, "canvas")
-
-
-def _check_start(path: Path, start: bytes, size: int) -> None:
-    """Check that a file is none of those that are known and not read."""
-    if reason := refused_kind(start):
-        raise AnnotationError(f"{path.name}: {reason}")
-    if size > LARGEST:
-        raise AnnotationError(f"{path.name}: has {size} bytes, and {LARGEST} are read at most: export fewer objects")
+    annotation = _read_xml(root, findings)
+    warnings = (*annotation.warnings, *scale_warnings(root, frame.mpp))
+    return place(replace(annotation, warnings=warnings), frame, "canvas")
 
 
 def _read_image(path: Path, frame: Frame) -> Annotation:
@@ -98,14 +96,14 @@ def _read_image(path: Path, frame: Frame) -> Annotation:
         if frame.origin != "bounds":
             note = f"the image was laid over the whole slide, and not over its bounds, {at}"
     if frame.origin == "bounds":
-        image = replace(read_label_image(path, (width, height), (x, y), frame.canvas), slide=frame.canvas)
+        image = replace(read_label_image(path, (width, height), (x, y), other=frame.canvas), slide=frame.canvas)
     else:
         image = read_label_image(path, frame.canvas or (0, 0), other=(width, height))
-    return Annotation((), (note,) if note else (), image=image, warnings=tuple(_of_a_part(image)))
+    return Annotation((), (note,) if note else (), image=image, warnings=tuple(_cut_margins(image)))
 
 
-def _of_a_part(image: LabelImage) -> Iterator[str]:
-    """Yield a warning where an image is nearly as large as what it is laid over: a margin may have been cut off."""
+def _cut_margins(image: LabelImage) -> Iterator[str]:
+    """Yield a warning where an image is nearly as large as what it is laid over."""
     (width, height), (across, down) = image.size, image.canvas
     if width < across < NEARLY * width or height < down < NEARLY * height:
         yield (
@@ -114,17 +112,18 @@ def _of_a_part(image: LabelImage) -> Iterator[str]:
         )
 
 
-def _read_xml(root: Element, file: str, naming: Naming) -> Annotation:
+def _read_xml(root: Element, findings: Findings) -> Annotation:
     """Return the regions of a file of XML, by its elements."""
-    readers = {"ASAP": read_asap, "HALO": read_halo, "ImageScope": read_imagescope}
     if root.tag not in ("Annotations", "ASAP_Annotations"):
         raise AnnotationError(
-            f"{file}: begins with <{root.tag}>: an annotation of ImageScope or HALO has <Annotations>, one of ASAP "
-            "<ASAP_Annotations>, one of QuPath is GeoJSON, a label image is PNG or TIFF"
+            f"{findings.file}: begins with <{root.tag}>: an annotation of ImageScope or HALO has <Annotations>, one of "
+            "ASAP <ASAP_Annotations>, one of QuPath is GeoJSON, a label image is PNG or TIFF"
         )
-    program = "ASAP" if root.tag == "ASAP_Annotations" else "HALO" if is_halo(root) else "ImageScope"
-    check_spelling(root, program, file)
-    return readers[program](root, file, naming)
+    form = ASAP if root.tag == "ASAP_Annotations" else HALO if is_halo(root) else IMAGESCOPE
+    check_spelling(root, form.program, findings.file)
+    if form is IMAGESCOPE:
+        check_analyzed(root, findings)
+    return read_layers(root, form, findings)
 
 
 def _root(path: Path, start: bytes) -> Element:
@@ -134,7 +133,7 @@ def _root(path: Path, start: bytes) -> Element:
     except ParseError as error:
         line, column = error.position
         reason = str(error).split(":", maxsplit=1)[0]
-        remedy = "mend the XML, or export it again"
+        remedy = "fix the XML, or export it again"
         if start.lstrip(MARKS)[:1] != b"<":
             remedy = "it is neither XML, GeoJSON, PNG nor TIFF: export the annotation as one of these"
         raise AnnotationError(f"{path.name}: line {line}, column {column}: {reason}: {remedy}") from None
@@ -160,7 +159,7 @@ def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     Raises
     ------
     DoubleKeyError
-        When it has a key twice: Python would take the last without a word.
+        When it has a key twice: Python would take the last silently.
     """
     found = dict(pairs)
     if len(found) < len(pairs):
@@ -168,17 +167,17 @@ def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _read_json(path: Path, naming: Naming) -> Annotation:
+def _read_json(path: Path, findings: Findings) -> Annotation:
     """Return the regions of a file of JSON."""
     try:
-        return read_geojson(json.loads(path.read_bytes(), object_pairs_hook=_mapping), path.name, naming)
+        return read_geojson(json.loads(path.read_bytes(), object_pairs_hook=_mapping), findings)
     except DoubleKeyError as error:
         raise AnnotationError(
             f"{path.name}: the key {error.args[0]!r:.80} stands twice in one mapping: keep the one that counts"
         ) from None
     except json.JSONDecodeError as error:
         raise AnnotationError(
-            f"{path.name}: line {error.lineno}, column {error.colno}: {error.msg}: mend the JSON, or export it again"
+            f"{path.name}: line {error.lineno}, column {error.colno}: {error.msg}: fix the JSON, or export it again"
         ) from None
     except RecursionError:
         raise AnnotationError(

@@ -1,10 +1,11 @@
-"""The regions of an annotation, whatever program drew it: their names, and shapes that are valid."""
+"""The regions of an annotation, for all formats: their names, and shapes that are valid."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,17 +15,17 @@ from shapely.geometry import MultiPolygon, Polygon, box
 from shapely.geometry.base import BaseGeometry
 
 from slidemill.annotations.label_image import LabelImage
-from slidemill.core.specs import normalize_name
+from slidemill.core.specs import Naming, normalize_name
 from slidemill.errors import AnnotationError
 
 FARTHEST = 1e9
 """No slide has pixels beyond this; arithmetic on far larger coordinates loses the small ones."""
 
 MOST_CROSSINGS = 10_000
-"""An outline that crosses itself more often is no outline, and would take minutes to repair."""
+"""Crossings of an outline with itself; more would take minutes to repair."""
 
 TANGLED_SHARE = 0.05
-"""What an outline goes round, less what it goes round backwards, differs by no more from what is left of it, of either.
+"""The largest difference, as a share of either, between the signed area of an outline and the area of its repair.
 
 Loops of a hand are smaller; corners in the wrong order lose half of a square."""
 
@@ -35,11 +36,17 @@ LINES = "lines, rulers and the like of 3 or more vertices enclose nothing: draw 
 NESTED = "polygons of one region lie in each other and count as one: write the inner ones as holes if they are holes"
 ISLANDS = "holes of one region lie in each other and count as one: write islands in holes as polygons of their own"
 BEYOND = "holes of a region reach beyond its outline: write them as polygons of their own if they are outlines"
-COUNTED = (TANGLED, DROPPED, LINES, NESTED, ISLANDS, BEYOND)
-"""Warnings that are added once for each region; `slidemill.annotations._placing` counts them."""
+STRAYS = "holes in regions that their layer lacks are cut out of all its regions"
+SEVERAL = "several attributes have values, and the first was taken for the name"
+PLANES = (
+    "regions were drawn on another focal plane or time point than the first, the only one that is read: see whether "
+    "they fit it"
+)
+COUNTED = (TANGLED, DROPPED, LINES, NESTED, ISLANDS, BEYOND, STRAYS, SEVERAL, PLANES)
+"""Warnings that are added once per region; `slidemill.annotations.frames` counts them."""
 
 LINE_VERTICES = 2
-"""A straight line has no more; what has may be meant as an outline."""
+"""Vertices of a straight line; a line with more may be meant as an outline."""
 
 Vertex = tuple[float, float]
 
@@ -59,7 +66,7 @@ class Region:
 class Annotation:
     """The regions of a slide in the file's order, or its label image, and what to know of how they were read.
 
-    `notes` are good to know; of `warnings` each may mean that patches are labelled wrongly.
+    `notes` are good to know; each of `warnings` may mean that patches are labelled wrongly.
     """
 
     regions: tuple[Region, ...]
@@ -69,7 +76,7 @@ class Annotation:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The label's name of each region; an image's labels count as a region each."""
+        """The label's name of each region; an image's labels count as one region each."""
         return self.image.names if self.image else tuple(region.name for region in self.regions)
 
     @property
@@ -78,46 +85,79 @@ class Annotation:
         return self.image.bounds if self.image else tuple(region.shape.bounds for region in self.regions)
 
 
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """Notes and warnings, collected while a file is read.
+
+    Parameters
+    ----------
+    file
+        The file's name.
+    naming
+        Where regions have their names from.
+    notes, warnings
+        As in `Annotation`.
+    arealess
+        How many elements of each kind enclose nothing by definition.
+    """
+
+    file: str
+    naming: Naming = field(default_factory=Naming)
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    arealess: Counter[str] = field(default_factory=Counter)
+
+    def error(self, subject: str, problem: str) -> AnnotationError:
+        """Return the error that refuses the file for one of its regions."""
+        return AnnotationError(f"{self.file}: {subject}: {problem}")
+
+    def drop(self, note: str) -> None:
+        """Note a region that encloses nothing."""
+        self.notes.append(note)
+        self.warnings.append(DROPPED)
+
+    def vertex(self, x: object, y: object, subject: str) -> Vertex:
+        """Return a vertex of two numbers, or of two texts that hold numbers.
+
+        Raises
+        ------
+        AnnotationError
+            When one is not a number, or lies beyond any slide.
+        """
+        place = _number(x), _number(y)
+        if not all(abs(value) <= FARTHEST for value in place):
+            raise self.error(subject, f"a vertex lies at X={x!r:.80}, Y={y!r:.80}: give two numbers, of level-0 pixels")
+        return place
+
+    def region(self, name: str, shape: MultiPolygon, *, subject: str, remedy: str) -> Region:
+        """Return a region called `name`, or else as `labels.unnamed` says.
+
+        Raises
+        ------
+        AnnotationError
+            When it has no name, and `labels.unnamed` is not set; the message says the `remedy`.
+        """
+        if not name and self.naming.unnamed is None:
+            raise AnnotationError(
+                f"{self.file}: {subject} has no name: {remedy}, or give such regions one by labels.unnamed"
+            )
+        return Region(name or self.naming.unnamed or "", shape)
+
+    def annotation(self, regions: Sequence[Region]) -> Annotation:
+        """Return the annotation of these regions."""
+        left_out = (f"{kind} enclose nothing and were left out ({count})" for kind, count in self.arealess.items())
+        return Annotation(tuple(regions), (*self.notes, *left_out), warnings=tuple(self.warnings))
+
+
 def polygons(shape: BaseGeometry) -> list[Polygon]:
     """Return the polygons that a region's shape consists of."""
     if isinstance(shape, Polygon):
         return [shape] if not shape.is_empty else []
-    if isinstance(shape, MultiPolygon):
-        return list(shape.geoms)
     return [polygon for part in getattr(shape, "geoms", ()) for polygon in polygons(part)]
 
 
-def region_name(name: str, unnamed: str | None, subject: str, remedy: str) -> str:
-    """Return a region's name, or `unnamed` where it has none.
-
-    Raises
-    ------
-    AnnotationError
-        When it has none, and `unnamed` is None.
-    """
-    if not name and unnamed is None:
-        raise AnnotationError(f"{subject} has no name: {remedy}, or give such regions one by labels.unnamed")
-    return name or unnamed or ""
-
-
-def vertex(x: object, y: object, subject: str, file: str) -> Vertex:
-    """Return a vertex of two numbers, or of two texts that tell numbers.
-
-    Raises
-    ------
-    AnnotationError
-        When one is no number, or lies beyond any slide.
-    """
-    place = _number(x), _number(y)
-    if not all(abs(value) <= FARTHEST for value in place):
-        raise AnnotationError(
-            f"{file}: {subject}: a vertex lies at X={x!r:.80}, Y={y!r:.80}: give two numbers, of level-0 pixels"
-        )
-    return place
-
-
 def _number(value: object) -> float:
-    """Return what a value tells, or NaN where it tells no number."""
+    """Return the number that a value is or holds as text, or NaN where there is none."""
     try:
         known = isinstance(value, str | float | int) and not isinstance(value, bool) and "_" not in str(value)[:80]
         return float(value) if known and isinstance(value, str | float | int) else math.nan
@@ -136,40 +176,38 @@ def bounding_box(vertices: Sequence[Vertex]) -> tuple[float, float, float, float
     return min(xs), min(ys), max(xs), max(ys)
 
 
-def enclosed(
-    parts: Sequence[Sequence[Polygon]], subject: str, file: str, notes: list[str], warnings: list[str]
-) -> MultiPolygon | None:
-    """Return what outlines enclose as a valid shape, or None where that is nothing; a note tells of repairs.
+def solid(outer: Polygon, *holes: Polygon) -> Polygon:
+    """Return an outline with its holes cut out, valid or not."""
+    return Polygon(outer.exterior, [hole.exterior for hole in holes])
+
+
+def enclosed(parts: Sequence[Sequence[Polygon]], subject: str, findings: Findings) -> MultiPolygon | None:
+    """Return what outlines enclose as a valid shape, or None where that is nothing; repairs are noted.
 
     Parameters
     ----------
     parts
-        Of each part its outline, and then its holes; none has holes of its own.
-    subject, file
-        What the outlines belong to, and the annotation's file.
-    notes, warnings
-        Are added to.
+        Of each part its outline, and then its holes; none has holes itself.
+    subject
+        What messages call the region of the outlines.
+    findings
+        Of their file.
 
     Raises
     ------
     AnnotationError
         When the outlines cross each other more than `MOST_CROSSINGS` times.
     """
-    shape = MultiPolygon([Polygon(outer.exterior, [hole.exterior for hole in holes]) for outer, *holes in parts])
+    shape = MultiPolygon([solid(*part) for part in parts])
     if not shape.is_valid:
         if _crosses_often(shape):
-            raise AnnotationError(
-                f"{file}: {subject}: the outline crosses itself more than {MOST_CROSSINGS} times: draw it again"
-            )
-        notes.append(f"{subject}: the outline crosses itself and was repaired")
-        if any(_is_tangled(ring) for part in parts for ring in part):
-            warnings.append(TANGLED)
-        if any(_overhangs(*part) for part in parts):
-            warnings.append(BEYOND)
+            raise findings.error(subject, f"the outline crosses itself more than {MOST_CROSSINGS} times: draw it again")
+        findings.notes.append(f"{subject}: the outline crosses itself and was repaired")
+        findings.warnings.extend([TANGLED] * any(_is_tangled(ring) for part in parts for ring in part))
+        findings.warnings.extend([BEYOND] * any(_overhangs(*part) for part in parts))
         shape = MultiPolygon(polygons(shapely.union_all([_repaired(*part) for part in parts])))
     if shape.area == 0:
-        notes.append(f"{subject}: the outline has no area, and it was left out")
-        warnings.append(DROPPED)
+        findings.drop(f"{subject}: the outline has no area, and it was left out")
         return None
     return shape
 
@@ -178,32 +216,34 @@ def _is_tangled(ring: Polygon) -> bool:
     """Return whether a ring crosses itself so that its repair encloses something else than a simple ring would."""
     if ring.is_valid:
         return False
-    # The area by the vertices alone counts a loop that goes the other way as negative.
-    told, left = ring.area, _every_other_face(ring).area
-    return bool(abs(told - left) > TANGLED_SHARE * max(told, left))
+    # The area by the vertices (the shoelace formula) counts a loop that goes the other way as negative.
+    signed, repaired = ring.area, _every_other_face(ring).area
+    return bool(abs(signed - repaired) > TANGLED_SHARE * max(signed, repaired))
 
 
 def _repaired(outer: Polygon, *holes: Polygon) -> BaseGeometry:
-    """Return what an outline encloses beside its holes; a point that it goes round twice lies outside."""
-    solid, *cut = (_every_other_face(ring) for ring in (outer, *holes))
-    return shapely.difference(solid, shapely.union_all(cut)) if cut else solid
+    """Return what an outline encloses without its holes; a point that it goes round twice lies outside."""
+    area, *cut = (_every_other_face(ring) for ring in (outer, *holes))
+    return shapely.difference(area, shapely.union_all(cut)) if cut else area
 
 
 def _overhangs(outer: Polygon, *holes: Polygon) -> bool:
     """Return whether more than a rim of a hole lies outside of its outline."""
     if not holes:
         return False
-    solid, *cut = (_every_other_face(ring) for ring in (outer, *holes))
-    return any(shapely.difference(hole, solid).area > TANGLED_SHARE * hole.area for hole in cut)
+    area, *cut = (_every_other_face(ring) for ring in (outer, *holes))
+    return any(shapely.difference(hole, area).area > TANGLED_SHARE * hole.area for hole in cut)
 
 
 def _every_other_face(ring: Polygon) -> BaseGeometry:
     """Return the faces of an outline into which it takes an odd number of steps from outside, over its lines.
 
-    It is what `shapely.make_valid` returns, which takes one layer of faces after another off the whole: with 10,000
-    crossings in half a minute, and not in half a second.
+    This is the even-odd rule, and the result of `shapely.make_valid`, which takes one layer of faces after another off
+    the whole: for 10,000 crossings that takes half a minute, and this half a second.
     """
+    # 1. Cut the outline at its crossings, and find the faces between the pieces.
     faces = shapely.get_parts(shapely.polygonize([shapely.unary_union(ring.exterior)]))
+    # 2. Count the lines between each face and the outside, in a search by breadth over neighbouring faces.
     outermost, one, other = _neighbours(faces)
     steps = np.zeros(len(faces), int)
     reached, step = outermost, 1
@@ -212,22 +252,26 @@ def _every_other_face(ring: Polygon) -> BaseGeometry:
         step += 1
         new = (steps[one] == 0) != (steps[other] == 0)
         reached = np.where(steps[one] == 0, one, other)[new]
+    # 3. Keep each second layer. Faces share their edges exactly, so that the quick union of a coverage is right.
     return shapely.coverage_union_all(faces[steps % 2 == 1])
 
 
 def _neighbours(faces: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
-    """Return the numbers of the faces that lie outermost, and those of the two on either side of each line within."""
+    """Return the numbers of the outermost faces, and of the two faces on either side of each inner line."""
+    # 1. Split the faces' rings into lines from vertex to vertex.
     rings, face = shapely.get_rings(faces, return_index=True)
     vertices, ring = shapely.get_coordinates(rings, return_index=True)
     begin = np.flatnonzero(ring[:-1] == ring[1:])
-    # Two faces go along the line between them in opposite directions: complex numbers are sorted by x, then by y.
+    # 2. Number equal lines. Two faces follow the line between them in opposite directions, so its ends are sorted
+    # first; complex numbers are sorted by x, then by y.
     places = vertices[:, 0] + 1j * vertices[:, 1]
     line = np.unique(np.sort(np.stack([places[begin], places[begin + 1]], axis=1)), axis=0, return_inverse=True)[1]
+    # 3. Pair the faces of equal lines; a line of one face has the outside on its other side.
     order = np.argsort(line.ravel(), kind="stable")
     line, owner = line.ravel()[order], face[ring[begin]][order]
     first = np.flatnonzero(line[:-1] == line[1:])
-    alone = np.setdiff1d(np.arange(len(line)), np.concatenate([first, first + 1]))
-    return owner[alone], owner[first], owner[first + 1]
+    single = np.setdiff1d(np.arange(len(line)), np.concatenate([first, first + 1]))
+    return owner[single], owner[first], owner[first + 1]
 
 
 def _crosses_often(shape: BaseGeometry) -> bool:
