@@ -160,7 +160,7 @@ def test_good_stores_pass_every_check(sampled, tmp_path):
 def test_a_store_of_another_grid_is_found(sampled, tmp_path):
     path, _ = store(sampled, tmp_path)
     _, wrong = findings(sampled, {"lmdb": path}, patches=sampled[2][1:])
-    assert "r00000_c00000 is too many" in wrong["lmdb", "ids"]
+    assert "unexpected patch r00000_c00000" in wrong["lmdb", "ids"]
     moved = replace(sampled[2][3], column=99)
     _, wrong = findings(sampled, {"lmdb": path}, patches=[*sampled[2][:3], moved, *sampled[2][4:]])
     assert "r00000_c00099 is missing" in wrong["lmdb", "ids"]
@@ -196,7 +196,7 @@ def test_a_missing_and_a_foreign_file_are_found(sampled, tmp_path):
     (path / "r00077_c00001.png").write_bytes(b"")
     _, wrong = findings(sampled, {"disk": path})
     assert "r00001_c00001 is missing" in wrong["disk", "ids"]
-    assert "r00077_c00001.png is too many" in wrong["disk", "ids"]
+    assert "unexpected patch r00077_c00001.png" in wrong["disk", "ids"]
     assert "r00001_c00001" in wrong["disk", "decodes"]
 
 

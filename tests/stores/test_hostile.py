@@ -138,7 +138,7 @@ class TestHdf5:
         found = check_store(path, Expected("s", "hdf5"))
         assert tracemalloc.get_traced_memory()[1] < 50e6
         tracemalloc.stop()
-        assert found.opened
+        assert found.is_open
         assert [finding.check for finding in found.findings if finding.message] == ["index"]
 
     @pytest.mark.parametrize("name", ["manifest", "ids", "offsets"])
@@ -300,3 +300,26 @@ def test_a_manifest_with_a_value_of_another_kind_is_refused(tmp_path, noise, key
     with pytest.raises(StoreError, match="manifest") as refused:
         Manifest.from_bytes(sealed(manifest | {key: value}), "it")
     assert "sealed" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("ids", ["../r00000_c00000", *(f"r00000_c{column:05d}" for column in range(1, 36))]),
+        ("patch_size", 0),
+        ("patch_size", 4097),
+    ],
+)
+def test_a_manifest_with_one_bad_id_or_size_is_refused(tmp_path, noise, key, value):
+    """Either is enough: an id becomes a file's name, and a size memory."""
+    path = a_store(tmp_path, noise, "disk", "png")
+    manifest = json.loads((path / "manifest.json").read_text())
+    assert len(manifest["ids"]) == 36
+    with pytest.raises(StoreError, match="holds an id or a size that is not valid"):
+        Manifest.from_bytes(sealed(manifest | {key: value}), "it")
+
+
+def test_the_largest_patch_size_is_accepted(tmp_path, noise):
+    path = a_store(tmp_path, noise, "disk", "png")
+    manifest = json.loads((path / "manifest.json").read_text())
+    assert Manifest.from_bytes(sealed(manifest | {"patch_size": 4096}), "it").patch_size == 4096

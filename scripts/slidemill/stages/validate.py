@@ -202,7 +202,7 @@ def validate_slide(
     findings = [finding for one in checks.values() for finding in one.findings]
     findings.extend(check_agreement(own.slide, checks))
     if own.source is not None and own.info is not None and spec.sample:
-        readable = {backend: path for backend, path in own.stores.items() if checks[backend].opened}
+        readable = {backend: path for backend, path in own.stores.items() if checks[backend].is_open}
         count = min(spec.sample, len(own.patches))
         sample = sorted(
             random.Random(f"{seed} {own.slide}").sample(list(own.patches), count),  # noqa: S311

@@ -234,13 +234,13 @@ def _faults_of(
         path = results / store_path(backend, slide)
         expected = Expected(slide, backend, ids, tables.sampling, row.get("fingerprint"))
         checks[backend] = check_in_child(process, path, expected)
-        if checks[backend].opened and content and process.call(stored_content, path) != content:
+        if checks[backend].is_open and content and process.call(stored_content, path) != content:
             other.append(Finding(slide, backend, "content", 0, f"it is another store than {STORED} has"))
     findings = [finding for check in checks.values() for finding in check.findings]
     findings.extend([*other, *check_agreement(slide, checks)])
     for backend, check in checks.items():
         count = check.findings[0].checked
-        if row["status"] == "ok" and check.opened and str(count) != row["patches"]:
+        if row["status"] == "ok" and check.is_open and str(count) != row["patches"]:
             message = f"has {count} patches, and slides.csv {row['patches']}"
             findings.append(Finding(slide, backend, "count", count, message))
     if not contents:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
@@ -28,7 +29,7 @@ LentBytes = tuple[Buffer, object]
 
 
 def output_array(out: Pixels | None, shape: tuple[int, ...]) -> Pixels:
-    """Return `out`, or a new array where it is None, after a check that pixels can be written to it.
+    """Return `out` after a check that pixels can be written to it, or a new array where it is None.
 
     Raises
     ------
@@ -72,9 +73,8 @@ class Store(ABC):
         try:
             self.manifest = self._open()
         except (OSError, MemoryError) as error:
-            raise machine_error(error, path) or StoreError(
-                f"{path}: cannot be opened ({error}): is a run at work there?"
-            ) from None
+            message = f"{path}: cannot be opened ({error}): is a run at work there?"
+            raise machine_error(error, path) or StoreError(message) from None
         self._places = {patch_id: place for place, patch_id in enumerate(self.manifest.ids)}
         self._codec, self._shape = self.manifest.codec, self.manifest.shape
         self._raw_size = math.prod(self._shape) if self._codec is RAW else -1
@@ -168,23 +168,12 @@ class Store(ABC):
                 self.read_into(patch_id, own)
 
         starts = range(0, len(wanted), BLOCK)
-        if min(threads, len(starts)) < 2:
-            for start in starts:
-                read(start)
-            return pixels
-        with ThreadPoolExecutor(threads) as pool:
-            for _ in pool.map(read, starts):
-                pass
+        with ThreadPoolExecutor(threads) if min(threads, len(starts)) > 1 else nullcontext() as pool:
+            deque((pool.map if pool else map)(read, starts), maxlen=0)
         return pixels
 
     def read_bytes(self, patch_id: str) -> bytes:
-        """Return a patch's bytes as they are stored.
-
-        Raises
-        ------
-        StoreError
-            When the store is closed or has no such patch.
-        """
+        """Return a patch's bytes as they are stored; StoreError as in `read`, but nothing is decoded."""
         with machine_errors(self.path):
             data, _keeper = self._lend(patch_id)
             return bytes(data)
@@ -192,7 +181,7 @@ class Store(ABC):
     def view(self, patch_id: str) -> Pixels:
         """Return a read-only view of a raw patch in the mapped file, ``uint8 (height, width, 3)``, RGB.
 
-        The view may outlive the store: the mapping is released with its last view.
+        It may outlive the store: the mapping is released with its last view.
 
         Raises
         ------
@@ -276,10 +265,7 @@ class Store(ABC):
 
 
 class _View:
-    """Exposes an array's memory; the array that NumPy makes of it keeps `keeper` alive.
-
-    https://numpy.org/doc/stable/reference/arrays.interface.html
-    """
+    """Exposes an array's memory by NumPy's array interface; the array made of it keeps `keeper` alive."""
 
     def __init__(self, pixels: Pixels, keeper: object) -> None:
         self.__array_interface__ = pixels.__array_interface__

@@ -1,4 +1,4 @@
-"""Checking one store by itself, and whether a slide's stores hold the same."""
+"""Check one store on its own, and whether the stores of a slide hold the same pixels."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+import xxhash
 
 from slidemill.core.child_process import ChildCrashedError, ChildProcess
 from slidemill.core.encodings import decode_patch, digest
@@ -15,7 +17,6 @@ from slidemill.core.job_log import log_progress
 from slidemill.core.ordered_threads import Step, run_in_order
 from slidemill.core.text import format_list
 from slidemill.errors import StoreError, machine_error
-from slidemill.stores._pixel_digests import PixelDigests
 from slidemill.stores.base import Store
 from slidemill.stores.registry import open_store
 
@@ -23,15 +24,18 @@ NAMED = 5
 """How many patches a finding names; it counts the others."""
 
 AHEAD = 8
-"""Patches for each thread that may be looked at before the one that is waited for."""
+"""Patches per thread that may be checked ahead of the next one in order."""
 
 EVERY_STORE = "all"
-"""Stands for the backend in findings that concern all of them."""
+"""The backend in findings about all stores of a slide."""
+
+KEPT = 16
+"""Bytes that `PixelDigests` keeps of a patch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One check's result: how many patches it looked at, and what is wrong (empty where nothing is)."""
+    """The result of a check: the number of checked patches, and the fault; an empty message where there is none."""
 
     slide: str
     backend: str
@@ -51,20 +55,16 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What a store must say of itself, as far as it is known beside the store.
+    """What a store's manifest must say; None where it is not known.
 
     Parameters
     ----------
     slide, backend
-        Whose it is, and in which backend.
+        The slide's id, and the backend's name.
     ids
-        The patches that it must have, no others.
-    sampling
-        The grid, as the manifest has it.
-    fingerprint
-        The fingerprint of the slide's content.
-    icc
-        What was done to the slide's colours, as the manifest has it.
+        All patches that the store must have.
+    sampling, fingerprint, icc
+        As in `Manifest`.
     """
 
     slide: str
@@ -76,35 +76,70 @@ class Expected:
 
 
 @dataclass(frozen=True, slots=True)
+class PixelDigests:
+    """The pixel digests of a store, packed, since processes exchange millions of them.
+
+    Parameters
+    ----------
+    ids
+        The patches' ids, one per line.
+    packed
+        `KEPT` bytes per patch, in the order of the ids.
+    """
+
+    ids: str
+    packed: bytes
+
+    @classmethod
+    def of(cls, ids: Sequence[str], digests: Sequence[str]) -> Self:
+        """Pack digests. A manifest may hold any text as a digest, so that its hash is kept."""
+        packed = b"".join(xxhash.xxh3_128_digest(own.encode(errors="surrogatepass")) for own in digests)
+        return cls("\n".join(ids), packed)
+
+    def __len__(self) -> int:
+        return len(self.packed) // KEPT
+
+    def by_id(self) -> dict[str, bytes]:
+        """Return the kept bytes by patch id."""
+        ids = self.ids.split("\n") if self.packed else []
+        return {own: self.packed[place * KEPT : (place + 1) * KEPT] for place, own in enumerate(ids)}
+
+
+@dataclass(frozen=True, slots=True)
 class StoreCheck:
     """What the checks of one store found.
 
     Parameters
     ----------
     findings
-        A finding for each check that could be made.
-    opened
-        Whether the store could be opened and read, be that right or wrong.
+        A finding per check that could be made.
+    is_open
+        Whether the store could be opened and read.
     pixel_digests
-        The digest of each patch's pixels, where the store holds the slide's own pixels; else None.
+        The digests of all patches' pixels; None where the encoding is lossy or the store could not be opened.
     """
 
     findings: tuple[Finding, ...]
-    opened: bool = True
+    is_open: bool = True
     pixel_digests: PixelDigests | None = None
 
 
 def check_store(path: Path, expected: Expected, threads: int = 1) -> StoreCheck:
-    """Check one store by itself: that it opens, and has what it was given, byte for byte.
+    """Check that a store opens, and holds byte for byte what was written.
 
     Parameters
     ----------
     path
-        Where it stands.
+        The store.
     expected
-        What is known of it.
+        What its manifest must say.
     threads
         How many threads decode its patches.
+
+    Raises
+    ------
+    MachineError
+        When the machine, and not the store, is at fault.
     """
     findings: list[Finding] = []
 
@@ -113,22 +148,22 @@ def check_store(path: Path, expected: Expected, threads: int = 1) -> StoreCheck:
 
     try:
         store = open_store(path)
-    except Exception as error:  # over a damaged file, libraries raise anything
-        add("opens", 0, _told(path, error))
-        return StoreCheck(tuple(findings), opened=False)
+    except Exception as error:  # libraries raise anything on damaged files
+        add("opens", 0, _explain(path, error))
+        return StoreCheck(tuple(findings), is_open=False)
     with store:
         add("opens", len(store))
         try:
             ids = store.ids if expected.ids is None else expected.ids
             add("ids", len(ids), *_wrong_ids(store, ids))
         except Exception as error:
-            add("ids", 0, _told(path, error))
+            add("ids", 0, _explain(path, error))
         add("manifest", len(store), *_wrong_manifest(store, expected))
         try:
             same = store.index_digest() == store.manifest.index_digest
             add("index", len(store), *([] if same else ["what lies beside the patches is not what was written"]))
         except Exception as error:
-            add("index", 0, _told(path, error))
+            add("index", 0, _explain(path, error))
         faults, changed, pixels = list[str](), list[str](), list[str]()
         for place, one in enumerate(_look(store, expected.backend, threads)):
             faults += filter(None, [one.fault])
@@ -143,20 +178,20 @@ def check_store(path: Path, expected: Expected, threads: int = 1) -> StoreCheck:
 
 
 def check_in_child(process: ChildProcess, path: Path, expected: Expected, threads: int = 1) -> StoreCheck:
-    """Check one store by itself as `check_store` does, in another process, whose end is a finding too."""
+    """Check a store as `check_store` does, in a child process, whose death is a finding too."""
     try:
         return process.call(check_store, path, expected, threads)
     except ChildCrashedError as error:
-        # A mapped file that its disk does not give ends the process as damage does.
+        # A disk that fails to read a mapped file kills the process as damage does.
         check_readable(path)
         message = f"{path}: the process that read it died ({error}): it is damaged; remove it and run again"
-        return StoreCheck((Finding(expected.slide, expected.backend, "opens", 0, message),), opened=False)
+        return StoreCheck((Finding(expected.slide, expected.backend, "opens", 0, message),), is_open=False)
 
 
 def check_agreement(slide: str, checks: Mapping[str, StoreCheck]) -> Iterator[Finding]:
-    """Check that all lossless stores of a slide hold the same pixels under the same ids; one alone is not checked.
+    """Check that all lossless stores of a slide hold the same pixels under the same ids.
 
-    `checks` are what was found of the stores, by backend.
+    `checks` holds the check of each store by backend; a single lossless store has no finding.
     """
     pixels = {backend: one.pixel_digests for backend, one in checks.items() if one.pixel_digests is not None}
     if len(pixels) < 2:
@@ -172,12 +207,12 @@ def check_agreement(slide: str, checks: Mapping[str, StoreCheck]) -> Iterator[Fi
 
 
 def format_messages(messages: Sequence[str]) -> str:
-    """Return the first messages of a finding, and how many more there are."""
+    """Return the first messages, and the number of the others."""
     return format_list(messages, most=NAMED, between="; ")
 
 
-def _told(path: Path, error: Exception) -> str:
-    """Return an error's message, with the store that it is about; the machine's fault is no store's, and raised on."""
+def _explain(path: Path, error: Exception) -> str:
+    """Return an error's message with the store's path; raise MachineError if the machine is at fault."""
     if fault := machine_error(error, path):
         raise fault from error
     if isinstance(error, StoreError):
@@ -186,20 +221,20 @@ def _told(path: Path, error: Exception) -> str:
 
 
 def _wrong_ids(store: Store, ids: Sequence[str]) -> Iterator[str]:
-    """Yield what is wrong with the ids that a store says it has, or really has."""
-    told, stored_ids = store.manifest.ids, store.stored_ids()
-    if list(told) == stored_ids == list(ids):
+    """Yield how the ids of the manifest, or those that are stored, differ from `ids`."""
+    listed, stored = store.manifest.ids, store.stored_ids()
+    if list(listed) == stored == list(ids):
         return
-    there = set(told) & set(stored_ids)
+    there = set(listed) & set(stored)
     missing = [f"{patch_id} is missing" for patch_id in ids if patch_id not in there]
-    extra = [f"{patch_id} is too many" for patch_id in sorted((set(told) | set(stored_ids)) - set(ids))]
+    extra = [f"unexpected patch {patch_id}" for patch_id in sorted((set(listed) | set(stored)) - set(ids))]
     yield from missing + extra
     if not (missing or extra):
         yield "the ids are not in raster order"
 
 
 def _wrong_manifest(store: Store, expected: Expected) -> Iterator[str]:
-    """Yield what a store says of itself that is not as it is known."""
+    """Yield how a store's manifest differs from what is expected."""
     manifest = store.manifest
     if manifest.slide != expected.slide or manifest.backend != expected.backend:
         yield f"the manifest is of {manifest.slide} in {manifest.backend}"
@@ -216,7 +251,7 @@ def _wrong_manifest(store: Store, expected: Expected) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What is found at one patch of a store: the digests of its bytes and pixels, and why it cannot be read."""
+    """The digests of a patch's bytes and pixels, and why it cannot be read."""
 
     byte_digest: str = ""
     pixel_digest: str = ""
@@ -224,7 +259,7 @@ class _Seen:
 
 
 def _look(store: Store, backend: str, threads: int) -> Iterator[_Seen]:
-    """Yield what is found at each patch, in the store's order."""
+    """Read all patches, and yield what is found in their order."""
 
     def look(place: int) -> list[tuple[int, _Seen]]:
         data = b""
@@ -244,7 +279,7 @@ def _look(store: Store, backend: str, threads: int) -> Iterator[_Seen]:
 
 
 def _changed(store: Store, place: int, one: _Seen) -> Iterator[str]:
-    """Yield whether a patch's bytes, or its pixels, are not those that were written."""
+    """Yield a message if a patch's bytes, or its pixels, are not those that were written."""
     manifest, patch_id = store.manifest, store.ids[place]
     if one.byte_digest and one.byte_digest != manifest.byte_digests[place]:
         yield f"{patch_id}'s bytes are not those that were written"

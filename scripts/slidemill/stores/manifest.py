@@ -1,15 +1,16 @@
-"""What a store says of itself, and by what it tells its own damage.
+"""Store manifest: metadata, and digests that detect damage.
 
-Digests of each patch's bytes and pixels tell damage in the pixels, `Manifest.index_digest` tells it in what a reader
-gets beside them, and the seal, the last key of the JSON, in the manifest: it is a digest of all the bytes before it.
+Patches have a digest of their bytes and one of their pixels, the index has `Manifest.index_digest`, and the manifest
+ends in a seal, a digest of all bytes before it.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from types import NoneType
 from typing import Any
 
 import xxhash
@@ -22,68 +23,48 @@ VERSION = 2
 SEAL = re.compile(rb',"seal":"([0-9a-f]{32})"\}')
 SEAL_SIZE = len(',"seal":""}') + 32
 LARGE = 16 * 1024 * 1024
-"""Bytes of a manifest that is looked at before it is copied into memory."""
+"""Manifests of more bytes are checked at both ends before they are copied into memory."""
 LARGEST_PATCH = 4096
-"""Largest patch_size in pixels that the configuration allows."""
+"""Largest patch_size, in pixels, that the configuration allows."""
 PATCH_ID = re.compile(r"r\d{5,}_c\d{5,}")
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_mapping(value: object) -> bool:
-    return isinstance(value, dict)
-
-
-def _is_column(value: object) -> bool:
-    return isinstance(value, list) and all(map(_is_text, value))
-
-
 COLUMNS = ("ids", "byte_digests", "pixel_digests")
-KINDS: Mapping[str, Callable[[object], bool]] = {
-    **dict.fromkeys(("backend", "encoding", "slide", "fingerprint", "digest", "icc"), _is_text),
-    **dict.fromkeys(("sampling", "versions"), _is_mapping),
-    **dict.fromkeys(COLUMNS, _is_column),
-    "patch_size": _is_number,
-    "quality": lambda value: value is None or _is_number(value),
+KINDS: Mapping[str, tuple[type, ...]] = {
+    **dict.fromkeys(("backend", "encoding", "slide", "fingerprint", "digest", "icc"), (str,)),
+    **dict.fromkeys(("sampling", "versions"), (dict,)),
+    **dict.fromkeys(COLUMNS, (list,)),
+    "patch_size": (int,),
+    "quality": (int, NoneType),
 }
-"""What each value of a manifest must be: it may come from anywhere."""
+"""The types of a manifest's values, which may come from anywhere; lists hold texts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a store says of itself; two runs over the same slide give equal manifests.
+    """The metadata and digests of a store; two runs over the same slide give equal manifests.
 
     Parameters
     ----------
     backend, encoding, quality
-        How the patches are stored; `quality` is JPEG's, else None.
+        How the patches are stored; `quality` is None except for JPEG.
     slide, fingerprint
         The slide's id, and the fingerprint of its content.
     patch_size
-        Width and height of every patch.
+        Width and height of every patch in pixels.
     sampling
         The grid, as `slidemill.core.specs.GridSpec` takes it.
     digest
-        Name of the digests' function.
+        The name of the digests' function.
     ids
         The patches' ids in raster order.
     byte_digests, pixel_digests
-        A digest of each patch's stored bytes, and of its decoded pixels (empty where the encoding is lossy).
+        The digests of each patch's stored bytes, and of its decoded pixels (empty where the encoding is lossy).
     index_digest
-        A digest of what a reader gets beside the pixels, as the backend's `Store.index_digest` takes it: of HDF5 the
-        names, types and shapes of its datasets, ids, coordinates and offsets; of files, index.csv; of tar files
-        the patches' headers and places; empty for LMDB, which has nothing but its keys.
+        The digest of the index, as the backend's `Store.index_digest` returns it: HDF5's datasets but the pixels,
+        index.csv of a folder, headers and places of a tar file; empty for LMDB.
     versions
-        Of slidemill and of OpenSlide; of LittleCMS too, where it converted the pixels.
+        Versions of slidemill and OpenSlide, and of LittleCMS where it converted the pixels.
     icc
-        What was done to the slide's colours, as `slidemill.slides.icc.stated` says it; a store that does not say was
-        written when there was nothing but ``"ignore"``.
+        What was done to the slide's colours, as `slidemill.slides.icc.stated` returns it.
     """
 
     backend: str
@@ -113,25 +94,17 @@ class Manifest:
 
     @property
     def content(self) -> str:
-        """A digest of what the store holds of which slide, whoever wrote it and when: 32 hex digits."""
-        own = [
-            self.slide,
-            self.fingerprint,
-            self.encoding,
-            self.quality,
-            self.patch_size,
-            dict(self.sampling),
-            self.icc,
-        ]
-        hashed = xxhash.xxh3_128(json.dumps(own, sort_keys=True).encode())
+        """A digest of the stored patches and their slide, 32 hex digits, without versions or index."""
+        head = ("slide", "fingerprint", "encoding", "quality", "patch_size", "sampling", "icc")
+        hashed = xxhash.xxh3_128(json.dumps([getattr(self, name) for name in head], sort_keys=True).encode())
         for column in (self.ids, self.byte_digests, self.pixel_digests):
             hashed.update("\n".join(column).encode())
             hashed.update(b";")
         return hashed.hexdigest()
 
     def to_bytes(self) -> bytes:
-        """Return the manifest as JSON in UTF-8, and its seal."""
-        # Not asdict(), which would copy every id and digest first.
+        """Return the manifest as JSON in UTF-8, with its seal."""
+        # asdict() would copy every id and digest.
         own = {field.name: getattr(self, field.name) for field in fields(self)}
         head = {"format": FORMAT, "version": VERSION, "count": len(self.ids)}
         text = json.dumps({**head, **own}, separators=(",", ":")).encode()[:-1]
@@ -139,17 +112,16 @@ class Manifest:
 
     @classmethod
     def from_bytes(cls, data: Buffer, subject: object) -> Manifest:
-        """Return the manifest that `to_bytes` wrote.
+        """Return the manifest that `to_bytes` wrote; `subject` names the store in messages.
 
         Raises
         ------
         StoreError
-            When the bytes are no manifest, are not those that were sealed, or are of another version; `subject` names
-            the store.
+            When the bytes are not a manifest, differ from those that were sealed, or are of another version.
         """
         remedy = "it is damaged or from elsewhere; remove it and run again"
         try:
-            # A file with holes may claim gigabytes: copy nothing that does not begin and end as a manifest does.
+            # A sparse file may claim gigabytes: copy only what begins and ends like a manifest.
             if len(data) > LARGE and not (data[:1] == b"{" and SEAL.fullmatch(data, len(data) - SEAL_SIZE)):
                 raise ValueError("no manifest")
             data = bytes(data)
@@ -169,7 +141,7 @@ class Manifest:
         if not seal or seal[1].decode() != digest(memoryview(data)[:-SEAL_SIZE]) or values.pop("seal", None) is None:
             raise StoreError(f"{subject}: its manifest is not as it was sealed: {remedy}")
         count = values.pop("count", None)
-        if wrong := [name for name, right in KINDS.items() if name in values and not right(values[name])]:
+        if wrong := [name for name, kinds in KINDS.items() if name in values and not _is_kind(values[name], kinds)]:
             raise StoreError(f"{subject}: its manifest holds a value of another kind as {wrong[0]}: {remedy}")
         try:
             for column in COLUMNS:
@@ -178,11 +150,14 @@ class Manifest:
         except (KeyError, TypeError):
             raise StoreError(f"{subject}: its manifest lacks or adds a key: {remedy}") from None
         columns = (manifest.ids, manifest.byte_digests, manifest.pixel_digests or manifest.ids)
-        # Ids become names of files, so nothing but an id may pass.
-        if not all(PATCH_ID.fullmatch(patch_id) for patch_id in manifest.ids) or not (
-            0 < manifest.patch_size <= LARGEST_PATCH
-        ):
-            raise StoreError(f"{subject}: its manifest holds an id or a size that is none: {remedy}")
+        # Ids become names of files.
+        are_ids = all(map(PATCH_ID.fullmatch, manifest.ids))
+        if not (are_ids and 0 < manifest.patch_size <= LARGEST_PATCH):
+            raise StoreError(f"{subject}: its manifest holds an id or a size that is not valid: {remedy}")
         if manifest.encoding not in ENCODINGS or any(len(column) != count for column in columns):
             raise StoreError(f"{subject}: its manifest contradicts itself: {remedy}")
         return manifest
+
+
+def _is_kind(value: object, kinds: tuple[type, ...]) -> bool:
+    return type(value) in kinds and (not isinstance(value, list) or all(isinstance(text, str) for text in value))
