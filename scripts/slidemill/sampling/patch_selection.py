@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from slidemill.core.job_log import LOG
 from slidemill.core.outcomes import Outcome
 from slidemill.core.pyramid import SlideInfo
 from slidemill.core.specs import MOST_PATCHES, GridSpec, QualitySpec, TissueSpec, WorkSpec
-from slidemill.core.stage_facts import RegionCounts, SampleFacts
+from slidemill.core.stage_facts import SampleFacts
 from slidemill.errors import SlideError
 from slidemill.sampling._filter_chain import Step, write_judged
 from slidemill.sampling._tissue_detection import mask_size, tissue_mask, tissue_step
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from slidemill.sampling._quality_filter import QualityStep
     from slidemill.sampling.label_filter import LabelChoice, LabelStep
 
-STAGE = "sample_patches"
 UNANNOTATED = "unannotated"
 """Why patches of a slide without an annotation are dropped, with ``labels.unannotated: skip``."""
 
@@ -71,7 +69,7 @@ class Choice:
 def write_chosen(
     source: Path, found: Outcome, choice: Choice, *, table: Path, dropped: Path, mask: Path | None = None
 ) -> Outcome:
-    """Write the tables of the kept and the dropped patches, and return the outcome of the stage.
+    """Write the tables of the kept and the dropped patches, and return the outcome with what was found.
 
     Parameters
     ----------
@@ -103,7 +101,7 @@ def write_chosen(
         rows = patch_rows(found.slide, info, choice.grid)
         reasons = write_judged(rows, [lambda block: [UNANNOTATED] * len(block)], table, dropped)
         sample = SampleFacts(grid=reasons.total(), patches=0, sampling=choice.grid, dropped=dict(reasons))
-        return _outcome(found, sample, notes=[*found.slide_notes, SKIPPED])
+        return replace(found, status="empty", sample=sample, slide_notes=(*found.slide_notes, SKIPPED))
     planned = source, found.fingerprint
     steps: list[Step] = []
     ink_fraction = None
@@ -154,7 +152,14 @@ def write_chosen(
         ink_fraction=ink_fraction,
         quality=measures,
     )
-    return _outcome(found, sample, labels.summary() if labels else None, notes=notes, warnings=warnings)
+    return replace(
+        found,
+        status="ok" if count else "empty",
+        sample=sample,
+        regions=labels.summary() if labels else None,
+        slide_notes=tuple(notes),
+        warnings=tuple(warnings),
+    )
 
 
 def _check_count(grid: Grid, most: int) -> None:
@@ -165,20 +170,6 @@ def _check_count(grid: Grid, most: int) -> None:
             f"the grid has {columns:,} x {rows:,} places and {grid.count:,} patches, and sampling.max_patches is "
             f"{most:,}: choose larger patches, less overlap or a coarser level, or allow more"
         )
-
-
-def _outcome(
-    found: Outcome,
-    sample: SampleFacts,
-    regions: RegionCounts | None = None,
-    *,
-    notes: Sequence[str],
-    warnings: Sequence[str] = (),
-) -> Outcome:
-    status = "ok" if sample.patches else "empty"
-    return Outcome(
-        found.slide, STAGE, status, sample=sample, regions=regions, slide_notes=tuple(notes), warnings=tuple(warnings)
-    )
 
 
 def _tissue(source: Path, info: SlideInfo, choice: Choice) -> Wanted:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from slidemill.core.columns import DROPPED_COLUMNS, PATCH_COLUMNS
@@ -11,11 +11,13 @@ from slidemill.core.outcomes import Outcome, add_seals, attempt, read_outcome, w
 from slidemill.core.seals import Seal
 from slidemill.core.specs import GridSpec, LabelSpec, QualitySpec, TissueSpec, WorkSpec
 from slidemill.runs.settings import settings_digest, with_settings
-from slidemill.sampling.patch_selection import STAGE, Choice, write_chosen
+from slidemill.sampling.patch_selection import Choice, write_chosen
 from slidemill.sampling.tissue_mask import NOTHING, save_mask
 from slidemill.slides.discovery import decoded
 from slidemill.slides.fingerprint import check_unchanged
 from slidemill.stages.job import Job
+
+STAGE = "sample_patches"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +87,8 @@ def sample_patches(job: SampleJob) -> None:
         check_unchanged(choice.own_mask or source, choice.mask_fingerprint, "mask of tissue")
 
     def sample() -> Outcome:
-        return write_chosen(source, found, choice, table=job.table, dropped=job.dropped, mask=job.mask)
+        sampled = write_chosen(source, found, choice, table=job.table, dropped=job.dropped, mask=job.mask)
+        return replace(sampled, stage=STAGE)
 
     outcome = attempt(found.slide, STAGE, sample, after=found, unchanged=unchanged)
     result = with_settings(outcome, STAGE, choice.settings)
