@@ -1,5 +1,7 @@
 """The measures of a patch, held against slow and obvious ones; and what a configuration may ask of them."""
 
+import math
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -25,9 +27,9 @@ from tests.conftest import painted
 from tests.tiffs import Structure, write
 
 GRID = GridSpec(128, level=0)
-ALL = QualitySpec()
+ALL = QualitySpec({"min_entropy": 0})
 
-MEASURES = ("blur", "mean_saturation", "white_fraction", "black_fraction")
+MEASURES = ("blur", "mean_saturation", "white_fraction", "black_fraction", "entropy")
 
 
 def obvious(pixels):
@@ -35,6 +37,9 @@ def obvious(pixels):
     green = pixels[..., 1].astype(np.int64)
     ring = np.pad(green, 1, "reflect")
     laplacian = ring[:-2, 1:-1] + ring[2:, 1:-1] + ring[1:-1, :-2] + ring[1:-1, 2:] - 4 * green
+    # ITU-R BT.601 in OpenCV's fixed point.
+    grey = (pixels.astype(np.int64) @ [9798, 19235, 3735] + (1 << 14)) >> 15
+    shares = [count / grey.size for count in Counter(grey.ravel().tolist()).values()]
     most, least = pixels.max(-1).astype(np.int64), pixels.min(-1).astype(np.int64)
     saturation = np.where(most > 0, np.rint(255 * (most - least) / np.maximum(most, 1)), 0)
     return {
@@ -42,6 +47,7 @@ def obvious(pixels):
         "mean_saturation": saturation.mean() / 255,
         "white_fraction": (least >= 220).mean(),
         "black_fraction": (most <= 40).mean(),
+        "entropy": -sum(share * math.log2(share) for share in shares),
     }
 
 
@@ -75,6 +81,39 @@ def test_measures_are_those_of_their_definitions(name):
 
 def test_registry_has_the_tested_measures():
     assert tuple(one.column for one in REGISTERED) == MEASURES
+
+
+@pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (243, 240, 244), (30, 60, 160)])
+@pytest.mark.parametrize("shape", [(1, 1), (16, 16), (31, 70)])
+def test_entropy_of_one_colour_is_0(colour, shape):
+    assert math.copysign(1, entropy_of(np.full((*shape, 3), colour, np.uint8))) == 1
+    assert entropy_of(np.full((*shape, 3), colour, np.uint8)) == 0
+
+
+@pytest.mark.parametrize("bits", range(9))
+def test_entropy_of_equally_frequent_greys_is_their_bits(bits):
+    values = np.arange(4096) % 2**bits << 8 - bits
+    assert entropy_of(grey_patch(values.reshape(64, 64))) == bits
+
+
+@pytest.mark.parametrize("name", ["noise, oblong and odd", "tissue", "chequered"])
+def test_entropy_ignores_the_order_of_pixels(name):
+    pixels = PICTURES[name]
+    shuffled = np.random.default_rng(1).permutation(pixels.reshape(-1, 3)).reshape(pixels.shape)
+    assert entropy_of(shuffled) == entropy_of(pixels) == entropy_of(pixels.transpose(1, 0, 2).copy())
+
+
+def test_entropy_depends_on_no_earlier_patch():
+    alone = [entropy_of(PICTURES[name]) for name in PICTURES]
+    assert [entropy_of(PICTURES[name]) for name in reversed(PICTURES)] == alone[::-1]
+
+
+def grey_patch(values):
+    return np.repeat(values.astype(np.uint8)[..., None], 3, axis=2)
+
+
+def entropy_of(pixels):
+    return measure(pixels)["entropy"]
 
 
 def facts(path):
@@ -133,16 +172,24 @@ def test_measures_are_the_same_whoever_reads(slide_file, by_openslide, reader, t
         ("min_saturation", "mean_saturation", 1),
         ("max_white_fraction", "white_fraction", -1),
         ("max_black_fraction", "black_fraction", -1),
+        ("min_entropy", "entropy", 1),
     ],
 )
 def test_what_the_table_says_decides(slide_file, by_openslide, limit, column, sign):
     values = [float(row[column]) for row in by_openslide[0]]
     # A patch right at the limit stays.
     bound = sorted(values)[len(values) // 2] or max(values) / 2
-    _, reasons, summary = stepped(slide_file, QualitySpec({limit: bound}))
+    _, reasons, summary = stepped(slide_file, QualitySpec({**ALL.limits, limit: bound}))
     assert reasons == [column if sign * value < sign * bound else "" for value in values]
     assert {"", column} == set(reasons)
     assert summary == by_openslide[2]
+
+
+def test_entropy_is_measured_only_with_a_limit(slide_file, by_openslide):
+    rows, _, summary = stepped(slide_file, QualitySpec())
+    assert {row["entropy"] for row in rows} == {""}
+    assert [row | {"entropy": ""} for row in by_openslide[0]] == rows
+    assert list(summary.counts) == [name for name in MEASURES if name != "entropy"]
 
 
 def test_the_first_measure_out_of_bounds_is_the_reason(slide_file):
@@ -237,7 +284,13 @@ def test_quality_is_asked_for_by_true_or_by_limits():
     assert read(quality=True) == QualitySpec()
     assert read(quality={}) == QualitySpec()
     assert read(quality={"min_blur": 20, "max_white_fraction": None}) == QualitySpec({"min_blur": 20})
-    given = {"min_blur": 1.5, "min_saturation": 0.05, "max_white_fraction": 0.9, "max_black_fraction": 0.1}
+    given = {
+        "min_blur": 1.5,
+        "min_saturation": 0.05,
+        "max_white_fraction": 0.9,
+        "max_black_fraction": 0.1,
+        "min_entropy": 2,
+    }
     assert read(quality=given) == QualitySpec(given)
 
 
@@ -251,6 +304,7 @@ def test_quality_is_asked_for_by_true_or_by_limits():
         ({"min_blur": "5"}, "quality.min_blur is '5', not a number or null"),
         ({"min_blur": True}, "quality.min_blur is True, not a number"),
         ({"min_saturation": 12}, "quality.min_saturation is 12, not 1 or less"),
+        ({"min_entropy": 9}, "quality.min_entropy is 9, not 8 or less"),
         ({"max_white_fraction": 90}, "quality.max_white_fraction is 90, not 1 or less"),
         ({"max_black_fraction": float("nan")}, "quality.max_black_fraction is nan, not a number"),
     ],
