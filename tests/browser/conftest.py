@@ -13,6 +13,7 @@ from slidemill.core.outcomes import Outcome
 from slidemill.core.stage_facts import LabelAudit, LabelFacts, QualitySummary, SampleFacts
 from slidemill.report.html_report import Pictures, ReportData, render
 from slidemill.report.plots import plot_benchmark
+from slidemill.report.split_summary import FoldSummary, SplitSummary
 from slidemill.report.versions import Run
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -155,13 +156,9 @@ def write_report(folder, slides, name="Tumour"):
         | {"slide": slide, "backend": "lmdb", "check": "opens", "status": "ok", "checked": "9"}
         for slide in ids
     ]
-    splits = {
-        "by": name,
-        "folds": [{"fold": name, "slides": 8, "groups": 5, "patches": 1234, "labels": {name: 1234}}],
-        "verdict": f"One leak {name}",
-        "leaks": [f"{name} is in two folds"],
-        "lonely": [f"{name} (fold {name})"],
-    }
+    fold = FoldSummary(name, 8, 5, 1234, {name: 1234})
+    leaks, lonely = [f"{name} is in two folds"], [f"{name} (fold {name})"]
+    splits = SplitSummary(name, [fold], f"One leak {name}", leaks, lonely)
     broken = [dict.fromkeys(UNREADABLE_COLUMNS, "1") | {"slide": ids[0], "reason": name}]
     data = ReportData(
         slides=[slide_row(slide, number, name) for number, slide in enumerate(ids)],

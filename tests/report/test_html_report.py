@@ -16,6 +16,7 @@ from slidemill.core.outcomes import Outcome
 from slidemill.core.stage_facts import LabelAudit, LabelFacts, QualitySummary, SampleFacts
 from slidemill.report.html_report import Pictures, ReportData, label_table, render
 from slidemill.report.patch_pictures import draw_overlay, label_colour
+from slidemill.report.split_summary import FoldSummary, SplitSummary
 from slidemill.report.versions import Run
 from slidemill.sampling.quality_notes import all_counts
 
@@ -131,9 +132,9 @@ def test_labels_are_counted_by_slide():
         Outcome("c", "write_metadata", "failed"),
     ]
     table = label_table(outcomes, {"Normal": 0})
-    assert [(label, name) for label, name, _ in table["labels"]] == [(-1, "Fold"), (0, "Normal")]
-    assert table["rows"] == {"a": [1, 3], "b": [0, 4]}
-    assert table["totals"] == [1, 7]
+    assert [(label, name) for label, name, _ in table.labels] == [(-1, "Fold"), (0, "Normal")]
+    assert table.rows == {"a": [1, 3], "b": [0, 4]}
+    assert table.totals == [1, 7]
 
 
 def test_an_overlay_colours_patches_at_their_places():
@@ -188,16 +189,15 @@ def test_distributions_are_summed_over_the_slides():
     assert all_counts([]) == {}
 
 
-SPLITS = {
-    "by": "patient",
-    "folds": [
-        {"fold": "train", "slides": 8, "groups": 5, "patches": 12345, "labels": {"Normal": 12000, EVIL: 345}},
-        {"fold": "test", "slides": 2, "groups": 1, "patches": 50, "labels": {"Normal": 50}},
+SPLITS = SplitSummary(
+    "patient",
+    [
+        FoldSummary("train", 8, 5, 12345, {"Normal": 12000, EVIL: 345}),
+        FoldSummary("test", 2, 1, 50, {"Normal": 50}),
     ],
-    "verdict": "No patient is in two folds.",
-    "leaks": [],
-    "lonely": [f"{EVIL} (fold train)"],
-}
+    "No patient is in two folds.",
+    lonely=[f"{EVIL} (fold train)"],
+)
 
 
 def test_splits_are_shown_where_there_are_some(tmp_path):
@@ -212,9 +212,9 @@ def test_splits_are_shown_where_there_are_some(tmp_path):
     assert "<script" not in section
     assert '<p class="warn">Labels of one fold only' in section
     assert "(fold train)" in words
-    assert "Labels of one fold only" not in rendered(tmp_path, rows, [], splits=SPLITS | {"lonely": []})
+    assert "Labels of one fold only" not in rendered(tmp_path, rows, [], splits=replace(SPLITS, lonely=[]))
     assert "1 label of one fold only" in page[: page.index('<h2 id="slides">')]
-    leaking = rendered(tmp_path, rows, [], splits=SPLITS | {"verdict": "It leaks.", "leaks": [f"{EVIL} in two folds"]})
+    leaking = rendered(tmp_path, rows, [], splits=replace(SPLITS, verdict="It leaks.", leaks=[f"{EVIL} in two folds"]))
     assert "in two folds</li>" in leaking
 
 

@@ -17,7 +17,7 @@ from slidemill.core.outcomes import Outcome
 from slidemill.core.stage_facts import LabelFacts
 from slidemill.errors import SlidemillError
 from slidemill.report import html_report
-from slidemill.report._embedded_images import LONGEST, shown_pictures
+from slidemill.report._embedded_images import LONGEST, embed_pictures
 from slidemill.report._summary import ConcernCounts, concerns, verdict
 from slidemill.report.plots import advice, benchmark_figure, claim, recommendation
 from slidemill.report.versions import Run
@@ -43,7 +43,7 @@ def decoded(shown):
 
 
 def test_pictures_are_held_as_they_are_where_they_fit(files):
-    shown = shown_pictures(files, files, files["s0"][0].parent)
+    shown = embed_pictures(files, files, files["s0"][0].parent)
     assert list(shown) == list(files)
     for slide, own in shown.items():
         for one, file in zip(own, files[slide], strict=True):
@@ -53,24 +53,24 @@ def test_pictures_are_held_as_they_are_where_they_fit(files):
 
 def test_else_small_ones_of_those_first_that_fit(files):
     folder = files["s0"][0].parent
-    everything = shown_pictures(files, files, folder, 10**6)
+    everything = embed_pictures(files, files, folder, budget=10**6)
     sizes = [len(base64.b64decode(one.url.partition(",")[2])) for own in everything.values() for one in own]
     assert sum(sizes) < 10**6 < sum(file.stat().st_size for own in files.values() for file in own)
-    some = shown_pictures(files, ["s3", "s1", "s0", "s2", "s4"], folder, 5 * max(sizes))
+    some = embed_pictures(files, ["s3", "s1", "s0", "s2", "s4"], folder, budget=5 * max(sizes))
     assert list(some) == ["s1", "s3"]
     overlay, montage = some["s3"]
     assert decoded(overlay).size == (overlay.width, overlay.height)
     assert max(overlay.width, overlay.height) <= LONGEST
     assert overlay.width * 3 == overlay.height * 4
     assert (overlay.large, montage.large) == ("o%253%23.jpg", "m3.jpg")
-    assert shown_pictures(files, files, folder / "unfinished", 10**6)["s0"][1].large == "../m0.jpg"
+    assert embed_pictures(files, files, folder / "unfinished", budget=10**6)["s0"][1].large == "../m0.jpg"
 
 
 def test_a_picture_that_is_none_is_named(files, tmp_path):
     (tmp_path / "a.jpg").write_text("no picture")
     for budget in (10**6, 1):
         with pytest.raises(SlidemillError, match=r"a\.jpg: this picture cannot be read .* remove it and run again"):
-            shown_pictures({"a": (tmp_path / "a.jpg",)}, ["a"], tmp_path, budget)
+            embed_pictures({"a": (tmp_path / "a.jpg",)}, ["a"], tmp_path, budget=budget)
 
 
 def rendered(folder, files, **more):
@@ -94,7 +94,7 @@ def rendered(folder, files, **more):
 
 def test_what_the_page_has_no_room_for_is_linked(files, monkeypatch):
     folder = files["s0"][0].parent
-    monkeypatch.setattr(html_report, "shown_pictures", partial(shown_pictures, budget=200_000))
+    monkeypatch.setattr(html_report, "embed_pictures", partial(embed_pictures, budget=200_000))
     page = rendered(folder, files)
     held = page.count("data:image/jpeg")
     assert 0 < held < 10

@@ -8,7 +8,7 @@ from slidemill.core.parquet import write_parquet
 from slidemill.core.specs import SplitSpec
 from slidemill.datasets.folds import read_splits
 from slidemill.errors import ConfigError, SlidemillError
-from slidemill.report.split_summary import told_splits
+from slidemill.report.split_summary import summarize_splits
 from slidemill.runs.slide_list import check_sheet
 from slidemill.slides.discovery import SlideFile
 from slidemill.stages.gate import GateJob, require_success
@@ -87,7 +87,7 @@ class Cohort:
         )
 
     def told(self, spec):
-        return told_splits(
+        return summarize_splits(
             self.table, spec, read_table(self.folder / "slides.csv"), metadata=self.folder / "metadata.parquet"
         )
 
@@ -103,16 +103,16 @@ def test_the_folds_of_slides_that_have_patches_are_written_and_told(tmp_path):
     assert (splits.by, splits.stratify, splits.seed, splits.folds) == ("slide", "label", 0, 2)
     cohort.gate(BY_SLIDE)
     told = cohort.told(BY_SLIDE)
-    assert told["by"] == "slide"
-    assert [fold["fold"] for fold in told["folds"]] == ["0", "1"]
-    assert sum(fold["patches"] for fold in told["folds"]) == 9
-    assert sum(fold["slides"] for fold in told["folds"]) == sum(fold["groups"] for fold in told["folds"]) == 3
-    for fold in told["folds"]:
-        own = [row.slide for row in splits.slides if str(row.fold) == fold["fold"]]
+    assert told.by == "slide"
+    assert [fold.fold for fold in told.folds] == ["0", "1"]
+    assert sum(fold.patches for fold in told.folds) == 9
+    assert sum(fold.slides for fold in told.folds) == sum(fold.groups for fold in told.folds) == 3
+    for fold in told.folds:
+        own = [row.slide for row in splits.slides if str(row.fold) == fold.fold]
         first = sum({"a": 2, "b": 2, "c": 1}[slide] for slide in own)
-        assert fold["labels"] == {"a": first, "b": fold["patches"] - first}
-    assert told["leaks"] == []
-    assert told["verdict"] == ("No slide's content is in more than one fold. Without patches, and so in no fold: z.")
+        assert fold.labels == {"a": first, "b": fold.patches - first}
+    assert told.leaks == []
+    assert told.verdict == ("No slide's content is in more than one fold. Without patches, and so in no fold: z.")
 
 
 def test_the_seed_of_the_run_is_that_of_the_folds(tmp_path):
@@ -132,7 +132,7 @@ def test_a_copy_of_a_slide_fails_the_run_at_its_end_and_is_not_repaired(tmp_path
     assert len(read_splits(cohort.table).slides) == 3
     with pytest.raises(SlidemillError, match=r"splits\.csv are not to be trusted; everything else .*\n  a, c have the"):
         cohort.gate(BY_SLIDE, max_failed=9)
-    assert cohort.told(BY_SLIDE)["leaks"] == [
+    assert cohort.told(BY_SLIDE).leaks == [
         "a, c have the same content, and could be trained on and tested on: take one away, or give them one patient in "
         "a sheet and split by it"
     ]
@@ -145,16 +145,16 @@ def test_too_few_slides_with_patches_are_told_by_the_gate_and_the_report(tmp_pat
     with pytest.raises(SlidemillError, match=r"splits\.folds is 2, and fewer values of slide have patches"):
         cohort.gate(BY_SLIDE)
     told = cohort.told(BY_SLIDE)
-    assert told["folds"] == []
-    assert len(told["leaks"]) == 1
-    assert told["verdict"] == "These folds are not to be trusted. Without patches, and so in no fold: b, c."
+    assert told.folds == []
+    assert len(told.leaks) == 1
+    assert told.verdict == "These folds are not to be trusted. Without patches, and so in no fold: b, c."
 
 
 def test_slides_that_have_patches_are_not_told_to_be_without_where_there_are_too_few_groups(tmp_path):
     cohort = Cohort(tmp_path, {"a": 3, "b": 2})
     spec = SplitSpec(3, "slide", None)
     cohort.split(spec)
-    assert cohort.told(spec)["verdict"] == "These folds are not to be trusted."
+    assert cohort.told(spec).verdict == "These folds are not to be trusted."
 
 
 def test_labels_of_one_fold_alone_are_told_and_fail_nothing(tmp_path):
@@ -163,9 +163,9 @@ def test_labels_of_one_fold_alone_are_told_and_fail_nothing(tmp_path):
     cohort.split(BY_SLIDE)
     (fold,) = (row.fold for row in read_splits(cohort.table).slides if row.slide == "c")
     told = cohort.told(BY_SLIDE)
-    assert told["leaks"] == []
-    assert told["verdict"] == "No slide's content is in more than one fold. Without patches, and so in no fold: e."
-    assert told["lonely"] == [f"b (fold {fold})"]
+    assert told.leaks == []
+    assert told.verdict == "No slide's content is in more than one fold. Without patches, and so in no fold: e."
+    assert told.lonely == [f"b (fold {fold})"]
     cohort.gate(BY_SLIDE)
 
 
@@ -174,8 +174,8 @@ def test_a_label_of_two_folds_among_three_is_no_reason_for_a_word(tmp_path):
     spec = SplitSpec(3, "slide", "label")
     cohort.split(spec)
     told = cohort.told(spec)
-    assert told["verdict"] == "No slide's content is in more than one fold."
-    assert told["lonely"] == []
+    assert told.verdict == "No slide's content is in more than one fold."
+    assert told.lonely == []
 
 
 def test_failed_slides_and_folds_are_told_together(tmp_path):

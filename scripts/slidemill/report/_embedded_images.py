@@ -1,4 +1,4 @@
-"""The pictures that a page of HTML holds in itself, within a number of bytes."""
+"""Embed pictures in a page of HTML, within a budget of bytes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from urllib.parse import quote
 from slidemill.errors import SlidemillError
 
 BUDGET = 6_000_000
-"""Bytes of pictures that a page holds; in base64 they are a third more."""
+"""Bytes of pictures in a page; base64 adds a third."""
 
 LONGEST = 360
 """Pixels of a thumbnail's longer side."""
@@ -22,17 +22,17 @@ QUALITY = 72
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """A picture on a page.
+class EmbeddedPicture:
+    """A picture in a page.
 
     Parameters
     ----------
     url
-        Its bytes, as a data URL.
+        Its bytes as a data URL.
     width, height
-        Its pixels.
+        Its size in pixels.
     large
-        The file that it is a thumbnail of, relative to the page; empty where it is the file itself.
+        The file of which it is a thumbnail, relative to the page; empty for a picture at its full size.
     """
 
     url: str
@@ -41,57 +41,62 @@ class Shown:
     large: str = ""
 
 
-def shown_pictures(
-    files: Mapping[str, Sequence[Path]], first: Iterable[str], folder: Path, budget: int = BUDGET
-) -> dict[str, tuple[Shown, ...]]:
-    """Return the pictures of each slide that a page has room for, in the order of `files`.
+def embed_pictures(
+    files: Mapping[str, Sequence[Path]], order: Iterable[str], folder: Path, *, budget: int = BUDGET
+) -> dict[str, tuple[EmbeddedPicture, ...]]:
+    """Return the pictures of each slide that fit into a page, in the order of `files`.
 
-    All as they are, where they fit into the budget together; else thumbnails, of as many slides as these fit.
+    If not all of them fit at full size, they are thumbnails, of as many slides as fit.
 
     Parameters
     ----------
     files
         JPEG files by slide.
-    first
-        All slides, those first that are to have room first.
+    order
+        All slides, the most important first.
     folder
-        Where the page will stand.
+        The folder of the page.
     budget
-        Bytes that the pictures may take before base64.
-    """
-    if sum(file.stat().st_size for own in files.values() for file in own) <= budget:
-        return {slide: tuple(whole(file) for file in own) for slide, own in files.items()}
-    chosen: dict[str, tuple[Shown, ...]] = {}
-    for slide in first:
-        own = [_thumbnail(file, folder) for file in files[slide]]
-        budget -= sum(size for size, _ in own)
-        if budget < 0:
-            break
-        chosen[slide] = tuple(shown for _, shown in own)
-    return {slide: chosen[slide] for slide in files if slide in chosen}
-
-
-def whole(file: Path) -> Shown:
-    """Return a PNG or JPEG file as it is.
+        Bytes of the pictures before base64.
 
     Raises
     ------
     SlidemillError
-        When it is none.
+        When a picture cannot be read.
+    """
+    if sum(file.stat().st_size for own in files.values() for file in own) <= budget:
+        return {slide: tuple(map(embed_file, own)) for slide, own in files.items()}
+    chosen: dict[str, tuple[EmbeddedPicture, ...]] = {}
+    for slide in order:
+        own = [_thumbnail(file, folder) for file in files[slide]]
+        budget -= sum(size for size, _ in own)
+        if budget < 0:
+            break
+        chosen[slide] = tuple(picture for _, picture in own)
+    return {slide: chosen[slide] for slide in files if slide in chosen}
+
+
+def embed_file(file: Path) -> EmbeddedPicture:
+    """Return a PNG or JPEG file at its full size.
+
+    Raises
+    ------
+    SlidemillError
+        When it cannot be read.
     """
     try:
-        return shown(file.read_bytes())
+        return embed_bytes(file.read_bytes())
     except OSError as error:
         raise _unreadable(file, error) from error
 
 
-def shown(picture: bytes) -> Shown:
-    """Return the bytes of a PNG or JPEG as a picture on a page."""
+def embed_bytes(picture: bytes) -> EmbeddedPicture:
+    """Return the bytes of a PNG or JPEG as a picture in a page."""
     from PIL import Image
 
     with Image.open(io.BytesIO(picture)) as image:
         kind = str(image.format).lower()
-        return Shown(f"data:image/{kind};base64,{base64.b64encode(picture).decode()}", *image.size)
+        return EmbeddedPicture(f"data:image/{kind};base64,{base64.b64encode(picture).decode()}", *image.size)
 
 
 def relative_url(file: Path, folder: Path) -> str:
@@ -99,20 +104,20 @@ def relative_url(file: Path, folder: Path) -> str:
     return quote(Path(os.path.relpath(file, folder)).as_posix())
 
 
-def _thumbnail(file: Path, folder: Path) -> tuple[int, Shown]:
-    """Return how many bytes a thumbnail takes, and the thumbnail."""
+def _thumbnail(file: Path, folder: Path) -> tuple[int, EmbeddedPicture]:
+    """Return the bytes of a thumbnail, and the thumbnail."""
     from PIL import Image
 
     try:
         with Image.open(file) as picture:
-            # JPEG decodes to a half or a quarter in a fraction of the time.
+            # Decoding JPEG at a half or a quarter of its size takes a fraction of the time.
             picture.draft("RGB", (LONGEST, LONGEST))
             picture.thumbnail((LONGEST, LONGEST))
             written = io.BytesIO()
             picture.convert("RGB").save(written, "jpeg", quality=QUALITY)
     except OSError as error:
         raise _unreadable(file, error) from error
-    return written.tell(), replace(shown(written.getvalue()), large=relative_url(file, folder))
+    return written.tell(), replace(embed_bytes(written.getvalue()), large=relative_url(file, folder))
 
 
 def _unreadable(file: Path, error: OSError) -> SlidemillError:

@@ -1,10 +1,12 @@
-"""What the report says first: whether all is well, in words, and what to look at."""
+"""Summarize a run at the top of its report: the verdict, and what to look at."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from slidemill.core.run_warnings import PLURALS
 from slidemill.core.text import format_count
 
 Rows = Sequence[Mapping[str, str]]
@@ -12,7 +14,7 @@ Rows = Sequence[Mapping[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Concern:
-    """Something to look at: its kind (``bad`` or ``warn``), what it is, and the section that tells more."""
+    """Something to look at: its kind (``bad`` or ``warn``), a text, and the section with more about it."""
 
     kind: str
     text: str
@@ -21,7 +23,7 @@ class Concern:
 
 @dataclass(frozen=True, slots=True)
 class ConcernCounts:
-    """How many there are of what a reader should look at.
+    """Numbers of what a reader should look at.
 
     Parameters
     ----------
@@ -40,7 +42,7 @@ class ConcernCounts:
     lonely
         Labels that only one fold has.
     untrusted
-        Names of labels that the map lacks, where the run fails for them.
+        Faults of the labels that fail the run.
     """
 
     wrong: int = 0
@@ -54,7 +56,7 @@ class ConcernCounts:
 
 
 def verdict(validation: Rows) -> str:
-    """Return what the validation found, in a sentence."""
+    """Return the result of the validation in a sentence."""
     wrong = [row for row in validation if row["status"] == "failed"]
     if not validation:
         return "No store was checked."
@@ -65,26 +67,23 @@ def verdict(validation: Rows) -> str:
 
 
 def concerns(slides: Rows, counts: ConcernCounts) -> list[Concern]:
-    """Return what a reader should look at, the worst first; `slides` are the rows of the table of slides."""
-    failed = sum(row["status"] == "failed" for row in slides)
-    unfinished = sum(row["status"] == "unfinished" for row in slides)
-    empty = sum(row["status"] == "empty" for row in slides)
+    """Return what to look at, the worst first; `slides` are rows of the table of slides."""
+    states = Counter(row["status"] for row in slides)
     found = [
-        (failed, "bad", f"{format_count(failed, 'slide')} failed", "slides"),
-        (unfinished, "bad", f"{format_count(unfinished, 'slide')} did not come to an end", "slides"),
-        (counts.wrong, "bad", f"{format_count(counts.wrong, 'check')} of the stores failed", "validation"),
-        (counts.untrusted, "bad", "the labels cannot be trusted", "audit"),
-        (counts.leaks, "bad", f"{format_count(counts.leaks, 'leak')} between the folds of the splits", "splits"),
-        (empty, "warn", f"{format_count(empty, 'slide')} gave no patch", "slides"),
-        (counts.unreadable, "warn", f"{format_count(counts.unreadable, 'patch', 'patches')} cannot be read", "slides"),
-        (counts.unmapped, "warn", f"{format_count(counts.unmapped, 'name')} of labels not in labels.map", "audit"),
-        (counts.unannotated, "warn", f"{format_count(counts.unannotated, 'slide')} without an annotation", "audit"),
-        (counts.lonely, "warn", f"{format_count(counts.lonely, 'label')} of one fold only", "splits"),
-        (
-            counts.doubtful,
-            "warn",
-            f"{format_count(counts.doubtful, 'slide')} with a note on sharpness or ink",
-            "quality",
-        ),
+        ("bad", states["failed"], "slide", "failed", "slides"),
+        ("bad", states["unfinished"], "slide", "did not come to an end", "slides"),
+        ("bad", counts.wrong, "check", "of the stores failed", "validation"),
+        ("bad", counts.untrusted, "", "the labels cannot be trusted", "audit"),
+        ("bad", counts.leaks, "leak", "between the folds of the splits", "splits"),
+        ("warn", states["empty"], "slide", "gave no patch", "slides"),
+        ("warn", counts.unreadable, "patch", "cannot be read", "slides"),
+        ("warn", counts.unmapped, "name", "of labels not in labels.map", "audit"),
+        ("warn", counts.unannotated, "slide", "without an annotation", "audit"),
+        ("warn", counts.lonely, "label", "of one fold only", "splits"),
+        ("warn", counts.doubtful, "slide", "with a note on sharpness or ink", "quality"),
     ]
-    return [Concern(kind, text, section) for number, kind, text, section in found if number]
+    return [
+        Concern(kind, f"{format_count(number, unit, PLURALS.get(unit, ''))} {text}" if unit else text, section)
+        for kind, number, unit, text, section in found
+        if number
+    ]

@@ -1,4 +1,4 @@
-"""The report: one HTML page that holds all it shows."""
+"""Render the report of a run: one HTML page with all that it shows."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from slidemill.core.outcomes import Outcome
 from slidemill.core.quality_measures import MEASURES
 from slidemill.core.run_warnings import collect_warnings
 from slidemill.core.text import format_digits
-from slidemill.report._embedded_images import relative_url, shown, shown_pictures, whole
+from slidemill.report._embedded_images import embed_bytes, embed_file, embed_pictures, relative_url
 from slidemill.report._summary import ConcernCounts, concerns, verdict
 from slidemill.report.patch_pictures import label_colour
 from slidemill.report.plots import advice, claim, plot_quality, recommendation
+from slidemill.report.split_summary import SplitSummary
 from slidemill.report.versions import Run
 from slidemill.sampling.label_faults import label_faults
 from slidemill.sampling.quality_notes import all_counts, focus_notes, ink_notes, summaries
@@ -28,11 +29,11 @@ if TYPE_CHECKING:
 
 TEMPLATE = "report.html"
 UNANNOTATED = "unannotated"
-"""Why all patches of a slide are dropped that has no annotation, with ``labels.unannotated: skip``."""
+"""Reason of patches that are dropped because ``labels.unannotated`` is ``skip``."""
 
 NOT_MEASURED = "The stores are measured once all of them are made."
 MOST_TOLD = 100
-"""Slides whose audit is told with examples, some kilobytes each."""
+"""Slides whose audit has examples, some kilobytes each."""
 
 Rows = Sequence[Mapping[str, str]]
 
@@ -45,28 +46,37 @@ class Pictures:
     montage: Path
 
 
-def label_table(outcomes: Iterable[Outcome], label_map: Mapping[str, int]) -> dict[str, Any]:
-    """Return the number of patches by slide and label.
+@dataclass(frozen=True, slots=True)
+class LabelTable:
+    """The number of patches by slide and label.
 
-    Returns
-    -------
-    dict
-        ``labels``: a list of (label, name, colour), sorted; ``rows``: by slide, a count for each of them;
-        ``totals``: the same, summed.
+    Parameters
+    ----------
+    labels
+        (label, name, colour) of each label, sorted.
+    rows
+        By slide, the number of patches of each of these labels.
+    totals
+        The same of all slides.
     """
+
+    labels: Sequence[tuple[int, str, str]]
+    rows: Mapping[str, Sequence[int]]
+    totals: Sequence[int]
+
+
+def label_table(outcomes: Iterable[Outcome], label_map: Mapping[str, int]) -> LabelTable:
+    """Return the number of patches by slide and label; labels that the map lacks are -1."""
     counts = {own.slide: own.labels.counts for own in outcomes if own.labels and not own.failed}
     names = {name for own in counts.values() for name in own}
     labels = sorted((label_map.get(name, -1), name) for name in names)
     rows = {slide: [own.get(name, 0) for _, name in labels] for slide, own in counts.items()}
-    return {
-        "labels": [(label, name, label_colour(label)) for label, name in labels],
-        "rows": rows,
-        "totals": [sum(column) for column in zip(*rows.values(), strict=True)],
-    }
+    totals = [sum(column) for column in zip(*rows.values(), strict=True)]
+    return LabelTable([(label, name, label_colour(label)) for label, name in labels], rows, totals)
 
 
 def unmapped_names(outcomes: Iterable[Outcome]) -> dict[str, dict[str, int]]:
-    """Return each name that the map lacks, with its number of patches by slide."""
+    """Return the names that the map of labels lacks, each with its number of patches by slide."""
     found: dict[str, dict[str, int]] = defaultdict(dict)
     for outcome in outcomes:
         if own := outcome.labels:
@@ -75,24 +85,17 @@ def unmapped_names(outcomes: Iterable[Outcome]) -> dict[str, dict[str, int]]:
     return dict(sorted(found.items()))
 
 
-def quality_of(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """Return what was measured of the patches' quality.
-
-    Returns
-    -------
-    dict
-        ``counts``, as `all_counts` gives them; ``rows``: by slide, the summary of its measures, and ``notes``, a list.
-    """
+def quality_rows(outcomes: Sequence[Outcome]) -> dict[str, dict[str, Any]]:
+    """Return, by slide, the fields of its `QualitySummary`, and its ``notes``."""
     blurred = focus_notes(outcomes)
-    rows = {
+    return {
         slide: {**asdict(own), "notes": [*ink_notes(own), *filter(None, [blurred.get(slide)])]}
         for slide, own in summaries(outcomes).items()
     }
-    return {"counts": all_counts(outcomes), "rows": rows}
 
 
 def audits(outcomes: Iterable[Outcome]) -> dict[str, Mapping[str, Any]]:
-    """Return the audit of each slide's labels and how many regions it has, the most doubtful slide first."""
+    """Return, by slide, the fields of its `LabelAudit` and its number of regions, ``all``, the most doubtful first."""
     found = {
         outcome.slide: {**asdict(outcome.labels.audit), "all": outcome.labels.regions}
         for outcome in outcomes
@@ -113,26 +116,22 @@ class ReportData:
 
     Parameters
     ----------
-    slides, validation, measured
-        Rows of the tables of slides, of validation, and of the benchmark.
+    slides, validation, measured, unreadable
+        Rows of the tables of slides, of validation, of the benchmark, and of patches that cannot be read.
     outcomes
-        What became of each slide in write_metadata.
+        The outcomes of write_metadata.
     label_map
         Names of labels to integers.
     plot
-        The benchmark's plot, PNG; None where nothing was measured.
+        The benchmark's plot as PNG; None where nothing was measured.
     pictures
-        By slide, JPEG. The page holds them as they are, or thumbnails of as many as it has room for, and links.
+        JPEG files by slide; those that do not fit into the page are linked.
     run
         Parameters and versions.
-    unreadable
-        Rows of the table of patches that cannot be read.
     unmade
-        Files that the run should have made and has not; where there are any, the page says so.
+        Files that the run should have made but did not, which the page lists.
     splits
-        How the slides were split: ``by``, what goes together; ``folds``, each with its name ``fold``, its numbers of
-        ``slides``, ``groups`` and ``patches``, and of patches by name in ``labels``; ``verdict``, what the check for
-        leaks found, in words; ``leaks``, each in words; ``lonely``, labels of one fold only. None where there are none.
+        The folds, if there are any.
     """
 
     slides: Rows
@@ -145,7 +144,7 @@ class ReportData:
     run: Run
     unreadable: Rows = ()
     unmade: Sequence[str] = ()
-    splits: Mapping[str, Any] | None = None
+    splits: SplitSummary | None = None
 
 
 def render(page: Path, data: ReportData) -> None:
@@ -153,16 +152,16 @@ def render(page: Path, data: ReportData) -> None:
     environment = _environment()
     slides, validation, measured, outcomes = data.slides, data.validation, data.measured, data.outcomes
     wrong = [row for row in validation if row["status"] == "failed"]
-    labels, audited, quality = label_table(outcomes, data.label_map), audits(outcomes), quality_of(outcomes)
+    labels, audited, quality = label_table(outcomes, data.label_map), audits(outcomes), quality_rows(outcomes)
+    counts = all_counts(outcomes)
     unannotated = [row["slide"] for row in slides if row["status"] == "ok" and not row["annotation"]]
     unmapped = unmapped_names(outcomes)
-    noted = [slide for slide, own in quality["rows"].items() if own["notes"]]
-    # Where not all have room: those with a fault or a note, then those whose labels are the most doubtful.
+    noted = [slide for slide, own in quality.items() if own["notes"]]
+    # Slides with a fault or a note come first, then those with the most doubtful labels.
     first = dict.fromkeys([*(row["slide"] for row in wrong), *noted, *audited, *data.pictures])
     files = {slide: (own.overlay, own.montage) for slide, own in data.pictures.items()}
-    held = shown_pictures(files, [slide for slide in first if slide in files], page.parent)
+    held = embed_pictures(files, [slide for slide in first if slide in files], page.parent)
     splits = data.splits
-    leaks, lonely = (len(splits[key]) if splits else 0 for key in ("leaks", "lonely"))
     faults = label_faults(slides, data.run.parameters.get("labels", {}).get("unmapped", "ignore"))
     unmeasured = bool(data.unmade) and not measured
     script = environment.get_template("report.js").render()
@@ -187,8 +186,8 @@ def render(page: Path, data: ReportData) -> None:
                 unannotated=len(unannotated),
                 unmapped=len(unmapped),
                 doubtful=len(noted),
-                leaks=leaks,
-                lonely=lonely,
+                leaks=len(splits.leaks) if splits else 0,
+                lonely=len(splits.lonely) if splits else 0,
                 untrusted=len(faults),
             ),
         ),
@@ -208,9 +207,9 @@ def render(page: Path, data: ReportData) -> None:
         "anchors": {slide: f"picture-{number}" for number, slide in enumerate(data.pictures, start=1)},
         "notes": {own.slide: own.labels.notes for own in outcomes if own.labels and own.labels.notes},
         "quality": quality,
-        "distributions": shown(plot_quality(quality["counts"])) if quality["counts"] else None,
-        "definitions": {one.column: one.definition for one in MEASURES if one.column in quality["counts"]},
-        "plot": whole(data.plot) if data.plot else None,
+        "distributions": embed_bytes(plot_quality(counts)) if counts else None,
+        "definitions": {one.column: one.definition for one in MEASURES if one.column in counts},
+        "plot": embed_file(data.plot) if data.plot else None,
         "pictures": {slide: (alt_text(slide, labels), *own) for slide, own in held.items()},
         "linked": {
             slide: [relative_url(file, page.parent) for file in own]
@@ -221,21 +220,21 @@ def render(page: Path, data: ReportData) -> None:
         "unreadable": data.unreadable,
         "unmade": data.unmade,
         "splits": splits,
-        "split_labels": sorted({name for fold in splits["folds"] for name in fold["labels"]}) if splits else [],
+        "split_labels": sorted({name for fold in splits.folds for name in fold.labels}) if splits else [],
     }
     with replacing(page) as aside:
         aside.write_text(environment.get_template(TEMPLATE).render(context), encoding="utf-8")
 
 
-def alt_text(slide: str, labels: Mapping[str, Any]) -> str:
-    """Return what a slide's overlay shows, in words; `labels` as `label_table` gives them."""
-    own = labels["rows"].get(slide, ())
-    named = [f"{count:,} {name}" for count, (_, name, _) in zip(own, labels["labels"], strict=False) if count]
+def alt_text(slide: str, labels: LabelTable) -> str:
+    """Return what a slide's overlay shows, in words."""
+    own = labels.rows.get(slide, ())
+    named = [f"{count:,} {name}" for count, (_, name, _) in zip(own, labels.labels, strict=False) if count]
     return f"Slide {slide} with its patches by label: {', '.join(named) or 'none'}"
 
 
 def _environment() -> Environment:
-    """Return where templates come from, with the filters that they use."""
+    """Return the environment of the templates, with their filters."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -253,12 +252,9 @@ def _environment() -> Environment:
 
 
 def _by_check(validation: Rows) -> dict[str, dict[str, tuple[int, int]]]:
-    """Return, by check and store, how many patches were looked at, and in how many slides the check failed."""
+    """Return, by check and store, the numbers of checked patches and of slides that failed the check."""
     table: dict[str, dict[str, tuple[int, int]]] = defaultdict(dict)
     for row in validation:
         checked, failed = table[row["check"]].get(row["backend"], (0, 0))
-        table[row["check"]][row["backend"]] = (
-            checked + int(row["checked"]),
-            failed + (row["status"] == "failed"),
-        )
+        table[row["check"]][row["backend"]] = checked + int(row["checked"]), failed + (row["status"] == "failed")
     return table

@@ -1,11 +1,11 @@
-"""What is told of a run's folds: by the gate, where they are not to be trusted, and in the report."""
+"""Summarize a run's folds for the gate and the report."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from slidemill.core.csv_tables import read_cohort_table
 from slidemill.core.specs import SplitSpec
@@ -17,8 +17,44 @@ from slidemill.datasets.split import split_leaks
 LABEL_NAME = "label_name"
 
 
+@dataclass(frozen=True, slots=True)
+class FoldSummary:
+    """A fold: its name, numbers of slides, groups and patches, and the number of patches of each label."""
+
+    fold: str
+    slides: int
+    groups: int
+    patches: int
+    labels: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class SplitSummary:
+    """The folds of a run.
+
+    Parameters
+    ----------
+    by
+        The column whose groups of slides are not split.
+    folds
+        The folds.
+    verdict
+        Whether they can be trusted, in words.
+    leaks
+        A line per fault.
+    lonely
+        Labels that only one fold has.
+    """
+
+    by: str
+    folds: Sequence[FoldSummary]
+    verdict: str
+    leaks: Sequence[str] = ()
+    lonely: Sequence[str] = ()
+
+
 def split_faults(table: Path, spec: SplitSpec) -> list[str]:
-    """Return a line for whatever is wrong with the folds at `table`: too few groups, or a content in several."""
+    """Return a line per fault of the folds at `table`: too few groups, or content in several folds."""
     if next(read_cohort_table(table, COLUMNS), None) is None:
         return [
             f"splits.folds is {spec.folds}, and fewer values of {spec.by} have patches: give fewer folds, or see why "
@@ -27,56 +63,46 @@ def split_faults(table: Path, spec: SplitSpec) -> list[str]:
     return split_leaks(read_splits(table), {})
 
 
-def told_splits(table: Path, spec: SplitSpec, slides: Iterable[Mapping[str, str]], *, metadata: Path) -> dict[str, Any]:
-    """Return what the report shows of the folds.
+def summarize_splits(
+    table: Path, spec: SplitSpec, slides: Iterable[Mapping[str, str]], *, metadata: Path
+) -> SplitSummary:
+    """Return a summary of a run's folds.
 
     Parameters
     ----------
-    table
-        The folds.
-    spec
-        How slides were parted.
+    table, spec
+        The table of folds, and how slides were split.
     slides
         Rows of the table of slides.
     metadata
-        The cohort's metadata, Parquet.
+        The cohort's metadata as Parquet.
 
-    Returns
-    -------
-    dict
-        ``by``; ``folds``, each with its name, its numbers of slides, groups and patches, and ``labels``, how many
-        patches have each; ``verdict``, in words; ``leaks``, a line for each; ``lonely``, labels that only one fold has.
+    Raises
+    ------
+    SlidemillError
+        When a table is damaged.
     """
     from slidemill.core.parquet import read_parquet
 
     labels = counted(read_parquet(metadata, [SLIDE, LABEL_NAME]), SLIDE, LABEL_NAME)
     leaks = split_faults(table, spec)
     parted = read_splits(table).slides if next(read_cohort_table(table), None) else ()
-    folds: list[dict[str, Any]] = []
+    folds: list[FoldSummary] = []
     for number in range(1 + max((row.fold for row in parted), default=-1)):
         own = [row for row in parted if row.fold == number]
-        counts: Counter[str] = Counter()
-        for row in own:
-            counts.update(labels[row.slide].strata)
-        folds.append(
-            {
-                "fold": str(number),
-                "slides": len(own),
-                "groups": len({row.group for row in own}),
-                "patches": sum(row.patches for row in own),
-                "labels": dict(sorted(counts.items())),
-            }
-        )
+        counts = sum((Counter(labels[row.slide].strata) for row in own), Counter[str]())
+        groups, patches = len({row.group for row in own}), sum(row.patches for row in own)
+        folds.append(FoldSummary(str(number), len(own), groups, patches, dict(sorted(counts.items()))))
     named = "" if spec.by == SLIDE else f"{spec.by} and no "
     verdict = f"No {named}slide's content is in more than one fold."
     if leaks:
         verdict = "These folds are not to be trusted."
-    # Not those that are in no fold: where groups are too few, slides that have patches are in none either.
+    # Slides with patches are in no fold either where groups are too few: only those without patches are listed.
     if left_out := {row["slide"] for row in slides} - labels.keys():
         verdict += f" Without patches, and so in no fold: {format_list(sorted(left_out))}."
     holders: dict[str, list[str]] = defaultdict(list)
     for fold in folds:
-        for name in fold["labels"]:
-            holders[name].append(fold["fold"])
+        for name in fold.labels:
+            holders[name].append(fold.fold)
     lonely = [f"{name} (fold {own[0]})" for name, own in holders.items() if len(own) == 1]
-    return {"by": spec.by, "folds": folds, "verdict": verdict, "leaks": leaks, "lonely": lonely}
+    return SplitSummary(spec.by, folds, verdict, leaks, lonely)

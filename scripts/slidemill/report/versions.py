@@ -1,4 +1,4 @@
-"""How a run's results came about: parameters, versions, command, date."""
+"""Parameters, versions, command and date of a run."""
 
 from __future__ import annotations
 
@@ -29,18 +29,14 @@ LIBRARIES = (
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """How the results came about.
+    """How a run's results were made.
 
     Parameters
     ----------
-    parameters
-        By section.
-    versions
-        By name.
-    command
-        The command line.
-    date
-        When it was run.
+    parameters, versions
+        Parameters by section, and versions of libraries by name.
+    command, date
+        The command line, and when it was run.
     warnings
         Warnings about the whole run, found while it was planned.
     """
@@ -53,7 +49,13 @@ class Run:
 
 
 def this_run(parameters: Mapping[str, Any], command: str, warnings: Sequence[str] = ()) -> Run:
-    """Return parameters, versions of all that shapes the results, the command, the date, and the run's warnings."""
+    """Return how the results of the run at work are made.
+
+    Parameters
+    ----------
+    parameters, command, warnings
+        As of `Run`.
+    """
     import openslide
 
     versions = {

@@ -5,24 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from slidemill.core.csv_tables import read_cohort_table
 from slidemill.core.outcomes import read_outcome
 from slidemill.core.specs import SplitSpec
 from slidemill.report.html_report import Pictures, ReportData, render
-from slidemill.report.split_summary import told_splits
+from slidemill.report.split_summary import summarize_splits
 from slidemill.report.versions import Run, this_run
 from slidemill.stages.job import Job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportJob:
-    """What the report is made from, and where it goes.
+    """The inputs and the output of a report.
 
     Parameters
     ----------
     page
-        Where the report goes.
+        The report.
     slides, validation, benchmark, unreadable, plot
         The cohort's tables, and the benchmark's plot.
     labelled, overlays, montages
@@ -32,7 +33,7 @@ class ReportJob:
     run
         Parameters and versions.
     splits, columnar, spec
-        The table of folds, the cohort's metadata as Parquet, and how slides were split; None where they were not.
+        The table of folds, the cohort's metadata as Parquet, and how slides were split; None without folds.
     """
 
     page: Path
@@ -52,24 +53,15 @@ class ReportJob:
 
     @classmethod
     def from_job(cls, job: Job) -> ReportJob:
-        """Return what a job of the rule render_report is to do."""
+        """Return what the job of the rule render_report does."""
         parameters = dict(job.params["parameters"])
-        inputs, lists = job.inputs, job.input_lists
+        files: dict[str, Any] = {**job.inputs, **job.input_lists, **job.outputs}
+        files.pop("metadata", None)  # the report links it
         return cls(
-            page=job.outputs["page"],
-            slides=inputs["slides"],
-            validation=inputs["validation"],
-            benchmark=inputs["benchmark"],
-            unreadable=inputs["unreadable"],
-            plot=inputs["plot"],
-            labelled=lists["labelled"],
-            overlays=lists["overlays"],
-            montages=lists["montages"],
             label_map=parameters["labels"]["map"],
             run=this_run(parameters, job.command, job.params["warnings"]),
-            splits=inputs.get("splits"),
-            columnar=inputs.get("columnar"),
             spec=SplitSpec(**parameters["splits"]) if parameters["splits"] else None,
+            **files,
         )
 
 
@@ -82,28 +74,21 @@ def render_report(job: ReportJob) -> None:
         When a table or an outcome is damaged.
     """
     outcomes = [read_outcome(path) for path in job.labelled]
-    pictures = {
-        outcome.slide: Pictures(overlay, montage)
-        for outcome, overlay, montage in zip(outcomes, job.overlays, job.montages, strict=True)
-    }
-    slides, validation, measured, unreadable = (
-        list(read_cohort_table(table)) for table in (job.slides, job.validation, job.benchmark, job.unreadable)
-    )
+    pictures = map(Pictures, job.overlays, job.montages)
+    slides = list(read_cohort_table(job.slides))
     splits = None
     if job.splits and job.columnar and job.spec:
-        splits = told_splits(job.splits, job.spec, slides, metadata=job.columnar)
-    render(
-        job.page,
-        ReportData(
-            slides=slides,
-            validation=validation,
-            measured=measured,
-            outcomes=outcomes,
-            label_map=job.label_map,
-            plot=job.plot,
-            pictures=pictures,
-            run=job.run,
-            unreadable=unreadable,
-            splits=splits,
-        ),
+        splits = summarize_splits(job.splits, job.spec, slides, metadata=job.columnar)
+    data = ReportData(
+        slides=slides,
+        validation=list(read_cohort_table(job.validation)),
+        measured=list(read_cohort_table(job.benchmark)),
+        outcomes=outcomes,
+        label_map=job.label_map,
+        plot=job.plot,
+        pictures=dict(zip((outcome.slide for outcome in outcomes), pictures, strict=True)),
+        run=job.run,
+        unreadable=list(read_cohort_table(job.unreadable)),
+        splits=splits,
     )
+    render(job.page, data)
