@@ -6,6 +6,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+import simplejpeg
 from PIL import Image
 
 from slidemill.core import jpeg
@@ -211,7 +212,7 @@ def test_a_tile_that_openslide_reads_and_copying_does_not_fails_the_slide(tmp_pa
 
 
 def test_pixels_cannot_be_given_the_slides_bytes():
-    with pytest.raises(StoreError, match="takes its bytes from the slide"):
+    with pytest.raises(StoreError, match="copies the bytes of the slide"):
         encode_patch(ENCODINGS["source"], None, np.zeros((8, 8, 3), np.uint8))
 
 
@@ -221,7 +222,7 @@ def test_what_applications_wrote_in_a_tile_is_left_out():
     stream = picture.getvalue()
     alone = jpeg.complete_tile(jpeg.tile_head(b"", rgb=False), stream, (16, 16))
     assert not any(word in alone for word in (b"JFIF", b"Exif", b"nobody"))
-    np.testing.assert_array_equal(jpeg.decode(alone), np.asarray(Image.open(picture)))
+    np.testing.assert_array_equal(simplejpeg.decode_jpeg(alone, "RGB"), np.asarray(Image.open(picture)))
     with pytest.raises(ValueError, match="no JPEG that begins with segments: 89504e47"):
         jpeg.complete_tile(b"", b"\x89PNG", (16, 16))
     with pytest.raises(ValueError, match="16 x 16 pixels of 3 components of 8 bits"):

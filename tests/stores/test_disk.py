@@ -47,7 +47,7 @@ class TestDisk(StoreContract):
         data = bytearray(file.read_bytes())
         data[place] ^= 1 << place % 7
         file.write_bytes(data)
-        with open_store(path) as store, pytest.raises(StoreError, match="another head than these patches have"):
+        with open_store(path) as store, pytest.raises(StoreError, match="not the header of these patches"):
             store.read(patches[3].patch_id)
 
     @pytest.mark.parametrize("left", ["nothing", "patches", "a folder aside"])

@@ -9,10 +9,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import simplejpeg
 
 from slidemill.core.encodings import ENCODINGS, EncodedPatch, digest, encode_patch
-from slidemill.core.jpeg import decode
-from slidemill.core.jpeg import encode as encode_jpeg
 from slidemill.core.results_layout import SUFFIXES
 from slidemill.core.specs import StoreSpec
 from slidemill.stages.store import new_manifest
@@ -34,8 +33,8 @@ def gradients(first=0):
 def encode(encoding, pixels):
     """A patch as it is stored; ``source`` takes a JPEG stream of the pixels for a tile of the slide."""
     if encoding == "source":
-        data = encode_jpeg(np.ascontiguousarray(pixels), QUALITY)
-        return EncodedPatch(data, digest(data), digest(decode(data)))
+        data = simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), QUALITY, "RGB", "444", fastdct=False)
+        return EncodedPatch(data, digest(data), digest(simplejpeg.decode_jpeg(data, "RGB")))
     return encode_patch(ENCODINGS[encoding], QUALITY if encoding == "jpeg" else None, pixels)
 
 

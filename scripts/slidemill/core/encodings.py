@@ -1,4 +1,4 @@
-"""Turning a patch into bytes and back: one registry of encodings."""
+"""Encodings: how a patch becomes bytes, and bytes a patch."""
 
 from __future__ import annotations
 
@@ -11,24 +11,23 @@ from typing import NamedTuple
 import imagecodecs
 import numpy as np
 import numpy.typing as npt
+import simplejpeg
 import xxhash
 
-from slidemill.core import jpeg
 from slidemill.core.text import AGAIN
 from slidemill.errors import StoreError
 
 Pixels = npt.NDArray[np.uint8]
 Shape = tuple[int, int, int]
 Buffer = bytes | memoryview
-"""Bytes, one after another, that may lie in somebody else's memory."""
+"""Contiguous bytes, possibly in memory of another owner."""
 
 UINT8 = np.dtype(np.uint8)
 DIGEST = "xxh3_128"
-"""Name of the digest in manifests: 128 bits of XXH3, in hex. It tells damage, not intent."""
-
+"""Name of the digest in manifests: 128 bits of XXH3, in hex. Detects corruption, not tampering."""
 
 FRAME_HEADER, CHECKED = 4, 0b100
-"""The byte of a zstd frame that describes it, after the magic number; and its bit for a checksum."""
+"""The place of a zstd frame's descriptor, after the magic number, and the descriptor's bit for a checksum."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +37,17 @@ class Encoding:
     Parameters
     ----------
     name
-        Its name in the configuration and in manifests.
+        The name in the configuration and in manifests.
     suffix
-        What files of single patches end in.
+        The ending of files of single patches.
     lossless
-        Whether decoding gives the slide's own pixels.
+        Whether decoding returns the slide's pixels.
     encode
-        ``(pixels, quality) -> bytes``; `quality` counts for JPEG alone. The bytes may be the pixels' own memory.
-        None where patches are copied from the slide as they are.
+        ``(pixels, quality) -> bytes``, possibly the pixels' memory; only JPEG uses `quality`.
+        None where bytes are copied from the slide.
     decode
-        ``(bytes, shape) -> uint8 (height, width, 3)``, an array of the caller's own; raises ValueError, OSError or
-        RuntimeError on broken bytes.
+        ``(bytes, shape) -> uint8 (height, width, 3)``, a new array; raises ValueError, OSError or RuntimeError on
+        broken bytes.
     """
 
     name: str
@@ -59,7 +58,7 @@ class Encoding:
 
 
 class EncodedPatch(NamedTuple):
-    """A patch as it is stored: its bytes, their digest, and that of its pixels (empty where it is not known)."""
+    """A patch as stored: its bytes, their digest, and the digest of its pixels (empty where it is not known)."""
 
     data: Buffer
     byte_digest: str
@@ -72,9 +71,26 @@ def digest(data: Buffer | Pixels) -> str:
 
 
 def encode_patch(encoding: Encoding, quality: int | None, pixels: Pixels) -> EncodedPatch:
-    """Return a patch as it is stored; where the encoding is raw, its bytes are the pixels' own memory."""
+    """Return a patch as it is stored.
+
+    Parameters
+    ----------
+    encoding
+        The encoding; the bytes of raw patches are the pixels' memory.
+    quality
+        The quality of JPEG, 1 to 100; else None.
+    pixels
+        ``uint8 (height, width, 3)``.
+
+    Raises
+    ------
+    StoreError
+        When the encoding copies bytes from the slide.
+    """
     if encoding.encode is None:
-        raise StoreError(f"encoding {encoding.name} takes its bytes from the slide: give none of pixels")
+        raise StoreError(
+            f"encoding {encoding.name} copies the bytes of the slide, and encodes no pixels: choose another"
+        )
     data = encoding.encode(pixels, quality)
     byte_digest = digest(data)
     if not encoding.lossless:
@@ -83,7 +99,7 @@ def encode_patch(encoding: Encoding, quality: int | None, pixels: Pixels) -> Enc
 
 
 def decode_patch(encoding: Encoding, data: Buffer, shape: Shape) -> Pixels:
-    """Return the pixels that `data` holds, in an array of the caller's own.
+    """Decode a patch to a new array, ``uint8`` of `shape`, ``(height, width, 3)``.
 
     Raises
     ------
@@ -93,9 +109,9 @@ def decode_patch(encoding: Encoding, data: Buffer, shape: Shape) -> Pixels:
     try:
         pixels = encoding.decode(data, shape)
     except (ValueError, OSError, EOFError, SyntaxError, RuntimeError) as error:
-        raise StoreError(f"{len(data)} bytes are no {encoding.name} patch ({error}): {AGAIN}") from None
+        raise StoreError(f"cannot decode {len(data)} bytes as {encoding.name} ({error}): {AGAIN}") from None
     if pixels.shape != shape or pixels.dtype is not UINT8:
-        raise StoreError(f"the patch is {pixels.dtype} {pixels.shape} where {shape} of uint8 was stored: {AGAIN}")
+        raise StoreError(f"expected uint8 {shape}, got {pixels.dtype} {pixels.shape}: {AGAIN}")
     return pixels
 
 
@@ -111,8 +127,8 @@ def _encode_zstd(pixels: Pixels, _quality: int | None) -> Buffer:
     pixels = np.ascontiguousarray(pixels)
     frame = bytearray(imagecodecs.zstd_encode(pixels, level=1))
     if not frame[FRAME_HEADER] & CHECKED:
-        # imagecodecs asks for no checksum: without it, nearly all flipped bits decode to other pixels without an error.
-        # RFC 8878, 3.1.1: a flag in the header, and at the end the low 32 bits of the content's XXH64, little-endian.
+        # imagecodecs adds no checksum, without which most flipped bits decode to other pixels and no error.
+        # RFC 8878, 3.1.1: a flag in the descriptor, and at the end the low 32 bits of XXH64, little-endian.
         frame[FRAME_HEADER] |= CHECKED
         frame += (xxhash.xxh64_intdigest(pixels.data) & 0xFFFFFFFF).to_bytes(4, "little")
     return bytes(frame)
@@ -120,7 +136,7 @@ def _encode_zstd(pixels: Pixels, _quality: int | None) -> Buffer:
 
 def _decode_zstd(data: Buffer, shape: Shape) -> Pixels:
     pixels = np.empty(shape, np.uint8)
-    # Fewer bytes than the patch has would leave the rest of the array as it came from memory.
+    # Fewer bytes would leave the rest of the array uninitialized.
     size = len(imagecodecs.zstd_decode(data, out=pixels.data.cast("B")))
     if size != pixels.nbytes:
         raise ValueError(f"{size} bytes of pixels, not {pixels.nbytes}")
@@ -133,15 +149,15 @@ def _encode_npy(pixels: Pixels, _quality: int | None) -> Buffer:
 
 def _decode_npy(data: Buffer, shape: Shape) -> Pixels:
     head = _npy_head(shape)
-    # NumPy reads whatever a head says, as Python code and without bounds; what was written is known here.
+    # NumPy would trust any header; the right one is known here.
     if data[: len(head)] != head:
-        raise ValueError("another head than these patches have")
+        raise ValueError("not the header of these patches")
     return _decode_raw(data[len(head) :], shape)
 
 
 @cache
 def _npy_head(shape: Shape) -> bytes:
-    """Return what stands before the pixels in a .npy file (https://numpy.org/neps/nep-0001-npy-format.html)."""
+    """Return the header of a .npy file (https://numpy.org/neps/nep-0001-npy-format.html)."""
     file = io.BytesIO()
     head = {"descr": UINT8.str, "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, head)
@@ -149,19 +165,15 @@ def _npy_head(shape: Shape) -> bytes:
 
 
 def _encode_png(pixels: Pixels, _quality: int | None) -> Buffer:
-    # Of all levels, strategies and filters, run lengths of differences to the row above took the least time, a
-    # third of Pillow's at its level 1 for the same bytes and the same time to decode (benchmarks/RESULTS.md).
-    data: bytes = imagecodecs.png_encode(
-        np.ascontiguousarray(pixels),
-        level=1,
-        strategy=imagecodecs.PNG.STRATEGY.RLE,
-        filter=imagecodecs.PNG.FILTER.UP,
-    )
+    # The fastest of all levels, strategies and filters: a third of Pillow's time at level 1, for as many bytes and
+    # the same time to decode (benchmarks/RESULTS.md).
+    strategy, row_filter = imagecodecs.PNG.STRATEGY.RLE, imagecodecs.PNG.FILTER.UP
+    data: bytes = imagecodecs.png_encode(np.ascontiguousarray(pixels), 1, strategy=strategy, filter=row_filter)
     return data
 
 
 def _decode_png(data: Buffer, shape: Shape) -> Pixels:
-    # A few bytes may claim gigabytes: IHDR comes first, after eight bytes that all begin with and eight of its own
+    # A few bytes may claim gigabytes. IHDR is first: 8 bytes of signature, 8 of its length and type, then the size
     # (https://www.w3.org/TR/png-3/#11IHDR).
     width, height = (int.from_bytes(data[place : place + 4], "big") for place in (16, 20))
     _check_size(width, height, shape)
@@ -170,18 +182,23 @@ def _decode_png(data: Buffer, shape: Shape) -> Pixels:
 
 
 def _check_size(width: int, height: int, shape: Shape) -> None:
-    """Raise ValueError where a picture's head claims another size than `shape` has, before any is decoded."""
+    """Raise ValueError if an image's header claims another size than that of `shape`."""
     if (height, width) != shape[:2]:
         raise ValueError(f"{width} x {height} pixels, not {shape[1]} x {shape[0]}")
 
 
 def _encode_jpeg(pixels: Pixels, quality: int | None) -> Buffer:
-    return jpeg.encode(np.ascontiguousarray(pixels), quality or 0)
+    # Colour at full resolution (4:4:4): stains differ by hue, and nuclei are a few pixels wide.
+    data: bytes = simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality or 0, "RGB", "444", fastdct=False)
+    return data
 
 
 def _decode_jpeg(data: Buffer, shape: Shape) -> Pixels:
-    _check_size(*jpeg.size(data), shape)
-    return jpeg.decode(data)
+    height, width, *_ = simplejpeg.decode_jpeg_header(data)
+    _check_size(width, height, shape)
+    # An error, as in OpenSlide, is also what libjpeg only warns about, such as a stream that ends early.
+    pixels: Pixels = simplejpeg.decode_jpeg(data, "RGB")
+    return pixels
 
 
 RAW = Encoding("raw", ".raw", True, _encode_raw, _decode_raw)
@@ -192,4 +209,4 @@ JPEG = Encoding("jpeg", ".jpg", False, _encode_jpeg, _decode_jpeg)
 SOURCE = Encoding("source", ".jpg", True, None, _decode_jpeg)
 
 ENCODINGS: Mapping[str, Encoding] = {encoding.name: encoding for encoding in (RAW, NPY, ZSTD, PNG, JPEG, SOURCE)}
-"""Every encoding by its name; a folder of files has ``npy`` where the configuration says ``raw``."""
+"""Every encoding by name; a folder of files has ``npy`` where the configuration says ``raw``."""

@@ -1,42 +1,33 @@
-"""JPEG streams: the tiles of a TIFF made to stand alone, decoded strictly, and encoded.
+"""Complete JPEG streams from the tiles of a TIFF.
 
-A TIFF may keep the tables of all its tiles in one place (tag JPEGTables) and say outside the tiles whether
-they are RGB or YCbCr (TIFF Technical Note 2, 1995). What is decoded elsewhere must have both in itself.
+A TIFF may keep the tables of all its tiles in one tag (JPEGTables), and say outside the tiles whether they are RGB or
+YCbCr (TIFF Technical Note 2, 1995). A complete stream contains both.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
 
-import numpy as np
-import numpy.typing as npt
-import simplejpeg
-
 START = b"\xff\xd8"
 END = b"\xff\xd9"
 SOS_MARKER = b"\xff\xda"
 DHT, DQT, DRI, COM, APP0, APP14, APP15 = 0xC4, 0xDB, 0xDD, 0xFE, 0xE0, 0xEE, 0xEF
 FRAMES = (0xC0, 0xC1, 0xC2)
-"""Markers of ITU-T T.81, table B.1; the frames are baseline, extended and progressive, by Huffman codes."""
+"""Markers of ITU-T T.81, table B.1; the frames are baseline, extended and progressive, with Huffman codes."""
 
 _ADOBE = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00"
-"""Adobe's APP14 segment but for its last byte, the transform: 0 for RGB, 1 for YCbCr (ITU-T T.872, 6.5.3)."""
+"""Adobe's APP14 segment without its last byte, the transform: 0 for RGB, 1 for YCbCr (ITU-T T.872, 6.5.3)."""
 
 
 def tile_head(tables: bytes, rgb: bool) -> bytes:
-    """Return what goes in front of a tile: start, the colour space, and the shared tables.
+    """Return the start of every tile's stream: the colour space, and the shared tables.
 
-    Parameters
-    ----------
-    tables
-        The TIFF's JPEGTables, a stream of its own; empty where every tile has its tables.
-    rgb
-        Whether the TIFF says that its tiles are RGB; else they are YCbCr.
+    `tables` is the TIFF's JPEGTables, empty where every tile has its own; tiles are YCbCr if not `rgb`.
 
     Raises
     ------
     ValueError
-        When the tables are no JPEG, or hold anything but tables.
+        When the tables are not JPEG segments, or set a restart interval.
     """
     shared = b""
     segments = _segments(tables.removesuffix(END)) if tables else []
@@ -53,80 +44,38 @@ def tile_head(tables: bytes, rgb: bool) -> bytes:
 def complete_tile(head: bytes, tile: bytes, size: tuple[int, int]) -> bytes:
     """Return a tile as a complete stream: `head`, and the tile without application segments.
 
-    A JFIF or Adobe segment would tell the colour space, and OpenSlide takes it from the TIFF alone.
+    These may state another colour space than the TIFF, which is the one that OpenSlide uses.
 
     Parameters
     ----------
     head
         What `tile_head` returns.
     tile
-        The tile as it is stored.
+        The tile as stored.
     size
-        ``(width, height)`` that it must have.
+        ``(width, height)`` that the tile must have.
 
     Raises
     ------
     ValueError
-        When the bytes are no JPEG of three 8-bit components and that size, or hold an application's segment of a
-        kind that libjpeg warns of, and so OpenSlide refuses.
+        When the tile is not a JPEG of three 8-bit components and that size, or has an application segment that
+        libjpeg warns about and OpenSlide rejects.
     """
     place = tile.find(SOS_MARKER)
     while place >= 0:
-        kept = _kept(tile[:place], size)
+        kept = _keep_segments(tile[:place], size)
         if kept is not None:
             return b"".join((head, kept, memoryview(tile)[place:]))
-        # Those two bytes belonged to a segment.
+        # These two bytes belong to a segment.
         place = tile.find(SOS_MARKER, place + 2)
     raise ValueError(f"no JPEG that begins with segments: {tile[:4].hex()}")
 
 
-def decode(data: bytes | memoryview, out: npt.NDArray[np.uint8] | None = None) -> npt.NDArray[np.uint8]:
-    """Return the pixels of a JPEG that stands alone, ``uint8 (height, width, 3)``, RGB.
-
-    What libjpeg only warns of, such as a stream that ends early, is an error, as it is for OpenSlide.
-
-    Parameters
-    ----------
-    data
-        The whole stream.
-    out
-        An array to decode into, in place of a new one; large enough, and in C order.
-
-    Raises
-    ------
-    ValueError
-        When the stream is broken.
-    """
-    pixels: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(data, "RGB", buffer=out)
-    return pixels
-
-
-def size(data: bytes | memoryview) -> tuple[int, int]:
-    """Return ``(width, height)`` as a JPEG's head has it, without decoding any.
-
-    Raises
-    ------
-    ValueError
-        When the head is broken.
-    """
-    height, width, *_ = simplejpeg.decode_jpeg_header(data)
-    return width, height
-
-
-def encode(pixels: npt.NDArray[np.uint8], quality: int) -> bytes:
-    """Return pixels, ``uint8 (height, width, 3)`` in C order, as JPEG.
-
-    Colour is kept at full resolution (4:4:4): stains differ by hue, and nuclei are a few pixels wide.
-    """
-    data: bytes = simplejpeg.encode_jpeg(pixels, quality, "RGB", "444", fastdct=False)
-    return data
-
-
 @lru_cache(maxsize=64)
-def _kept(before: bytes, size: tuple[int, int]) -> bytes | None:
-    """Return what `complete_tile` keeps before the first scan, or None where segments do not end there.
+def _keep_segments(before: bytes, size: tuple[int, int]) -> bytes | None:
+    """Return the segments before the first scan without those of applications; None where they do not end there.
 
-    Tiles of a slide nearly always begin with the same bytes, and those are looked at once.
+    Nearly all tiles of a slide begin with the same bytes.
     """
     kept = b""
     segments = _segments(before)
@@ -147,9 +96,9 @@ def _kept(before: bytes, size: tuple[int, int]) -> bytes | None:
 
 
 def _segments(stream: bytes) -> list[tuple[int, bytes]] | None:
-    """Return the segments after a stream's start, marker and all bytes, or None where it is not whole segments.
+    """Return the segments after a stream's start, each its marker and all bytes; None where one is not complete.
 
-    ITU-T T.81, B.1.1.4: a marker is 0xFF and a byte, then two bytes give the length from there on.
+    ITU-T T.81, B.1.1.4: 0xFF, the marker, and a length of two bytes, which counts itself and the content.
     """
     if not stream.startswith(START):
         return None

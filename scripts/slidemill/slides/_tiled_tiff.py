@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import simplejpeg
 
 from slidemill.core import jpeg
 from slidemill.core.encodings import Pixels
@@ -164,13 +165,18 @@ def _tiled_level(tiff: tifffile.TiffFile, size: Size, file: int) -> TiledLevel:
             offsets=page.dataoffsets,
             counts=page.databytecounts,
             jpeg_head=head,
-            _decode=jpeg.decode if head else _library_decoder(page),
+            _decode=_decode_jpeg if head else _library_decoder(page),
             _file=file,
         )
     except TilesError:
         raise
     except Exception as error:  # as above: tags are whatever the file says
         raise TilesError(f"tifffile cannot make out its structure ({error!r})") from None
+
+
+def _decode_jpeg(data: bytes, out: Pixels) -> Pixels:
+    pixels: Pixels = simplejpeg.decode_jpeg(data, "RGB", buffer=out)
+    return pixels
 
 
 def _page(tiff: tifffile.TiffFile, size: Size) -> Any:
