@@ -135,6 +135,7 @@ def files_of(path):
     return sorted(path.iterdir()) if path.is_dir() else [path]
 
 
+@pytest.mark.long
 def test_verify_names_flipped_bits_that_readers_see(results, capsys):
     assert verified(results, capsys)[0] == 0
     assert flips(results, capsys, 60, seed=1) == []

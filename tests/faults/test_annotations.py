@@ -181,6 +181,7 @@ def test_an_annotation_in_another_encoding_that_it_declares_is_read(annotated, e
     assert names == {"Präparat", "Normal"}
 
 
+@pytest.mark.long
 def test_an_annotation_of_100000_vertices_is_read(annotated):
     angles = np.linspace(0, 2 * np.pi, 100_000, endpoint=False)
     circle = np.column_stack([128 + 120 * np.cos(angles), 128 + 120 * np.sin(angles)])

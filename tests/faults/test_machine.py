@@ -244,6 +244,7 @@ def test_a_scratch_folder_that_is_not_there_is_told(tmp_path):
         del os.environ["SLIDEMILL_NOWHERE"]
 
 
+@pytest.mark.long
 def test_a_record_that_may_not_be_entered_is_told_before_any_job(tmp_path, bound):
     cohort = Cohort(tmp_path)
     cohort.add("good.svs")

@@ -134,6 +134,7 @@ for room in {rooms!r}:
 
 
 @pytest.mark.parametrize("is_first", [True, False])
+@pytest.mark.long
 def test_dataset_without_memory_blames_no_file(results, is_first):
     """Libraries are loaded by the first reader, or have been before."""
     rows = [SlideFold(slide, FINGERPRINT, slide, fold, len(PATCHES)) for fold, slide in enumerate(("one", "two"))]
@@ -213,6 +214,7 @@ for room in {rooms!r}:
 """
 
 
+@pytest.mark.long
 def test_verify_without_free_files_blames_no_store(results):
     done = apart(VERIFY.format(results=str(results), rooms=range(0, 24), **FILES))
     assert done.returncode == 0, done.stderr

@@ -6,22 +6,27 @@ import pytest
 
 from slidemill import open_store, read_metadata
 from slidemill.core.csv_tables import read_table
-from slidemill.testing import write_svs
-from tests.conftest import painted
+from slidemill.testing import write_annotation, write_svs
+from tests.conftest import AREAS, painted
 from tests.faults.conftest import damaged, good_bytes, placed
 from tests.faults.test_names import told
 from tests.faults.test_slides import dicom
 from tests.workflow.conftest import Project
+from tests.workflow.shared import copy_of, made_once
+
+pytestmark = pytest.mark.long
 
 WEIRD = 'it\'s "two" ;$(x) {braces}\n\N{MICROSCOPE}.svs'
 LATIN = b"caf\xe9.svs"
-GOOD = {"good.svs", WEIRD, told(LATIN)}
+GOOD = {"good.svs", "sub/good.svs", WEIRD, told(LATIN)}
 FAILED = {
     "text.svs": ("discover_slides", "OpenSlide knows no format"),
     "cut.svs": ("discover_slides", "see whether it is whole"),
     "gone.svs": ("discover_slides", "there is no such file"),
     "series/one.dcm": ("discover_slides", "its folder holds 2 series"),
+    "empty.ndpi": ("discover_slides", "OpenSlide knows no format"),
     "marked.svs": ("write_metadata", "marked.xml: line 1"),
+    "broken-xml.svs": ("write_metadata", "broken-xml.xml: line 3"),
     "tile.svs": ("store_patches", "1 of 12 patches cannot be read"),
 }
 
@@ -30,13 +35,15 @@ def rows(project, name="slides"):
     return list(read_table(project.results / f"{name}.csv"))
 
 
-@pytest.fixture(scope="module")
-def zoo(tmp_path_factory):
-    """A run over all of them, finished; nobody changes it."""
-    project = Project(tmp_path_factory.mktemp("zoo"))
-    for name in ("good.svs", WEIRD, LATIN, "marked.svs"):
+def good_and_bad(folder):
+    """A finished run over all of them."""
+    project = Project(folder)
+    for name in ("good.svs", WEIRD, LATIN, "marked.svs", "broken-xml.svs"):
         placed(project.slides, name)
+    (project.slides / "sub").mkdir()
+    write_svs(project.slides / "sub/good.svs", painted(512, 384, seed=4), downsamples=(1,), tile=128)
     placed(project.slides, "text.svs", b"this is no slide")
+    placed(project.slides, "empty.ndpi", b"")
     placed(project.slides, "cut.svs", good_bytes()[:-2000])
     placed(project.slides, "._good.svs", b"")
     placed(project.slides, "series/one.dcm", dicom(b"1.2.3"))
@@ -45,10 +52,19 @@ def zoo(tmp_path_factory):
     (project.slides / "gone.svs").symlink_to("nowhere")
     (project.slides / "folder.svs").mkdir()
     write_svs(project.slides / "tiny.svs", painted(100, 90), downsamples=(1,), tile=64)
+    (project.annotations / "sub").mkdir()
+    write_annotation(project.annotations / "sub/good.xml", AREAS)
     (project.annotations / "marked.xml").write_text("<Annotations>")
+    (project.annotations / "broken-xml.xml").write_text("<Annotations>\n<Annotation>\n</Annotations>")
     project.config |= {"sampling": {"patch_size": 128, "level": 0}, "stores": {"hdf5": {"encoding": "zstd"}}}
     project.finished = project.snakemake()
     return project
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory):
+    """That run; nobody changes it."""
+    return made_once(tmp_path_factory, "good-and-bad", good_and_bad)
 
 
 @pytest.fixture(scope="module")
@@ -73,12 +89,14 @@ def test_a_failed_slide_says_in_which_stage_and_why(table, path):
 
 def test_the_run_fails_at_its_very_end_with_a_table_of_what_failed(zoo, table):
     assert zoo.finished.code != 0
-    assert "6 slides failed; everything else is done and kept in" in zoo.finished.text
+    assert "8 slides failed; everything else is done and kept in" in zoo.finished.text
     assert "slidemill: what failed is listed above, and in " in zoo.finished.text
     assert "locks.smk" not in zoo.finished.text
     for path in FAILED:
         row = table[path]
         assert f"{row['slide']}  {row['stage']}  {row['message']}" in zoo.finished.text
+    for words in ("text.svs", "empty.ndpi", "broken-xml.xml: line 3"):
+        assert words in zoo.finished.text
     assert "Traceback" not in zoo.finished.text
 
 
@@ -92,6 +110,7 @@ def test_no_job_but_the_last_has_failed(zoo):
 def test_good_slides_are_whole_in_tables_and_stores(zoo, table):
     metadata = read_metadata(zoo.results)
     assert set(metadata["slide"]) == {table[path]["slide"] for path in GOOD}
+    assert len(set(metadata["slide"])) == len(GOOD), "two slides of a name are two"
     for path in GOOD:
         slide = table[path]["slide"]
         with open_store(zoo.results / f"stores/hdf5/{slide}.h5") as store:
@@ -118,6 +137,7 @@ def test_the_report_tells_every_state(zoo, table):
         assert row["slide"] in page, path
     for _, words in FAILED.values():
         assert words in page
+    assert "text.svs" in page
 
 
 def test_nothing_lies_aside_and_no_name_was_run_as_a_command(zoo):
@@ -127,19 +147,11 @@ def test_nothing_lies_aside_and_no_name_was_run_as_a_command(zoo):
     ]
 
 
-def copied(project, folder):
-    """A copy that may be changed."""
-    shutil.copytree(project.folder, folder, symlinks=True)
-    other = Project.__new__(Project)
-    other.folder, other.slides = folder, folder / "slides"
-    other.annotations, other.results = folder / "annotations", folder / "results"
-    places = {key: str(getattr(other, key)) for key in ("slides", "annotations", "results")}
-    other.config = {**project.config, **places}
-    return other
-
-
 def test_a_mended_slide_is_done_by_the_next_plain_run_and_the_others_stay_untouched(zoo, table, tmp_path):
-    project = copied(zoo, tmp_path / "mended")
+    project = copy_of(zoo, tmp_path / "mended")
+    again = project.snakemake()
+    assert again.code != 0
+    assert again.rules == {"gate"}
     kept = {
         path: (path.stat().st_mtime_ns, path.read_bytes())
         for path in (project.results / "stores").rglob("*.h5")
@@ -147,7 +159,7 @@ def test_a_mended_slide_is_done_by_the_next_plain_run_and_the_others_stay_untouc
     }
     placed(project.slides, "text.svs")
     (project.annotations / "marked.xml").unlink()
-    project.config["max_failed"] = 4
+    project.config["max_failed"] = 6
     finished = project.snakemake("validated")
     assert finished.code == 0, finished.text
     after = {row["path"]: row["status"] for row in rows(project)}
@@ -158,6 +170,14 @@ def test_a_mended_slide_is_done_by_the_next_plain_run_and_the_others_stay_untouc
     done = {slide for _, slide in finished.jobs if slide}
     assert done == {table["text.svs"]["slide"], table["marked.svs"]["slide"]}
     assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in kept} == kept
+    for name in ("empty.ndpi", "gone.svs", "cut.svs", "tile.svs", "tiny.svs"):
+        (project.slides / name).unlink()
+    shutil.rmtree(project.slides / "series")
+    (project.annotations / "broken-xml.xml").unlink()
+    project.config["max_failed"] = 0
+    finished = project.snakemake()
+    assert finished.code == 0, finished.text
+    assert {row["status"] for row in rows(project)} == {"ok"}
 
 
 def test_a_job_that_the_machine_fails_is_tried_twice_more_and_by_the_next_run(tmp_path):

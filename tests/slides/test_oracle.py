@@ -80,12 +80,13 @@ def test_every_patch_is_deepzooms(slide_file, kind, patch_size, overlap, limit_b
         compare(slide, patch_size, overlap, limit_bounds, levels=4)
 
 
+@pytest.mark.long
 def test_every_patch_is_deepzooms_where_the_overlap_exceeds_the_step(slide_file):
     with openslide.OpenSlide(slide_file) as slide:
         compare(slide, 64, 26, True, levels=2)
 
 
-@pytest.mark.parametrize(("patch_size", "overlap"), [(256, 0), (128, 5), (32, 3)])
+@pytest.mark.parametrize(("patch_size", "overlap"), [(256, 0), (128, 5), pytest.param(32, 3, marks=pytest.mark.long)])
 def test_every_patch_of_a_slide_with_one_level_is_deepzooms(flat_slide_file, patch_size, overlap):
     with openslide.OpenSlide(flat_slide_file) as slide:
         compare(slide, patch_size, overlap, True, levels=6)

@@ -4,6 +4,7 @@ import csv
 
 import pytest
 
+from slidemill.core.csv_tables import read_table
 from slidemill.core.results_layout import JOINED
 
 pytestmark = pytest.mark.long
@@ -34,4 +35,5 @@ def test_a_run_whose_slides_all_are_empty_succeeds(project):
     finished = project.snakemake("--retries", "0")
     assert finished.code == 0, finished.text
     assert statuses(project.results) == ["empty"]
+    assert list(read_table(project.results / "metadata.csv")) == []
     assert (project.results / JOINED).exists()

@@ -388,55 +388,6 @@ class TestSecondRuns:
 
 @pytest.mark.long
 class TestFaults:
-    def test_bad_slides_fail_in_words_and_stop_no_other(self, project):
-        """Defects of py-wsi: one bad slide ended the run; two slides of a name collided."""
-        project.add("good.svs")
-        (project.slides / "sub").mkdir()
-        project.add("sub/good.svs", seed=4, annotated=False)
-        shutil.move(project.annotations / "good.xml", project.annotations / "keep")
-        (project.annotations / "sub").mkdir()
-        shutil.move(project.annotations / "keep", project.annotations / "sub" / "good.xml")
-        (project.slides / "text.svs").write_text("this is no slide")
-        (project.slides / "empty.ndpi").touch()
-        (project.slides / "gone.svs").symlink_to(project.folder / "nowhere")
-        project.add("broken-xml.svs", seed=5)
-        (project.annotations / "broken-xml.xml").write_text("<Annotations>\n<Annotation>\n</Annotations>")
-        whole = project.slides / "cut.svs"
-        whole.write_bytes((project.slides / "good.svs").read_bytes()[:5000])
-        finished = project.snakemake()
-        assert finished.code != 0
-        table = {row["path"]: row for row in rows(project.results / "slides.csv")}
-        assert {path: row["status"] for path, row in table.items()} == {
-            "good.svs": "ok",
-            "sub/good.svs": "ok",
-            "text.svs": "failed",
-            "empty.ndpi": "failed",
-            "gone.svs": "failed",
-            "broken-xml.svs": "failed",
-            "cut.svs": "failed",
-        }
-        assert table["text.svs"]["stage"] == "discover_slides"
-        assert table["broken-xml.svs"]["stage"] == "write_metadata"
-        assert "broken-xml.xml: line 3" in table["broken-xml.svs"]["message"]
-        for name in ("text.svs", "empty.ndpi", "broken-xml.xml: line 3"):
-            assert name in finished.text
-        assert "Traceback" not in finished.text
-        metadata = read_metadata(project.results)
-        assert set(metadata["slide"]) == {table["good.svs"]["slide"], table["sub/good.svs"]["slide"]}
-        assert len(set(metadata["slide"])) == 2
-        assert "text.svs" in (project.results / "report.html").read_text(encoding="utf-8")
-        again = project.snakemake()
-        assert again.code != 0
-        assert again.rules == {"gate"}
-        (project.slides / "text.svs").unlink()
-        (project.slides / "empty.ndpi").unlink()
-        (project.slides / "gone.svs").unlink()
-        (project.slides / "cut.svs").unlink()
-        (project.annotations / "broken-xml.xml").unlink()
-        mended = project.snakemake()
-        assert mended.code == 0, mended.text
-        assert {row["status"] for row in rows(project.results / "slides.csv")} == {"ok"}
-
     def test_patches_that_cannot_be_read_are_listed_and_in_no_store(self, project):
         structure = next(one for one in STRUCTURES if one.compression == "jpeg" and one.tile == (128, 128))
         for name, bad in {"whole.tif": (), "broken.tif": (4,), "ruined.tif": range(12)}.items():
@@ -536,14 +487,6 @@ class TestFaults:
         assert "r00001_c00001" in finished.text
         assert (project.results / "report.html").exists()
         assert any(row["status"] == "failed" for row in rows(project.results / "validation.csv"))
-
-    def test_a_slide_without_patches_is_empty_and_no_fault(self, project):
-        project.add("one.svs")
-        project.config |= {"sampling": {"patch_size": 1024}}
-        finished = project.snakemake()
-        assert finished.code == 0, finished.text
-        assert [row["status"] for row in rows(project.results / "slides.csv")] == ["empty"]
-        assert rows(project.results / "metadata.csv") == []
 
 
 @pytest.mark.long
