@@ -34,6 +34,8 @@ PACKAGE = Path("scripts", "slidemill")
 COPIED = ("benchmarks", "config", "docs", "scripts", "tests", "workflow")
 SLOW = {"browser", "cluster", "faults", "fuzz", "project", "torture", "workflow"}
 """Folders of tests that no mutant runs, unless they are its module's own."""
+ALSO = {"stages": "faults"}
+"""Folders of tests that test a folder of the package besides the one of its name."""
 LOADED = ("cv2", "h5py", "hypothesis", "imagecodecs", "lmdb", "matplotlib.figure", "numpy", "openslide", "pandas")
 """Libraries that tests need, loaded once and inherited by each mutant's process."""
 SWAPS: dict[type[ast.AST], type[ast.AST]] = {
@@ -127,13 +129,16 @@ def mutated_source(source: bytes, site: Site) -> bytes:
 
 
 def stages(root: Path, module: Path, rest: bool) -> list[list[str]]:
-    """Return the test files of a module, stage by stage, as paths below the tree."""
-    folder, dotted = module.parent.name, ".".join(module.with_suffix("").parts[1:])
-    words = (f"{dotted} ", f"{dotted}\n", f"{dotted}.", f"from {dotted.rpartition('.')[0]} import {module.stem}\n")
+    """Return the test files of a module, stage by stage: those that name it, its folder's, and the rest."""
+    folder, dotted = module.parent.name, ".".join(module.with_suffix("").parts[1:]).removesuffix(".__init__")
+    package = dotted.rpartition(".")[0] or dotted
+    words = [f"{dotted}{end}" for end in (" ", "\n", ".")] + [f"from {package} import {module.stem}\n"]
     files = [path.relative_to(root) for path in sorted((root / "tests").rglob("test_*.py"))]
-    files = [path for path in files if path.parts[1] not in SLOW or path.parts[1] == folder]
-    naming = [path for path in files if any(word in (root / path).read_text(encoding="utf-8") for word in words)]
-    own = [path for path in files if path.parts[1] == folder and path not in naming]
+    homes = {folder, ALSO.get(folder)}
+    files = [path for path in files if path.parts[1] not in SLOW or path.parts[1] in homes]
+    texts = {path: (root / path).read_text(encoding="utf-8") for path in files}
+    naming = [path for path in files if any(word in texts[path] for word in words)]
+    own = [path for path in files if path not in naming and (path.parts[1] in homes or f"{package}." in texts[path])]
     others = [path for path in files if path not in naming and path not in own] if rest else []
     # Of those that name the module, its folder's first.
     naming.sort(key=lambda path: path.parts[1] != folder)
