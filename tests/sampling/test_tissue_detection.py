@@ -126,10 +126,11 @@ def test_dust_of_single_dark_pixels_is_no_ink():
     assert stained(image, "otsu", 8.0).all()
 
 
-def test_a_slide_without_the_level_is_told_so(tmp_path):
+@pytest.mark.parametrize("level", [3, 7])
+def test_a_slide_without_the_level_is_told_so(tmp_path, level):
     small = np.full((64, 64, 3), BLANK, np.uint8)
-    with pytest.raises(SlideError, match=r"tissue\.level is 7, and the slide has levels 0 to 2"):
-        masked(tmp_path, small, TissueSpec("otsu", 0.1, 7), tile=16)
+    with pytest.raises(SlideError, match=rf"tissue\.level is {level}, and the slide has levels 0 to 2"):
+        masked(tmp_path, small, TissueSpec("otsu", 0.1, level), tile=16)
 
 
 def test_a_slide_that_does_not_say_its_scale_has_a_mask_too(tmp_path, picture):

@@ -5,6 +5,7 @@ import random
 import sys
 import threading
 from dataclasses import replace
+from types import SimpleNamespace
 
 import imagecodecs
 import numpy as np
@@ -17,6 +18,7 @@ from slidemill.core import jpeg
 from slidemill.core.specs import GridSpec
 from slidemill.errors import SlideError, UnreadablePatchError
 from slidemill.slides import _tile_cutter, reader_choice, readers
+from slidemill.slides._tile_cutter import Region
 from slidemill.slides._tiled_tiff import TiledLevel, TilesError, opened_level
 from slidemill.slides.grid import Grid
 from slidemill.slides.openslide_reader import PatchReader
@@ -314,6 +316,19 @@ def test_a_last_tile_that_no_patch_touches_is_compared_too(even_file, monkeypatc
     counted = Counted(monkeypatch)
     chosen(even_file, spec=GridSpec(300, level=0))
     assert 8 * 6 - 1 in counted.tiles
+
+
+@pytest.mark.parametrize(
+    ("size", "region"),
+    [
+        ((250, 170), Region(200, 120, 50, 50)),
+        ((200, 120), Region(100, 60, 100, 60)),
+        ((201, 61), Region(200, 60, 1, 1)),
+    ],
+)
+def test_last_tile_is_what_lies_within_the_level(size, region):
+    reader = SimpleNamespace(level=SimpleNamespace(size=size, tile=(100, 60)))
+    assert reader_choice._last_tile(reader) == Region(*region)
 
 
 def test_patches_of_more_pixels_than_are_held_are_left_to_openslide(even_file, monkeypatch):

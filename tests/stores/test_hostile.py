@@ -18,7 +18,7 @@ from slidemill.core.results_layout import store_path
 from slidemill.core.specs import GridSpec, StoreSpec
 from slidemill.errors import StoreError
 from slidemill.stages.store import new_manifest
-from slidemill.stores.checks import Expected, check_store
+from slidemill.stores.checks import Expected, PixelDigests, check_store
 from slidemill.stores.manifest import Manifest
 from slidemill.stores.registry import STORES, open_store
 from slidemill.stores.tar import header
@@ -323,3 +323,25 @@ def test_the_largest_patch_size_is_accepted(tmp_path, noise):
     path = a_store(tmp_path, noise, "disk", "png")
     manifest = json.loads((path / "manifest.json").read_text())
     assert Manifest.from_bytes(sealed(manifest | {"patch_size": 4096}), "it").patch_size == 4096
+
+
+@pytest.mark.parametrize("table", [None, h5py.SoftLink("/elsewhere")], ids=["no table", "a soft link"])
+def test_hdf5_without_manifest_and_table_is_damaged(tmp_path, table):
+    """Only slidemill's own files over all slides, and its exports, are whole without a manifest."""
+    path = tmp_path / "x.h5"
+    with h5py.File(path, "w") as file:
+        file["patches"] = np.zeros(3)
+        if table:
+            file["table"] = table
+    with pytest.raises(StoreError) as refused:
+        open_store(path)
+    assert "and no store" not in str(refused.value)
+
+
+def test_pixel_digests_of_each_patch_are_its_own():
+    digests = {f"r00000_c{number:05d}": f"{number:032x}" for number in range(5)}
+    found = PixelDigests.of(list(digests), list(digests.values())).by_id()
+    assert found == {name: PixelDigests.of([name], [own]).by_id()[name] for name, own in digests.items()}
+    assert list(found) == list(digests)
+    assert len(set(found.values())) == 5
+    assert PixelDigests.of([], []).by_id() == {}
