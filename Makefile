@@ -46,7 +46,7 @@ train: demo ## a small network on the demo's labels; needs PyTorch in .venv: .ve
 	$(BIN)/python scripts/train_demo.py $(DEMO)/results
 
 test: $(VENV)/test.stamp ## the tests, but for those that take long
-	$(BIN)/python -m pytest -n $(CORES)
+	$(BIN)/python -m pytest -n $(CORES) --dist worksteal
 
 .PHONY: torture
 torture: $(VENV)/test.stamp ## kills of runs at many random moments, about six minutes
@@ -69,7 +69,7 @@ check: $(VENV)/test.stamp ## format, lint, types, imports, workflow lint, all te
 	$(BIN)/snakefmt --check $(RULES)
 	$(BIN)/python scripts/make_demo_slides.py $(DEMO)
 	$(BIN)/snakemake --lint --configfile config/demo.yaml
-	$(BIN)/python -m pytest -n $(CORES) --hypothesis-profile=full \
+	$(BIN)/python -m pytest -n $(CORES) --dist worksteal --hypothesis-profile=full \
 		-m 'not cluster and not torture and not fuzz'
 
 .PHONY: docs

@@ -1,6 +1,8 @@
 """Slides that the tests write: small pyramids with several levels, deterministic."""
 
+import fcntl
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -72,10 +74,34 @@ def noise():
     return make
 
 
+def once(tmp_path_factory, name, make):
+    """Return a folder that one worker fills, whatever the number of workers; nobody may change it.
+
+    Parameters
+    ----------
+    tmp_path_factory
+        The session's.
+    name
+        The folder's name; each has one `make`.
+    make
+        A function that fills the folder that it is given.
+    """
+    base = tmp_path_factory.getbasetemp()
+    common = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, made = common / name, common / f"{name}.made"
+    with (common / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            made.touch()
+    return folder
+
+
 def site_at(folder):
     """Build the docs as a site in a folder, strictly."""
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
     environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    return folder

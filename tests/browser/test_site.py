@@ -2,14 +2,14 @@
 
 import pytest
 
-from tests.conftest import site_at
+from tests.conftest import once, site_at
 
 pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    return site_at(tmp_path_factory.mktemp("a site"))
+    return once(tmp_path_factory, "a site", site_at)
 
 
 def test_search_finds_a_page_without_a_server(site, visit):

@@ -24,7 +24,7 @@ from slidemill.datasets.dataset import Dataset
 from slidemill.stores.base import Store
 from slidemill.testing import write_svs
 from tests.cohorts import write_cohort
-from tests.conftest import ROOT, painted, site_at
+from tests.conftest import ROOT, once, painted, site_at
 
 NOTEBOOK = ROOT / "docs" / "slidemill-in-ten-minutes.ipynb"
 PICTURES = sorted((ROOT / "docs" / "images").iterdir())
@@ -51,7 +51,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    return site_at(tmp_path_factory.mktemp("site"))
+    return once(tmp_path_factory, "a site", site_at)
 
 
 @pytest.fixture(scope="module")

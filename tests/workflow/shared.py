@@ -1,34 +1,21 @@
 """Finished runs that many tests look at: made once for all workers of a session, and copied by each."""
 
-import fcntl
-import os
 import pickle
 import shutil
 from copy import copy
 
+from tests.conftest import once
+
 
 def made_once(tmp_path_factory, name, make):
-    """Return this worker's own copy of a project.
+    """Return this worker's own copy of the project that `make` makes in the folder that it is given."""
 
-    Parameters
-    ----------
-    tmp_path_factory
-        The session's.
-    name
-        The run's name; each has one `make`.
-    make
-        A function that makes the project in the folder that it is given, and returns it.
-    """
-    base = tmp_path_factory.getbasetemp()
-    common = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    folder, made = common / name, common / f"{name}.pickle"
-    with (common / f"{name}.lock").open("w") as lock:
-        # Whoever waits here loses nothing: the run takes all cores.
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not made.exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            made.write_bytes(pickle.dumps(make(folder)))
+    def pickled(folder):
+        (folder / "project").mkdir()
+        (folder / "pickle").write_bytes(pickle.dumps(make(folder / "project")))
+
+    # Whoever waits here loses nothing: the run takes all cores.
+    made = once(tmp_path_factory, name, pickled) / "pickle"
     return copy_of(pickle.loads(made.read_bytes()), tmp_path_factory.mktemp(name) / "copy")
 
 
