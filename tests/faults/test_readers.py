@@ -386,7 +386,7 @@ def test_no_store_is_called_damaged_for_what_a_library_raised():
             if isinstance(node, ast.ExceptHandler) and node.type and broad.search(ast.unparse(node.type)):
                 body = "\n".join(map(ast.unparse, node.body))
                 if re.search(r"(Slidemill|Split|Store)Error\(", body) and not re.search(
-                    r"machine_error|_fault\(|explained", body
+                    r"machine_error|_fault\(|explain\(", body
                 ):
                     unasked.append(f"{module.name}:{node.lineno}")
     assert unasked == []
