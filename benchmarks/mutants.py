@@ -246,6 +246,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--number", type=int, default=150)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--skip", type=int, default=0, help="how many of the first to leave to another process")
     parser.add_argument("--limit", type=float, default=300, help="seconds for one stage of a mutant's tests")
     parser.add_argument("--nice", type=int, default=15)
     parser.add_argument("--rest", action="store_true", help="run all quick tests where a mutant lived")
@@ -263,6 +264,8 @@ def main() -> None:
         tree, mutants = Tree(Path(folder)), list[Mutant]()
         for number, site in enumerate(draw(tree.root, options.number, options.seed), 1):
             before, after = (ast.unparse(node).replace("|", "\\|") for node in (site.node, site.mutated))
+            if number <= options.skip:
+                continue
             mutant = Mutant(number, str(site.module), site.node.lineno, before, after)
             if (old := known.get(number)) and replace(old, outcome="", test="", seconds=0.0) == mutant:
                 mutants.append(old)

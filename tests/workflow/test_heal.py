@@ -138,12 +138,18 @@ def test_damage_of_every_kind_heals(copied, capsys):
     assert content(copied.results) == before
 
 
-@pytest.mark.parametrize("pattern", [*OF_A_SLIDE, *OF_THE_COHORT])
-def test_damage_of_one_kind_heals(copied, capsys, pattern):
+KINDS = list(OF_A_SLIDE)
+ALONE = [*zip(KINDS[::2], [kind.replace("/one-", "/two-") for kind in KINDS[1::2]], strict=True), *zip(OF_THE_COHORT)]
+"""Each kind with no other of its slide: nothing of one slide comes from what is of the other."""
+
+
+@pytest.mark.parametrize("patterns", ALONE, ids=" and ".join)
+def test_damage_of_one_kind_heals(copied, capsys, patterns):
     before = content(copied.results)
-    path = next(copied.results.glob(pattern))
-    flip(path, random.Random(pattern))
-    heal(copied, capsys, [path])
+    damaged = [next(copied.results.glob(pattern)) for pattern in patterns]
+    for path, pattern in zip(damaged, patterns, strict=True):
+        flip(path, random.Random(pattern))
+    heal(copied, capsys, damaged)
     assert content(copied.results) == before
 
 
