@@ -214,7 +214,7 @@ class Tree:
             self.write(site.module, mutated_source(source, site))
             outcome, test = run_tests(self.root, tests, limit)
             self.write(site.module, source)
-            if outcome == "killed" and "::" in test and test not in self.passing:
+            if outcome == "killed" and test.startswith("tests/") and test not in self.passing:
                 if run_tests(self.root, [test], limit)[0] != "lived":
                     outcome, test = "not judged", f"{test} fails without the mutant too"
                 else:

@@ -178,6 +178,7 @@ def test_areas_are_those_of_cutting_one_region_after_another(regions, boxes, ove
         assert name == expected
 
 
+@pytest.mark.long
 @given(drawn, places, st.sampled_from(["file", "smallest"]))
 @examples(40, derandomize=True)
 def test_areas_are_those_of_a_raster(regions, boxes, overlap):

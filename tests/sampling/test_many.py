@@ -90,6 +90,7 @@ def tables(tmp_path_factory):
     return folder
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of memory is read from /proc")
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_holds_a_few_rows_of_many(tables, stage):
