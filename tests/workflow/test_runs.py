@@ -11,10 +11,14 @@ import lmdb
 import numpy as np
 import openslide
 import pytest
+import yaml
 from openslide.deepzoom import DeepZoomGenerator
 from PIL import Image
 
 from slidemill import open_store, read_metadata
+from slidemill.errors import ConfigError
+from slidemill.runs.config import read_config
+from slidemill.runs.slide_list import list_slides
 from slidemill.testing import Scan, write_svs
 from tests.conftest import ROOT, painted
 from tests.tiffs import STRUCTURES, write
@@ -549,21 +553,35 @@ class TestCopiedTiles:
                 np.testing.assert_array_equal(store.read("r00001_c00001"), wanted)
 
 
+CONFIGURATION_FAULTS = [
+    ({"sampling": {"patchsize": 256}}, ["sampling.patchsize", "256", "patch_size"]),
+    (
+        {"sampling": {"level": 0, "deepzoom_level": 3}},
+        ["deepzoom_level is 3", "level is 0", "one of the two"],
+    ),
+    ({"stores": {"zarr": {}}}, ["stores.zarr", "lmdb, hdf5, disk"]),
+    ({"slides": "/nowhere/at/all"}, ["/nowhere/at/all", "name the folder"]),
+    ({"slides": "."}, ["no slide found", ".svs"]),
+    ({"results": "with {braces}"}, ["results", "braces"]),
+]
+"""Changes of the configuration, and words of the message that refuses each."""
+
+
+@pytest.mark.parametrize(("change", "words"), CONFIGURATION_FAULTS[2:])
+def test_a_fault_of_the_configuration_is_said_in_one_message(project, change, words):
+    """The Snakefile prints what these functions say."""
+    schema = yaml.safe_load((ROOT / "workflow/schemas/slides.schema.yaml").read_text(encoding="utf-8"))
+    with pytest.raises(ConfigError) as refused:
+        list_slides(read_config(project.config | {"annotations": None} | change, base=project.folder), schema)
+    assert all(word in str(refused.value) for word in words), refused.value
+    assert not project.results.exists()
+
+
 @pytest.mark.long
 class TestConfiguration:
     @pytest.mark.parametrize(
         ("change", "words"),
-        [
-            ({"sampling": {"patchsize": 256}}, ["sampling.patchsize", "256", "patch_size"]),
-            (
-                {"sampling": {"level": 0, "deepzoom_level": 3}},
-                ["deepzoom_level is 3", "level is 0", "one of the two"],
-            ),
-            ({"stores": {"zarr": {}}}, ["stores.zarr", "lmdb, hdf5, disk"]),
-            ({"slides": "/nowhere/at/all"}, ["/nowhere/at/all", "name the folder"]),
-            ({"slides": "."}, ["no slide found", ".svs"]),
-            ({"results": "with {braces}"}, ["results", "braces"]),
-        ],
+        CONFIGURATION_FAULTS[:2],
     )
     def test_a_fault_ends_in_one_message_before_any_job(self, project, change, words):
         project.config |= change
