@@ -390,8 +390,8 @@ def test_progress_of_nothing_logs_a_total_too(told):
 def test_progress_is_told_every_so_often(told):
     assert list(log_progress(range(8), 8, "patches", every=10)) == list(range(8))
     assert told() == [
-        "3 of 8 patches, 0 a second, 20 s to go",
-        "6 of 8 patches, 0 a second, 8 s to go",
+        "3 of 8 patches, 0 per second, 20 s to go",
+        "6 of 8 patches, 0 per second, 8 s to go",
         "8 of 8 patches in 36.0 s",
     ]
 

@@ -42,7 +42,7 @@ def needs(draw):
 @examples(200)
 def test_every_result_comes_once_and_in_order(own, threads, ahead):
     jigsaw = Jigsaw(own)
-    assert list(run_in_order(jigsaw.steps(), jigsaw.count, threads, ahead)) == [
+    assert list(run_in_order(jigsaw.steps(), jigsaw.count, threads, ahead=ahead)) == [
         f"result {place}" for place in range(jigsaw.count)
     ]
     assert sorted(jigsaw.begun) == list(range(len(own)))
@@ -59,14 +59,14 @@ def test_no_step_begins_further_ahead_than_told(threads):
 def test_one_thread_works_on_the_callers_alone():
     seen = set()
     steps = (Step(place, lambda place=place: seen.add(threading.get_ident()) or [(place, place)]) for place in range(9))
-    assert list(run_in_order(steps, 9, 1, 2)) == list(range(9))
+    assert list(run_in_order(steps, 9, 1, ahead=2)) == list(range(9))
     assert seen == {threading.get_ident()}
 
 
 def test_all_threads_work_at_the_same_time():
     barrier = threading.Barrier(3, timeout=30)
     steps = (Step(place, lambda place=place: barrier.wait() is None or [(place, place)]) for place in range(3))
-    assert list(run_in_order(steps, 3, 3, 3)) == [0, 1, 2]
+    assert list(run_in_order(steps, 3, 3, ahead=3)) == [0, 1, 2]
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4])
@@ -81,7 +81,7 @@ def test_a_fault_reaches_the_one_who_waits_and_no_thread_is_left(threads, broken
 
     steps = (Step(place, lambda place=place: run(place)) for place in range(30))
     with pytest.raises(OSError, match=f"place {broken}"):
-        list(run_in_order(steps, 30, threads, 3))
+        list(run_in_order(steps, 30, threads, ahead=3))
     assert threading.active_count() == before
 
 
@@ -92,14 +92,14 @@ def test_a_fault_in_the_plan_reaches_the_one_who_waits(threads):
         raise ValueError("no more")
 
     with pytest.raises(ValueError, match="no more"):
-        list(run_in_order(steps(), 5, threads, 3))
+        list(run_in_order(steps(), 5, threads, ahead=3))
 
 
 def test_who_stops_taking_stops_the_work():
     before = threading.active_count()
     begun = []
     steps = (Step(place, lambda place=place: begun.append(place) or [(place, place)]) for place in range(1000))
-    results = run_in_order(steps, 1000, 3, 5)
+    results = run_in_order(steps, 1000, 3, ahead=5)
     assert next(results) == 0
     results.close()
     assert threading.active_count() == before
@@ -107,14 +107,14 @@ def test_who_stops_taking_stops_the_work():
 
 
 def test_nothing_to_do_is_done():
-    assert list(run_in_order(iter(()), 0, 3, 1)) == []
+    assert list(run_in_order(iter(()), 0, 3, ahead=1)) == []
 
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_a_place_that_no_step_gives_is_told_and_not_waited_for(threads):
     steps = (Step(place, lambda place=place: [(place, place)] if place != 2 else []) for place in range(5))
     with pytest.raises(RuntimeError, match="no step gives the result of place 2"):
-        list(run_in_order(steps, 5, threads, 2))
+        list(run_in_order(steps, 5, threads, ahead=2))
 
 
 def test_helpers_that_have_started_end_where_another_cannot_start(monkeypatch):
@@ -129,5 +129,5 @@ def test_helpers_that_have_started_end_where_another_cannot_start(monkeypatch):
     monkeypatch.setattr(threading.Thread, "start", started)
     steps = (Step(place, lambda place=place: [(place, place)]) for place in range(100))
     with pytest.raises(RuntimeError, match="can't start new thread"):
-        list(run_in_order(steps, 100, 5, 2))
+        list(run_in_order(steps, 100, 5, ahead=2))
     assert threading.active_count() == before

@@ -1,6 +1,6 @@
-"""Calling functions in a process of their own, which damaged files may end.
+"""Call functions in a child process, which a damaged file may kill.
 
-LMDB and HDF5 read what a file says of itself as it stands there: a flipped byte can end the process that reads it.
+LMDB and HDF5 trust the structure of a file: one flipped byte can kill the process that reads it.
 """
 
 from __future__ import annotations
@@ -26,24 +26,23 @@ Result = TypeVar("Result")
 
 _CONTEXT = multiprocessing.get_context("fork") if sys.platform == "linux" else multiprocessing.get_context("spawn")
 _STARTING = Lock()
-"""Held while a process starts, so that no other inherits its end of the pipe and keeps it open after its death."""
-
-
-class ChildCrashedError(SlidemillError):
-    """The process that worked on something ended before it was done; the message says how."""
-
-
-class ChildKilledError(SlidemillError):
-    """The process was ended from outside, for its memory perhaps: that says nothing of what it worked on."""
-
+"""Held while a child starts, so that no other child inherits its end of the pipe and keeps it open."""
 
 FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
 
 
-class ChildProcess:
-    """A process of its own, which calls functions one after another; it is started again when it has died.
+class ChildCrashedError(SlidemillError):
+    """The child process died during a call; the message is its signal or exit code."""
 
-    What a function logs to slidemill's log arrives in this process's. Use it as a context manager.
+
+class ChildKilledError(SlidemillError):
+    """The child process was killed from outside, which says nothing of the file that it read."""
+
+
+class ChildProcess:
+    """A child process that calls one function at a time, and is started again after it has died.
+
+    Log messages of the functions arrive in the parent's log. Use it as a context manager.
     """
 
     def __init__(self) -> None:
@@ -58,42 +57,38 @@ class ChildProcess:
         Raises
         ------
         ChildCrashedError
-            When the process ended first, or was closed.
+            When the child died by itself, or is closed.
         ChildKilledError
-            When it was ended from outside.
+            When it was killed from outside.
         """
         if self._closed:
             raise ChildCrashedError("closed")
-        process, pipe = self._child = self._child or _started()
+        process, pipe = self._child = self._child or _start()
         try:
             pipe.send((LOG.level, function, arguments, named))
-            while True:
-                kind, value = pipe.recv()
-                if kind == "log":
-                    LOG.log(*value)
-                else:
-                    break
+            while (answer := pipe.recv())[0] == "log":
+                LOG.log(*answer[1])
         except (EOFError, OSError):
             self._child = None
-            how = _ending(process)
+            how = _wait(process)
             if -(process.exitcode or 0) in FROM_OUTSIDE and not self._closed:
                 raise ChildKilledError(
                     f"the process that this one had started was ended ({how}), by the system for its memory perhaps: "
                     "run with fewer cores, or give the job more memory"
                 ) from None
             raise ChildCrashedError(how) from None
-        if kind == "raised":
-            raise value
-        result: Result = value
+        if answer[0] == "raised":
+            raise answer[1]
+        result: Result = answer[1]
         return result
 
     def close(self) -> None:
-        """End the process; another thread's call ends with it."""
+        """Kill the child; a call in another thread raises ChildCrashedError."""
         self._closed = True
         child, self._child = self._child, None
         if child is not None:
             child[0].kill()
-            _ending(child[0])
+            _wait(child[0])
 
     def __enter__(self) -> Self:
         return self
@@ -102,7 +97,7 @@ class ChildProcess:
         self.close()
 
 
-def _started() -> tuple[BaseProcess, Connection]:
+def _start() -> tuple[BaseProcess, Connection]:
     with _STARTING, machine_errors("another process to read in"):
         here, there = _CONTEXT.Pipe()
         process = _CONTEXT.Process(target=_serve, args=(there,), daemon=True)
@@ -112,15 +107,15 @@ def _started() -> tuple[BaseProcess, Connection]:
 
 
 def _serve(pipe: Connection) -> None:
-    """Call what the parent asks for until it is gone; this is the child's side."""
-    # Ctrl-C is sent to both; the parent answers it, and ends this process.
+    """Call what the parent sends until it is gone; this runs in the child."""
+    # Ctrl-C is sent to both; the parent handles it, and kills the child.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Libraries that end their process complain first, of which the finding says the rest.
+    # Libraries print before they end their process; the exception says enough.
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
     faulthandler.disable()
-    LOG.handlers[:] = [_Sending(pipe)]
+    LOG.handlers[:] = [_PipeHandler(pipe)]
     LOG.propagate = False
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -139,14 +134,14 @@ def _serve(pipe: Connection) -> None:
 
 
 def _sendable(error: Exception) -> Exception:
-    """Return an error that the parent can be sent: another would end this process, and be taken for damage."""
+    """Return an error that can be pickled: another would end the child, and be taken for damage."""
     if isinstance(error, SlidemillError | OSError):
         return error
     return machine_error(error, "the process that read") or RuntimeError(repr(error))
 
 
-class _Sending(logging.Handler):
-    """Sends what is logged to the parent."""
+class _PipeHandler(logging.Handler):
+    """Sends log messages to the parent."""
 
     def __init__(self, pipe: Connection) -> None:
         super().__init__()
@@ -156,8 +151,8 @@ class _Sending(logging.Handler):
         self._pipe.send(("log", (record.levelno, "%s", record.getMessage())))
 
 
-def _ending(process: BaseProcess) -> str:
-    """Wait for the process to end, and return how it did."""
+def _wait(process: BaseProcess) -> str:
+    """Wait for the end of a process, and return its signal or exit code."""
     process.join()
     code = process.exitcode or 0
     return f"signal {-code}" if code < 0 else f"exit code {code}"

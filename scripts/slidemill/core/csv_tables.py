@@ -1,4 +1,4 @@
-"""CSV tables: UTF-8, a header, one row a line; written and read as streams."""
+"""CSV tables in UTF-8 with a header, written and read row by row."""
 
 from __future__ import annotations
 
@@ -12,16 +12,12 @@ from slidemill.core.files import replacing
 from slidemill.core.seals import Seal, read_cohort_seal
 from slidemill.errors import SlidemillError
 
-# A label or a message may be longer than the 128 KiB that the csv module reads unless told.
+# A label or a message may be longer than csv's default limit of 128 KiB.
 csv.field_size_limit(2**31 - 1)
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> int:
-    """Publish `rows` as a table at `path` and return how many there were.
-
-    None becomes an empty field; a row must not hold a column that `columns` lacks. Names of files that are
-    not valid Unicode are written with backslash escapes.
-    """
+    """Publish `rows` as a table at `path`, as `writing_table` does, and return their number."""
     count = 0
     with writing_table(path, columns) as write:
         for row in rows:
@@ -34,7 +30,12 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, 
 def writing_table(path: Path, columns: Sequence[str]) -> Iterator[Callable[[Mapping[str, Any]], None]]:
     """Yield a function that adds a row to a table, which is published at the end of the block.
 
-    Rows are written as `write_table` writes them.
+    None becomes an empty field. File names that are not valid Unicode are written with backslash escapes.
+
+    Raises
+    ------
+    ValueError
+        By the function, when a row has a column that `columns` lacks.
     """
     known = frozenset(columns)
     with (
@@ -48,7 +49,7 @@ def writing_table(path: Path, columns: Sequence[str]) -> Iterator[Callable[[Mapp
             if not known.issuperset(row):
                 raise ValueError(f"{path}: the table has no columns {', '.join(sorted(set(row) - known))}")
             values = [row.get(column, "") for column in columns]
-            # The csv module leaves a lone carriage return bare, and reads it as the end of a line.
+            # The csv module writes a lone carriage return without quotes, and reads it as the end of a line.
             bare = "\r" in "".join([value for value in values if value.__class__ is str])
             (quoting if bare else plain).writerow(values)
 
@@ -57,17 +58,25 @@ def writing_table(path: Path, columns: Sequence[str]) -> Iterator[Callable[[Mapp
 
 
 def read_table(path: Path, columns: Sequence[str] = (), seal: Seal | None = None) -> Iterator[dict[str, str]]:
-    """Yield the rows of the table at `path`, every value a string; its bytes are checked first, where it has a `seal`.
+    """Yield the rows of the table at `path`, all values as strings.
+
+    Parameters
+    ----------
+    path
+        The table.
+    columns
+        Columns that it must have.
+    seal
+        The seal that its bytes are checked against first; None for no check.
 
     Raises
     ------
     SlidemillError
-        When the table lacks one of `columns`, a row is longer or shorter than the header, it is no CSV in UTF-8, or its
-        bytes are not those that were sealed.
+        When the table lacks a column, has a row of another length, is not CSV in UTF-8, or does not match its seal.
     """
     if seal:
         seal.check(path)
-    with _opened(path) as file:
+    with _open_table(path) as file:
         reader = csv.reader(file)
         header = next(reader, [])
         missing = [column for column in columns if column not in header]
@@ -78,28 +87,27 @@ def read_table(path: Path, columns: Sequence[str] = (), seal: Seal | None = None
             )
         for values in filter(None, reader):
             if len(values) != len(header):
-                raise SlidemillError(
-                    f"{path}: line {reader.line_num} has not {len(header)} fields: remove the table and run again"
-                )
+                where = f"{path}: line {reader.line_num}"
+                raise SlidemillError(f"{where} has not {len(header)} fields: remove the table and run again")
             yield dict(zip(header, values, strict=True))
 
 
 def read_cohort_table(path: Path, columns: Sequence[str] = ()) -> Iterator[dict[str, str]]:
-    """Yield the rows of a cohort's table, as `read_table` does; its seal is the one that is listed next to it."""
+    """Yield the rows of a cohort's table as `read_table` does, after a check of its seal."""
     return read_table(path, columns, read_cohort_seal(path))
 
 
 def read_columns(path: Path) -> list[str]:
     """Return the names of a table's columns."""
-    with _opened(path) as file:
+    with _open_table(path) as file:
         return next(csv.reader(file), [])
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[TextIO]:
-    """Open a table for reading; what the block finds to be no CSV in UTF-8 is told in words."""
+def _open_table(path: Path) -> Iterator[TextIO]:
+    """Open a table for reading; raise SlidemillError where the block finds that it is not CSV in UTF-8."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         try:
             yield file
         except (UnicodeDecodeError, csv.Error) as error:
-            raise SlidemillError(f"{path}: is no table ({error}): remove it and run again") from None
+            raise SlidemillError(f"{path}: is not a table ({error}): remove it and run again") from None

@@ -1,4 +1,4 @@
-"""The log of a job: a file with the time of each line, and the progress of long work."""
+"""The log of a job: a file with the time of each message, and progress of long work."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from slidemill.errors import SlidemillError, explain
 Item = TypeVar("Item")
 LOG = logging.getLogger("slidemill")
 ERROR = re.compile(r"\S+ \S+ ERROR ")
-"""How the line of an error begins in a job's log."""
+"""The start of an error's line in a job's log."""
 
 
 @contextmanager
 def job_log(path: str | Path) -> Iterator[None]:
     """Send slidemill's log to the file at `path` while the block runs.
 
-    An error that slidemill raised on purpose, or that the machine is to blame for, ends the process with its message
-    alone; any other is raised on. The log has the traceback of all but the first.
+    A `SlidemillError`, or a fault of the machine, ends the process with its message; any other error is raised.
+    The log has a traceback of all errors but `SlidemillError`.
     """
     try:
         handler = _Handler(path, mode="w", encoding="utf-8", errors="backslashreplace")
@@ -51,14 +51,14 @@ def job_log(path: str | Path) -> Iterator[None]:
 
 
 class _Handler(logging.FileHandler):
-    """A log that a full disk cuts short; what the job has to tell is told elsewhere, too."""
+    """A log that a full disk may truncate; errors are also reported elsewhere."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         pass
 
 
 def last_error(path: Path) -> str:
-    """Return the last error that a job's log tells, in one line, or nothing where there is none."""
+    """Return the last error in a job's log as one line; empty where there is none."""
     if not path.is_file():
         return ""
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -66,33 +66,30 @@ def last_error(path: Path) -> str:
     if not errors:
         return ""
     first = ERROR.sub("", lines[errors[-1]])
-    # Below a traceback, its last line says what went wrong.
+    # The last line of a traceback is the error.
     return lines[-1] if len(lines) > errors[-1] + 1 and lines[errors[-1] + 1].startswith("Traceback") else first
 
 
-def log_progress(items: Iterable[Item], total: int, what: str, every: float = 10.0) -> Iterator[Item]:
-    """Yield `items`, and log how many are done, how fast, and how long the rest will take.
+def log_progress(items: Iterable[Item], total: int, what: str, *, every: float = 10.0) -> Iterator[Item]:
+    """Yield `items`, and log their number, their rate and the remaining time.
 
     Parameters
     ----------
     items
-        What is worked on.
+        The items.
     total
-        How many there are.
+        Their number.
     what
         Their name in the log, in the plural.
     every
-        Seconds between two lines.
+        Seconds between two messages.
     """
-    begun = told = time.monotonic()
+    begun = last = time.monotonic()
     done = 0
     for done, item in enumerate(items, start=1):
         yield item
         now = time.monotonic()
-        if now - told >= every:
-            told = now
-            rate = done / (now - begun)
-            left = (total - done) / rate
-            LOG.info("%d of %d %s, %.0f a second, %.0f s to go", done, total, what, rate, left)
-    seconds = time.monotonic() - begun
-    LOG.info("%d of %d %s in %.1f s", done, total, what, seconds)
+        if now - last >= every:
+            last, rate = now, done / (now - begun)
+            LOG.info("%d of %d %s, %.0f per second, %.0f s to go", done, total, what, rate, (total - done) / rate)
+    LOG.info("%d of %d %s in %.1f s", done, total, what, time.monotonic() - begun)

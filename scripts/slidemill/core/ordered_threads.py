@@ -1,4 +1,4 @@
-"""Work that several threads do in pieces, handed out in order, and never far ahead of what was taken."""
+"""Run steps on several threads, and yield their results in order with bounded memory."""
 
 from __future__ import annotations
 
@@ -19,34 +19,33 @@ class Step(Generic[Result]):
     first
         The smallest place whose result needs this step.
     run
-        Does the work, and returns the results that it completes, each with its place.
+        Does the work, and returns pairs of a place and its result.
     """
 
     first: int
     run: Callable[[], Iterable[tuple[int, Result]]]
 
 
-def run_in_order(steps: Iterable[Step[Result]], count: int, threads: int, ahead: int) -> Generator[Result]:
+def run_in_order(steps: Iterable[Step[Result]], count: int, threads: int, *, ahead: int) -> Generator[Result]:
     """Run steps on several threads, and yield the results of places 0 to ``count - 1`` in that order.
 
-    The calling thread is one of them: while a result is not there yet, it takes a step itself, so that no more
-    than `threads` work at any time, and with one thread nothing runs beside the caller.
+    The calling thread runs steps itself while it waits for a result. With one thread, no other is started.
 
     Parameters
     ----------
     steps
-        In the order of their `Step.first`; asked for by one thread at a time, and only when work may begin.
+        The steps in the order of `Step.first`; one thread at a time takes the next when it may begin.
     count
-        How many places there are.
+        The number of places.
     threads
-        How many threads work, the caller's included.
+        The number of threads, the caller's included.
     ahead
-        Steps begin for at most so many places from the one that is waited for, 1 or more; this bounds memory.
+        How many places ahead of the next result steps may begin, 1 or more; this bounds memory.
 
     Raises
     ------
     BaseException
-        What a step raised, on whichever thread it ran. The other threads have ended then.
+        What a step raised on any thread, after the other threads have ended.
     """
     crew = _Crew(steps, ahead)
     helpers: list[threading.Thread] = []
@@ -63,13 +62,13 @@ def run_in_order(steps: Iterable[Step[Result]], count: int, threads: int, ahead:
     finally:
         crew.stop()
         for helper in helpers:
-            # A generator that nobody closed may be collected on any thread, on a helper's too.
+            # A generator that was not closed may be collected on any thread, also on a helper.
             if helper is not threading.current_thread():
                 helper.join()
 
 
 class _Crew(Generic[Result]):
-    """What the threads share; `changed` guards all of it."""
+    """The state that the threads share, guarded by `changed`."""
 
     def __init__(self, steps: Iterable[Step[Result]], ahead: int) -> None:
         self.changed = threading.Condition()
@@ -82,7 +81,7 @@ class _Crew(Generic[Result]):
         self._fault: BaseException | None = None
 
     def results(self, place: int) -> list[Result]:
-        """Return the results of `place` and of those after it that are there too; work until the first one is."""
+        """Run steps until the result of `place` is ready; return it and the ready ones that follow."""
         while True:
             with self.changed:
                 if self._place != place:
@@ -104,7 +103,7 @@ class _Crew(Generic[Result]):
             self._do(step)
 
     def help(self) -> None:
-        """Work until no step is left."""
+        """Run steps until none is left."""
         try:
             while True:
                 with self.changed:

@@ -1,4 +1,4 @@
-"""The cohort's metadata as Parquet: the rows of metadata.csv with a type for each column, small and quick to load."""
+"""The cohort's metadata as Parquet: the rows of metadata.csv with typed columns."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 def write_parquet(path: Path, table: Path) -> None:
-    """Publish the metadata table at `table`, a CSV, as Parquet at `path`; a block of rows in memory at a time.
+    """Publish the metadata table at `table`, a CSV, as Parquet at `path`, block by block.
 
     Raises
     ------
     SlidemillError
-        When a value is not what its column holds.
+        When a value does not have its column's type.
     """
     import pyarrow as pa
     import pyarrow.csv
@@ -36,15 +36,15 @@ def write_parquet(path: Path, table: Path) -> None:
     schema = pa.schema(
         [(name, types[name] if name in types else pa.dictionary(pa.int32(), pa.string())) for name in header]
     )
-    # Nothing but an empty field is a missing number: a label may be called NA.
+    # Only an empty field is a missing number: a label may be called NA.
     converting = pa.csv.ConvertOptions(column_types=schema, null_values=[""], strings_can_be_null=False)
     parsing = pa.csv.ParseOptions(newlines_in_values=True)
     with (
         replacing(path) as aside,
-        _told(table),
+        _table_errors(table),
         pq.ParquetWriter(aside, schema, compression="zstd", write_page_checksum=True) as writer,
     ):
-        # The header is given by name: read_columns and Arrow may differ on one that is quoted.
+        # Names are given, since Arrow may read a quoted header otherwise than read_columns.
         reading = pa.csv.ReadOptions(block_size=8 << 20, column_names=header, skip_rows_after_names=1)
         with pa.csv.open_csv(table, reading, parsing, converting) as reader:
             for batch in reader:
@@ -52,32 +52,32 @@ def write_parquet(path: Path, table: Path) -> None:
 
 
 def read_parquet(path: Path, wanted: Sequence[str] = ()) -> pandas.DataFrame:
-    """Return the table at `path` as a frame; of the columns that are `wanted` alone, where any are named.
+    """Return the table at `path` as a frame, with only the `wanted` columns if any are named.
 
     Returns
     -------
     pandas.DataFrame
-        A row a patch in the order of metadata.csv, numbered from 0. Slides, names of labels and a sheet's own columns
-        are categories; a number that is not known is NaN.
+        A row per patch in the order of metadata.csv, numbered from 0. Slides, label names and a sheet's columns are
+        categories; unknown numbers are NaN.
 
     Raises
     ------
     SlidemillError
-        When there is no such table, it lacks a column, or it is damaged.
+        When the table is missing, lacks a column, or is damaged.
     """
     import pandas as pd
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     columns: dict[str, Any] = {}
-    with _told(path):
+    with _table_errors(path):
         if seal := read_cohort_seal(path):
             seal.check(path)
-    with _told(path), pq.ParquetFile(path, memory_map=True, page_checksum_verification=True) as file:
+    with _table_errors(path), pq.ParquetFile(path, memory_map=True, page_checksum_verification=True) as file:
         missing = [column for column in (*NEEDED_COLUMNS, *wanted) if column not in file.schema_arrow.names]
         if missing:
             raise SlidemillError(f"{path}: lacks the columns {', '.join(missing)}: run the workflow again")
-        # Column by column: what Arrow holds beside the frame is one of them.
+        # Column by column, so that Arrow holds only one of them next to the frame.
         for name in wanted or file.schema_arrow.names:
             column = file.read([name]).column(0)
             if column.null_count and name not in FRACTIONS:
@@ -91,8 +91,8 @@ def read_parquet(path: Path, wanted: Sequence[str] = ()) -> pandas.DataFrame:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Raise what Arrow finds wrong with a file in words that name it."""
+def _table_errors(path: Path) -> Iterator[None]:
+    """Raise SlidemillError or MachineError for Arrow's errors, with the file's name."""
     import pyarrow as pa
 
     try:

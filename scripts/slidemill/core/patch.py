@@ -1,4 +1,4 @@
-"""One patch of a grid, as a value, and its name."""
+"""One patch of a grid as a value, and its id."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from slidemill.core.pyramid import Size
 
 @dataclass(frozen=True, slots=True)
 class PatchRef:
-    """One patch of a grid: where it lies and what has to be read for it.
+    """One patch of a grid: its place, and the region to read for it.
 
     Parameters
     ----------
     column, row
         Place in the grid, counted from 0 at the top left.
     x0, y0, width0, height0
-        The square that the patch stands for, in level-0 pixels. The origin is rounded down, the size to the
-        nearest pixel. Padded patches may begin before 0 and end beyond the slide.
+        The patch's square in level-0 pixels. The origin is rounded down, the size to the nearest pixel.
+        Padded patches may begin before 0 and end beyond the slide.
     level
-        Native level that is read.
+        Native level to read.
     read_x0, read_y0
-        Where reading begins, in level-0 pixels, as ``OpenSlide.read_region`` takes it.
+        Top left of the region to read, in level-0 pixels, as ``OpenSlide.read_region`` takes it.
     read_size
-        Level pixels to read.
+        ``(width, height)`` of the region in level pixels.
     size
-        The grid pixels that these are shrunk to; equal to ``(patch_size, patch_size)`` but at the slide's edges.
+        ``(width, height)`` in grid pixels that the region is shrunk to; smaller than the patch at the slide's edges.
     offset
-        Where those lie in the patch: ``(0, 0)`` but for padded patches of the first column or row.
+        Place of these pixels in the patch; not ``(0, 0)`` only in padded patches of the first column or row.
     """
 
     column: int
@@ -45,17 +45,17 @@ class PatchRef:
 
     @property
     def patch_id(self) -> str:
-        """The patch's name, unique within its slide; sorting names gives raster order."""
+        """The patch's id, unique within its slide; ids sort in raster order."""
         return format_patch_id(self.column, self.row)
 
 
 SpanKind = tuple[int, int, int]
-"""How much is read along an axis, what that is shrunk to, and where it lies in the patch."""
+"""Level pixels to read along an axis, the grid pixels they are shrunk to, and their offset in the patch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A patch's extent along one axis: where it begins in level-0 pixels, where reading begins, and its `SpanKind`."""
+    """A patch along one axis: its origin and the origin of reading, both in level-0 pixels, and its `SpanKind`."""
 
     origin0: int
     read0: int

@@ -1,4 +1,4 @@
-"""What is known of an open slide: its levels and facts, and how sizes shrink."""
+"""Facts of a slide, its levels, and how image sizes shrink."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class Pyramid:
     dimensions
         ``(width, height)`` of every native level in its own pixels, largest first.
     downsamples
-        Level-0 pixels a level pixel, one for each level.
+        Level-0 pixels per level pixel, for each level.
     bounds
-        ``(x, y, width, height)`` of the scanned area in level-0 pixels, or None where the slide names none.
+        ``(x, y, width, height)`` of the scanned area in level-0 pixels, or None where the slide has no bounds.
     mpp
-        Micrometres a level-0 pixel, or None where they are not known.
+        Micrometres per level-0 pixel, or None where they are not known.
     power
         Objective power of the scan, or None where it is not known.
     sides
-        Micrometres along x and along y of a level-0 pixel, of which `mpp` is the mean; None for square pixels.
+        Micrometres per level-0 pixel along x and y, whose mean is `mpp`; None for square pixels.
     """
 
     dimensions: tuple[Size, ...]
@@ -57,7 +57,7 @@ def halve_to_pixel(size: Size) -> list[Size]:
 
 @dataclass(frozen=True, slots=True)
 class SlideInfo:
-    """What OpenSlide says of a slide.
+    """What OpenSlide reports of a slide.
 
     Parameters
     ----------
@@ -66,13 +66,13 @@ class SlideInfo:
     dimensions, downsamples, bounds
         As in `Pyramid`.
     mpp_x, mpp_y
-        Micrometres a level-0 pixel, or None where the slide does not say.
+        Micrometres per level-0 pixel, or None where the slide does not say.
     objective_power
         Nominal magnification of the scan, or None where the slide does not say.
     background
-        Colour, six hex digits, that transparent pixels are laid over.
+        Colour behind transparent pixels, six hex digits.
     icc
-        Description and size of the ICC profile, as `slidemill.slides.icc.profile_of` gives them; empty without one.
+        Description and size of the ICC profile, as `slidemill.slides.icc.profile_of` returns them; empty without one.
     """
 
     vendor: str
@@ -93,7 +93,7 @@ class SlideInfo:
 
     @property
     def mpp(self) -> float | None:
-        """Micrometres a level-0 pixel, the mean of both axes."""
+        """Micrometres per level-0 pixel, the mean of both axes."""
         return None if self.mpp_x is None or self.mpp_y is None else (self.mpp_x + self.mpp_y) / 2
 
     @property
@@ -117,12 +117,12 @@ class SlideInfo:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> SlideInfo:
-        """Return the facts that `to_json` gave.
+        """Return the facts that `to_json` returned.
 
         Raises
         ------
         SlidemillError
-            When they are not what it gives.
+            When a value is missing or of another kind.
         """
         try:
             info = cls(
@@ -153,16 +153,15 @@ class SlideInfo:
 def thumbnail_size(size: Size, box: Size) -> Size:
     """Return the size of an image of `size` after Pillow's ``Image.thumbnail(box)``, which never enlarges.
 
-    Nothing fits nowhere: a `size` without pixels gives ``(0, 0)``.
-
-    The longer side meets the box; the other is rounded to whichever neighbour keeps the proportions best
-    (Pillow's documentation of ``Image.thumbnail``; the tests hold this function against it).
+    A `size` without pixels gives ``(0, 0)``.
     """
     (width, height), (box_width, box_height) = size, box
     if min(size) <= 0:
         return 0, 0
     if box_width >= width and box_height >= height:
         return size
+    # Pillow's algorithm: the longer side meets the box, and the other is rounded to the neighbour that keeps the aspect
+    # ratio best (documentation of Image.thumbnail; tests compare the two).
     aspect = width / height
 
     def nearest(exact: float, error_of: dict[int, float]) -> int:

@@ -1,4 +1,4 @@
-"""Seals: row counts and digests by which damaged tables and JSON files are detected. They detect no tampering."""
+"""Seals: row counts and digests that detect damaged tables and JSON files, not tampering."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class Seal:
 
     @classmethod
     def of(cls, path: Path, rows: int) -> Seal:
-        """Return the seal of the table at `path`, which was just written with so many rows."""
+        """Return the seal of the table at `path`, which has `rows` rows."""
         return cls(rows, file_digest(path))
 
     @classmethod
     def from_json(cls, value: object) -> Seal | None:
-        """Return the seal that `asdict` made a JSON value of; None where it is no such value."""
+        """Return the seal from the JSON value of its `asdict`, or None for any other value."""
         rows, digest = (value.get("rows"), value.get("digest")) if isinstance(value, dict) else (None, None)
         if not isinstance(rows, int) or not isinstance(digest, str) or not DIGEST.fullmatch(digest):
             return None
@@ -49,7 +49,7 @@ class Seal:
         Raises
         ------
         SlidemillError
-            When they are not those that were sealed.
+            When they differ from those that were sealed.
         """
         if file_digest(path) != self.digest:
             raise SlidemillError(
@@ -58,7 +58,7 @@ class Seal:
 
 
 def write_sealed(path: Path, value: Mapping[str, Any]) -> None:
-    """Publish a mapping that is not empty as JSON at `path`, with a digest of the text as its last key, ``seal``."""
+    """Publish a non-empty mapping as JSON at `path`, whose last key, ``seal``, is a digest of the text before it."""
     text = json.dumps(value, indent=1, allow_nan=False).removesuffix("\n}").encode()
     with replacing(path) as aside:
         aside.write_bytes(text + MARK + xxhash.xxh3_128_hexdigest(text).encode() + END)
@@ -72,7 +72,7 @@ def read_sealed(path: Path) -> tuple[Any, bool]:
     Raises
     ------
     SlidemillError
-        When the file is not JSON, or its text is not what was sealed.
+        When the file is not JSON, or differs from what was sealed.
     """
     value = read_json(path)
     if not isinstance(value, dict) or "seal" not in value:
@@ -84,17 +84,17 @@ def read_sealed(path: Path) -> tuple[Any, bool]:
     return value, True
 
 
-def seal_tables(folder: Path, rows: Mapping[str, int], name: str = COHORT_SEALS, settings: str = "") -> None:
+def seal_tables(folder: Path, rows: Mapping[str, int], name: str = COHORT_SEALS, *, settings: str = "") -> None:
     """Publish the seals of tables in a folder.
 
     Parameters
     ----------
     folder
-        Where the tables are.
+        The folder of the tables.
     rows
-        How many rows each table has, by the name of its file.
+        The number of rows of each table by file name.
     name
-        The file of the seals.
+        The name of the file of seals.
     settings
         `slidemill.runs.settings.cohort_digest` of the run that wrote the tables; empty where it is not known.
     """
@@ -103,7 +103,7 @@ def seal_tables(folder: Path, rows: Mapping[str, int], name: str = COHORT_SEALS,
 
 
 def read_seals(path: Path) -> dict[str, Seal]:
-    """Return the seals that `seal_tables` published at `path`, by the table's name; none where there is no such file.
+    """Return the seals at `path` by the table's file name; none where there is no such file.
 
     Raises
     ------
@@ -121,7 +121,7 @@ def read_seals(path: Path) -> dict[str, Seal]:
 
 
 def read_cohort_seal(path: Path) -> Seal | None:
-    """Return the seal of the cohort's table at `path`, from the file next to it; None where there is none.
+    """Return the seal of the cohort's table at `path` from the file next to it; None where there is none.
 
     Raises
     ------

@@ -145,4 +145,4 @@ def _ahead(read: Callable[[int], Batch], count: int, workers: int) -> Iterator[B
 
     steps = (Step(number, partial(step, number)) for number in range(count))
     # The caller's thread is one of the crew, and takes a step itself where it would wait.
-    return run_in_order(steps, count, workers + 1, AHEAD * workers)
+    return run_in_order(steps, count, workers + 1, ahead=AHEAD * workers)

@@ -84,7 +84,7 @@ class OpenSlideReader:
 
         ahead = _fitting(patches, AHEAD * threads)
         steps = (Step(place, partial(read, place)) for place in range(len(patches)))
-        with closing(run_in_order(steps, len(patches), min(threads, ahead), ahead)) as results:
+        with closing(run_in_order(steps, len(patches), min(threads, ahead), ahead=ahead)) as results:
             yield from zip(patches, results, strict=True)
 
 
@@ -142,7 +142,9 @@ class TileReader:
             window,
             lambda place, pixels: finish(self._whole(patches[place], pixels)),
         )
-        with closing(run_in_order(cutter.steps(), len(patches), threads, min(AHEAD * threads, window))) as results:
+        with closing(
+            run_in_order(cutter.steps(), len(patches), threads, ahead=min(AHEAD * threads, window))
+        ) as results:
             for patch, (pixels, result) in zip(patches, results, strict=True):
                 yield patch, result
                 cutter.give_back(pixels)
@@ -150,7 +152,7 @@ class TileReader:
     def pixels(self, region: Region) -> Pixels:
         """Return a region's pixels, ``uint8 (height, width, 3)``."""
         cutter = Cutter(self.level, lambda _: region, 1, 1, lambda _, pixels: pixels)
-        pixels, _ = next(run_in_order(cutter.steps(), 1, 1, 1))
+        pixels, _ = next(run_in_order(cutter.steps(), 1, 1, ahead=1))
         assert pixels is not None
         return pixels
 

@@ -250,7 +250,7 @@ def write_cohort(
     rows[tables.unreadable.name] = write_table(tables.unreadable, UNREADABLE_COLUMNS, unreadable)
     findings = chain.from_iterable(_findings(one) for one in slides)
     rows[tables.validation.name] = write_table(tables.validation, VALIDATION_COLUMNS, findings)
-    seal_tables(tables.seals.parent, rows, tables.seals.name, settings)
+    seal_tables(tables.seals.parent, rows, tables.seals.name, settings=settings)
 
 
 def _checks_of(validation: Path) -> Path:

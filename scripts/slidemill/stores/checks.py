@@ -274,7 +274,7 @@ def _look(store: Store, backend: str, threads: int) -> Iterator[_Seen]:
 
     steps = (Step(place, partial(look, place)) for place in range(len(store)))
     return log_progress(
-        run_in_order(steps, len(store), threads, AHEAD * threads), len(store), f"patches of {backend} checked"
+        run_in_order(steps, len(store), threads, ahead=AHEAD * threads), len(store), f"patches of {backend} checked"
     )
 
 
