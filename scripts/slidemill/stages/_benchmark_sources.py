@@ -1,4 +1,4 @@
-"""What the benchmark reads patches from, and what is known of it: the stores of a backend, or the slides."""
+"""Read the patches of a benchmark, from the stores of a backend or from the slides."""
 
 from __future__ import annotations
 
@@ -34,14 +34,17 @@ Read = Callable[[str], Pixels]
 
 
 class Source(ABC):
-    """Something that patches are read from; each slide is opened when first used, in each process anew."""
+    """Stores or slides that patches are read from. Each is opened when first used, and again in each process."""
+
+    encoding = ""
+    """How the patches are stored; empty for slides."""
 
     def __init__(self) -> None:
         self._stack = ExitStack()
         self._readers: dict[str, Read] = {}
 
     def read(self, key: Key) -> Pixels:
-        """Return a patch's pixels, ``uint8 (height, width, 3)``.
+        """Return the pixels of a patch, ``uint8 (height, width, 3)``.
 
         Raises
         ------
@@ -49,52 +52,39 @@ class Source(ABC):
             When the store or the slide cannot be opened or read.
         """
         slide, patch_id = key
-        return self._opened(slide)(patch_id)
+        if slide not in self._readers:
+            self.open([key])
+        return self._readers[slide](patch_id)
 
     def open(self, keys: Iterable[Key]) -> None:
-        """Open all that the patches lie in, so that reading them does not have to."""
-        for slide in {slide for slide, _ in keys}:
-            self._opened(slide)
+        """Open the stores or slides of patches."""
+        for slide, _ in keys:
+            if slide not in self._readers:
+                self._readers[slide] = self._reader(slide, self._stack)
 
     def close(self) -> None:
-        """Close all that was opened."""
+        """Close what is open."""
         self._stack.close()
         self._readers.clear()
 
-    def _opened(self, slide: str) -> Read:
-        if slide not in self._readers:
-            self._readers[slide] = self._reader(slide, self._stack)
-        return self._readers[slide]
-
-    @property
-    @abstractmethod
-    def encoding(self) -> str:
-        """How the patches are stored."""
-
     @abstractmethod
     def files(self) -> Iterator[Path]:
-        """Yield the files that the patches lie in."""
+        """Yield the files of the patches."""
 
     @abstractmethod
     def _reader(self, slide: str, stack: ExitStack) -> Read:
-        """Open a slide's store or file, to be closed by `stack`."""
+        """Open a slide or its store, which `stack` closes."""
 
 
 class StoreSource(Source):
-    """The stores of one backend, by slide."""
+    """The stores of a backend, by slide."""
 
     def __init__(self, paths: Mapping[str, Path], encoding: str) -> None:
         super().__init__()
-        self._paths = paths
-        self._encoding = encoding
-
-    @property
-    def encoding(self) -> str:
-        """The stores' encoding."""
-        return self._encoding
+        self._paths, self.encoding = paths, encoding
 
     def files(self) -> Iterator[Path]:
-        """Yield the stores' files."""
+        """Yield the files of the stores."""
         for path in self._paths.values():
             yield from (file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
 
@@ -112,21 +102,14 @@ class SampledSlide:
 
 
 class SlideSource(Source):
-    """The slides themselves, read and shrunk by OpenSlide."""
+    """The slides, read by OpenSlide."""
 
     def __init__(self, slides: Mapping[str, SampledSlide], spec: GridSpec, icc: str = "ignore") -> None:
         super().__init__()
-        self._slides = slides
-        self._spec = spec
-        self._icc = icc
-
-    @property
-    def encoding(self) -> str:
-        """The slides' own, whatever it is."""
-        return ""
+        self._slides, self._spec, self._icc = slides, spec, icc
 
     def files(self) -> Iterator[Path]:
-        """Yield the slides' files, all of them where a slide has several."""
+        """Yield all files of the slides."""
         for slide in self._slides.values():
             yield from (slide.path, *companions(slide.path))
 
@@ -139,7 +122,7 @@ class SlideSource(Source):
 
 
 def choose_patches(backend: str, slides: Iterable[str], count: int, *, seed: int) -> dict[str, list[Key]]:
-    """Return which patches are read: neighbours as ``"sequential"``, and scattered ones as ``"random"``.
+    """Choose the patches to read: neighbours, ``"sequential"``, and scattered ones, ``"random"``.
 
     Parameters
     ----------
@@ -148,7 +131,7 @@ def choose_patches(backend: str, slides: Iterable[str], count: int, *, seed: int
     slides
         The slides of the sample.
     count, seed
-        How many patches are chosen of each kind, and the seed of the choice.
+        Number of patches of each kind, and the seed of the choice.
 
     Raises
     ------
@@ -171,27 +154,25 @@ def open_sources(
     grid: GridSpec,
     icc: str = "ignore",
 ) -> dict[str, Source]:
-    """Return what is read from by name: stores and slides.
+    """Return the sources to read from, by name.
 
     Parameters
     ----------
     root
-        The folder that slides' paths are relative to.
+        The folder of the slides.
     facts
-        The outcome of discover_slides, for each slide of the sample.
+        The outcome of discover_slides of each slide of the sample.
     stores
         The backends, and how they encode.
     chosen
-        The patches that are read, as `choose_patches` gives them.
-    grid
-        Where patches lie.
-    icc
-        What is done to colours, as the configuration has it.
+        The patches to read, as `choose_patches` returns them.
+    grid, icc
+        Where patches lie, and how colours are converted.
 
     Raises
     ------
     SlidemillError
-        When an outcome is damaged, or a slide is not there.
+        When an outcome is damaged, or a slide is missing.
     """
     sources: dict[str, Source] = {
         backend: StoreSource({slide: store_path(backend, slide) for slide in facts}, own.encoding)
@@ -208,15 +189,23 @@ def open_sources(
 
 
 def choose_scattered(ids: Mapping[str, Sequence[str]], count: int, seed: int) -> list[Key]:
-    """Return `count` patches of all slides, or all where there are fewer, in random order."""
+    """Choose patches of all slides in random order.
+
+    Parameters
+    ----------
+    ids
+        The patches of each slide.
+    count, seed
+        Number of patches, if there are so many, and the seed of the choice.
+    """
     every = [(slide, patch_id) for slide, own in ids.items() for patch_id in own]
     return random.Random(seed).sample(every, min(count, len(every)))  # noqa: S311
 
 
 def choose_blocks(ids: Mapping[str, Sequence[str]], count: int, seed: int) -> list[Key]:
-    """Return `count` patches, or all where there are fewer: of every slide a run of neighbours, which begins anywhere.
+    """Choose a run of neighbours of each slide, which begins at a random place.
 
-    Slides with few patches give all, and the others more in their place.
+    The others make up for slides with few patches. The parameters are those of `choose_scattered`.
     """
     chosen: dict[str, list[Key]] = {}
     left = count
@@ -230,10 +219,16 @@ def choose_blocks(ids: Mapping[str, Sequence[str]], count: int, seed: int) -> li
 
 
 def fact_rows(backend: str, encoding: str, stores: Sequence[Mapping[str, str]]) -> list[dict[str, object]]:
-    """Return the rows of what was counted while a backend's `stores`, rows of the table of stores, were written.
+    """Return rows of the benchmark for what was counted while stores were written.
 
-    Bytes, files and seconds are summed over the slides; memory is the largest job's peak, pages of mapped files
-    included.
+    Bytes, files and seconds are sums over the slides; memory is the peak of the largest job.
+
+    Parameters
+    ----------
+    backend, encoding
+        The kind of store, and its encoding.
+    stores
+        Its rows of the table of stores.
     """
     facts = {
         ("bytes", "bytes"): sum(int(store["bytes"]) for store in stores),
@@ -259,7 +254,7 @@ def fact_rows(backend: str, encoding: str, stores: Sequence[Mapping[str, str]]) 
 
 
 def drop_from_cache(files: Iterator[Path]) -> None:
-    """Ask the kernel to drop the files' pages from its cache; only written pages can be dropped."""
+    """Ask the kernel to drop files from its page cache; pages must be written first."""
     if sys.platform != "linux":
         return
     for file in files:
@@ -272,7 +267,7 @@ def drop_from_cache(files: Iterator[Path]) -> None:
 
 
 def bytes_from_disk() -> int | None:
-    """Return the bytes that this process has read from a disk so far, where Linux tells."""
+    """Return the bytes that this process has read from disks; None where this is not known."""
     try:
         lines = Path("/proc/self/io").read_text(encoding="ascii").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Measure how fast patches are read from the stores and from the slides."""
+"""Measure how fast patches are read from stores and from slides."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ from slidemill.stages.job import Job
 BATCH = 32
 
 MOST_SLIDES = 16
-"""At most this many slides are in the sample, so that a cohort of thousands costs no more than these."""
+"""Most slides in the sample, so that a cohort of thousands takes no longer."""
 
 Chosen = Mapping[str, Sequence[Key]]
-"""The patches to read: neighbours for ``"sequential"``, scattered ones for ``"random"`` and ``"batches"``."""
+"""The patches to read: neighbours, ``"sequential"``, and scattered ones, ``"random"``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchmarkJob:
-    """What is measured, and where the figures go.
+    """The inputs and outputs of a benchmark.
 
     Parameters
     ----------
@@ -56,16 +56,14 @@ class BenchmarkJob:
         The tables of slides and of stores.
     stores
         The backends, and how they encode.
-    grid
-        Where patches lie.
+    grid, icc
+        Where patches lie, and how colours are converted.
     spec, seed
-        How much is measured, and the seed of what is chosen.
+        How much is measured, and the seed of all choices.
     workers
-        How many processes read at most.
+        Most processes that read at once.
     table, plot
-        Where the figures and their plot go.
-    icc
-        What is done to colours, as the configuration has it.
+        The table of the benchmark and its plot.
     """
 
     root: Path
@@ -82,7 +80,7 @@ class BenchmarkJob:
 
     @classmethod
     def from_job(cls, job: Job) -> BenchmarkJob:
-        """Return what the job of the rule benchmark_stores is to do."""
+        """Return what the job of the rule benchmark_stores does."""
         params = job.params
         return cls(
             root=job.roots.slides,
@@ -99,7 +97,7 @@ class BenchmarkJob:
 
 
 def benchmark_stores(job: BenchmarkJob) -> None:
-    """Publish the figures and their plot; without a patch there is nothing to measure but sizes.
+    """Publish the benchmark and its plot; without patches only sizes are measured.
 
     Raises
     ------
@@ -114,7 +112,7 @@ def benchmark_stores(job: BenchmarkJob) -> None:
     good = [row["slide"] for row in read_cohort_table(job.slides) if row["status"] == "ok"]
     sample = set(random.Random(job.seed).sample(good, min(MOST_SLIDES, len(good))))  # noqa: S311
     if sample:
-        # They belong to the table of slides, which is another when they are.
+        # Inputs of the rule cannot depend on the sample; the table of slides changes whenever these files do.
         by_slide = {slide: Path(FACTS.format(slide=slide)) for slide in good if slide in sample}
         chosen = choose_patches(next(iter(job.stores)), by_slide, job.spec.patches, seed=job.seed)
         sources = open_sources(job.root, by_slide, job.stores, chosen=chosen, grid=job.grid, icc=job.icc)
@@ -126,7 +124,7 @@ def benchmark_stores(job: BenchmarkJob) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One thing to measure: a source, read in one way, by `workers` processes beside this one (0: by this one)."""
+    """A source, a way of reading, the number of worker processes (0: this process), and whether the cache is cold."""
 
     source: str
     measure: str
@@ -136,7 +134,7 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one turn of a measurement gave: patches a second, how many patches, whether the cache was dropped."""
+    """One turn: patches per second, their number, whether these are all, and whether the page cache was dropped."""
 
     rate: float
     patches: int
@@ -147,19 +145,41 @@ class Reading:
 def benchmark(
     sources: Mapping[str, Source], chosen: Chosen, spec: BenchmarkSpec, *, workers: int, seed: int
 ) -> list[dict[str, object]]:
-    """Return a row of the benchmark table for every source and way of reading.
+    """Return a row of the benchmark's table per source and way of reading.
 
-    Ways are ``sequential`` and ``random`` in this process, and ``batches`` of 32, scattered, assembled into one
-    reused array by 1 and by `workers` processes (handing them to another process is not in it). Each is measured
-    with the files dropped from the page cache (cold), and with the patches just read (warm). Ways take turns,
-    `spec.repeats` times round, sources in an order that changes, so that what disturbs the machine disturbs all.
-    Each has an equal share of `spec.time_limit` and stops reading when that is over. Starting processes and opening
-    stores are not timed.
+    Ways are ``sequential`` and ``random`` in this process, and ``batches``: 32 scattered patches, assembled into one
+    reused array by 1 and by `workers` processes, without handing them to another process. Each is measured cold, with
+    the files dropped from the page cache, and warm, right after reading the same patches. Starting processes and
+    opening stores is not timed.
+
+    Parameters
+    ----------
+    sources
+        What is read from, by name.
+    chosen
+        The patches to read.
+    spec
+        Number of turns, and the time limit in seconds, of which each measurement has an equal share.
+    workers
+        Most processes that read at once.
+    seed
+        Seed of the order of the sources in each turn.
+
+    Returns
+    -------
+    list of dict
+        Rows with the columns of `BENCHMARK_COLUMNS`.
+
+    Raises
+    ------
+    SlidemillError
+        When a store or a slide cannot be read.
     """
     ways = [("sequential", 0), ("random", 0), *(("batches", n) for n in sorted({1, workers}))]
     plan = [Measurement(source, way, n, cold) for cold in (True, False) for way, n in ways for source in sources]
     share = spec.time_limit / (1.5 * len(plan) * spec.repeats)
     readings: dict[Measurement, list[Reading]] = {measurement: [] for measurement in plan}
+    # Ways take turns, and sources change their order, so that what disturbs the machine disturbs all of them.
     for turn in range(spec.repeats):
         order = list(sources)
         random.Random(f"{seed} {turn}").shuffle(order)  # noqa: S311
@@ -174,7 +194,7 @@ def benchmark(
 
 
 def _measure(source: Source, measurement: Measurement, keys: Sequence[Key], *, seconds: float) -> Reading:
-    """Measure once, for `seconds` at most; a warm measurement reads its patches before, for half of that."""
+    """Measure for at most `seconds`; warming takes at most half of that before."""
     if measurement.cold:
         drop_from_cache(source.files())
     else:
@@ -182,14 +202,10 @@ def _measure(source: Source, measurement: Measurement, keys: Sequence[Key], *, s
         warmed = _read_until(source, keys, time.perf_counter() + seconds / 2)
         source.close()
     before = bytes_from_disk()
-    # Patches that the warming did not get to would not be warm.
+    # Only patches that were reached in time are warm.
     wanted = keys if measurement.cold else keys[:warmed]
-    rate, done = (
-        _rate_of_workers(source, measurement.workers, wanted, seconds=seconds)
-        if measurement.workers
-        else (_rate_here(source, wanted, seconds))
-    )
-    # What workers read from the disk is not counted here, and taken on trust.
+    rate, done = _time_reading(source, measurement.workers, wanted, seconds=seconds)
+    # Reads of worker processes are not counted here: dropping is assumed to have worked for them.
     dropped = not measurement.cold or measurement.workers > 0 or bytes_from_disk() != before
     return Reading(rate, done, done == len(keys), dropped)
 
@@ -217,33 +233,30 @@ def _row(measurement: Measurement, encoding: str, readings: Sequence[Reading]) -
     }
 
 
-def _rate_here(source: Source, keys: Sequence[Key], seconds: float) -> tuple[float, int]:
-    """Return patches a second read by this process, and how many it read before the time was over."""
-    source.open(keys)
-    begun = time.perf_counter()
-    done = _read_until(source, keys, begun + seconds)
-    elapsed = time.perf_counter() - begun
-    source.close()
-    return done / elapsed, done
-
-
-def _rate_of_workers(source: Source, workers: int, keys: Sequence[Key], *, seconds: float) -> tuple[float, int]:
-    """Return patches a second assembled into batches by worker processes, and how many in the time."""
+def _time_reading(source: Source, workers: int, keys: Sequence[Key], *, seconds: float) -> tuple[float, int]:
+    """Return patches per second, and the number of patches that were read in time."""
+    if not workers:
+        source.open(keys)
+        begun = time.perf_counter()
+        done = _read_until(source, keys, begun + seconds)
+        elapsed = time.perf_counter() - begun
+        source.close()
+        return done / elapsed, done
     batches = [keys[start : start + BATCH] for start in range(0, len(keys), BATCH)]
-    # Forked where that is the system's way: spawned processes would run the job's script once more.
+    # On Linux processes are forked: spawned ones would run the job's script again.
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     barrier = context.Barrier(workers)
     with ProcessPoolExecutor(workers, context, initializer=_start, initargs=(source, keys, barrier)) as pool:
         list(pool.map(_wait_for_all, range(workers)))
         begun = time.perf_counter()
-        # The first batch is read in any case, so that there is a figure.
+        # The first batch is always read, so that there is a result.
         deadlines = [math.inf, *[begun + seconds] * (len(batches) - 1)]
         done = sum(pool.map(_read_batch, batches, deadlines))
         return done / (time.perf_counter() - begun), done
 
 
 def _read_until(source: Source, keys: Sequence[Key], deadline: float) -> int:
-    """Read patches until the time is over, one at least, and return how many."""
+    """Read patches until `deadline`, at least one, and return their number."""
     for done, key in enumerate(keys, start=1):
         source.read(key)
         if time.perf_counter() > deadline:
@@ -253,7 +266,7 @@ def _read_until(source: Source, keys: Sequence[Key], deadline: float) -> int:
 
 @dataclass(slots=True)
 class _Worker:
-    """What a worker process holds: its source, its batch's array, and the barrier that all wait at."""
+    """The source of a worker process, the array of its batch, and the barrier of all workers."""
 
     source: Source
     batch: npt.NDArray[np.uint8]
@@ -264,7 +277,7 @@ _worker: _Worker
 
 
 def _start(source: Source, keys: Sequence[Key], barrier: Barrier) -> None:
-    """Open the source in a worker that starts."""
+    """Open the source in a worker process."""
     global _worker
     source.open(keys)
     shape = source.read(keys[0]).shape
@@ -272,12 +285,12 @@ def _start(source: Source, keys: Sequence[Key], barrier: Barrier) -> None:
 
 
 def _wait_for_all(_index: int) -> None:
-    """Wait until every worker has started, so that each takes one of these tasks."""
+    """Wait until all workers have started, so that each takes one of these tasks."""
     _worker.barrier.wait()
 
 
 def _read_batch(keys: Sequence[Key], deadline: float) -> int:
-    """Assemble a batch, ``uint8 (patches, height, width, 3)``, and return how many patches it has."""
+    """Assemble a batch, ``uint8 (patches, height, width, 3)``, and return its number of patches."""
     if time.perf_counter() > deadline:
         return 0
     for place, key in enumerate(keys):

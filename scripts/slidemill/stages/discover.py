@@ -1,4 +1,4 @@
-"""Write down what OpenSlide says of one slide."""
+"""Record what OpenSlide reports of a slide."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STAGE = "discover_slides"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiscoverJob:
-    """Which slide is opened, and where its facts go.
+    """The input and the output of a job that opens a slide.
 
     Parameters
     ----------
@@ -31,11 +31,11 @@ class DiscoverJob:
     limit_bounds
         Whether the grid begins at the scanned area.
     facts
-        Where the outcome goes.
+        The outcome.
     mpp, assume_mpp
-        Resolutions in µm per pixel: that of the sample sheet, and that of slides that state none; or None.
+        µm per pixel by the sample sheet, and of slides that have none; or None.
     settings
-        The digest of the job's settings; None where it is not known.
+        Digest of the job's settings, if it is known.
     """
 
     root: Path
@@ -50,7 +50,7 @@ class DiscoverJob:
 
     @classmethod
     def from_job(cls, job: Job) -> DiscoverJob:
-        """Return what a job of the rule discover_slides is to do."""
+        """Return what a job of the rule discover_slides does."""
         return cls(
             root=job.roots.slides,
             slide=job.wildcards["slide"],
@@ -63,12 +63,12 @@ class DiscoverJob:
 
 
 def discover_slide(job: DiscoverJob) -> None:
-    """Open the slide and publish its facts; a slide that cannot be opened becomes a failed outcome.
+    """Publish the facts of a slide; one that cannot be opened has failed.
 
     Raises
     ------
     SlidemillError
-        When the slide is not the one that the run was planned with.
+        When the slide has changed since the run was planned.
     """
     known = Outcome(job.slide, STAGE, path=job.path, fingerprint=job.fingerprint)
 

@@ -1,4 +1,4 @@
-"""Draw one slide with its patches by label, and a sample of its patches."""
+"""Draw a slide with its patches by label, and a sample of its patches."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from slidemill.stages.job import Job
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrawJob:
-    """What is drawn of a slide, and where the pictures go.
+    """The inputs and outputs of the pictures of a slide.
 
     Parameters
     ----------
@@ -33,17 +33,17 @@ class DrawJob:
     annotation
         The slide's annotation as `SlideFile` names it, or None.
     seed
-        Of the sample of patches.
+        Seed of the sample of patches.
     labelled, metadata, dropped, store
-        The outcome of write_metadata, the slide's tables, and the store that patches are read from.
+        The outcome of write_metadata, the slide's tables, and the store of the sample's patches.
     overlay, montage
-        Where the pictures go.
+        The pictures.
+    labels
+        How annotations become labels.
     mask
         The slide's mask of tissue, or None.
     icc
-        What is done to colours, as the configuration has it.
-    labels
-        How annotations become labels.
+        How colours are converted, as the configuration names it.
     """
 
     slides: Path
@@ -62,7 +62,7 @@ class DrawJob:
 
     @classmethod
     def from_job(cls, job: Job) -> DrawJob:
-        """Return what a job of the rule draw_slide is to do."""
+        """Return what a job of the rule draw_slide does."""
         return cls(
             slides=job.roots.slides,
             annotations=job.roots.annotations,
@@ -76,15 +76,15 @@ class DrawJob:
 
 
 def draw_slide(job: DrawJob) -> None:
-    """Publish both pictures; what cannot be drawn is a picture that says why.
+    """Publish both pictures; one that cannot be drawn shows the reason.
 
     Raises
     ------
     SlidemillError
-        When the slide or a table is not what the stages before have read or written.
+        When the slide or a table has changed since an earlier stage.
     """
     found = read_outcome(job.labelled)
-    check_tables([found], metadata=job.metadata, dropped=job.dropped)  # they are read several times below
+    check_tables([found], metadata=job.metadata, dropped=job.dropped)  # they are read several times
     try:
         if found.failed:
             raise SlideError(f"failed in {found.stage}")
@@ -103,7 +103,7 @@ def draw_slide(job: DrawJob) -> None:
     if not found.failed:
         check_unchanged(job.slides / decoded(found.path), found.fingerprint)
     save_picture(picture, job.overlay)
-    # A damaged store may end the process that reads it; its validation says what is wrong.
+    # A damaged store may end the process that reads it; the validation reports the damage.
     with ChildProcess() as process:
         try:
             sample = process.call(draw_sample, store_of_file(job.store), job.metadata, job.seed)

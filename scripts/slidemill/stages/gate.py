@@ -1,4 +1,4 @@
-"""Fail with a table of what is wrong, when more slides failed than may, or folds leak."""
+"""Fail with a table of all faults if too many slides failed, or labels or folds have faults."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from slidemill.stages.job import Job
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateJob:
-    """What must hold for a run to succeed.
+    """The inputs of the gate, and what it requires.
 
     Parameters
     ----------
     slides, validation
         The cohort's tables.
     max_failed
-        How many slides may fail.
+        Number of slides that may fail.
     splits, spec
-        The table of folds, and how slides were split; None where they were not, or folds are not asked for.
+        The table of folds, and how slides were split; None without folds.
     unmapped
-        What becomes of a run with names that the map of labels lacks, as the configuration has it.
+        The configuration's key ``labels.unmapped``.
     """
 
     slides: Path
@@ -41,7 +41,7 @@ class GateJob:
 
     @classmethod
     def from_job(cls, job: Job) -> GateJob:
-        """Return what a job of the rule gate is to do."""
+        """Return what a job of the rule gate does."""
         inputs, params = job.inputs, job.params
         return cls(
             slides=inputs["slides"],
@@ -54,37 +54,37 @@ class GateJob:
 
 
 def require_success(job: GateJob) -> None:
-    """Check that no more slides failed than may, and that labels and folds can be trusted.
+    """Require that few enough slides failed, and that labels and folds have no faults.
 
     Raises
     ------
     SlidemillError
-        With a line for each slide or check that failed, and each fault of labels and folds.
+        When they do not, with a line per failed slide or check and per fault of labels and folds.
     """
     faults = _complaints(read_cohort_table(job.slides), read_cohort_table(job.validation))
     lines = [f"  {line}" for own in faults.values() for line in own]
     kept = f"everything else is done and kept in {job.slides.parent.resolve()}"
-    told = []
+    message = []
     if len(faults) > job.max_failed:
         allowed = f", and max_failed allows {job.max_failed}" if job.max_failed else ""
-        told += [
+        message += [
             f"{format_count(len(faults), 'slide')} failed{allowed}; {kept}:",
             "  slide  stage  what is wrong",
             *lines,
         ]
     if wrong := label_faults(read_cohort_table(job.slides), job.unmapped):
-        told += [f"the labels cannot be trusted; {kept}:", *(f"  {line}" for line in wrong)]
+        message += [f"the labels cannot be trusted; {kept}:", *(f"  {line}" for line in wrong)]
     if job.splits and job.spec and (wrong := split_faults(job.splits, job.spec)):
-        told += [f"the folds in {job.splits.name} are not to be trusted; {kept}:", *(f"  {line}" for line in wrong)]
-    if told:
-        raise SlidemillError("\n".join(told))
+        message += [f"the folds in {job.splits.name} are not to be trusted; {kept}:", *(f"  {line}" for line in wrong)]
+    if message:
+        raise SlidemillError("\n".join(message))
     for line in lines:
         LOG.warning("allowed by max_failed: %s", line)
     LOG.info("%s failed, %d may", format_count(len(faults), "slide"), job.max_failed)
 
 
 def _complaints(slides: Iterable[Mapping[str, str]], validation: Iterable[Mapping[str, str]]) -> dict[str, list[str]]:
-    """Return, for each slide that failed, a line for what failed and one for each further check that did."""
+    """Return, for each slide that failed, a line per stage or check that failed."""
     lines: dict[str, dict[str, None]] = {}
     for row in slides:
         if row["status"] == "failed":

@@ -1,4 +1,4 @@
-"""One job of a rule: what Snakemake gives to the rule's script, as values with types."""
+"""What Snakemake gives to the script of a rule, as a typed value."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from slidemill.core.job_log import job_log
 
 
 class Snakemake(Protocol):
-    """The parts of Snakemake's own object that `script_job` reads."""
+    """The attributes of Snakemake's object that `script_job` reads."""
 
     input: Any
     output: Any
@@ -25,7 +25,7 @@ class Snakemake(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Roots:
-    """The folders that the paths of slides, annotations and tissue masks are relative to."""
+    """The folders of slides, annotations and masks of tissue."""
 
     slides: Path
     annotations: Path
@@ -34,26 +34,20 @@ class Roots:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One job of a rule.
+    """A job of a rule.
 
     Parameters
     ----------
     roots
         The folders of the run's input.
     inputs, input_lists
-        The rule's input by name: single files, and lists of files.
-    outputs
-        The rule's output files by name.
-    params
-        The rule's parameters by name.
-    wildcards
-        The values of the rule's wildcards by name.
+        Single files and lists of files of the rule's input, by name.
+    outputs, params, wildcards
+        The rule's output files, parameters and wildcards, by name.
     threads
         Threads that the job may use.
-    command
-        The command line of the run.
-    scratch
-        The configuration's key ``scratch``.
+    command, scratch
+        The command line of the run, and the configuration's key ``scratch``.
     """
 
     roots: Roots
@@ -69,7 +63,7 @@ class Job:
 
 @contextmanager
 def script_job(snakemake: Snakemake) -> Iterator[Job]:
-    """Yield the job that a script runs, with slidemill's log in the rule's log file, as `job_log` writes it."""
+    """Yield the job of a script, while the rule's log file has slidemill's log."""
     config, inputs = snakemake.config, dict(snakemake.input.items())
     with job_log(snakemake.log[0]):
         yield Job(

@@ -1,4 +1,4 @@
-"""Write one slide's patches with their labels."""
+"""Write the table of a slide's patches with their labels."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ STAGE = "write_metadata"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelJob:
-    """How a slide's patches are labelled, and where the table goes.
+    """The inputs and outputs of a job that labels a slide's patches.
 
     Parameters
     ----------
     root, annotation, fingerprint
-        The folder of annotations, the annotation in it as `SlideFile` names it, and its fingerprint when the run was
-        planned; the last two are None where the slide has none.
+        The folder of annotations, the annotation as `SlideFile` names it, and the fingerprint that the run was planned
+        with. The last two are None for a slide without annotation.
     labels
         How annotations become labels.
     columns
-        The sample sheet's further columns, with the slide's values.
+        The slide's values of the sample sheet's further columns.
     patches, sampled
         The slide's table of patches, and the outcome of sample_patches.
     table, outcome
-        Where the table and the outcome go.
+        The table and the outcome.
     seed
-        Of the sample of patches that is audited.
+        Seed of the sample of patches that is audited.
     settings
-        The digest of the job's settings; None where it is not known.
+        Digest of the job's settings, if it is known.
     """
 
     root: Path
@@ -62,7 +62,7 @@ class LabelJob:
 
     @classmethod
     def from_job(cls, job: Job) -> LabelJob:
-        """Return what a job of the rule write_metadata is to do."""
+        """Return what a job of the rule write_metadata does."""
         return cls(
             root=job.roots.annotations,
             labels=LabelSpec(**job.params["labels"]),
@@ -77,12 +77,12 @@ class LabelJob:
 
 
 def label_patches(job: LabelJob) -> None:
-    """Publish the labelled patches; a broken annotation fails the slide, and its table stays empty.
+    """Publish the labelled patches; the table of a slide that failed is empty.
 
     Raises
     ------
     SlidemillError
-        When the annotation is not what the run was planned with, or the table of patches is damaged.
+        When the annotation has changed since the run was planned, or the table of patches is damaged.
     """
     before = read_outcome(job.sampled)
     annotation, fingerprint, labels = job.annotation, job.fingerprint, job.labels

@@ -1,4 +1,4 @@
-"""Write the table of one slide's patches, and that of those which were dropped."""
+"""Write the tables of a slide's kept and dropped patches."""
 
 from __future__ import annotations
 
@@ -22,20 +22,18 @@ STAGE = "sample_patches"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleJob:
-    """Which patches of a slide are sampled, and where the tables go.
+    """The input and the outputs of a job that samples a slide.
 
     Parameters
     ----------
-    root
-        The folder of the slides.
-    facts
-        The outcome of discover_slides.
+    root, facts
+        The folder of the slides, and the outcome of discover_slides.
     choice
-        Which patches are wanted.
+        Which patches are kept.
     table, dropped, outcome
-        Where both tables and the outcome go.
+        Both tables and the outcome.
     mask
-        Where the tissue's mask goes; None where no tissue is asked for.
+        The mask of tissue, if it is asked for.
     """
 
     root: Path
@@ -48,7 +46,7 @@ class SampleJob:
 
     @classmethod
     def from_job(cls, job: Job) -> SampleJob:
-        """Return what a job of the rule sample_patches is to do."""
+        """Return what a job of the rule sample_patches does."""
         params, roots = job.params, job.roots
         quality, labels, own = params.get("quality"), params.get("labels"), params["own_mask"]
         chosen = None
@@ -72,12 +70,12 @@ class SampleJob:
 
 
 def sample_patches(job: SampleJob) -> None:
-    """Write the slide's patches in raster order, and its mask of tissue if asked for; no patches are no fault.
+    """Write a slide's patches in raster order, and its mask of tissue if asked for.
 
     Raises
     ------
     SlidemillError
-        When the slide, its mask or its annotation is not what the run was planned with.
+        When the slide, its mask or its annotation has changed since the run was planned.
     """
     found = read_outcome(job.facts)
     choice, source = job.choice, job.root / decoded(found.path)

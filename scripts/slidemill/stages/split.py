@@ -19,16 +19,16 @@ from slidemill.stages.job import Job
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitJob:
-    """How slides are split into folds.
+    """The inputs and the output of a split into folds.
 
     Parameters
     ----------
     metadata, slides
         The cohort's metadata as Parquet, and the table of slides.
     spec, seed
-        How they are split.
+        How slides are split.
     table
-        Where the folds go.
+        The table of folds.
     """
 
     metadata: Path
@@ -39,20 +39,20 @@ class SplitJob:
 
     @classmethod
     def from_job(cls, job: Job) -> SplitJob:
-        """Return what the job of the rule split_slides is to do."""
+        """Return what the job of the rule split_slides does."""
         spec = SplitSpec(**job.params["splits"])
         return cls(spec=spec, seed=job.params["seed"], table=job.outputs["table"], **job.inputs)
 
 
 def write_splits(job: SplitJob) -> None:
-    """Publish the folds of the slides that have patches, and the table's seal; no rows where they are fewer than folds.
+    """Publish the folds of the slides with patches, and the seal of the table.
 
-    What is wrong with the folds is logged, and fails the run at its end.
+    If there are fewer groups than folds, the table is empty. Faults of the folds are logged; the gate fails for them.
 
     Raises
     ------
     SlidemillError
-        When a table is not what a run writes.
+        When a table is damaged.
     """
     from slidemill.core.parquet import read_parquet
 
@@ -61,7 +61,7 @@ def write_splits(job: SplitJob) -> None:
     found = counted(read_parquet(job.metadata, list(wanted)), spec.by, spec.stratify)
     prints = {row["slide"]: row["fingerprint"] for row in read_cohort_table(job.slides, ("slide", "fingerprint"))}
     if len({own.group for own in found.values()}) < spec.folds:
-        # The report and the gate come after: what else there is to say is not lost for it.
+        # The report and the gate still run.
         count = write_table(table, COLUMNS, ())
     else:
         splits = split_slides(found, prints, spec.folds, spec.by, spec.stratify, job.seed)
