@@ -11,7 +11,7 @@ from slidemill.sampling.patch_selection import Choice
 from slidemill.slides.discovery import decoded, find_slides
 from slidemill.slides.fingerprint import fingerprint
 from slidemill.stages.discover import DiscoverJob, discover_slide
-from slidemill.stages.gather import slide_row
+from slidemill.stages.gather import SlideResults, slide_row
 from slidemill.stages.sample import SampleJob, sample_patches
 from slidemill.stages.store import StoreJob, store_patches
 from slidemill.stages.validate import ValidateJob, validate_stores
@@ -75,7 +75,7 @@ class Run:
         checked = self.folder / "validation.csv"
         self.validate(stored, paths, grid, checked, icc)
         later = [read_outcome(path) for path in (sampled, *stored)]
-        return slide_row(self.discovered, later, list(read_table(checked)), skip_unreadable=False), paths
+        return slide_row(SlideResults(self.discovered, later), list(read_table(checked)), False), paths
 
     def validate(self, stored, stores, grid, checked, icc):
         """Check the stores, and write the findings to the table `checked`."""

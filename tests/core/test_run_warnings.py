@@ -11,7 +11,7 @@ from slidemill.core.run_warnings import RunWarning, add_count, collect_warnings,
 from slidemill.errors import SlideError
 from slidemill.runs.run_plan import Plan, read_plan, write_plan
 from slidemill.slides.discovery import SlideFile
-from slidemill.stages.gather import slide_row
+from slidemill.stages.gather import SlideResults, slide_row
 
 
 def outcome(stage, *warnings, status="ok"):
@@ -36,7 +36,7 @@ def test_warnings_survive_a_later_fault():
 
 def test_slide_row_has_each_warning_once():
     facts = Outcome("a", "sample_patches", path="a.svs", fingerprint="f", warnings=["pale"])
-    row = slide_row(facts, [outcome("store_patches", "pale", "far; away")], [], skip_unreadable=False)
+    row = slide_row(SlideResults(facts, [outcome("store_patches", "pale", "far; away")]), [], False)
     assert row["warnings"] == "pale; far, away"
 
 

@@ -1,4 +1,4 @@
-"""The tables that gather what became of a run's slides."""
+"""Gather the results of all slides into the cohort's tables."""
 
 from __future__ import annotations
 
@@ -32,36 +32,51 @@ from slidemill.slides.discovery import decoded
 from slidemill.stages.job import Job
 
 
+@dataclass(frozen=True, slots=True)
+class SlideResults:
+    """What a run has of a slide.
+
+    Parameters
+    ----------
+    facts
+        The outcome of discover_slides or of a later stage.
+    later
+        The outcomes of the stages after that one, in their order.
+    metadata, validation
+        The slide's tables; None where an unfinished run has not made them.
+    """
+
+    facts: Outcome
+    later: Sequence[Outcome]
+    metadata: Path | None = None
+    validation: Path | None = None
+
+
 def slide_row(
-    facts: Outcome,
-    later: Iterable[Outcome],
+    one: SlideResults,
     findings: Sequence[Mapping[str, str]],
-    *,
     skip_unreadable: bool,
+    *,
     notes: Sequence[str] = (),
     warnings: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return a slide's row of the table of slides.
 
-    The status is that of the first stage that failed, or did not end; patches that cannot be read and findings of the
+    The status is that of the first stage that failed or did not end. Patches that cannot be read and findings of the
     validation fail the slide too.
 
     Parameters
     ----------
-    facts
-        An outcome with the slide's facts, of discover_slides or of a stage after it.
-    later
-        The outcomes of the stages after that one, in their order.
+    one
+        The slide's results.
     findings
         The slide's rows of the validation table.
     skip_unreadable
-        Whether a slide goes on without its patches that cannot be read; one that has no others fails all the same.
-    notes
-        What can be told beside the slide's own notes, when all slides are known.
-    warnings
-        The same for warnings.
+        Whether patches that cannot be read do not fail a slide that has others.
+    notes, warnings
+        Notes and warnings from a comparison of all slides.
     """
-    stages = [facts, *later]
+    facts, stages = one.facts, [one.facts, *one.later]
     failure = next((outcome for outcome in stages if outcome.status in ("failed", UNFINISHED)), None)
     unreadable = unreadable_patches(stages)
     sample = next((outcome.sample for outcome in stages if outcome.sample), None)
@@ -115,28 +130,8 @@ def slide_row(
 
 
 @dataclass(frozen=True, slots=True)
-class SlideResults:
-    """What a run has of one slide.
-
-    Parameters
-    ----------
-    facts
-        An outcome with the slide's facts, of discover_slides or of a stage after it.
-    later
-        The outcomes of the stages after that one, in their order.
-    metadata, validation
-        The slide's tables; None where a run did not finish, and has not made them.
-    """
-
-    facts: Outcome
-    later: Sequence[Outcome]
-    metadata: Path | None
-    validation: Path | None
-
-
-@dataclass(frozen=True, slots=True)
 class CohortTables:
-    """Where the cohort's tables stand."""
+    """The paths of the cohort's tables."""
 
     slides: Path
     metadata: Path
@@ -148,13 +143,13 @@ class CohortTables:
 
     @classmethod
     def below(cls, folder: Path) -> CohortTables:
-        """Return where they stand in a folder of results."""
+        """Return the paths in a folder of results."""
         return cls(**{name: folder / file for name, file in COHORT_TABLES.items()}, seals=folder / COHORT_SEALS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatherJob:
-    """What is gathered, and where the cohort's tables go.
+    """The inputs and outputs of gathering.
 
     Parameters
     ----------
@@ -163,11 +158,11 @@ class GatherJob:
     stored
         The outcomes of store_patches of all slides.
     skip_unreadable
-        Whether a slide goes on without its patches that cannot be read.
+        Whether patches that cannot be read do not fail a slide that has others.
     tables
-        Where the tables go.
+        The cohort's tables.
     settings
-        By slide, the settings of this run; tables of another run are refused. Nothing where they are not known.
+        By slide, the settings of this run, if they are known; tables of another run are refused.
     """
 
     labelled: Sequence[Path]
@@ -180,14 +175,14 @@ class GatherJob:
 
     @classmethod
     def from_job(cls, job: Job) -> GatherJob:
-        """Return what the job of the rule gather_results is to do."""
+        """Return what the job of the rule gather_results does."""
         skip = job.params["unreadable_patches"] == "skip"
         settings = read_plan(PLAN).settings
         return cls(skip_unreadable=skip, tables=CohortTables(**job.outputs), settings=settings, **job.input_lists)
 
 
 def gather_results(job: GatherJob) -> None:
-    """Gather every slide's outcomes, patches and findings into the cohort's tables.
+    """Publish the cohort's tables.
 
     Raises
     ------
@@ -200,10 +195,10 @@ def gather_results(job: GatherJob) -> None:
         outcome = read_outcome(path)
         outcomes[outcome.slide].append(outcome)
         stages[outcome.slide][STORE_STAGES[path.parent.name]] = outcome
-    slides = [
-        SlideResults(found, [*outcomes[found.slide], read_outcome(_checks_of(findings))], patches, findings)
-        for found, patches, findings in zip(map(read_outcome, job.labelled), job.metadata, job.validation, strict=True)
-    ]
+    slides = []
+    for path, patches, findings in zip(job.labelled, job.metadata, job.validation, strict=True):
+        found, checks = read_outcome(path), findings.parents[1] / outcome_file("validate_stores", findings.stem)
+        slides.append(SlideResults(found, [*outcomes[found.slide], read_outcome(checks)], patches, findings))
     for one in slides:
         stages[one.facts.slide]["write_metadata"] = one.facts
     check_cohort_settings(Path(), stages, job.settings)
@@ -213,9 +208,24 @@ def gather_results(job: GatherJob) -> None:
 def write_cohort(
     slides: Sequence[SlideResults], skip_unreadable: bool, tables: CohortTables, *, settings: str = ""
 ) -> None:
-    """Publish the cohort's tables; the metadata (CSV and Parquet) has the stored patches of the slides that are ok.
+    """Publish the cohort's tables; their seals are written last.
 
-    Each slide's tables are checked by the seals in its outcomes; the seals of the cohort's tables are written last.
+    Parameters
+    ----------
+    slides
+        The slides. Their tables are checked by the seals in their outcomes. The metadata has the stored patches of
+        those that are ok.
+    skip_unreadable
+        Whether patches that cannot be read do not fail a slide that has others.
+    tables
+        The tables.
+    settings
+        Digest of the settings of all slides, or nothing.
+
+    Raises
+    ------
+    SlidemillError
+        When a slide's table is damaged.
     """
     metadata: list[tuple[SlideResults, frozenset[str]]] = []
     unreadable: list[dict[str, Any]] = []
@@ -224,19 +234,12 @@ def write_cohort(
 
     def slide_rows() -> Iterator[dict[str, Any]]:
         for one in slides:
-            found = list(_findings(one))
-            notes = [blurred[one.facts.slide]] if one.facts.slide in blurred else []
-            row = slide_row(
-                one.facts,
-                one.later,
-                found,
-                skip_unreadable=skip_unreadable,
-                notes=notes,
-                warnings=doubts.get(one.facts.slide, ()),
-            )
+            slide = one.facts.slide
+            notes = [blurred[slide]] if slide in blurred else []
+            row = slide_row(one, list(_findings(one)), skip_unreadable, notes=notes, warnings=doubts.get(slide, ()))
             LOG.info("%s: %s %s", row["slide"], row["status"], row["message"])
             left_out = unreadable_patches(one.later)
-            unreadable.extend({"slide": one.facts.slide, **asdict(patch)} for patch in left_out)
+            unreadable.extend({"slide": slide, **asdict(patch)} for patch in left_out)
             if row["status"] == "ok" and one.metadata:
                 metadata.append((one, frozenset(patch.patch_id for patch in left_out)))
             yield row
@@ -251,11 +254,6 @@ def write_cohort(
     findings = chain.from_iterable(_findings(one) for one in slides)
     rows[tables.validation.name] = write_table(tables.validation, VALIDATION_COLUMNS, findings)
     seal_tables(tables.seals.parent, rows, tables.seals.name, settings=settings)
-
-
-def _checks_of(validation: Path) -> Path:
-    """Return the path of the outcome of the job that wrote a slide's table of findings, in the same results."""
-    return validation.parents[1] / outcome_file("validate_stores", validation.stem)
 
 
 def _labelled(one: SlideResults) -> Iterator[dict[str, str]]:
@@ -275,11 +273,11 @@ def _store_rows(slides: Iterable[SlideResults]) -> Iterator[dict[str, Any]]:
 
 
 def unreadable_patches(outcomes: Iterable[Outcome]) -> list[UnreadablePatch]:
-    """Return a slide's patches that cannot be read, in raster order; the stores of all backends leave them out."""
+    """Return a slide's unreadable patches in raster order; no store has them."""
     found = {patch.patch_id: patch for outcome in outcomes if outcome.store for patch in outcome.store.unreadable}
     return [found[patch_id] for patch_id in sorted(found)]
 
 
 def _join(texts: Iterable[str | None]) -> str:
-    """Return texts, each once: the jobs of several backends nearly always report the same."""
+    """Return each text once: jobs of several backends mostly report the same."""
     return "; ".join(dict.fromkeys(filter(None, texts)))

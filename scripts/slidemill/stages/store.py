@@ -1,4 +1,4 @@
-"""From a slide and its patches to one store."""
+"""Write the patches of a slide to a store."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ from slidemill.stores.writer import write_store
 STAGE = "store_patches"
 UNCONVERTED = "it has no ICC profile: its colours are stored as they are"
 PLACE = ("patch_id", "column", "row", "x0", "y0", "width0", "height0")
-"""What an outcome tells of a patch that cannot be read, beside the reason."""
+"""The fields of an `UnreadablePatch` that are those of the patch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreJob:
-    """Which patches are stored how, and where the store goes.
+    """The inputs and outputs of a job that writes a store.
 
     Parameters
     ----------
@@ -53,15 +53,13 @@ class StoreJob:
     patches, sampled
         The slide's table of patches, and the outcome of sample_patches.
     backend, settings
-        The kind of store, by name, and how it encodes.
-    grid
-        Where patches lie.
+        The kind of store, and how it encodes patches.
+    grid, icc
+        Where patches lie, and how colours are converted, as the configuration names it.
     work
         How patches are read and encoded.
     store, outcome
-        Where the store and the outcome go.
-    icc
-        What is done to colours, as the configuration has it.
+        The store and the outcome.
     """
 
     root: Path
@@ -77,12 +75,12 @@ class StoreJob:
 
     @classmethod
     def from_job(cls, job: Job) -> StoreJob:
-        """Return what a job of a rule store_patches is to do.
+        """Return what a job of a rule store_patches does.
 
         Raises
         ------
         SlidemillError
-            When there is no scratch folder as the configuration names it.
+            When the scratch folder of the configuration does not exist.
         """
         params = job.params
         scratch = scratch_folder(job.scratch)
@@ -101,12 +99,12 @@ class StoreJob:
 
 
 def store_patches(job: StoreJob) -> None:
-    """Publish the slide's store; a slide that failed before gets a store without patches.
+    """Publish the store of a slide; that of a slide that failed has no patches.
 
     Raises
     ------
     SlidemillError
-        When the slide is not what the run was planned with, or the table of patches is damaged.
+        When the slide has changed since the run was planned, or the table of patches is damaged.
     """
     found = read_outcome(job.sampled)
     kind, grid = STORES[job.backend], job.grid
@@ -130,7 +128,17 @@ def store_patches(job: StoreJob) -> None:
 def new_manifest(
     backend: Backend, store: StoreSpec, slide: str, *, fingerprint: str, grid: GridSpec, icc: str = IGNORED
 ) -> Manifest:
-    """Return the manifest of a store that holds no patch yet."""
+    """Return the manifest of a store without patches.
+
+    Parameters
+    ----------
+    backend, store
+        The kind of store, and how it encodes patches.
+    slide, fingerprint
+        The slide's id, and the fingerprint of its content.
+    grid, icc
+        Where patches lie, and how colours are converted.
+    """
     return Manifest(
         backend=backend.name,
         encoding=backend.encoding(store.encoding),
@@ -150,25 +158,23 @@ def new_manifest(
 
 
 def store_slide(asked: SlidePatches, target: Path, manifest: Manifest, *, backend: Backend, work: WorkSpec) -> Outcome:
-    """Read a slide's patches and publish them as a store.
-
-    Patches that cannot be read are left out, and the outcome lists them.
+    """Publish patches of a slide as a store; the outcome lists those that cannot be read.
 
     Parameters
     ----------
     asked
         The slide, and the patches to store.
     target, manifest
-        Where the store will stand, and its manifest as `new_manifest` gives it.
+        The store, and its manifest as `new_manifest` returns it.
     backend
         The kind of store.
     work
-        Which reader, how many threads, and the seed of what is compared with OpenSlide.
+        Reader, threads, and the seed of the comparison with OpenSlide.
 
     Raises
     ------
     SlideError
-        When the slide cannot be opened, or not by the reader that is asked for, or its tiles cannot be copied.
+        When the slide cannot be opened or read by the requested reader, or its tiles cannot be copied.
     SlidemillError
         When the slide changed while it was read.
     """
@@ -182,7 +188,7 @@ def store_slide(asked: SlidePatches, target: Path, manifest: Manifest, *, backen
 
     def store(reader: Reader, wanted: Sequence[PatchRef]) -> None:
         nonlocal written
-        # Closed before the slide is, whatever happens: its threads read from that.
+        # Its threads read from the slide, so it is closed first.
         with closing(_stored(reader, manifest, wanted, work=work, convert=convert)) as stored:
             counted = _of_unchanged(source, manifest, log_progress(stored, len(wanted), "patches"))
             written = write_store(backend, target, manifest, wanted, counted, work.scratch)
@@ -222,7 +228,7 @@ def store_slide(asked: SlidePatches, target: Path, manifest: Manifest, *, backen
 def _of_unchanged(
     source: Path, manifest: Manifest, stored: Iterable[tuple[PatchRef, EncodedPatch]]
 ) -> Generator[tuple[PatchRef, EncodedPatch]]:
-    """Yield what is stored, and see, before the store is published, that it is of the slide that was planned."""
+    """Yield patches, and check that the slide is unchanged before the store is published."""
     yield from stored
     check_unchanged(source, manifest.fingerprint)
 
@@ -230,7 +236,7 @@ def _of_unchanged(
 def _stored(
     reader: Reader, manifest: Manifest, patches: Sequence[PatchRef], *, work: WorkSpec, convert: Convert
 ) -> Generator[tuple[PatchRef, EncodedPatch]]:
-    """Return the patches as they are to be stored: read and encoded, or copied from the slide's tiles."""
+    """Yield the encoded patches, or copies of the slide's tiles."""
     if manifest.codec is SOURCE and patches and isinstance(reader, TileReader):
         return copied_patches(reader, manifest.patch_size, patches, work.checked_copies)
     encode = partial(encode_patch, manifest.codec, manifest.quality)
@@ -238,10 +244,10 @@ def _stored(
 
 
 def _peak_bytes() -> int:
-    """Return the most memory that this process had resident so far, pages of mapped files included."""
+    """Return the peak resident memory of this process, pages of mapped files included."""
     status = Path("/proc/self/status")
     if status.exists():
-        # Linux's ru_maxrss starts from that of the process which started this one.
+        # On Linux ru_maxrss begins with that of the parent process.
         line = next(line for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

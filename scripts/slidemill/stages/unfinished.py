@@ -1,7 +1,7 @@
-"""What a run that did not finish has to tell: its tables and its report, in a folder of their own.
+"""Publish tables and a report of an unfinished run, in a separate folder.
 
-Jobs that failed for the machine's sake, or were never started, leave slides without an end. The tables of the last
-run that finished stay as they are beside it.
+Jobs that failed because of the machine, or did not start, leave slides unfinished. The tables of the last finished run
+stay as they are.
 """
 
 from __future__ import annotations
@@ -41,22 +41,20 @@ GATE = PASSED.format(target="")
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a run was to do.
+    """What a run should do.
 
     Parameters
     ----------
-    slides
-        By id.
-    backends
-        The stores' names.
+    slides, backends
+        The slides by id, and the names of the backends.
     skip_unreadable
-        Whether a slide goes on without its patches that cannot be read.
+        Whether patches that cannot be read do not fail a slide that has others.
     label_map
         Names of labels to integers.
     run
-        For the report.
+        Parameters and versions.
     settings
-        By slide, the digests of the settings that its outcomes must have; none are checked where they are not known.
+        By slide, the digests of the settings of its outcomes, if they are known; others are of another run.
     """
 
     slides: Mapping[str, SlideFile]
@@ -68,24 +66,24 @@ class Work:
 
 
 def report_unfinished(unmade: Collection[str], work: Work) -> Path | None:
-    """Publish tables and report of what is there, in the working directory, and return the folder.
+    """Publish the tables and the report of an unfinished run, and return their folder.
 
     Parameters
     ----------
     unmade
-        The files that the run should have made and has not; what an earlier run left in their places does not count.
+        The files that the run should have made but did not. Files of an earlier run in their places do not count.
     work
-        What the run was to do.
+        What the run should have done.
 
     Returns
     -------
     Path or None
-        None where nothing but the gate has failed, after the tables and the report.
+        None where only the gate failed, after the tables and the report.
     """
     if all(name.startswith(GATE) for name in unmade):
         remove(UNFINISHED_FOLDER)
         return None
-    # Snakemake calls no hook of a run that has nothing to do: this leaves it the gate, and it removes the folder then.
+    # Snakemake calls no hook of a run without jobs: the gate is one, so that the next run removes the folder.
     remove(Path(PASSED.format(target="all")))
     made = _Made(frozenset(unmade))
     slides = [_slide_results(slide, work, made) for slide in work.slides.values()]
@@ -127,7 +125,7 @@ class _Made:
 
 
 def _slide_results(slide: SlideFile, work: Work, made: _Made) -> SlideResults:
-    """Return what there is of a slide; a stage that did not end has an outcome that says so."""
+    """Return the results of a slide, with an outcome for each stage that did not end."""
     own = slide.slide
     stages = [*STAGES, *(STORE_STAGES[backend] for backend in work.backends)]
     there = {stage: read_outcome(path) for stage in stages if (path := made.path(outcome_file(stage, own)))}
@@ -139,7 +137,7 @@ def _slide_results(slide: SlideFile, work: Work, made: _Made) -> SlideResults:
         later.append(_not_ended(own, "validate_stores"))
     elif path := made.path(outcome_file("validate_stores", own)):
         later.append(read_outcome(path))
-    # What failed is told before what has not been started for it.
+    # Failures come before stages that were not started because of them.
     later.sort(key=lambda one: one.message.startswith(NOT_STARTED))
     facts = replace(facts, path=facts.path or slide.path)
     return SlideResults(facts, later, made.path(METADATA.format(slide=own)), validation)

@@ -1,4 +1,4 @@
-"""Checking the stores of a slide: each by itself, against each other, and against the slide."""
+"""Check the stores of a slide: one by one, against each other, and against the slide."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ from slidemill.stores.registry import open_store
 STAGE = "validate_stores"
 
 HELD = 64 * 1024 * 1024
-"""Bytes of the slide's pixels that are kept for the next store."""
+"""Bytes of the slide's pixels in memory, which are compared with all stores."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValidateJob:
-    """Which stores of a slide are checked, and where the findings go.
+    """The inputs and outputs of a job that checks a slide's stores.
 
     Parameters
     ----------
@@ -60,17 +60,15 @@ class ValidateJob:
     patches, stored
         The slide's table of patches, and the outcomes of store_patches.
     stores
-        The path of each backend's store.
-    grid
-        Where patches lie.
+        The store of each backend.
+    grid, icc
+        Where patches lie, and how colours are converted, as the configuration names it.
     spec, seed
-        How many patches are compared with the slide, what JPEG must reach, and the seed of the choice.
+        Number of patches to compare with the slide, required PSNR of JPEG in dB, and the seed of the choice.
     threads
-        How many threads decode the stores' patches.
+        Threads that decode patches.
     table, outcome
-        Where the findings go, and the outcome with their seal; the latter may be None.
-    icc
-        What is done to colours, as the configuration has it.
+        The table of findings, and the outcome with its seal; or None.
     """
 
     root: Path
@@ -87,7 +85,7 @@ class ValidateJob:
 
     @classmethod
     def from_job(cls, job: Job) -> ValidateJob:
-        """Return what a job of the rule validate_stores is to do."""
+        """Return what a job of the rule validate_stores does."""
         params = job.params
         return cls(
             root=job.roots.slides,
@@ -114,11 +112,11 @@ class SlideStores:
     stores
         The path of each backend's store.
     grid, patches
-        The grid, and the patches that every store must have, no others.
+        The grid, and the patches of each store.
     icc
-        What is done to the slide's colours, as `slidemill.slides.icc.stated` says it.
+        How colours are converted, as the stores' manifests name it.
     source, info
-        The slide's file and facts, to read patches again from; None where the slide could not be opened.
+        The slide's file and facts; None where the slide could not be opened.
     """
 
     slide: str
@@ -131,23 +129,23 @@ class SlideStores:
 
 
 def validate_stores(job: ValidateJob) -> None:
-    """Publish a row for each check, whether it passed or not, and an outcome with the table's seal.
+    """Publish the findings of all checks, passed ones included, and an outcome.
 
     Raises
     ------
     SlidemillError
-        When the slide is not what the run was planned with, or the table of patches is damaged.
+        When the slide has changed since the run was planned, or the table of patches is damaged.
     """
     outcomes = [read_outcome(path) for path in job.stored]
     found = outcomes[0]
-    # One that lacks the level that is asked for was opened, but no grid can be laid over it.
+    # A slide without the requested level has facts but no grid.
     sampled = not any(outcome.failed and outcome.stage != STORED for outcome in outcomes)
     info = found.info if sampled else None
     source = slide_path(job.root, found.path) if sampled else None
     unreadable = {patch.patch_id for outcome in outcomes if outcome.store for patch in outcome.store.unreadable}
     wanted = patches_of(read_table(job.patches, seal=find_seal(outcomes, "patches")), info, job.grid) if info else []
     wanted = [patch for patch in wanted if patch.patch_id not in unreadable]
-    # As its stores were written, whatever the slide has failed for since.
+    # The stores of a slide that failed name these colours too.
     colours = stated(job.icc, found.facts.info.icc if found.facts else "")
     own = SlideStores(found.slide, job.stores, job.grid, wanted, colours, source, info)
     # A damaged store may end the process that reads it.
@@ -159,13 +157,21 @@ def validate_stores(job: ValidateJob) -> None:
 
 
 def psnr(one: Pixels, other: Pixels) -> float:
-    """Return the peak signal-to-noise ratio of two 8-bit images in dB: ``10 log10(255² / MSE)``."""
+    """Return the PSNR of two 8-bit images in dB: ``10 log10(255² / MSE)``."""
     error = float(np.mean((one.astype(np.float64) - other) ** 2))
     return float("inf") if error == 0 else 10 * float(np.log10(255**2 / error))
 
 
 def write_findings(slide: str, findings: Sequence[Finding], table: Path, *, outcome: Path | None) -> None:
-    """Publish a slide's findings as a table, and the table's seal in an outcome next to it."""
+    """Publish a slide's findings as a table.
+
+    Parameters
+    ----------
+    slide, findings
+        The slide's id, and its findings.
+    table, outcome
+        The table, and the outcome with its seal; or None.
+    """
     for finding in findings:
         LOG.info("%s, %s: %s %s", finding.backend, finding.check, finding.status, finding.message)
     count = write_table(table, VALIDATION_COLUMNS, (finding.row() for finding in findings))
@@ -188,11 +194,11 @@ def validate_slide(
     own
         The slide's stores, and what they must hold.
     spec, seed
-        How many patches are read again from the slide, what JPEG must reach, and the seed of the choice.
+        Number of patches to compare with the slide, required PSNR of JPEG in dB, and the seed of the choice.
     threads
-        How many threads decode the stores' patches.
+        Threads that decode patches.
     check
-        What checks one store by itself: `slidemill.stores.checks.check_store`, or the same in another process.
+        Checks one store: `slidemill.stores.checks.check_store`, or the same in a child process.
     """
     ids = [patch.patch_id for patch in own.patches]
     checks = {
@@ -216,7 +222,7 @@ def validate_slide(
 def _check_against_slide(
     own: SlideStores, readable: Mapping[str, Path], wanted: SlidePatches, *, min_psnr: float
 ) -> list[Finding]:
-    """Check the wanted patches of all readable stores against the slide's pixels, read again through OpenSlide."""
+    """Compare patches of all readable stores with the pixels that OpenSlide reads."""
     findings = []
     try:
         with opened(wanted.source) as handle:
@@ -236,7 +242,7 @@ def _check_against_slide(
 def _all_differences(
     path: Path, sample: Sequence[PatchRef], expected: Callable[[PatchRef], Pixels], *, min_psnr: float
 ) -> list[str]:
-    """Return what is wrong with a store's patches; the store is in memory no longer then, with all that it knows."""
+    """Return the differences of a store's patches, and free the store."""
     with open_store(path) as store:
         return [
             one for patch in sample for one in _differences(store, patch.patch_id, expected(patch), min_psnr=min_psnr)
