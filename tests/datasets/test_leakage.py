@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from slidemill.core.pyramid import Pyramid
 from slidemill.core.specs import GridSpec
-from slidemill.datasets._overlaps import overlapping, points_before
+from slidemill.datasets._overlaps import count_overlaps, count_points_before
 from slidemill.datasets.leakage import check_leakage, find_leakage
 from slidemill.errors import LeakageError, SplitError
 from slidemill.slides.grid import Grid
@@ -46,13 +46,13 @@ def test_points_before_are_those_that_are_less_in_both(points, limits):
     xs, ys = np.array(points, np.int64).reshape(-1, 2).T
     before_x, before_y = np.array(limits, np.int64).reshape(-1, 2).T
     expected = [sum(x < limit_x and y < limit_y for x, y in points) for limit_x, limit_y in limits]
-    assert points_before(xs, ys, before_x, before_y).tolist() == expected
+    assert count_points_before(xs, ys, before_x, before_y).tolist() == expected
 
 
 @given(RECTANGLES, RECTANGLES)
 def test_overlapping_counts_what_a_comparison_of_all_pairs_does(first, second):
     expected = [sum(meets(one, other) for one in first) for other in second]
-    assert overlapping(corners(first), corners(second)).tolist() == expected
+    assert count_overlaps(corners(first), corners(second)).tolist() == expected
 
 
 def test_overlapping_holds_for_sizes_of_every_kind_and_more_points_than_hypothesis_takes():
@@ -65,7 +65,7 @@ def test_overlapping_holds_for_sizes_of_every_kind_and_more_points_than_hypothes
     end = np.minimum(first[:, None, :2] + first[:, None, 2:], second[None, :, :2] + second[None, :, 2:])
     expected = (begin < end).all(axis=2).sum(axis=0)
     assert 0 < np.count_nonzero(expected) < len(second)
-    assert overlapping(corners(first), corners(second)).tolist() == expected.tolist()
+    assert count_overlaps(corners(first), corners(second)).tolist() == expected.tolist()
 
 
 @examples(50)

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slidemill.datasets._balancing import balanced
+from slidemill.datasets._balancing import balance_groups
 from slidemill.datasets.folds import read_splits
 from slidemill.datasets.split import every_kth, split
 from slidemill.errors import LeakageError, SlidemillError, SplitError
@@ -80,7 +80,7 @@ def deviation(groups, chosen, folds):
 class TestBalance:
     @given(GROUPS, st.integers(2, 3), st.integers(0, 3))
     def test_it_holds_the_bound_that_is_promised(self, groups, folds, seed):
-        chosen = balanced(groups, folds, seed)
+        chosen = balance_groups(groups, folds, seed)
         assert set(chosen) == set(groups)
         assert set(chosen.values()) == set(range(folds))
         _, totals = shares(groups, chosen, folds)
@@ -93,7 +93,7 @@ class TestBalance:
 
     @given(st.dictionaries(st.text("xy01", min_size=1, max_size=4), st.integers(1, 99), min_size=4), st.integers(2, 4))
     def test_without_strata_no_two_folds_differ_by_more_than_the_largest_group(self, sizes, folds):
-        chosen = balanced({name: {"": size} for name, size in sizes.items()}, folds, 0)
+        chosen = balance_groups({name: {"": size} for name, size in sizes.items()}, folds, 0)
         loads = Counter()
         for name, size in sizes.items():
             loads[chosen[name]] += size
@@ -102,7 +102,7 @@ class TestBalance:
     @given(GROUPS, st.integers(2, 3))
     def test_each_group_goes_where_the_deviation_grows_least(self, groups, folds):
         """A slow reference: with the groups in the same order, each fold is tried and measured anew, in fractions."""
-        chosen = balanced(groups, folds, 0)
+        chosen = balance_groups(groups, folds, 0)
         order = list(chosen)
         _, totals = shares(groups, chosen, folds)
         expected = {}
@@ -131,12 +131,12 @@ class TestBalance:
             sum(Fraction(count, totals[key]) ** 2 for key, count in {**counts, None: sum(counts.values())}.items())
             for counts in groups.values()
         )
-        assert best <= deviation(groups, balanced(groups, 2, 0), 2) <= best + largest
+        assert best <= deviation(groups, balance_groups(groups, 2, 0), 2) <= best + largest
 
     def test_equal_groups_are_shared_out_evenly_with_their_strata(self):
         groups = {f"P{number}": {"tumour": 30, "normal": 70} for number in range(20)}
         groups |= {f"Q{number}": {"normal": 100} for number in range(20)}
-        found, _ = shares(groups, balanced(groups, 5, 1), 5)
+        found, _ = shares(groups, balance_groups(groups, 5, 1), 5)
         assert all(
             share == {"tumour": Fraction(1, 5), "normal": Fraction(1, 5), None: Fraction(1, 5)} for share in found
         )
@@ -144,24 +144,24 @@ class TestBalance:
     def test_a_rare_stratum_is_in_every_fold_that_it_can_be_in(self):
         groups = {f"P{number:02}": {"common": 200 + number} for number in range(40)}
         groups |= {f"R{number}": {"common": 50, "rare": 3} for number in range(5)}
-        chosen = balanced(groups, 5, 0)
+        chosen = balance_groups(groups, 5, 0)
         assert {chosen[f"R{number}"] for number in range(5)} == set(range(5))
 
     def test_it_is_the_same_on_every_machine_and_in_every_python(self):
         """Written down once: what gives other folds than these breaks what people have published."""
         groups = {f"patient {n}": {"a": 10 + n % 7, "b": 3 + n % 3} for n in range(12)}
-        assert "".join(str(balanced(groups, 3, 7)[f"patient {n}"]) for n in range(12)) == "100022120211"
+        assert "".join(str(balance_groups(groups, 3, 7)[f"patient {n}"]) for n in range(12)) == "100022120211"
 
     def test_seeds_give_other_folds_where_groups_are_alike(self):
         groups = {f"P{number}": {"a": 100 + number % 5} for number in range(30)}
-        assert len({tuple(sorted(balanced(groups, 3, seed).items())) for seed in range(8)}) == 8
+        assert len({tuple(sorted(balance_groups(groups, 3, seed).items())) for seed in range(8)}) == 8
 
 
 class TestSplit:
     @pytest.mark.parametrize(("by", "stratify"), [("patient", "label"), ("slide", "label"), ("patient", None)])
     def test_train_and_test_have_all_patches_and_no_group_in_common(self, by, stratify):
         data = cohort(patients=12 if by == "slide" else 6)
-        splits = split(data, 3, by, stratify)
+        splits = split(data, 3, by, stratify=stratify)
         tested = []
         for number in range(splits.folds):
             train, test = splits.fold(number)
@@ -199,8 +199,8 @@ class TestSplit:
 
     def test_it_is_the_same_in_every_process(self):
         code = (
-            "import json; from slidemill.datasets._balancing import balanced\n"
-            "print(json.dumps(balanced({f'P{n}': {'b': 5 + n % 4, 'a': n % 3 + 1} for n in range(20)}, 4, 1)))"
+            "import json; from slidemill.datasets._balancing import balance_groups\n"
+            "print(json.dumps(balance_groups({f'P{n}': {'b': 5 + n % 4, 'a': n % 3 + 1} for n in range(20)}, 4, 1)))"
         )
         found = {
             subprocess.run(
@@ -378,7 +378,7 @@ class TestFile:
         table = pd.DataFrame({"slide": [f"s{n}" for n in range(len(groups))], "group": groups, "label": 0})
         if len(set(groups)) < 2:
             return
-        splits = split(Cohort(table), 2, "group", "label" if stratified else None, seed=3)
+        splits = split(Cohort(table), 2, "group", stratify="label" if stratified else None, seed=3)
         path = tmp_path_factory.mktemp("splits") / "splits.csv"
         splits.save(path)
         assert read_splits(path) == splits

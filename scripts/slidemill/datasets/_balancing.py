@@ -14,7 +14,7 @@ ALIKE = 3
 """Groups count as equally large where so many leading bits of their sizes are the same: they differ by 25 % at most."""
 
 
-def balanced(groups: Mapping[str, Mapping[str, int]], folds: int, seed: int) -> dict[str, int]:
+def balance_groups(groups: Mapping[str, Mapping[str, int]], folds: int, seed: int) -> dict[str, int]:
     """Return each group's fold, from 0, by its name.
 
     The largest groups come first, and equally large ones in an order that the seed gives. Each goes where the sum of

@@ -8,7 +8,7 @@ import numpy.typing as npt
 Numbers = npt.NDArray[np.int64]
 
 
-def overlapping(rectangles: Numbers, others: Numbers) -> Numbers:
+def count_overlaps(rectangles: Numbers, others: Numbers) -> Numbers:
     """Return, for each of `others`, how many of the rectangles share a pixel with it.
 
     It shares none with those that end before it begins, or begin where it has ended, in x or in y. So what begins
@@ -28,11 +28,11 @@ def overlapping(rectangles: Numbers, others: Numbers) -> Numbers:
     count = np.zeros(len(others), np.int64)
     for x, before_x, sign_x in ((began[:, 0], others[:, 2], 1), (ended[:, 0], others[:, 0] + 1, -1)):
         for y, before_y, sign_y in ((began[:, 1], others[:, 3], 1), (ended[:, 1], others[:, 1] + 1, -1)):
-            count += sign_x * sign_y * points_before(x, y, before_x, before_y)
+            count += sign_x * sign_y * count_points_before(x, y, before_x, before_y)
     return count
 
 
-def points_before(x: Numbers, y: Numbers, before_x: Numbers, before_y: Numbers) -> Numbers:
+def count_points_before(x: Numbers, y: Numbers, before_x: Numbers, before_y: Numbers) -> Numbers:
     """Return, for each pair of limits, how many points are less in both x and y.
 
     Points are sorted by x, so that a limit in x is a length of that list. The ranks of their y are looked at bit by

@@ -224,11 +224,22 @@ class Dataset:
     def split(
         self, folds: int = 5, by: str = PATIENT, stratify: str | None = "label", seed: int = 0
     ) -> Splits[Dataset]:
-        """Return folds of the slides, as `slidemill.datasets.split.split` does: ``train, test = splits.fold(0)``."""
-        return split(self, folds, by, stratify, seed)
+        """Return folds of the slides: ``train, test = splits.fold(0)``.
+
+        Parameters
+        ----------
+        folds, by, stratify, seed
+            As of `slidemill.datasets.split.split`.
+
+        Raises
+        ------
+        SplitError, LeakageError
+            As `slidemill.datasets.split.split`.
+        """
+        return split(self, folds, by, stratify=stratify, seed=seed)
 
     def sets(self, total: int) -> Splits[Dataset]:
-        """Return folds of every so many-th slide, as py-wsi's sets are: `slidemill.datasets.split.every_kth`."""
+        """Return py-wsi's sets as folds: every `total`-th slide of the sorted ids is in the same one."""
         return every_kth(self, total)
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar
 from slidemill.core.csv_tables import read_cohort_table, write_table
 from slidemill.core.results_layout import SPLITS_SEAL
 from slidemill.core.seals import SEALED_BY, seal_tables
-from slidemill.datasets.slide_groups import counted, refuse
+from slidemill.datasets.slide_groups import count_patches, refuse
 from slidemill.errors import SplitError, explain, machine_error
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Splits(Generic[D]):
             When it has not.
         """
         own = {row.slide: row for row in self.slides}
-        found = counted(dataset.table, self.by, None)
+        found = count_patches(dataset.table, self.by, None)
         refuse(found.keys() - own, ("is", "are"), "in no fold: split anew, or give each a row in the file of folds")
         refuse(
             own.keys() - found,

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slidemill.core.text import MOST_LISTED, format_count, format_list
-from slidemill.datasets._overlaps import overlapping
+from slidemill.datasets._overlaps import count_overlaps
 from slidemill.datasets.slide_groups import PATIENT, SLIDE
 from slidemill.errors import LeakageError, SplitError
 
@@ -184,7 +184,7 @@ def _overlaps(train: _Placed, test: _Placed, content: int, most: int) -> tuple[i
     begin, end = train.bounds[content : content + 2]
     begin_test, end_test = test.bounds[content : content + 2]
     first, second = train.squares[begin:end], test.squares[begin_test:end_test]
-    places = np.flatnonzero(overlapping(first, second))
+    places = np.flatnonzero(count_overlaps(first, second))
     lines = []
     for place in places[:most]:
         x0, y0, x1, y1 = second[place]

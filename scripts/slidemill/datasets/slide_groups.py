@@ -1,9 +1,9 @@
-"""Groups of slides that are never cut, such as a patient's: what is counted of them, and what is refused."""
+"""Groups of slides that stay in one fold, such as those of a patient."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,26 +19,26 @@ SLIDE = "slide"
 
 @dataclass(frozen=True, slots=True)
 class SlidePatches:
-    """A slide's group, and how many patches it has of each stratum."""
+    """The group of a slide, and its number of patches per stratum."""
 
     group: str
     strata: Mapping[str, int]
 
 
-def counted(table: pandas.DataFrame, by: str, stratify: str | None = None) -> dict[str, SlidePatches]:
-    """Return what each slide of a table of patches has.
+def count_patches(table: pandas.DataFrame, by: str, stratify: str | None = None) -> dict[str, SlidePatches]:
+    """Return the group and the patches per stratum of each slide.
 
     Parameters
     ----------
     table
-        A row a patch, with the column ``slide``.
+        A row per patch, with the column ``slide``.
     by, stratify
-        The columns that hold the groups, and the strata; without strata all patches are one.
+        The columns of the groups and of the strata; None counts all patches as one stratum.
 
     Raises
     ------
     SplitError
-        When there is no such column, or a slide has no group or several.
+        When a column is missing, or a slide has no group or several groups.
     """
     import pandas as pd
 
@@ -64,21 +64,19 @@ def counted(table: pandas.DataFrame, by: str, stratify: str | None = None) -> di
 
 
 def check_groups(groups: Mapping[str, str], by: str) -> None:
-    """See that each slide has a group.
-
-    A blank before or behind a name would make a group of its own, which nobody sees.
+    """Check that each slide has a group.
 
     Parameters
     ----------
     groups
         By slide.
     by
-        What the groups are, such as ``"patient"``.
+        The column of the groups, such as ``"patient"``.
 
     Raises
     ------
     SplitError
-        When a slide has none, or the group's name has blanks around it.
+        When a slide has no group, or blanks around its name would silently make another group.
     """
     nameless = [slide for slide, group in groups.items() if not group.strip()]
     if nameless:
@@ -91,61 +89,46 @@ def check_groups(groups: Mapping[str, str], by: str) -> None:
         )
 
 
-def shared_contents(groups: Mapping[str, str], fingerprints: Mapping[str, str], by: str) -> list[str]:
-    """Return a line for each content that slides of several groups have.
+def find_shared(
+    groups: Mapping[str, str], by: str, *, fingerprints: Mapping[str, str], patients: Mapping[str, str]
+) -> list[str]:
+    """Return a line per content, and per patient, whose slides are in several groups.
+
+    Blanks around a patient's name do not count, as in `slidemill.datasets.leakage`.
 
     Parameters
     ----------
-    groups, fingerprints
-        By slide: its group, and its content's fingerprint.
+    groups
+        By slide.
     by
-        What the groups are.
+        The column of the groups.
+    fingerprints, patients
+        By slide: its content's fingerprint, and its patient; slides without one do not count.
     """
-    same: dict[str, list[str]] = defaultdict(list)
-    for slide in sorted(groups):
-        if fingerprints.get(slide):
-            same[fingerprints[slide]].append(slide)
     remedy = "take one away" if by == SLIDE else f"give them the same {by}, or take one away"
     if by == SLIDE:
         remedy += f", or give them one {PATIENT} in a sheet and split by it"
-    return [
+    copies = [
         f"{format_list(slides)} have the same content, and could be trained on and tested on: {remedy}"
-        for slides in same.values()
-        if len({groups[slide] for slide in slides}) > 1
+        for _, slides in _slides_in_several(groups, fingerprints)
     ]
-
-
-def shared_patients(groups: Mapping[str, str], patients: Mapping[str, str], by: str) -> list[str]:
-    """Return a line for each patient whose slides are in several groups; slides without a patient do not count.
-
-    Blanks around a patient's name do not make another of it, as in `slidemill.datasets.leakage`.
-
-    Parameters
-    ----------
-    groups, patients
-        By slide.
-    by
-        What the groups are.
-    """
-    of: dict[str, list[str]] = defaultdict(list)
-    for slide in sorted(groups):
-        if patient := patients.get(slide, "").strip():
-            of[patient].append(slide)
-    return [
+    return copies + [
         f"{PATIENT} {patient} has {format_list(slides)}, which have several values of {by} and could be trained on and "
         f"tested on: split by {PATIENT}"
-        for patient, slides in sorted(of.items())
-        if len({groups[slide] for slide in slides}) > 1
+        for patient, slides in sorted(_slides_in_several(groups, patients))
     ]
 
 
-def slides_values(table: pandas.DataFrame, column: str) -> dict[str, str]:
-    """Return the column's value of each slide, the last where it has several; empty where it is missing."""
-    pairs = table[[SLIDE, column]].drop_duplicates()
-    return dict(zip(pairs[SLIDE].astype(str), pairs[column].astype("object").fillna("").astype(str), strict=True))
+def _slides_in_several(groups: Mapping[str, str], values: Mapping[str, str]) -> Iterator[tuple[str, list[str]]]:
+    """Yield each value whose slides are in several groups, with these slides sorted."""
+    slides_of: dict[str, list[str]] = defaultdict(list)
+    for slide in sorted(groups):
+        if value := values.get(slide, "").strip():
+            slides_of[value].append(slide)
+    return ((value, slides) for value, slides in slides_of.items() if len({groups[slide] for slide in slides}) > 1)
 
 
 def refuse(names: Iterable[str], verb: tuple[str, str], complaint: str) -> None:
-    """Raise `SplitError` with the names, the verb in singular or plural, and the complaint, where there are names."""
+    """Raise `SplitError` about the names, if any, with the verb in singular or plural."""
     if names := list(names):
         raise SplitError(f"{format_list(sorted(names))}: {verb[len(names) > 1]} {complaint}")

@@ -1,68 +1,66 @@
-"""Which slides are trained on and which are tested on: groups of slides, such as a patient's, are never cut."""
+"""Split slides into folds for training and testing, without cutting groups such as a patient's slides."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 from numbers import Integral
 from typing import Any
 
+from slidemill.core.specs import SplitSpec
 from slidemill.core.text import format_count
-from slidemill.datasets._balancing import balanced
+from slidemill.datasets._balancing import balance_groups
 from slidemill.datasets.folds import DIGITS, D, SlideFold, Splits
-from slidemill.datasets.slide_groups import (
-    PATIENT,
-    SLIDE,
-    SlidePatches,
-    counted,
-    shared_contents,
-    shared_patients,
-    slides_values,
-)
+from slidemill.datasets.slide_groups import PATIENT, SLIDE, SlidePatches, count_patches, find_shared
 from slidemill.errors import LeakageError, SplitError
 
 
-def split(dataset: D, folds: int, by: str = PATIENT, stratify: str | None = "label", seed: int = 0) -> Splits[D]:
-    """Return the dataset's slides in folds that are as alike as their groups allow.
+def split(dataset: D, folds: int, by: str = PATIENT, *, stratify: str | None = "label", seed: int = 0) -> Splits[D]:
+    """Split the slides of a dataset into folds that are as alike as their groups allow.
 
     Parameters
     ----------
     dataset
-        What is parted.
+        The dataset.
     folds
-        How many folds, 2 or more.
+        Number of folds, at least 2.
     by
-        The column of ``dataset.table`` whose values are never cut, such as ``"patient"``; ``"slide"`` for the slides.
+        The column of ``dataset.table`` whose values stay in one fold, such as ``"patient"``, or ``"slide"``.
     stratify
-        The column of which every fold has the same shares; None for patches alone.
+        The column of which all folds have the same shares as far as possible; None balances only patches.
     seed
-        Of the order among groups that are equally large.
+        Order of groups of about the same size.
 
     Raises
     ------
     SplitError
         When a slide has no group or several, or there are fewer groups than folds.
     LeakageError
-        When a slide's content, or a patient, is in two groups.
+        When slides of one content, or of one patient, are in two groups.
     """
-    splits = split_slides(counted(dataset.table, by, stratify), dataset.fingerprints, folds, by, stratify, seed)
-    patients = slides_values(dataset.table, PATIENT) if PATIENT in dataset.table else {}
-    if lines := split_leaks(splits, patients):
+    table, spec = dataset.table, SplitSpec(folds, by, stratify)
+    splits = split_slides(count_patches(table, by, stratify), dataset.fingerprints, spec, seed=seed)
+    groups, patients = {row.slide: row.group for row in splits.slides}, {}
+    if PATIENT in table:
+        pairs = table[[SLIDE, PATIENT]].drop_duplicates().astype("object").fillna("").astype(str)
+        patients = dict(zip(pairs[SLIDE], pairs[PATIENT], strict=True))
+    if lines := find_shared(groups, by, fingerprints=dataset.fingerprints, patients=patients):
         raise LeakageError("\n".join(lines))
-    return Splits(splits.by, splits.stratify, splits.seed, splits.slides, dataset)
+    return replace(splits, dataset=dataset)
 
 
 def every_kth(dataset: D, total: int) -> Splits[D]:
-    """Return the dataset's slides in `total` folds as py-wsi's sets are: of the sorted ids, each that many is in one.
+    """Return the folds of py-wsi's sets: every `total`-th slide of the sorted ids is in the same one.
 
-    Neither patients nor copies of a slide are looked at: `slidemill.datasets.leakage.check_leakage` does.
+    Patients and copies of slides are not checked: `slidemill.datasets.leakage.check_leakage` does that.
 
     Raises
     ------
     SplitError
         When there are fewer slides than folds, or fewer than two folds.
     """
-    found = counted(dataset.table, SLIDE)
+    found = count_patches(dataset.table, SLIDE)
     total = _whole("total", total, 2)
     _check_folds(total, len(found), SLIDE)
     chosen = {slide: place % total for place, slide in enumerate(sorted(found))}
@@ -70,40 +68,34 @@ def every_kth(dataset: D, total: int) -> Splits[D]:
 
 
 def split_slides(
-    slides: Mapping[str, SlidePatches],
-    fingerprints: Mapping[str, str],
-    folds: int,
-    by: str,
-    stratify: str | None,
-    seed: int,
+    slides: Mapping[str, SlidePatches], fingerprints: Mapping[str, str], spec: SplitSpec, *, seed: int
 ) -> Splits[Any]:
-    """Return folds of slides, as `split` does, by what was counted of them; copies of slides are not looked at.
+    """Split slides into folds as `split` does, without a check for copies of slides.
+
+    Parameters
+    ----------
+    slides, fingerprints
+        By slide: its group and patches, and its content's fingerprint.
+    spec
+        The number of folds, and the columns of groups and strata.
+    seed
+        Order of groups of about the same size.
 
     Raises
     ------
     SplitError
-        When there are fewer groups than folds, or folds and seed are not whole numbers, from 2 and from 0 up.
+        When there are fewer groups than folds, or folds and seed are not whole numbers of at least 2 and 0.
     """
-    folds, seed = _whole("folds", folds, 2), _whole("seed", seed, 0)
+    folds, seed = _whole("folds", spec.folds, 2), _whole("seed", seed, 0)
     if seed >= 10**DIGITS:
         raise SplitError(f"seed has more than {DIGITS} digits: give a smaller one")
     groups: dict[str, Counter[str]] = defaultdict(Counter)
     for own in slides.values():
         groups[own.group].update(own.strata)
-    _check_folds(folds, len(groups), by)
-    fold_of = balanced(groups, folds, seed)
+    _check_folds(folds, len(groups), spec.by)
+    fold_of = balance_groups(groups, folds, seed)
     chosen = {slide: fold_of[own.group] for slide, own in slides.items()}
-    return Splits(by, stratify, seed, _rows(slides, fingerprints, chosen))
-
-
-def split_leaks(splits: Splits[Any], patients: Mapping[str, str]) -> list[str]:
-    """Return a line for each content, and each patient, that is in several groups, whichever folds these are in.
-
-    `patients` are by slide.
-    """
-    groups = {row.slide: row.group for row in splits.slides}
-    prints = {row.slide: row.fingerprint for row in splits.slides}
-    return [*shared_contents(groups, prints, splits.by), *shared_patients(groups, patients, splits.by)]
+    return Splits(spec.by, spec.stratify, seed, _rows(slides, fingerprints, chosen))
 
 
 def _whole(name: str, value: int, least: int) -> int:

@@ -11,8 +11,7 @@ from slidemill.core.csv_tables import read_cohort_table
 from slidemill.core.specs import SplitSpec
 from slidemill.core.text import format_list
 from slidemill.datasets.folds import COLUMNS, read_splits
-from slidemill.datasets.slide_groups import SLIDE, counted
-from slidemill.datasets.split import split_leaks
+from slidemill.datasets.slide_groups import SLIDE, count_patches, find_shared
 
 LABEL_NAME = "label_name"
 
@@ -60,7 +59,9 @@ def split_faults(table: Path, spec: SplitSpec) -> list[str]:
             f"splits.folds is {spec.folds}, and fewer values of {spec.by} have patches: give fewer folds, or see why "
             "slides have failed or are empty"
         ]
-    return split_leaks(read_splits(table), {})
+    rows = read_splits(table).slides
+    groups, prints = ({row.slide: getattr(row, name) for row in rows} for name in ("group", "fingerprint"))
+    return find_shared(groups, spec.by, fingerprints=prints, patients={})
 
 
 def summarize_splits(
@@ -84,7 +85,7 @@ def summarize_splits(
     """
     from slidemill.core.parquet import read_parquet
 
-    labels = counted(read_parquet(metadata, [SLIDE, LABEL_NAME]), SLIDE, LABEL_NAME)
+    labels = count_patches(read_parquet(metadata, [SLIDE, LABEL_NAME]), SLIDE, LABEL_NAME)
     leaks = split_faults(table, spec)
     parted = read_splits(table).slides if next(read_cohort_table(table), None) else ()
     folds: list[FoldSummary] = []

@@ -8,7 +8,7 @@ from typing import Any
 from slidemill.core.columns import METADATA_COLUMNS
 from slidemill.core.specs import SplitSpec
 from slidemill.core.text import format_count as counted_noun
-from slidemill.datasets.slide_groups import PATIENT, SLIDE, check_groups, shared_patients
+from slidemill.datasets.slide_groups import PATIENT, SLIDE, check_groups, find_shared
 from slidemill.errors import ConfigError, SplitError
 from slidemill.runs._annotation_check import PlanRemarks, check_annotations
 from slidemill.runs.config import Config, is_sheet
@@ -60,5 +60,5 @@ def check_sheet(spec: SplitSpec | None, slides: Collection[SlideFile]) -> None:
             f"splits.folds is {spec.folds}: {by} has {counted_noun(count, 'value')}: give no more folds than that"
         )
     patients = {slide.slide: slide.columns.get(PATIENT, "") for slide in slides}
-    if lines := shared_patients(groups, patients, by):
+    if lines := find_shared(groups, by, fingerprints={}, patients=patients):
         raise ConfigError("\n".join(f"splits.by is {by}: {line}" for line in lines))

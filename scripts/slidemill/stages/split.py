@@ -11,7 +11,7 @@ from slidemill.core.results_layout import SPLITS_SEAL
 from slidemill.core.seals import seal_tables
 from slidemill.core.specs import SplitSpec
 from slidemill.datasets.folds import COLUMNS
-from slidemill.datasets.slide_groups import SLIDE, counted
+from slidemill.datasets.slide_groups import SLIDE, count_patches
 from slidemill.datasets.split import split_slides
 from slidemill.report.split_summary import split_faults
 from slidemill.stages.job import Job
@@ -58,13 +58,13 @@ def write_splits(job: SplitJob) -> None:
 
     spec, table = job.spec, job.table
     wanted = dict.fromkeys((SLIDE, spec.by, spec.stratify or SLIDE))
-    found = counted(read_parquet(job.metadata, list(wanted)), spec.by, spec.stratify)
+    found = count_patches(read_parquet(job.metadata, list(wanted)), spec.by, spec.stratify)
     prints = {row["slide"]: row["fingerprint"] for row in read_cohort_table(job.slides, ("slide", "fingerprint"))}
     if len({own.group for own in found.values()}) < spec.folds:
         # The report and the gate still run.
         count = write_table(table, COLUMNS, ())
     else:
-        splits = split_slides(found, prints, spec.folds, spec.by, spec.stratify, job.seed)
+        splits = split_slides(found, prints, spec, seed=job.seed)
         splits.save(table)
         count = len(splits.slides)
     seal_tables(table.parent, {table.name: count}, SPLITS_SEAL)
