@@ -247,7 +247,7 @@ def test_scratch_is_a_folder_of_this_machine(tmp_path, monkeypatch):
     monkeypatch.setenv("JOBS_OWN", str(tmp_path))
     assert scratch_folder("$JOBS_OWN") == tmp_path
     assert scratch_folder(None) is None
-    with pytest.raises(SlidemillError, match=r"scratch is \$NOT_SET/x: \$NOT_SET/x is no folder here"):
+    with pytest.raises(SlidemillError, match=r"scratch is \$NOT_SET/x: \$NOT_SET/x is not a folder here"):
         scratch_folder("$NOT_SET/x")
 
 

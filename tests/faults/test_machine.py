@@ -238,7 +238,9 @@ def test_a_scratch_folder_that_is_not_there_is_told(tmp_path):
 
     os.environ["SLIDEMILL_NOWHERE"] = str(tmp_path / "none")
     try:
-        with pytest.raises(SlidemillError, match=r"scratch is \$SLIDEMILL_NOWHERE: .*none is no folder here: make it"):
+        with pytest.raises(
+            SlidemillError, match=r"scratch is \$SLIDEMILL_NOWHERE: .*none is not a folder here: make it"
+        ):
             scratch_folder("$SLIDEMILL_NOWHERE")
     finally:
         del os.environ["SLIDEMILL_NOWHERE"]

@@ -5,18 +5,8 @@ from slidemill.core.quality_measures import MEASURES
 MEASURE_COLUMNS = tuple(measure.column for measure in MEASURES)
 
 PLACE_COLUMNS = (
-    "patch_id",
-    "slide",
-    "column",
-    "row",
-    "x0",
-    "y0",
-    "width0",
-    "height0",
-    "level",
-    "downsample",
-    "mpp",
-    "tissue_fraction",
+    *("patch_id", "slide", "column", "row", "x0", "y0", "width0", "height0"),
+    *("level", "downsample", "mpp", "tissue_fraction"),
 )
 PATCH_COLUMNS = (*PLACE_COLUMNS, *MEASURE_COLUMNS)
 DROPPED_COLUMNS = (*PATCH_COLUMNS, "reason")
@@ -27,59 +17,24 @@ NEEDED_COLUMNS = (*PLACE_COLUMNS, *LABEL_COLUMNS)
 """Those that readers of metadata need: earlier versions had fewer measures."""
 WHOLE_NUMBERS = ("column", "row", "x0", "y0", "width0", "height0", "level")
 FRACTIONS = ("downsample", "mpp", "tissue_fraction", *MEASURE_COLUMNS, "label_fraction")
-"""Numbers that may be unknown, and are empty then."""
+"""Numbers that may be unknown; an unknown one is empty."""
 
 LABEL_NUMBERS = ("regions", "unmapped_regions", "region_patches", "unmapped_patches")
-"""What is counted of a slide's labels; empty where it has no annotation."""
+"""Counts of a slide's labels; empty without an annotation."""
 
 SLIDE_COLUMNS = (
-    "slide",
-    "path",
-    "status",
-    "stage",
-    "message",
-    "notes",
-    "warnings",
-    "grid_patches",
-    "dropped",
-    "ink_fraction",
-    "patches",
-    "unreadable",
-    "annotation",
-    *LABEL_NUMBERS,
-    "reader",
-    "reader_reason",
-    "vendor",
-    "width",
-    "height",
-    "levels",
-    "level_downsamples",
-    "mpp_x",
-    "mpp_y",
-    "mpp_source",
-    "objective_power",
-    "icc",
-    "bounds",
-    "deepzoom_levels",
-    "file_size",
-    "fingerprint",
+    *("slide", "path", "status", "stage", "message", "notes", "warnings"),
+    *("grid_patches", "dropped", "ink_fraction", "patches", "unreadable", "annotation", *LABEL_NUMBERS),
+    *("reader", "reader_reason", "vendor", "width", "height", "levels", "level_downsamples"),
+    *("mpp_x", "mpp_y", "mpp_source", "objective_power", "icc", "bounds", "deepzoom_levels"),
+    *("file_size", "fingerprint"),
 )
 STORE_COLUMNS = ("slide", "backend", "encoding", "patches", "content", "bytes", "files", "seconds", "peak_mb")
 UNREADABLE_COLUMNS = ("slide", "patch_id", "column", "row", "x0", "y0", "width0", "height0", "reason")
 VALIDATION_COLUMNS = ("slide", "backend", "check", "status", "checked", "message")
 SLIDE_SOURCE = "slide"
-"""The benchmark's `source` that reads straight from the slides."""
+"""The `source` of the benchmark that reads the slides themselves."""
 
 BENCHMARK_COLUMNS = (
-    "source",
-    "encoding",
-    "measure",
-    "workers",
-    "cache",
-    "unit",
-    "median",
-    "low",
-    "high",
-    "repeats",
-    "note",
+    *("source", "encoding", "measure", "workers", "cache", "unit", "median", "low", "high", "repeats", "note"),
 )

@@ -1,4 +1,4 @@
-"""Publishing files whole: what stands under its final name is complete."""
+"""Publish files by one rename, so that a file under its final name is complete."""
 
 from __future__ import annotations
 
@@ -21,44 +21,44 @@ from slidemill.core.results_layout import WORKER
 from slidemill.errors import ConfigError, SlidemillError, machine_errors
 
 ASIDE = ".aside"
-"""What the names of files end in that are not yet whole."""
+"""The ending of the names of unfinished files."""
 
 RUN = "SLIDEMILL_RUN"
-"""Environment variable that a run's jobs inherit: what `WORKER` held when the run began."""
+"""Environment variable of a run's jobs: the content of `WORKER` when the run began."""
 
 SYNC_EVERY = 0.05
-"""Seconds between two times that a file is written to its disk while it is being filled."""
+"""Seconds between two syncs of a file that is being written."""
 
 
 @contextmanager
 def replacing(path: Path, scratch: Path | None = None) -> Iterator[Path]:
-    """Yield a path to write to, and publish at `path` what is there when the block ends well, by one rename.
+    """Yield a path for a file or folder, and publish it at `path` by one rename when the block succeeds.
 
-    A file or a folder may be written. When the block fails, `path` is as it was. What killed processes left aside
-    is removed first, in `scratch` too. Names are never used twice: a job that outlived its run finds its file gone,
-    and cannot publish what another has only half written. Nor does it publish over what a later run has made.
+    When the block fails, `path` is as before. What killed processes left next to it, or in `scratch`, is removed first.
+    Names are never used twice, so that a job that outlived its run cannot publish what another job has half written.
 
     Parameters
     ----------
     path
-        Where it will stand.
+        The final path.
     scratch
-        A folder on a disk of this machine to write in; the whole is moved from there, and compared.
+        A folder on a local disk to write in first; the result is copied from there and compared.
 
     Raises
     ------
     SlidemillError
-        When what was written is gone, or is not published, since another run has taken over.
+        When another run has removed what was written, or has taken over.
     """
-    # What is itself in a folder aside stands or falls with that: a folder that another run removed is not made again.
+    # A folder aside that another run has removed is not made again.
     if not path.parent.name.endswith(ASIDE):
         path.parent.mkdir(parents=True, exist_ok=True)
-    places = (path.parent, "") if scratch is None else (scratch, f"{_own_place(path):08x}")
+    # Several runs may share a scratch folder.
+    places = (scratch or path.parent, xxhash.xxh32_hexdigest(os.fsencode(path.absolute())) if scratch else "")
     for left in asides(path) + (asides(path, *places) if scratch else []):
         remove(left)
     aside, old, claim = (_aside(path, path.parent) for _ in range(3))
     written = aside if scratch is None else _aside(path, *places)
-    # Where the work goes on elsewhere, this alone tells whether another run has taken over meanwhile.
+    # While work goes on in scratch, this file shows whether another run has taken over.
     if scratch is not None:
         claim.touch()
     try:
@@ -75,22 +75,21 @@ def replacing(path: Path, scratch: Path | None = None) -> Iterator[Path]:
 
 
 def _check_run(path: Path) -> None:
-    """Check that no later run works, or has worked, in the results since this job's run began.
+    """Check that no later run has worked in the results: a job goes on when its run is killed.
 
-    A job goes on when its run is killed. One that had only just begun removes nothing of the next run, and would be
-    whole after that has ended: with the settings of another time.
+    Raises
+    ------
+    SlidemillError
+        When one has.
     """
     own = os.environ.get(RUN)
-    if own is None:
-        return
     with suppress(OSError):
-        if (now := WORKER.read_text(encoding="utf-8", errors="replace")) and now != own:
+        if own is not None and (now := WORKER.read_text(encoding="utf-8", errors="replace")) and now != own:
             raise SlidemillError(f"{path}: is not published: this job's run ({own}) has ended, and {now} took over")
 
 
 def _publish(aside: Path, path: Path, old: Path) -> None:
-    """Rename `aside` to `path`; what stands there goes to `old` where a folder is concerned, or stays if that fails."""
-    # A folder cannot be replaced, and must not be seen half removed.
+    """Rename `aside` to `path`; a folder that is there is renamed to `old` first, and back if that fails."""
     if not (path.is_dir() or (aside.is_dir() and path.exists())):
         aside.replace(path)
         return
@@ -98,14 +97,14 @@ def _publish(aside: Path, path: Path, old: Path) -> None:
     try:
         aside.replace(path)
     except BaseException:
-        # Another run took it away in this very moment, or Ctrl-C came: what has been published stays.
+        # Another run has just removed it, or the user pressed Ctrl-C.
         if not path.exists():
             old.rename(path)
         raise
 
 
 def scratch_folder(name: str | None) -> Path | None:
-    """Return the folder that a configuration's `scratch` names, whose ``$VARIABLES`` are those of this machine.
+    """Return the folder that a configuration's `scratch` names, with the ``$VARIABLES`` of this machine.
 
     Raises
     ------
@@ -116,36 +115,38 @@ def scratch_folder(name: str | None) -> Path | None:
         return None
     folder = Path(os.path.expandvars(name))
     if not folder.is_dir():
-        raise SlidemillError(f"scratch is {name}: {folder} is no folder here: make it, or name another, or null")
+        raise SlidemillError(f"scratch is {name}: {folder} is not a folder here: make it, or name another, or null")
     return folder
 
 
 def asides(path: Path, folder: Path | None = None, mark: str = "") -> list[Path]:
-    """Return what processes that were killed, or are at work, have left beside `path`, or in a `folder` elsewhere.
+    """Return the unfinished files of `path`, of running and of killed processes.
 
-    `mark` are the first digits of the names to look for.
+    Parameters
+    ----------
+    path
+        The final path.
+    folder
+        Where to look; None for the folder of `path`.
+    mark
+        The first digits of the names.
     """
     name = re.compile(rf"\.{re.escape(path.name)}\.{mark}[0-9a-f]+{re.escape(ASIDE)}")
     return [file for file in (folder or path.parent).iterdir() if name.fullmatch(file.name)]
 
 
 def _aside(path: Path, folder: Path, mark: str = "") -> Path:
-    """Return a new name for what is to stand at `path`, in `folder`."""
+    """Return a new path in `folder` for an unfinished file of `path`."""
     return folder / f".{path.name}.{mark}{secrets.token_hex(4)}{ASIDE}"
 
 
-def _own_place(path: Path) -> int:
-    """Return a number for where `path` lies: several runs may share a folder for scratch."""
-    return xxhash.xxh32_intdigest(os.fsencode(path.absolute()))
-
-
 def copy_checked(source: Path, target: Path) -> None:
-    """Copy a file or a folder of files to a new place, see that it is on the disk, read it again and compare.
+    """Copy a file or a folder of files, sync the copy, and compare it with the original.
 
     Raises
     ------
     SlidemillError
-        When what is read there is not what was written.
+        When they differ.
     """
     files = sorted(source.iterdir()) if source.is_dir() else [source]
     if source.is_dir():
@@ -153,16 +154,13 @@ def copy_checked(source: Path, target: Path) -> None:
     for file in files:
         copy = target / file.name if source.is_dir() else target
         shutil.copyfile(file, copy)
-        descriptor = os.open(copy, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-            # Else the kernel's own memory of it would be compared.
+        with copy.open("rb") as written:
+            os.fsync(written.fileno())
+            # Without this, the page cache would be compared.
             if hasattr(os, "posix_fadvise"):
-                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-        finally:
-            os.close(descriptor)
+                os.posix_fadvise(written.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         if file_digest(file) != file_digest(copy):
-            raise SlidemillError(f"{copy}: is not what was copied there: see to that disk, and run again")
+            raise SlidemillError(f"{copy}: is not what was copied there: check that disk, and run again")
     sync(target)
 
 
@@ -195,40 +193,37 @@ def walk_folder(root: Path, key: str) -> Iterator[tuple[str, list[str], list[str
 
 
 def identity(path: Path | int) -> tuple[int, int]:
-    """Return what tells the file at `path`, or an open one by its descriptor, from others, whatever its name."""
+    """Return device and inode of the file at `path`, or of an open one by its descriptor."""
     status = path.stat() if isinstance(path, Path) else os.fstat(path)
     return status.st_dev, status.st_ino
 
 
 def file_digest(path: Path) -> str:
-    """Return a digest of a file's bytes."""
+    """Return the digest (XXH3-128) of a file's bytes, 32 hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()
 
 
 def remove(path: Path) -> None:
-    """Remove the file or the folder at `path`, if there is one.
-
-    A folder is hidden first, by one rename: nobody sees half of it, and a job that outlived its run adds nothing to it.
-    """
+    """Remove the file or folder at `path`, if there is one; a folder is renamed first, so that none sees half of it."""
     if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)
         return
     own = path.name if path.name.endswith(ASIDE) else f".{path.name}.{ASIDE}"
     hidden = path.with_name(own.removesuffix(ASIDE) + secrets.token_hex(4) + ASIDE)
-    # Another may be removing the same.
+    # Another process may be removing it.
     with suppress(FileNotFoundError):
         path.rename(hidden)
         shutil.rmtree(hidden)
 
 
 def check_readable(path: Path) -> None:
-    """Read a file, or the files of a folder, to the end, and keep nothing.
+    """Read a file, or the files of a folder, to the end.
 
     Raises
     ------
     MachineError
-        When the disk or the permissions do not allow it.
+        When the disk or the permissions prevent it.
     """
     with machine_errors(path):
         for file in sorted(path.iterdir()) if path.is_dir() else [path]:
@@ -237,7 +232,7 @@ def check_readable(path: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Make the operating system write the file or the folder at `path` to its disk."""
+    """Sync the file or folder at `path` to its disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -247,12 +242,11 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def synced(path: Path) -> Iterator[None]:
-    """See that the file at `path`, which the block makes and fills, is on its disk when the block ends.
+    """Sync the file at `path`, which the block creates and writes, during the block and at its end.
 
-    Another thread has it written there from the beginning, so that little is left to wait for in the end: for
-    1.4 GB, 1.7 s in place of 1.9 (benchmarks/RESULTS.md).
+    Syncing early leaves little to wait for: 1.7 s in place of 1.9 for 1.4 GB (benchmarks/RESULTS.md).
     """
-    # One descriptor for all: what the disk refuses is reported once to each that was open then.
+    # One descriptor for all syncs: a write error is reported once to each descriptor that was open then.
     descriptor = os.open(path, os.O_RDONLY | os.O_CREAT, 0o666)
     ended = threading.Event()
 

@@ -1,6 +1,6 @@
-"""Warnings of a run: what may make labels or patches wrong although every check has passed.
+"""Warnings of a run: reasons why labels or patches may be wrong although all checks pass.
 
-A note is merely good to know; a warning is shown in the terminal, in ``slides.csv`` and at the top of the report.
+Warnings are shown in the terminal, in ``slides.csv`` and at the top of the report; notes only in the table.
 """
 
 from __future__ import annotations
@@ -15,38 +15,38 @@ from slidemill.core.csv_tables import read_table
 from slidemill.core.text import format_count, format_list
 
 SEPARATOR = "; "
-"""What stands between several warnings of a slide in ``slides.csv``."""
+"""Separates the warnings of a slide in ``slides.csv``."""
 
 PLURALS = {"patch": "patches", "region": "regions", "line": "lines"}
-"""What a slide's warning may count."""
+"""The units that a slide's warning may count."""
 
 COUNTED = re.compile(rf"(.*) \[(\d+) ({'|'.join([*PLURALS, *PLURALS.values()])})\]", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class RunWarning:
-    """A warning, and the slides that it is about; none where it is about the whole run."""
+    """A warning and its slides; no slides where it concerns the whole run."""
 
     text: str
     slides: tuple[str, ...] = ()
 
     @property
     def where(self) -> str:
-        """The slides in words, such as ``2 slides: a, b``, or nothing where it is about the whole run."""
+        """The slides in words, such as ``2 slides: a, b``; empty for the whole run."""
         if not self.slides:
             return ""
         return f"{format_count(len(self.slides), 'slide')}: {format_list(self.slides)}"
 
 
 def add_count(text: str, number: int, unit: str) -> str:
-    """Return a slide's warning with how many patches or regions it is about; over slides, they are added up.
+    """Return a slide's warning with its number of patches, regions or lines, which are summed over slides.
 
     Parameters
     ----------
     text
         The warning, the same for all slides.
     number
-        How many, of this slide.
+        The number for this slide.
     unit
         ``"patch"``, ``"region"`` or ``"line"``.
     """
@@ -54,21 +54,14 @@ def add_count(text: str, number: int, unit: str) -> str:
 
 
 def join_warnings(warnings: Iterable[str]) -> str:
-    """Return a slide's warnings, each once, as its cell in ``slides.csv`` holds them."""
+    """Return a slide's warnings, each once, as a cell of ``slides.csv``."""
     return SEPARATOR.join(dict.fromkeys(warning.replace(SEPARATOR, ", ") for warning in warnings))
 
 
 def collect_warnings(planned: Sequence[str], slides: Iterable[Mapping[str, str]]) -> list[RunWarning]:
-    """Return the warnings of a run: those found while planning, then those of slides, equal ones together.
+    """Return the `planned` warnings about the whole run, then those in the rows of the table of slides.
 
-    Those that differ only in how much they count are equal, and are counted together.
-
-    Parameters
-    ----------
-    planned
-        Warnings about the whole run.
-    slides
-        Rows of the table of slides.
+    Warnings that differ only in their number become one, with the sum.
     """
     found: dict[tuple[str, str], list[str]] = {}
     numbers: Counter[tuple[str, str]] = Counter()
@@ -87,14 +80,9 @@ def collect_warnings(planned: Sequence[str], slides: Iterable[Mapping[str, str]]
 
 
 def format_warnings(planned: Sequence[str], table: Path) -> list[str]:
-    """Return what the terminal says at the end of a run, a line a warning.
+    """Return the lines that the terminal shows at the end of a run, one per warning.
 
-    Parameters
-    ----------
-    planned
-        Warnings about the whole run.
-    table
-        The table of slides; it may be missing where a run did not finish.
+    `planned` are the warnings about the whole run; the table of slides may be missing after an unfinished run.
     """
     warnings = collect_warnings(planned, read_table(table) if table.exists() else ())
     if not warnings:

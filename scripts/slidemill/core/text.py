@@ -14,44 +14,36 @@ LIKENESS = 0.75
 MOST_SUGGESTED = 2
 
 AGAIN = "remove it and run again"
-"""What to do about a damaged store, table or outcome, which the message begins with."""
+"""The remedy for a damaged store, table or outcome, with which the message begins."""
 
 
 def format_count(number: int, one: str, many: str = "") -> str:
-    """Return a number with what it counts, in the singular or the plural."""
+    """Return a number with its unit, in the singular or plural."""
     return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 
-def format_list(names: Iterable[str], total: int | None = None, most: int = MOST_LISTED, between: str = ", ") -> str:
-    """Return the first names, and how many more there are.
+def format_list(names: Iterable[str], total: int | None = None, *, most: int = MOST_LISTED, between: str = ", ") -> str:
+    """Return the first names, and the number of the others.
 
     Parameters
     ----------
     names
-        The names in their order, or the first of them.
+        The names in order, or the first of them.
     total
-        How many there are, where `names` are not all.
+        Their number, where `names` are not all.
     most
-        How many are listed.
+        The number of names to list.
     between
-        Stands between two names.
+        The separator.
     """
     known = list(names)
     more = (len(known) if total is None else total) - len(known[:most])
-    # Messages end in a semicolon before the last one too, names do not.
+    # After messages, a semicolon comes before "and" too.
     return between.join(known[:most]) + (f"{between.rstrip(', ')} and {more:,} more" if more > 0 else "")
 
 
 def format_digits(value: float, significant: int) -> str:
-    """Return a number in plain digits, with commas between thousands.
-
-    Parameters
-    ----------
-    value
-        Any number; what is not finite is named as Python names it.
-    significant
-        Digits that are kept, 1 or more. All digits before the decimal point are written, with zeros for the others.
-    """
+    """Return a number with so many `significant` digits, 1 or more, and commas between thousands, without exponent."""
     if not math.isfinite(value) or value == 0:
         return f"{value:g}"
     places = significant - 1 - math.floor(math.log10(abs(value)))
@@ -61,16 +53,16 @@ def format_digits(value: float, significant: int) -> str:
 
 
 def format_ratio(ratio: float) -> str:
-    """Return a ratio as readers say it, such as ``about 110 times``, with two significant digits."""
+    """Return a ratio with two significant digits, such as ``about 110 times``."""
     return f"about {format_digits(ratio, 2)} times"
 
 
 def suggest(name: str, known: Iterable[str]) -> list[str]:
-    """Return the known names that `name` may have been meant to be, at most `MOST_SUGGESTED`.
+    """Return at most `MOST_SUGGESTED` known names that are similar to `name`, by the first rule that finds any.
 
-    The first that finds any decides: names that are equal but for letter case, accents, Unicode form and separators;
-    names that begin with the other's words, such as short barcodes; names of about the same spelling, such as plurals.
-    The last must have the same numbers: ``Grade 3`` is no misspelt ``Grade 4``.
+    1. Equal but for letter case, accents, Unicode form and separators.
+    2. One begins with all words of the other, such as a short barcode.
+    3. Similar spelling with the same numbers: ``Grade 3`` is not a misspelt ``Grade 4``.
     """
     own, others = _words(name), {one: _words(one) for one in known if one != name}
     if not own:
@@ -81,12 +73,12 @@ def suggest(name: str, known: Iterable[str]) -> list[str]:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return what `suggest` finds as a question in brackets after a blank, or nothing where nothing is near."""
+    """Return the names that `suggest` finds as a question in brackets, or an empty text."""
     return format_suggestions(suggest(name, known))
 
 
 def format_suggestions(near: Sequence[str]) -> str:
-    """Return names as `did_you_mean` does, in quotes where some of their characters would not be seen."""
+    """Return names as `did_you_mean` does, in quotes where they have invisible characters."""
     return f" (did you mean {' or '.join(map(_visible, near))}?)" if near else ""
 
 
@@ -108,7 +100,7 @@ def _begins(one: list[str], other: list[str]) -> bool:
 
 
 def _spelt_alike(own: list[str], others: dict[str, list[str]]) -> list[str]:
-    """Return the names of about the same spelling and the same numbers, the most alike first."""
+    """Return names of similar spelling and the same numbers, the most similar first."""
     spelt, numbers = " ".join(own), _numbers(own)
     by_spelling: dict[str, str] = {}
     for one, words in others.items():
