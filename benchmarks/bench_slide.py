@@ -9,7 +9,7 @@ from typing import Any
 import tifffile
 
 from benchmarks.make_variants import repeated
-from slidemill.slides.slide_info import opened, slide_info
+from slidemill.slides.slide_info import open_slide, slide_info
 from slidemill.testing import Tissue, paint, write_svs
 
 TILE = 240
@@ -53,7 +53,7 @@ def slide_facts(path: Path) -> SlideFacts:
     SlideError
         When OpenSlide cannot open it.
     """
-    with opened(path) as slide:
+    with open_slide(path) as slide:
         info = slide_info(slide)
     if info.bounds:
         raise SystemExit(f"{path}: has bounds {info.bounds}, which not all entrants know of: race a slide without any")

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import ImageCms
 
 from slidemill.core.encodings import Pixels
-from slidemill.slides.icc import CONVERTED, ICC_SIZE, Convert, conversion
+from slidemill.slides.icc import CONVERTED, ICC_SIZE, Convert, build_conversion
 from slidemill.testing import Tissue, paint
 
 PATCHES, ROUNDS, SIDE = 256, 9, 2_048
@@ -41,7 +41,7 @@ def main() -> None:
     # Of a matrix and curves.
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
     slide: Any = SimpleNamespace(color_profile=profile, properties={ICC_SIZE: "0"})
-    convert = conversion(slide, CONVERTED)
+    convert = build_conversion(slide, CONVERTED)
     for threads in (1, 2):
         taken = milliseconds(convert, pixels, threads)
         print(f"| {threads} | {np.median(taken):.2f} ({min(taken):.2f}-{max(taken):.2f}) |", flush=True)

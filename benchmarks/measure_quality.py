@@ -20,8 +20,8 @@ from slidemill.core.quality_measures import MEASURES, measure
 from slidemill.core.specs import GridSpec
 from slidemill.slides.grid import Grid
 from slidemill.slides.patch_table import SlidePatches
-from slidemill.slides.reader_choice import opened_reader
-from slidemill.slides.slide_info import opened, slide_info
+from slidemill.slides.reader_choice import open_reader
+from slidemill.slides.slide_info import open_slide, slide_info
 
 WORK: dict[str, Callable[[Any], Any]] = {
     "reading alone": lambda pixels: None,
@@ -40,7 +40,7 @@ def main() -> None:
     given = parser.parse_args()
     cv2.setNumThreads(1)
     grid = GridSpec(256, level=0)
-    with opened(given.slide) as slide:
+    with open_slide(given.slide) as slide:
         info = slide_info(slide)
     patches = list(Grid(info.pyramid, grid).patches())[: given.patches]
     print(f"{given.slide.name}, {len(patches)} patches, {given.threads} threads; {machine()}; commit {code()}")
@@ -48,7 +48,7 @@ def main() -> None:
         seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in WORK}
         for turn in range(given.rounds + 1):
             for name in sorted(WORK, reverse=bool(turn % 2)):
-                with opened_reader(SlidePatches(given.slide, info, grid, patches), choice, 0) as (reader, _):
+                with open_reader(SlidePatches(given.slide, info, grid, patches), choice, 0) as (reader, _):
                     begun = time.perf_counter(), time.process_time()
                     for _ in reader.read(patches, WORK[name], given.threads):
                         pass

@@ -21,8 +21,8 @@ from slidemill.core.specs import GridSpec, StoreSpec, WorkSpec
 from slidemill.slides.fingerprint import fingerprint
 from slidemill.slides.grid import Grid
 from slidemill.slides.patch_table import SlidePatches, patch_rows, patches_of
-from slidemill.slides.reader_choice import opened_reader
-from slidemill.slides.slide_info import opened, slide_info
+from slidemill.slides.reader_choice import open_reader
+from slidemill.slides.slide_info import open_slide, slide_info
 from slidemill.stages.store import new_manifest, store_slide
 from slidemill.stores.registry import STORES, open_store
 
@@ -37,14 +37,14 @@ def read(choice: str, request: Request) -> Ready:
     patches = list(Grid(info.pyramid, grid).patches())
 
     def work() -> Done:
-        with opened_reader(SlidePatches(Path(request.slide), info, grid, patches), choice, SEED) as (reader, why):
+        with open_reader(SlidePatches(Path(request.slide), info, grid, patches), choice, SEED) as (reader, why):
             count = sum(1 for _ in reader.read(patches, lambda pixels: None, request.threads))
         return Done(count, note=f"reader {reader.name}: {why}")
 
     def look(numbers: Sequence[int]) -> list[Any]:
         # All are read as they were when it was timed: that is where their memory is used again.
         wanted = set(numbers)
-        with opened_reader(SlidePatches(Path(request.slide), info, grid, patches), choice, SEED) as (reader, _):
+        with open_reader(SlidePatches(Path(request.slide), info, grid, patches), choice, SEED) as (reader, _):
             everything = enumerate(reader.read(patches, lambda pixels: pixels, request.threads))
             return [pixels.copy() for number, (_, pixels) in everything if number in wanted]
 
@@ -122,7 +122,7 @@ def pipeline(request: Request) -> Ready:
 
 
 def _facts(request: Request) -> SlideInfo:
-    with opened(Path(request.slide)) as slide:
+    with open_slide(Path(request.slide)) as slide:
         return slide_info(slide)
 
 

@@ -12,7 +12,7 @@ from slidemill.slides.fingerprint import fingerprint
 from slidemill.slides.grid import Grid
 from slidemill.slides.openslide_reader import PatchReader
 from slidemill.slides.patch_table import patch_rows
-from slidemill.slides.slide_info import opened, slide_info
+from slidemill.slides.slide_info import open_slide, slide_info
 from slidemill.stages.store import new_manifest
 from slidemill.stores.registry import STORES
 from slidemill.stores.writer import write_store
@@ -34,7 +34,7 @@ def write_cohort(results, slides, spec, backend="lmdb", encoding="raw", alter=No
     rows, table = [], []
     for slide, file in slides.items():
         printed = fingerprint(file)
-        with opened(file) as opened_slide:
+        with open_slide(file) as opened_slide:
             facts = slide_info(opened_slide)
             facts = info(facts) if info else facts
             patches = [patch for patch in Grid(facts.pyramid, spec).patches() if kept(patch)]

@@ -8,7 +8,7 @@ from slidemill.core.outcomes import read_outcome
 from slidemill.core.results_layout import SUFFIXES
 from slidemill.core.specs import StoreSpec, TissueSpec, ValidationSpec, WorkSpec
 from slidemill.sampling.patch_selection import Choice
-from slidemill.slides.discovery import decoded, find_slides
+from slidemill.slides.discovery import decode_path, find_slides
 from slidemill.slides.fingerprint import fingerprint
 from slidemill.stages.discover import DiscoverJob, discover_slide
 from slidemill.stages.gather import SlideResults, slide_row
@@ -28,7 +28,7 @@ class Run:
         self.root.mkdir(parents=True)
         self.source = write(self.root, picture)
         (self.found,) = find_slides(self.root)
-        assert self.root / decoded(self.found.path) == self.source
+        assert self.root / decode_path(self.found.path) == self.source
         self.facts = folder / "facts.json"
         printed = fingerprint(self.source)
         discover_slide(

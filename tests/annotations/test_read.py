@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from shapely.geometry import LineString, MultiPolygon, Polygon
 
 from slidemill.annotations.read import read_annotation
-from slidemill.annotations.regions import Findings, enclosed, polygons
+from slidemill.annotations.regions import Findings, enclose, polygons
 from slidemill.core.columns import METADATA_COLUMNS, PATCH_COLUMNS
 from slidemill.core.specs import LabelSpec
 from slidemill.errors import AnnotationError
@@ -460,7 +460,7 @@ def test_an_outline_is_repaired_as_shapely_does_it(vertices):
     """Lines that are gone along twice too, and loops that a line alone holds together."""
     notes = []
     expected = MultiPolygon(polygons(shapely.make_valid(Polygon(vertices))))
-    shape = enclosed([[Polygon(vertices)]], "it", Findings("file", notes=notes))
+    shape = enclose([[Polygon(vertices)]], "it", Findings("file", notes=notes))
     if expected.area == 0:
         assert shape is None
     else:

@@ -17,7 +17,7 @@ from slidemill.core.csv_tables import write_table
 from slidemill.core.pyramid import SlideInfo
 from slidemill.core.specs import GridSpec
 from slidemill.runs.scheduling import lift_default_rate
-from slidemill.slides.discovery import decoded
+from slidemill.slides.discovery import decode_path
 from slidemill.slides.patch_table import patch_rows
 from tests.conftest import ROOT
 
@@ -39,7 +39,7 @@ def rules(tmp_path, monkeypatch):
                 file.truncate(size)
     names = {
         "cache": cache,
-        "decoded": decoded,
+        "decode_path": decode_path,
         "CONFIG": SimpleNamespace(root=tmp_path),
         "SLIDES": {name: SimpleNamespace(path=f"{name}.svs") for name in slides},
         "GRID": asdict(GridSpec(256, level=0)),

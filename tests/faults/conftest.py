@@ -23,7 +23,7 @@ from slidemill.runs.config import read_config
 from slidemill.runs.slide_list import list_slides
 from slidemill.sampling.label_filter import LabelChoice
 from slidemill.sampling.patch_selection import Choice
-from slidemill.slides.discovery import decoded
+from slidemill.slides.discovery import decode_path
 from slidemill.slides.fingerprint import fingerprint
 from slidemill.stages.discover import DiscoverJob, discover_slide
 from slidemill.stages.draw import DrawJob, draw_slide
@@ -111,9 +111,11 @@ class Cohort:
         bare = {} if any(self.annotations.iterdir()) else {"annotations": None}
         self.checked = read_config(self.config | bare, base=self.folder)
         self.listed, self.remarks = list_slides(self.checked, schema("slides"))
-        self.prints = {one.slide: fingerprint(self.checked.root / decoded(one.path)) for one in self.listed}
+        self.prints = {one.slide: fingerprint(self.checked.root / decode_path(one.path)) for one in self.listed}
         self.marks = {
-            one.slide: fingerprint(self.checked.annotations_root / decoded(one.annotation)) if one.annotation else None
+            one.slide: fingerprint(self.checked.annotations_root / decode_path(one.annotation))
+            if one.annotation
+            else None
             for one in self.listed
         }
         return self.listed

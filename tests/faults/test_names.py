@@ -5,7 +5,7 @@ import unicodedata
 
 import pytest
 
-from slidemill.slides.discovery import decoded
+from slidemill.slides.discovery import decode_path
 from tests.faults.conftest import Cohort
 
 NAMES = {
@@ -86,4 +86,4 @@ def test_no_table_loses_a_row_to_a_name(tmp_path):
     rows = cohort.run()
     assert set(rows) == {told(name) for name in NAMES.values()}
     assert len(cohort.table("metadata")) == 12 * len(NAMES)
-    assert {os.fsencode(decoded(one.path)) for one in cohort.listed} == set(NAMES.values())
+    assert {os.fsencode(decode_path(one.path)) for one in cohort.listed} == set(NAMES.values())

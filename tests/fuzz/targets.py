@@ -25,10 +25,10 @@ from slidemill.errors import SlidemillError
 from slidemill.runs.config import read_config
 from slidemill.sampling._label_rules import region_at
 from slidemill.sampling.labelled_table import labelled
-from slidemill.slides._tiled_tiff import opened_level
+from slidemill.slides._tiled_tiff import open_level
 from slidemill.slides.patch_table import patches_of
 from slidemill.slides.sample_sheet import read_sheet
-from slidemill.slides.slide_info import opened, slide_info
+from slidemill.slides.slide_info import open_slide, slide_info
 from slidemill.stages.store import new_manifest
 from slidemill.stores.manifest import Manifest
 from slidemill.stores.pywsi import parse_item
@@ -144,7 +144,7 @@ def read_configuration(data, folder):
 def info_of(folder):
     structure = STRUCTURES[0]
     write(folder / "s.tif", painted(400, 300), structure)
-    with opened(folder / "s.tif") as slide:
+    with open_slide(folder / "s.tif") as slide:
         return slide_info(slide)
 
 
@@ -292,7 +292,7 @@ def slides(folder):
 
 def read_tiles(data, folder):
     info = SlideInfo("generic-tiff", ((400, 300),), (1.0,), None, None, None, None, "ffffff")
-    with opened_level(put(folder, "s.tif", data), info, 0) as level:
+    with open_level(put(folder, "s.tif", data), info, 0) as level:
         buffer = level.buffer()
         for number in range(len(level.offsets)):
             try:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely.geometry import MultiPolygon, Polygon, box
 
-from slidemill.annotations.regions import Annotation, Findings, Region, enclosed, polygons
+from slidemill.annotations.regions import Annotation, Findings, Region, enclose, polygons
 from slidemill.core.specs import LabelSpec
 from slidemill.sampling._label_rules import labeller
 from slidemill.sampling.labelled_table import labelled
@@ -115,7 +115,7 @@ def shapes_of(regions):
     made = []
     for outer, holes, name in regions:
         parts = [[Polygon(outer), *map(Polygon, holes)]]
-        if (shape := enclosed(parts, "region", Findings("file"))) is not None:
+        if (shape := enclose(parts, "region", Findings("file"))) is not None:
             made.append(Region(name, shape))
     return Annotation(tuple(made))
 

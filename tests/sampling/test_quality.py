@@ -21,7 +21,7 @@ from slidemill.slides.fingerprint import fingerprint
 from slidemill.slides.grid import Grid
 from slidemill.slides.openslide_reader import PatchReader
 from slidemill.slides.patch_table import patch_rows
-from slidemill.slides.slide_info import opened, slide_info
+from slidemill.slides.slide_info import open_slide, slide_info
 from slidemill.testing import write_svs
 from tests.conftest import painted
 from tests.tiffs import Structure, write
@@ -117,7 +117,7 @@ def entropy_of(pixels):
 
 
 def facts(path):
-    with opened(path) as slide:
+    with open_slide(path) as slide:
         return slide_info(slide)
 
 
@@ -149,7 +149,7 @@ def by_openslide(slide_file):
 def test_the_table_tells_the_measures_of_openslides_pixels(slide_file, by_openslide):
     rows, reasons, summary = by_openslide
     info = facts(slide_file)
-    with opened(slide_file) as slide:
+    with open_slide(slide_file) as slide:
         reader = PatchReader(slide, info, GRID)
         wanted = [measure(np.asarray(reader.read(patch))) for patch in Grid(info.pyramid, GRID).patches()]
     assert [[row[name] for name in MEASURES] for row in rows] == [

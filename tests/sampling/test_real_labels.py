@@ -16,7 +16,7 @@ from slidemill.annotations.read import read_annotation
 from slidemill.core.specs import GridSpec, LabelSpec
 from slidemill.sampling.labelled_table import labelled
 from slidemill.slides.patch_table import patch_rows
-from slidemill.slides.slide_info import opened, slide_info
+from slidemill.slides.slide_info import open_slide, slide_info
 
 N, B, C, F = "Normal", "Benign", "Carcinoma invasive", "Fold"
 MAP = {N: 0, B: 1, "Carcinoma in situ": 2, C: 3}
@@ -53,7 +53,7 @@ def real(real_slide_file):
     annotation = real_slide_file.with_suffix(".xml")
     if not annotation.exists():
         pytest.skip(f"the real annotation is not at {annotation}")
-    with opened(real_slide_file) as slide:
+    with open_slide(real_slide_file) as slide:
         info = slide_info(slide)
     rows = list(patch_rows("real", info, GridSpec(patch_size=256, level=0)))
     return rows, read_annotation(annotation, Frame(info.size, info.bounds, None, info.mpp)), info.size

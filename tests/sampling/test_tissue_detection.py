@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw
 from slidemill.core.specs import TissueSpec
 from slidemill.errors import SlideError
 from slidemill.sampling._tissue_detection import stained, tissue_mask
-from slidemill.slides.slide_info import opened, slide_info
+from slidemill.slides.slide_info import open_slide, slide_info
 from slidemill.testing import BLANK, STROMA, Scan, Tissue, paint, write_svs
 
 SIZE = (6000, 5000)
@@ -37,7 +37,7 @@ def masked(tmp_path, pixels, spec, **kind):
 
 def wanted(path, spec):
     """What of a slide is wanted, with notes and warnings."""
-    with opened(path) as slide:
+    with open_slide(path) as slide:
         info = slide_info(slide)
     return tissue_mask(path, info, spec)
 

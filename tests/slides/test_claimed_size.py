@@ -16,7 +16,7 @@ from slidemill.errors import SlideError
 from slidemill.sampling.patch_selection import Choice, write_chosen
 from slidemill.slides._opening import MOST_PIXELS, check_claim, claimed_sizes
 from slidemill.slides.fingerprint import fingerprint
-from slidemill.slides.slide_info import opened, slide_info
+from slidemill.slides.slide_info import open_slide, slide_info
 from tests.conftest import painted
 
 SIDE = 2_000_000
@@ -44,7 +44,7 @@ def test_a_huge_claim_is_refused_with_its_figures(tmp_path, tile, order):
     path = claiming(tmp_path / "a.tif", SIDE, SIDE, tile, order)
     with (
         pytest.raises(SlideError, match=r"^a\.tif: claims 2,000,000 x 2,000,000 pixels, and no slide has more than"),
-        opened(path),
+        open_slide(path),
     ):
         pass
 
@@ -57,7 +57,7 @@ def test_a_huge_claim_takes_little_memory(tmp_path):
     if not child:
         used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         try:
-            with opened(path):
+            with open_slide(path):
                 pass
         except SlideError:
             os._exit(int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > used + 50_000))
@@ -106,7 +106,7 @@ def test_the_largest_claim_that_may_be(tmp_path):
 @pytest.mark.parametrize("tissue", ["none", "otsu"])
 def test_a_grid_of_too_many_patches_is_refused(slide_file, tmp_path, tissue):
     """Before the mask of tissue is made, and before any table stands."""
-    with opened(slide_file) as slide:
+    with open_slide(slide_file) as slide:
         found = Outcome(
             "a", "discover_slides", fingerprint=fingerprint(slide_file), facts=SlideFacts(info=slide_info(slide))
         )
@@ -124,5 +124,5 @@ def test_a_grid_of_too_many_patches_is_refused(slide_file, tmp_path, tissue):
 def test_a_slide_of_an_allowed_size_is_opened(tmp_path):
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, painted(300, 200), tile=(128, 128), photometric="rgb")
-    with opened(path) as slide:
+    with open_slide(path) as slide:
         assert slide.dimensions == (300, 200)

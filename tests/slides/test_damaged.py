@@ -12,7 +12,7 @@ from slidemill.datasets.results import read_metadata
 from slidemill.errors import ConfigError, SlidemillError
 from slidemill.runs.config import read_config
 from slidemill.sampling._label_rules import region_at
-from slidemill.slides._tiled_tiff import TilesError, opened_level
+from slidemill.slides._tiled_tiff import TilesError, open_level
 from slidemill.slides.patch_table import patches_of
 from tests.conftest import painted
 from tests.tiffs import STRUCTURES, write
@@ -117,7 +117,7 @@ def test_a_jpeg_2000_tile_that_claims_gigabytes_is_not_decoded(tmp_path):
         return data[:8] + (60_000).to_bytes(4, "big") * 2 + data[16:] if number == 1 else data
 
     info = a_tiff(tmp_path, "APERIO_JP2000_RGB", claim)
-    with opened_level(tmp_path / "s.tif", info, 0) as level:
+    with open_level(tmp_path / "s.tif", info, 0) as level:
         tiles = list(level.data(range(2)))
         assert level.pixels(0, tiles[0], level.buffer()).shape == (128, 128, 3)
         with pytest.raises(TilesError, match="60000 x 60000 pixels"):
@@ -127,5 +127,5 @@ def test_a_jpeg_2000_tile_that_claims_gigabytes_is_not_decoded(tmp_path):
 def test_tiles_of_gigabytes_are_left_to_openslide(tmp_path, monkeypatch):
     info = a_tiff(tmp_path, "jpeg")
     monkeypatch.setattr("slidemill.slides._tiled_tiff.LARGEST_TILE", 128 * 128 * 3 - 1)
-    with pytest.raises(TilesError, match="128 x 128 pixels are larger"), opened_level(tmp_path / "s.tif", info, 0):
+    with pytest.raises(TilesError, match="128 x 128 pixels are larger"), open_level(tmp_path / "s.tif", info, 0):
         pass

@@ -15,14 +15,14 @@ from slidemill.slides.discovery import (
     EXTENSIONS,
     SlideFile,
     check_unique,
-    decoded,
-    encoded,
+    decode_path,
+    encode_path,
     find_slides,
     slide_id,
     slide_path,
 )
 from slidemill.slides.fingerprint import BLOCK, BLOCKS, check_unchanged, fingerprint
-from slidemill.slides.slide_info import opened
+from slidemill.slides.slide_info import open_slide
 from tests.examples import examples
 
 SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -61,7 +61,7 @@ def make(root, *names):
 
 
 def found(root, **options):
-    return [str(decoded(slide.path)) for slide in find_slides(root, **options)]
+    return [str(decode_path(slide.path)) for slide in find_slides(root, **options)]
 
 
 def annotated(root, annotations):
@@ -174,7 +174,7 @@ def test_weird_names_get_unique_safe_ids_and_are_found_again(tmp_path):
     slides = find_slides(tmp_path)
     assert len({slide.slide.casefold() for slide in slides}) == len(slides) == len(WEIRD_NAMES)
     assert all(SAFE_ID.fullmatch(slide.slide) for slide in slides)
-    assert {os.fsencode(decoded(slide.path)) for slide in slides} == set(WEIRD_NAMES)
+    assert {os.fsencode(decode_path(slide.path)) for slide in slides} == set(WEIRD_NAMES)
     assert all(slide_path(tmp_path, slide.path).is_file() for slide in slides)
 
 
@@ -188,15 +188,15 @@ def test_ids_are_safe_and_tell_paths_apart(one, other):
 @given(paths | st.text(st.characters(codec="utf-8", exclude_characters="\0")).map(Path))
 @examples(300, derandomize=True)
 def test_encoded_paths_are_plain_and_come_back(path):
-    plain = encoded(path)
-    assert decoded(plain) == path
+    plain = encode_path(path)
+    assert decode_path(plain) == path
     assert plain.isascii()
     assert plain.isprintable()
     assert not set(plain) & set("{}\"'`$*?[]\\;&|<>")
 
 
 def test_readable_paths_stay_readable():
-    assert encoded(Path("Batch 1 (new)/case-01_a,b+c=d@e~f.svs")) == "Batch 1 (new)/case-01_a,b+c=d@e~f.svs"
+    assert encode_path(Path("Batch 1 (new)/case-01_a,b+c=d@e~f.svs")) == "Batch 1 (new)/case-01_a,b+c=d@e~f.svs"
 
 
 def test_a_file_that_has_gone_fails_its_slide(tmp_path):
@@ -416,7 +416,7 @@ def test_what_is_no_file_is_neither_waited_for_nor_read(tmp_path):
     """Opening a pipe would wait for somebody to write into it."""
     os.mkfifo(tmp_path / "pipe.svs")
     assert fingerprint(tmp_path / "pipe.svs") == "unreadable: not a file"
-    with pytest.raises(SlideError, match=r"pipe\.svs: is no file"), opened(tmp_path / "pipe.svs"):
+    with pytest.raises(SlideError, match=r"pipe\.svs: is no file"), open_slide(tmp_path / "pipe.svs"):
         pass
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from slidemill.errors import ConfigError
 from slidemill.slides.annotation_matching import ANNOTATIONS
-from slidemill.slides.discovery import decoded, find_slides
+from slidemill.slides.discovery import decode_path, find_slides
 from slidemill.slides.file_endings import DRIVERS, EXTENSIONS, USUAL, ignored_files, ignored_warnings
 
 
@@ -29,7 +29,7 @@ def test_drivers_are_those_of_the_pinned_openslide():
 @pytest.mark.parametrize(("vendor", "ending"), [(vendor, ending) for vendor, own in DRIVERS.items() for ending in own])
 def test_slides_of_every_driver_are_found(tmp_path, vendor, ending):
     make(tmp_path, f"a{ending}", f"sub/B{ending.upper()}")
-    assert [str(decoded(slide.path)) for slide in find_slides(tmp_path)] == [f"a{ending}", f"sub/B{ending.upper()}"]
+    assert [str(decode_path(slide.path)) for slide in find_slides(tmp_path)] == [f"a{ending}", f"sub/B{ending.upper()}"]
     assert ignored_files(tmp_path, None) == ""
 
 

@@ -16,7 +16,7 @@ from slidemill.core.encodings import digest
 from slidemill.core.specs import GridSpec, StoreSpec
 from slidemill.errors import SlideError
 from slidemill.slides.grid import Grid
-from slidemill.slides.icc import CONVERTED, IGNORED, NO_PROFILE, conversion, profile_of, stated
+from slidemill.slides.icc import CONVERTED, IGNORED, NO_PROFILE, build_conversion, colour_state, profile_of
 from slidemill.slides.openslide_reader import PatchReader, thumbnail
 from slidemill.slides.slide_info import slide_info
 from slidemill.stores.manifest import SEAL_SIZE, VERSION, Manifest
@@ -88,7 +88,7 @@ def same(found, wanted):
 def test_a_matrix_profile_converts_as_its_arithmetic_says(run):
     pixels = np.random.default_rng(3).integers(0, 256, (200, 300, 3), np.uint8)
     with openslide.OpenSlide(run.source) as slide:
-        converted = conversion(slide, CONVERTED)(pixels)
+        converted = build_conversion(slide, CONVERTED)(pixels)
     wanted = to_srgb(pixels)
     assert np.abs(converted - wanted).max() <= 2
     assert (np.abs(converted - wanted) <= 1).mean() > 0.99
@@ -99,14 +99,14 @@ def test_srgbs_own_profile_leaves_pixels_as_they_are(picture, tmp_path):
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     run = Run(tmp_path, svs(profile), picture)
     with openslide.OpenSlide(run.source) as slide:
-        converted = conversion(slide, CONVERTED)(picture)
+        converted = build_conversion(slide, CONVERTED)(picture)
     assert np.abs(converted.astype(int) - picture).max() <= 1
 
 
 def test_white_stays_white(run):
     """Relative colorimetric: the scanner's white becomes sRGB's, whatever the light was."""
     with openslide.OpenSlide(run.source) as slide:
-        white = conversion(slide, CONVERTED)(np.full((16, 16, 3), 255, np.uint8))
+        white = build_conversion(slide, CONVERTED)(np.full((16, 16, 3), 255, np.uint8))
     assert white.min() == 255
 
 
@@ -217,7 +217,7 @@ def test_threads_share_one_transform(run):
     """LittleCMS documents its cache as what threads may not share: a wrong pixel would be a neighbour's colour."""
     blocks = np.random.default_rng(5).integers(0, 256, (16, 256, 256, 3), np.uint8)
     with openslide.OpenSlide(run.source) as slide:
-        convert = conversion(slide, CONVERTED)
+        convert = build_conversion(slide, CONVERTED)
     wanted = [convert(block).copy() for block in blocks]
     wrong, barrier = [], threading.Barrier(8)
 
@@ -250,8 +250,8 @@ def test_inspect_names_the_profile(run, tmp_path, capsys):
 
 
 def test_what_is_stated_goes_by_the_configuration_and_the_slide():
-    assert stated("ignore", "") == stated("ignore", "a profile") == IGNORED
-    assert (stated("srgb", ""), stated("srgb", "a profile")) == (NO_PROFILE, CONVERTED)
+    assert colour_state("ignore", "") == colour_state("ignore", "a profile") == IGNORED
+    assert (colour_state("srgb", ""), colour_state("srgb", "a profile")) == (NO_PROFILE, CONVERTED)
 
 
 def test_a_store_that_was_written_before_says_ignore(run):
@@ -271,7 +271,7 @@ def test_a_slide_that_lost_its_profile_is_told(run, picture, tmp_path):
     with openslide.OpenSlide(other.source) as slide:
         assert profile_of(slide) == ""
         with pytest.raises(SlideError, match="OpenSlide gives none"):
-            conversion(slide, CONVERTED)
+            build_conversion(slide, CONVERTED)
 
 
 def test_facts_of_an_older_run_have_no_profile(run):

@@ -12,7 +12,7 @@ from PIL import Image
 from slidemill.cli.commands import main
 from slidemill.core.specs import GridSpec
 from slidemill.slides.level_overview import describe, levels_of
-from slidemill.slides.slide_info import opened, slide_info
+from slidemill.slides.slide_info import open_slide, slide_info
 from tests.conftest import ROOT
 from tests.tiffs import break_tile
 
@@ -85,7 +85,7 @@ def test_a_folder_without_slides_is_told(tmp_path, capsys):
 
 
 def test_inspect_says_that_pixels_are_not_square(slide_file):
-    with opened(slide_file) as slide:
+    with open_slide(slide_file) as slide:
         info = replace(slide_info(slide), mpp_x=0.25, mpp_y=0.5)
     first = describe(slide_file, info, levels_of(info, GridSpec(128, level=0))).splitlines()[0]
     assert "0.25 x 0.5 micrometres a pixel, which is not square" in first

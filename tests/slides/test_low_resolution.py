@@ -8,7 +8,7 @@ from slidemill.errors import SlideError
 from slidemill.slides import low_resolution as lowres
 from slidemill.slides.low_resolution import low_resolution
 from slidemill.slides.openslide_reader import thumbnail
-from slidemill.slides.slide_info import opened, slide_info
+from slidemill.slides.slide_info import open_slide, slide_info
 from slidemill.testing import write_svs
 from tests.conftest import painted
 from tests.tiffs import break_tile
@@ -18,7 +18,7 @@ def written(tmp_path, downsamples, *broken):
     """A slide, its facts and its thumbnail while it was whole; then its (level, tile)s are broken."""
     path = tmp_path / "one.svs"
     write_svs(path, painted(), downsamples, tile=128)
-    with opened(path) as slide:
+    with open_slide(path) as slide:
         info = slide_info(slide)
         whole = np.asarray(thumbnail(slide, info, 200))
     for level, tile in broken:

@@ -5,7 +5,7 @@ import pytest
 import tifffile
 
 from slidemill.errors import SlideError
-from slidemill.slides.slide_info import opened
+from slidemill.slides.slide_info import open_slide
 from tests.conftest import painted
 from tests.dicoms import write_dicom
 from tests.formats import FORMATS
@@ -14,7 +14,7 @@ JPEG, JPEG_LS = b"1.2.840.10008.1.2.4.50", b"1.2.840.10008.1.2.4.80"
 
 
 def refused(path):
-    with pytest.raises(SlideError) as raised, opened(path):
+    with pytest.raises(SlideError) as raised, open_slide(path):
         pass
     assert str(raised.value).startswith(f"{path.name}: ")
     return str(raised.value)

@@ -15,8 +15,8 @@ from slidemill.slides._resolution import wanted_downsample
 from slidemill.slides.grid import Grid
 from slidemill.slides.openslide_reader import PatchReader
 from slidemill.slides.patch_table import SlidePatches
-from slidemill.slides.reader_choice import opened_reader
-from slidemill.slides.slide_info import measured, opened, slide_info
+from slidemill.slides.reader_choice import open_reader
+from slidemill.slides.slide_info import choose_mpp, open_slide, slide_info
 from slidemill.stages.validate import psnr
 from slidemill.testing import Scan, write_svs
 from tests.conftest import painted
@@ -150,7 +150,7 @@ def cohort(tmp_path_factory):
 def test_a_cohort_of_several_scanners_gives_the_same_physical_patches(cohort, spec):
     found = []
     for file in cohort:
-        with opened(file) as slide:
+        with open_slide(file) as slide:
             info = slide_info(slide)
             grid = Grid(info.pyramid, spec)
             reader = PatchReader(slide, info, spec)
@@ -167,7 +167,7 @@ def test_a_cohort_of_several_scanners_gives_the_same_physical_patches(cohort, sp
 
 
 def test_a_level_that_is_near_enough_gives_its_own_pixels(cohort):
-    with opened(cohort[0]) as slide:
+    with open_slide(cohort[0]) as slide:
         info = slide_info(slide)
         native, near = GridSpec(64, level=0), GridSpec(64, mpp=0.505)
         for patch in Grid(info.pyramid, native).patches():
@@ -179,11 +179,11 @@ def test_a_level_that_is_near_enough_gives_its_own_pixels(cohort):
 @pytest.mark.parametrize("spec", [GridSpec(64, mpp=0.8), GridSpec(64, 5, mpp=0.37, edges="pad"), GridSpec(32, mpp=3.1)])
 def test_tiles_give_the_pixels_of_openslide(cohort, spec):
     file = cohort[1]
-    with opened(file) as slide:
+    with open_slide(file) as slide:
         info = slide_info(slide)
         patches = list(Grid(info.pyramid, spec).patches())
         oracle = PatchReader(slide, info, spec)
-        with opened_reader(SlidePatches(file, info, spec, patches), "auto", seed=0) as (reader, why):
+        with open_reader(SlidePatches(file, info, spec, patches), "auto", seed=0) as (reader, why):
             assert reader.name == "tiles", why
             for patch, pixels in reader.read(patches, np.copy, 2):
                 np.testing.assert_array_equal(pixels, oracle.read(patch))
@@ -204,9 +204,9 @@ def test_tiles_give_the_pixels_of_openslide(cohort, spec):
     ],
 )
 def test_what_counts_as_a_slides_mpp(cohort, said, power, own, assumed, counts, source, noted):
-    with opened(cohort[0]) as slide:
+    with open_slide(cohort[0]) as slide:
         info = replace(slide_info(slide), mpp_x=said, mpp_y=said, objective_power=power)
-    found, where, notes = measured(info, own, assumed)
+    found, where, notes = choose_mpp(info, own, assumed)
     assert (found.mpp, where) == (counts, source)
     assert noted in "; ".join(notes)
     assert bool(notes) == bool(noted)
@@ -217,9 +217,9 @@ def test_what_counts_as_a_slides_mpp(cohort, said, power, own, assumed, counts, 
     [(None, None, (0.25, 0.5), "slide"), (0.3, None, (0.3, 0.3), "sheet"), (None, 0.4, (0.4, 0.4), "assumed")],
 )
 def test_uneven_pixels_are_noted_and_can_be_overruled(cohort, own, assumed, counts, source):
-    with opened(cohort[0]) as slide:
+    with open_slide(cohort[0]) as slide:
         info = replace(slide_info(slide), mpp_x=0.25, mpp_y=0.5, objective_power=None)
-    found, where, notes = measured(info, own, assumed)
+    found, where, notes = choose_mpp(info, own, assumed)
     assert ((found.mpp_x, found.mpp_y), where) == (counts, source)
     assert notes == ["its pixels are not square: 0.25 x 0.5 micrometres"]
     if source == "slide":

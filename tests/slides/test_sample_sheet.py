@@ -7,7 +7,7 @@ import yaml
 
 from slidemill.core.columns import METADATA_COLUMNS
 from slidemill.errors import ConfigError
-from slidemill.slides.discovery import SlideFile, decoded
+from slidemill.slides.discovery import SlideFile, decode_path
 from slidemill.slides.sample_sheet import read_sheet
 
 ROOT = Path(__file__).parents[2]
@@ -56,10 +56,10 @@ def test_blank_lines_are_no_slides(listed):
 @pytest.mark.parametrize("path", ["sub/a b.svs", "../a.svs", "/abs/{olute}/ä.svs", "a%20b.svs", "-a.svs"])
 def test_paths_are_kept_as_they_are_relative_and_absolute(listed, tmp_path, path):
     (slide,) = listed(f"slide,path,annotation\na,{path},{path}.xml\n")
-    assert decoded(slide.path) == Path(path)
-    assert decoded(slide.annotation) == Path(f"{path}.xml")
+    assert decode_path(slide.path) == Path(path)
+    assert decode_path(slide.annotation) == Path(f"{path}.xml")
     assert slide.path.isascii()
-    assert tmp_path / decoded(slide.path) == (Path(path) if path.startswith("/") else tmp_path / path)
+    assert tmp_path / decode_path(slide.path) == (Path(path) if path.startswith("/") else tmp_path / path)
 
 
 def test_many_slides_may_share_a_file(listed):

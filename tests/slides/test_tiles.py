@@ -19,13 +19,13 @@ from slidemill.core.specs import GridSpec
 from slidemill.errors import SlideError, UnreadablePatchError
 from slidemill.slides import _tile_cutter, reader_choice, readers
 from slidemill.slides._tile_cutter import Region
-from slidemill.slides._tiled_tiff import TiledLevel, TilesError, opened_level
+from slidemill.slides._tiled_tiff import TiledLevel, TilesError, open_level
 from slidemill.slides.grid import Grid
 from slidemill.slides.openslide_reader import PatchReader
 from slidemill.slides.patch_table import SlidePatches
-from slidemill.slides.reader_choice import opened_reader
+from slidemill.slides.reader_choice import open_reader
 from slidemill.slides.readers import unreadable_patches
-from slidemill.slides.slide_info import opened, slide_info
+from slidemill.slides.slide_info import open_slide, slide_info
 from tests.conftest import painted
 from tests.tiffs import STRUCTURES, Structure, write
 
@@ -49,7 +49,7 @@ def files(picture, tmp_path_factory):
 
 
 def facts(path):
-    with opened(path) as slide:
+    with open_slide(path) as slide:
         return slide_info(slide)
 
 
@@ -57,7 +57,7 @@ def read_all(path, spec, choice="auto", threads=2, info=None):
     """All patches as one reader gives them, which reader it was, and why."""
     info = info or facts(path)
     patches = list(Grid(info.pyramid, spec).patches())
-    with opened_reader(SlidePatches(path, info, spec, patches), choice, seed=5) as (reader, why):
+    with open_reader(SlidePatches(path, info, spec, patches), choice, seed=5) as (reader, why):
         found = {patch.patch_id: pixels for patch, pixels in reader.read(patches, np.copy, threads)}
         assert list(found) == [patch.patch_id for patch in patches]
         return found, reader.name, why
@@ -65,7 +65,7 @@ def read_all(path, spec, choice="auto", threads=2, info=None):
 
 def expected(path, spec):
     """All patches as OpenSlide gives them, one after another."""
-    with opened(path) as slide:
+    with open_slide(path) as slide:
         info = slide_info(slide)
         reader = PatchReader(slide, info, spec)
         return {patch.patch_id: reader.read(patch) for patch in Grid(info.pyramid, spec).patches()}
@@ -133,7 +133,7 @@ def test_pixels_do_not_depend_on_threads_or_on_how_much_is_held(even_file, monke
     info = facts(even_file)
     spec = GridSpec(64, 5, level=0)
     patches = list(Grid(info.pyramid, spec).patches())
-    with opened_reader(SlidePatches(even_file, info, spec, patches), "tiles", seed=1) as (reader, _):
+    with open_reader(SlidePatches(even_file, info, spec, patches), "tiles", seed=1) as (reader, _):
         monkeypatch.setattr(readers, "PATCHES_UNDER_WAY", room)
         found = {patch.patch_id: pixels for patch, pixels in reader.read(patches, np.copy, threads)}
     wanted = expected(even_file, spec)
@@ -168,7 +168,7 @@ def test_each_tile_that_a_patch_touches_is_decoded_once_and_no_other(even_file, 
         for x in (patch.x0, patch.x0 + 47)
         for y in (patch.y0, patch.y0 + 47)
     }
-    with opened_reader(SlidePatches(even_file, info, spec, patches), "tiles", seed=1) as (reader, _):
+    with open_reader(SlidePatches(even_file, info, spec, patches), "tiles", seed=1) as (reader, _):
         counted = Counted(monkeypatch)
         assert sum(1 for _ in reader.read(patches, np.copy, threads)) == len(patches)
     assert sorted(counted.tiles) == sorted(touched)
@@ -180,7 +180,7 @@ def test_memory_is_bounded_by_the_window_not_by_the_slide(even_file, monkeypatch
     patches = list(Grid(info.pyramid, spec).patches())
     made = []
     empty = np.empty
-    with opened_reader(SlidePatches(even_file, info, spec, patches), "tiles", seed=1) as (reader, _):
+    with open_reader(SlidePatches(even_file, info, spec, patches), "tiles", seed=1) as (reader, _):
         monkeypatch.setattr(readers, "PATCHES_UNDER_WAY", 200 * 16 * 16 * 3)
         monkeypatch.setattr(_tile_cutter.np, "empty", lambda shape, kind: made.append(shape) or empty(shape, kind))
         for _ in reader.read(patches, np.copy, 2):
@@ -285,7 +285,7 @@ def test_a_broken_tile_among_those_compared_leaves_the_slide_to_openslide(tmp_pa
     info = facts(path)
     patches = list(Grid(info.pyramid, spec).patches())
     with (
-        opened_reader(SlidePatches(path, info, spec, patches), "auto", seed=5) as (reader, _),
+        open_reader(SlidePatches(path, info, spec, patches), "auto", seed=5) as (reader, _),
         pytest.raises(UnreadablePatchError),
     ):
         list(reader.read(patches, np.copy, 2))
@@ -296,7 +296,7 @@ def test_images_that_are_turned_are_not_known(even_file, tmp_path, tag, value):
     info = facts(even_file)
     turned = tmp_path / "turned.svs"
     write(turned, painted(1024, 768), replace(RGB, downsamples=(1,)), tags=[(tag, 3, 1, value, True)])
-    with pytest.raises(TilesError, match="it is turned, mirrored, or its bits are"), opened_level(turned, info, 0):
+    with pytest.raises(TilesError, match="it is turned, mirrored, or its bits are"), open_level(turned, info, 0):
         pass
 
 
@@ -346,7 +346,7 @@ def test_pixels_stay_until_the_next_patch_is_asked_for(even_file, choice, thread
     patches = list(Grid(info.pyramid, spec).patches())
     wanted = expected(even_file, spec)
     before = threading.active_count()
-    with opened_reader(SlidePatches(even_file, info, spec, patches), choice, seed=1) as (reader, _):
+    with open_reader(SlidePatches(even_file, info, spec, patches), choice, seed=1) as (reader, _):
         for patch, pixels in reader.read(patches, lambda own: own, threads):
             # The helpers run as far ahead as they may before the pixels are looked at.
             while any(helper.is_alive() and _runs(helper) for helper in threading.enumerate()[before:]):
@@ -373,7 +373,7 @@ def test_threads_end_before_the_slide_is_closed_whatever_the_consumer_does(even_
     before = threading.active_count()
     kept = []
     for count in range(8):
-        with opened_reader(SlidePatches(even_file, info, spec, patches), choice, seed=1) as (reader, _):
+        with open_reader(SlidePatches(even_file, info, spec, patches), choice, seed=1) as (reader, _):
             results = reader.read(patches, np.copy, 4)
             kept.append(results)  # as a traceback would keep it
             for _ in range(count):
@@ -393,7 +393,7 @@ def chosen(path, choice="auto", spec=GridSpec(128, level=0)):  # noqa: B008
     """Which reader is taken, and why."""
     info = facts(path)
     patches = list(Grid(info.pyramid, spec).patches())
-    with opened_reader(SlidePatches(path, info, spec, patches), choice, seed=5) as (reader, why):
+    with open_reader(SlidePatches(path, info, spec, patches), choice, seed=5) as (reader, why):
         return reader.name, why
 
 
@@ -428,7 +428,7 @@ def test_the_configuration_may_ask_for_openslide(even_file):
 )
 def test_a_structure_that_is_not_known_is_told(even_file, change, words):
     info = replace(facts(even_file), **change)
-    with pytest.raises(TilesError, match=words), opened_level(even_file, info, 0):
+    with pytest.raises(TilesError, match=words), open_level(even_file, info, 0):
         pass
 
 
@@ -451,24 +451,24 @@ def test_tiles_that_openslide_lays_otherwise_are_told(even_file, monkeypatch):
 def test_a_file_that_is_no_tiff_is_told(even_file, tmp_path):
     other = tmp_path / "text.svs"
     other.write_text("no TIFF")
-    with pytest.raises(TilesError, match="tifffile cannot open it"), opened_level(other, facts(even_file), 0):
+    with pytest.raises(TilesError, match="tifffile cannot open it"), open_level(other, facts(even_file), 0):
         pass
 
 
 def test_a_file_that_ends_early_is_told(even_file, tmp_path):
     info = facts(even_file)
     short = tmp_path / "short.svs"
-    with opened_level(even_file, info, 0) as level:
+    with open_level(even_file, info, 0) as level:
         end = max(level.offsets)
     short.write_bytes(even_file.read_bytes()[: end + 1])
-    with pytest.raises(TilesError, match=r"cannot|ends before its last tile"), opened_level(short, info, 0):
+    with pytest.raises(TilesError, match=r"cannot|ends before its last tile"), open_level(short, info, 0):
         pass
 
 
 def strict(path, spec, info):
     """Patches by the tiles alone, or the tile's fault; nothing is compared before."""
     patches = list(Grid(info.pyramid, spec).patches())
-    with opened_level(path, info, 0) as level:
+    with open_level(path, info, 0) as level:
         reader = readers.TileReader(level, info, spec)
         try:
             return {patch.patch_id: pixels for patch, pixels in reader.read(patches, np.copy, 1)}
@@ -547,5 +547,5 @@ def test_two_images_of_one_size_cannot_be_told_apart(tmp_path, picture):
     path = tmp_path / "a.tif"
     write(path, picture, Structure("", vendor="generic-tiff", compression="NONE", downsamples=(1, 1)))
     words = "2 of its 2 tiled images have the level's size, 1030 x 777"
-    with pytest.raises(TilesError, match=words), opened_level(path, facts(path), 0):
+    with pytest.raises(TilesError, match=words), open_level(path, facts(path), 0):
         pass

@@ -19,7 +19,7 @@ from slidemill.slides.fingerprint import fingerprint
 from slidemill.slides.grid import Grid
 from slidemill.slides.openslide_reader import PatchReader
 from slidemill.slides.patch_table import SlidePatches
-from slidemill.slides.slide_info import opened, slide_info
+from slidemill.slides.slide_info import open_slide, slide_info
 from slidemill.stages.store import new_manifest, store_slide
 from slidemill.stages.validate import SlideStores, validate_slide
 from slidemill.stores.registry import STORES, open_store
@@ -37,7 +37,7 @@ def picture():
 
 
 def stored(path, folder, spec=SPEC, backend="lmdb", encoding="source", reader="auto", checked=False):
-    with opened(path) as slide:
+    with open_slide(path) as slide:
         info = slide_info(slide)
     patches = list(Grid(info.pyramid, spec).patches())
     kind = STORES[backend]
@@ -56,7 +56,7 @@ def test_any_decoder_gives_openslides_pixels(tmp_path, picture, structure, backe
     write(path, picture, structure)
     target, outcome, info, patches = stored(path, tmp_path, backend=backend)
     assert (outcome.status, outcome.store.patches) == ("ok", (1030 // 128) * (777 // 128))
-    with opened(path) as slide, open_store(target) as store:
+    with open_slide(path) as slide, open_store(target) as store:
         reader = PatchReader(slide, info, SPEC)
         for patch in patches:
             data = store.read_bytes(patch.patch_id)

@@ -16,7 +16,7 @@ from slidemill.slides.fingerprint import fingerprint
 from slidemill.slides.grid import Grid
 from slidemill.slides.openslide_reader import PatchReader
 from slidemill.slides.patch_table import SlidePatches
-from slidemill.slides.slide_info import opened, slide_info
+from slidemill.slides.slide_info import open_slide, slide_info
 from slidemill.stages import store as storing
 from slidemill.stages.store import new_manifest, store_slide
 from slidemill.stages.validate import SlideStores, validate_slide
@@ -30,7 +30,7 @@ CHECKS = ValidationSpec(sample=10, min_psnr=30)
 
 @pytest.fixture
 def sampled(slide_file):
-    with opened(slide_file) as slide:
+    with open_slide(slide_file) as slide:
         info = slide_info(slide)
     return slide_file, info, list(Grid(info.pyramid, SPEC).patches())
 
@@ -92,7 +92,7 @@ def test_with_an_overlap_every_patch_that_was_sampled_is_read_back(slide_file, t
     """A defect of py-wsi: its reader asked for tile (0, 0), never stored, and left out the last row and column."""
     overlapping = GridSpec(128, 16, level=0)
     monkeypatch.setattr("tests.stages.test_store.SPEC", overlapping)
-    with opened(slide_file) as slide:
+    with open_slide(slide_file) as slide:
         info = slide_info(slide)
         grid = Grid(info.pyramid, overlapping)
         patches = list(grid.patches())

@@ -1,6 +1,6 @@
 # What jobs ask of a cluster. One that was killed for its memory or its time is tried again with more of both.
 
-from slidemill.slides.discovery import decoded
+from slidemill.slides.discovery import decode_path
 from slidemill.slides.fingerprint import companions
 from slidemill.runs.patch_estimate import expected_patches, table_rows
 
@@ -8,7 +8,7 @@ from slidemill.runs.patch_estimate import expected_patches, table_rows
 @cache
 def megabytes(slide):
     """A slide's size in MB, with the files that belong to it; 0 where it cannot be read."""
-    path = CONFIG.root / decoded(SLIDES[slide].path)
+    path = CONFIG.root / decode_path(SLIDES[slide].path)
     try:
         return sum(file.stat().st_size for file in [path, *companions(path)]) // 1_000_000
     except OSError:

@@ -21,7 +21,7 @@ from slidemill.annotations.regions import (
     Vertex,
     bounding_box,
     corners,
-    enclosed,
+    enclose,
     polygons,
 )
 
@@ -203,11 +203,11 @@ def _outlined(form: str, vertices: Sequence[Vertex], subject: str, findings: Fin
             "a polygon",
         )
     if form != "ellipse":
-        return enclosed([[corners(vertices)]], subject, findings)
+        return enclose([[corners(vertices)]], subject, findings)
     angles = np.linspace(0.0, 2 * np.pi, ELLIPSE_VERTICES, endpoint=False)
     radii = (right - left) / 2, (bottom - top) / 2
     outline = np.column_stack([np.cos(angles), np.sin(angles)]) * radii + middle
-    return enclosed([[Polygon(outline)]], subject, findings)
+    return enclose([[Polygon(outline)]], subject, findings)
 
 
 def _is_near(value: float, known: Iterable[float]) -> bool:

@@ -23,7 +23,7 @@ Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.intp]
 
 
-def covered(regions: Sequence[Region], tree: shapely.STRtree, boxes: Shapes) -> tuple[Places, Places, Floats]:
+def covered_areas(regions: Sequence[Region], tree: shapely.STRtree, boxes: Shapes) -> tuple[Places, Places, Floats]:
     """Return the area of each box that each region covers and no region before it.
 
     Parameters

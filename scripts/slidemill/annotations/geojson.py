@@ -31,7 +31,7 @@ from slidemill.annotations.regions import (
     Findings,
     Region,
     Vertex,
-    enclosed,
+    enclose,
     solid,
 )
 from slidemill.core.run_warnings import add_count
@@ -212,7 +212,7 @@ def _shape(parts: Sequence[object], subject: str, findings: Findings) -> MultiPo
             findings.warnings.extend([ISLANDS] * _lie_in_each_other([[hole] for hole in holes]))
             kept.append([outer, *holes])
     findings.warnings.extend([NESTED] * _lie_in_each_other(kept))
-    return enclosed(kept, subject, findings) if kept else None
+    return enclose(kept, subject, findings) if kept else None
 
 
 def _lie_in_each_other(parts: Sequence[Sequence[Polygon]]) -> bool:

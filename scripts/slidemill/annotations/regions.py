@@ -181,7 +181,7 @@ def solid(outer: Polygon, *holes: Polygon) -> Polygon:
     return Polygon(outer.exterior, [hole.exterior for hole in holes])
 
 
-def enclosed(parts: Sequence[Sequence[Polygon]], subject: str, findings: Findings) -> MultiPolygon | None:
+def enclose(parts: Sequence[Sequence[Polygon]], subject: str, findings: Findings) -> MultiPolygon | None:
     """Return what outlines enclose as a valid shape, or None where that is nothing; repairs are noted.
 
     Parameters

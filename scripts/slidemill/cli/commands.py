@@ -15,9 +15,9 @@ from slidemill.core.specs import GridSpec
 from slidemill.core.text import format_count
 from slidemill.errors import MachineError, SlidemillError, explain
 from slidemill.runs.run_lock import LOOK_AGAIN, at_rest, working
-from slidemill.slides.discovery import decoded, find_slides
+from slidemill.slides.discovery import decode_path, find_slides
 from slidemill.slides.level_overview import contact_sheet, describe, levels_of
-from slidemill.slides.slide_info import opened, slide_info
+from slidemill.slides.slide_info import open_slide, slide_info
 from slidemill.stages.prune import delete, left_over
 from slidemill.stages.verify import verify
 from slidemill.stores.checks import EVERY_STORE, Finding
@@ -70,13 +70,13 @@ def _inspect(options: argparse.Namespace) -> int:
         )
     path: Path = options.path
     if path.is_dir():
-        slides = {slide.slide: path / decoded(slide.path) for slide in find_slides(path)}
+        slides = {slide.slide: path / decode_path(slide.path) for slide in find_slides(path)}
     else:
         slides = {path.stem: path}
     failures = 0
     for name, file in slides.items():
         try:
-            with opened(file) as slide:
+            with open_slide(file) as slide:
                 info = slide_info(slide)
             levels = levels_of(info, spec)
             print(describe(file, info, levels))

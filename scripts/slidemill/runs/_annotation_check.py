@@ -10,8 +10,8 @@ from pathlib import Path
 from slidemill.core.text import format_count, format_list, format_suggestions, suggest
 from slidemill.errors import ConfigError
 from slidemill.runs.config import Config
-from slidemill.slides.annotation_matching import ANNOTATIONS, Matches, bare_name, names_of, plain
-from slidemill.slides.discovery import Found, SlideFile, decoded
+from slidemill.slides.annotation_matching import ANNOTATIONS, Matches, annotation_names, bare_name, fold_name
+from slidemill.slides.discovery import Found, SlideFile, decode_path
 from slidemill.slides.file_endings import endings_of
 
 DRAWN = (".xml", ".annotations", ".geojson", ".json")
@@ -53,9 +53,9 @@ def check_annotations(found: Found, config: Config) -> PlanRemarks:
         (found.masks, config.tissue_masks, "tissue.masks"),
     ):
         if matches is not None and root is not None:
-            bare = [path for path in (decoded(one.path) for one in found.slides) if path not in matches.by_slide]
+            bare = [path for path in (decode_path(one.path) for one in found.slides) if path not in matches.by_slide]
             lines = list(_left_over(matches, bare, key))
-            lines.extend(_elsewhere(matches, [decoded(one.path) for one in found.slides], key))
+            lines.extend(_elsewhere(matches, [decode_path(one.path) for one in found.slides], key))
             if not matches.by_slide:
                 raise ConfigError("\n".join([_nothing_fits(matches, root, key), *lines]))
             remarks.warnings.extend(lines)
@@ -104,12 +104,12 @@ def _left_over(matches: Matches, bare: Sequence[Path], key: str) -> Iterator[str
 def _elsewhere(matches: Matches, slides: Sequence[Path], key: str) -> Iterator[str]:
     """Yield a line for files that fit their slides by name, and could be of others by their folder or their name."""
     folders = {above for slide in slides for above in _folders(slide)}
-    names = Counter(name for slide in slides for name in set(names_of(slide)))
+    names = Counter(name for slide in slides for name in set(annotation_names(slide)))
     strays = [
         f"{file} ({slide})"
         for slide, file in matches.by_slide.items()
         if _folders(file) != _folders(slide)
-        and ((_folders(file) & folders) - _folders(slide) or names[plain(bare_name(file))] > 1)
+        and ((_folders(file) & folders) - _folders(slide) or names[fold_name(bare_name(file))] > 1)
     ]
     if strays:
         yield (
@@ -120,7 +120,7 @@ def _elsewhere(matches: Matches, slides: Sequence[Path], key: str) -> Iterator[s
 
 def _folders(path: Path) -> set[str]:
     """Return the folders above a relative path, in the form in which names are compared."""
-    return {plain(str(above)) for above in path.parents if above.name}
+    return {fold_name(str(above)) for above in path.parents if above.name}
 
 
 def _meant(path: Path, bare: Sequence[Path]) -> str:
@@ -203,7 +203,7 @@ def _shared_files(slides: Sequence[SlideFile]) -> Iterator[str]:
         for one in slides:
             if file := getattr(one, column):
                 owners.setdefault(file, []).append(one.slide)
-        shared = [f"{decoded(file)} ({', '.join(own[:3])})" for file, own in owners.items() if len(own) > 1]
+        shared = [f"{decode_path(file)} ({', '.join(own[:3])})" for file, own in owners.items() if len(own) > 1]
         if shared:
             yield (
                 f"slides: {format_count(len(shared), 'file')} of the column {column} "
@@ -213,7 +213,7 @@ def _shared_files(slides: Sequence[SlideFile]) -> Iterator[str]:
 
 
 def _named(slides: Sequence[SlideFile]) -> str:
-    return _listed([str(decoded(one.path)) for one in slides[:MOST_NAMED]], len(slides))
+    return _listed([str(decode_path(one.path)) for one in slides[:MOST_NAMED]], len(slides))
 
 
 def _listed(named: Sequence[str], count: int) -> str:

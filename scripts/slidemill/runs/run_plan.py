@@ -15,7 +15,7 @@ from slidemill.core.files import read_json, write_json
 from slidemill.core.outcomes import read_outcome
 from slidemill.core.results_layout import PLAN
 from slidemill.errors import SlidemillError
-from slidemill.slides.discovery import SlideFile, decoded
+from slidemill.slides.discovery import SlideFile, decode_path
 from slidemill.slides.fingerprint import UNREADABLE, fingerprint
 
 Prints = tuple[str | None, ...]
@@ -38,7 +38,7 @@ def planned_print(root: Path, path: str | None, outcome: str, key: str) -> str |
     """
     if path is None:
         return None
-    seen = fingerprint(root / decoded(path))
+    seen = fingerprint(root / decode_path(path))
     last = read_outcome(Path(outcome)) if seen.startswith(UNREADABLE) and Path(outcome).is_file() else None
     parts = {
         "fingerprint": last,
@@ -47,8 +47,8 @@ def planned_print(root: Path, path: str | None, outcome: str, key: str) -> str |
     }
     if last and not last.failed and (known := getattr(parts[key], key, None)):
         sys.stderr.write(
-            f"slidemill: {decoded(path)}: could be read in the last run, and cannot be now ({seen}); what was made of "
-            "it is kept: see that its disk is there, restore it, or take it out of the folder or the sheet\n"
+            f"slidemill: {decode_path(path)}: could be read in the last run, and cannot be now ({seen}); what was made "
+            "of it is kept: see that its disk is there, restore it, or take it out of the folder or the sheet\n"
         )
         return str(known)
     return seen

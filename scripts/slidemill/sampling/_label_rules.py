@@ -11,7 +11,7 @@ import numpy.typing as npt
 import shapely
 
 from slidemill.annotations.containment import holds
-from slidemill.annotations.coverage import Floats, Places, covered
+from slidemill.annotations.coverage import Floats, Places, covered_areas
 from slidemill.annotations.regions import Annotation
 from slidemill.core.specs import LabelSpec
 
@@ -136,7 +136,7 @@ def _coverer(annotation: Annotation, order: Sequence[int]) -> Callable[[Floats],
 
     def cover(bounds: Floats) -> Parts:
         boxes = np.asarray(shapely.box(*bounds.T)).reshape(-1)
-        box, region, area = covered(regions, tree, boxes)
+        box, region, area = covered_areas(regions, tree, boxes)
         return box, places[region], area
 
     return cover

@@ -27,7 +27,7 @@ from slidemill.slides.openslide_reader import thumbnail
 from slidemill.slides.patch_table import SlidePatches, patches_of
 from slidemill.slides.reader_choice import read_whole
 from slidemill.slides.readers import Reader
-from slidemill.slides.slide_info import opened
+from slidemill.slides.slide_info import open_slide
 
 MOST_GLASS, LEAST_COLOUR = 0.5, 0.05
 """A patch shows tissue that can be in focus where no more is white, and its mean saturation is no less."""
@@ -140,7 +140,7 @@ def _inked(source: Path, info: SlideInfo) -> Mask | None:
         LOG.warning("%s: has no low resolution to look for ink in", source.name)
         return None
     try:
-        with opened(source) as slide:
+        with open_slide(source) as slide:
             marks = pen_colours(np.asarray(thumbnail(slide, info, longest)))
     except SlideError as error:
         LOG.warning("%s: ink cannot be looked for: %s", source.name, error)

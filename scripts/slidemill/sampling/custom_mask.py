@@ -24,7 +24,7 @@ from slidemill.sampling._label_rules import fractions_within
 from slidemill.sampling._mask_doubts import LEAST, doubts, palette_doubts
 from slidemill.sampling.label_warnings import coarseness
 from slidemill.sampling.tissue_mask import Fractions, Mask
-from slidemill.slides.discovery import encoded, slide_path
+from slidemill.slides.discovery import encode_path, slide_path
 
 FINE = 4
 """Bits of a pixel's fraction to which corners are drawn."""
@@ -63,7 +63,7 @@ def own_mask(
     try:
         # Tells a file that is missing from one that cannot be read.
         frame, naming = Frame(info.size, info.bounds, origin, info.mpp), Naming("tissue", is_needed=False)
-        annotation = read_annotation(slide_path(path.parent, encoded(Path(path.name))), frame, naming)
+        annotation = read_annotation(slide_path(path.parent, encode_path(Path(path.name))), frame, naming)
     except SlideError as error:
         raise AnnotationError(f"the mask of tissue {error}") from None
     notes = [f"its tissue is that of the mask {path.name}", *(f"{path.name}: {note}" for note in annotation.notes)]

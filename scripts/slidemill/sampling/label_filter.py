@@ -16,7 +16,7 @@ from slidemill.errors import AnnotationError
 from slidemill.sampling._filter_chain import Row
 from slidemill.sampling._label_counts import LabelCounts, counting_labeller
 from slidemill.sampling._label_rules import Labeller
-from slidemill.slides.discovery import decoded, slide_path
+from slidemill.slides.discovery import decode_path, slide_path
 from slidemill.slides.fingerprint import check_unchanged
 
 REASON = "label"
@@ -69,7 +69,7 @@ def slide_regions(
         frame = Frame(info.size, info.bounds, spec.origin, info.mpp)
         return read_annotation(slide_path(root, annotation), frame, spec.naming())
     finally:
-        check_unchanged(root / decoded(annotation), fingerprint, "annotation")
+        check_unchanged(root / decode_path(annotation), fingerprint, "annotation")
 
 
 @dataclass(slots=True)
@@ -97,7 +97,7 @@ class LabelStep:
         try:
             names = self.decide(rows)[0]
         except AnnotationError:  # a label image is read as it is needed
-            check_unchanged(choice.root / decoded(choice.annotation or ""), choice.fingerprint, "annotation")
+            check_unchanged(choice.root / decode_path(choice.annotation or ""), choice.fingerprint, "annotation")
             raise
         self.patches += len(rows)
         return ["" if name in wanted else REASON for name in names]

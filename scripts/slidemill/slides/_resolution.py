@@ -21,7 +21,7 @@ NEAR = 0.02
 """A level whose resolution is within this of the wanted one is taken as it is: its pixels stay the slide's own."""
 
 
-def plausible(mpp: float | None) -> bool:
+def is_plausible(mpp: float | None) -> bool:
     """Return whether a slide can have so many micrometres a level-0 pixel."""
     return mpp is not None and FINEST <= mpp <= COARSEST
 

@@ -127,7 +127,7 @@ class TiledLevel:
 
 
 @contextmanager
-def opened_level(path: Path, info: SlideInfo, level: int) -> Iterator[TiledLevel]:
+def open_level(path: Path, info: SlideInfo, level: int) -> Iterator[TiledLevel]:
     """Open a native level of the slide at `path` for reading its tiles, and close it when the block ends.
 
     Raises

@@ -121,8 +121,8 @@ def _matched_by_name(slides: list[Path], annotations: list[Path], key: str) -> d
     """Return the annotations that lie elsewhere and have their slides' names, in any letter case and Unicode form."""
     found: dict[str, list[Path]] = defaultdict(list)
     for path in annotations:
-        found[plain(bare_name(path))].append(path)
-    candidates = {slide: [path for name in names_of(slide) for path in found.get(name, ())] for slide in slides}
+        found[fold_name(bare_name(path))].append(path)
+    candidates = {slide: [path for name in annotation_names(slide) for path in found.get(name, ())] for slide in slides}
     fitting = defaultdict(list)
     for slide, own in candidates.items():
         for annotation in own:
@@ -158,8 +158,8 @@ def _other_than(slides: list[Path], above: Path, annotations: list[Path], root: 
         if root / annotation not in own:
             yield annotation
             continue
-        name = plain(bare_name(annotation))
-        same = [one for one in slides if name in names_of(one) and above / one != root / annotation]
+        name = fold_name(bare_name(annotation))
+        same = [one for one in slides if name in annotation_names(one) and above / one != root / annotation]
         if same:
             raise ConfigError(
                 f"{key}: {annotation} may be a slide, or the label image of {same[0]}: put label images that are "
@@ -173,9 +173,9 @@ def _unread(slides: list[Path], above: Path, root: Path, files: Iterable[Path]) 
         yield from files
         return
     endings = {slide.suffix.lower() for slide in slides}
-    names = {name for slide in slides for name in names_of(slide)}
+    names = {name for slide in slides for name in annotation_names(slide)}
     for path in files:
-        if path.suffix.lower() not in endings and plain(bare_name(path)) in names:
+        if path.suffix.lower() not in endings and fold_name(bare_name(path)) in names:
             yield path
 
 
@@ -184,11 +184,11 @@ def _are_mixed(above: Path, root: Path) -> bool:
     return above in (root, *root.parents) or root in above.parents
 
 
-def names_of(slide: Path) -> tuple[str, str]:
+def annotation_names(slide: Path) -> tuple[str, str]:
     """Return the names that an annotation of a slide may have, without its ending."""
-    return plain(slide.stem), plain(slide.name)
+    return fold_name(slide.stem), fold_name(slide.name)
 
 
-def plain(stem: str) -> str:
+def fold_name(stem: str) -> str:
     """Return a stem in the form in which stems are compared: any letter case, composed or not (macOS does not)."""
     return unicodedata.normalize("NFC", stem).casefold()

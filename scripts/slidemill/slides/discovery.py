@@ -33,7 +33,7 @@ class SlideFile:
         The slide's id: letters, digits, ``.``, ``_`` and ``-``.
     path
         The file, relative to the folder of slides (or of the sheet), percent-encoded so that any name can
-        stand in a table, a log or a job's parameters; `decoded` gives the real one.
+        stand in a table, a log or a job's parameters; `decode_path` gives the real one.
     annotation
         The annotation, relative to the folder of annotations (or of the sheet), percent-encoded; or None.
     columns
@@ -52,13 +52,13 @@ class SlideFile:
     tissue_mask: str | None = None
 
 
-def encoded(path: Path) -> str:
+def encode_path(path: Path) -> str:
     """Return a path percent-encoded but for what reads well; any bytes may be in it."""
     return quote_from_bytes(os.fsencode(path), safe="/ ()+,=@~")
 
 
-def decoded(path: str) -> Path:
-    """Return the path that `encoded` was given."""
+def decode_path(path: str) -> Path:
+    """Return the path that `encode_path` was given."""
     return Path(os.fsdecode(unquote_to_bytes(path)))
 
 
@@ -130,7 +130,8 @@ def search_slides(
     matched = match_annotations(root, paths, annotations, skip) if annotations else None
     masked = match_annotations(root, paths, masks, skip, "tissue.masks") if masks else None
     slides = [
-        SlideFile(slide_id(path), encoded(path), _own(matched, path), tissue_mask=_own(masked, path)) for path in paths
+        SlideFile(slide_id(path), encode_path(path), _own(matched, path), tissue_mask=_own(masked, path))
+        for path in paths
     ]
     check_unique(slides, "two slides' paths give one id: rename one of the files")
     return Found(slides, matched, masked)
@@ -139,7 +140,7 @@ def search_slides(
 def _own(matches: Matches | None, slide: Path) -> str | None:
     """Return a slide's annotation or mask as `SlideFile` names it, or None."""
     path = matches.by_slide.get(slide) if matches else None
-    return encoded(path) if path else None
+    return encode_path(path) if path else None
 
 
 def slide_path(root: Path, path: str) -> Path:
@@ -150,7 +151,7 @@ def slide_path(root: Path, path: str) -> Path:
     SlideError
         When it does not exist, or cannot be looked at.
     """
-    found = root / decoded(path)
+    found = root / decode_path(path)
     try:
         found.stat()
     except FileNotFoundError:

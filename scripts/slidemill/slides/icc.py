@@ -50,7 +50,7 @@ def profile_of(slide: openslide.OpenSlide) -> str:
     return f"{name[:LONGEST] or 'unnamed'} ({size} bytes)"
 
 
-def stated(icc: str, profile: str) -> str:
+def colour_state(icc: str, profile: str) -> str:
     """Return what is done to the pixels of a slide: one of `IGNORED`, `CONVERTED` and `NO_PROFILE`.
 
     Parameters
@@ -63,7 +63,7 @@ def stated(icc: str, profile: str) -> str:
     return IGNORED if icc == "ignore" else CONVERTED if profile else NO_PROFILE
 
 
-def conversion(slide: openslide.OpenSlide, colours: str) -> Convert:
+def build_conversion(slide: openslide.OpenSlide, colours: str) -> Convert:
     """Return what makes the pixels that are wanted of the slide's own.
 
     Parameters
@@ -71,7 +71,7 @@ def conversion(slide: openslide.OpenSlide, colours: str) -> Convert:
     slide
         The open slide. It may be closed after this.
     colours
-        As `stated` gives it.
+        As `colour_state` gives it.
 
     Raises
     ------

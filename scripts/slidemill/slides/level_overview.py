@@ -14,7 +14,7 @@ from slidemill.errors import UnreadablePatchError
 from slidemill.slides._resolution import are_square
 from slidemill.slides.grid import Grid
 from slidemill.slides.openslide_reader import PatchReader
-from slidemill.slides.slide_info import opened
+from slidemill.slides.slide_info import open_slide
 
 CELL = 256
 CAPTION = 44
@@ -89,7 +89,7 @@ def contact_sheet(path: Path, info: SlideInfo, levels: Sequence[Level]) -> tuple
         middle = level.grid.patch((columns - 1) // 2, (grid_rows - 1) // 2)
         try:
             # After an error OpenSlide reads nothing more from a handle.
-            with opened(path) as slide:
+            with open_slide(path) as slide:
                 patch = Image.fromarray(PatchReader(slide, info, level.grid.spec).read(middle))
         except UnreadablePatchError as error:
             faults.append(f"{path.name}: {level.key} {level.number}: {error}")

@@ -13,9 +13,9 @@ from PIL import Image
 
 from slidemill.core.pyramid import Size, SlideInfo
 from slidemill.errors import SlideError
-from slidemill.slides.icc import IGNORED, conversion
-from slidemill.slides.openslide_reader import over_background, shrunk_from, thumbnail, thumbnail_level, thumbnail_size
-from slidemill.slides.slide_info import opened
+from slidemill.slides.icc import IGNORED, build_conversion
+from slidemill.slides.openslide_reader import over_background, read_shrunk, thumbnail, thumbnail_level, thumbnail_size
+from slidemill.slides.slide_info import open_slide
 
 COARSEST = 4
 """A level with fewer pixels than one for so many that are asked for, on each axis, shows too little."""
@@ -59,7 +59,7 @@ def low_resolution(source: Path, info: SlideInfo, longest: int, icc: str = IGNOR
     longest
         Pixels of the longer side.
     icc
-        What becomes of its ICC profile, of `slidemill.slides.icc.stated`.
+        What becomes of its ICC profile, of `slidemill.slides.icc.colour_state`.
 
     Raises
     ------
@@ -70,8 +70,8 @@ def low_resolution(source: Path, info: SlideInfo, longest: int, icc: str = IGNOR
     notes: list[str] = []
     for level in _levels(info, longest):
         # After an error OpenSlide reads nothing more from a handle.
-        with opened(source) as slide:
-            conversion(slide, icc)
+        with open_slide(source) as slide:
+            build_conversion(slide, icc)
             try:
                 image = thumbnail(slide, info, longest, icc, level)
             except SlideError as error:
@@ -79,7 +79,7 @@ def low_resolution(source: Path, info: SlideInfo, longest: int, icc: str = IGNOR
                 continue
         return LowResolution(image, np.zeros(size[::-1], np.bool_), _told(notes, f"level {level}"))
     with _Parts(source, f"#{info.background}") as parts:
-        image = shrunk_from(parts, 1.0, (0, 0), info.size, size)
+        image = read_shrunk(parts, 1.0, (0, 0), info.size, size)
     if not parts.unread:
         return LowResolution(_converted(source, image, icc), parts.mask(info.size, size), _told(notes, "level 0"))
     notes.append(f"{len(parts.unread)} places of its level 0 cannot be read")
@@ -105,8 +105,8 @@ def _told(notes: list[str], used: str) -> tuple[str, ...]:
 
 
 def _converted(source: Path, image: Image.Image, icc: str) -> Image.Image:
-    with opened(source) as slide:
-        return Image.fromarray(conversion(slide, icc)(np.asarray(image)))
+    with open_slide(source) as slide:
+        return Image.fromarray(build_conversion(slide, icc)(np.asarray(image)))
 
 
 class _Parts(ExitStack):
@@ -130,7 +130,7 @@ class _Parts(ExitStack):
     def __call__(self, place: tuple[int, int], size: Size) -> Image.Image:
         """Return the region at `place`, RGB, of `size`, both in level-0 pixels."""
         if self._slide is None:
-            self._slide = self.enter_context(opened(self._source))
+            self._slide = self.enter_context(open_slide(self._source))
             sides = (self._slide.properties.get(f"openslide.level[0].tile-{side}", "") for side in ("width", "height"))
             width, height = (int(side) if side.isdecimal() and int(side) else USUAL_TILE for side in sides)
             self._tile = (width, height)

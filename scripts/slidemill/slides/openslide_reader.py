@@ -13,7 +13,7 @@ from slidemill.core.patch import PatchRef
 from slidemill.core.pyramid import Size, SlideInfo
 from slidemill.core.specs import GridSpec
 from slidemill.errors import SlideError, UnreadablePatchError
-from slidemill.slides.icc import IGNORED, conversion
+from slidemill.slides.icc import IGNORED, build_conversion
 
 STRIP_PIXELS = 8_000_000
 """At most this many pixels are read at once when a patch is shrunk from many (32 MB of RGBA)."""
@@ -55,7 +55,7 @@ class PatchReader:
                 f"patch {patch.patch_id} at ({patch.x0}, {patch.y0}) of level 0 cannot be read ({error}): "
                 "see whether the slide is whole"
             ) from None
-        return np.asarray(placed(image, patch, self._patch_size, self._background))
+        return np.asarray(pad_patch(image, patch, self._patch_size, self._background))
 
     def _fit(self, patch: PatchRef) -> Image.Image:
         """Return the patch's part of the slide, shrunk as DeepZoomGenerator shrinks it."""
@@ -65,10 +65,10 @@ class PatchReader:
         def read(own: tuple[int, int], size: Size) -> Image.Image:
             return over_background(self._slide, patch.level, own, size, self._background)
 
-        return shrunk_from(read, downsample, place, patch.read_size, patch.size)
+        return read_shrunk(read, downsample, place, patch.read_size, patch.size)
 
 
-def placed(image: Image.Image | None, patch: PatchRef, patch_size: int, background: str) -> Image.Image:
+def pad_patch(image: Image.Image | None, patch: PatchRef, patch_size: int, background: str) -> Image.Image:
     """Return a patch's part of the slide at its place in the patch; beyond the slide lies background.
 
     None stands for a patch that has no part in the slide.
@@ -82,7 +82,7 @@ def placed(image: Image.Image | None, patch: PatchRef, patch_size: int, backgrou
     return canvas
 
 
-def shrunk(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+def shrink(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     """Return an image shrunk to `size`, pixel for pixel as Pillow's ``Image.thumbnail`` shrinks it."""
     factor = _factor(image.size, size)
     reduced = image.reduce(factor) if factor != (1, 1) else image
@@ -106,7 +106,7 @@ def thumbnail(
 ) -> Image.Image:
     """Return the whole canvas of a slide, RGB over its background, `longest` pixels at its longer side.
 
-    Its colours are as `icc`, of `slidemill.slides.icc.stated`, has them. It is made from `level`; None takes the
+    Its colours are as `icc`, of `slidemill.slides.icc.colour_state`, has them. It is made from `level`; None takes the
     coarsest that is fine enough.
 
     Raises
@@ -123,20 +123,20 @@ def thumbnail(
         return over_background(slide, own, place, part, f"#{info.background}")
 
     try:
-        image = shrunk_from(read, downsample, (0, 0), info.dimensions[level], size)
+        image = read_shrunk(read, downsample, (0, 0), info.dimensions[level], size)
     except openslide.OpenSlideError as error:
         raise SlideError(f"the slide's level {level} cannot be read whole ({error}): see whether it is whole") from None
-    return Image.fromarray(conversion(slide, icc)(np.asarray(image)))
+    return Image.fromarray(build_conversion(slide, icc)(np.asarray(image)))
 
 
-def shrunk_from(
+def read_shrunk(
     read: Callable[[tuple[int, int], Size], Image.Image],
     downsample: float,
     place: tuple[int, int],
     read_size: Size,
     size: Size,
 ) -> Image.Image:
-    """Return part of a level as `shrunk` gives it of the whole part.
+    """Return part of a level as `shrink` gives it of the whole part.
 
     That averages blocks of `factor` pixels first, and filters what is left (``reducing_gap=2``). Read and averaged
     strip by strip, the same pixels come out of bounded memory.

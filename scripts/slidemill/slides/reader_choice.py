@@ -21,7 +21,7 @@ from slidemill.core.job_log import LOG
 from slidemill.core.patch import PatchRef
 from slidemill.errors import SlideError, SlidemillError, UnreadablePatchError
 from slidemill.slides._tile_cutter import Region
-from slidemill.slides._tiled_tiff import TilesError, opened_level
+from slidemill.slides._tiled_tiff import TilesError, open_level
 from slidemill.slides.grid import Grid
 from slidemill.slides.patch_table import SlidePatches
 from slidemill.slides.readers import (
@@ -32,7 +32,7 @@ from slidemill.slides.readers import (
     largest_read,
     unreadable_patches,
 )
-from slidemill.slides.slide_info import opened
+from slidemill.slides.slide_info import open_slide
 
 COMPARED = 4
 """Patches chosen by chance that are compared, beside those at the edges."""
@@ -41,7 +41,7 @@ LARGEST_COMPARED = 512
 
 
 @contextmanager
-def opened_reader(asked: SlidePatches, choice: str, seed: int) -> Iterator[tuple[Reader, str]]:
+def open_reader(asked: SlidePatches, choice: str, seed: int) -> Iterator[tuple[Reader, str]]:
     """Open a slide for reading its patches, and close it when the block ends.
 
     Parameters
@@ -83,7 +83,7 @@ def opened_reader(asked: SlidePatches, choice: str, seed: int) -> Iterator[tuple
                     raise
                 why = str(error)
         if reader is None:
-            reader = OpenSlideReader(stack.enter_context(opened(asked.source)), asked.info, asked.grid)
+            reader = OpenSlideReader(stack.enter_context(open_slide(asked.source)), asked.info, asked.grid)
         yield reader, why
 
 
@@ -100,9 +100,9 @@ def _trusted(stack: ExitStack, asked: SlidePatches, seed: int) -> tuple[TileRead
     source, info, spec = asked.source, asked.info, asked.grid
     if largest_read(asked.patches) > PATCHES_UNDER_WAY:
         raise TilesError("its patches are shrunk from more pixels than are held at once")
-    reader = TileReader(stack.enter_context(opened_level(source, info, Grid(info.pyramid, spec).level)), info, spec)
+    reader = TileReader(stack.enter_context(open_level(source, info, Grid(info.pyramid, spec).level)), info, spec)
     # A handle of its own: OpenSlide reads nothing more from one that failed.
-    with opened(source) as slide:
+    with open_slide(source) as slide:
         told = [slide.properties.get(f"openslide.level[{reader.number}].tile-{side}") for side in ("width", "height")]
         if told != [str(side) for side in reader.level.tile]:
             raise TilesError("it has tiles, but OpenSlide does not lay them side by side")
@@ -191,7 +191,7 @@ def read_whole(
     Parameters
     ----------
     asked, choice, seed
-        As `slidemill.slides.reader_choice.opened_reader` takes them.
+        As `slidemill.slides.reader_choice.open_reader` takes them.
     use
         Reads patches from a reader, and has ended all its threads when it returns or raises. It is called anew, from
         the first patch on, with another reader or fewer patches, when tiles or patches could not be read.
@@ -209,7 +209,7 @@ def read_whole(
     found = ""
     while True:
         try:
-            with opened_reader(asked, choice, seed) as (reader, why):
+            with open_reader(asked, choice, seed) as (reader, why):
                 LOG.info("reader %s: %s", reader.name, found or why)
                 return Whole(use(reader, asked.patches), unreadable, reader.name, found or why)
         except (TilesError, UnreadablePatchError) as error:

@@ -21,9 +21,9 @@ from slidemill.errors import SlideError, UnreadablePatchError
 from slidemill.slides._tile_cutter import Cutter, Region
 from slidemill.slides._tiled_tiff import TiledLevel, TilesError
 from slidemill.slides.grid import Grid
-from slidemill.slides.openslide_reader import PatchReader, placed, shrunk
+from slidemill.slides.openslide_reader import PatchReader, pad_patch, shrink
 from slidemill.slides.patch_table import SlidePatches
-from slidemill.slides.slide_info import opened
+from slidemill.slides.slide_info import open_slide
 
 Result = TypeVar("Result")
 
@@ -160,8 +160,8 @@ class TileReader:
         """Return the patch as OpenSlide gives it: shrunk, and at its place in what may lie beyond the slide."""
         if pixels is not None and pixels.shape[:2] == (self._patch_size, self._patch_size) == patch.size:
             return pixels
-        image = None if pixels is None or not min(patch.size) else shrunk(Image.fromarray(pixels), patch.size)
-        return np.asarray(placed(image, patch, self._patch_size, self._background))
+        image = None if pixels is None or not min(patch.size) else shrink(Image.fromarray(pixels), patch.size)
+        return np.asarray(pad_patch(image, patch, self._patch_size, self._background))
 
 
 def unreadable_patches(asked: SlidePatches) -> dict[str, str]:
@@ -169,7 +169,7 @@ def unreadable_patches(asked: SlidePatches) -> dict[str, str]:
     reasons: dict[str, str] = {}
     waiting = deque(asked.patches)
     while waiting:
-        with opened(asked.source) as slide:
+        with open_slide(asked.source) as slide:
             reader = PatchReader(slide, asked.info, asked.grid)
             while waiting:
                 patch = waiting.popleft()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from slidemill.errors import ConfigError
-from slidemill.slides.discovery import SlideFile, check_unique, encoded
+from slidemill.slides.discovery import SlideFile, check_unique, encode_path
 
 NOTHING = ("", "-", "#n/a", "<na>", "n/a", "na", "nan", "nil", "none", "null")
 """How programs write a missing value, in lower case; here an empty cell means none."""
@@ -95,11 +95,11 @@ def _sheet_row(sheet: Path, line: int, row: Mapping[str, Any], schema: Mapping[s
                 f"of that name is ./{row[column]}"
             )
     annotation, mask = (
-        encoded(Path(file)) if (file := row.get(column)) else None for column in ("annotation", "tissue_mask")
+        encode_path(Path(file)) if (file := row.get(column)) else None for column in ("annotation", "tissue_mask")
     )
     return SlideFile(
         slide=row["slide"],
-        path=encoded(Path(row["path"])),
+        path=encode_path(Path(row["path"])),
         annotation=annotation,
         columns={name: value for name, value in row.items() if name not in KNOWN},
         mpp=float(values["mpp"]) if "mpp" in values else None,

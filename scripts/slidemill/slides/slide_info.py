@@ -14,12 +14,12 @@ from slidemill.core.pyramid import SlideInfo
 from slidemill.core.text import format_digits
 from slidemill.errors import CRAMPED, SlideError, machine_error
 from slidemill.slides._opening import check_claim, claimed_sizes, refusal
-from slidemill.slides._resolution import are_square, contradiction, plausible
+from slidemill.slides._resolution import are_square, contradiction, is_plausible
 from slidemill.slides.icc import profile_of
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[openslide.OpenSlide]:
+def open_slide(path: Path) -> Iterator[openslide.OpenSlide]:
     """Open the slide at `path`, and close it when the block ends.
 
     Raises
@@ -70,7 +70,7 @@ def slide_info(slide: openslide.OpenSlide) -> SlideInfo:
     )
 
 
-def measured(info: SlideInfo, own: float | None, assumed: float | None) -> tuple[SlideInfo, str, list[str]]:
+def choose_mpp(info: SlideInfo, own: float | None, assumed: float | None) -> tuple[SlideInfo, str, list[str]]:
     """Return a slide's facts with the micrometres a pixel that count, where those are from, and what to note.
 
     Parameters
@@ -88,7 +88,7 @@ def measured(info: SlideInfo, own: float | None, assumed: float | None) -> tuple
         The source is ``"sheet"``, ``"slide"``, ``"assumed"``, or nothing where they are not known.
     """
     said, notes = info.mpp, []
-    if said is not None and not plausible(said):
+    if said is not None and not is_plausible(said):
         notes.append(f"the slide says {format_digits(said, 4)} micrometres a pixel, which no slide has")
         said = None
     elif info.mpp_x and info.mpp_y and not are_square(info.mpp_x, info.mpp_y):

@@ -21,9 +21,9 @@ from slidemill.core.specs import GridSpec, StoreSpec
 from slidemill.slides.discovery import slide_path
 from slidemill.slides.fingerprint import companions
 from slidemill.slides.grid import Grid
-from slidemill.slides.icc import conversion, stated
+from slidemill.slides.icc import build_conversion, colour_state
 from slidemill.slides.openslide_reader import PatchReader
-from slidemill.slides.slide_info import opened
+from slidemill.slides.slide_info import open_slide
 from slidemill.stores.registry import open_store
 
 Key = tuple[str, str]
@@ -115,9 +115,9 @@ class SlideSource(Source):
 
     def _reader(self, slide: str, stack: ExitStack) -> Read:
         known = self._slides[slide]
-        handle = stack.enter_context(opened(known.path))
+        handle = stack.enter_context(open_slide(known.path))
         reader = PatchReader(handle, known.info, self._spec)
-        convert = conversion(handle, stated(self._icc, known.info.icc))
+        convert = build_conversion(handle, colour_state(self._icc, known.info.icc))
         return lambda patch_id: convert(reader.read(known.patches[patch_id]))
 
 

@@ -10,9 +10,9 @@ from slidemill.core.outcomes import Outcome, attempt, write_outcome
 from slidemill.core.stage_facts import SlideFacts
 from slidemill.runs.settings import settings_digest, with_settings
 from slidemill.slides.dicom import check_one_series
-from slidemill.slides.discovery import decoded, slide_path
+from slidemill.slides.discovery import decode_path, slide_path
 from slidemill.slides.fingerprint import check_unchanged
-from slidemill.slides.slide_info import measured, opened, slide_info
+from slidemill.slides.slide_info import choose_mpp, open_slide, slide_info
 from slidemill.stages.job import Job
 
 STAGE = "discover_slides"
@@ -75,8 +75,8 @@ def discover_slide(job: DiscoverJob) -> None:
     def look() -> Outcome:
         source = slide_path(job.root, job.path)
         check_one_series(source)
-        with opened(source) as handle:
-            info, mpp_source, notes = measured(slide_info(handle), job.mpp, job.assume_mpp)
+        with open_slide(source) as handle:
+            info, mpp_source, notes = choose_mpp(slide_info(handle), job.mpp, job.assume_mpp)
         check_unchanged(source, job.fingerprint)
         facts = SlideFacts(
             info=info,
@@ -86,6 +86,6 @@ def discover_slide(job: DiscoverJob) -> None:
         )
         return replace(known, facts=facts, slide_notes=tuple(notes))
 
-    unchanged = partial(check_unchanged, job.root / decoded(job.path), job.fingerprint)
+    unchanged = partial(check_unchanged, job.root / decode_path(job.path), job.fingerprint)
     outcome = attempt(job.slide, STAGE, look, after=known, unchanged=unchanged)
     write_outcome(job.facts, with_settings(outcome, STAGE, job.settings))

@@ -15,9 +15,9 @@ from slidemill.errors import SlideError, StoreError
 from slidemill.report.patch_pictures import LONGEST, draw_message, draw_overlay, draw_sample, save_picture
 from slidemill.sampling.label_filter import slide_regions
 from slidemill.sampling.tissue_mask import load_mask
-from slidemill.slides.discovery import decoded, slide_path
+from slidemill.slides.discovery import decode_path, slide_path
 from slidemill.slides.fingerprint import check_unchanged
-from slidemill.slides.icc import stated
+from slidemill.slides.icc import colour_state
 from slidemill.slides.low_resolution import low_resolution
 from slidemill.stages.job import Job
 
@@ -92,7 +92,7 @@ def draw_slide(job: DrawJob) -> None:
         printed = found.labels.annotation_fingerprint if found.labels else None
         regions = slide_regions(job.annotations, job.annotation, printed, info=info, spec=job.labels)
         source = slide_path(job.slides, found.path)
-        view = low_resolution(source, info, LONGEST, stated(job.icc, info.icc))
+        view = low_resolution(source, info, LONGEST, colour_state(job.icc, info.icc))
         LOG.info("notes on the picture: %s", "; ".join(view.notes) or "none")
         tissue = load_mask(job.mask, info.size) if job.mask else None
         rows, dropped = read_table(job.metadata), read_table(job.dropped)
@@ -101,7 +101,7 @@ def draw_slide(job: DrawJob) -> None:
         LOG.warning("%s", error)
         picture = draw_message(f"no picture: {error}")
     if not found.failed:
-        check_unchanged(job.slides / decoded(found.path), found.fingerprint)
+        check_unchanged(job.slides / decode_path(found.path), found.fingerprint)
     save_picture(picture, job.overlay)
     # A damaged store may end the process that reads it; the validation reports the damage.
     with ChildProcess() as process:

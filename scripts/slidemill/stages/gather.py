@@ -28,7 +28,7 @@ from slidemill.core.stage_facts import UnreadablePatch
 from slidemill.runs.run_plan import read_plan
 from slidemill.runs.settings import Settings, check_cohort_settings, cohort_digest
 from slidemill.sampling.quality_notes import annotation_warnings, focus_notes
-from slidemill.slides.discovery import decoded
+from slidemill.slides.discovery import decode_path
 from slidemill.stages.job import Job
 
 
@@ -101,7 +101,7 @@ def slide_row(
     colours = _join(store.colour_note for store in stores)
     row: dict[str, Any] = {
         "slide": facts.slide,
-        "path": decoded(facts.path),
+        "path": decode_path(facts.path),
         "status": status,
         "stage": stage,
         "message": message,

@@ -17,7 +17,7 @@ from slidemill.runs.settings import settings_digest, with_settings
 from slidemill.sampling.label_filter import slide_regions
 from slidemill.sampling.label_warnings import coarseness, label_findings
 from slidemill.sampling.labelled_table import Labelling, write_labelled
-from slidemill.slides.discovery import decoded
+from slidemill.slides.discovery import decode_path
 from slidemill.slides.fingerprint import check_unchanged
 from slidemill.slides.patch_table import patch_side
 from slidemill.stages.job import Job
@@ -86,7 +86,7 @@ def label_patches(job: LabelJob) -> None:
     """
     before = read_outcome(job.sampled)
     annotation, fingerprint, labels = job.annotation, job.fingerprint, job.labels
-    unchanged = partial(check_unchanged, job.root / decoded(annotation or ""), fingerprint, "annotation")
+    unchanged = partial(check_unchanged, job.root / decode_path(annotation or ""), fingerprint, "annotation")
 
     def label() -> Outcome:
         regions = slide_regions(job.root, annotation, fingerprint, info=before.info, spec=labels)
@@ -106,7 +106,7 @@ def label_patches(job: LabelJob) -> None:
             )
             facts = replace(
                 facts,
-                annotation=str(decoded(annotation)),
+                annotation=str(decode_path(annotation)),
                 annotation_fingerprint=fingerprint,
                 unmapped_regions=found.unmapped_regions,
                 region_patches=found.region_patches,

@@ -13,7 +13,7 @@ from slidemill.core.specs import GridSpec, LabelSpec, QualitySpec, TissueSpec, W
 from slidemill.runs.settings import settings_digest, with_settings
 from slidemill.sampling.patch_selection import Choice, write_chosen
 from slidemill.sampling.tissue_mask import NOTHING, save_mask
-from slidemill.slides.discovery import decoded
+from slidemill.slides.discovery import decode_path
 from slidemill.slides.fingerprint import check_unchanged
 from slidemill.stages.job import Job
 
@@ -57,7 +57,7 @@ class SampleJob:
         choice = Choice(
             GridSpec(**params["grid"]),
             TissueSpec(**params["tissue"]),
-            roots.masks / decoded(own["path"]) if own else None,
+            roots.masks / decode_path(own["path"]) if own else None,
             own["fingerprint"] if own else None,
             QualitySpec(**quality) if quality else None,
             WorkSpec(params["reader"], job.threads, params["seed"]) if quality else None,
@@ -78,7 +78,7 @@ def sample_patches(job: SampleJob) -> None:
         When the slide, its mask or its annotation has changed since the run was planned.
     """
     found = read_outcome(job.facts)
-    choice, source = job.choice, job.root / decoded(found.path)
+    choice, source = job.choice, job.root / decode_path(found.path)
 
     def unchanged() -> None:
         check_unchanged(source, found.fingerprint)

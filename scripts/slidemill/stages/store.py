@@ -23,13 +23,13 @@ from slidemill.core.results_layout import store_of_file
 from slidemill.core.specs import GridSpec, StoreSpec, WorkSpec
 from slidemill.core.stage_facts import StoreFacts, UnreadablePatch
 from slidemill.errors import SlideError
-from slidemill.slides.discovery import decoded
+from slidemill.slides.discovery import decode_path
 from slidemill.slides.fingerprint import check_unchanged
-from slidemill.slides.icc import CONVERTED, IGNORED, LITTLECMS, NO_PROFILE, Convert, conversion, stated
+from slidemill.slides.icc import CONVERTED, IGNORED, LITTLECMS, NO_PROFILE, Convert, build_conversion, colour_state
 from slidemill.slides.patch_table import SlidePatches, patches_of
 from slidemill.slides.reader_choice import read_whole
 from slidemill.slides.readers import Reader, TileReader, copied_patches
-from slidemill.slides.slide_info import opened
+from slidemill.slides.slide_info import open_slide
 from slidemill.stages.job import Job
 from slidemill.stores.base import Backend
 from slidemill.stores.manifest import Manifest
@@ -108,10 +108,10 @@ def store_patches(job: StoreJob) -> None:
     """
     found = read_outcome(job.sampled)
     kind, grid = STORES[job.backend], job.grid
-    colours = stated(job.icc, found.facts.info.icc if found.facts else "")
+    colours = colour_state(job.icc, found.facts.info.icc if found.facts else "")
     printed = found.fingerprint
     manifest = new_manifest(kind, job.settings, found.slide, fingerprint=printed, grid=grid, icc=colours)
-    source = job.root / decoded(found.path)
+    source = job.root / decode_path(found.path)
 
     def write() -> Outcome:
         wanted = patches_of(read_table(job.patches, seal=find_seal([found], "patches")), found.info, grid)
@@ -199,8 +199,8 @@ def store_slide(asked: SlidePatches, target: Path, manifest: Manifest, *, backen
             f"encoding source copies the slide's tiles as they are, icc is srgb, and the slide has a profile, "
             f"{asked.info.icc}: choose another encoding, or set icc to ignore"
         )
-    with opened(source) as slide:
-        convert = conversion(slide, manifest.icc)
+    with open_slide(source) as slide:
+        convert = build_conversion(slide, manifest.icc)
     choice = "tiles" if copied else work.reader
     whole = read_whole(asked, choice, work.seed, use=store, remedy=remedy)
     files = list(target.iterdir()) if target.is_dir() else [target]

@@ -24,10 +24,10 @@ from slidemill.core.specs import GridSpec, ValidationSpec
 from slidemill.errors import SlideError, StoreError
 from slidemill.slides.discovery import slide_path
 from slidemill.slides.fingerprint import check_unchanged
-from slidemill.slides.icc import IGNORED, conversion, stated
+from slidemill.slides.icc import IGNORED, build_conversion, colour_state
 from slidemill.slides.openslide_reader import PatchReader
 from slidemill.slides.patch_table import SlidePatches, patches_of
-from slidemill.slides.slide_info import opened
+from slidemill.slides.slide_info import open_slide
 from slidemill.stages.job import Job
 from slidemill.stages.store import STAGE as STORED
 from slidemill.stores.base import Store
@@ -146,7 +146,7 @@ def validate_stores(job: ValidateJob) -> None:
     wanted = patches_of(read_table(job.patches, seal=find_seal(outcomes, "patches")), info, job.grid) if info else []
     wanted = [patch for patch in wanted if patch.patch_id not in unreadable]
     # The stores of a slide that failed name these colours too.
-    colours = stated(job.icc, found.facts.info.icc if found.facts else "")
+    colours = colour_state(job.icc, found.facts.info.icc if found.facts else "")
     own = SlideStores(found.slide, job.stores, job.grid, wanted, colours, source, info)
     # A damaged store may end the process that reads it.
     with ChildProcess() as process:
@@ -225,8 +225,8 @@ def _check_against_slide(
     """Compare patches of all readable stores with the pixels that OpenSlide reads."""
     findings = []
     try:
-        with opened(wanted.source) as handle:
-            reader, convert = PatchReader(handle, wanted.info, own.grid), conversion(handle, own.icc)
+        with open_slide(wanted.source) as handle:
+            reader, convert = PatchReader(handle, wanted.info, own.grid), build_conversion(handle, own.icc)
             held = max(HELD // (3 * own.grid.patch_size**2), 1)
             expected = lru_cache(held)(lambda patch: convert(reader.read(patch)))
             for backend, path in readable.items():

@@ -64,7 +64,7 @@ class Manifest:
     versions
         Versions of slidemill and OpenSlide, and of LittleCMS where it converted the pixels.
     icc
-        What was done to the slide's colours, as `slidemill.slides.icc.stated` returns it.
+        What was done to the slide's colours, as `slidemill.slides.icc.colour_state` returns it.
     """
 
     backend: str
