@@ -81,7 +81,7 @@ def painted_slide(folder: Path, width: int, height: int) -> Path:
         Tissue("Benign", (across // 8, down // 8, across // 2, down // 2), 12.0, 6),
         Tissue("Carcinoma invasive", (across // 3, down // 3, across - across // 6, down - down // 6), 30.0, 8),
     ]
-    pixels = paint(across, down, Tissue("Normal", (60, 60, across - 60, down - 60), 5.0, 5), areas, seed=1)
+    pixels = paint(across, down, Tissue("Normal", (60, 60, across - 60, down - 60), 5.0, 5), areas=areas, seed=1)
     write_svs(piece, pixels, downsamples=(1,), tile=TILE, quality=70)
     repeated(piece, path, width, height)
     piece.unlink()

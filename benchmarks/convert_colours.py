@@ -19,7 +19,7 @@ PATCHES, ROUNDS, SIDE = 256, 9, 2_048
 
 def patches() -> list[Pixels]:
     """Return different patches of tissue."""
-    picture = paint(SIDE, SIDE, Tissue("Normal", (0, 0, SIDE, SIDE), 9.0, 6), [], 1)
+    picture = paint(SIDE, SIDE, Tissue("Normal", (0, 0, SIDE, SIDE), 9.0, 6), areas=[], seed=1)
     places = [(x, y) for y in range(0, SIDE - 255, 112) for x in range(0, SIDE - 255, 112)][:PATCHES]
     return [np.ascontiguousarray(picture[y : y + 256, x : x + 256]) for x, y in places]
 

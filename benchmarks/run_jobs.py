@@ -62,7 +62,7 @@ def make(folder: Path, count: int) -> None:
     """Write `count` small slides of different pixels into a folder that has fewer."""
     folder.mkdir(parents=True, exist_ok=True)
     tissue = Tissue("Normal", (8, 8, SIDE - 8, SIDE - 8), 5.0, 5)
-    pixels = paint(SIDE, SIDE, tissue, (), seed=0)
+    pixels = paint(SIDE, SIDE, tissue, areas=(), seed=0)
     for number in range(count):
         path = folder / f"slide{number:05d}.svs"
         if not path.exists():

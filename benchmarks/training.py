@@ -50,7 +50,7 @@ NAMES = ("Normal", "Benign", "Carcinoma in situ", "Carcinoma invasive")
 
 def write_cohort(folder: Path) -> None:
     """Write results of slides that show one painted picture, each begun at another place."""
-    picture = paint(SIDE * SIZE, 4 * SIZE, Tissue("Normal", (0, 0, SIDE * SIZE, 4 * SIZE), 9.0, 7), [], 1)
+    picture = paint(SIDE * SIZE, 4 * SIZE, Tissue("Normal", (0, 0, SIDE * SIZE, 4 * SIZE), 9.0, 7), areas=[], seed=1)
     cut = picture.reshape(4, SIZE, SIDE, SIZE, 3).swapaxes(1, 2).reshape(-1, SIZE, SIZE, 3)
     grid = list(Grid(Pyramid(((SIZE * SIDE, SIZE * SIDE),), (1.0,)), GRID).patches())
     slides = [f"slide-{number:02d}" for number in range(SLIDES)]

@@ -34,7 +34,7 @@ def main(folder: Path) -> None:
         if not annotation.exists():
             write_annotation(annotation, areas)
         if not slide.exists():
-            write_svs(slide, paint(WIDTH, HEIGHT, NORMAL, areas, seed))
+            write_svs(slide, paint(WIDTH, HEIGHT, NORMAL, areas=areas, seed=seed))
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ sys.dont_write_bytecode = False
 
 def painted(width=1030, height=777, seed=1):
     """A picture whose sides are no multiple of anything."""
-    return paint(width, height, Tissue("Normal", (20, 20, width - 30, height - 20), 3.0, 5), AREAS, seed)
+    return paint(width, height, Tissue("Normal", (20, 20, width - 30, height - 20), 3.0, 5), areas=AREAS, seed=seed)
 
 
 @pytest.hookimpl(wrapper=True)

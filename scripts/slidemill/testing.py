@@ -1,6 +1,6 @@
-"""Synthetic slides: pyramidal .svs files with an H&E look and ImageScope annotations.
+"""Write synthetic slides: pyramidal .svs files with an H&E look, and ImageScope annotations.
 
-They serve the demo and the tests, and are the same bytes on every run.
+The demo and the tests use them. They have the same bytes in every run.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ NUCLEUS = (84, 52, 122)
 
 @dataclass(frozen=True, slots=True)
 class Tissue:
-    """An elliptic area of tissue: its label's name, its box, and how its nuclei look.
+    """An ellipse of tissue.
 
     Parameters
     ----------
     name
-        The label, which the annotation gives it.
+        Its label in the annotation.
     box
-        The ellipse's bounding box.
+        Its bounding box.
     density
-        Nuclei in 10,000 square pixels.
+        Nuclei per 10,000 square pixels.
     radius
         Mean radius of a nucleus in pixels.
     stroma
@@ -53,21 +53,21 @@ class Tissue:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What a slide states of its scan: µm per pixel and objective power; None leaves one out."""
+    """µm per pixel and objective power in a slide's metadata; None leaves one out."""
 
     mpp: float | None = 0.5
     power: int | None = 20
 
 
-def paint(width: int, height: int, background: Tissue, areas: Sequence[Tissue], seed: int) -> Pixels:
+def paint(width: int, height: int, background: Tissue, *, areas: Sequence[Tissue], seed: int) -> Pixels:
     """Return a picture of tissue on blank glass, ``uint8 (height, width, 3)``.
 
     Parameters
     ----------
     width, height
-        In pixels.
+        Size in pixels.
     background
-        The piece of tissue that the areas lie in.
+        The tissue around the areas.
     areas
         Painted in this order over the background.
     seed
@@ -101,22 +101,22 @@ def write_svs(
     scan: Scan = Scan(),
     quality: int = 85,
 ) -> None:
-    """Publish a slide in Aperio's format: a TIFF whose levels are tiled and JPEG-compressed.
+    """Publish a slide in Aperio's format: a TIFF of tiled levels in JPEG.
 
     Parameters
     ----------
     path
-        Where it will stand.
+        The file.
     pixels
         Full resolution, ``uint8 (height, width, 3)``.
     downsamples
-        Of each level; the first is 1.
+        Downsample of each level; the first is 1.
     tile
-        Width and height of the TIFF's tiles, a multiple of 16.
+        Width and height of the tiles, a multiple of 16.
     scan
-        What the slide states of its scan.
+        Metadata of the scan.
     quality
-        JPEG's.
+        Quality of the JPEG, 0 to 100.
     """
     from tifffile import TiffWriter
 
@@ -145,13 +145,21 @@ def write_svs(
 
 
 def write_annotation(path: Path, areas: Sequence[Tissue], mpp: float = 0.5) -> None:
-    """Publish an ImageScope annotation of the areas, each an ellipse with its name as an attribute."""
+    """Publish an ImageScope annotation of ellipses, with their names as attributes.
+
+    Parameters
+    ----------
+    path, areas
+        The file, and the areas in the order of painting.
+    mpp
+        µm per pixel.
+    """
     regions = "".join(
         f'<Region Id="{number}" Type="2" Text="" NegativeROA="0" InputRegionId="0">'
         f'<Attributes><Attribute Name="1" Id="0" Value={quoteattr(area.name)}/></Attributes>'
         f'<Vertices><Vertex X="{area.box[0]}" Y="{area.box[1]}" Z="0"/>'
         f'<Vertex X="{area.box[2]}" Y="{area.box[3]}" Z="0"/></Vertices></Region>\n'
-        # What was painted last lies on top, and the first region that holds a point names it.
+        # The area painted last is on top, and the first region of a point names it.
         for number, area in enumerate(reversed(areas), start=1)
     )
     with replacing(path) as aside:
@@ -174,7 +182,7 @@ def _nuclei(pen: ImageDraw.ImageDraw, tissue: Tissue, generator: np.random.Gener
 
 
 def _tiles(image: Image.Image, tile: int, quality: int) -> Iterator[bytes]:
-    """Yield an image's tiles as JPEG, row by row; tiles at the edges are filled up with blank glass."""
+    """Yield an image's tiles as JPEG, row by row; blank glass fills those at the edges."""
     for top in range(0, image.height, tile):
         for left in range(0, image.width, tile):
             canvas = Image.new("RGB", (tile, tile), BLANK)

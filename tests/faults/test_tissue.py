@@ -20,7 +20,7 @@ def tissue(cohort):
 
 
 def painted(width=1024, height=768, stroma=STROMA):
-    return paint(width, height, Tissue("Normal", (100, 80, 700, 600), 2.0, 6, stroma), [], seed=4)
+    return paint(width, height, Tissue("Normal", (100, 80, 700, 600), 2.0, 6, stroma), areas=[], seed=4)
 
 
 def add(cohort, pixels, downsamples=(1, 4, 16)):
@@ -110,7 +110,7 @@ def test_remedy_is_the_other_method(tissue):
 
 
 def test_pen_of_another_colour_is_a_warning(tissue):
-    pixels = paint(2048, 1536, Tissue("Normal", (100, 80, 1900, 1200), 2.0, 6), [], seed=4)
+    pixels = paint(2048, 1536, Tissue("Normal", (100, 80, 1900, 1200), 2.0, 6), areas=[], seed=4)
     pixels[1300:1420, 100:1900] = (110, 30, 140)
     add(tissue, pixels)
     row = only(tissue)
@@ -119,7 +119,7 @@ def test_pen_of_another_colour_is_a_warning(tissue):
 
 
 def test_slide_of_tissue_alone_says_why(tissue):
-    add(tissue, paint(1024, 768, Tissue("Normal", (-900, -900, 2000, 1700), 2.0, 6), [], seed=4))
+    add(tissue, paint(1024, 768, Tissue("Normal", (-900, -900, 2000, 1700), 2.0, 6), areas=[], seed=4))
     row = only(tissue)
     assert row["patches"] == row["grid_patches"]
     assert "tissue: 100.0% of the slide, next to all: otsu took" in row["notes"]
@@ -174,7 +174,7 @@ def only_mask(cohort, pixels, method):
 
 
 def test_ink_is_a_number_and_a_colour(tissue):
-    pixels = paint(2048, 1536, Tissue("Normal", (100, 80, 1900, 1200), 2.0, 6), [], seed=4)
+    pixels = paint(2048, 1536, Tissue("Normal", (100, 80, 1900, 1200), 2.0, 6), areas=[], seed=4)
     pixels[1300:1420, 100:1900] = (30, 60, 190)
     add(tissue, pixels)
     row = only(tissue)

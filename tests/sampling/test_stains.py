@@ -25,7 +25,7 @@ PENS = {"blue": (30, 60, 190), "green": (20, 140, 60), "red": (200, 20, 40)}
 @cache
 def hematoxylin_and_eosin():
     first, second = (Tissue("Normal", box, 2.0, 9) for box in PIECES)
-    return paint(*SIZE, first, [second], seed=1)
+    return paint(*SIZE, first, areas=[second], seed=1)
 
 
 def reduced(values):

@@ -26,7 +26,7 @@ def drawn(boxes, size=SIZE):
 @pytest.fixture(scope="module")
 def picture():
     first, second = (Tissue("Normal", box, 2.0, 9) for box in PIECES)
-    return paint(*SIZE, first, [second], seed=1)
+    return paint(*SIZE, first, areas=[second], seed=1)
 
 
 def masked(tmp_path, pixels, spec, **kind):
@@ -62,7 +62,7 @@ def test_known_tissue_is_found(tmp_path, picture, method, level):
 
 def test_pale_tissue_on_tinted_glass_is_found(tmp_path):
     """What a fixed threshold would get wrong: glass with more colour than other slides' tissue has."""
-    pale = paint(*SIZE, Tissue("Normal", PIECES[0], 2.0, 9, (226, 178, 200)), [], seed=2)
+    pale = paint(*SIZE, Tissue("Normal", PIECES[0], 2.0, 9, (226, 178, 200)), areas=[], seed=2)
     pale[(pale == BLANK).all(axis=2)] = (238, 232, 218)
     mask = masked(tmp_path, pale, TissueSpec("otsu"))
     assert abs(mask.fraction / drawn(PIECES[:1]).mean() - 1) < 0.02
@@ -73,7 +73,7 @@ def test_glass_alone_has_no_tissue_and_tissue_alone_no_glass(tmp_path):
     noise = generator.integers(-3, 4, (1500, 1500, 3))
     glass = (np.array(BLANK) + noise).astype(np.uint8)
     assert masked(tmp_path, glass, TissueSpec("otsu")).fraction == 0
-    everywhere = paint(1500, 1500, Tissue("Normal", (-1500, -1500, 3000, 3000), 3.0, 9), [], seed=3)
+    everywhere = paint(1500, 1500, Tissue("Normal", (-1500, -1500, 3000, 3000), 3.0, 9), areas=[], seed=3)
     assert masked(tmp_path, everywhere, TissueSpec("otsu")).fraction == 1
 
 

@@ -181,7 +181,7 @@ def test_what_is_no_finished_run_is_said(tmp_path, capsys, make, message, comman
 
 
 def test_ctrl_c_ends_it_with_a_word(results, capsys, monkeypatch):
-    def interrupted(*_):
+    def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(verification, "_faults_of", interrupted)

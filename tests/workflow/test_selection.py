@@ -68,7 +68,7 @@ def test_masks_of_ones_own_take_the_place_of_the_method(project):
 
 
 def test_patches_without_tissue_are_dropped_from_all_stores_alike(project):
-    pixels = paint(2400, 1800, Tissue("Normal", (200, 200, 1400, 1500), 2.0, 9), [], seed=1)
+    pixels = paint(2400, 1800, Tissue("Normal", (200, 200, 1400, 1500), 2.0, 9), areas=[], seed=1)
     project.slides.mkdir(exist_ok=True)
     write_svs(project.slides / "one.svs", pixels)
     project.config |= {
@@ -104,7 +104,7 @@ def test_patches_without_tissue_are_dropped_from_all_stores_alike(project):
 
 
 def test_bad_patches_are_dropped_from_all_stores_alike(project):
-    pixels = paint(1300, 1000, Tissue("Normal", (100, 100, 1200, 900), 2.0, 9), [], seed=1)
+    pixels = paint(1300, 1000, Tissue("Normal", (100, 100, 1200, 900), 2.0, 9), areas=[], seed=1)
     pixels[640:1000, 640:1300] = 12  # what no scanner sees: black
     pixels[300:420, 100:1100] = (30, 60, 170)  # a blue pen
     project.slides.mkdir(exist_ok=True)

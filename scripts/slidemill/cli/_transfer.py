@@ -1,4 +1,4 @@
-"""The commands that bring patches out of results and into them: ``slidemill export`` and ``slidemill import-pywsi``."""
+"""The commands ``slidemill export`` and ``slidemill import-pywsi``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from slidemill.errors import SlidemillError
 from slidemill.stages.import_pywsi import Unsaid, import_database
 
 EVERY = 1000
-"""Patches between two lines that tell how far it is, where nobody looks on."""
+"""Patches between two lines of progress in a log; `LIVE_EVERY` in a terminal."""
 LIVE_EVERY = 50
 
 
@@ -51,7 +51,7 @@ def _export(options: argparse.Namespace) -> int:
         names = set(dataset.table["label_name"])
         labels = [_label(text, names) for text in options.labels] if options.labels else None
         chosen = _fulfilling(dataset, options.query).select(options.slides, labels)
-        codec = export(chosen, options.out, lambda done: _tell(done, len(chosen), "exported"))
+        codec = export(chosen, options.out, lambda done: _report_progress(done, len(chosen), "exported"))
         size = options.out.stat().st_size
         slides = format_count(len(chosen.slides), "slide")
         print(
@@ -75,7 +75,7 @@ def _fulfilling(dataset: Dataset, query: str | None) -> Dataset:
     try:
         return dataset.select(query=query)
     except SlidemillError as error:
-        # What pandas says is behind the words for those who have the dataset at hand.
+        # The message of pandas is the context of the error.
         if (cause := error.__context__) is None:
             raise
         columns = [str(name) for name in dataset.table.columns]
@@ -88,7 +88,7 @@ def _fulfilling(dataset: Dataset, query: str | None) -> Dataset:
 
 
 def _near(text: str, names: Sequence[str]) -> str:
-    """Return a remark on the names that are like a text; empty where none is."""
+    """Return a remark on similar names, or nothing."""
     found = difflib.get_close_matches(text, names)
     return f" (there is {', '.join(found)})" if found else ""
 
@@ -111,18 +111,20 @@ def _import_pywsi(options: argparse.Namespace) -> int:
             raise SlidemillError(f"--labels names {name!r} twice, as {labels[name]} and {number}: give each name once")
         labels[name] = int(number)
     unsaid = Unsaid(options.downsample, options.overlap, labels)
-    count = import_database(options.old, options.new, unsaid, lambda done, of: _tell(done, of, "imported"))
+    count = import_database(
+        options.old, options.new, unsaid, report=lambda done, of: _report_progress(done, of, "imported")
+    )
     print(f"{options.new}: {format_count(count, 'patch', 'patches')}; open_dataset({str(options.new)!r}) opens it")
     return 0
 
 
-def _tell(done: int, total: int, what: str) -> None:
-    """Tell on stderr how far it is: in one line where somebody looks on, else now and then."""
+def _report_progress(done: int, total: int, what: str) -> None:
+    """Write the progress to stderr, in a terminal in one line."""
     live = sys.stderr.isatty()
     if done == total or done % (LIVE_EVERY if live else EVERY) == 0:
         sys.stderr.write(f"{done} of {total} patches {what}" + ("\r" if live and done < total else "\n"))
 
 
 def _label(text: str, names: set[str]) -> int | str:
-    """Return what an argument names: a label's name, or its number where no name is like that."""
+    """Return the label of an argument: its name, or its number if no name equals it."""
     return int(text) if text not in names and text.removeprefix("-").isdecimal() else text

@@ -1,4 +1,4 @@
-"""The command line: ``slidemill inspect``, ``verify`` and ``prune``, and what `slidemill.cli._transfer` adds."""
+"""The command ``slidemill``: ``inspect``, ``verify``, ``prune``, ``export`` and ``import-pywsi``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from slidemill.stores.checks import EVERY_STORE, Finding
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line, and return the exit code: 0, 1 where something is at fault, or `LOOK_AGAIN`."""
+    """Run a command, and return the exit code: 0, 1 for faults, or `LOOK_AGAIN`."""
     parser = argparse.ArgumentParser(prog="slidemill", description="Patch stores from whole-slide images.")
     parser.add_argument("--version", action="version", version=f"slidemill {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.run(options))
     except BrokenPipeError:
-        # Whoever read the output has seen enough; nothing more may be written at exit either.
+        # The reader of the output is gone; nothing more may be written, at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (SlidemillError, OSError) as error:
@@ -158,12 +158,12 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _remedy(finding: Finding, others: Sequence[Finding]) -> str:
-    """Return what to do, where a finding does not say it itself."""
+    """Return the remedy of a finding that does not name one."""
     if "run again" in finding.message:
         return ""
     if finding.backend != EVERY_STORE:
         return "; remove it and run again"
-    # Of stores that differ the damaged one is named by its own digests.
+    # If stores differ, the digests of the damaged one name it.
     alone = all(one.backend == EVERY_STORE for one in others)
     return "; remove the stores of this slide and run again" if alone else ""
 

@@ -1,4 +1,4 @@
-"""The benchmark's plot, and what its figures say in words."""
+"""Plot the benchmark and the quality of patches, and put the benchmark into words."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Rows = Sequence[Row]
 """Rows of the benchmark table, as `slidemill.core.csv_tables.read_table` gives them."""
 
 ALIKE = 0.9
-"""Stores within a tenth of the fastest, or whose spreads overlap, count as equally fast."""
+"""Stores with this share of the fastest rate, or whose spreads overlap, count as equally fast."""
 
 NOTHING = "No patch was there to measure, so there is nothing to recommend."
 
@@ -30,12 +30,12 @@ NOTHING = "No patch was there to measure, so there is nothing to recommend."
 def plot_benchmark(rows: Rows, path: Path) -> None:
     """Publish a PNG of `benchmark_figure`."""
     with replacing(path) as aside:
-        # Without the version of matplotlib in it, the same figures give the same file.
+        # Without matplotlib's version the same figures give the same file.
         benchmark_figure(rows).savefig(aside, format="png", dpi=130, metadata={"Software": None})
 
 
 def benchmark_figure(rows: Rows) -> Figure:
-    """Return a panel for each way of reading, patches a second with their spread, and one of the sizes."""
+    """Return a panel of patches per second per way of reading, and one of sizes."""
     from matplotlib.figure import Figure
 
     ways = list(dict.fromkeys(_way(row) for row in rows if row["unit"] == "patches/s"))
@@ -74,13 +74,13 @@ def benchmark_figure(rows: Rows) -> Figure:
 
 
 def _mark_rates(axis: Axis, low: float, high: float) -> None:
-    """Mark a logarithmic axis from `low` to `high` with as many numbers as it has room for: 1k, 2k, 5k, 10k."""
+    """Mark a logarithmic axis with as many numbers as fit: 1k, 2k, 5k, 10k."""
     from matplotlib.ticker import EngFormatter, FixedLocator, NullLocator
 
     decades = math.log10(high / low)
     digits = (1, 2, 3, 5, 7) if decades < 0.7 else (1, 2, 5) if decades < 1.3 else (1,)
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)))
-    # Matplotlib's own locator gives linear steps where it finds few, and these run into each other.
+    # Matplotlib's locator falls back to linear steps, whose numbers run into each other.
     numbers = [digit * 10.0**power for power in powers for digit in digits]
     axis.set_major_locator(FixedLocator([number for number in numbers if low <= number <= high]))
     axis.set_minor_locator(NullLocator())
@@ -88,7 +88,7 @@ def _mark_rates(axis: Axis, low: float, high: float) -> None:
 
 
 def plot_quality(counts: Mapping[str, Sequence[int]]) -> bytes:
-    """Return a PNG: how many patches lie in each bin of each measure.
+    """Return histograms of the quality measures as PNG.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def plot_quality(counts: Mapping[str, Sequence[int]]) -> bytes:
 
 
 def advice(rows: Rows) -> str:
-    """Return which backend to train from in one sentence, by the same figures as `recommendation`."""
+    """Return which backend to train from in one sentence, as `recommendation` does."""
     rates = _measured(rows, "batches", "warm")
     alike = _fastest(rates)
     if not alike:
@@ -128,9 +128,9 @@ def advice(rows: Rows) -> str:
 
 
 def recommendation(rows: Rows) -> str:
-    """Return which backend to train from, in a sentence or two, by the measured figures alone.
+    """Return which backend to train from, in a few sentences.
 
-    The fastest in shuffled, warm batches by the most workers is named; of those equally fast, the smallest on disk.
+    It is the fastest in shuffled, warm batches by the most workers; of equally fast ones the smallest on disk.
     """
     rates = _measured(rows, "batches", "warm")
     stores = {source: row for source, row in rates.items() if source != SLIDE_SOURCE}
@@ -159,7 +159,7 @@ def recommendation(rows: Rows) -> str:
 
 
 def claim(rows: Rows) -> str:
-    """Return whether LMDB reads fastest here, as Lim, Young and Patton found in 2016, and py-wsi says after them."""
+    """Return whether LMDB reads fastest here, as Lim, Young and Patton (2016) and py-wsi say."""
     rates = {source: row for source, row in _measured(rows, "random", "warm").items() if source != SLIDE_SOURCE}
     if "lmdb" not in rates or len(rates) < 2:
         return "Whether LMDB reads fastest can be told when it and another backend are configured."
@@ -193,7 +193,7 @@ def _smallest(rows: Rows, alike: Rows) -> Row:
 
 
 def _equal(one: Row, other: Row) -> bool:
-    """Return whether two figures are within a tenth of each other, or their spreads overlap."""
+    """Return whether two rates are within a tenth, or their spreads overlap."""
     slow, fast = sorted((one, other), key=_rate)
     return _rate(slow) >= ALIKE * _rate(fast) or float(slow["high"]) >= float(fast["low"])
 
@@ -207,7 +207,7 @@ def _times(fast: Row, slow: Row) -> str:
 
 
 def _rounded(row: Row) -> str:
-    """Return a rate in whole patches a second; slow ones with two significant digits."""
+    """Return a rate in whole patches per second; slow ones with two digits."""
     rate = _rate(row)
     return f"{rate:,.0f}" if rate >= 10 else format_digits(rate, 2)
 

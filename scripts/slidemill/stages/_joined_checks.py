@@ -1,4 +1,4 @@
-"""Checking the one HDF5 file over the stores of a cohort against what would be written anew."""
+"""Check the HDF5 file over a cohort's stores against one that is written again."""
 
 from __future__ import annotations
 
@@ -14,25 +14,31 @@ from slidemill.datasets.joined_hdf5 import MADE_OF, join_stores
 from slidemill.errors import machine_error
 
 OF = (METADATA_PARQUET, SLIDES_TABLE, STORES_TABLE)
-"""The tables that it is made of."""
+"""The tables that the file is made of."""
 
 LARGEST = 1024 * 1024
-"""Bytes of the largest attribute that is read."""
+"""Most bytes of an attribute that is read."""
 
 OUTDATED = "was made of other tables"
-"""Stands for what is wrong with a file that a run to the stores alone, which makes tables anew, has left as it was."""
+"""The fault of a file that a run to the stores has left as it was while it gathered the tables again."""
 
 
 def joined_fault(process: ChildProcess, results: Path) -> str | None:
-    """Return what is wrong with the file of finished results that have stores in HDF5, looked at in another process.
+    """Return the fault of the HDF5 file of finished results with stores in HDF5.
 
-    Pixels are not looked at: these are the stores' own.
+    Pixels are not checked, since they are those of the stores.
+
+    Parameters
+    ----------
+    process
+        The child process that reads the file.
+    results
+        The folder of results.
 
     Returns
     -------
     str or None
-        Empty where nothing is wrong; `OUTDATED`; None where there is no such file, and no run to the report that has
-        made one.
+        Empty without a fault, or `OUTDATED`. None if there is no file, and no later run to the report made one.
     """
     if not (results / JOINED).exists():
         made = (results / REPORT).exists() and not older(results, REPORT)
@@ -45,7 +51,7 @@ def joined_fault(process: ChildProcess, results: Path) -> str | None:
 
 
 def older(results: Path, name: str | Path = JOINED) -> bool:
-    """Return whether a file is older than the tables, so that a run to the report would make it anew."""
+    """Return whether a file is older than the tables, so that a run would make it again."""
     tables = (results / table for table in OF)
     return (results / name).stat().st_mtime_ns < max(table.stat().st_mtime_ns for table in tables if table.exists())
 
@@ -62,32 +68,32 @@ def _fault(results: Path) -> str:
         try:
             if not (results / JOINED).is_file():
                 return "is no file"
-            with h5py.File(results / JOINED, "r", locking=False) as found, h5py.File(wanted, "r") as anew:
-                if found.attrs.get(MADE_OF, anew.attrs[MADE_OF]) != anew.attrs[MADE_OF]:
-                    # Snakemake goes by times, so a younger one stays until it is removed.
+            with h5py.File(results / JOINED, "r", locking=False) as found, h5py.File(wanted, "r") as again:
+                if found.attrs.get(MADE_OF, again.attrs[MADE_OF]) != again.attrs[MADE_OF]:
+                    # Snakemake compares times, so a newer file stays until it is removed.
                     return OUTDATED if older(results) else f"{OUTDATED} than there are"
-                return _difference(found, anew)
+                return _difference(found, again)
         except Exception as error:
             if fault := machine_error(error, results / JOINED):
                 raise fault from error
             return f"cannot be read ({error})"
 
 
-def _difference(found: h5py.File, anew: h5py.File) -> str:
-    """Return where a file differs from one that was written anew; empty where it does not."""
-    for name in (MADE_OF, *anew.attrs):
+def _difference(found: h5py.File, again: h5py.File) -> str:
+    """Return where a file differs from one that was written again, or nothing."""
+    for name in (MADE_OF, *again.attrs):
         if name in found.attrs and found.attrs.get_id(name).get_storage_size() > LARGEST:
             return f"its attribute {name} claims to be larger than {LARGEST} bytes"
-    # What it was made of is compared before, and files of earlier versions do not say.
-    for name in anew.attrs.keys() - {MADE_OF}:
-        if found.attrs.get(name) != anew.attrs[name]:
-            return f"its attribute {name} is {found.attrs.get(name)!r}, and by the tables {anew.attrs[name]!r}"
-    columns = [f"table/{name}" for name in anew["table"]]
-    # The group first: what it is linked to is not followed.
-    for name in ("table", *(name for name in anew if name != "table"), *columns):
+    # MADE_OF is compared before; files of earlier versions have none.
+    for name in again.attrs.keys() - {MADE_OF}:
+        if found.attrs.get(name) != again.attrs[name]:
+            return f"its attribute {name} is {found.attrs.get(name)!r}, and by the tables {again.attrs[name]!r}"
+    columns = [f"table/{name}" for name in again["table"]]
+    # The group comes first: links are not followed.
+    for name in ("table", *(name for name in again if name != "table"), *columns):
         if not isinstance(found.get(name, getlink=True), h5py.HardLink):
             return f"has no {name} of its own"
-        own, other = found[name], anew[name]
+        own, other = found[name], again[name]
         if name == "table":
             continue
         if not isinstance(own, h5py.Dataset) or (own.shape, own.dtype) != (other.shape, other.dtype):
@@ -102,7 +108,7 @@ def _difference(found: h5py.File, anew: h5py.File) -> str:
 
 
 def _sources(dataset: h5py.Dataset) -> list[tuple[object, ...]]:
-    """Return of what files, and of which rows of these, a virtual dataset is made; nothing where it is none."""
+    """Return the files of a virtual dataset and their selected rows; nothing for others."""
     return [
         (one.file_name, one.dset_name, _selected(one.vspace), _selected(one.src_space))
         for one in (dataset.virtual_sources() if dataset.is_virtual else ())
@@ -110,5 +116,5 @@ def _sources(dataset: h5py.Dataset) -> list[tuple[object, ...]]:
 
 
 def _selected(space: h5py.h5s.SpaceID) -> object:
-    """Return which part of a dataset is selected; None for all of it, for which there are no bounds."""
+    """Return the bounds of a selection; None for a whole dataset, which has none."""
     return None if space.get_select_type() == h5py.h5s.SEL_ALL else space.get_select_bounds()

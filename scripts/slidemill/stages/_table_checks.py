@@ -1,4 +1,4 @@
-"""Checking finished tables and outcomes: by their seals, against each other, and against the grid of each slide."""
+"""Check finished tables and outcomes by seals, against each other, and against the grid."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ NEEDED = {
     VALIDATION_TABLE: ("slide", "backend"),
     STORES_TABLE: ("slide", "backend", "content"),
 }
-"""The columns that the checks go by, of the tables that say what there must be."""
+"""The columns that the checks read of tables that list slides and stores."""
 NOT_KNOWN: Settings = {}
 STAGES = ("sample_patches", "write_metadata", "validate_stores")
 
 
 @dataclass(frozen=True, slots=True)
 class FileFault:
-    """What is wrong with a table or an outcome, and what to do; `path` is relative to the results."""
+    """A fault of a table or an outcome with its remedy; `path` is relative to the results."""
 
     path: Path
     message: str
@@ -58,17 +58,17 @@ class TableCheck:
     Parameters
     ----------
     faults
-        What is wrong.
+        Faults of files.
     unsealed
-        Files of an earlier version, which have no digest.
+        Files of earlier versions, which have no digest.
     ids
-        Of a slide, the patches that each of its stores must have; None where they are not known for certain.
+        The patches of each store of the slide; None if they are not known for certain.
     sampling
-        Of a slide, its grid as a store's manifest has it; None where it is not known.
+        The slide's grid as a store's manifest has it; None if it is not known.
     contents
-        Of a slide, by backend, the `Manifest.content` that the job which wrote the store has noted.
+        By backend, the `Manifest.content` in the outcome of the slide's store.
     sealing
-        Whether its jobs wrote digests, which earlier versions did not.
+        Whether the slide's jobs wrote digests; earlier versions did not.
     """
 
     faults: list[FileFault] = field(default_factory=list)
@@ -80,11 +80,24 @@ class TableCheck:
 
     @property
     def bad(self) -> set[str]:
-        """The names of the files that something is wrong with."""
+        """The names of the files with faults."""
         return {str(fault.path) for fault in self.faults}
 
     def attempt(self, results: Path, name: str | Path, look: Callable[[Path], str | None]) -> bool:
-        """Look at a file, add what is wrong with it, and return whether nothing is; raise faults of the machine."""
+        """Check a file, add its fault if it has one, and return whether it has none.
+
+        Parameters
+        ----------
+        results, name
+            The folder of results, and the file in it.
+        look
+            Returns the fault of the file at a path, or raises it.
+
+        Raises
+        ------
+        MachineError
+            When the machine is at fault.
+        """
         path = results / name
         try:
             message = look(path) if path.exists() else "is missing; run again"
@@ -98,7 +111,15 @@ class TableCheck:
         return not message
 
     def is_sealed(self, results: Path, name: str | Path, seal: Seal | None) -> bool:
-        """Check a table by its seal, and return whether it has one and is what was written."""
+        """Check a table by its seal, and return whether it has one and no fault.
+
+        Parameters
+        ----------
+        results, name
+            The folder of results, and the table in it.
+        seal
+            Its seal, if there is one.
+        """
         if seal is None:
             self.unsealed += [Path(name)] if (results / name).exists() else []
             return False
@@ -114,14 +135,14 @@ def check_cohort(results: Path) -> TableCheck:
         for name in (name for name, sealing in SEALED_BY.items() if sealing == own):
             if known:
                 check.is_sealed(results, name, seals.get(name))
-            # Whoever goes by a table must be able to read it, sealed or not.
+            # Tables without seal must be readable too.
             if name in NEEDED and name not in check.bad and (results / name).exists():
-                check.attempt(results, name, partial(_read, NEEDED[name]))
+                check.attempt(results, name, partial(_count_rows, columns=NEEDED[name]))
     return check
 
 
 def miss_seals(cohort: TableCheck, slides: Iterable[TableCheck]) -> None:
-    """Move tables of a cohort without seals to its faults, where the slides' jobs wrote digests: its seals are gone."""
+    """Report lost seals of a cohort's tables, if the slides' jobs wrote digests."""
     lost = [path for path in cohort.unsealed if SEALED_BY.get(path.name) == COHORT_SEALS]
     if lost and any(one.sealing for one in slides):
         cohort.unsealed = [path for path in cohort.unsealed if path not in lost]
@@ -130,20 +151,37 @@ def miss_seals(cohort: TableCheck, slides: Iterable[TableCheck]) -> None:
         )
 
 
-def _read(columns: Sequence[str], path: Path) -> None:
-    for _ in read_table(path, columns):
-        pass
-
-
 def _fill(seals: dict[str, Seal], path: Path) -> None:
     seals.update(read_seals(path))
 
 
-def check_slide(results: Path, slide: str, backends: Sequence[str], expected: Settings = NOT_KNOWN) -> TableCheck:
-    """Check the tables and outcomes of a slide; those that are not with these results are not missed.
+def _count_rows(path: Path, columns: Sequence[str], wanted: int | None = None) -> str | None:
+    """Read a table, and return the fault of its number of rows."""
+    return _count_fault(sum(1 for _ in read_table(path, columns)), wanted)
 
-    What imported databases of py-wsi and copies for training lack are the folders of outcomes. `expected` are the
-    settings of the run that gathered the tables, where they are known.
+
+def _count_fault(count: int, wanted: int | None) -> str | None:
+    return None if wanted in (None, count) else f"has {count} rows, and its outcome says {wanted}: {AGAIN}"
+
+
+def check_slide(results: Path, slide: str, backends: Sequence[str], *, expected: Settings = NOT_KNOWN) -> TableCheck:
+    """Check the tables and outcomes of a slide.
+
+    Imported databases of py-wsi and copies for training have no outcomes, and are not checked.
+
+    Parameters
+    ----------
+    results, slide
+        The folder of results, and the slide's id.
+    backends
+        The backends of its stores.
+    expected
+        Settings of the run that gathered the tables, if they are known.
+
+    Raises
+    ------
+    MachineError
+        When the machine is at fault.
     """
     check = TableCheck()
     if not (results / "outcomes").is_dir():
@@ -162,7 +200,7 @@ def check_slide(results: Path, slide: str, backends: Sequence[str], expected: Se
     whole = {}
     for name, path in tables.items():
         seal = find_seal(known, name)
-        # An outcome that is damaged itself may have had the seal.
+        # A damaged outcome may have had the seal.
         if seal or len(known) == len(outcomes):
             whole[name] = check.is_sealed(results, path, seal)
     for name, own in outcomes.items():
@@ -177,7 +215,8 @@ def check_slide(results: Path, slide: str, backends: Sequence[str], expected: Se
     if check.faults or sampled is None or labelled is None or sampled.failed:
         return check
     check.attempt(results, tables[PATCHES], lambda path: _misplaced(path, sampled))
-    check.attempt(results, tables[DROPPED], lambda path: _miscounted(path, sampled))
+    dropped = sampled.kept.grid - sampled.kept.patches
+    check.attempt(results, tables[DROPPED], partial(_count_rows, columns=PLACE_COLUMNS, wanted=dropped))
     if not labelled.failed:
         check.attempt(results, tables[LABELLED], lambda path: _mislabelled(path, results / tables[PATCHES]))
     if whole[PATCHES] and not check.faults:
@@ -189,7 +228,7 @@ def check_slide(results: Path, slide: str, backends: Sequence[str], expected: Se
 
 
 def _outcome(check: TableCheck, results: Path, name: str, slide: str) -> Outcome | None:
-    """Return a slide's outcome of a stage, or None where it cannot be used, which `check` tells then."""
+    """Return a slide's outcome of a stage, or add its fault and return None."""
     found: list[Outcome] = []
 
     def look(path: Path) -> str | None:
@@ -204,29 +243,19 @@ def _outcome(check: TableCheck, results: Path, name: str, slide: str) -> Outcome
 
 
 def _misplaced(path: Path, sampled: Outcome) -> str | None:
-    """Return what is wrong with the number or the places of a slide's patches."""
+    """Return the fault of the places or the number of a slide's patches."""
     spec = sampled.kept.sampling
     grid = Grid(sampled.info.pyramid, spec) if spec else None
     count = 0
-    for row in read_table(path, PLACE_COLUMNS):
-        count += 1
+    for count, row in enumerate(read_table(path, PLACE_COLUMNS), start=1):  # noqa: B007
         patch = grid.patch(int(row["column"]), int(row["row"])) if grid else None
         if patch and [str(getattr(patch, name)) for name in PLACE] != [row[name] for name in PLACE]:
             return f"{row['patch_id']} is not where the grid has it: {AGAIN}"
-    return _counted(count, sampled.kept.patches)
-
-
-def _miscounted(path: Path, sampled: Outcome) -> str | None:
-    count = sum(1 for _ in read_table(path, PLACE_COLUMNS))
-    return _counted(count, sampled.kept.grid - sampled.kept.patches)
-
-
-def _counted(count: int, wanted: int) -> str | None:
-    return None if count == wanted else f"has {count} rows, and its outcome says {wanted}: {AGAIN}"
+    return _count_fault(count, sampled.kept.patches)
 
 
 def _mislabelled(path: Path, patches: Path) -> str | None:
-    """Return where a slide's metadata has other patches, or says other things of them, than the table of patches."""
+    """Return where a slide's metadata differs from its table of patches."""
     for own, other in zip_longest(read_table(path, NEEDED_COLUMNS), read_table(patches, PLACE_COLUMNS)):
         if own is None or other is None:
             return f"has not the rows of {patches.parent.name}/{patches.name}: {AGAIN}"
@@ -242,7 +271,7 @@ def stored_content(path: Path) -> str:
 
 
 def check_gathered(results: Path, slides: Iterable[str]) -> list[FileFault]:
-    """Check that metadata.csv has, slide by slide, the rows of these slides' own tables, but for unreadable patches.
+    """Check that metadata.csv has the rows of the slides' tables without unreadable patches.
 
     Parameters
     ----------
@@ -250,6 +279,11 @@ def check_gathered(results: Path, slides: Iterable[str]) -> list[FileFault]:
         The folder of results.
     slides
         The slides that are ok, in the order of slides.csv.
+
+    Raises
+    ------
+    MachineError
+        When the machine is at fault.
     """
     check = TableCheck()
 
@@ -272,7 +306,7 @@ def _all_rows(results: Path, slides: Iterable[str]) -> Iterator[list[str]]:
 
 
 def _rows(path: Path) -> Iterator[list[str]]:
-    """Yield a metadata table's rows as lists, which begin with the patch's id and the slide's."""
+    """Yield rows of a metadata table as lists; the first values are the ids of patch and slide."""
     with path.open(encoding="utf-8", newline="") as file:
         rows = csv.reader(file)
         next(rows, None)

@@ -1,4 +1,4 @@
-"""An old database of py-wsi as a folder that `slidemill.open_dataset` opens: stores in LMDB, and the tables."""
+"""Import a database of py-wsi as results that `slidemill.open_dataset` opens."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ from slidemill.stores.pywsi import Item, Survey, open_items, survey_database
 from slidemill.stores.writer import write_store
 
 ENDING = ".svs"
-"""What py-wsi cut off the names of slides; it took no others."""
+"""The ending of all slides of py-wsi, which it removed from their names."""
 
-Told = Callable[[int, int], None]
+Report = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Unsaid:
-    """What a database of py-wsi does not say.
+    """Parameters of py-wsi that its databases lack.
 
     Parameters
     ----------
     downsample
-        Level-0 pixels a patch pixel: 2 to the power of how many DeepZoom levels lie above the one that was sampled.
+        Level-0 pixels per pixel of a patch: 2 to the number of DeepZoom levels above the sampled one.
     overlap
-        As py-wsi was given it.
+        Overlap of the patches in pixels.
     labels
-        The label map that it was given.
+        The map of labels.
     """
 
     downsample: int
@@ -57,28 +57,28 @@ class Unsaid:
     labels: Mapping[str, int] | None = None
 
 
-def import_database(old: Path, new: Path, unsaid: Unsaid, told: Told = lambda *_: None) -> int:
-    """Write the patches of a database of py-wsi to a new folder of results, and return how many they are.
+def import_database(old: Path, new: Path, unsaid: Unsaid, *, report: Report = lambda *_: None) -> int:
+    """Write the patches of a database of py-wsi to a new folder of results, and return their number.
 
     Parameters
     ----------
     old
-        The database, a folder or its ``data.mdb``; nothing is written to it.
+        The database, a folder or its ``data.mdb``, which is only read.
     new
-        The folder, which must not be there; it appears when all is in it.
+        The folder, which must not exist; it appears when it is complete.
     unsaid
         What the database does not say.
-    told
-        Called with the number of patches that are written, and of all, after each.
+    report
+        Called after each patch with the numbers of written and of all patches.
 
     Raises
     ------
     SlidemillError
-        When `old` is no such database, holds what is no patch, or does not fit what `unsaid` says.
+        When `old` is not such a database, holds other values than patches, or contradicts `unsaid`.
     """
     if new.exists():
         raise SlidemillError(f"{new}: is there already: remove it, or name another folder")
-    # A damaged file may end the process that reads it; what was read once to its end can be read again.
+    # A damaged file may end the process that reads it; one that was read to its end can be read again.
     with ChildProcess() as process:
         try:
             database = process.call(survey_database, old)
@@ -99,16 +99,21 @@ def import_database(old: Path, new: Path, unsaid: Unsaid, told: Told = lambda *_
                 nonlocal done
                 write(row)
                 done += 1
-                told(done, total)
+                report(done, total)
 
-            slides = [_import_slide(database, name, item, aside, unsaid, write_row) for name in database.places]
+            slides = [
+                _import_slide(database, name, item, folder=aside, unsaid=unsaid, write_row=write_row)
+                for name in database.places
+            ]
         write_parquet(aside / METADATA_PARQUET, aside / METADATA_TABLE)
         rows = {
             SLIDES_TABLE: write_table(aside / SLIDES_TABLE, SLIDE_COLUMNS, (one.slide for one in slides)),
             METADATA_TABLE: total,
             METADATA_PARQUET: total,
             STORES_TABLE: write_table(aside / STORES_TABLE, STORE_COLUMNS, (one.store for one in slides)),
-            VALIDATION_TABLE: write_table(aside / VALIDATION_TABLE, VALIDATION_COLUMNS, _findings(slides)),
+            VALIDATION_TABLE: write_table(
+                aside / VALIDATION_TABLE, VALIDATION_COLUMNS, (row for one in slides for row in one.findings)
+            ),
         }
         seal_tables(aside, rows)
     return total
@@ -116,19 +121,15 @@ def import_database(old: Path, new: Path, unsaid: Unsaid, told: Told = lambda *_
 
 @dataclass(frozen=True, slots=True)
 class _Written:
-    """The rows of a slide in the tables of slides, of stores, and of findings."""
+    """Rows of a slide in the tables of slides, stores and findings."""
 
     slide: Mapping[str, Any]
     store: Mapping[str, Any]
     findings: Sequence[Mapping[str, Any]]
 
 
-def _findings(slides: Sequence[_Written]) -> Iterator[Mapping[str, Any]]:
-    return (row for one in slides for row in one.findings)
-
-
 def _check_overlap(database: Survey, overlap: int) -> None:
-    """See that the overlap fits the patches: with one, py-wsi left out the first column and row, and without none."""
+    """Check the overlap: py-wsi left out the first column and row exactly where there was one."""
     first = any(0 in place for places in database.places.values() for place in places)
     if first and overlap:
         raise SlidemillError(
@@ -146,11 +147,12 @@ def _import_slide(
     database: Survey,
     name: str,
     item: Callable[[str, int, int], Item],
+    *,
     folder: Path,
     unsaid: Unsaid,
     write_row: Callable[[Mapping[str, Any]], None],
 ) -> _Written:
-    """Write a slide's store and its rows of the metadata, check the store, and return its rows of the other tables."""
+    """Write and check a slide's store, write its metadata, and return its other rows."""
     places = database.places[name]
     size = item(name, *places[0]).pixels.shape[0]
     if 2 * unsaid.overlap >= size:
@@ -158,7 +160,7 @@ def _import_slide(
     grid = GridSpec(size, unsaid.overlap, level=0 if unsaid.downsample == 1 else None)
     slide = slide_id(Path(f"{name}{ENDING}"))
     manifest = new_manifest(BACKEND, StoreSpec("raw"), slide, fingerprint=database.prints[name], grid=grid)
-    patches = [_placed(*place, grid, unsaid.downsample) for place in places]
+    patches = [_place(place, grid, unsaid.downsample) for place in places]
 
     def stored() -> Iterator[tuple[PatchRef, EncodedPatch]]:
         for patch in patches:
@@ -169,7 +171,7 @@ def _import_slide(
                     "to it twice; take a database of one size"
                 )
             yield patch, encode_patch(manifest.codec, None, own.pixels)
-            write_row(_row(patch, slide, own.label, unsaid))
+            write_row(_row(patch, slide, own.label, unsaid=unsaid))
 
     path = folder / store_path(BACKEND.name, slide)
     written = write_store(BACKEND, path, manifest, patches, stored())
@@ -196,14 +198,14 @@ def _import_slide(
     )
 
 
-def _placed(column: int, row: int, grid: GridSpec, downsample: int) -> PatchRef:
-    """Return where a tile of DeepZoom's grid lies; what is to be read for it is not known, and never asked."""
-    x0, y0 = ((place * grid.step - grid.overlap) * downsample for place in (column, row))
+def _place(place: tuple[int, int], grid: GridSpec, downsample: int) -> PatchRef:
+    """Return the place of a tile of DeepZoom's grid; what to read for it is unknown and not used."""
+    x0, y0 = ((one * grid.step - grid.overlap) * downsample for one in place)
     extent, own = grid.patch_size * downsample, (grid.patch_size, grid.patch_size)
-    return PatchRef(column, row, x0, y0, extent, extent, 0 if downsample == 1 else -1, x0, y0, own, own, (0, 0))
+    return PatchRef(*place, x0, y0, extent, extent, 0 if downsample == 1 else -1, x0, y0, own, own, (0, 0))
 
 
-def _row(patch: PatchRef, slide: str, label: int, unsaid: Unsaid) -> dict[str, Any]:
+def _row(patch: PatchRef, slide: str, label: int, *, unsaid: Unsaid) -> dict[str, Any]:
     names = {number: name for name, number in (unsaid.labels or {}).items()}
     place = {name: getattr(patch, name) for name in METADATA_COLUMNS if hasattr(patch, name)}
     return place | {

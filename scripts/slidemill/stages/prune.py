@@ -1,4 +1,4 @@
-"""What slides that were taken away, and backends that were taken out, have left in the results."""
+"""Find and delete what removed slides and backends left in the results."""
 
 from __future__ import annotations
 
@@ -40,23 +40,23 @@ MADE = tuple(chain.from_iterable(reversed(MADE_BY.values())))
 ANEW = "let a run come to its end, or make the tables anew (--forcerun gather_results)"
 NEWER = f"is newer than slides.csv: {ANEW}"
 WANTED = f"that the last run had, and did not come to gather: {ANEW}"
-"""Why what is not listed is not taken for what was taken away."""
+"""Why files that are not listed are kept all the same."""
 
 
 @dataclass(slots=True)
 class Left:
-    """What is left of slides that were taken away, and of backends that were taken out of the configuration.
+    """Files of slides and backends that were removed.
 
     Parameters
     ----------
     sizes
-        The bytes of each file or folder of such a slide or store, in the order in which they are to be removed.
+        Bytes of each file or folder, in the order of deletion.
     slides
-        The slides that were taken away.
+        The slides that were removed.
     backends
-        Of each backend that was taken out, how many slides have left something.
+        By removed backend, the number of slides with files.
     kept
-        What is left alone though the tables do not have it, and why.
+        Files that are kept though no table lists them, with the reason.
     """
 
     sizes: dict[Path, int] = field(default_factory=dict)
@@ -66,17 +66,17 @@ class Left:
 
 
 def left_over(results: Path) -> Left:
-    """Return what is left of slides that `slides.csv` no longer has, and of backends that the last run did not have.
+    """Return the files of slides and backends that were removed.
 
-    A slide that was taken away is one that has facts (``slides/ID.json``) and no row in `slides.csv`, of which all is
-    older than that table: a run gathers the table anew after a slide is taken away, and what a run that did not come
-    to its end made of a new slide is younger than it. A slide that the last run was planned for is none either: it
-    may have come back. The same holds for a backend, of which `validation.csv` tells. Links are not followed.
+    A removed slide has facts (``slides/ID.json``) but no row in `slides.csv`, and all its files are older than that
+    table: a run gathers the table again after a slide is removed, and files of a slide that an unfinished run added are
+    newer. A slide of the last plan is not removed: it may have come back. The same holds for backends, which
+    `validation.csv` lists. Links are not followed.
 
     Raises
     ------
     SlidemillError
-        When `results` is no folder of results, or its run has not ended yet.
+        When `results` is not a folder of results, or its run has not ended.
     """
     listed = {row["slide"] for row in read_results_table(results, SLIDES_TABLE, SLIDE_COLUMNS)}
     gathered = (results / SLIDES_TABLE).stat().st_mtime_ns
@@ -88,10 +88,10 @@ def left_over(results: Path) -> Left:
             continue
         if plan and slide in plan.slides:
             left.kept[facts] = f"is of a slide {WANTED}"
-        elif _add(left, results, [name.format(slide=slide) for name in MADE], gathered):
+        elif _add(left, results, [name.format(slide=slide) for name in MADE], gathered=gathered):
             left.slides.append(slide)
     looked_at = {row["backend"] for row in read_results_table(results, VALIDATION_TABLE, VALIDATION_COLUMNS)}
-    # Where no store was looked at, the tables do not tell which there were to be.
+    # If no store was checked, the tables do not list the backends.
     for backend in SUFFIXES if looked_at & SUFFIXES.keys() else ():
         own = MADE_BY[STORE_STAGES[backend]]
         there = [slide for slide in sorted(listed) if _is_outcome(results / own[-1].format(slide=slide), slide)]
@@ -101,16 +101,18 @@ def left_over(results: Path) -> Left:
             left.kept[results / "stores" / backend] = f"is of a backend {WANTED}"
             continue
         if backend == JOINED.parent.name:
-            # Before the stores: without them it would give zeros for pixels.
-            _add(left, results, [str(JOINED)], gathered)
-        count = sum(_add(left, results, [name.format(slide=slide) for name in own], gathered) for slide in there)
+            # It goes before the stores: without them it would read as zeros.
+            _add(left, results, [str(JOINED)], gathered=gathered)
+        count = sum(
+            _add(left, results, [name.format(slide=slide) for name in own], gathered=gathered) for slide in there
+        )
         if count:
             left.backends[backend] = count
     return left
 
 
-def _add(left: Left, results: Path, names: Sequence[str], gathered: int) -> bool:
-    """Add what there is under `names`, if all of it is older than the tables, and say whether; the last tells of it."""
+def _add(left: Left, results: Path, names: Sequence[str], *, gathered: int) -> bool:
+    """Add the files of a slide or store, and return True, unless one is newer than the tables."""
     made = [results / name for name in names]
     there = [one for path in made if path.parent.is_dir() for one in (*asides(path), path) if os.path.lexists(one)]
     linked = {path for path in there if _is_link(results, path)}
@@ -128,9 +130,9 @@ def _add(left: Left, results: Path, names: Sequence[str], gathered: int) -> bool
 
 
 def delete(left: Left) -> None:
-    """Remove what is left; what tells of a slide or a store comes last, so that what is cut off here is found again.
+    """Delete the files, and empty folders of removed backends.
 
-    Folders of a backend that was taken out go as well, where nothing else is in them.
+    The outcome of a slide or a store is last, so that after an interruption the rest is found again.
     """
     for path in left.sizes:
         remove(path)
@@ -140,7 +142,7 @@ def delete(left: Left) -> None:
 
 
 def _is_outcome(path: Path, slide: str) -> bool:
-    """Return whether the file says of itself that it is what a stage found of the slide."""
+    """Return whether the file is an outcome of the slide."""
     try:
         return not path.is_symlink() and read_outcome(path).slide == slide
     except (SlidemillError, OSError):
@@ -148,18 +150,18 @@ def _is_outcome(path: Path, slide: str) -> bool:
 
 
 def _is_link(results: Path, path: Path) -> bool:
-    """Return whether a path below the results is a symbolic link, or a folder on the way to it is."""
+    """Return whether a path, or a folder above it in the results, is a symbolic link."""
     below = path.relative_to(results)
     return any((results / one).is_symlink() for one in (below, *below.parents[:-1]))
 
 
 def _files(path: Path) -> list[Path]:
-    """Return a file, or a folder and all that is in it."""
+    """Return a file, or a folder with all that it holds."""
     return [path, *path.rglob("*")] if path.is_dir() else [path]
 
 
 def _strange(path: Path) -> str:
-    """Return the name of a file in a store's folder that no store has, if there is one."""
+    """Return the name of a file in a store's folder that is not part of a store, or nothing."""
     if not path.is_dir():
         return ""
     suffixes = {encoding.suffix for encoding in ENCODINGS.values()}

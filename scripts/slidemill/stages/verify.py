@@ -1,4 +1,4 @@
-"""Checking finished results again, without slides: damage changes no time stamp that Snakemake looks at."""
+"""Verify finished results without slides: damage changes no time stamp that Snakemake checks."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -37,27 +38,27 @@ OTHERWISE = f"is not what the outcome of its store has: {AGAIN}"
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What was looked at, and what is wrong.
+    """What was verified, and the faults.
 
     Parameters
     ----------
     faults
         The checks that failed.
     slides, stores
-        How many slides and stores were looked at.
+        Numbers of verified slides and stores.
     unlisted
-        Stores that the tables do not have.
+        Stores that are in no table.
     joined
-        What is wrong with the one HDF5 file over all slides, empty where nothing is; None where it was not looked at:
-        there is none to look at, or its stores are not whole.
+        The fault of the HDF5 file over all slides, empty if it has none. None if it was not checked: there is none, or
+        there are other faults.
     outdated
-        Whether it was made of other tables than there are, and so is not of the last run.
+        Whether that file was made of other tables, and so by an earlier run.
     files
-        What is wrong with tables and outcomes.
+        Faults of tables and outcomes.
     unsealed
-        Tables and outcomes of an earlier version, without a digest by which they could be checked.
+        Tables and outcomes of an earlier version, which have no digest.
     unseen
-        Why stores could not be looked at, which says nothing of them: permissions, memory, a drive that is away.
+        Why stores could not be checked: permissions, memory, a disk that is away. They may be undamaged.
     """
 
     faults: tuple[Finding, ...]
@@ -72,14 +73,23 @@ class Verification:
 
 
 def read_results_table(
-    results: Path, name: str, columns: Sequence[str], read: TableReader = read_cohort_table
+    results: Path, name: str, columns: Sequence[str], *, read: TableReader = read_cohort_table
 ) -> list[dict[str, str]]:
-    """Return the rows of one of the cohort's tables, which is checked by its seal unless `read` does not.
+    """Return the rows of one of the cohort's tables.
+
+    Parameters
+    ----------
+    results, name
+        The folder of results, and the table in it.
+    columns
+        Columns that the table must have.
+    read
+        Reads the table; by default its seal is checked.
 
     Raises
     ------
     SlidemillError
-        When `results` is no folder of results, its run has not ended yet, or the table is damaged.
+        When `results` is not a folder of results, its run has not ended, or the table is damaged.
     """
     if not results.is_dir():
         raise SlidemillError(f"{results}: there is no such folder: name the folder of results")
@@ -96,25 +106,23 @@ def read_results_table(
 
 
 def verify(
-    results: Path, processes: int, told: Callable[[int, int, Sequence[Finding]], None] = lambda *_: None
+    results: Path, processes: int, report: Callable[[int, int, Sequence[Finding]], None] = lambda *_: None
 ) -> Verification:
-    """Check the tables and outcomes in `results`, and every store that these have, each by itself and with the others.
-
-    Neither the slides nor the configuration are needed.
+    """Check the tables and outcomes of finished results, and all their stores.
 
     Parameters
     ----------
     results
         The folder of results of a run that has ended.
     processes
-        How many slides are looked at side by side, each in a process of its own.
-    told
-        Called after each slide, with how many are done, how many there are, and what is wrong with this one.
+        Number of slides that are checked at once, each in a child process.
+    report
+        Called after each slide with the numbers of checked and of all slides, and the slide's failed checks.
 
     Raises
     ------
     SlidemillError
-        When `results` is no folder of results, or its run has not ended yet.
+        When `results` is not a folder of results, or its run has not ended.
     """
     cohort = check_cohort(results)
     slides, backends = _promised(results, cohort)
@@ -129,13 +137,15 @@ def verify(
         def look(slide: str) -> list[Finding]:
             process = idle.get()
             try:
-                tables[slide] = process.call(check_slide, results, slide, backends[slide], settings.get(slide, {}))
+                tables[slide] = process.call(
+                    partial(check_slide, expected=settings.get(slide, {})), results, slide, backends[slide]
+                )
                 for backend, content in tables[slide].contents.items():
                     if content and contents.get((slide, backend), content) != content:
                         cohort.faults.append(FileFault(STORED, f"its row of {slide}, {backend}, {OTHERWISE}"))
                         contents.pop((slide, backend))
                 own = {backend: contents.get((slide, backend), "") for backend in backends[slide]}
-                return _faults_of(process, results, slides[slide], own, tables[slide])
+                return _faults_of(process, results, slides[slide], contents=own, tables=tables[slide])
             except (MachineError, ChildKilledError) as error:
                 unseen.append(f"{slide}: {error}")
                 return []
@@ -150,7 +160,7 @@ def verify(
             looking = {pool.submit(look, slide): slide for slide in slides}
         for done, future in enumerate(as_completed(looking), start=1):
             found = faults[looking[future]] = future.result()
-            told(done, len(looking), found)
+            report(done, len(looking), found)
         joined, process = None, idle.get()
         miss_seals(cohort, tables.values())
         cohort.faults += [fault for own in tables.values() for fault in own.faults]
@@ -178,9 +188,9 @@ def verify(
 
 
 def _promised(results: Path, cohort: TableCheck) -> tuple[dict[str, Mapping[str, str]], dict[str, list[str]]]:
-    """Return the rows of slides.csv, and which backends each slide must have stores of.
+    """Return the rows of slides.csv, and the backends of each slide's stores.
 
-    Where one of these tables is damaged, the stores that are there must do.
+    If one of the tables is damaged, the existing stores are listed.
     """
     there = [path for path in stores_in(results) if cohort.bad & {SLIDES_TABLE, VALIDATION_TABLE}]
     slides: dict[str, Mapping[str, str]]
@@ -189,15 +199,16 @@ def _promised(results: Path, cohort: TableCheck) -> tuple[dict[str, Mapping[str,
         slides = {slide: {"slide": slide, "status": "", "patches": ""} for slide in names}
     else:
         slides = {
-            row["slide"]: row for row in read_results_table(results, SLIDES_TABLE, NEEDED[SLIDES_TABLE], read_table)
+            row["slide"]: row
+            for row in read_results_table(results, SLIDES_TABLE, NEEDED[SLIDES_TABLE], read=read_table)
         }
     backends: dict[str, list[str]] = {slide: [] for slide in slides}
     if VALIDATION_TABLE in cohort.bad:
         for slide, own in backends.items():
             own += [backend for backend in SUFFIXES if store_path(backend, slide) in there]
         return slides, backends
-    # The last run looked at each of its stores, so the table of its findings says which there must be.
-    for row in read_results_table(results, VALIDATION_TABLE, NEEDED[VALIDATION_TABLE], read_table):
+    # The last run checked all its stores, so the table of its findings lists them.
+    for row in read_results_table(results, VALIDATION_TABLE, NEEDED[VALIDATION_TABLE], read=read_table):
         own = backends.get(row["slide"], [])
         if row["backend"] in SUFFIXES and row["backend"] not in own:
             own.append(row["backend"])
@@ -205,15 +216,15 @@ def _promised(results: Path, cohort: TableCheck) -> tuple[dict[str, Mapping[str,
 
 
 def _contents(results: Path, cohort: TableCheck) -> dict[tuple[str, str], str]:
-    """Return the content of each store that stores.csv has; none where it is damaged or not there."""
+    """Return the content of each store by stores.csv; none if it is damaged or missing."""
     if STORED.name in cohort.bad or not (results / STORED).exists():
         return {}
-    rows = read_results_table(results, STORED.name, NEEDED[STORED.name], read_table)
+    rows = read_results_table(results, STORED.name, NEEDED[STORED.name], read=read_table)
     return {(row["slide"], row["backend"]): row["content"] for row in rows}
 
 
 def stores_in(results: Path) -> list[Path]:
-    """Return the paths of all that is named as a store in `results`, relative to it."""
+    """Return the paths of all stores by their names, relative to `results`."""
     return [
         path.relative_to(results)
         for backend, suffix in SUFFIXES.items()
@@ -223,9 +234,9 @@ def stores_in(results: Path) -> list[Path]:
 
 
 def _faults_of(
-    process: ChildProcess, results: Path, row: Mapping[str, str], contents: Mapping[str, str], tables: TableCheck
+    process: ChildProcess, results: Path, row: Mapping[str, str], *, contents: Mapping[str, str], tables: TableCheck
 ) -> list[Finding]:
-    """Return the checks of one slide's stores that failed; `contents` are what stores.csv has of each, by backend."""
+    """Return the failed checks of a slide's stores; `contents` are those of stores.csv by backend."""
     slide = row["slide"]
     checks: dict[str, StoreCheck] = {}
     ids = tables.ids if row["status"] == "ok" else None
