@@ -192,7 +192,10 @@ LIKE_PENS = [
 ]
 
 
-@pytest.mark.parametrize("shape", [strand, ring, cores, septa, lace])
+SLOW_SHAPES = (strand, cores, septa, lace)
+
+
+@pytest.mark.parametrize("shape", [ring, *(pytest.param(one, marks=pytest.mark.long) for one in SLOW_SHAPES)])
 def test_tissue_in_shapes_of_strokes_is_kept(shape):
     """Where a stain has as much colour as pens have at the least, its denser parts alone have a pen's."""
     for spread, glass in ((0.12, (243, 242, 244)), (0.28, (243, 242, 244)), (0.28, (205, 205, 206))):

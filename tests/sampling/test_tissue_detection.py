@@ -60,6 +60,7 @@ def test_known_tissue_is_found(tmp_path, picture, method, level):
     assert wrong(mask, tissue) < 0.03
 
 
+@pytest.mark.long
 def test_pale_tissue_on_tinted_glass_is_found(tmp_path):
     """What a fixed threshold would get wrong: glass with more colour than other slides' tissue has."""
     pale = paint(*SIZE, Tissue("Normal", PIECES[0], 2.0, 9, (226, 178, 200)), areas=[], seed=2)
