@@ -32,7 +32,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = Path("scripts", "slidemill")
 COPIED = ("benchmarks", "config", "docs", "scripts", "tests", "workflow")
-SLOW = {"browser", "cluster", "faults", "fuzz", "project", "torture", "workflow"}
+SLOW = {"browser", "cluster", "fuzz", "project", "torture", "workflow"}
 """Folders of tests that no mutant runs, unless they are its module's own."""
 ALSO = {"stages": "faults"}
 """Folders of tests that test a folder of the package besides the one of its name."""
