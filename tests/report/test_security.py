@@ -33,11 +33,28 @@ FORBIDDEN_CALLS = {
 }
 
 
+def imports_nothing_from_pickles(tree):
+    """Whether all use of pickle is as `pickle.Unpickler`, the base of a class that finds classes by itself."""
+    bases = [base for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for base in node.bases if finds(node)]
+    uses = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id == "pickle"]
+    safe = [base.value for base in bases if ast.unparse(base) == "pickle.Unpickler"]
+    return bool(uses) and all(use in safe for use in uses)
+
+
+def finds(node):
+    """Whether a class finds classes by a method of its own, which does not go on to the one that imports them."""
+    methods = [part for part in node.body if isinstance(part, ast.FunctionDef) and part.name == "find_class"]
+    return bool(methods) and "super" not in ast.unparse(node) and "__import__" not in ast.unparse(node)
+
+
 def dangers(source):
     """What a piece of Python does that names or files from elsewhere could take hold of."""
-    for node in ast.walk(ast.parse(source)):
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+            if ast.unparse(node) == "import pickle" and imports_nothing_from_pickles(tree):
+                continue
             yield from (name for name in names if name.split(".")[0] in FORBIDDEN_MODULES)
         if isinstance(node, ast.Call):
             name = ast.unparse(node.func)
@@ -53,6 +70,13 @@ def dangers(source):
     "source",
     [
         "import pickle",
+        "import pickle\npickle.loads(data)",
+        "import pickle as other\nother.loads(data)",
+        "import pickle\npickle.Unpickler(file).load()",
+        "import pickle\nclass Own(pickle.Unpickler): pass",
+        "import pickle\nclass Own(pickle.Unpickler):\n def find_class(self, *a): return super().find_class(*a)",
+        "import pickle\nclass Own(pickle.Unpickler):\n def find_class(self, *a): return {}[a]\npickle.loads(data)",
+        "from pickle import Unpickler",
         "from pickle import loads",
         "eval(name)",
         "subprocess.run(command, shell=True)",
