@@ -3,8 +3,7 @@
 import math
 import os
 import re
-from dataclasses import asdict
-from functools import cache
+from dataclasses import replace
 from itertools import islice
 from types import SimpleNamespace
 
@@ -16,8 +15,9 @@ from slidemill.core.columns import PATCH_COLUMNS
 from slidemill.core.csv_tables import write_table
 from slidemill.core.pyramid import SlideInfo
 from slidemill.core.specs import GridSpec
-from slidemill.runs.scheduling import lift_default_rate
-from slidemill.slides.discovery import decode_path
+from slidemill.runs._resources import Resources
+from slidemill.runs.exclusive_run import lift_default_rate
+from slidemill.slides.discovery import SlideFile
 from slidemill.slides.patch_table import patch_rows
 from tests.conftest import ROOT
 
@@ -31,22 +31,14 @@ def profile(name):
 
 @pytest.fixture
 def rules(tmp_path, monkeypatch):
-    """The functions of resources.smk, for slides of 1 MB, 40 MB and 4 GB and one that is not there."""
+    """What jobs request, for slides of 1 MB, 40 MB and 4 GB and one that is not there."""
     slides = {"small": MB, "middle": 40 * MB, "large": 4000 * MB, "gone": None}
     for name, size in slides.items():
         if size:
             with (tmp_path / f"{name}.svs").open("wb") as file:
                 file.truncate(size)
-    names = {
-        "cache": cache,
-        "decode_path": decode_path,
-        "CONFIG": SimpleNamespace(root=tmp_path),
-        "SLIDES": {name: SimpleNamespace(path=f"{name}.svs") for name in slides},
-        "GRID": asdict(GridSpec(256, level=0)),
-    }
     monkeypatch.chdir(tmp_path)
-    exec(compile((ROOT / "workflow/rules/resources.smk").read_text(encoding="utf-8"), "resources.smk", "exec"), names)
-    return SimpleNamespace(**names)
+    return Resources(tmp_path, {name: SlideFile(name, f"{name}.svs") for name in slides}, GridSpec(256, level=0))
 
 
 def of(slide):
@@ -54,17 +46,17 @@ def of(slide):
 
 
 def test_a_slide_is_as_large_as_its_files(rules, tmp_path):
-    assert [rules.megabytes(name) for name in rules.SLIDES] == [1, 40, 4000, 0]
+    assert [rules.megabytes(name) for name in rules.slides] == [1, 40, 4000, 0]
     (tmp_path / "mirax.mrxs").write_bytes(b"x")
     (tmp_path / "mirax").mkdir()
     (tmp_path / "mirax" / "Data0001.dat").write_bytes(bytes(3 * MB))
-    rules.SLIDES["mirax"] = SimpleNamespace(path="mirax.mrxs")
+    rules.slides["mirax"] = SlideFile("mirax", "mirax.mrxs")
     assert rules.megabytes("mirax") == 3
 
 
 @pytest.mark.parametrize(
     "name",
-    ["slide_memory", "checking_memory", "table_runtime", "pixels_runtime", "cohort_memory", "cohort_runtime"],
+    ["pixel_memory", "check_memory", "table_runtime", "pixel_runtime", "cohort_memory", "cohort_runtime"],
 )
 def test_each_attempt_asks_for_more(rules, name):
     asked = [getattr(rules, name)(of("middle"), attempt) for attempt in (1, 2, 3)]
@@ -72,7 +64,7 @@ def test_each_attempt_asks_for_more(rules, name):
     assert asked == [asked[0], 2 * asked[0], 3 * asked[0]]
 
 
-@pytest.mark.parametrize("name", ["slide_memory", "checking_memory", "table_runtime", "pixels_runtime"])
+@pytest.mark.parametrize("name", ["pixel_memory", "check_memory", "table_runtime", "pixel_runtime"])
 def test_a_larger_slide_asks_for_more(rules, name):
     asked = [getattr(rules, name)(of(slide), 1) for slide in ("gone", "large")]
     assert 0 < asked[0] < asked[1]
@@ -86,7 +78,7 @@ MEASURED = {10_000: (137, 234), 100_000: (196, 414), 1_000_000: (919, 2_284)}
 @pytest.mark.parametrize("slide", ["small", "the-long-name-of-a-study-with-its-barcode-0123456789abcdef"])
 def test_memory_is_what_was_measured_for_so_many_patches(rules, tmp_path, patches, slide):
     """And less than twice as much as that and the base."""
-    rules.SLIDES[slide] = SimpleNamespace(path="small.svs")
+    rules.slides[slide] = SlideFile(slide, "small.svs")
     side = math.isqrt(patches)
     info = SlideInfo("aperio", ((side * 16, side * 16),), (1.0,), None, 0.25, 0.25, 40.0, "ffffff")
     rows = list(islice(patch_rows(slide, info, GridSpec(16, level=0)), 1000))
@@ -94,8 +86,8 @@ def test_memory_is_what_was_measured_for_so_many_patches(rules, tmp_path, patche
     table = tmp_path / "patches" / f"{slide}.csv"
     os.truncate(table, table.stat().st_size * patches // 1000)
     stored, validated = MEASURED[patches]
-    assert stored <= rules.slide_memory(of(slide), 1) <= 2 * stored + 400
-    assert validated <= rules.checking_memory(of(slide), 1) <= 2 * validated + 400
+    assert stored <= rules.pixel_memory(of(slide), 1) <= 2 * stored + 400
+    assert validated <= rules.check_memory(of(slide), 1) <= 2 * validated + 400
 
 
 def test_memory_of_a_slide_not_sampled_follows_its_grid(rules):
@@ -111,9 +103,7 @@ def test_memory_of_a_slide_not_sampled_follows_its_grid(rules):
         "finer than it is": GridSpec(256, mpp=0.01),
         "deepzoom": GridSpec(256, deepzoom_level=17),
     }.items():
-        rules.GRID.clear()
-        rules.GRID.update(asdict(grid))
-        asked[name] = rules.slide_memory(of("middle"), 1) - 400
+        asked[name] = replace(rules, grid=grid).pixel_memory(of("middle"), 1) - 400
     few, many = 320_000_000 // 256**2 // 1000, 320_000_000 // 16**2 // 1000
     assert asked == dict.fromkeys(asked, few) | {"16 px": many, "overlap": many}
 
@@ -127,14 +117,16 @@ def test_memory_of_the_cohort_follows_its_table(rules, tmp_path):
 
 
 def test_small_slides_take_one_thread_and_large_ones_no_more_than_four(rules):
-    assert [rules.slide_threads(of(slide)) for slide in rules.SLIDES] == [1, 3, 4, 1]
+    assert [rules.threads(of(slide)) for slide in rules.slides] == [1, 3, 4, 1]
 
 
 def test_every_rule_that_runs_says_what_it_needs():
     text = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "workflow/rules").glob("*.smk")))
     blocks = [block for block in re.split(r"^\s*rule\b", text, flags=re.MULTILINE) if "script:" in block]
     assert len(blocks) == 12
-    asking = [block for block in blocks if re.search(r"mem_mb=\w+,\s+runtime=\w+,", block)]
+    asking = [
+        block for block in blocks if re.search(r"mem_mb=RUN\.resources\.\w+,\s+runtime=RUN\.resources\.\w+,", block)
+    ]
     assert [re.search(r"scripts/(\w+)", block)[1] for block in blocks if block not in asking] == ["gate"]
 
 

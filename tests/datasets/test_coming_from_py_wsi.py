@@ -7,7 +7,7 @@ import yaml
 
 from slidemill.cli.commands import main
 from slidemill.core.specs import StoreSpec
-from slidemill.runs.config import read_config
+from slidemill.runs._config import read_config
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs" / "coming-from-py-wsi.md").read_text(encoding="utf-8")

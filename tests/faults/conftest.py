@@ -19,8 +19,8 @@ from slidemill.core.csv_tables import read_table
 from slidemill.core.results_layout import store_path
 from slidemill.core.specs import WorkSpec
 from slidemill.errors import SlidemillError
-from slidemill.runs.config import read_config
-from slidemill.runs.slide_list import list_slides
+from slidemill.runs._config import read_config
+from slidemill.runs.planning import list_slides
 from slidemill.sampling.label_filter import LabelChoice
 from slidemill.sampling.patch_selection import Choice
 from slidemill.slides.discovery import decode_path

@@ -91,7 +91,7 @@ def test_the_run_fails_at_its_very_end_with_a_table_of_what_failed(zoo, table):
     assert zoo.finished.code != 0
     assert "8 slides failed; everything else is done and kept in" in zoo.finished.text
     assert "slidemill: what failed is listed above, and in " in zoo.finished.text
-    assert "locks.smk" not in zoo.finished.text
+    assert "run.smk" not in zoo.finished.text
     for path in FAILED:
         row = table[path]
         assert f"{row['slide']}  {row['stage']}  {row['message']}" in zoo.finished.text

@@ -22,7 +22,7 @@ from slidemill.core.specs import GridSpec, LabelSpec, StoreSpec
 from slidemill.core.stage_facts import SlideFacts
 from slidemill.datasets.results import read_metadata
 from slidemill.errors import SlidemillError
-from slidemill.runs.config import read_config
+from slidemill.runs._config import read_config
 from slidemill.sampling._label_rules import region_at
 from slidemill.sampling.labelled_table import labelled
 from slidemill.slides._tiled_tiff import open_level

@@ -21,8 +21,8 @@ from slidemill.core.specs import (
     ValidationSpec,
 )
 from slidemill.errors import ConfigError
-from slidemill.runs._config_schema import json_schema
-from slidemill.runs.config import Config, read_config
+from slidemill.runs._config import Config, read_config
+from slidemill.runs.config_reference import json_schema
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from slidemill.core.pyramid import SlideInfo
 from slidemill.errors import AnnotationError, ConfigError
-from slidemill.sampling.custom_mask import own_mask
+from slidemill.sampling._custom_mask import own_mask
 from slidemill.slides.discovery import find_slides
 
 SIZE = (400, 300)

@@ -10,7 +10,7 @@ from slidemill.core.pyramid import SlideInfo
 from slidemill.core.specs import GridSpec
 from slidemill.datasets.results import read_metadata
 from slidemill.errors import ConfigError, SlidemillError
-from slidemill.runs.config import read_config
+from slidemill.runs._config import read_config
 from slidemill.sampling._label_rules import region_at
 from slidemill.slides._tiled_tiff import TilesError, open_level
 from slidemill.slides.patch_table import patches_of

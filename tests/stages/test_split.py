@@ -9,7 +9,7 @@ from slidemill.core.specs import SplitSpec
 from slidemill.datasets.folds import read_splits
 from slidemill.errors import ConfigError, SlidemillError
 from slidemill.report.split_summary import summarize_splits
-from slidemill.runs.slide_list import check_sheet
+from slidemill.runs.planning import check_sheet
 from slidemill.slides.discovery import SlideFile
 from slidemill.stages.gate import GateJob, require_success
 from slidemill.stages.split import SplitJob, write_splits

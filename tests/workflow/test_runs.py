@@ -17,8 +17,8 @@ from PIL import Image
 
 from slidemill import open_store, read_metadata
 from slidemill.errors import ConfigError
-from slidemill.runs.config import read_config
-from slidemill.runs.slide_list import list_slides
+from slidemill.runs._config import read_config
+from slidemill.runs.planning import list_slides
 from slidemill.testing import Scan, write_svs
 from tests.conftest import ROOT, painted
 from tests.tiffs import STRUCTURES, write

@@ -1,62 +1,74 @@
-# The benchmark and the report.
+# Pictures of each slide, the benchmark of the stores, and the report.
 
 
-# The stores are no inputs, but the table of them: Snakemake would read small ones whole, each time, to compare them.
+rule draw_slide:
+    input:
+        **RUN.tissue_mask,
+        metadata=METADATA,
+        labelled=outcome_file("write_metadata"),
+        dropped=DROPPED,
+        store=str(store_file(next(iter(RUN.backends)), "{slide}")),
+    output:
+        overlay=report(OVERLAY, caption="../report/overlay.rst", category="Slides"),
+        montage=report(MONTAGE, caption="../report/montage.rst", category="Slides"),
+    log:
+        log_file("draw_slide"),
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=RUN.resources.pixel_memory,
+        runtime=RUN.resources.pixel_runtime,
+    params:
+        **RUN.parameters("draw_slide"),
+    script:
+        "../../scripts/draw_slide.py"
+
+
+# Its inputs are the table of stores, not the stores: Snakemake would read small ones whole each time to compare them.
 rule benchmark_stores:
     input:
-        slides="slides.csv",
-        stores="stores.csv",
+        slides=SLIDES_TABLE,
+        stores=STORES_TABLE,
     output:
-        table="benchmark.csv",
-        plot=report("figures/benchmark.png", caption="../report/benchmark.rst", category="Benchmark"),
+        table=BENCHMARK_TABLE,
+        plot=report(BENCHMARK_PLOT, caption="../report/benchmark.rst", category="Benchmark"),
     log:
         "logs/benchmark_stores.log",
     conda:
         "../../environment.yml"
-    # All cores, so that nothing runs beside it and disturbs the figures.
+    # All cores, so that no other job disturbs the figures.
     threads: workflow.resource_settings.cores or 1
     resources:
-        mem_mb=cohort_memory,
-        runtime=cohort_runtime,
+        mem_mb=RUN.resources.cohort_memory,
+        runtime=RUN.resources.cohort_runtime,
     params:
-        stores=BACKENDS,
-        grid=GRID,
-        benchmark=asdict(CONFIG.benchmark),
-        seed=CONFIG.seed,
-        icc=CONFIG.icc,
-        code=code("benchmark_stores"),
+        **RUN.parameters("benchmark_stores"),
     script:
         "../../scripts/benchmark_stores.py"
 
 
 rule render_report:
     input:
-        **TOLD_OF_SPLITS,
-        slides="slides.csv",
-        metadata="metadata.csv",
-        unreadable="unreadable.csv",
-        validation="validation.csv",
-        benchmark="benchmark.csv",
-        plot="figures/benchmark.png",
-        labelled=every_slide("outcomes/write_metadata/{slide}.json"),
-        overlays=every_slide("figures/overlay/{slide}.jpg"),
-        montages=every_slide("figures/montage/{slide}.jpg"),
+        **RUN.shown_splits,
+        slides=SLIDES_TABLE,
+        metadata=METADATA_TABLE,
+        unreadable=UNREADABLE_TABLE,
+        validation=VALIDATION_TABLE,
+        benchmark=BENCHMARK_TABLE,
+        plot=BENCHMARK_PLOT,
+        labelled=RUN.every_slide(outcome_file("write_metadata")),
+        overlays=RUN.every_slide(OVERLAY),
+        montages=RUN.every_slide(MONTAGE),
     output:
-        page=report("report.html", caption="../report/report.rst", category="Report"),
+        page=report(REPORT, caption="../report/report.rst", category="Report"),
     log:
         "logs/render_report.log",
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=cohort_memory,
-        runtime=cohort_runtime,
+        mem_mb=RUN.resources.cohort_memory,
+        runtime=RUN.resources.cohort_runtime,
     params:
-        parameters=PARAMETERS,
-        warnings=WARNINGS,
-        code=code("render_report"),
-        templates=[
-            fingerprint(SCRIPTS / "slidemill" / "report" / "templates" / f"report.{kind}")
-            for kind in ("html", "css", "js")
-        ],
+        **RUN.parameters("render_report"),
     script:
         "../../scripts/render_report.py"

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from slidemill.runs._config_model import Configuration
-from slidemill.runs._config_schema import json_schema
+from slidemill.runs.config_reference import json_schema
 
 TYPE_NAMES = {
     "string": "text (put it in quotes)",

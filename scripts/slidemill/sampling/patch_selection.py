@@ -175,7 +175,7 @@ def _check_count(grid: Grid, most: int) -> None:
 def _tissue(source: Path, info: SlideInfo, choice: Choice) -> Wanted:
     """Return what of a slide is wanted: by one's own mask, or by the method, or all of it."""
     if choice.own_mask:
-        from slidemill.sampling.custom_mask import own_mask
+        from slidemill.sampling._custom_mask import own_mask
 
         spec = choice.tissue
         side = Grid(info.pyramid, choice.grid).extent0

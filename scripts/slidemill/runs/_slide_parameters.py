@@ -1,0 +1,81 @@
+"""The parameters of rules that differ by slide."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from slidemill.core.results_layout import outcome_file
+from slidemill.runs._config import Config
+from slidemill.runs._resources import OfSlide
+from slidemill.runs.run_plan import Prints, planned_print
+from slidemill.slides.discovery import SlideFile
+
+
+@dataclass(frozen=True, slots=True)
+class SlideParameters:
+    """What jobs take of their slide, as functions of a job's wildcards.
+
+    A plan of thousands of slides calls them often, so each parameter has all that its rule takes.
+
+    Parameters
+    ----------
+    config
+        The checked configuration.
+    slides
+        By id.
+    known_prints
+        Fingerprints by slide, each taken once.
+    """
+
+    config: Config
+    slides: Mapping[str, SlideFile]
+    known_prints: dict[str, Prints]
+
+    def prints(self, slide: str) -> Prints:
+        """Return the fingerprints of a slide's file, annotation and mask."""
+        if slide not in self.known_prints:
+            file, config = self.slides[slide], self.config
+            places = (
+                (config.root, file.path, "discover_slides", "fingerprint"),
+                (config.annotations_root, file.annotation, "write_metadata", "annotation_fingerprint"),
+                (config.masks_root, file.tissue_mask, "sample_patches", "mask_fingerprint"),
+            )
+            self.known_prints[slide] = tuple(
+                planned_print(root, path, outcome_file(stage, slide), key) for root, path, stage, key in places
+            )
+        return self.known_prints[slide]
+
+    def file(self, wildcards: OfSlide) -> dict[str, Any]:
+        """Return a slide's path, the fingerprint of its content, and its µm per pixel in the sheet."""
+        slide = self.slides[wildcards.slide]
+        return {"path": slide.path, "fingerprint": self.prints(slide.slide)[0], "mpp": slide.mpp}
+
+    def annotation_path(self, wildcards: OfSlide) -> str | None:
+        """Return the path of a slide's annotation, or None."""
+        return self.slides[wildcards.slide].annotation
+
+    def annotation(self, wildcards: OfSlide) -> dict[str, Any]:
+        """Return a slide's annotation and its fingerprint, or None, and the slide's further columns in the sheet."""
+        slide = self.slides[wildcards.slide]
+        own = self.prints(slide.slide)[1]
+        return {"annotation": slide.annotation, "fingerprint": own, "columns": dict(slide.columns)}
+
+    def custom_mask(self, wildcards: OfSlide) -> dict[str, Any] | None:
+        """Return a slide's custom mask of tissue and its fingerprint, or None."""
+        slide = self.slides[wildcards.slide]
+        own = self.prints(slide.slide)[2]
+        return {"path": slide.tissue_mask, "fingerprint": own} if slide.tissue_mask else None
+
+    def unannotated(self, wildcards: OfSlide) -> str | None:
+        """Return what happens to a slide without an annotation, ``skip`` or ``fail``; None for a slide that has one."""
+        return None if self.slides[wildcards.slide].annotation else self.config.unannotated
+
+    def label_choice(self, wildcards: OfSlide) -> dict[str, Any]:
+        """Return what decides which labels are sampled: the annotation, and how it is read."""
+        slide, labels = self.slides[wildcards.slide], self.config.labels
+        # Neither the integers of the names nor the order in which they are listed chooses a patch.
+        names = {"map": dict.fromkeys(labels.map, 0), "only": sorted(labels.only or ())}
+        own = self.prints(slide.slide)[1]
+        return {"annotation": slide.annotation, "fingerprint": own, "spec": asdict(labels) | names}

@@ -1,0 +1,148 @@
+"""The beginning of a run: what the Snakefile checks, lists and reports before any job."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from slidemill.core.columns import METADATA_COLUMNS
+from slidemill.core.results_layout import PLAN
+from slidemill.core.specs import SplitSpec
+from slidemill.core.text import format_count
+from slidemill.core.text import format_count as counted_noun
+from slidemill.datasets.slide_groups import PATIENT, SLIDE, check_groups, find_shared
+from slidemill.errors import ConfigError, SlidemillError, SplitError, explain
+from slidemill.runs._annotation_check import PlanRemarks, check_annotations
+from slidemill.runs._config import Config, is_sheet, read_config
+from slidemill.runs.config_file import check_file, check_size
+from slidemill.runs.run_lock import unrecorded
+from slidemill.runs.run_plan import read_plan
+from slidemill.runs.workflow import SCRIPTS, Workflow
+from slidemill.slides.discovery import Found, SlideFile, search_slides
+from slidemill.slides.file_endings import ignored_warnings
+from slidemill.slides.sample_sheet import read_sheet
+
+STARTED_IN = "SLIDEMILL_STARTED_IN"
+"""Environment variable with the folder that a run was started in; a cluster's jobs start elsewhere, and inherit it."""
+
+WRONG_CONFIG = "slidemill: the configuration is wrong, and nothing has been run:\n"
+NOTHING_RUN = "slidemill: nothing has been run:\n"
+
+
+@contextmanager
+def exits(head: str) -> Iterator[None]:
+    """Exit with one message, which begins with `head`, where a fault of the user or the machine ends the block."""
+    try:
+        yield
+    except (SlidemillError, OSError) as error:
+        sys.exit(f"{head}{explain(error)}")
+
+
+def check_files(paths: Iterable[Path]) -> None:
+    """Check the configuration's files before Snakemake reads them; exit where one cannot be read."""
+    with exits(WRONG_CONFIG):
+        for path in paths:
+            check_file(path)
+
+
+def plan_workflow(values: Mapping[str, Any], *, is_main: bool) -> Workflow:
+    """Return the workflow of a configuration; exit where the configuration or its slides are wrong.
+
+    A cluster's jobs read the slides that the run has written down, since files may have changed meanwhile.
+
+    Parameters
+    ----------
+    values
+        The configuration as Snakemake read it.
+    is_main
+        Whether this is the process of the run, not of one of its jobs. Only that one prints notes and warnings.
+    """
+    # A plan is millions of objects that live to its end: the search for garbage among them took a third of its time.
+    gc.freeze()
+    gc.set_threshold(1_000_000, 100, 100)
+    if is_main:
+        os.environ[STARTED_IN] = str(Path.cwd())
+    with exits(WRONG_CONFIG):
+        check_size(values)
+        config = read_config(values, base=Path(os.environ.get(STARTED_IN, Path.cwd())))
+        planned = config.results / PLAN
+        if not is_main and planned.exists():
+            plan = read_plan(planned)
+            return Workflow(config, plan.slides, plan.warnings, dict(plan.prints))
+        schema = yaml.safe_load((SCRIPTS.parent / "workflow/schemas/slides.schema.yaml").read_text(encoding="utf-8"))
+        slides, remarks = list_slides(config, schema)
+        warnings = [*ignored_warnings(config.slides, config.results), *remarks.warnings]
+        check_sheet(config.splits, slides)
+    if is_main:
+        for line in [*remarks.notes, *(f"warning: {warning}" for warning in warnings)]:
+            print(f"slidemill: {line}", file=sys.stderr)
+    return Workflow(config, {slide.slide: slide for slide in slides}, warnings)
+
+
+def report_unrecorded(run: Workflow) -> None:
+    """Print a warning on files of which Snakemake has no record; exit where that cannot be found out."""
+    with exits(NOTHING_RUN):
+        bare = unrecorded(run.config.results, run.job_files)
+    if bare:
+        print(
+            f"slidemill: {run.config.results}: what {format_count(len(bare), 'file')} "
+            f"{'was' if len(bare) == 1 else 'were'} made from is not known, {bare[0]} among them: its record is gone, "
+            "or the disk was full. If the configuration has changed since, nobody sees it: remove these files "
+            "(--forceall makes all anew)",
+            file=sys.stderr,
+        )
+
+
+def list_slides(config: Config, sheet_schema: Mapping[str, Any]) -> tuple[list[SlideFile], PlanRemarks]:
+    """Return the slides that the configuration names, from its folder or its sheet, and remarks; open none.
+
+    Raises
+    ------
+    ConfigError
+        When there is none, the sheet is wrong, annotations fit no slide, or `labels.unannotated` is missing.
+    """
+    if is_sheet(config.slides):
+        found = Found(read_sheet(config.slides, sheet_schema, frozenset(METADATA_COLUMNS)))
+    else:
+        found = search_slides(config.slides, config.annotations, config.results, config.tissue_masks)
+    return found.slides, check_annotations(found, config)
+
+
+def check_sheet(spec: SplitSpec | None, slides: Collection[SlideFile]) -> None:
+    """See, before any job, that the slides can be parted as the configuration wants it, if it does.
+
+    Raises
+    ------
+    ConfigError
+        When a slide has no group, there are fewer groups than folds, or a patient's slides are in several groups.
+    """
+    if spec is None:
+        return
+    by = spec.by
+    known = dict.fromkeys(name for slide in slides for name in slide.columns)
+    if by != SLIDE and by not in known:
+        there = f"there are {', '.join(known)}" if known else "there are none"
+        raise ConfigError(
+            f"splits.by is {by}: slides have such a column in a sheet that lists them, and {there}: add it to the "
+            f"sheet, or give by: {SLIDE}"
+        )
+    groups = {slide.slide: slide.slide if by == SLIDE else slide.columns[by] for slide in slides}
+    try:
+        check_groups(groups, by)
+    except SplitError as error:
+        raise ConfigError(f"splits.by is {by}: {error}") from None
+    count = len(set(groups.values()))
+    if count < spec.folds:
+        raise ConfigError(
+            f"splits.folds is {spec.folds}: {by} has {counted_noun(count, 'value')}: give no more folds than that"
+        )
+    patients = {slide.slide: slide.columns.get(PATIENT, "") for slide in slides}
+    if lines := find_shared(groups, by, fingerprints={}, patients=patients):
+        raise ConfigError("\n".join(f"splits.by is {by}: {line}" for line in lines))

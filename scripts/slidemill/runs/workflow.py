@@ -1,0 +1,288 @@
+"""What the rules take from the configuration and the slides: inputs, parameters, and digests of code."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from slidemill.core.results_layout import (
+    BENCHMARK_TABLE,
+    METADATA_PARQUET,
+    REPORT,
+    SLIDE_FILES,
+    SLIDES_TABLE,
+    SPLITS_SEAL,
+    SPLITS_TABLE,
+    STORE_STAGES,
+    SUFFIXES,
+    TISSUE_MASK,
+    VALIDATION_TABLE,
+    store_file,
+)
+from slidemill.runs._code_digest import code_digest
+from slidemill.runs._config import Config
+from slidemill.runs._resources import Resources
+from slidemill.runs._slide_parameters import SlideParameters
+from slidemill.runs.run_plan import Plan, Prints
+from slidemill.runs.settings import STAGES, settings_digest
+from slidemill.slides.discovery import SlideFile
+from slidemill.slides.fingerprint import fingerprint
+
+SCRIPTS = Path(__file__).parents[2]
+
+LAYOUT = "slidemill.core.results_layout"
+
+
+@dataclass(frozen=True)
+class Workflow:
+    """A run's configuration and slides, as the rules use them.
+
+    A rule runs again when a value of its parameters changes, in type too. Functions among the parameters take a job's
+    wildcards; a plan of thousands of slides calls them often, so each rule has few.
+
+    Parameters
+    ----------
+    config
+        The checked configuration.
+    slides
+        By id.
+    warnings
+        About the whole run; those about a slide are in the outcomes of its stages.
+    known_prints
+        By id of a slide, fingerprints that are known already; others are added when they are needed.
+    """
+
+    config: Config
+    slides: Mapping[str, SlideFile]
+    warnings: Sequence[str] = ()
+    known_prints: dict[str, Prints] = field(default_factory=dict)
+
+    @cached_property
+    def resources(self) -> Resources:
+        """What jobs request of a cluster."""
+        return Resources(self.config.root, self.slides, self.config.sampling, self.config.quality is not None)
+
+    @cached_property
+    def of_slide(self) -> SlideParameters:
+        """The parameters that differ by slide."""
+        return SlideParameters(self.config, self.slides, self.known_prints)
+
+    @property
+    def roots(self) -> dict[str, str]:
+        """The folders that slides, annotations and masks are relative to."""
+        config = self.config
+        return {
+            "slides": str(config.root),
+            "annotations": str(config.annotations_root),
+            "masks": str(config.masks_root),
+        }
+
+    # What there is to make.
+
+    @cached_property
+    def backends(self) -> dict[str, dict[str, Any]]:
+        """The settings of each store in one order, however the configuration lists them: pictures are of the first."""
+        stores = self.config.stores
+        return {backend: asdict(stores[backend]) for backend in SUFFIXES if backend in stores}
+
+    @cached_property
+    def has_custom_masks(self) -> bool:
+        """Whether any slide may have a custom mask."""
+        return bool(self.config.tissue_masks) or any(slide.tissue_mask for slide in self.slides.values())
+
+    @cached_property
+    def tissue_mask(self) -> dict[str, str]:
+        """The file of a slide's tissue mask, empty in a run without masks."""
+        return {"mask": TISSUE_MASK} if self.has_custom_masks or self.config.tissue.method != "none" else {}
+
+    @cached_property
+    def splits_table(self) -> dict[str, str]:
+        """The table of folds, empty in a run without folds."""
+        return {"splits": SPLITS_TABLE} if self.config.splits else {}
+
+    @cached_property
+    def splits_files(self) -> list[str]:
+        """The table of folds and its seal, empty in a run without folds."""
+        return [SPLITS_TABLE, SPLITS_SEAL] if self.splits_table else []
+
+    @property
+    def store_files(self) -> list[str]:
+        """The files by which Snakemake knows all stores."""
+        return [str(store_file(backend, slide)) for slide in self.slides for backend in self.backends]
+
+    @cached_property
+    def stages(self) -> list[str]:
+        """The stages of each slide in their order, one per store; draw_slide is last."""
+        others = STORE_STAGES.keys() - self.backends
+        return [stage for stage in SLIDE_FILES if stage not in {STORE_STAGES[backend] for backend in others}]
+
+    @property
+    def job_files(self) -> list[str]:
+        """One file of each job, but for jobs that few runs have."""
+        made = [file for stage in self.stages for file in self.every_slide(SLIDE_FILES[stage][0])]
+        return [*made, SLIDES_TABLE, BENCHMARK_TABLE, *self.splits_table.values(), REPORT]
+
+    def every_slide(self, pattern: str) -> list[str]:
+        """Return the paths that a pattern with ``{slide}`` gives for all slides."""
+        return [pattern.replace("{slide}", slide) for slide in self.slides]
+
+    def missing_of_slides(self, *, is_drawn: bool = True) -> list[str]:
+        """Return what is missing of each slide's files, but for stores, by one listing of each folder.
+
+        Snakemake does not notice that a file is missing between files that exist, and asking for all would slow down
+        a plan of thousands of slides.
+        """
+        patterns = [file for stage in self.stages[: None if is_drawn else -1] for file in SLIDE_FILES[stage]]
+        found = []
+        for pattern in patterns:
+            if pattern.startswith("stores/") or (pattern == TISSUE_MASK and not self.tissue_mask):
+                continue
+            folder, _, _ = pattern.rpartition("/")
+            there = frozenset(os.listdir(folder)) if os.path.exists(folder) else frozenset()  # noqa: PTH110, PTH208
+            found += [path for path in self.every_slide(pattern) if path.rpartition("/")[2] not in there]
+        return found
+
+    # Inputs.
+
+    @cached_property
+    def shown_splits(self) -> dict[str, str]:
+        """What the report reads to show folds; empty in a run without folds."""
+        return self.splits_table | {"columnar": METADATA_PARQUET} if self.splits_table else {}
+
+    def gate_inputs(self, wildcards: Any) -> dict[str, str]:
+        """Return the tables that the gate reads; for the whole run, it waits for the report too."""
+        tables = {"slides": SLIDES_TABLE, "validation": VALIDATION_TABLE}
+        return tables | self.splits_table | {"report": REPORT} if wildcards.target == "all" else tables
+
+    # Parameters.
+
+    def parameters(self, rule: str, backend: str = "") -> dict[str, Any]:
+        """Return the parameters of a rule, which has the name of its script; `store_patches` has one per backend."""
+        config, grid = self.config, asdict(self.config.sampling)
+        pixels = {"icc": config.icc, "seed": config.seed}
+        if rule in STAGES:
+            own = self._stage_parameters[rule]
+        elif rule == "store_patches":
+            settings = self.backends[backend]
+            # Tiles that a store copies are decoded too where other stores decode them: all leave out the same.
+            encodings = {store.encoding for store in config.stores.values()}
+            checked = settings["encoding"] == "source" and encodings != {"source"}
+            own = {"backend": backend, "settings": settings, "grid": grid, "reader": config.reader, **pixels}
+            own["checked_copies"] = checked
+        else:
+            others: dict[str, dict[str, Any]] = {
+                "validate_stores": {
+                    "backends": list(self.backends),
+                    "grid": grid,
+                    "validation": asdict(config.validation),
+                    **pixels,
+                },
+                "draw_slide": {"annotation": self.of_slide.annotation_path, "labels": asdict(config.labels), **pixels},
+                "gather_results": {"unreadable_patches": config.unreadable_patches},
+                "join_hdf5": {},
+                "split_slides": {"splits": self.report_parameters["splits"], "seed": config.seed},
+                "benchmark_stores": {
+                    "stores": self.backends,
+                    "grid": grid,
+                    "benchmark": asdict(config.benchmark),
+                    **pixels,
+                },
+                "render_report": {
+                    "parameters": self.report_parameters,
+                    "warnings": list(self.warnings),
+                    "templates": [
+                        fingerprint(SCRIPTS / f"slidemill/report/templates/report.{kind}")
+                        for kind in ("html", "css", "js")
+                    ],
+                },
+                "gate": {
+                    "max_failed": config.max_failed,
+                    "splits": self.report_parameters["splits"],
+                    "unmapped": config.unmapped,
+                },
+            }
+            own = others[rule]
+        return own | {"code": self.code(rule, backend)}
+
+    @cached_property
+    def _stage_parameters(self) -> dict[str, dict[str, Any]]:
+        """The parameters, without code, of the stages that decide which patches there are and their labels."""
+        config = self.config
+        sampled = {
+            "grid": asdict(config.sampling),
+            "max_patches": config.max_patches,
+            "tissue": asdict(config.tissue),
+            "own_mask": self.of_slide.custom_mask if self.has_custom_masks else None,
+            "unannotated": self.of_slide.unannotated if config.unannotated in ("skip", "fail") else None,
+        }
+        # Without measures, sampling reads no pixel, and another reader samples nothing again.
+        if config.quality:
+            sampled |= {"quality": asdict(config.quality), "reader": config.reader, "seed": config.seed}
+        # Where all labels are sampled, other annotations and other labels sample nothing again.
+        if config.labels.only:
+            sampled["labels"] = self.of_slide.label_choice
+        bounds = {"assume_mpp": config.assume_mpp, "limit_bounds": config.sampling.limit_bounds}
+        return {
+            "discover_slides": {"file": self.of_slide.file, **bounds},
+            "sample_patches": sampled,
+            "write_metadata": {"known": self.of_slide.annotation, "labels": asdict(config.labels), "seed": config.seed},
+        }
+
+    @cached_property
+    def report_parameters(self) -> dict[str, Any]:
+        """The settings that the report shows."""
+        config = self.config
+        return {
+            "sampling": asdict(config.sampling),
+            "tissue": asdict(config.tissue),
+            "reader": config.reader,
+            "icc": config.icc,
+            "unreadable_patches": config.unreadable_patches,
+            "quality": asdict(config.quality) if config.quality else False,
+            "labels": asdict(config.labels) | {"unannotated": config.unannotated, "unmapped": config.unmapped},
+            "stores": self.backends,
+            "splits": config.splits and asdict(config.splits),
+            "validation": asdict(config.validation),
+            "benchmark": asdict(config.benchmark),
+            "seed": config.seed,
+        }
+
+    def code(self, rule: str, backend: str = "") -> str:
+        """Return a digest of the code that a rule's script runs, without modules that it imports and does not run."""
+        unused = [LAYOUT, *(f"slidemill.stores.{name}" for name in SUFFIXES if backend and name != backend)]
+        if rule == "sample_patches":
+            # Otherwise an edit of how annotations are read would sample and store again.
+            unused += [] if self.config.labels.only else ["slidemill.sampling.label_filter"]
+            unused += [] if self.has_custom_masks else ["slidemill.sampling._custom_mask"]
+        return code_digest(SCRIPTS / f"{rule}.py", unused)
+
+    # What the run writes down for its jobs.
+
+    def settings(self) -> dict[str, dict[str, str]]:
+        """Return, by slide and stage, the digest of the parameters that Snakemake gives the job."""
+
+        def value(own: Any, slide: str) -> Any:
+            return own(SimpleNamespace(slide=slide)) if callable(own) else own
+
+        return {
+            slide: {
+                stage: settings_digest({name: value(own, slide) for name, own in parameters.items()})
+                for stage, parameters in self._stage_parameters.items()
+            }
+            for slide in self.slides
+        }
+
+    def plan(self) -> Plan:
+        """Return what the run is planned for."""
+        prints = {slide: self.of_slide.prints(slide) for slide in self.slides}
+        return Plan(self.slides, prints, tuple(self.backends), tuple(self.warnings), self.settings())
+
+
+def missing(paths: Iterable[str]) -> list[str]:
+    """Return the paths at which there is nothing."""
+    return [path for path in paths if not os.path.exists(path)]  # noqa: PTH110 - a plan asks this for each store

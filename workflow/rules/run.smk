@@ -1,0 +1,64 @@
+# How a run is executed, begins and ends. One at a time works in a results folder.
+
+from slidemill.core.run_warnings import format_warnings
+from slidemill.errors import SlidemillError, explain
+from slidemill.runs.exclusive_run import exclusive, lift_default_rate
+from slidemill.runs.planning import NOTHING_RUN, exits, report_unrecorded
+from slidemill.runs.run_lock import hold, take
+from slidemill.runs.run_plan import write_plan
+
+if workflow.is_main_process:
+    with exits(NOTHING_RUN):
+        # Removes the lock of a run that was killed.
+        AT_WORK = hold(RUN.config.results)
+    if hasattr(workflow, "execute"):
+        workflow.execute = exclusive(
+            workflow.execute,
+            RUN.config.results,
+            AT_WORK,
+            is_locking=lambda: workflow.execution_settings.lock,
+            prepare=lambda: lift_default_rate(workflow.scheduling_settings),
+        )
+    # What a run at work is about to record is not lost.
+    if not AT_WORK:
+        report_unrecorded(RUN)
+
+
+# Called when a run is about to work.
+onstart:
+    try:
+        # Done before, unless a later Snakemake does not call `workflow.execute`.
+        take(RUN.config.results)
+        write_plan(RUN.plan())
+    except SlidemillError as error:
+        sys.exit(f"slidemill: {error}")
+
+
+# A run that did not finish has tables and a report too, in a folder of their own.
+onerror:
+    from slidemill.report.versions import this_run
+    from slidemill.stages.unfinished import Work, report_unfinished
+
+    unmade = {str(path) for job in workflow.dag.needrun_jobs() for path in job.output}
+    skip = RUN.config.unreadable_patches == "skip"
+    shown = this_run(RUN.report_parameters, config["command"], RUN.warnings)
+    work = Work(RUN.slides, list(RUN.backends), skip, RUN.config.labels.map, shown, RUN.settings())
+    try:
+        folder = report_unfinished(unmade, work)
+        ended = "this run did not finish; its report is" if folder else "what failed is listed above, and in"
+        page = (folder or RUN.config.results) / REPORT
+        if page.exists():
+            print(f"slidemill: {ended} {page.resolve()}", file=sys.stderr)
+        table = (folder or RUN.config.results) / SLIDES_TABLE
+        print("".join(format_warnings(RUN.warnings, table)), end="", file=sys.stderr)
+    except (SlidemillError, OSError) as error:
+        print(f"slidemill: the report of this unfinished run cannot be written: {explain(error)}", file=sys.stderr)
+
+
+onsuccess:
+    from slidemill.core.files import remove
+
+    # A part of the work, such as one store, says nothing of the rest.
+    if any(REPORT in job.output for job in workflow.dag.jobs):
+        remove(UNFINISHED_FOLDER)
+        print("".join(format_warnings(RUN.warnings, RUN.config.results / SLIDES_TABLE)), end="", file=sys.stderr)
