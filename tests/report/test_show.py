@@ -201,6 +201,7 @@ def test_thumbnail_and_patches_have_one_grid_at_any_size(tmp_path, slide_file):
             assert not np.isnan(found.difference).any()
 
 
+@pytest.mark.long
 def test_a_picture_has_no_pixel_more_than_was_asked_for(dataset):
     assert [max(show.stitch(dataset, "one", longest=one).size) for one in range(20, 900, 17)] == [*range(20, 900, 17)]
 

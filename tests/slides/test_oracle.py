@@ -73,7 +73,9 @@ def compare(slide, patch_size, overlap, limit_bounds, levels):
 
 
 @pytest.mark.parametrize("limit_bounds", [True, False])
-@pytest.mark.parametrize(("patch_size", "overlap"), [(256, 0), (128, 1), (100, 13), (64, 20)])
+@pytest.mark.parametrize(
+    ("patch_size", "overlap"), [(256, 0), (128, 1), (100, 13), pytest.param(64, 20, marks=pytest.mark.long)]
+)
 @pytest.mark.parametrize("kind", [openslide.OpenSlide, BoundedSlide, TransparentSlide])
 def test_every_patch_is_deepzooms(slide_file, kind, patch_size, overlap, limit_bounds):
     with kind(slide_file) as slide:
@@ -92,13 +94,13 @@ def test_every_patch_of_a_slide_with_one_level_is_deepzooms(flat_slide_file, pat
         compare(slide, patch_size, overlap, True, levels=6)
 
 
-@pytest.mark.parametrize(("patch_size", "overlap"), [(256, 0), (224, 16)])
+@pytest.mark.parametrize(("patch_size", "overlap"), [(256, 0), pytest.param(224, 16, marks=pytest.mark.long)])
 def test_every_patch_of_a_real_slide_is_deepzooms(real_slide_file, patch_size, overlap):
     with openslide.OpenSlide(real_slide_file) as slide:
         assert compare(slide, patch_size, overlap, True, levels=4) > 100
 
 
-@pytest.mark.parametrize("strip_pixels", [1, 5_000, 100_000])
+@pytest.mark.parametrize("strip_pixels", [pytest.param(1, marks=pytest.mark.long), 5_000, 100_000])
 def test_pixels_do_not_depend_on_how_many_are_read_at_once(flat_slide_file, monkeypatch, strip_pixels):
     monkeypatch.setattr(openslide_reader, "STRIP_PIXELS", strip_pixels)
     with openslide.OpenSlide(flat_slide_file) as slide:
