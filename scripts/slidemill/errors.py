@@ -1,6 +1,6 @@
 """The errors that slidemill raises on purpose.
 
-Every message names the subject, the value and the remedy, so that it can be shown to a user as it is.
+Every message names the subject, the value and the remedy, and can be shown to a user.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ AWAY = (
     errno.ENETUNREACH,
 )
 CRAMPED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
-"""This process or its machine has no room for more: that says nothing of any file."""
+"""This process or its machine lacks a resource; no file is at fault."""
 FORBIDDEN = (errno.EACCES, errno.EPERM)
 MACHINE = (*FULL, *AWAY, *CRAMPED, *FORBIDDEN)
-"""Error numbers that say nothing of a file's content."""
+"""Error numbers that say nothing about a file's content."""
 
 UNLOADED = errno.ENOEXEC
-"""A library that could not be loaded for want of memory is not looked for again by the process."""
+"""The error number for a library that could not be loaded; the process does not try again."""
 
 IN_WORDS = re.compile(r"errno ?=? ?(\d+)", re.IGNORECASE)
 """How HDF5 and Arrow write an error number into their messages."""
@@ -44,10 +44,10 @@ NO_MEMORY = re.compile(
     r"(not enough|out of|insufficient|cannot allocate) memory|memory allocation failed|read\(nbytes\) on source failed",
     re.IGNORECASE,
 )
-"""How libraries that raise no MemoryError say that they got none."""
+"""Messages of libraries that do not raise MemoryError."""
 NO_THREAD = "can't start new thread"
 ENOUGH = 64 * 1024 * 1024
-"""Bytes that any work on a store must be able to get."""
+"""Bytes that any work on a store needs."""
 
 
 class SlidemillError(Exception):
@@ -55,7 +55,7 @@ class SlidemillError(Exception):
 
 
 class ConfigError(SlidemillError):
-    """The configuration or the sheet of slides is wrong; nothing has been run."""
+    """The configuration or the sheet of slides is wrong; no job has run."""
 
 
 class SlideError(SlidemillError):
@@ -71,19 +71,19 @@ class AnnotationError(SlideError):
 
 
 class StoreError(SlidemillError):
-    """A store is missing, closed, foreign, truncated or lacks the patch that was asked for."""
+    """A store is missing, closed, damaged or not slidemill's, or lacks a requested patch."""
 
 
 class SplitError(SlidemillError):
-    """Slides cannot be parted into folds as it was asked for, or folds are not of these slides."""
+    """Slides cannot be split into folds as requested, or folds do not belong to these slides."""
 
 
 class LeakageError(SlidemillError):
-    """What is trained on and what is tested on have a patient, a slide or a part of one in common."""
+    """Training and test data share a patient, a slide or a part of one."""
 
 
 class MachineError(SlidemillError, OSError):
-    """The machine failed, not the file: no memory, no permission, too many open files, or a drive that is away.
+    """The machine failed, not the file: memory, permissions, open files, or a drive that is away.
 
     Parameters
     ----------
@@ -101,21 +101,21 @@ class MachineError(SlidemillError, OSError):
 
 
 def is_machine_fault(error: Exception) -> bool:
-    """Return whether an error is the machine's, whatever was worked on: memory, a drive that is away."""
+    """Return whether an error is the machine's, such as lack of memory or a drive that is away."""
     if isinstance(error, MachineError | MemoryError):
         return True
     return isinstance(error, OSError) and error.errno in AWAY
 
 
 def machine_error(error: BaseException, subject: object) -> MachineError | None:
-    """Return the error to raise if the machine is at fault, or None if the content of `subject` may be.
+    """Return a `MachineError` if the machine is at fault, or None if the content of `subject` may be.
 
     Parameters
     ----------
     error
-        What a library raised. LMDB, HDF5 and Arrow hide the error number in attributes or in their messages.
+        What a library raised. LMDB, HDF5 and Arrow have the error number in attributes or messages.
     subject
-        The file or folder that was worked on.
+        The file or folder.
     """
     if isinstance(error, MachineError):
         return error
@@ -135,11 +135,11 @@ def machine_errors(subject: object) -> Iterator[None]:
 
 
 def _machine_code(error: BaseException, subject: object) -> int | None:
-    """Return the error number of a fault of the machine; None for anything else."""
+    """Return the error number of a machine's fault; None for other errors."""
     if isinstance(error, MemoryError):
         return errno.ENOMEM
     if isinstance(error, ImportError):
-        # Libraries of codecs are loaded when they are first needed, and keep to themselves why that failed.
+        # Codecs are loaded when first needed, and give no reason when that fails.
         lacking = errno.ENOMEM if not _has_memory(subject) else errno.EMFILE if not _has_files() else UNLOADED
         return None if isinstance(error, ModuleNotFoundError) and lacking == UNLOADED else lacking
     if isinstance(error, OSError) and error.errno is not None:
@@ -149,15 +149,15 @@ def _machine_code(error: BaseException, subject: object) -> int | None:
     if not isinstance(code, int) and (found := IN_WORDS.search(text)):
         code = int(found[1])
     if code not in MACHINE:
-        # OpenSlide gives nothing but the system's own words.
+        # OpenSlide only gives the system's message.
         named = (one for one in CRAMPED if os.strerror(one) in text)
         code = errno.ENOMEM if NO_MEMORY.search(text) else errno.EAGAIN if NO_THREAD in text else next(named, None)
-    # A damaged file may claim more memory than any machine has; so see whether there is enough for a whole one.
+    # A damaged file may claim too much memory: check whether there is enough for a whole one.
     return None if code == errno.ENOMEM and _has_memory(subject) else code
 
 
 def _has_memory(subject: object) -> bool:
-    """Return whether this process can get as much memory as a file has bytes, and no less than `ENOUGH`."""
+    """Return whether this process can allocate the file's size, and at least `ENOUGH` bytes."""
     try:
         size = subject.stat().st_size if isinstance(subject, Path) else 0
         mmap(-1, max(size, ENOUGH)).close()
@@ -179,9 +179,7 @@ def _advice(code: int, subject: object) -> str:
     """Return what is wrong and what to do, for an error number of `MACHINE`."""
     reason = os.strerror(code)
     if code == UNLOADED:
-        return (
-            f"{subject}: a library that reads it could not be loaded: free memory and start again, or install it anew"
-        )
+        return f"{subject}: a library that reads it could not be loaded: free memory and start again, or reinstall it"
     if code in FULL:
         return f"the disk of {subject} is full ({reason}): make room and run again"
     if code == errno.EMFILE:
@@ -196,12 +194,12 @@ def _advice(code: int, subject: object) -> str:
         reason += f" to user {os.geteuid()}{_ownership(subject)}"
         remedy = "change its permissions or owner, or those of the folders above it"
     else:
-        remedy = "see to that disk or network drive, and try again"
+        remedy = "check that disk or network drive, and try again"
     return f"{subject}: {reason}: {remedy}"
 
 
 def explain(error: Exception) -> str | None:
-    """Return what a user should read of an error that ends a job, or None where it is a fault of the program."""
+    """Return the message to the user of an error that ends a job, or None for a bug."""
     if isinstance(error, SlidemillError):
         return str(error)
     if isinstance(error, MemoryError):
@@ -211,11 +209,11 @@ def explain(error: Exception) -> str | None:
     subject = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else Path.cwd()
     if error.errno in (*FULL, *CRAMPED):
         return _advice(error.errno, subject)
-    return f"{subject}: {error.strerror or error}: see to that disk and its permissions, and run again"
+    return f"{subject}: {error.strerror or error}: check that disk and its permissions, and run again"
 
 
 def _ownership(subject: object) -> str:
-    """Return whose a file is and who may read it, as far as this user may know."""
+    """Return a file's owner and mode; empty where they cannot be read."""
     try:
         status = Path(str(subject)).stat()
     except OSError:

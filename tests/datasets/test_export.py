@@ -229,5 +229,5 @@ def test_a_store_of_another_run_is_not_exported_under_this_ones_labels(own, tmp_
     path.unlink()
     write_a_store("lmdb", path, "zstd", noise(len(PATCHES), SIZE, seed=9), "a-slide")
     assert main(["export", str(own), str(tmp_path / "out.h5"), "--backend", "lmdb"]) == 1
-    assert "a-slide.lmdb: is another store than stores.csv tells of" in capsys.readouterr().err
+    assert "a-slide.lmdb: does not match stores.csv" in capsys.readouterr().err
     assert not (tmp_path / "out.h5").exists()

@@ -164,7 +164,7 @@ def test_what_cannot_be_written_in_the_results_is_named(tmp_path, bound, before,
     (line,) = done.stderr.splitlines()
     assert line.startswith("slidemill: ")
     assert f"{tmp_path}/results/{subject}" in line
-    assert line.endswith("see to that disk and its permissions, and run again")
+    assert line.endswith("check that disk and its permissions, and run again")
 
 
 def test_a_table_that_may_not_be_written_is_replaced(tmp_path, bound):
@@ -180,7 +180,7 @@ MACHINE = {
     "the disk": (OSError(errno.ENOSPC, "No space left on device", "/data/x"), "the disk of /data/x is full"),
     "a quota": (OSError(errno.EDQUOT, "Disk quota exceeded", "/data/x"), "is full (Disk quota exceeded): make room"),
     "a network drive": (OSError(errno.ESTALE, "Stale file handle", "/data/x"), "/data/x: Stale file handle: see to"),
-    "a disk that breaks": (OSError(errno.EIO, "Input/output error"), "Input/output error: see to that disk"),
+    "a disk that breaks": (OSError(errno.EIO, "Input/output error"), "Input/output error: check that disk"),
 }
 
 
@@ -256,6 +256,6 @@ def test_a_record_that_may_not_be_entered_is_told_before_any_job(tmp_path, bound
     arguments = ["--snakefile", str(ROOT / "workflow/Snakefile"), "--cores", "1", "--configfile", str(settings)]
     done = bound(f"import os\nos.chdir({str(tmp_path)!r})\nfrom snakemake.cli import main\nmain({arguments!r})")
     assert done.returncode == 1
-    assert f"{cohort.results}/.snakemake/slidemill.holder: Permission denied: see to that disk" in done.stderr
+    assert f"{cohort.results}/.snakemake/slidemill.holder: Permission denied: check that disk" in done.stderr
     assert "nothing has been run" in done.stderr
     assert "Traceback" not in done.stderr

@@ -407,7 +407,7 @@ def test_a_disk_that_fails_under_a_mapped_store_is_told(tmp_path, noise, monkeyp
             in check_in_child(process, path, Expected("slide", "tar")).findings[0].message
         )
         monkeypatch.setattr("slidemill.core.files.file_digest", fails)
-        with pytest.raises(MachineError, match=f"{path}: Input/output error: see to that disk or network drive"):
+        with pytest.raises(MachineError, match=f"{path}: Input/output error: check that disk or network drive"):
             check_in_child(process, path, Expected("slide", "tar"))
 
 

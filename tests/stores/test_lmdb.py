@@ -116,7 +116,7 @@ class TestLmdb(StoreContract):
                     raise getattr(lmdb, name)("mdb_txn_begin", 24 if name == "Error" else 0)
 
             monkeypatch.setattr(LmdbStore, "_environment", lambda _self: Refusing())
-            store._forget()
+            store._renew()
             with pytest.raises(SlidemillError, match=str(path)):
                 store.read(store.ids[0])
 

@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 MOST_PATCHES = 50_000_000
-"""Patches of one slide's grid, unless the configuration says otherwise: their table takes some 5 GB."""
+"""The default limit of patches per slide: their table has about 5 GB."""
 
 CLASSIFICATION = "classification"
-"""The property in which QuPath's GeoJSON has the class of a feature."""
+"""The property of QuPath's GeoJSON with a feature's class."""
 
 OUTSIDE = "(outside)"
-"""The name of patches that no region labels where the configuration wants them without a label: ``outside: null``."""
+"""The name of patches that no region labels if the configuration has ``outside: null``."""
 
 
 def normalize_name(name: str) -> str:
-    """Return a label's name as names are compared: in Unicode's form NFC, not macOS's, and without outer blanks."""
+    """Return a label's name in the Unicode form NFC without outer blanks, by which names are compared."""
     return unicodedata.normalize("NFC", name).strip()
 
 
@@ -31,20 +31,19 @@ class GridSpec:
     patch_size
         Width and height of a patch in grid pixels.
     overlap
-        Grid pixels that a patch shares with its neighbour on each side; patches lie
-        ``patch_size - 2 * overlap`` apart.
+        Grid pixels that a patch shares with each neighbour; patches are ``patch_size - 2 * overlap`` apart.
     deepzoom_level
-        DeepZoom level to sample, counted from 0 = one pixel; or None.
+        DeepZoom level to sample, where 0 is one pixel; or None.
     level
-        Native level to sample, counted from 0 = full resolution; or None.
+        Native level to sample, where 0 is full resolution; or None.
     limit_bounds
-        Lay the grid over the slide's bounds, where it has them, rather than over the whole canvas.
+        Whether the grid covers the slide's bounds, if it has any, and not the whole canvas.
     edges
-        ``"drop"`` leaves out patches that reach beyond the slide, ``"pad"`` fills them up with background.
+        ``"drop"`` omits patches that reach beyond the slide, ``"pad"`` fills them with background.
     mpp
-        Micrometres a grid pixel; or None.
+        Micrometres per grid pixel; or None.
     magnification
-        Magnification to sample; or None. Exactly one of these two and the two levels is given.
+        Magnification to sample; or None. Exactly one of this, `mpp` and the two levels is given.
     """
 
     patch_size: int = 256
@@ -63,22 +62,22 @@ class GridSpec:
 
     @property
     def by_resolution(self) -> bool:
-        """Whether a resolution is asked for, and not a level by its number."""
+        """Whether a resolution is sampled, and not a level."""
         return self.mpp is not None or self.magnification is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """Where regions have their names from.
+    """How regions get their names.
 
     Parameters
     ----------
     unnamed
-        The name of regions that have none; None refuses them.
+        The name of regions without one; None rejects them.
     property
-        The property of GeoJSON's features that holds their class.
+        The property of GeoJSON features that has their class.
     is_needed
-        Whether names decide anything; those of a mask's regions do not.
+        Whether names are used; those of a mask's regions are not.
     """
 
     unnamed: str | None = None
@@ -93,21 +92,21 @@ class LabelSpec:
     Parameters
     ----------
     map
-        Names to integers; of labels that cover as much of a patch, the one that comes first in it wins.
+        Names to integers; of labels that cover as much of a patch, the first in this map wins.
     rule
-        ``"centre"`` or ``"top_left"``, the point of a patch that decides, or ``"area"``.
+        ``"centre"`` or ``"top_left"``, the deciding point of a patch, or ``"area"``.
     outside
-        The name of patches that no region labels; None gives them none.
+        The name of patches that no region labels; None leaves them without a label.
     min_fraction
-        How much of a patch a label must cover, by area.
+        The share of a patch that a label must cover, with rule ``"area"``.
     overlap
-        Which of overlapping regions comes first: the one that does in the ``"file"``, or the ``"smallest"``.
+        The deciding region where regions overlap: the first in the ``"file"``, or the ``"smallest"``.
     only
         The names of the labels whose patches are sampled; None for all.
     unnamed, property
-        As of `Naming`.
+        As in `Naming`.
     origin
-        Where an annotation's coordinates start, ``"canvas"`` or ``"bounds"`` of the slide; None where its format says.
+        The origin of an annotation's coordinates, ``"canvas"`` or ``"bounds"`` of the slide; None for its format's.
 
     All names are in Unicode's form NFC, and without outer blanks.
     """
@@ -132,28 +131,28 @@ class LabelSpec:
             object.__setattr__(self, "unnamed", normalize_name(self.unnamed))
 
     def naming(self) -> Naming:
-        """Return where regions have their names from."""
+        """Return how regions get their names."""
         return Naming(self.unnamed, self.property)
 
 
 @dataclass(frozen=True, slots=True)
 class TissueSpec:
-    """Which patches have tissue enough.
+    """Which patches have enough tissue.
 
     Parameters
     ----------
     method
-        ``"otsu"`` or ``"hsv"``; ``"none"`` keeps all patches, and looks at no pixel.
+        ``"otsu"`` or ``"hsv"``; ``"none"`` keeps all patches, and reads no pixels.
     min_fraction
-        How much of a patch must be tissue.
+        The share of a patch that must be tissue.
     level
-        The native level that the mask is made from, or None for a resolution of its own.
+        The native level of which the mask is made, or None for a fixed resolution.
     pens
-        ``"auto"``, ``"exclude"`` or ``"keep"``: what is done with the colours of felt pens.
+        ``"auto"``, ``"exclude"`` or ``"keep"``: how the colours of felt pens are treated.
     mask_values
-        The integers that mean tissue in masks that somebody has made; None for masks of 0 and one other.
+        The integers that mean tissue in custom masks; None for masks of 0 and one other value.
     mask_origin
-        Where a custom mask starts, ``"canvas"`` or ``"bounds"`` of the slide; None where its format says.
+        The origin of a custom mask, ``"canvas"`` or ``"bounds"`` of the slide; None for its format's.
     """
 
     method: str = "none"
@@ -181,13 +180,13 @@ class WorkSpec:
     reader
         The reader's name.
     threads
-        How many threads read and encode.
+        The number of threads that read and encode.
     seed
-        Of the choice of what is compared with OpenSlide.
+        Seed of the choice of patches that are compared with OpenSlide.
     checked_copies
-        Whether tiles that are copied are decoded too, so that broken ones are left out as in other stores.
+        Whether copied tiles are decoded too, so that broken ones are omitted.
     scratch
-        A folder on a disk of this machine to write in first, or None.
+        A folder on a local disk to write in first, or None.
     """
 
     reader: str
@@ -199,7 +198,7 @@ class WorkSpec:
 
 @dataclass(frozen=True, slots=True)
 class ValidationSpec:
-    """How many patches a slide are compared with the slide, and what JPEG must reach in dB."""
+    """The number of patches per slide to compare with the slide, and the least PSNR of JPEG in dB."""
 
     sample: int
     min_psnr: float
@@ -207,16 +206,16 @@ class ValidationSpec:
 
 @dataclass(frozen=True, slots=True)
 class SplitSpec:
-    """How slides are parted into folds.
+    """How slides are split into folds.
 
     Parameters
     ----------
     folds
-        How many.
+        The number of folds.
     by
-        The sheet's column whose values are never cut, or ``"slide"``.
+        The sheet's column whose groups stay in one fold, or ``"slide"``.
     stratify
-        The column of which every fold has the same shares, or None.
+        The column whose values have the same shares in every fold, or None.
     """
 
     folds: int
@@ -226,7 +225,7 @@ class SplitSpec:
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkSpec:
-    """How many patches are read, how often, and for how many seconds at most."""
+    """The number of patches to read, of repeats, and the most seconds."""
 
     patches: int
     repeats: int

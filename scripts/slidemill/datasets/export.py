@@ -69,7 +69,7 @@ def export(dataset: Dataset, out: Path, told: Told = lambda _: None) -> Encoding
         raise SlidemillError(f"{out}: is there already: remove it, or name another file")
     if not len(dataset):
         raise SlidemillError(f"{dataset.results}: no patch is selected: ask for other slides, labels, or a wider query")
-    with dataset.stored.pool.opened(dataset.slides[0]) as store:
+    with dataset.stored.pool.open(dataset.slides[0]) as store:
         kind = store.manifest
     with replacing(out) as aside, full_disk_errors(aside), synced(aside):
         write(aside, dataset, kind.codec, kind.shape, told)
@@ -153,7 +153,7 @@ def _patches(dataset: Dataset, codec: Encoding, shape: Shape, slides: dict[str, 
 
 def _opened(dataset: Dataset, slide: str, codec: Encoding, shape: Shape) -> Store:
     """Open a slide's store, and see that its patches are like those of the others."""
-    store = dataset.stored.pool.opened(slide)
+    store = dataset.stored.pool.open(slide)
     if store.manifest.codec is not codec or store.manifest.shape != shape:
         store.close()
         found, size = store.manifest.encoding, store.manifest.patch_size

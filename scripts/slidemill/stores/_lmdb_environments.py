@@ -1,4 +1,4 @@
-"""LMDB environments, each open once in a process."""
+"""LMDB environments, each open once per process."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from slidemill.errors import StoreError, machine_error
 
 PAGE = 4096
 CLOSING = [0.001 * 2**number for number in range(9)]
-"""Seconds to wait, again and again, for an environment that another thread has let go of and is still closing."""
+"""Seconds to wait, one after another, for an environment that another thread is still closing."""
 
 
 class SharedEnvironments:
-    """The LMDB environments that this process has open, each once: LMDB refuses a second one on one file.
+    """The open LMDB environments of this process: LMDB rejects a second one on the same file.
 
-    An environment is closed when nothing refers to it any more: no store, no reading thread, no view.
+    An environment is closed with the last store, reading thread or view that refers to it.
     """
 
     def __init__(self) -> None:
@@ -29,24 +29,21 @@ class SharedEnvironments:
         self._open: WeakValueDictionary[tuple[int, int], lmdb.Environment] = WeakValueDictionary()
 
     def take(self, path: Path) -> tuple[tuple[int, int], lmdb.Environment]:
-        """Open the file at `path`, or share it where it is open; return its identity beside it."""
+        """Open the file at `path`, or share its open environment; return the file's identity and the environment."""
         file = identity(path)
         with self._lock:
             env = self._open.get(file)
             if env is None:
-                self._open[file] = env = _opened(path)
+                self._open[file] = env = _open(path)
         return file, env
 
     def renew_lock(self) -> None:
-        """Forget that a thread of the parent held the lock, which a forked child lacks."""
+        """Replace the lock, which a thread that the forked child lacks may hold."""
         self._lock = threading.Lock()
 
 
-def _opened(path: Path) -> lmdb.Environment:
-    """Open an LMDB file for reading, and see that all of it is there.
-
-    LMDB maps the file into memory: reading what was cut off would end the process.
-    """
+def _open(path: Path) -> lmdb.Environment:
+    """Open an LMDB file for reading after a check of its length: reading beyond its end would kill the process."""
     remedy = "it is truncated or no LMDB file; remove it and run again"
     if path.stat().st_size < 2 * PAGE:
         raise StoreError(f"{path}: {path.stat().st_size} bytes are no LMDB store: {remedy}")

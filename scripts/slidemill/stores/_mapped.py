@@ -1,4 +1,4 @@
-"""A store whose file is mapped into memory, and of which each patch is one piece."""
+"""A store in a mapped file, whose patches are contiguous."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ REMEDY = f"it is damaged or from elsewhere; {AGAIN}"
 
 
 class MappedStore(Store):
-    """A file mapped into memory; a backend's `_open` maps it, and sets where each patch begins and ends in it."""
+    """A mapped file; a backend's `_open` maps it, and sets the first byte and the end of each patch."""
 
     _data: memoryview
     _starts: Sequence[int]
     _ends: Sequence[int]
 
     def _map(self) -> None:
-        """Map the file: a mapping outlives a fork, so that no handle has to be opened again."""
+        """Map the file; the mapping outlives a fork, so that nothing has to be reopened."""
         with self.path.open("rb") as raw:
             self._file = identity(raw.fileno())
             try:
@@ -30,7 +30,7 @@ class MappedStore(Store):
                 raise StoreError(f"{self.path}: is empty: {REMEDY}") from None
 
     def _check_same(self) -> None:
-        """Raise a StoreError when another store has taken the place of the one that is mapped."""
+        """Raise a StoreError if another store has replaced the mapped one."""
         if identity(self.path) != self._file:
             raise StoreError(f"{self.path}: was replaced while it was read: open it again")
 
@@ -38,9 +38,9 @@ class MappedStore(Store):
         data = self._data
         if not len(data):
             raise StoreError(f"{self.path}: the store is closed: open it again to read from it")
-        # A slice keeps the mapping alive by itself.
+        # The slice keeps the mapping alive.
         return data[self._starts[place] : self._ends[place]], None
 
     def _release(self) -> None:
-        # Not None, for which NumPy would make an array of whatever is in memory.
+        # Not None, of which NumPy would make an uninitialized array.
         self._data = memoryview(b"")

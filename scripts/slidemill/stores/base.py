@@ -17,7 +17,7 @@ import numpy as np
 from slidemill.core.encodings import RAW, Buffer, Pixels, Shape, decode_patch
 from slidemill.core.patch import PatchRef
 from slidemill.core.text import AGAIN
-from slidemill.errors import StoreError, machine_error, machine_errors
+from slidemill.errors import MachineError, StoreError, machine_error, machine_errors
 from slidemill.stores.manifest import Manifest
 from slidemill.stores.symmetries import turn_into
 
@@ -73,8 +73,7 @@ class Store(ABC):
         try:
             self.manifest = self._open()
         except (OSError, MemoryError) as error:
-            message = f"{path}: cannot be opened ({error}): is a run at work there?"
-            raise machine_error(error, path) or StoreError(message) from None
+            raise self._fault(error, f"cannot be opened ({error}): is a run at work there?") from None
         self._places = {patch_id: place for place, patch_id in enumerate(self.manifest.ids)}
         self._codec, self._shape = self.manifest.codec, self.manifest.shape
         self._raw_size = math.prod(self._shape) if self._codec is RAW else -1
@@ -231,6 +230,9 @@ class Store(ABC):
     @abstractmethod
     def _open(self) -> Manifest:
         """Open the store, keep what reading needs, and return the manifest; raise StoreError if that fails."""
+
+    def _fault(self, error: BaseException, message: str) -> MachineError | StoreError:
+        return machine_error(error, self.path) or StoreError(f"{self.path}: {message}")
 
     def _lend(self, patch_id: str) -> LentBytes:
         """Return a patch's bytes in the store's own memory; raise StoreError if there are none."""

@@ -1,4 +1,4 @@
-"""Patches as files: one folder a slide, one file a patch, ``index.csv`` and ``manifest.json``."""
+"""Patches as files: a folder per slide, a file per patch, ``index.csv`` and ``manifest.json``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import errno
 import os
 import stat
 import weakref
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,18 +19,18 @@ from slidemill.core.files import asides, file_digest, identity, sync
 from slidemill.core.patch import PatchRef
 from slidemill.core.results_layout import MANIFEST
 from slidemill.core.text import AGAIN
-from slidemill.errors import MachineError, SlidemillError, StoreError, machine_error
+from slidemill.errors import SlidemillError, StoreError, machine_error
 from slidemill.stores.base import Backend, LentBytes, Store
 from slidemill.stores.manifest import Manifest
 
 INDEX = "index.csv"
 INDEX_COLUMNS = ("patch_id", "file", "column", "row", "x0", "y0", "width0", "height0")
 SYNCING = 16
-"""Files that are on their way to the disk at once."""
+"""Threads that sync files at once."""
 
 
 class DiskWriter:
-    """Writes one file a patch."""
+    """Writes one file per patch."""
 
     def __init__(self, folder: Path, suffix: str) -> None:
         self._folder = folder
@@ -39,7 +40,7 @@ class DiskWriter:
 
     def add(self, patch: PatchRef, data: Buffer) -> None:
         """Store the encoded `data` of the next patch."""
-        # Python's own files ask for each one's status first, which network drives answer slowly.
+        # open() would also request the file's status, which is slow on network drives.
         file = os.open(f"{self._prefix}{patch.patch_id}{self._suffix}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         try:
             left = memoryview(data)
@@ -68,43 +69,45 @@ class DiskWriter:
 
 @contextmanager
 def writing(path: Path, patches: Sequence[PatchRef], manifest: Manifest) -> Iterator[DiskWriter]:
-    """Make a new store, the folder `path`, for writing; its files are on the disk when the block ends."""
+    """Create a store, the folder `path`, for writing; its files are synced when the block ends."""
     path.mkdir()
     yield DiskWriter(path, manifest.codec.suffix)
-    # Threads that wait for the disk, and for nothing else: one after another, files take it three times as long.
-    files = list(path.iterdir())
+    # The threads only wait for the disk: one after another, syncing files takes three times as long.
     with ThreadPoolExecutor(SYNCING) as pool:
-        for _ in pool.map(_sync_all, (files[start::SYNCING] for start in range(SYNCING))):
-            pass
+        deque(pool.map(sync, path.iterdir()), maxlen=0)
     sync(path)
 
 
-def _sync_all(files: Sequence[Path]) -> None:
-    for file in files:
-        sync(file)
-
-
 class DiskStore(Store):
-    """A folder of patches, which is held open: nothing is read from another one that takes its place."""
+    """A folder of patches, held open, so that nothing is read from a folder that replaces it."""
 
     def stored_ids(self) -> list[str]:
-        """Return the ids that the index has and whose files are there, then the names of files that it lacks."""
-        self._check_same()
-        try:
-            os.close(_open_file(os.fspath(self.path / INDEX), os.O_RDONLY))
-            index = {row["file"]: row["patch_id"] for row in read_table(self.path / INDEX, INDEX_COLUMNS)}
+        """Return the ids in the index whose files exist, then the names of files that it lacks.
+
+        Raises
+        ------
+        StoreError
+            When the index cannot be read, or another folder has replaced the opened one.
+        """
+        with self._index() as path:
+            index = {row["file"]: row["patch_id"] for row in read_table(path, INDEX_COLUMNS)}
             files = {file.name for file in self.path.iterdir() if not file.name.startswith(".")} - {INDEX, MANIFEST}
-        except (OSError, ValueError, csv.Error, SlidemillError) as error:
-            raise self._fault(error, f"its index cannot be read ({error}): {AGAIN}") from None
         return [index[file] for file in index if file in files] + sorted(files - set(index))
 
     def index_digest(self) -> str:
-        """Return the digest of index.csv."""
+        """Return the digest of index.csv; StoreError as in `stored_ids`."""
+        with self._index() as path:
+            return file_digest(path)
+
+    @contextmanager
+    def _index(self) -> Iterator[Path]:
+        """Yield the path of the index; raise StoreError where the block cannot read it."""
         self._check_same()
+        path = self.path / INDEX
         try:
-            os.close(_open_file(os.fspath(self.path / INDEX), os.O_RDONLY))
-            return file_digest(self.path / INDEX)
-        except OSError as error:
+            os.close(_open_file(os.fspath(path), os.O_RDONLY))
+            yield path
+        except (OSError, ValueError, csv.Error, SlidemillError) as error:
             raise self._fault(error, f"its index cannot be read ({error}): {AGAIN}") from None
 
     def _open(self) -> Manifest:
@@ -114,12 +117,13 @@ class DiskStore(Store):
         except OSError as error:
             if isinstance(error, FileNotFoundError) and _is_unfinished(self.path):
                 raise StoreError(
-                    f"{self.path}: is being written, or the job that wrote it was killed: let the run come to its end, "
-                    "and open it again"
+                    f"{self.path}: is being written, or the job that wrote it was killed: wait for the end of the "
+                    "run, and open it again"
                 ) from None
-            raise machine_error(error, self.path) or StoreError(
-                f"{self.path}: is no store ({MANIFEST}: {error.strerror}): name one slide's folder of patches, or its "
-                ".lmdb, .h5 or .tar file"
+            raise self._fault(
+                error,
+                f"is no store ({MANIFEST}: {error.strerror}): name one slide's folder of patches, or its .lmdb, .h5 or "
+                ".tar file",
             ) from None
         return Manifest.from_bytes(data, self.path)
 
@@ -131,12 +135,10 @@ class DiskStore(Store):
             self._check_same()
             return None
         except OSError as error:
-            raise machine_error(error, self.path) or StoreError(
-                f"{self.path}: patch {patch_id}: {error.strerror}: {AGAIN}"
-            ) from None
+            raise self._fault(error, f"patch {patch_id}: {error.strerror}: {AGAIN}") from None
 
     def _check_same(self) -> None:
-        """Raise a StoreError when another folder has taken the place of the one that is held open."""
+        """Raise a StoreError if another folder has replaced the one that is held open."""
         folder = self._folder
         try:
             same = folder is None or folder.identity == identity(self.path)
@@ -147,24 +149,21 @@ class DiskStore(Store):
         if not same:
             raise StoreError(f"{self.path}: was replaced while it was read: open it again")
 
-    def _fault(self, error: Exception, message: str) -> StoreError | MachineError:
-        return machine_error(error, self.path) or StoreError(f"{self.path}: {message}")
-
     def _release(self) -> None:
         self._folder = None
 
 
 def _is_unfinished(path: Path) -> bool:
-    """Return whether a folder without a manifest is one that a job makes or is about to make anew.
+    """Return whether a job is writing, or about to write, a folder without a manifest.
 
-    Snakemake makes a job's folders before it starts, and removes the manifest of a store that is to be replaced.
+    Snakemake creates a job's folders before it starts, and removes the manifest of a store that will be replaced.
     """
     names = {file.name for file in path.iterdir()}
     return not names or INDEX in names or bool(asides(path))
 
 
 def _open_file(name: str, flags: int, folder: int | None = None) -> int:
-    """Open a file and nothing else: a pipe would make the reader wait for ever, and a device has no end."""
+    """Open a regular file only: a pipe would block the reader, and a device has no end."""
     file = os.open(name, flags | os.O_NONBLOCK, dir_fd=folder)
     if not stat.S_ISREG(os.fstat(file).st_mode):
         os.close(file)
@@ -173,7 +172,7 @@ def _open_file(name: str, flags: int, folder: int | None = None) -> int:
 
 
 class _Folder:
-    """A folder that is held open, and closed when nothing refers to it any more."""
+    """A folder that is held open until nothing refers to it."""
 
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -181,10 +180,10 @@ class _Folder:
         self.identity = identity(self._descriptor)
 
     def read(self, name: str) -> bytes:
-        with open(name, "rb", buffering=0, opener=self._opened) as file:
+        with open(name, "rb", buffering=0, opener=self._open) as file:
             return file.read()
 
-    def _opened(self, name: str, flags: int) -> int:
+    def _open(self, name: str, flags: int) -> int:
         return _open_file(name, flags, self._descriptor)
 
 

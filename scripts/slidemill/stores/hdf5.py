@@ -1,9 +1,9 @@
-"""Patches in HDF5: one file a slide, whose patches lie one after another, so that they can be mapped.
+"""Patches in HDF5: a file per slide, whose patches are contiguous and can be mapped.
 
-Raw patches are one dataset ``patches``, ``uint8 (n, height, width, 3)``, contiguous. Encoded ones are one
-dataset ``payload``, ``uint8 (bytes,)``, contiguous, and ``offsets``, ``int64 (n + 1,)``: patch ``i`` is
-``payload[offsets[i]:offsets[i + 1]]``. Beside them lie ``ids``, ``column``, ``row``, ``x0``, ``y0``,
-``width0``, ``height0`` (n,) and ``manifest`` (UTF-8 JSON as ``uint8``).
+Raw patches are the dataset ``patches``, ``uint8 (n, height, width, 3)``. Encoded ones are ``payload``,
+``uint8 (bytes,)``, and ``offsets``, ``int64 (n + 1,)``: patch ``i`` is ``payload[offsets[i]:offsets[i + 1]]``.
+The other datasets are ``ids``, ``column``, ``row``, ``x0``, ``y0``, ``width0``, ``height0`` (n,), and ``manifest``
+(UTF-8 JSON as ``uint8``).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy.typing as npt
 from slidemill.core.encodings import UINT8, Buffer, Pixels, digest
 from slidemill.core.files import synced
 from slidemill.core.patch import PatchRef
-from slidemill.errors import StoreError, machine_error
+from slidemill.errors import StoreError
 from slidemill.stores._mapped import REMEDY, MappedStore
 from slidemill.stores.base import Backend
 from slidemill.stores.hdf5_writer import EncodedPatches, RawPatches, discard_on_error
@@ -29,13 +29,16 @@ from slidemill.stores.manifest import Manifest
 
 COORDINATES = ("column", "row", "x0", "y0", "width0", "height0")
 KINDS = dict.fromkeys(COORDINATES, "i") | {"ids": "S", "offsets": "i", "patches": "u", "payload": "u", "manifest": "u"}
-"""What a store may hold, and NumPy's letter for the type of each."""
+"""The datasets of a store, with NumPy's letter for the kind of each."""
 LONGEST_ID = 64
-"""Bytes that a patch's id may have."""
+"""Most bytes of a patch's id."""
+_PIXELS = ("patches", "payload")
+_BROKEN = (KeyError, TypeError, ValueError, AttributeError, OSError, RuntimeError)
+"""What h5py raises on a broken structure."""
 
 
 class Hdf5Writer:
-    """Writes patches by `pixels`, and what lies beside them."""
+    """Writes patches by `pixels`, and the index."""
 
     def __init__(self, file: h5py.File, pixels: RawPatches | EncodedPatches) -> None:
         self._file = file
@@ -46,7 +49,7 @@ class Hdf5Writer:
         self._pixels.add(data)
 
     def index(self) -> str:
-        """Return the digest of what lies beside the patches."""
+        """Complete the patches, and return the digest of the index."""
         self._pixels.end()
         return _index_digest(self._file)
 
@@ -58,7 +61,7 @@ class Hdf5Writer:
 
 @contextmanager
 def writing(path: Path, patches: Sequence[PatchRef], manifest: Manifest) -> Iterator[Hdf5Writer]:
-    """Open a new store at `path` for writing; it is on the disk when the block ends."""
+    """Create a store at `path` for writing; it is synced when the block ends."""
     with synced(path), h5py.File(path, "w", libver="latest", locking=False) as file, discard_on_error(file):
         ids = np.array([patch.patch_id.encode() for patch in patches], dtype="S")
         file.create_dataset("ids", data=ids if len(ids) else np.array([], "S1"), track_times=False)
@@ -73,44 +76,51 @@ def writing(path: Path, patches: Sequence[PatchRef], manifest: Manifest) -> Iter
 
 
 class Hdf5Store(MappedStore):
-    """An HDF5 store, mapped into memory for reading; h5py is needed to open it alone."""
+    """An HDF5 store, mapped for reading; only opening and checking it need h5py."""
 
     def stored_ids(self) -> list[str]:
-        """Return the ids that lie beside the patches."""
-        with _opened(self.path) as file:
-            self._check_same()
-            with _told(self.path, "its ids cannot be read"):
-                ids = _own(file, "ids", len(self))[:]
-                return [bytes(patch_id).decode("utf-8", "backslashreplace") for patch_id in ids]
+        """Return the dataset of ids; StoreError where it cannot be read."""
+        with self._structure("its ids cannot be read") as file:
+            ids = _dataset(file, "ids", len(self))[:]
+            return [bytes(patch_id).decode("utf-8", "backslashreplace") for patch_id in ids]
 
     def index_digest(self) -> str:
-        """Return the digest of what h5py gives beside the pixels and the manifest."""
-        with _opened(self.path) as file:
+        """Return the digest of all datasets but the pixels and the manifest; StoreError where they cannot be read."""
+        with self._structure("its index cannot be read") as file:
+            for name in {*file} - {"manifest"}:
+                _dataset(file, name, len(self))
+            return _index_digest(file)
+
+    @contextmanager
+    def _structure(self, fault: str) -> Iterator[h5py.File]:
+        """Open the file with h5py; raise a StoreError with `fault` where the block meets a broken structure."""
+        try:
+            file = h5py.File(self.path, "r", locking=False)  # network drives often refuse locks
+        except OSError as error:
+            raise self._fault(error, f"HDF5 cannot open it ({error}): {REMEDY}") from None
+        with file:
             self._check_same()
-            with _told(self.path, "its index cannot be read"):
-                for name in {*file} - {"manifest"}:
-                    _own(file, name, len(self))
-                return _index_digest(file)
+            try:
+                yield file
+            except _BROKEN as error:
+                raise self._fault(error, f"{fault} ({error}): {REMEDY}") from None
 
     def _open(self) -> Manifest:
         self._map()
-        with _opened(self.path) as file:
-            self._check_same()
-            with _told(self.path, "a dataset is missing or broken"):
-                # Not read by h5py, which would take as much memory as the file claims to need.
-                lies = _own(file, "manifest")
-                place, size = lies.id.get_offset() or 0, lies.nbytes
-                manifest = Manifest.from_bytes(self._data[place : place + size], self.path)
-                count = len(manifest.ids)
-                if manifest.encoding == "raw":
-                    patches = _own(file, "patches")
-                    start = patches.id.get_offset() or 0
-                    size = int(np.prod(manifest.shape))
-                    if patches.shape != (count, *manifest.shape):
-                        raise StoreError(f"{self.path}: holds {patches.shape} for {count} patches: {REMEDY}")
-                    offsets: npt.NDArray[np.int64] = start + size * np.arange(count + 1, dtype=np.int64)
-                else:
-                    offsets = (_own(file, "payload").id.get_offset() or 0) + _own(file, "offsets", count)[:]
+        with self._structure("a dataset is missing or broken") as file:
+            # Not read by h5py, which would allocate whatever size the file claims.
+            dataset = _dataset(file, "manifest")
+            place = dataset.id.get_offset() or 0
+            manifest = Manifest.from_bytes(self._data[place : place + dataset.nbytes], self.path)
+            count = len(manifest.ids)
+            if manifest.encoding == "raw":
+                patches = _dataset(file, "patches")
+                if patches.shape != (count, *manifest.shape):
+                    raise StoreError(f"{self.path}: holds {patches.shape} for {count} patches: {REMEDY}")
+                sizes = math.prod(manifest.shape) * np.arange(count + 1, dtype=np.int64)
+                offsets: npt.NDArray[np.int64] = (patches.id.get_offset() or 0) + sizes
+            else:
+                offsets = (_dataset(file, "payload").id.get_offset() or 0) + _dataset(file, "offsets", count)[:]
         if len(offsets) != count + 1 or (np.diff(offsets) < 0).any():
             raise StoreError(f"{self.path}: the offsets do not fit {count} patches: {REMEDY}")
         if offsets[-1] > len(self._data):
@@ -120,44 +130,24 @@ class Hdf5Store(MappedStore):
         return manifest
 
     def _read_raw(self, patch_id: str) -> Pixels:
-        # The copy takes as long as some ten calls do, and so this makes as few as it can.
+        # As few calls as possible: the copy takes as long as about ten.
         try:
             start = self._starts[self._places[patch_id]]
             return np.ndarray(self._shape, UINT8, self._data, start).copy()
         except (KeyError, TypeError):
-            return super()._read_raw(patch_id)  # which says what is wrong
+            return super()._read_raw(patch_id)  # which reports what is wrong
 
 
-_PIXELS = ("patches", "payload")
-_BROKEN = (KeyError, TypeError, ValueError, AttributeError, OSError, RuntimeError)
-"""What h5py raises where a file's structure is not what it should be."""
+def _dataset(file: h5py.File, name: str, count: int | None = None) -> h5py.Dataset:
+    """Return a contiguous dataset of this file, of `count` patches if that is given.
 
+    HDF5 follows links into other files, keeps bytes in any file that a dataset names, and allows small files to claim
+    terabytes. A hostile store must not make the reader open another file, nor take more memory than its size.
 
-@contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
-    """Open an HDF5 file read-only and without a lock, which network drives often refuse."""
-    try:
-        file = h5py.File(path, "r", locking=False)
-    except OSError as error:
-        raise machine_error(error, path) or StoreError(f"{path}: HDF5 cannot open it ({error}): {REMEDY}") from None
-    with file:
-        yield file
-
-
-@contextmanager
-def _told(path: Path, what: str) -> Iterator[None]:
-    """Raise a StoreError that says `what` is wrong when the block meets a broken structure."""
-    try:
-        yield
-    except _BROKEN as error:
-        raise machine_error(error, path) or StoreError(f"{path}: {what} ({error}): {REMEDY}") from None
-
-
-def _own(file: h5py.File, name: str, count: int | None = None) -> h5py.Dataset:
-    """Return a dataset of slidemill's that lies in this very file in one piece; of `count` patches if that is given.
-
-    HDF5 follows links into other files, keeps the bytes of a dataset in any file that it names, and has datasets of
-    few bytes that claim terabytes: a store from elsewhere shall read no other file, nor take more memory than its size.
+    Raises
+    ------
+    StoreError
+        When the dataset is not slidemill's, not contiguous, in another file, or of another type or size.
     """
     if name not in KINDS:
         raise StoreError(f"{file.filename}: {name!r} is no part of a store: {REMEDY}")
@@ -178,7 +168,7 @@ def _own(file: h5py.File, name: str, count: int | None = None) -> h5py.Dataset:
 
 
 def _index_digest(file: h5py.File) -> str:
-    """Return a digest of every dataset's name, type, shape and, but for pixels and manifest, values."""
+    """Return a digest of the name, type and shape of all datasets but the manifest, and of values but pixels."""
     parts = []
     for name in sorted({*file} - {"manifest"}):
         dataset = file[name]

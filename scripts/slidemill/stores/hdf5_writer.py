@@ -1,4 +1,4 @@
-"""Writing patches into an HDF5 file, one after another, so that they can be mapped."""
+"""Write patches into an HDF5 file as one contiguous dataset, so that they can be mapped."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ import numpy as np
 from slidemill.core.encodings import Buffer, Shape
 
 BLOCK = 8 * 1024 * 1024
+"""Bytes that are copied at once."""
 
 
 class RawPatches:
-    """Writes raw patches straight into their place in one contiguous dataset, ``patches``."""
+    """Writes raw patches into one contiguous dataset, ``patches``."""
 
     def __init__(self, file: h5py.File, count: int, shape: Shape) -> None:
         self._block = (1, *shape)
         self._next = 0
-        # h5py's own indexing takes twice as long: it makes the two selections anew for each patch.
+        # h5py's indexing takes twice as long: it creates both selections for each patch.
         self._patches = _contiguous(file, "patches", (count, *shape)).id
         self._there = self._patches.get_space()
         self._here = h5py.h5s.create_simple(self._block)
@@ -33,11 +34,11 @@ class RawPatches:
         self._next += 1
 
     def end(self) -> None:
-        """Do nothing: all is there."""
+        """Do nothing: all patches are in their place."""
 
 
 class EncodedPatches:
-    """Collects encoded patches in a nameless file, and writes them as one dataset when their size is known."""
+    """Collects encoded patches in a temporary file, and writes them as one dataset when their size is known."""
 
     def __init__(self, file: h5py.File, spool: IO[bytes]) -> None:
         self._file = file
@@ -61,9 +62,9 @@ class EncodedPatches:
 
 @contextmanager
 def discard_on_error(file: h5py.File) -> Iterator[None]:
-    """Write all that HDF5 still holds when the block ends; where that or the block fails, have the rest go nowhere.
+    """Flush a file when the block ends; where the block or that fails, discard what HDF5 still holds.
 
-    HDF5 ends the process where it cannot write at closing, on a full disk for example.
+    HDF5 ends the process where it cannot write at closing, such as on a full disk.
     """
     try:
         yield
@@ -77,7 +78,7 @@ def discard_on_error(file: h5py.File) -> Iterator[None]:
 
 
 def _contiguous(file: h5py.File, name: str, shape: tuple[int, ...]) -> h5py.Dataset:
-    """Create a dataset of bytes whose place in the file is fixed at once, and which is not filled first."""
+    """Create a dataset of bytes with a fixed place in the file, without filling it."""
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     properties.set_layout(h5py.h5d.CONTIGUOUS)
     properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)

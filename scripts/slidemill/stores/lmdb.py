@@ -1,4 +1,4 @@
-"""Patches in LMDB: one file a slide, keys are the patches' ids, values their encoded bytes."""
+"""Patches in LMDB: a file per slide, whose keys are patch ids and whose values are encoded bytes."""
 
 from __future__ import annotations
 
@@ -17,24 +17,23 @@ from slidemill.core.encodings import UINT8, Buffer, Pixels
 from slidemill.core.files import identity, synced
 from slidemill.core.patch import PatchRef
 from slidemill.core.text import AGAIN
-from slidemill.errors import MachineError, StoreError, machine_error
+from slidemill.errors import StoreError
 from slidemill.stores._lmdb_environments import PAGE, SHARED
 from slidemill.stores.base import Backend, LentBytes, Store
 from slidemill.stores.manifest import Manifest
 
 MANIFEST_KEY = b"__manifest__"
 COMMIT_BYTES = 768 * 1024
-"""Of patches in one transaction, four raw ones of 256 pixels: dirty pages stay in the processor's cache and memory
-is bounded; one sync at the end makes all last."""
+"""Bytes of patches per transaction, four raw ones of 256 pixels: dirty pages stay in the processor's cache."""
 
 MOST_EXTRA = 1000
-"""Keys that are looked at beyond those that a store says it has."""
+"""Keys that are read beyond the number in the manifest."""
 
 KEY_AND_DIGESTS = 160
-"""Generous estimate of the bytes that a patch takes beside its value: key, page headers, manifest."""
+"""Upper estimate of a patch's bytes besides its value: key, page headers, manifest."""
 
 SPARE = 64 * PAGE
-"""Room in the map for what a transaction writes beside its values."""
+"""Bytes of the map for what a transaction writes besides its values."""
 
 
 class LmdbWriter:
@@ -53,14 +52,14 @@ class LmdbWriter:
             self._begin()
 
     def index(self) -> str:
-        """Return no digest: nothing lies beside the patches but their keys."""
+        """Return no digest: the keys are the index."""
         return ""
 
     def finish(self, manifest: Manifest) -> None:
         """Store the manifest under its reserved key, and fit the map to what is used."""
         self._transaction.commit()
         data = manifest.to_bytes()
-        # The file records the map's size with each transaction: the last one records what is needed.
+        # Each transaction records the map's size in the file: the last one records the size in use.
         self._env.set_mapsize(self._used() + len(data) + SPARE)
         self._begin()
         self._put(MANIFEST_KEY, data, append=False)
@@ -74,7 +73,7 @@ class LmdbWriter:
     def _put(self, key: bytes, data: Buffer, append: bool) -> None:
         size = len(data)
         if self._bytes + size > self._room:
-            # A map can grow between transactions alone.
+            # A map can only grow between transactions.
             self._transaction.commit()
             self._env.set_mapsize(2 * self._env.info()["map_size"] + size)
             self._begin()
@@ -87,21 +86,14 @@ class LmdbWriter:
 
 @contextmanager
 def writing(path: Path, patches: Sequence[PatchRef], manifest: Manifest) -> Iterator[LmdbWriter]:
-    """Open a new store at `path` for writing; it is on the disk when the block ends."""
+    """Create a store at `path` for writing; it is synced when the block ends."""
     raw_bytes = manifest.patch_size**2 * 3
-    # The number of patches is known, and of raw ones the size; encoded ones start at an eighth of it and the
-    # map doubles where that is too little.
+    # Encoded patches are estimated at an eighth of raw ones; the map doubles where that is too little.
     pages = -(-(raw_bytes + 16) // PAGE) if manifest.encoding == "raw" else raw_bytes // 8 // PAGE + 1
     map_size = 2 * SPARE + len(patches) * (pages * PAGE + KEY_AND_DIGESTS) * 17 // 16
     with synced(path):
-        env = lmdb.open(
-            os.fspath(path),
-            map_size=map_size // PAGE * PAGE,
-            subdir=False,
-            lock=False,
-            sync=False,
-            metasync=False,
-        )
+        map_size = map_size // PAGE * PAGE
+        env = lmdb.open(os.fspath(path), map_size=map_size, subdir=False, lock=False, sync=False, metasync=False)
         try:
             yield LmdbWriter(env)
         finally:
@@ -109,14 +101,20 @@ def writing(path: Path, patches: Sequence[PatchRef], manifest: Manifest) -> Iter
 
 
 class LmdbStore(Store):
-    """An LMDB store, opened for reading without locks."""
+    """An LMDB store, open for reading without locks."""
 
     def stored_ids(self) -> list[str]:
-        """Return the keys that are really there, the manifest's left out."""
+        """Return the stored keys without the manifest's.
+
+        Raises
+        ------
+        StoreError
+            When they cannot be read, or LMDB counts another number.
+        """
         try:
-            with self._begun() as transaction:
+            with self._begin() as transaction:
                 entries = transaction.stat()["entries"]
-                # Damaged pages may lead to each other, so that there are keys without end.
+                # Damaged pages may refer to each other, and give keys without end.
                 keys = list(islice(transaction.cursor().iternext(values=False), len(self) + MOST_EXTRA))
         except lmdb.Error as error:
             raise self._fault(error, f"its keys cannot be read ({error}): {AGAIN}") from None
@@ -134,7 +132,7 @@ class LmdbStore(Store):
         return Manifest.from_bytes(bytes(lent[0]) if lent else b"", self.path)
 
     def _read_raw(self, patch_id: str) -> Pixels:
-        # The copy takes as long as some ten calls do, and so this makes as few as it can.
+        # As few calls as possible: the copy takes as long as about ten.
         try:
             transaction = self._thread.transaction  # type: ignore[union-attr]
             data = transaction.get(patch_id.encode())
@@ -144,7 +142,7 @@ class LmdbStore(Store):
             pass
         except lmdb.Error:
             self._renew()
-        return super()._read_raw(patch_id)  # which says what is wrong, or begins the thread's transaction
+        return super()._read_raw(patch_id)  # which reports what is wrong, or begins the thread's transaction
 
     def _get(self, place: int, patch_id: str) -> LentBytes | None:
         try:
@@ -156,21 +154,21 @@ class LmdbStore(Store):
         except lmdb.Error as error:
             self._renew()
             raise self._fault(error, f"patch {patch_id}: {error}: it is damaged; {AGAIN}") from None
-        # Nothing writes to a store, so what is there stays while the map does.
+        # Nothing writes to a store, so that the bytes stay as long as the map.
         return None if value is None else (value, transaction)
 
     def _release(self) -> None:
         self._env = self._thread = None
 
     def _transaction(self) -> lmdb.Transaction:
-        """Return a transaction for this thread to keep; it keeps the environment open."""
+        """Begin the transaction of this thread, which keeps the environment open."""
         thread = self._thread
-        transaction = self._begun()
+        transaction = self._begin()
         if thread is not None:
             thread.transaction = transaction
         return transaction
 
-    def _begun(self) -> lmdb.Transaction[memoryview]:
+    def _begin(self) -> lmdb.Transaction[memoryview]:
         env = self._environment()
         try:
             return env.begin(buffers=True)
@@ -179,19 +177,15 @@ class LmdbStore(Store):
         except lmdb.Error as error:
             raise self._fault(error, f"cannot be read ({error}): it is damaged; {AGAIN}") from None
 
-    def _fault(self, error: lmdb.Error, message: str) -> StoreError | MachineError:
-        """Return the error to raise for one of LMDB's."""
-        return machine_error(error, self.path) or StoreError(f"{self.path}: {message}")
-
     def _renew(self) -> None:
-        """Have this thread begin another transaction: a bad page spoils the one that met it for all reads after it."""
+        """Drop this thread's transaction, which a bad page has made unusable."""
         thread = self._thread
         if thread is not None:
             thread.__dict__.pop("transaction", None)
 
     def _environment(self) -> lmdb.Environment:
         if self._process != os.getpid():
-            # A fork's child reads on through the map that it inherited, which without locks is its own.
+            # A forked child goes on reading through the inherited map.
             if identity(self.path) != self._file:
                 raise StoreError(f"{self.path}: another store has taken its place: open it again")
             self._process = os.getpid()
@@ -200,15 +194,12 @@ class LmdbStore(Store):
             raise StoreError(f"{self.path}: the store is closed: open it again to read from it")
         return env
 
-    def _forget(self) -> None:
-        """Have a forked child look again whether the file is still the one that was opened."""
-        if self._thread is not None:
-            self._thread = threading.local()
-
 
 def _after_fork() -> None:
+    """Drop the transactions, so that the child checks again that the file is the one that was opened."""
     for store in list(_STORES):
-        store._forget()
+        if store._thread is not None:
+            store._thread = threading.local()
 
 
 _STORES: WeakSet[LmdbStore] = WeakSet()

@@ -1,4 +1,4 @@
-"""All backends by name, and the way to open a store without knowing which it is."""
+"""All backends by name, and how to open a store of any backend."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from slidemill.stores.base import Backend, Store
 
 
 class _Backends(Mapping[str, Backend]):
-    """All backends by name, each imported when it is first asked for: a job seldom needs more than one."""
+    """All backends by name, each imported when it is first needed: most jobs need one."""
 
     def __getitem__(self, name: str) -> Backend:
-        # Statements, not names put together: a script's digest covers the modules that statements import.
+        # Import statements, since the code digest covers only modules that statements import.
         match name:
             case "lmdb":
                 from slidemill.stores.lmdb import BACKEND as LMDB
@@ -49,7 +49,7 @@ STORES: Mapping[str, Backend] = _Backends()
 
 
 def open_store(path: str | Path) -> Store:
-    """Open the store at `path`, of whichever backend, for reading.
+    """Open the store at `path`, of any backend, for reading.
 
     Parameters
     ----------
@@ -64,14 +64,14 @@ def open_store(path: str | Path) -> Store:
     Raises
     ------
     StoreError
-        When nothing is there, or it is no whole store of slidemill.
+        When there is no store of slidemill, or it is not complete.
     """
     path = Path(path)
     with machine_errors(path):  # backends load their libraries when they are first needed
-        return _opened(path)
+        return _open(path)
 
 
-def _opened(path: Path) -> Store:
+def _open(path: Path) -> Store:
     try:
         mode = path.stat().st_mode
     except OSError as error:
@@ -85,12 +85,12 @@ def _opened(path: Path) -> Store:
             try:
                 return STORES[name].reading(path)
             except StoreError:
-                if other := _no_store_but(path):
+                if other := _describe_other(path):
                     raise StoreError(other) from None
                 raise
     endings = ", ".join(filter(None, SUFFIXES.values()))
     raise StoreError(
-        _no_store_but(path) or f"{path}: no store is named like this: a store ends in {endings}, or is a folder"
+        _describe_other(path) or f"{path}: no store is named like this: a store ends in {endings}, or is a folder"
     )
 
 
@@ -98,16 +98,13 @@ def _why_missing(path: Path) -> str:
     with suppress(OSError):
         if asides(path):
             return (
-                "is being written, or the job that wrote it was killed: let the run come to its end, and open it again"
+                "is being written, or the job that wrote it was killed: wait for the end of the run, and open it again"
             )
     return "there is no such store: run the workflow, or correct the path"
 
 
-def _no_store_but(path: Path) -> str:
-    """Return what a file is that slidemill writes and that is no store, and how it is read; empty where it is none.
-
-    Such a file is whole, and shall not be removed as a damaged store is.
-    """
+def _describe_other(path: Path) -> str:
+    """Return a message if slidemill wrote a file that is intact and not a store, such as an export; else empty."""
     if path.suffix == ".tar":
         from slidemill.stores.tar import PROVENANCE
 
@@ -118,7 +115,7 @@ def _no_store_but(path: Path) -> str:
         import h5py
 
         with suppress(OSError, RuntimeError), h5py.File(path, "r", locking=False) as file:
-            # By what the links are called alone: nothing that they lead to is opened.
+            # Only the names of links are used: nothing that they lead to is opened.
             if "manifest" not in file and isinstance(file.get("table", getlink=True), h5py.HardLink):
                 what = "an exported file" if "provenance" in file else "the one file over all slides"
                 return (

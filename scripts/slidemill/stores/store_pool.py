@@ -1,4 +1,4 @@
-"""The stores of many slides, opened when they are first read and no more than some of them at once."""
+"""The stores of many slides, opened when first read, and a limited number at a time."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from slidemill.stores.base import Store
 from slidemill.stores.registry import open_store
 
 MOST_OPEN = 64
-"""Stores that are held open; each has a handle, and 160 bytes of memory a patch."""
+"""Stores that are held open; each has a file handle, and 160 bytes of memory per patch."""
 
 
 @dataclass(slots=True)
 class StorePool:
-    """The stores of one backend below a folder of results.
+    """The stores of one backend in a results folder.
 
-    It may be shared by threads, read after a fork, and pickled: it opens anew where it arrives.
+    Threads may share it, it goes on reading after a fork, and a pickled pool opens its stores where it is unpickled.
 
     Parameters
     ----------
     results, backend
-        Where the stores lie, and of which kind they are.
+        The results folder, and the backend's name.
     most
-        How many are held open; the one that was not read for longest is let go.
+        How many stores are held open; the least recently read one is dropped.
     contents
-        By slide the `Manifest.content` of the store that the tables tell of; a slide that is not in it may have any.
+        The `Manifest.content` by slide that the tables list; other slides may have any.
     """
 
     results: Path
@@ -40,40 +40,43 @@ class StorePool:
     _open: OrderedDict[str, Store] = field(default_factory=OrderedDict, repr=False)
 
     def __getitem__(self, slide: str) -> Store:
-        """Return a slide's store; StoreError where it cannot be opened, or is another than the tables tell of."""
+        """Return a slide's store; StoreError as in `open`."""
         store = self._open.get(slide)
         if store is None:
-            return self._kept(slide)
+            return self._keep(slide)
         try:
             self._open.move_to_end(slide)
-        except KeyError:  # another thread has let it go meanwhile
+        except KeyError:  # another thread has dropped it
             self._open[slide] = store
         return store
 
-    def opened(self, slide: str) -> Store:
-        """Open a slide's store, for the caller to close; StoreError where it is another than the tables tell of."""
+    def open(self, slide: str) -> Store:
+        """Open a slide's store, which the caller closes.
+
+        Raises
+        ------
+        StoreError
+            When it cannot be opened, or does not match the tables.
+        """
         store = open_store(self.results / store_path(self.backend, slide))
         if self.contents.get(slide, "") not in ("", store.manifest.content):
             store.close()
-            raise StoreError(
-                f"{store.path}: is another store than stores.csv tells of: let a run come to its end, and open the "
-                "dataset again"
-            )
+            raise StoreError(f"{store.path}: does not match stores.csv: finish the run, and reopen the dataset")
         return store
 
-    def _kept(self, slide: str) -> Store:
-        store = self.opened(slide)
-        # Reading needs no digests, and they are half of what an open store holds in memory.
+    def _keep(self, slide: str) -> Store:
+        store = self.open(slide)
+        # Reading needs no digests, which are half of an open store's memory.
         store.manifest = replace(store.manifest, byte_digests=(), pixel_digests=())
         self._open[slide] = store
         while len(self._open) > self.most:
-            # Not closed: another thread may be reading from it, and the last to let it go closes it.
+            # Not closed, since another thread may be reading: the last one that drops it closes it.
             with suppress(KeyError):
                 self._open.popitem(last=False)
         return store
 
     def close(self) -> None:
-        """Let go of all stores; those that are asked for later are opened again."""
+        """Drop all stores; they are opened again when needed."""
         self._open.clear()
 
     def __reduce__(self) -> tuple[type[StorePool], tuple[Path, str, int, Mapping[str, str]]]:

@@ -1,8 +1,8 @@
-"""The eight symmetries of the square: what a patch may be turned into without a change to what it shows.
+"""The eight symmetries of the square, for augmentation.
 
-Bits of a symmetry's number say what is done: 1 mirrors left to right, 2 top to bottom, 4 exchanges rows and columns,
-before either. So 0 leaves a patch as it is, 3 is half a turn, and 5 and 6 are quarter turns. They are the dihedral
-group of order 8 (https://en.wikipedia.org/wiki/Dihedral_group): two of them, one after the other, are one of them.
+The bits of a symmetry's number: 4 exchanges rows and columns, then 1 mirrors left to right, and 2 top to bottom. So 0
+is the identity, 3 is half a turn, and 5 and 6 are quarter turns. They are the dihedral group of order 8
+(https://en.wikipedia.org/wiki/Dihedral_group).
 """
 
 from __future__ import annotations
@@ -12,18 +12,13 @@ import numpy as np
 from slidemill.core.encodings import Pixels
 
 COUNT = 8
-"""How many there are."""
+"""The number of symmetries."""
 
 
 def turn_view(pixels: Pixels, number: int) -> Pixels:
-    """Return a view of square patches turned by a symmetry; nothing is copied.
+    """Return a view of square patches, turned by the symmetry `number`, 0 to 7.
 
-    Parameters
-    ----------
-    pixels
-        One patch ``(size, size, channels)``, or several ``(patches, size, size, channels)``.
-    number
-        0 to 7.
+    `pixels` is ``uint8 (size, size, channels)`` or ``uint8 (patches, size, size, channels)``.
 
     Raises
     ------
@@ -37,7 +32,15 @@ def turn_view(pixels: Pixels, number: int) -> Pixels:
 
 
 def turn_into(pixels: Pixels, number: int, out: Pixels) -> None:
-    """Write one patch to `out`, turned as `turn_view` does it; both are whole arrays, ``uint8 (size, size, 3)``."""
+    """Write a patch to `out`, turned as by `turn_view`.
+
+    Parameters
+    ----------
+    pixels, out
+        C-contiguous ``uint8 (size, size, 3)``.
+    number
+        The symmetry, 0 to 7.
+    """
     # OpenCV writes to the array that it is given; NumPy takes ten times as long to copy a mirrored view.
     # https://docs.opencv.org/4.x/d2/de8/group__core__array.html
     import cv2

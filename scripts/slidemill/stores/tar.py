@@ -1,17 +1,16 @@
-"""Patches in a tar file: one a slide, one member a patch, as the webdataset library streams them.
+"""Patches in a tar file: a file per slide, a member per patch, as the webdataset library streams them.
 
-The members, in their order:
+The members, in order:
 
-- ``__offsets__``: where each patch lies, int64 pairs (little-endian) of the first byte and the number of bytes, in the
-  order of the ids, zeros for patches that could not be read, and a last pair for the manifest.
-- ``SLIDE/PATCH_ID.png`` (``.npy`` for raw, ``.jpg``): the patches in raster order. webdataset takes what stands before
-  the first dot of a file's name, and its folder, for the key of a sample: so keys differ between slides.
-- ``__manifest__``: the manifest. webdataset skips names like these two.
+- ``__offsets__``: little-endian int64 pairs of each patch's first byte and number of bytes, in the order of the ids;
+  zeros for patches that could not be read; a last pair for the manifest.
+- ``SLIDE/PATCH_ID.png`` (``.npy`` for raw, ``.jpg``): the patches in raster order. webdataset's key of a sample is the
+  folder and the name up to its first dot, so that keys differ between slides.
+- ``__manifest__``: the manifest. webdataset skips such names.
 
-The sidecar of offsets lies within the file, in front, where its size is known before any patch is: so a store is one
-file that one rename publishes, a copy of it is whole, and it cannot be older than its patches. A file that another
-program has written anew is refused: the headers of the offsets and of the manifest, and the end, must stand where they
-were written, to the byte, and the patches without gaps between them.
+The offsets are in front, where their size is known before any patch, so that a store is one file. A file that another
+program has rewritten is rejected: the headers of the offsets and the manifest, and the end, must be where they were
+written, and the patches must be without gaps.
 """
 
 from __future__ import annotations
@@ -37,14 +36,14 @@ from slidemill.stores.manifest import Manifest
 OFFSETS_NAME = "__offsets__"
 MANIFEST_NAME = "__manifest__"
 PROVENANCE = "__provenance__"
-"""The first member of an exported file, which is no store."""
+"""The first member of an exported file, which is not a store."""
 BLOCK = tarfile.BLOCKSIZE
 PAIR = 16
-"""Bytes of one patch's place in the member of offsets."""
+"""Bytes of a patch's place in the member of offsets."""
 END = bytes(2 * BLOCK)
 BUFFER = 1024 * 1024
 MOST_EXTRA = 1000
-"""Members that are looked at beyond the patches that a store says it has."""
+"""Members that are read beyond the number of patches in the manifest."""
 
 Places = npt.NDArray[np.int64]
 
@@ -57,7 +56,7 @@ class Members:
         self._end = 0
 
     def add(self, head: bytes, data: Buffer) -> tuple[int, int]:
-        """Write a member, and return where its bytes begin and how many they are."""
+        """Write a member, and return its first byte and number of bytes."""
         start, size = self._end + BLOCK, len(data)
         self._file.write(head)
         self._file.write(data)
@@ -66,12 +65,12 @@ class Members:
         return start, size
 
     def end(self) -> None:
-        """Write what stands at the end of the file."""
+        """Write the end of the file."""
         self._file.write(END)
 
 
 class TarWriter:
-    """Writes one member a patch, and the offsets into the room that was left for them."""
+    """Writes one member per patch, and the offsets into their reserved space."""
 
     def __init__(self, file: IO[bytes], count: int, manifest: Manifest) -> None:
         self._file, self._members = file, Members(file)
@@ -89,7 +88,7 @@ class TarWriter:
         self._count += 1
 
     def index(self) -> str:
-        """Return the digest of the headers and of the patches' places; these are written with the manifest's."""
+        """Return the digest of the patches' headers and places."""
         self._digest.update(self._places[:-1].tobytes())
         return self._digest.hexdigest()
 
@@ -104,13 +103,13 @@ class TarWriter:
 
 @contextmanager
 def writing(path: Path, patches: Sequence[PatchRef], manifest: Manifest) -> Iterator[TarWriter]:
-    """Open a new store at `path` for writing; it is on the disk when the block ends."""
+    """Create a store at `path` for writing; it is synced when the block ends."""
     with synced(path), path.open("wb", buffering=BUFFER) as file:
         yield TarWriter(file, len(patches), manifest)
 
 
 def header(name: str, size: int) -> bytes:
-    """Return the header of a member, the same whoever writes it and when.
+    """Return the header of a member, without owner and time.
 
     Raises
     ------
@@ -122,14 +121,20 @@ def header(name: str, size: int) -> bytes:
     try:
         return member.tobuf(tarfile.USTAR_FORMAT, "utf-8", "strict")
     except ValueError as error:
-        raise StoreError(f"{name}: no name of a member of a tar file ({error}): give the slide a shorter id") from None
+        raise StoreError(f"{name}: cannot be the name of a tar member ({error}): give the slide a shorter id") from None
 
 
 class TarStore(MappedStore):
-    """A tar file, mapped into memory for reading."""
+    """A tar file, mapped for reading."""
 
     def stored_ids(self) -> list[str]:
-        """Return the ids of the members that are patches, and the names of those that are not, in the file's order."""
+        """Return the ids of patches and the names of other members, in the file's order.
+
+        Raises
+        ------
+        StoreError
+            When a header is broken.
+        """
         found = []
         for name in self._names():
             if name in (OFFSETS_NAME, MANIFEST_NAME):
@@ -139,7 +144,7 @@ class TarStore(MappedStore):
         return found
 
     def index_digest(self) -> str:
-        """Return the digest of the patches' headers and places, as they are now."""
+        """Return the digest of the patches' headers and places as stored now."""
         found, data = xxhash.xxh3_128(), self._data
         for start in self._starts:
             found.update(data[start - BLOCK : start])
@@ -167,11 +172,11 @@ class TarStore(MappedStore):
         return manifest
 
     def _set_places(self, places: Places, count: int) -> None:
-        """Take the patches' places, which must follow one another from the offsets to the manifest."""
+        """Set the patches' places, which must be without gaps from the offsets to the manifest."""
         own = places[:count]
         fits = count < len(places) and not places[count:-1].any() and (own[:, 1] >= 0).all()
         if fits and (own[:, 1] <= len(self._data)).all():
-            # What each takes, rounded up to blocks, and the header of the next.
+            # The end of each patch, rounded up to blocks, and the header of the next.
             ends = own[:, 0] + own[:, 1] + -own[:, 1] % BLOCK + BLOCK
             first = BLOCK + self._room + -self._room % BLOCK + BLOCK
             if np.array_equal(np.append(own[:, 0], places[-1, 0]), np.append(first, ends)):
@@ -180,7 +185,7 @@ class TarStore(MappedStore):
         raise StoreError(f"{self.path}: its offsets do not fit {count} patches: {REMEDY}")
 
     def _names(self) -> Iterator[str]:
-        """Yield the names of the members, one after another by what their headers say, not by the offsets."""
+        """Yield the names of the members by their headers, not by the offsets."""
         data, place = self._data, 0
         for _ in range(len(self) + MOST_EXTRA):
             head = bytes(data[place : place + BLOCK])
@@ -195,7 +200,7 @@ class TarStore(MappedStore):
 
 
 def _size_of_offsets(data: memoryview) -> int:
-    """Return how many bytes the member of offsets has by its header, or 0 where the file begins with no such header."""
+    """Return the size of the member of offsets by its header, or 0 where the file does not begin with it."""
     try:
         member = tarfile.TarInfo.frombuf(bytes(data[:BLOCK]), "utf-8", "backslashreplace")
         same = 0 < member.size < len(data) and data[:BLOCK] == header(OFFSETS_NAME, member.size)

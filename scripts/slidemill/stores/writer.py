@@ -1,4 +1,4 @@
-"""Writing a store: patch after patch, its manifest last, and published by one rename."""
+"""Write a store: the patches, then the index and the manifest, published by one rename."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from slidemill.stores.base import Backend
 from slidemill.stores.manifest import Manifest
 
 ROOM = 1_048_576
-"""Where a disk has fewer bytes left, a library that fails to write without a reason fails for want of them."""
+"""Free bytes of a disk below which an unexplained write error is called a full disk."""
 
 
 def write_store(
@@ -29,27 +29,27 @@ def write_store(
     stored: Iterable[tuple[PatchRef, EncodedPatch]],
     scratch: Path | None = None,
 ) -> Manifest:
-    """Write a store and publish it at `path` by one rename.
+    """Write a store and publish it at `path` by one rename; return its manifest.
 
     Parameters
     ----------
     backend
         The kind of store.
     path
-        Where it will stand.
+        The path of the store.
     manifest
-        What is known beforehand; ids and digests are filled in.
+        The manifest without ids and digests.
     patches
         The patches in raster order.
     stored
-        The same patches as they are to be stored, each asked for when the one before is written.
+        The same patches as stored, each taken when the one before is written.
     scratch
-        A folder to write in first, as `slidemill.core.files.replacing` takes it.
+        A folder to write in first, see `slidemill.core.files.replacing`.
 
-    Returns
-    -------
-    Manifest
-        The store's manifest as it was written.
+    Raises
+    ------
+    OSError
+        When the disk is full.
     """
     ids: list[str] = []
     byte_digests: list[str] = []
@@ -78,9 +78,9 @@ def write_store(
 
 @contextmanager
 def full_disk_errors(aside: Path) -> Iterator[None]:
-    """Raise an OSError that says so where the block fails since the disk of `aside` is full.
+    """Raise an OSError with ENOSPC where the block fails since the disk of `aside` is full.
 
-    HDF5 and LMDB have errors of their own, and where half of a block could be written LMDB knows no reason.
+    HDF5 and LMDB raise other errors, and LMDB gives no reason after a partial write.
     """
     try:
         yield
@@ -90,7 +90,7 @@ def full_disk_errors(aside: Path) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno in FULL:
             error.filename = error.filename or str(aside.parent)
             raise
-        told = any(os.strerror(code) in str(error) for code in FULL)
-        if not told and shutil.disk_usage(aside.parent).free >= ROOM:
+        is_named = any(os.strerror(code) in str(error) for code in FULL)
+        if not is_named and shutil.disk_usage(aside.parent).free >= ROOM:
             raise
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(aside.parent)) from error
