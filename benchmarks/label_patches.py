@@ -15,8 +15,8 @@ from shapely.geometry import MultiPolygon, Polygon
 from slidemill.annotations.regions import Annotation, Region
 from slidemill.core.specs import LabelSpec
 from slidemill.sampling._label_counts import LabelCounts
-from slidemill.sampling.label_audit import label_audit, remembered
-from slidemill.sampling.labelled_table import Labelling, labelled_blocks
+from slidemill.sampling.label_audit import collect_audited, label_audit
+from slidemill.sampling.labelled_table import Labelling, label_blocks
 
 PATCH, ACROSS, PATCHES, REGIONS, VERTICES = 256, 317, 100_000, 1_000, 1_000
 NAMES = ("Benign", "Tumour", "Stroma", "Fold")
@@ -54,8 +54,10 @@ def main() -> None:
                     began, annotation = time.process_time(), Annotation(tuple(regions))
                     counts = LabelCounts(contested=None)
                     chosen: list[dict[str, Any]] = []
-                    told = labelled_blocks(rows, Labelling(annotation, spec), counts)
-                    named = sum(row["label_name"] != "outside" for row in remembered(told, PATCHES, 0, chosen=chosen))
+                    told = label_blocks(rows, Labelling(annotation, spec), counts)
+                    named = sum(
+                        row["label_name"] != "outside" for row in collect_audited(told, PATCHES, 0, chosen=chosen)
+                    )
                     seconds.append(time.process_time() - began)
                     began = time.process_time()
                     label_audit(chosen, annotation, spec, reached=counts.reached)

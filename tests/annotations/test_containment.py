@@ -15,7 +15,7 @@ from slidemill.annotations.label_image import LabelImage
 from slidemill.annotations.regions import Annotation, Region, polygons
 from slidemill.core.specs import LabelSpec
 from slidemill.sampling._label_rules import labeller, reference_points, region_at
-from slidemill.sampling.labelled_table import labelled
+from slidemill.sampling.labelled_table import label_rows
 from tests.examples import examples
 from tests.rays import in_fractions
 
@@ -104,10 +104,10 @@ def test_a_partition_labels_each_patch_once(shapes, size, rule, random):
     assert (owners(shapes, inside) == 1).all()
     regions = [region(str(number), shape) for number, shape in enumerate(shapes)]
     spec = LabelSpec({}, rule, "none")
-    names = [row["label_name"] for row in labelled(rows, Annotation(tuple(regions)), spec, {})]
+    names = [row["label_name"] for row in label_rows(rows, Annotation(tuple(regions)), spec, {})]
     assert "none" not in names
     random.shuffle(regions)
-    assert names == [row["label_name"] for row in labelled(rows, Annotation(tuple(regions)), spec, {})]
+    assert names == [row["label_name"] for row in label_rows(rows, Annotation(tuple(regions)), spec, {})]
 
 
 @given(partitions(), st.lists(st.tuples(*[st.floats(0, SIDE, exclude_max=True)] * 2), min_size=1, max_size=30))
@@ -155,7 +155,7 @@ def test_tiles_aligned_with_the_grid_label_each_patch(tile, rule):
     """Tiles half as wide as a patch meet in its middle, where each of 16 patches lay in none."""
     names = [(f"{x},{y}", box(x, y, x + tile, y + tile)) for y in range(0, 512, tile) for x in range(0, 512, tile)]
     rows = patches(128, 512)
-    found = labelled(rows, Annotation(tuple(region(*one) for one in names)), LabelSpec({}, rule, "none"), {})
+    found = label_rows(rows, Annotation(tuple(region(*one) for one in names)), LabelSpec({}, rule, "none"), {})
     half = 64 if rule == "centre" else 0
     assert [row["label_name"] for row in found] == [
         f"{(row['x0'] + half) // tile * tile},{(row['y0'] + half) // tile * tile}" for row in rows

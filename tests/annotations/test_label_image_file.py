@@ -21,7 +21,7 @@ from slidemill.core.specs import LabelSpec
 from slidemill.errors import AnnotationError
 from slidemill.report.patch_pictures import draw_overlay
 from slidemill.sampling._label_rules import labeller
-from slidemill.sampling.labelled_table import labelled
+from slidemill.sampling.labelled_table import label_rows
 from tests.examples import examples
 
 DRAWN = np.kron(np.random.default_rng(0).integers(0, 4, (30, 40)), np.ones((10, 10), int))[:295, :396].astype(np.uint8)
@@ -308,7 +308,7 @@ def test_integers_are_mapped_as_any_name(tmp_path):
     pixels[0, 0] = 4
     annotation = read(png(tmp_path / "a.png", pixels), (40, 40))
     rows = [{"x0": x, "y0": 0, "width0": 10, "height0": 10} for x in (0, 10, 20)]
-    told = labelled(rows, annotation, LabelSpec({"9": 3, "none": 0}, "centre", "none"), {})
+    told = label_rows(rows, annotation, LabelSpec({"9": 3, "none": 0}, "centre", "none"), {})
     assert [(row["label"], row["label_name"]) for row in told] == [(-1, "4"), (0, "none"), (3, "9")]
 
 

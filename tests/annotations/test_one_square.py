@@ -20,7 +20,7 @@ from slidemill.annotations.read import read_annotation
 from slidemill.annotations.regions import BEYOND, DROPPED, ISLANDS, LINES, NESTED
 from slidemill.core.specs import LabelSpec, Naming
 from slidemill.errors import AnnotationError
-from slidemill.sampling.labelled_table import labelled
+from slidemill.sampling.labelled_table import label_rows
 from tests.examples import examples
 
 LOW, HIGH, SIDE, PATCH = 300, 700, 1024, 128
@@ -37,7 +37,7 @@ SPEC = LabelSpec({"Normal": 0, "Tumor": 1, "1": 1}, "centre", "Normal")
 def tumour(path, frame=None, **options):
     """Return the columns and rows of the patches that an annotation labels as Tumor; all others are Normal."""
     annotation = read_annotation(path, frame or Frame((SIDE, SIDE)), Naming(**options))
-    found = labelled(ROWS, annotation, SPEC, {})
+    found = label_rows(ROWS, annotation, SPEC, {})
     assert {(row["label_name"], row["label"]) for row in found} <= {("Normal", 0), ("Tumor", 1), ("1", 1)}
     return {(row["x0"] // PATCH, row["y0"] // PATCH) for row in found if row["label"] == 1}
 
@@ -485,8 +485,8 @@ def test_names_are_compared_in_nfc(tmp_path, write, form, mapped):
     told, outside = unicodedata.normalize(mapped, "Tumör Ångström"), unicodedata.normalize(mapped, "Äußeres")
     annotation = read_annotation(put(tmp_path, write(name)))
     spec = LabelSpec({told: 1, outside: 0}, "centre", outside, only=[told])
-    assert sum(row["label"] for row in labelled(ROWS, annotation, spec, {})) == 9
-    assert -1 not in {row["label"] for row in labelled(ROWS, annotation, spec, {})}
+    assert sum(row["label"] for row in label_rows(ROWS, annotation, spec, {})) == 9
+    assert -1 not in {row["label"] for row in label_rows(ROWS, annotation, spec, {})}
     assert spec.only == [annotation.names[0]] == [unicodedata.normalize("NFC", name)]
 
 
@@ -539,7 +539,7 @@ def test_label_images_lie_over_what_the_origin_says(tmp_path, origin):
     assert (annotation.image.sampled((SIDE, SIDE)) == drawn).all()
     for rule in ("centre", "top_left", "area"):
         spec = LabelSpec({"1": 1, "Normal": 0}, rule, "Normal")
-        labels = [row["label"] for row in labelled(ROWS, annotation, spec, {})]
+        labels = [row["label"] for row in label_rows(ROWS, annotation, spec, {})]
         assert labels == [int(drawn[row["y0"], row["x0"]] + 1) for row in ROWS]
     over = "bounds, 128, 256, of 640 x 512 pixels"
     assert over in annotation.notes[0]

@@ -17,7 +17,7 @@ from slidemill.core.columns import METADATA_COLUMNS, PATCH_COLUMNS
 from slidemill.core.specs import LabelSpec
 from slidemill.errors import AnnotationError
 from slidemill.sampling._label_rules import reference_points, region_at
-from slidemill.sampling.labelled_table import Labelling, counted, labelled, labelled_blocks
+from slidemill.sampling.labelled_table import Labelling, count_names, label_blocks, label_rows
 from tests.examples import examples
 
 ROOT = Path(__file__).parents[2]
@@ -197,8 +197,8 @@ def test_the_centre_decides_or_the_corner():
 def test_the_rule_changes_the_label_of_a_patch_whose_corner_lies_elsewhere(annotation):
     read = annotation([region([(100, 100), (300, 100), (300, 300), (100, 300)], "Benign")])
     rows = [patch(90, 90, 50, 50), patch(290, 290, 50, 50), patch(60, 60, 50, 50)]
-    centre = labelled(rows, read, LabelSpec({"Normal": 0, "Benign": 1}, "centre", "Normal"), {})
-    corner = labelled(rows, read, LabelSpec({"Normal": 0, "Benign": 1}, "top_left", "Normal"), {})
+    centre = label_rows(rows, read, LabelSpec({"Normal": 0, "Benign": 1}, "centre", "Normal"), {})
+    corner = label_rows(rows, read, LabelSpec({"Normal": 0, "Benign": 1}, "top_left", "Normal"), {})
     assert [row["label"] for row in centre] == [1, 0, 0]
     assert [row["label"] for row in corner] == [0, 1, 0]
 
@@ -207,17 +207,17 @@ def test_names_that_the_map_lacks_are_labelled_minus_one(annotation):
     read = annotation([region(SQUARE, "Fold"), region(shifted(SQUARE, 100), "?")])
     rows = [patch(), patch(100), patch(50)]
     spec = LabelSpec({"Normal": 7, "normal": 1}, "centre", "Normal")
-    assert [(row["label"], row["label_name"]) for row in labelled(rows, read, spec, {})] == [
+    assert [(row["label"], row["label_name"]) for row in label_rows(rows, read, spec, {})] == [
         (-1, "Fold"),
         (-1, "?"),
         (7, "Normal"),
     ]
-    assert [row["label"] for row in labelled(rows, read, LabelSpec({}, "centre", "Normal"), {})] == [-1, -1, -1]
+    assert [row["label"] for row in label_rows(rows, read, LabelSpec({}, "centre", "Normal"), {})] == [-1, -1, -1]
 
 
 def test_labelled_rows_keep_what_they_had_and_gain_the_sheets_columns(annotation):
     row = {**dict.fromkeys(PATCH_COLUMNS, "?"), **patch()}
-    (full,) = labelled([row], annotation(), LabelSpec({"N": 0}, "centre", "N"), {"patient": "007"})
+    (full,) = label_rows([row], annotation(), LabelSpec({"N": 0}, "centre", "N"), {"patient": "007"})
     assert full == {**row, "label": 0, "label_name": "N", "label_fraction": "", "patient": "007"}
     assert tuple(full) == (*METADATA_COLUMNS, "patient")
     assert METADATA_COLUMNS[-3:] == ("label", "label_name", "label_fraction")
@@ -226,7 +226,7 @@ def test_labelled_rows_keep_what_they_had_and_gain_the_sheets_columns(annotation
 def test_labels_are_counted_by_name():
     rows = [{"label_name": name} for name in ("b", "a", "b", "")]
     counts = Counter()
-    assert list(counted(rows, counts)) == rows
+    assert list(count_names(rows, counts)) == rows
     assert counts == {"": 1, "a": 1, "b": 2}
 
 
@@ -236,7 +236,7 @@ def test_rows_labelled_in_blocks_are_those_labelled_at_once(annotation, monkeypa
     rows = [{"x0": x, "y0": 0, "width0": 2, "height0": 2} for x in range(20)]
     read, spec = annotation([region(SQUARE)]), LabelSpec({"A": 1}, "centre", "Normal")
     by = Labelling(read, spec, {"p": "1"})
-    assert list(labelled_blocks(iter(rows), by)) == labelled(rows, read, spec, {"p": "1"})
+    assert list(label_blocks(iter(rows), by)) == label_rows(rows, read, spec, {"p": "1"})
 
 
 @pytest.mark.parametrize(
@@ -428,7 +428,7 @@ def test_a_real_annotation_has_its_regions(real):
 def test_a_real_annotation_labels_centres(real, centre, label, name):
     spec = LabelSpec({"none": 0, "Benign": 1, "Normal": 2, "Carcinoma invasive": 3}, "centre", "none")
     x, y = centre
-    (row,) = labelled([patch(x - 128, y - 128, 256, 256)], real, spec, {})
+    (row,) = label_rows([patch(x - 128, y - 128, 256, 256)], real, spec, {})
     assert (row["label"], row["label_name"]) == (label, name)
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from slidemill.core.csv_tables import read_table
-from slidemill.sampling._filter_chain import BLOCK, judged, write_judged
+from slidemill.sampling._filter_chain import BLOCK, filter_rows, write_filtered
 
 
 def without(divisor, seen):
@@ -21,7 +21,7 @@ def test_every_row_is_in_one_of_two_tables_and_in_order(tmp_path, count):
     rows = ({"patch_id": str(place), "column": place} for place in range(count))
     after_two, after_three = [], []
     steps = [without(2, after_two), without(3, after_three)]
-    reasons = write_judged(rows, steps, tmp_path / "kept.csv", tmp_path / "dropped.csv")
+    reasons = write_filtered(rows, steps, tmp_path / "kept.csv", tmp_path / "dropped.csv")
     kept, dropped = list(read_table(tmp_path / "kept.csv")), list(read_table(tmp_path / "dropped.csv"))
     numbers = range(count)
     assert [int(row["column"]) for row in kept] == [n for n in numbers if n % 2 and n % 3]
@@ -34,9 +34,9 @@ def test_every_row_is_in_one_of_two_tables_and_in_order(tmp_path, count):
 
 
 def test_without_steps_all_are_kept():
-    assert [reason for _, reason in judged([{"column": 1}, {"column": 2}], [])] == ["", ""]
+    assert [reason for _, reason in filter_rows([{"column": 1}, {"column": 2}], [])] == ["", ""]
 
 
 def test_a_step_must_judge_each_row():
     with pytest.raises(ValueError, match="zip"):
-        list(judged([{"column": 1}], [lambda rows: []]))
+        list(filter_rows([{"column": 1}], [lambda rows: []]))

@@ -7,7 +7,7 @@ from slidemill.annotations.regions import Annotation
 from slidemill.core.pyramid import SlideInfo
 from slidemill.core.specs import LabelSpec
 from slidemill.sampling.label_filter import REASON, LabelChoice, label_step
-from slidemill.sampling.labelled_table import labelled
+from slidemill.sampling.labelled_table import label_rows
 from slidemill.testing import write_annotation
 from tests.conftest import AREAS
 
@@ -22,7 +22,7 @@ def test_what_is_kept_is_what_the_table_tells_to_be_of_these_labels(tmp_path, ru
     write_annotation(tmp_path / "a.xml", AREAS)
     spec = LabelSpec(MAP, rule, "Normal", only=only)
     reasons = label_step(LabelChoice(tmp_path, "a.xml", None, spec), INFO)(ROWS)
-    told = labelled(ROWS, read_annotation(tmp_path / "a.xml"), spec, {})
+    told = label_rows(ROWS, read_annotation(tmp_path / "a.xml"), spec, {})
     assert list(reasons) == ["" if row["label_name"] in only else REASON for row in told]
     assert {row["label_name"] for row in told} == set(MAP)
 
@@ -31,4 +31,4 @@ def test_a_slide_without_an_annotation_is_all_outside(tmp_path):
     for only, reason in ((["Benign"], REASON), (["Normal"], "")):
         choice = LabelChoice(tmp_path, None, None, LabelSpec(MAP, "centre", "Normal", only=only))
         assert set(label_step(choice, INFO)(ROWS)) == {reason}
-    assert labelled(ROWS[:1], Annotation(()), choice.spec, {})[0]["label_name"] == "Normal"
+    assert label_rows(ROWS[:1], Annotation(()), choice.spec, {})[0]["label_name"] == "Normal"

@@ -13,7 +13,7 @@ from shapely.geometry import MultiPolygon, Polygon, box
 from slidemill.annotations.regions import Annotation, Findings, Region, enclose, polygons
 from slidemill.core.specs import LabelSpec
 from slidemill.sampling._label_rules import labeller
-from slidemill.sampling.labelled_table import labelled
+from slidemill.sampling.labelled_table import label_rows
 from tests.examples import examples
 from tests.rays import in_fractions
 
@@ -29,7 +29,7 @@ def patch(x0=0, y0=0, width0=10, height0=10):
 
 def by_area(annotation, *rows, least=0.5, names=("A", "B"), overlap="file", outside="out"):
     spec = LabelSpec({name: label for label, name in enumerate(names)}, "area", outside, least, overlap)
-    return [(row["label_name"], row["label_fraction"]) for row in labelled(list(rows), annotation, spec, {})]
+    return [(row["label_name"], row["label_fraction"]) for row in label_rows(list(rows), annotation, spec, {})]
 
 
 def test_the_label_that_covers_most_of_a_patch_wins():
@@ -86,7 +86,7 @@ def test_points_may_lie_in_the_smallest_region_first_and_tell_no_fraction(rule):
     annotation = squares(("A", -10, -10, 20, 20), ("B", -1, -1, 6, 6))
     names = {}
     for overlap in ("file", "smallest"):
-        (row,) = labelled([patch()], annotation, LabelSpec({}, rule, "out", overlap=overlap), {})
+        (row,) = label_rows([patch()], annotation, LabelSpec({}, rule, "out", overlap=overlap), {})
         names[overlap] = row["label_name"]
         assert row["label_fraction"] == ""
     assert names == {"file": "A", "smallest": "B"}
@@ -94,8 +94,10 @@ def test_points_may_lie_in_the_smallest_region_first_and_tell_no_fraction(rule):
 
 @pytest.mark.parametrize("rule", ["centre", "top_left", "area"])
 def test_nothing_is_labelled_by_nothing(rule):
-    assert labelled([], squares(("A", 0, 0, 1, 1)), LabelSpec({}, rule, "out"), {}) == []
-    assert [row["label_name"] for row in labelled([patch()], Annotation(()), LabelSpec({}, rule, "out"), {})] == ["out"]
+    assert label_rows([], squares(("A", 0, 0, 1, 1)), LabelSpec({}, rule, "out"), {}) == []
+    assert [row["label_name"] for row in label_rows([patch()], Annotation(()), LabelSpec({}, rule, "out"), {})] == [
+        "out"
+    ]
 
 
 SIDE = 16

@@ -23,7 +23,7 @@ from slidemill.sampling._label_counts import LabelCounts, counting_labeller
 from slidemill.sampling._label_rules import labeller
 from slidemill.sampling.label_faults import label_faults
 from slidemill.sampling.label_warnings import MOST_NAMED, coarseness, label_findings
-from slidemill.sampling.labelled_table import Labelling, labelled, write_labelled
+from slidemill.sampling.labelled_table import Labelling, label_rows, write_labelled
 from slidemill.sampling.quality_notes import annotation_warnings, corner_warnings
 from slidemill.stages.gate import GateJob, require_success
 from tests.examples import examples
@@ -103,7 +103,7 @@ def test_regions_that_label_no_patch_are_a_warning():
 def test_patches_outside_may_have_no_label(rule):
     spec = LabelSpec({"Tumor": 1}, rule, OUTSIDE)
     drawn = annotation(("Tumor", *SQUARE))
-    told = Counter((row["label"], row["label_name"]) for row in labelled(ROWS, drawn, spec, {}))
+    told = Counter((row["label"], row["label_name"]) for row in label_rows(ROWS, drawn, spec, {}))
     assert told == {(1, "Tumor"): told[1, "Tumor"], (-1, "(outside)"): 64 - told[1, "Tumor"]}
     found = findings(("Tumor", *SQUARE), spec=spec)
     assert (found.unmapped_patches, found.warnings) == (0, [])

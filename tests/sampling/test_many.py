@@ -31,7 +31,7 @@ from slidemill.core.columns import METADATA_COLUMNS, PATCH_COLUMNS
 from slidemill.report.patch_pictures import draw_overlay, sample_rows
 from slidemill.core.specs import GridSpec
 from slidemill.slides.grid import Grid
-from slidemill.sampling.labelled_table import Labelling, counted, labelled_blocks
+from slidemill.sampling.labelled_table import Labelling, count_names, label_blocks
 from slidemill.annotations.regions import Annotation
 from slidemill.slides.patch_table import patch_rows, patches_of
 from slidemill.core.pyramid import SlideInfo
@@ -56,7 +56,7 @@ before = peak_mb()
 STAGES = {
     "sampling": "write_table(patches, PATCH_COLUMNS, patch_rows('s', info, grid))",
     "labels": "write_table(Path('other.csv'), METADATA_COLUMNS, "
-    "counted(labelled_blocks(read_table(patches), Labelling(Annotation(()), spec)), Counter()))",
+    "count_names(label_blocks(read_table(patches), Labelling(Annotation(()), spec)), Counter()))",
     "gathering": "write_table(Path('all.csv'), METADATA_COLUMNS, read_table(labelled))",
     "the picture": f"draw_overlay(Image.new('RGB', (1000, 1000)), {SIDE} * 256, read_table(labelled), "
     "annotation=Annotation(()))",

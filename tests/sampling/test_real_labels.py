@@ -14,7 +14,7 @@ from PIL import Image
 from slidemill.annotations.frames import Frame
 from slidemill.annotations.read import read_annotation
 from slidemill.core.specs import GridSpec, LabelSpec
-from slidemill.sampling.labelled_table import labelled
+from slidemill.sampling.labelled_table import label_rows
 from slidemill.slides.patch_table import patch_rows
 from slidemill.slides.slide_info import open_slide, slide_info
 
@@ -60,7 +60,7 @@ def real(real_slide_file):
 
 
 def names(rows, annotation, rule):
-    told = labelled(rows, annotation, LabelSpec(MAP, rule, N), {})
+    told = label_rows(rows, annotation, LabelSpec(MAP, rule, N), {})
     return {(int(row["column"]), int(row["row"])): row["label_name"] for row in told}
 
 
@@ -85,7 +85,7 @@ def test_the_annotation_as_a_label_image_gives_the_same_labels(real, rule, tmp_p
     Image.fromarray(pixels).save(tmp_path / "a.png")
     image = read_annotation(tmp_path / "a.png", Frame((width, height)))
     spec = LabelSpec({str(values[name]): label for name, label in MAP.items() if name in values}, rule, "outside")
-    told = labelled(rows, image, spec, {})
+    told = label_rows(rows, image, spec, {})
     by_value = {str(number): name for name, number in values.items()} | {"outside": N}
     expected = names(rows, annotation, rule)
     assert {(int(row["column"]), int(row["row"])): by_value[row["label_name"]] for row in told} == expected

@@ -6,7 +6,8 @@ from PIL import Image, ImageDraw
 
 from slidemill.core.specs import TissueSpec
 from slidemill.errors import SlideError
-from slidemill.sampling._tissue_detection import stained, tissue_mask
+from slidemill.sampling._stain import find_tissue
+from slidemill.sampling._tissue_detection import tissue_mask
 from slidemill.slides.slide_info import open_slide, slide_info
 from slidemill.testing import BLANK, STROMA, Scan, Tissue, paint, write_svs
 
@@ -114,7 +115,7 @@ def test_small_specks_and_holes_go_and_larger_ones_stay():
     image[200:230, 100:130] = BLANK  # 57,600
     image[100:106, 300:306] = STROMA  # 2,304
     image[200:215, 300:315] = STROMA  # 14,400
-    found = stained(image, "otsu", 8.0)
+    found = find_tissue(image, "otsu", 8.0).pixels
     assert found[105, 105]
     assert not found[215, 115]
     assert not found[103, 303]
@@ -124,7 +125,7 @@ def test_small_specks_and_holes_go_and_larger_ones_stay():
 def test_dust_of_single_dark_pixels_is_no_ink():
     image = np.full((200, 200, 3), STROMA, np.uint8)
     image[::10, ::10] = 0
-    assert stained(image, "otsu", 8.0).all()
+    assert find_tissue(image, "otsu", 8.0).pixels.all()
 
 
 @pytest.mark.parametrize("level", [3, 7])

@@ -13,7 +13,7 @@ from slidemill.core.outcomes import Outcome
 from slidemill.core.specs import GridSpec, TissueSpec
 from slidemill.core.stage_facts import SlideFacts
 from slidemill.errors import SlideError
-from slidemill.sampling.patch_selection import Choice, write_chosen
+from slidemill.sampling.patch_selection import Choice, write_selection
 from slidemill.slides._opening import MOST_PIXELS, check_claim, claimed_sizes
 from slidemill.slides.fingerprint import fingerprint
 from slidemill.slides.slide_info import open_slide, slide_info
@@ -115,9 +115,9 @@ def test_a_grid_of_too_many_patches_is_refused(slide_file, tmp_path, tissue):
     with pytest.raises(
         SlideError, match=r"9 x 7 places and 48 patches, and sampling\.max_patches is 47: choose larger"
     ):
-        write_chosen(slide_file, found, Choice(*asked, max_patches=47), table=table, dropped=dropped, mask=mask)
+        write_selection(slide_file, found, Choice(*asked, max_patches=47), table=table, dropped=dropped, mask=mask)
     assert list(tmp_path.iterdir()) == []
-    write_chosen(slide_file, found, Choice(*asked, max_patches=48), table=table, dropped=dropped, mask=mask)
+    write_selection(slide_file, found, Choice(*asked, max_patches=48), table=table, dropped=dropped, mask=mask)
     assert len([*read_table(table), *read_table(dropped)]) == 48
 
 

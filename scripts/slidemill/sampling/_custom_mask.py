@@ -30,10 +30,11 @@ FINE = 4
 """Bits of a pixel's fraction to which corners are drawn."""
 
 
-def own_mask(
+def read_mask(
     path: Path,
     info: SlideInfo,
     size: Size,
+    *,
     values: Sequence[int] | None = None,
     origin: str | None = None,
     side: float = math.inf,

@@ -20,7 +20,7 @@ Step = Callable[[Sequence[Row]], Sequence[str]]
 """Fills in its own columns of the rows, and returns why each is dropped: a word, or nothing for one that is kept."""
 
 
-def judged(rows: Iterable[Row], steps: Sequence[Step]) -> Iterator[tuple[Row, str]]:
+def filter_rows(rows: Iterable[Row], steps: Sequence[Step]) -> Iterator[tuple[Row, str]]:
     """Yield each row with the reason for which it is dropped, an empty one where it is kept, in the rows' order.
 
     A step sees only what those before it kept.
@@ -35,14 +35,14 @@ def judged(rows: Iterable[Row], steps: Sequence[Step]) -> Iterator[tuple[Row, st
         yield from zip(block, reasons, strict=True)
 
 
-def write_judged(rows: Iterable[Row], steps: Sequence[Step], kept: Path, dropped: Path) -> Counter[str]:
+def write_filtered(rows: Iterable[Row], steps: Sequence[Step], kept: Path, dropped: Path) -> Counter[str]:
     """Publish the rows that are kept, and those that are dropped with their reasons; return how many each has.
 
     The reason of the kept ones is empty. Memory holds `BLOCK` rows.
     """
     reasons: Counter[str] = Counter()
     with writing_table(kept, PATCH_COLUMNS) as keep, writing_table(dropped, DROPPED_COLUMNS) as drop:
-        for row, reason in judged(rows, steps):
+        for row, reason in filter_rows(rows, steps):
             reasons[reason] += 1
             if reason:
                 drop({**row, "reason": reason})

@@ -12,15 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from slidemill.core.encodings import Pixels
 from slidemill.core.pyramid import Size, SlideInfo
 from slidemill.core.specs import TissueSpec
 from slidemill.errors import SlideError
 from slidemill.sampling._filter_chain import Row, Step
-from slidemill.sampling._ink import Shades
 from slidemill.sampling._stain import find_tissue
 from slidemill.sampling._tissue_notes import tissue_remarks
-from slidemill.sampling.tissue_mask import MOST_PIXELS, Fractions, Mask, Wanted
+from slidemill.sampling.tissue_mask import MOST_PIXELS, Fractions, Mask, SelectedArea
 from slidemill.slides.low_resolution import low_resolution
 
 MASK_MPP = 8.0
@@ -33,7 +31,7 @@ USUAL_MPP = 0.25
 """Stands for a slide that does not say what its pixels measure: a scan at 40x."""
 
 
-def tissue_mask(source: Path, info: SlideInfo, spec: TissueSpec) -> Wanted:
+def tissue_mask(source: Path, info: SlideInfo, spec: TissueSpec) -> SelectedArea:
     """Return where a slide has tissue, and what there is to say of that.
 
     What no level can show is taken for tissue, so that `unreadable_patches` decides about its patches.
@@ -75,7 +73,7 @@ def tissue_mask(source: Path, info: SlideInfo, spec: TissueSpec) -> Wanted:
     notes, warnings = tissue_remarks(image, found, mask, info.bounds)
     if view.unread.any():
         notes = (*notes, "tissue: what cannot be read counts as tissue, and unreadable_patches decides about it")
-    return Wanted(mask.fractions, mask, (*view.notes, *notes), warnings)
+    return SelectedArea(mask.fractions, mask, (*view.notes, *notes), warnings)
 
 
 def mask_size(info: SlideInfo) -> Size:
@@ -97,8 +95,3 @@ def tissue_step(fractions: Fractions, min_fraction: float) -> Step:
         return ["" if float(fraction) >= min_fraction else "tissue" for fraction in told]
 
     return step
-
-
-def stained(image: Pixels, method: str, mpp: float, pens: str = "auto") -> Shades:
-    """Return which pixels show tissue, ``uint8 (height, width)`` of 0 and 1, as `find_tissue` does."""
-    return find_tissue(image, method, mpp, pens).pixels

@@ -27,7 +27,7 @@ MOST_TOLD = 20
 Row = dict[str, Any]
 
 
-def remembered(rows: Iterable[Row], count: int, seed: int, *, chosen: list[Row]) -> Iterator[Row]:
+def collect_audited(rows: Iterable[Row], count: int, seed: int, *, chosen: list[Row]) -> Iterator[Row]:
     """Yield all rows, and add those to `chosen` that are audited: all, or a sample by `seed` of `MOST_AUDITED`.
 
     Parameters

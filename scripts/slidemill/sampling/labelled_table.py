@@ -16,7 +16,7 @@ from slidemill.core.specs import LabelSpec
 from slidemill.core.stage_facts import LabelFacts, RegionCounts
 from slidemill.sampling._label_counts import LabelCounts, counting_labeller
 from slidemill.sampling._label_rules import UNMAPPED, Labeller
-from slidemill.sampling.label_audit import label_audit, remembered
+from slidemill.sampling.label_audit import collect_audited, label_audit
 
 BLOCK = 20_000
 """Rows that are labelled at once."""
@@ -39,14 +39,14 @@ class Labelling:
     columns: Mapping[str, str] = field(default_factory=dict)
 
 
-def labelled(
+def label_rows(
     rows: Sequence[Mapping[str, Any]], annotation: Annotation, spec: LabelSpec, columns: Mapping[str, str]
 ) -> list[dict[str, Any]]:
     """Return the rows with their labels, and with the sheet's `columns` for their slide.
 
     A name that the map lacks gives label -1.
     """
-    return list(labelled_blocks(rows, Labelling(annotation, spec, columns)))
+    return list(label_blocks(rows, Labelling(annotation, spec, columns)))
 
 
 def _labelled(rows: Sequence[Mapping[str, Any]], decide: Labeller, by: Labelling) -> list[dict[str, Any]]:
@@ -58,10 +58,10 @@ def _labelled(rows: Sequence[Mapping[str, Any]], decide: Labeller, by: Labelling
     ]
 
 
-def labelled_blocks(
+def label_blocks(
     rows: Iterable[Mapping[str, Any]], by: Labelling, counts: LabelCounts | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Yield the rows with their labels, as `labelled` gives them, a block of rows in memory at a time.
+    """Yield the rows with their labels, as `label_rows` gives them, a block of rows in memory at a time.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def labelled_blocks(
         yield from _labelled(block, decide, by)
 
 
-def counted(rows: Iterable[dict[str, Any]], counts: Counter[str]) -> Iterator[dict[str, Any]]:
+def count_names(rows: Iterable[dict[str, Any]], counts: Counter[str]) -> Iterator[dict[str, Any]]:
     """Yield the rows, and add up in `counts` how many have each label's name."""
     for row in rows:
         counts[row["label_name"]] += 1
@@ -105,8 +105,8 @@ def write_labelled(
     names: Counter[str] = Counter()
     chosen: list[dict[str, Any]] = []
     counts = LabelCounts()
-    told = counted(labelled_blocks(rows, by, counts), names)
-    write_table(table, (*METADATA_COLUMNS, *by.columns), remembered(told, count, seed, chosen=chosen))
+    told = count_names(label_blocks(rows, by, counts), names)
+    write_table(table, (*METADATA_COLUMNS, *by.columns), collect_audited(told, count, seed, chosen=chosen))
     bounds = annotation.bounds
     facts = LabelFacts(
         counts=dict(sorted(names.items())),

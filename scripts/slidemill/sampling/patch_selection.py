@@ -13,10 +13,10 @@ from slidemill.core.pyramid import SlideInfo
 from slidemill.core.specs import MOST_PATCHES, GridSpec, QualitySpec, TissueSpec, WorkSpec
 from slidemill.core.stage_facts import SampleFacts
 from slidemill.errors import SlideError
-from slidemill.sampling._filter_chain import Step, write_judged
+from slidemill.sampling._filter_chain import Step, write_filtered
 from slidemill.sampling._tissue_detection import mask_size, tissue_mask, tissue_step
 from slidemill.sampling.quality_notes import ink_notes
-from slidemill.sampling.tissue_mask import NOTHING, Wanted, save_mask
+from slidemill.sampling.tissue_mask import NOTHING, SelectedArea, save_mask
 from slidemill.slides.fingerprint import check_unchanged
 from slidemill.slides.grid import Grid
 from slidemill.slides.patch_table import patch_rows
@@ -66,7 +66,7 @@ class Choice:
     settings: str | None = None
 
 
-def write_chosen(
+def write_selection(
     source: Path, found: Outcome, choice: Choice, *, table: Path, dropped: Path, mask: Path | None = None
 ) -> Outcome:
     """Write the tables of the kept and the dropped patches, and return the outcome with what was found.
@@ -99,7 +99,7 @@ def write_chosen(
                 "it has no annotation, and labels.unannotated is fail: give it one, or choose outside or skip"
             )
         rows = patch_rows(found.slide, info, choice.grid)
-        reasons = write_judged(rows, [lambda block: [UNANNOTATED] * len(block)], table, dropped)
+        reasons = write_filtered(rows, [lambda block: [UNANNOTATED] * len(block)], table, dropped)
         sample = SampleFacts(grid=reasons.total(), patches=0, sampling=choice.grid, dropped=dict(reasons))
         return replace(found, status="empty", sample=sample, slide_notes=(*found.slide_notes, SKIPPED))
     planned = source, found.fingerprint
@@ -132,7 +132,7 @@ def write_chosen(
             asked = quality_step(*planned, info, grid=choice.grid, spec=choice.quality, work=choice.work)
             quality = stack.enter_context(asked)
             steps.append(quality)
-        reasons = write_judged(patch_rows(found.slide, info, choice.grid), steps, table, dropped)
+        reasons = write_filtered(patch_rows(found.slide, info, choice.grid), steps, table, dropped)
     measures = quality.summary() if quality else None
     if measures:
         notes += ink_notes(measures)
@@ -172,17 +172,19 @@ def _check_count(grid: Grid, most: int) -> None:
         )
 
 
-def _tissue(source: Path, info: SlideInfo, choice: Choice) -> Wanted:
+def _tissue(source: Path, info: SlideInfo, choice: Choice) -> SelectedArea:
     """Return what of a slide is wanted: by one's own mask, or by the method, or all of it."""
     if choice.own_mask:
-        from slidemill.sampling._custom_mask import own_mask
+        from slidemill.sampling._custom_mask import read_mask
 
         spec = choice.tissue
         side = Grid(info.pyramid, choice.grid).extent0
-        found = own_mask(choice.own_mask, info, mask_size(info), spec.mask_values, spec.mask_origin, side)
+        found = read_mask(
+            choice.own_mask, info, mask_size(info), values=spec.mask_values, origin=spec.mask_origin, side=side
+        )
         check_unchanged(choice.own_mask, choice.mask_fingerprint, "mask of tissue")
         LOG.info("%s", "; ".join(found[2]))
-        return Wanted(*found)
+        return SelectedArea(*found)
     if choice.tissue.method == "none":
-        return Wanted(None, NOTHING)
+        return SelectedArea(None, NOTHING)
     return tissue_mask(source, info, choice.tissue)

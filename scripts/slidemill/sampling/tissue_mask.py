@@ -86,7 +86,7 @@ class Mask:
 
 
 @dataclass(frozen=True, eq=False)
-class Wanted:
+class SelectedArea:
     """What of a slide is wanted, and what there is to say of it.
 
     Parameters

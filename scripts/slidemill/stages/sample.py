@@ -11,7 +11,7 @@ from slidemill.core.outcomes import Outcome, add_seals, attempt, read_outcome, w
 from slidemill.core.seals import Seal
 from slidemill.core.specs import GridSpec, LabelSpec, QualitySpec, TissueSpec, WorkSpec
 from slidemill.runs.settings import settings_digest, with_settings
-from slidemill.sampling.patch_selection import Choice, write_chosen
+from slidemill.sampling.patch_selection import Choice, write_selection
 from slidemill.sampling.tissue_mask import NOTHING, save_mask
 from slidemill.slides.discovery import decode_path
 from slidemill.slides.fingerprint import check_unchanged
@@ -85,7 +85,7 @@ def sample_patches(job: SampleJob) -> None:
         check_unchanged(choice.own_mask or source, choice.mask_fingerprint, "mask of tissue")
 
     def sample() -> Outcome:
-        sampled = write_chosen(source, found, choice, table=job.table, dropped=job.dropped, mask=job.mask)
+        sampled = write_selection(source, found, choice, table=job.table, dropped=job.dropped, mask=job.mask)
         return replace(sampled, stage=STAGE)
 
     outcome = attempt(found.slide, STAGE, sample, after=found, unchanged=unchanged)
