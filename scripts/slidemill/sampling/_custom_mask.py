@@ -1,4 +1,4 @@
-"""Masks of tissue that somebody has made: the regions of an annotation, or an image that is 0 where there is none."""
+"""Read custom tissue masks: regions, or an image that is 0 outside tissue."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from slidemill.sampling.tissue_mask import Fractions, Mask
 from slidemill.slides.discovery import encode_path, slide_path
 
 FINE = 4
-"""Bits of a pixel's fraction to which corners are drawn."""
+"""Fractional bits of a pixel to which corners are drawn."""
 
 
 def read_mask(
@@ -39,30 +39,30 @@ def read_mask(
     origin: str | None = None,
     side: float = math.inf,
 ) -> tuple[Fractions, Mask, tuple[str, ...], tuple[str, ...]]:
-    """Return how much of patches a custom mask covers, exactly, a picture of it, notes and warnings on it.
+    """Return the exact fraction of patches in a custom mask, an image of the mask, notes and warnings.
 
     Parameters
     ----------
     path
-        Whatever `slidemill.annotations.read.read_annotation` reads; what the regions are called counts for nothing.
+        A file that `slidemill.annotations.read.read_annotation` reads; names of regions do not count.
     info
         The slide.
     size
-        ``(width, height)`` of the picture.
+        ``(width, height)`` of the image.
     values
-        The integers that mean tissue in an image; None where it has 0 and one other.
+        The integers that mean tissue in an image; None for images of 0 and one other.
     origin
         As of `slidemill.annotations.frames.Frame`.
     side
-        Of a patch, in level-0 pixels.
+        A patch's side in level-0 pixels.
 
     Raises
     ------
     AnnotationError
-        When the file cannot be read, or is an image of several integers and `values` does not say what they mean.
+        When the file cannot be read, or is an image of several integers and `values` is None.
     """
     try:
-        # Tells a file that is missing from one that cannot be read.
+        # A missing file and one that cannot be read give different errors.
         frame, naming = Frame(info.size, info.bounds, origin, info.mpp), Naming("tissue", is_needed=False)
         annotation = read_annotation(slide_path(path.parent, encode_path(Path(path.name))), frame, naming)
     except SlideError as error:
@@ -97,7 +97,7 @@ def read_mask(
 
 
 def _chosen(name: str, image: LabelImage, values: Sequence[int] | None) -> LabelImage:
-    """Return an image that has no other integers but those that mean tissue."""
+    """Return an image with only the integers that mean tissue."""
     if values is None:
         if len(image.values) > 1:
             raise AnnotationError(
@@ -121,13 +121,13 @@ def _chosen(name: str, image: LabelImage, values: Sequence[int] | None) -> Label
 def _drawn(annotation: Annotation, info: SlideInfo, size: Size) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     if annotation.image:
         return (annotation.image.sampled(size) >= 0).astype(np.uint8)
-    # Pixels that an outline runs through are drawn too: shares are not taken from here.
+    # Pixels on an outline are drawn too: fractions of patches are not computed from this image.
     picture = np.zeros(size[::-1], np.uint8)
     whole = shapely.union_all([region.shape for region in annotation.regions])
     scale = np.divide(size, info.size) * 2**FINE
     for polygon in polygons(whole):
         rings = [np.asarray(ring.coords) for ring in (polygon.exterior, *polygon.interiors)]
-        # A pixel's middle lies half a pixel from its corner.
+        # The middle of a pixel is half a pixel from its corner.
         corners = [np.round(ring * scale - 2 ** (FINE - 1)).astype(np.int32) for ring in rings]
         cv2.fillPoly(picture, corners, (1,), shift=FINE)
     return picture

@@ -1,4 +1,4 @@
-"""Which patches of a grid are kept: steps that look at rows of the patch table, one after the other."""
+"""Filter the patches of a grid by steps, and write the tables of kept and dropped patches."""
 
 from __future__ import annotations
 
@@ -12,19 +12,16 @@ from slidemill.core.columns import DROPPED_COLUMNS, PATCH_COLUMNS
 from slidemill.core.csv_tables import writing_table
 
 BLOCK = 20_000
-"""Rows that are in memory at once."""
+"""Rows in memory at once."""
 
 Row = dict[str, Any]
 
 Step = Callable[[Sequence[Row]], Sequence[str]]
-"""Fills in its own columns of the rows, and returns why each is dropped: a word, or nothing for one that is kept."""
+"""Fills in its columns of the rows, and returns the reason to drop each; an empty one keeps it."""
 
 
 def filter_rows(rows: Iterable[Row], steps: Sequence[Step]) -> Iterator[tuple[Row, str]]:
-    """Yield each row with the reason for which it is dropped, an empty one where it is kept, in the rows' order.
-
-    A step sees only what those before it kept.
-    """
+    """Yield each row with the reason to drop it, empty for kept rows; a step sees only what the previous ones kept."""
     waiting = iter(rows)
     while block := list(islice(waiting, BLOCK)):
         reasons = [""] * len(block)
@@ -36,9 +33,14 @@ def filter_rows(rows: Iterable[Row], steps: Sequence[Step]) -> Iterator[tuple[Ro
 
 
 def write_filtered(rows: Iterable[Row], steps: Sequence[Step], kept: Path, dropped: Path) -> Counter[str]:
-    """Publish the rows that are kept, and those that are dropped with their reasons; return how many each has.
+    """Write the tables of kept and of dropped rows, and return the number of rows per reason.
 
-    The reason of the kept ones is empty. Memory holds `BLOCK` rows.
+    Parameters
+    ----------
+    rows, steps
+        The rows of the grid, and the steps that filter them.
+    kept, dropped
+        The files of the two tables.
     """
     reasons: Counter[str] = Counter()
     with writing_table(kept, PATCH_COLUMNS) as keep, writing_table(dropped, DROPPED_COLUMNS) as drop:

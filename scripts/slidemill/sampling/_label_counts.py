@@ -1,4 +1,4 @@
-"""How many patches the regions of each name label, and how many lie in a smaller region of another label too."""
+"""Count the patches that regions label, and those in a smaller region of another label."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from slidemill.sampling._label_rules import SMALLEST_LAST, UNMAPPED, Labeller, N
 
 @dataclass(frozen=True, slots=True)
 class LabelCounts:
-    """What `counting_labeller` counts, summed over all calls.
+    """The counts of `counting_labeller`, summed over all calls.
 
     Parameters
     ----------
     within
-        By name, how many patches regions of that name label.
+        By name, the number of patches that regions of that name label.
     contested
-        By name, how many patches have another label than the smaller region of that name that they lie in; None where
-        this is not counted. By area, patches count by their centres: areas would take twice the time.
+        By name, the number of patches whose label differs from that of the smaller region of that name that they are
+        in; None does not count them. By area, their centres decide: areas would take twice the time.
     reached
-        The places in the annotation's names of the regions that have labelled a patch.
+        Places, in the annotation's names, of the regions that have labelled a patch.
     """
 
     within: Counter[str] = field(default_factory=Counter)
@@ -47,10 +47,10 @@ def counting_labeller(annotation: Annotation, spec: LabelSpec, counts: LabelCoun
     annotation, spec
         As of `slidemill.sampling._label_rules.labeller`.
     counts
-        What is added to.
+        The counts to add to.
     """
     contested = counts.contested
-    # A region may be named as `spec.outside` is: only a name that no region has tells the patches outside apart.
+    # A region may have the name of `spec.outside`: None distinguishes the patches outside.
     decide = labeller(annotation, replace(spec, outside=None), counts.reached)
     labels = {spec.map.get(name, UNMAPPED) for name in annotation.names}
     by_point, by_size = decide, None
@@ -73,12 +73,12 @@ def counting_labeller(annotation: Annotation, spec: LabelSpec, counts: LabelCoun
 
 
 def _point_rule(spec: LabelSpec) -> str:
-    """Return the rule by which patches lie in one region or another."""
+    """Return the rule that places each patch in one region."""
     return "centre" if spec.rule == "area" else spec.rule
 
 
 def _contested(names: Names, others: Names, spec: LabelSpec) -> list[str]:
-    """Return the other name of each patch that has another label by it."""
+    """Return the other name of each patch whose label would differ by it."""
     label = spec.map.get
     return [
         other

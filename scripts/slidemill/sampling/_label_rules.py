@@ -1,4 +1,4 @@
-"""Which label a patch gets: that of the region that a point of it lies in, or that of those that cover most of it."""
+"""Label patches by the region that contains a point of them, or by the regions that cover most of them."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from slidemill.annotations.regions import Annotation
 from slidemill.core.specs import LabelSpec
 
 UNMAPPED = -1
-"""The label of patches whose label's name the map lacks."""
+"""The label of names that the map lacks."""
 
 SMALLEST_LAST = "smallest_last"
-"""An order to compare `LabelSpec.overlap` with: the smallest region first, and of equal ones the file's last."""
+"""A value of `LabelSpec.overlap`: the smallest region first, of equal ones the last in the file."""
 
 EXACT = 9
-"""Decimals to which fractions are compared; what differs less is rounding."""
+"""Decimals to which fractions are compared; smaller differences are rounding."""
 
 Names = npt.NDArray[np.object_]
 Rows = Sequence[Mapping[str, Any]]
 Labeller = Callable[[Rows], tuple[Names, Floats | None]]
 Parts = tuple[Places, Places, Floats]
-"""What of boxes is covered: places of boxes, places of regions, and areas."""
+"""The covered parts of boxes: places of boxes, places of regions, and areas."""
 
 
 def labeller(annotation: Annotation, spec: LabelSpec, reached: set[int] | None = None) -> Labeller:
-    """Return a function from patches to their labels' names and, by area, the fraction of each that is of its label.
+    """Return a function from patches to label names and, by area, the fraction that each label covers.
 
     Parameters
     ----------
     annotation
         The regions, or the label image.
     spec
-        The rule, and which of overlapping regions comes first.
+        The rule, and the priority of overlapping regions.
     reached
-        Is added to: the places in the annotation's names of regions that have labelled a patch.
+        Places, in the annotation's names, of regions that have labelled a patch; they are added to it.
     """
     order, names = _ordered(annotation, spec), np.array(annotation.names, dtype=object)
     reached = set() if reached is None else reached
@@ -57,22 +57,24 @@ def labeller(annotation: Annotation, spec: LabelSpec, reached: set[int] | None =
 
 
 def region_at(annotation: Annotation, points: Floats, order: Sequence[int] | None = None) -> Places:
-    """Return the place in the annotation's names of the first region that each point lies in, or -1.
+    """Return the place of the first region that contains each point, or -1: ``intp (n,)``.
 
     Parameters
     ----------
     annotation
         The regions, or the label image.
     points
-        ``float64 (n, 2)``, x and y in level-0 pixels. A region owns its left and its top edges, as a pixel of an
-        image does: of regions that touch, one has a point on their border.
+        ``float64 (n, 2)``, x and y in level-0 pixels. A region owns its left and top edges, as a pixel does: of two
+        touching regions, one contains a point on their border.
     order
-        Places of the regions, the first first; that of the file unless told.
+        Places of the regions by priority; None takes the order of the file.
     """
     if annotation.image:
         return annotation.image.at(points)
     found = np.full(len(points), -1, np.intp)
-    free = np.argsort(points[:, 1], kind="stable")  # so that each of many regions finds those near it
+    free = np.argsort(
+        points[:, 1], kind="stable"
+    )  # sorted by y, so that each region finds the points near it by bisection
     x, y = points[free].T
     for place in range(len(annotation.regions)) if order is None else order:
         shape = annotation.regions[place].shape
@@ -86,7 +88,7 @@ def region_at(annotation: Annotation, points: Floats, order: Sequence[int] | Non
 
 
 def reference_points(rows: Rows, rule: str) -> Floats:
-    """Return the point of each patch that decides its label, ``float64 (n, 2)`` in level-0 pixels.
+    """Return the point of each patch that labels it, ``float64 (n, 2)`` in level-0 pixels.
 
     Parameters
     ----------
@@ -100,7 +102,7 @@ def reference_points(rows: Rows, rule: str) -> Floats:
 
 
 def fractions_within(annotation: Annotation) -> Callable[[Rows], Floats]:
-    """Return a function from patches to how much of each lies within regions, or labels of an image, whichever."""
+    """Return a function from patches to the fraction of each that regions, or labels of an image, cover."""
     cover = _coverer(annotation, range(len(annotation.regions)))
 
     def fractions(rows: Rows) -> Floats:
@@ -117,7 +119,7 @@ def _columns(rows: Rows, first: str, second: str) -> Floats:
 
 
 def _ordered(annotation: Annotation, spec: LabelSpec) -> list[int]:
-    """Return the places of the regions, the one first that owns ground that several cover."""
+    """Return the places of the regions by their priority where they overlap."""
     order = list(range(len(annotation.regions)))
     areas = [region.shape.area for region in annotation.regions]
     if spec.overlap == "smallest":
@@ -128,7 +130,7 @@ def _ordered(annotation: Annotation, spec: LabelSpec) -> list[int]:
 
 
 def _coverer(annotation: Annotation, order: Sequence[int]) -> Callable[[Floats], Parts]:
-    """Return a function from boxes to what of each which region covers that none before it does."""
+    """Return a function from boxes to the area of each that a region covers and no previous one does."""
     if annotation.image:
         return annotation.image.covered
     regions = [annotation.regions[place] for place in order]
@@ -145,19 +147,23 @@ def _coverer(annotation: Annotation, order: Sequence[int]) -> Callable[[Floats],
 def _named_by_area(
     of_region: Names, cover: Callable[[Floats], Parts], spec: LabelSpec, reached: set[int], rows: Rows
 ) -> tuple[Names, Floats]:
-    """Return the name of each patch's largest label, and how much of the patch that covers."""
+    """Return the name of the label that covers most of each patch, and the fraction that it covers."""
+    # The covered fraction of each pair of patch and region.
     low = _columns(rows, "x0", "y0")
     extent = _columns(rows, "width0", "height0")
     patch, region, area = cover(np.hstack([low, low + extent]))
     fraction = area / np.prod(extent, axis=1)[patch]
+    # Labels by their rank of preference: the order of the map, then the name.
     known = list(spec.map)
     ranked = sorted(set(of_region), key=lambda name: (known.index(name) if name in spec.map else len(known), name))
     rank = {name: place for place, name in enumerate(ranked)}
     ranks = np.array([rank[name] for name in of_region], np.intp)
+    # Sum over the regions of a label: one number stands for a pair of patch and rank.
     pairs, place = np.unique(patch * max(len(ranked), 1) + ranks[region], return_inverse=True)
     share = np.round(np.bincount(place, fraction, len(pairs)), EXACT)
     owner, label = np.divmod(pairs, max(len(ranked), 1))
     fractions = np.clip(1 - np.bincount(owner, share, len(rows)), 0, 1)
+    # Of each patch, the largest share, and of equal ones the lowest rank, if it covers enough.
     best = np.lexsort((label, -share, owner))
     best = best[np.unique(owner[best], return_index=True)[1]]
     best = best[share[best] >= max(round(spec.min_fraction, EXACT), 10**-EXACT)]

@@ -1,4 +1,4 @@
-"""What makes a mask of tissue that somebody has made doubtful: it may be turned round, of something else, or shrunk."""
+"""Warn of custom tissue masks that look inverted, shrunk, or of something other than tissue."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from slidemill.core.pyramid import Size
 Shades = npt.NDArray[np.uint8]
 
 LEAST = 0.01
-"""A mask of a smaller share of the slide is noted."""
+"""Masks of a smaller share of the slide give a note."""
 
 ROUND = 0.9
-"""Tissue along more of the slide's edge, with glass within, looks like a mask that is turned round."""
+"""A mask with tissue along a larger share of the slide's edge looks inverted."""
 
 CORNER = 0.25
-"""Regions that all lie within this part of the slide's sides from its corner may be in pixels of a smaller picture."""
+"""Regions that are all within this share of the sides, from the corner, may be in pixels of a smaller image."""
 
 NO_TISSUE = re.compile(
     r"back ?ground|arti?[ef]?fact|ignore|exclude|glass|blank|empty|\bpen\b|\bink\b|fold|blur|hole", re.I
 )
-"""Names of what is usually no tissue; QuPath has a class ``Ignore*``."""
+"""Names that usually do not mean tissue; QuPath has a class ``Ignore*``."""
 
 
 def doubts(file: str, annotation: Annotation, drawn: Shades, size: Size) -> Iterator[str]:
-    """Yield what is doubtful about a mask that has tissue, for its warnings.
+    """Yield a warning per doubt about a mask that has tissue.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def doubts(file: str, annotation: Annotation, drawn: Shades, size: Size) -> Iter
     annotation
         The mask.
     drawn
-        ``uint8 (height, width)``: a picture of it over the whole slide, 1 for tissue.
+        ``uint8 (height, width)``: the mask over the whole slide, 1 for tissue.
     size
         ``(width, height)`` of the slide.
     """
@@ -67,13 +67,13 @@ def doubts(file: str, annotation: Annotation, drawn: Shades, size: Size) -> Iter
 
 
 def _is_in_corner(regions: Sequence[Region], size: Size) -> bool:
-    """Return whether all regions lie near the slide's first pixel."""
+    """Return whether all regions are near the slide's first pixel."""
     _, _, right, bottom = shapely.bounds([one.shape for one in regions]).T
     return bool(right.max() <= CORNER * size[0] and bottom.max() <= CORNER * size[1])
 
 
 def palette_doubts(path: Path, image: LabelImage) -> Iterator[str]:
-    """Yield a warning where an image's palette shows 0 brighter than all else that stands in it, in greys.
+    """Yield a warning if an image's palette is grey and shows 0 brighter than all other values.
 
     Programs that save a mask of black and white with a palette often give white the number 0.
     """

@@ -1,4 +1,4 @@
-"""Measuring the quality of a slide's patches, and dropping the bad ones before any store is written."""
+"""Measure the quality of a slide's patches, and drop those beyond the limits."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ from slidemill.slides.readers import Reader
 from slidemill.slides.slide_info import open_slide
 
 MOST_GLASS, LEAST_COLOUR = 0.5, 0.05
-"""A patch shows tissue that can be in focus where no more is white, and its mean saturation is no less."""
+"""A patch shows tissue if at most this share is white, and its mean saturation is at least this."""
 
 MOST_INK = 0.1
-"""A patch with a larger share of ink is marked by a pen."""
+"""Patches with a larger share of ink count as marked by a pen."""
 
 MOST_READ = 64_000_000
-"""Pixels of a level that are read, beside the patches, to look for ink: those of about 1,000 patches of 256 pixels."""
+"""Levels of more pixels are not read to look for ink: this is about 1,000 patches of 256 pixels."""
 
 
 class QualityStep:
-    """Fills in the measures of rows of the patch table, and says which patches to drop.
+    """The step that measures patches, and drops those beyond the limits.
 
-    Measures are told with four significant digits, and what is told decides. A patch that cannot be read keeps its
-    place, with empty measures: the stores leave it out and tell why.
+    Limits apply to the rounded values of the table. Patches that cannot be read keep empty measures: stores leave them
+    out and record the reason.
     """
 
     def __init__(self, slide: SlidePatches, spec: QualitySpec, work: WorkSpec, *, inked: Mask | None) -> None:
@@ -84,7 +84,7 @@ class QualityStep:
             return {patch.patch_id: values for patch, values in told}
 
     def _reason(self, row: Row) -> str:
-        """Return the first measure that lies beyond its limit."""
+        """Return the column of the first measure beyond its limit, or nothing."""
         for one, limit in self._limits:
             value = row[one.column]
             if value and (float(value) < limit if one.is_minimum else float(value) > limit):
@@ -107,16 +107,16 @@ class QualityStep:
 def quality_step(
     source: Path, fingerprint: str, info: SlideInfo, *, grid: GridSpec, spec: QualitySpec, work: WorkSpec
 ) -> Iterator[QualityStep]:
-    """Give the step that measures a slide's patches, and see that the slide is the same before and after.
+    """Yield the step that measures a slide's patches, and check that the slide does not change meanwhile.
 
     Parameters
     ----------
     source, fingerprint, info, grid
         The slide's file, the fingerprint that it was planned with, its facts, and the grid.
     spec
-        What patches must have.
+        The limits.
     work
-        Which reader, how many threads, and the seed of what is compared with OpenSlide: as stores are read.
+        The reader, the number of threads, and the seed of the comparison with OpenSlide.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def quality_step(
     SlidemillError
         When it changed.
     """
-    # The reader's threads do the work, one patch each: OpenCV's own would be in their way.
+    # The reader's threads measure one patch each: OpenCV's own threads would compete with them.
     cv2.setNumThreads(1)
     check_unchanged(source, fingerprint)
     yield QualityStep(SlidePatches(source, info, grid, ()), spec, work, inked=_inked(source, info))
@@ -133,7 +133,7 @@ def quality_step(
 
 
 def _inked(source: Path, info: SlideInfo) -> Mask | None:
-    """Return where a slide has ink, from a low resolution; None where it has none, or it cannot be read."""
+    """Return where a slide has ink, from a low resolution; None if that is missing or cannot be read."""
     longest = max(mask_size(info))
     width, height = info.dimensions[info.pyramid.best_level(max(info.dimensions[0]) / longest)]
     if width * height > MOST_READ:
@@ -145,5 +145,5 @@ def _inked(source: Path, info: SlideInfo) -> Mask | None:
     except SlideError as error:
         LOG.warning("%s: ink cannot be looked for: %s", source.name, error)
         return None
-    # Single pixels of such colours are noise of the scanner; a stroke is wider.
+    # Single pixels of such colours are scanner noise; a stroke is wider.
     return Mask(np.asarray(cv2.morphologyEx(marks, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))), info.dimensions[0])

@@ -1,7 +1,4 @@
-"""What of a picture of a slide is tissue: what has more colour than glass has.
-
-Glass has next to no saturation, nor have black and transparent padding.
-"""
+"""Find tissue in an image of a slide: pixels with more colour than glass and padding."""
 
 from __future__ import annotations
 
@@ -15,26 +12,26 @@ from slidemill.core.encodings import Pixels
 from slidemill.sampling._ink import Ink, Shades, even_pieces, find_ink
 
 SMOOTHED = 5
-"""Pixels along the side of the square whose median takes a pixel's place, so that noise makes no tissue."""
+"""Side, in pixels, of the square of the median filter against noise."""
 
 LEAST_THRESHOLD, MOST_THRESHOLD = 14, 40
-"""Between which Otsu's threshold may lie, of 255: on empty glass it would part noise, on tissue alone, tissue."""
+"""Limits of Otsu's threshold, of 255: else it would split the noise of empty glass, or tissue without glass."""
 
 FIXED_THRESHOLD = 20
-"""The saturation from which ``hsv`` takes a pixel for stained, of 255."""
+"""The saturation, of 255, above which ``hsv`` counts a pixel as stained."""
 
 STAINED_HUES = (80, 20)
 """Hues of stains for ``hsv``, in OpenCV's half degrees: from the greens and blues of trichromes over violet, pink and
 red to brown."""
 
 SPECK, HOLE = 5_000.0, 10_000.0
-"""Square micrometres of the smallest piece of tissue that is kept, and of the smallest hole."""
+"""Areas, in µm², of the smallest piece of tissue and of the smallest hole."""
 
 GLASS_NOISE, GLASS_BRIGHT = 2.0, 180
-"""Glass varies by no more, in levels of 255, and one of its channels is no darker."""
+"""Glass has at most this standard deviation, and its brightest channel at least this value, of 255."""
 
 GLASS_SHARE, GLASS_EDGE = 0.05, 0.25
-"""How much of the slide, and of its edge, glass must be for its tint to be known."""
+"""The least shares of the slide, and of its edge, that glass must have for its tint to be measured."""
 
 MOST_TINT = 64
 """The saturation, of 255, of glass of the strongest tint; pale stains have more."""
@@ -42,16 +39,16 @@ MOST_TINT = 64
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """From which saturation on, of 255, a method takes pixels for tissue.
+    """The saturation, of 255, above which a method counts pixels as tissue.
 
     Parameters
     ----------
     method
         ``"otsu"`` or ``"hsv"``.
     threshold
-        The one that is used.
+        The threshold in use.
     found
-        Otsu's, before it was kept within `LEAST_THRESHOLD` and `MOST_THRESHOLD`.
+        Otsu's threshold, before it was limited to `LEAST_THRESHOLD` and `MOST_THRESHOLD`.
     """
 
     method: str
@@ -61,21 +58,20 @@ class Rule:
 
 @dataclass(frozen=True, eq=False)
 class FoundTissue:
-    """Where a picture shows tissue, and how that was found.
+    """The tissue in an image, and how it was found.
 
     Parameters
     ----------
     pixels
         ``uint8 (height, width)``: 1 where there is tissue.
     ink
-        What was left out as ink and padding.
+        The ink and padding that were excluded.
     rule
         The threshold.
     tint
-        The colour of the glass, float64 (3,), RGB, where it had to be taken out first; or None.
+        ``float64 (3,)``, RGB: the colour of tinted glass that was corrected first; or None.
     even
-        ``uint8 (height, width)``: 1 where tissue is as smooth as ink, in a piece of its own; nowhere where pens are
-        kept.
+        ``uint8 (height, width)``: 1 in pieces of tissue that are as smooth as ink; 0 everywhere if pens are kept.
     """
 
     pixels: Shades
@@ -86,39 +82,43 @@ class FoundTissue:
 
 
 def find_tissue(image: Pixels, method: str, mpp: float, pens: str = "auto") -> FoundTissue:
-    """Return which pixels show tissue.
+    """Find the pixels that show tissue.
 
     Parameters
     ----------
     image
         ``uint8 (height, width, 3)``, RGB.
     method
-        ``"otsu"`` parts the saturations of this slide (N. Otsu, 1979), ``"hsv"`` takes the same threshold and the
-        hues of stains for all slides.
+        ``"otsu"``: a threshold of the slide's own saturations (N. Otsu, "A threshold selection method from gray-level
+        histograms", IEEE Transactions on Systems, Man, and Cybernetics 9, 1979). ``"hsv"``: one threshold, and the hues
+        of stains, for all slides.
     mpp
-        Micrometres a pixel.
+        µm per pixel.
     pens
-        What is done with ink, see `slidemill.sampling._ink.find_ink`.
+        What to do with ink, see `slidemill.sampling._ink.find_ink`.
     """
+    # 1. A first threshold, to recognize tinted glass and ink by.
     rule = _rule(image, method)
     tint = _tinted_glass(image, rule)
     if tint is not None:
-        # Beer and Lambert's law is about what passes of the light that falls in, which the glass has coloured.
+        # 2. Divide by the colour of the glass: by Beer and Lambert's law, stains absorb shares of its light.
         image = np.minimum(image * (255 / np.maximum(tint, 1)), 255).astype(np.uint8)
         rule = _rule(image, method)
+    # 3. Find ink and padding among the coloured pixels.
     ink = find_ink(image, _coloured(image, rule).astype(np.uint8), pens)
     excluded = ink.unusable
-    # Ink and padding do not move the threshold.
+    # 4. The final threshold, without the influence of ink and padding.
     rule = _rule(image, method, excluded == 0)
+    # 5. Coloured pixels are tissue; remove small specks, then fill small holes.
     whole = _without_small(np.where(excluded, 0, _coloured(image, rule)).astype(np.uint8), mpp)
-    # A stroke within tissue is no hole in it.
+    # 6. Exclude ink again: filling holes may have covered a stroke within tissue.
     tissue = np.where(excluded, 0, whole).astype(np.uint8)
     even = np.zeros_like(tissue) if pens == "keep" else even_pieces(image, tissue)
     return FoundTissue(tissue, ink, rule, tint, even)
 
 
 def _rule(image: Pixels, method: str, usable: npt.NDArray[np.bool_] | None = None) -> Rule:
-    """Return from which saturation on a method takes pixels for tissue, by those that are usable."""
+    """Return the threshold of a method, by the usable pixels."""
     if method == "hsv":
         return Rule(method, FIXED_THRESHOLD, FIXED_THRESHOLD)
     saturation = _smoothed(image)[1]
@@ -140,16 +140,17 @@ def _coloured(image: Pixels, rule: Rule) -> npt.NDArray[np.bool_]:
 
 
 def _smoothed(image: Pixels) -> tuple[Shades, Shades]:
-    """Return hue and saturation, the latter without noise."""
+    """Return hue, and saturation after a median filter; ``uint8 (height, width)`` each."""
     hue, saturation, _ = cv2.split(cv2.cvtColor(image, cv2.COLOR_RGB2HSV))
     return np.asarray(hue, np.uint8), np.asarray(cv2.medianBlur(saturation, SMOOTHED), np.uint8)
 
 
 def _tinted_glass(image: Pixels, rule: Rule) -> npt.NDArray[np.float64] | None:
-    """Return the colour of the glass where it would be taken for tissue, float64 (3,), RGB; None elsewhere.
+    """Return the colour of glass that would count as tissue, ``float64 (3,)``, RGB; else None.
 
-    Glass is bright and smoother than any tissue, and lies at the edge of the slide.
+    Glass is bright, smoother than tissue, and reaches the edge of the slide.
     """
+    # The variance within 5 x 5 pixels, as the mean of squares less the square of the mean.
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
     mean = cv2.blur(grey, (SMOOTHED, SMOOTHED))
     spread = cv2.blur(grey * grey, (SMOOTHED, SMOOTHED)) - mean * mean
@@ -157,6 +158,7 @@ def _tinted_glass(image: Pixels, rule: Rule) -> npt.NDArray[np.float64] | None:
     frame = np.concatenate([even[0], even[-1], even[:, 0], even[:, -1]])
     if even.mean() < GLASS_SHARE or frame.mean() < GLASS_EDGE:
         return None
+    # The median colour of glass, and whether a patch of it passes for tissue.
     colour = np.median(image[even], axis=0)
     patch = np.full((SMOOTHED, SMOOTHED, 3), np.round(colour), np.uint8)
     tinted = _coloured(patch, rule).all() and _smoothed(patch)[1].max() <= MOST_TINT

@@ -1,8 +1,4 @@
-"""Where a slide has tissue: a mask from a low resolution.
-
-Made for bright-field slides of any usual stain: tissue is what has colour. Glass has none (its saturation is next
-to 0), nor have black and transparent padding; felt pens have more than stains have, and other hues.
-"""
+"""Make a mask of a slide's tissue from a low resolution, for bright-field slides of all usual stains."""
 
 from __future__ import annotations
 
@@ -22,28 +18,28 @@ from slidemill.sampling.tissue_mask import MOST_PIXELS, Fractions, Mask, Selecte
 from slidemill.slides.low_resolution import low_resolution
 
 MASK_MPP = 8.0
-"""Micrometres a pixel of a mask, about those of a 1.25x objective; finer than any patch of use."""
+"""µm per pixel of a mask, about those of a 1.25x objective; finer than useful patches."""
 
 LONGEST = 6000
-"""A mask is not longer than this, in pixels: 48 mm of glass at `MASK_MPP`."""
+"""The longest side of a mask in pixels: 48 mm of glass at `MASK_MPP`."""
 
 USUAL_MPP = 0.25
-"""Stands for a slide that does not say what its pixels measure: a scan at 40x."""
+"""µm per pixel assumed for slides that state none: a scan at 40x."""
 
 
 def tissue_mask(source: Path, info: SlideInfo, spec: TissueSpec) -> SelectedArea:
-    """Return where a slide has tissue, and what there is to say of that.
+    """Return where a slide has tissue, with notes and warnings.
 
-    What no level can show is taken for tissue, so that `unreadable_patches` decides about its patches.
+    Areas that cannot be read count as tissue, so that `unreadable_patches` decides about their patches.
 
     Parameters
     ----------
     source
         The slide's file.
     info
-        What `slide_info` says of it.
+        The slide's facts.
     spec
-        The method, ``"otsu"`` or ``"hsv"``, the level that is read, or None for `MASK_MPP`, and what is done with pens.
+        The method, the level to read (None for `MASK_MPP`), and what to do with pens.
 
     Raises
     ------
@@ -85,13 +81,13 @@ def mask_size(info: SlideInfo) -> Size:
 
 
 def tissue_step(fractions: Fractions, min_fraction: float) -> Step:
-    """Return the step that tells each patch's ``tissue_fraction``, and drops those with less than `min_fraction`."""
+    """Return the step that fills in ``tissue_fraction``, and drops patches with less than `min_fraction`."""
 
     def step(rows: Sequence[Row]) -> list[str]:
         told = [f"{fraction:.4f}" for fraction in fractions(rows)]
         for row, fraction in zip(rows, told, strict=True):
             row["tissue_fraction"] = fraction
-        # What the table says decides.
+        # The rounded value of the table decides.
         return ["" if float(fraction) >= min_fraction else "tissue" for fraction in told]
 
     return step

@@ -1,4 +1,4 @@
-"""What there is to say of a mask of tissue: why it is next to empty or next to whole, and what was left out as ink."""
+"""Notes and warnings on tissue masks: nearly empty, nearly full, ink."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from slidemill.sampling._stain import LEAST_THRESHOLD, MOST_THRESHOLD, FoundTiss
 from slidemill.sampling.tissue_mask import Mask
 
 EMPTY, WHOLE = 0.01, 0.95
-"""Shares of the slide below and above which a mask is doubted."""
+"""Masks of a smaller or a larger share of the slide give a note."""
 
 DARK = 0.5
-"""A slide with a larger share of black was not made with light from below."""
+"""Slides with a larger share of black are not bright-field."""
 
 LEAST_DOUBTFUL, MOST_DOUBTFUL = 0.01, 0.05
-"""Shares of the tissue that may be ink from which on there is a note, and a warning."""
+"""The least shares of tissue that may be ink for a note, and for a warning."""
 
 REMEDIES = {
     "otsu": "hsv (one threshold and the hues of stains for all slides)",
     "hsv": "otsu (a threshold of each slide's own)",
 }
-"""The other method, which is worth a try."""
+"""The other method to try."""
 
 
 def tissue_remarks(
     image: Pixels, found: FoundTissue, mask: Mask, bounds: Sequence[int] | None
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return notes and warnings on a mask that was found in a picture of a slide.
+    """Return notes and warnings on a mask that was found in an image of a slide.
 
     Parameters
     ----------
     image
         ``uint8 (height, width, 3)``, RGB.
     found, mask
-        The tissue, and the mask that is made of it.
+        The tissue, and the mask made from it.
     bounds
         The scanned area in level-0 pixels, ``x, y, width, height``; or None.
     """
@@ -76,7 +76,7 @@ def tissue_remarks(
 
 
 def _doubts(found: FoundTissue) -> tuple[list[str], float]:
-    """Return what to say of tissue that may be ink, and how much of the tissue it is."""
+    """Return texts on tissue that may be ink, and its share of the tissue."""
     doubtful = _share(found.ink.doubtful, found.pixels)
     even = _share(found.even & (1 - found.ink.doubtful), found.pixels)
     told = []
@@ -95,12 +95,12 @@ def _doubts(found: FoundTissue) -> tuple[list[str], float]:
 
 
 def _share(marks: Shades, tissue: Shades) -> float:
-    """Return how much of some tissue is marked."""
+    """Return the marked share of the tissue."""
     return float((marks & tissue).sum() / max(tissue.sum(), 1))
 
 
 def rule_in_words(rule: Rule) -> str:
-    """Return how a threshold was found, in words."""
+    """Return a text on how a threshold was found."""
     taken = f"{rule.method} took what has more colour than a saturation of {rule.threshold} of 255"
     if rule.method != "otsu":
         return taken
@@ -109,7 +109,7 @@ def rule_in_words(rule: Rule) -> str:
 
 
 def _within(pixels: npt.NDArray[np.uint8], mask: Mask, bounds: Sequence[int] | None) -> npt.NDArray[np.uint8]:
-    """Return what of a picture of the whole canvas lies within the scanned area, a pixel at least."""
+    """Return the part of an image of the whole slide within the scanned area, at least one pixel."""
     if not bounds:
         return pixels
     x, y, width, height = bounds

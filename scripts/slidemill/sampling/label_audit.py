@@ -1,4 +1,4 @@
-"""The audit of a slide's labels: where the rules disagree, and which regions have labelled no patch."""
+"""Audit a slide's labels: where rules disagree, and which regions label no patch."""
 
 from __future__ import annotations
 
@@ -19,27 +19,25 @@ from slidemill.sampling._label_rules import labeller
 RULES = ("centre", "top_left", "area")
 
 MOST_AUDITED = 20_000
-"""Patches of a slide that all rules are asked of: areas take 40 us a patch, and a slide may have a million."""
+"""Patches of a slide that are labelled by all rules: areas take 40 µs per patch."""
 
 MOST_TOLD = 20
-"""Patches and regions of a slide that are told one by one; all are counted."""
+"""Patches and regions of a slide that are listed; all are counted."""
 
 Row = dict[str, Any]
 
 
 def collect_audited(rows: Iterable[Row], count: int, seed: int, *, chosen: list[Row]) -> Iterator[Row]:
-    """Yield all rows, and add those to `chosen` that are audited: all, or a sample by `seed` of `MOST_AUDITED`.
+    """Yield all rows, and append a sample of at most `MOST_AUDITED` to `chosen`.
 
     Parameters
     ----------
-    rows
-        A slide's labelled patches.
-    count
-        How many they are.
+    rows, count
+        A slide's labelled patches, and their number.
     seed
-        Of the sample.
+        Seed of the sample.
     chosen
-        Is added to, in the rows' order.
+        The rows to audit, in their order.
     """
     wanted: Collection[int] = range(count)
     if count > MOST_AUDITED:
@@ -58,11 +56,9 @@ def label_audit(
     Parameters
     ----------
     chosen
-        Labelled patches that each rule is asked of.
-    annotation
-        What they were labelled by.
-    spec
-        How; the rule that it names has labelled them already.
+        Labelled patches.
+    annotation, spec
+        The annotation and the rule that labelled them.
     reached
         Places of the regions that have labelled a patch.
     """

@@ -1,4 +1,4 @@
-"""Whether a run's labels can be trusted as a whole; the gate fails where they cannot."""
+"""Find faults of a run's labels as a whole, for which the gate fails the run."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from slidemill.core.columns import LABEL_NUMBERS
 from slidemill.core.run_warnings import collect_warnings
 
 LACKING = "labels.map lacks"
-"""How a slide's warning about names without a label begins."""
+"""The first words of a slide's warning about names without a label."""
 
 MOST_NAMED = 10
-"""Names that are listed; the report and ``slides.csv`` have more."""
+"""Names to list; the report and ``slides.csv`` have more."""
 
 
 def label_faults(slides: Iterable[Mapping[str, str]], policy: str) -> list[str]:
-    """Return why a run's labels are not to be trusted and the names that have no label, a line each; else nothing.
+    """Return why a run's labels are at fault, and the names without a label, in a line each.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The step that keeps patches of some labels alone, by the same labels that the metadata table will tell."""
+"""Keep only patches of some labels, by the labels that the metadata table will have."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ REASON = "label"
 
 @dataclass(frozen=True, slots=True)
 class LabelChoice:
-    """A slide's annotation, and which of its labels are wanted.
+    """A slide's annotation, and the labels to keep.
 
     Parameters
     ----------
     root, annotation
-        The folder of annotations, and the annotation in it as `SlideFile` names it, or None.
+        The folder of annotations, and the annotation's encoded path in it, or None.
     fingerprint
-        Of the annotation's content when the run was planned.
+        The fingerprint of the annotation when the run was planned.
     spec
-        How patches are labelled; `only` names the labels that are wanted.
+        How patches are labelled; `only` names the labels to keep.
     """
 
     root: Path
@@ -45,7 +45,7 @@ class LabelChoice:
 def slide_regions(
     root: Path, annotation: str | None, fingerprint: str | None, *, info: SlideInfo, spec: LabelSpec
 ) -> Annotation:
-    """Return a slide's regions, none where it has no annotation.
+    """Read a slide's regions; a slide without an annotation has none.
 
     Parameters
     ----------
@@ -54,14 +54,14 @@ def slide_regions(
     info
         The slide.
     spec
-        Where coordinates start, and where regions have their names from.
+        The origin of coordinates, and the source of names.
 
     Raises
     ------
     AnnotationError
         When the annotation cannot be used.
     SlidemillError
-        When it is not what it was when the run was planned; no slide is at fault then.
+        When it has changed since the run was planned, which is not the slide's fault.
     """
     if not annotation:
         return Annotation(())
@@ -74,16 +74,16 @@ def slide_regions(
 
 @dataclass(slots=True)
 class LabelStep:
-    """The step that drops patches of other labels than those that are wanted, and counts what regions label.
+    """The step that drops patches of other labels, and counts what regions label.
 
     Parameters
     ----------
     choice, decide
-        Which labels are wanted, and what labels patches.
+        The labels to keep, and what labels patches.
     counts
-        What `decide` has counted, dropped patches too.
+        The counts of `decide`, dropped patches included.
     patches
-        How many patches were labelled.
+        Number of labelled patches.
     """
 
     choice: LabelChoice
@@ -92,23 +92,23 @@ class LabelStep:
     patches: int = 0
 
     def __call__(self, rows: Sequence[Row]) -> Sequence[str]:
-        """Return why each patch is dropped, or nothing for those that are kept."""
+        """Return the reason to drop each patch, or nothing."""
         choice, wanted = self.choice, frozenset(self.choice.spec.only or ())
         try:
             names = self.decide(rows)[0]
-        except AnnotationError:  # a label image is read as it is needed
+        except AnnotationError:  # label images are read on demand
             check_unchanged(choice.root / decode_path(choice.annotation or ""), choice.fingerprint, "annotation")
             raise
         self.patches += len(rows)
         return ["" if name in wanted else REASON for name in names]
 
     def summary(self) -> RegionCounts:
-        """Return what was counted."""
+        """Return the counts."""
         return replace(self.counts.by_name(), label_patches=self.patches)
 
 
 def label_step(choice: LabelChoice, info: SlideInfo) -> LabelStep:
-    """Return the step that drops patches of other labels than those that are wanted.
+    """Return the step that drops patches of other labels.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What to look at of a slide's labels: names that the map lacks, and regions that label nothing."""
+"""Warnings on a slide's labels: unmapped names, overlaps, regions that label nothing."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from slidemill.core.text import did_you_mean, format_digits
 from slidemill.sampling.label_faults import LACKING
 
 MOST_NAMED = 10
-"""Names of a slide that have a warning each: a label image may have thousands."""
+"""Names of a slide with a warning each: a label image may have thousands."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelFindings:
-    """What to look at of a slide's labels: counts as `slidemill.core.stage_facts.LabelFacts` has them, and warnings."""
+    """Counts of a slide's labels, as in `slidemill.core.stage_facts.LabelFacts`, and warnings on them."""
 
     unmapped_regions: int
     region_patches: int
@@ -35,20 +35,18 @@ def label_findings(
     patches: int,
     contested: Mapping[str, int] = MappingProxyType({}),
 ) -> LabelFindings:
-    """Return what to look at of a slide's labels.
+    """Return the counts of a slide's labels and warnings on them.
 
     Parameters
     ----------
     annotation
-        What the slide's patches were labelled by.
+        The slide's regions or label image.
     spec
-        How; names that its map lacks give label -1.
-    within
-        By name, how many patches regions of that name label.
+        How patches are labelled; names that its map lacks give label -1.
+    within, contested
+        As of `slidemill.sampling._label_counts.LabelCounts`.
     patches
-        How many patches could be labelled.
-    contested
-        By name, how many patches have another label than the smaller region of that name that they lie in.
+        Number of patches to label.
     """
     lacking = Counter(name for name in annotation.names if name not in spec.map)
     unmapped = {name: within.get(name, 0) for name in lacking}
@@ -65,17 +63,17 @@ def label_findings(
 
 
 def coarseness(annotation: Annotation, side: float) -> list[str]:
-    """Return a warning where pixels of a label image are so large that patches may have their neighbours' labels.
+    """Return a warning if the pixels of a label image are so large that patches may get their neighbours' labels.
 
-    A pixel of a patch's side, or of half of it or less, is fine enough. One between may come from an image of a pixel a
+    Pixels of a patch's side, or of at most half of it, are fine enough. Others may come from an image of one pixel per
     patch that was stretched over a slide that its patches do not fill.
 
     Parameters
     ----------
     annotation
-        A label image; of regions there is nothing to say.
+        A label image; regions give no warning.
     side
-        Of a patch, in level-0 pixels.
+        A patch's side in level-0 pixels.
     """
     if annotation.image is None:
         return []
@@ -90,7 +88,7 @@ def coarseness(annotation: Annotation, side: float) -> list[str]:
 
 
 def _unmapped_warnings(unmapped: Mapping[str, int], spec: LabelSpec) -> list[str]:
-    """Return a text for each name that the map lacks, with its number of patches, those with the most first."""
+    """Return a text per unmapped name with its number of patches, largest first."""
     ranked = sorted(unmapped, key=lambda name: (-unmapped[name], name))
     texts = [
         add_count(f"{LACKING} {name!r:.80}{did_you_mean(name, spec.map)}, label -1", unmapped[name], "patch")
@@ -102,7 +100,7 @@ def _unmapped_warnings(unmapped: Mapping[str, int], spec: LabelSpec) -> list[str
 
 
 def _overlap_warnings(contested: Mapping[str, int], spec: LabelSpec) -> list[str]:
-    """Return a text for each name whose regions lie under larger ones, those with the most patches first."""
+    """Return a text per name whose regions are under larger ones, most patches first."""
     remedy = "are they drawn twice?" if spec.overlap == "smallest" else "set labels.overlap: smallest if they count"
     ranked = sorted(contested, key=lambda name: (-contested[name], name))
     texts = [

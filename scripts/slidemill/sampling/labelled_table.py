@@ -1,4 +1,4 @@
-"""The metadata table: every patch with its place and its label."""
+"""Write the metadata table: each patch with its place and its label."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from slidemill.sampling._label_rules import UNMAPPED, Labeller
 from slidemill.sampling.label_audit import collect_audited, label_audit
 
 BLOCK = 20_000
-"""Rows that are labelled at once."""
+"""Rows labelled at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Labelling:
-    """What a slide's patches are labelled by.
+    """How a slide's patches are labelled.
 
     Parameters
     ----------
     annotation, spec
         The regions or the label image, and how they become labels.
     columns
-        The sample sheet's further columns, with the slide's values.
+        The slide's values of the sheet's other columns.
     """
 
     annotation: Annotation
@@ -79,7 +79,7 @@ def label_blocks(
 
 
 def count_names(rows: Iterable[dict[str, Any]], counts: Counter[str]) -> Iterator[dict[str, Any]]:
-    """Yield the rows, and add up in `counts` how many have each label's name."""
+    """Yield the rows, and count them in `counts` by the name of their label."""
     for row in rows:
         counts[row["label_name"]] += 1
         yield row
@@ -88,18 +88,18 @@ def count_names(rows: Iterable[dict[str, Any]], counts: Counter[str]) -> Iterato
 def write_labelled(
     table: Path, rows: Iterable[Mapping[str, Any]], by: Labelling, *, count: int, seed: int
 ) -> tuple[LabelFacts, RegionCounts]:
-    """Publish a slide's metadata table, and return what was found of its labels and regions.
+    """Write a slide's metadata table, and return facts on its labels and regions.
 
     Parameters
     ----------
     table
-        Where it will stand.
+        Its file.
     rows, count
-        The slide's patches, and how many they are.
+        The slide's patches, and their number.
     by
-        What they are labelled by.
+        How they are labelled.
     seed
-        Of the sample of patches that is audited.
+        Seed of the audited sample.
     """
     annotation, spec = by.annotation, by.spec
     names: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""From a slide's facts to the tables of its patches: the steps that choose among them, as the configuration asks."""
+"""Select the patches of a slide by the steps that the configuration requests."""
 
 from __future__ import annotations
 
@@ -26,32 +26,31 @@ if TYPE_CHECKING:
     from slidemill.sampling.label_filter import LabelChoice, LabelStep
 
 UNANNOTATED = "unannotated"
-"""Why patches of a slide without an annotation are dropped, with ``labels.unannotated: skip``."""
+"""The reason of dropped patches of slides without an annotation, with ``labels.unannotated: skip``."""
 
 SKIPPED = "it has no annotation, and labels.unannotated is skip"
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which patches are wanted.
+    """How patches are selected.
 
     Parameters
     ----------
     grid, tissue
-        Where patches lie, and how much tissue they must have.
+        The grid, and the tissue that patches must have.
     own_mask, mask_fingerprint
-        The file of a mask of tissue that somebody has made, and its fingerprint; or None.
+        A custom mask of tissue and its fingerprint, or None.
     quality, work
-        What their pixels must be, and how these are read; None where no pixel is.
+        Limits of quality, and how pixels are read; None reads no pixel.
     labels
-        Which labels they must have; None where all are wanted, and no annotation is read.
+        The labels to keep; None keeps all and reads no annotation.
     max_patches
-        Patches that a slide's grid may have.
+        The largest number of patches in a slide's grid.
     unannotated
-        What becomes of a slide without an annotation: ``"skip"`` drops all its patches, ``"fail"`` fails it; None
-        keeps it.
+        For a slide without an annotation: ``"skip"`` drops all its patches, ``"fail"`` fails it; None keeps it.
     settings
-        The digest of all these, see `slidemill.runs.settings`.
+        The digest of all of these, see `slidemill.runs.settings`.
     """
 
     grid: GridSpec
@@ -76,22 +75,22 @@ def write_selection(
     source, found
         The slide's file, and the outcome of discover_slides.
     choice
-        Which patches are wanted.
+        How to select.
     table, dropped, mask
-        Where the tables and the tissue's mask go; `mask` is None where no tissue is asked for.
+        The files of the tables and of the tissue mask; None without a mask.
 
     Raises
     ------
     SlideError
-        When the slide lacks a level that is asked for, its grid has more patches than may be, it or its annotation
-        cannot be read, or it has none and must.
+        When the slide lacks the requested level, its grid is too large, or it or its annotation cannot be read or is
+        missing.
     SlidemillError
-        When it changed while it was read.
+        When the slide changed meanwhile.
     """
     info = found.info
     _check_count(Grid(info.pyramid, choice.grid), choice.max_patches)
     if choice.unannotated:
-        # Before any pixel is read: an empty mask will do.
+        # No pixel is read: an empty mask suffices.
         if mask:
             save_mask(NOTHING, mask)
         if choice.unannotated == "fail":
@@ -120,7 +119,7 @@ def write_selection(
             warnings += wanted.warnings
             if wanted.mask.ink_fraction is not None:
                 ink_fraction = f"{wanted.mask.ink_fraction:.4f}"
-        # Each step is imported where it is asked for: a job's start is most of its time on small slides.
+        # Steps are imported only if requested: a job's start is most of its time on small slides.
         if choice.labels:
             from slidemill.sampling.label_filter import label_step
 
@@ -163,7 +162,7 @@ def write_selection(
 
 
 def _check_count(grid: Grid, most: int) -> None:
-    """See that a grid has no more than `most` patches, before any table is written."""
+    """Check that a grid has at most `most` patches, before any table is written."""
     if grid.count > most:
         columns, rows = grid.shape
         raise SlideError(
@@ -173,7 +172,7 @@ def _check_count(grid: Grid, most: int) -> None:
 
 
 def _tissue(source: Path, info: SlideInfo, choice: Choice) -> SelectedArea:
-    """Return what of a slide is wanted: by one's own mask, or by the method, or all of it."""
+    """Return the wanted area of a slide: by its custom mask, by the method, or all of it."""
     if choice.own_mask:
         from slidemill.sampling._custom_mask import read_mask
 

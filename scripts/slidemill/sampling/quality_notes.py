@@ -1,4 +1,4 @@
-"""What is worth a look when all slides are known: ink, focus, and annotations that lie in one corner of each slide."""
+"""Notes that compare all slides: ink, focus, copied and misplaced annotations."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from slidemill.core.stage_facts import QualitySummary
 from slidemill.core.text import format_digits, format_list
 
 INKED_SHARE = 0.01
-"""A slide with a larger share of marked patches has been written on."""
+"""Slides with a larger share of marked patches give a note."""
 
 FOCUS_SLIDES, FOCUS_PATCHES = 3, 20
-"""Slides that a cohort must have, and patches with tissue that each must have, to be compared in focus."""
+"""The least number of slides, and of patches with tissue per slide, to compare focus."""
 
 FOCUS_SHARE = 0.25
-"""A slide is doubted whose patches have less than this of the blur measure that the cohort's slides have at the median.
+"""Slides whose median blur is a smaller share of the cohort's median give a note.
 
-A Gaussian blur of one pixel's standard deviation left 8 to 15 % of it to the patches of OpenSlide's CMU-1-Small-Region,
-at 0.5 micrometres a pixel, and one of 0.7 pixels 21 to 31 %. The cohort's median stays as it is while more than half
-of the slides are sharp. Other tissue differs too, by how much is not known: hence a note, and nothing is dropped."""
+A Gaussian blur with a standard deviation of one pixel left 8 to 15 % of the measure to patches of OpenSlide's
+CMU-1-Small-Region at 0.5 µm per pixel, and one of 0.7 pixels 21 to 31 %. Other tissue differs too, by an unknown
+amount: nothing is dropped."""
 
 
 CORNERS = ((4, 0.5, "half"), (1, 0.25, "quarter"))
-"""Of so many slides and more, all regions lie within this part of width and height: one slide's may do so by chance."""
+"""The least number of slides, the part of width and height that has all of their regions, and its name."""
 
 
 def annotation_warnings(outcomes: Sequence[Outcome]) -> dict[str, list[str]]:
-    """Return what to say of slides' annotations when all are known, by slide: corners and copies."""
+    """Return warnings by slide: annotations that are copies, or only in a corner."""
     found: dict[str, list[str]] = {}
     for texts in (corner_warnings(outcomes), copy_warnings(outcomes)):
         for slide, text in texts.items():
@@ -37,7 +37,7 @@ def annotation_warnings(outcomes: Sequence[Outcome]) -> dict[str, list[str]]:
 
 
 def copy_warnings(outcomes: Iterable[Outcome]) -> dict[str, str]:
-    """Return a warning for each slide whose annotation has the content of another slide's, and regions."""
+    """Return a warning per slide whose annotation has regions and equals another slide's."""
     owners: dict[str, list[str]] = {}
     for outcome in outcomes:
         own = None if outcome.failed else outcome.labels
@@ -52,10 +52,10 @@ def copy_warnings(outcomes: Iterable[Outcome]) -> dict[str, str]:
 
 
 def corner_warnings(outcomes: Iterable[Outcome]) -> dict[str, str]:
-    """Return a warning for each annotated slide where all regions of all slides lie near the first corner.
+    """Return a warning per annotated slide if all regions of all slides are near the first corner.
 
-    They would in micrometres, in percent, or in the pixels of a coarser level. By chance, regions of one slide lie
-    within the first quarter of width and height once in 16 slides, and those of four within the first half once in 256.
+    So are coordinates in µm, in percent, or in pixels of a coarser level. By chance, one slide's regions are within the
+    first quarter of width and height once in 16 slides, and those of four slides within the first half once in 256.
     """
     reached = {}
     for outcome in outcomes:
@@ -79,7 +79,7 @@ def ink_notes(summary: QualitySummary) -> list[str]:
 
 
 def focus_notes(outcomes: Iterable[Outcome]) -> dict[str, str]:
-    """Return what to say of slides that are less sharp than the others, by slide."""
+    """Return a note per slide that is less sharp than the others."""
     focus = {
         slide: own.focus
         for slide, own in summaries(outcomes).items()
@@ -97,7 +97,7 @@ def focus_notes(outcomes: Iterable[Outcome]) -> dict[str, str]:
 
 
 def all_counts(outcomes: Iterable[Outcome]) -> dict[str, list[int]]:
-    """Return how many patches of all slides lie in each bin, by measure; nothing where none was measured."""
+    """Return, by measure, the number of patches of all slides in each bin."""
     sums: dict[str, list[int]] = {}
     for summary in summaries(outcomes).values():
         for name, own in summary.counts.items():

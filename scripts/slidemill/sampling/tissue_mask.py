@@ -1,4 +1,4 @@
-"""A mask over a slide: which of its ground is wanted, and how much of each patch that is."""
+"""Masks over a slide: the wanted area, and its fraction in each patch."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ if TYPE_CHECKING:
     from slidemill.annotations.coverage import Floats
 
 Fractions: TypeAlias = "Callable[[Sequence[Mapping[str, Any]]], Floats]"
-"""From patches to how much of each is wanted."""
+"""From patches to the wanted fraction of each, ``float64 (n,)``."""
 
 INK_CHUNK = b"inKM"
-"""The PNG chunk that holds a mask's ink: ancillary, private, and not to be copied by those who change the picture."""
+"""The PNG chunk of a mask's ink: ancillary, private, unsafe to copy."""
 
 MOST_PIXELS = 36_000_000
-"""A mask with more pixels is none of a low level."""
+"""The largest number of pixels of a mask."""
 
 
 @dataclass(frozen=True, eq=False)
 class Mask:
-    """A picture of what is wanted, laid over the whole canvas of a slide.
+    """An image of the wanted area, over the whole canvas of a slide.
 
     Parameters
     ----------
     pixels
-        ``uint8 (height, width)``: 1 where the ground is wanted, 0 elsewhere.
+        ``uint8 (height, width)``: 1 in the wanted area, else 0.
     size0
         ``(width, height)`` of the slide in level-0 pixels.
     ink
-        Of the same shape: 1 where the ground was left out as ink; None where nobody looked for any.
+        ``uint8 (height, width)``: 1 where ink was excluded; None if no ink was looked for.
     """
 
     pixels: npt.NDArray[np.uint8]
@@ -50,29 +50,30 @@ class Mask:
 
     @property
     def fraction(self) -> float:
-        """How much of the slide is wanted."""
+        """The wanted share of the slide."""
         return float(self.pixels.mean())
 
     @property
     def ink_fraction(self) -> float | None:
-        """How much of the slide was left out as ink; None where nobody looked for any."""
+        """The share of the slide that was excluded as ink; None if no ink was looked for."""
         return None if self.ink is None else float(self.ink.mean())
 
     @cached_property
     def _sums(self) -> npt.NDArray[np.int32]:
-        """The sum of all pixels above and left of each pixel's corner, which is bilinear between them."""
+        """The sum of the pixels above and left of each corner (F. C. Crow, "Summed-area tables", SIGGRAPH 1984)."""
         import cv2
 
         return np.asarray(cv2.integral(self.pixels, sdepth=cv2.CV_32S), np.int32)
 
     def fractions(self, rows: Sequence[Mapping[str, Any]]) -> Floats:
-        """Return how much of each patch is wanted, exactly, ``float64 (n,)``; nothing is beyond the slide.
+        """Return the exact wanted fraction of each patch, ``float64 (n,)``; nothing is wanted beyond the slide.
 
         Parameters
         ----------
         rows
             Patches with ``x0, y0, width0, height0`` in level-0 pixels.
         """
+        # Squares in pixels of the mask, which need not be whole: sums are bilinear between corners.
         place = np.array([[float(row[key]) for key in ("x0", "y0", "width0", "height0")] for row in rows])
         left, top, width, height = place.reshape(-1, 4).T
         scale_y, scale_x = np.divide(self.pixels.shape, self.size0[::-1])
@@ -81,22 +82,23 @@ class Mask:
         (upper_left, lower_left), (upper_right, lower_right) = (
             [_interpolated(self._sums, x, y) for y in ys] for x in xs
         )  # fmt: skip
+        # Inclusion and exclusion of the four corners.
         covered = lower_right - lower_left - upper_right + upper_left
         return np.asarray(np.clip(covered / (width * scale_x * height * scale_y), 0, 1), np.float64)
 
 
 @dataclass(frozen=True, eq=False)
 class SelectedArea:
-    """What of a slide is wanted, and what there is to say of it.
+    """The wanted area of a slide, with notes and warnings.
 
     Parameters
     ----------
     fractions
-        How much of patches is wanted; None where all of the slide is.
+        The wanted fraction of patches; None if the whole slide is wanted.
     mask
-        A picture of it.
+        An image of the area.
     notes, warnings
-        What is good to know, and what may have dropped or kept patches wrongly.
+        Facts, and what may have dropped or kept patches wrongly.
     """
 
     fractions: Fractions | None
@@ -106,7 +108,7 @@ class SelectedArea:
 
 
 NOTHING = Mask(np.zeros((1, 1), np.uint8), (1, 1))
-"""Stands for the mask of a slide that has none: it has failed, or all of it is wanted."""
+"""The mask of slides without one: they have failed, or are wanted as a whole."""
 
 
 def _interpolated(sums: npt.NDArray[np.int32], x: Floats, y: Floats) -> Floats:
@@ -120,7 +122,7 @@ def _interpolated(sums: npt.NDArray[np.int32], x: Floats, y: Floats) -> Floats:
 
 
 def save_mask(mask: Mask, path: Path) -> None:
-    """Publish a mask as a PNG of one bit a pixel: white is wanted. Its ink, if any, is a PNG in a chunk of its own."""
+    """Write a mask as a PNG of one bit per pixel, white for wanted; its ink is a PNG in a chunk."""
     chunks = PngInfo()
     if mask.ink is not None and mask.ink.any():
         chunks.add(INK_CHUNK, _png(mask.ink))
@@ -129,10 +131,7 @@ def save_mask(mask: Mask, path: Path) -> None:
 
 
 def load_mask(path: Path, size0: Size) -> Mask | None:
-    """Return the mask that `save_mask` published, of a slide of `size0` level-0 pixels; None for `NOTHING`.
-
-    A mask without ink has None for it.
-    """
+    """Read a mask that `save_mask` wrote, of a slide of `size0` level-0 pixels; None for `NOTHING`."""
     with PngImageFile(path) as image:
         pixels = np.asarray(image.convert("1"), np.uint8)
         drawn = next((chunk[1] for chunk in image.private_chunks if chunk[0] == INK_CHUNK), None)
