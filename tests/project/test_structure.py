@@ -349,7 +349,7 @@ def copied(one_copy):
         ("slidemill/slides/grid.py", '"""Where patches lie', '"""Where they lie'),
         ("slidemill/slides/grid.py", '"""Grid pixels of every', '"""Pixels of every'),
         ("slidemill/errors.py", "class SlideError", "# a comment\nclass SlideError"),
-        ("slidemill/core/columns.py", '"patch_id",\n    "slide",', '"patch_id", "slide",'),
+        ("slidemill/core/columns.py", '("patch_id", "slide",', '("patch_id",\n     "slide",'),
     ],
 )
 def test_comments_docstrings_and_layout_do_not_change_the_digest(copied, name, old, new):
