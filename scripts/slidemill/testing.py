@@ -1,6 +1,7 @@
-"""Write synthetic slides: pyramidal .svs files with an H&E look, and ImageScope annotations.
+"""Write synthetic slides with an H&E look, and their annotations.
 
-The demo and the tests use them. They have the same bytes in every run.
+Slides are pyramidal .svs files, annotations those of ImageScope. The demo and the tests use them; they have the same
+bytes in every run.
 """
 
 from __future__ import annotations
@@ -182,7 +183,7 @@ def _nuclei(pen: ImageDraw.ImageDraw, tissue: Tissue, generator: np.random.Gener
 
 
 def _tiles(image: Image.Image, tile: int, quality: int) -> Iterator[bytes]:
-    """Yield an image's tiles as JPEG, row by row; blank glass fills those at the edges."""
+    """Yield an image's tiles as JPEG; blank glass fills those at the edges."""
     for top in range(0, image.height, tile):
         for left in range(0, image.width, tile):
             canvas = Image.new("RGB", (tile, tile), BLANK)

@@ -248,20 +248,20 @@ def a_pipe(path):
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (changed("table/label", kept_in_a_pipe), "its table/label does not keep its bytes as the one written anew"),
-        (changed("patches", kept_in_a_pipe), "its patches does not keep its bytes as the one written anew"),
-        (changed("table", linked_elsewhere), "has no table of its own"),
-        (changed("patches", linked_elsewhere), "has no patches of its own"),
+        (changed("table/label", kept_in_a_pipe), "its table/label does not store its bytes as a new one"),
+        (changed("patches", kept_in_a_pipe), "its patches does not store its bytes as a new one"),
+        (changed("table", linked_elsewhere), "has no table that is not a link"),
+        (changed("patches", linked_elsewhere), "has no patches that is not a link"),
         (changed("table/label", terabytes), "its table/label has not the shape"),
-        (changed("table/label", larger_blocks), "its table/label does not keep its bytes as the one written anew"),
+        (changed("table/label", larger_blocks), "its table/label does not store its bytes as a new one"),
         (changed("labels", large_attribute), "its attribute labels claims to be larger"),
-        (a_pipe, "is no file"),
+        (a_pipe, "is not a file"),
         (cut, "cannot be read"),
         (overwritten, ""),
         (changed("table/label", another_value), "its table/label holds other values"),
         (changed("table/x0", fewer_rows), "its table/x0 has not the shape"),
-        (changed("table/slide", taken_away), "has no table/slide of its own"),
-        (changed("patches", taken_away), "has no patches of its own"),
+        (changed("table/slide", taken_away), "has no table/slide that is not a link"),
+        (changed("patches", taken_away), "has no patches that is not a link"),
         (changed("patches", other_sources), "its patches does not name the stores in the order of the table"),
         (changed("patches", pixels_of_its_own), "its patches does not name the stores"),
         (changed("labels", another_label), "its attribute labels is"),
@@ -293,7 +293,7 @@ def test_one_of_an_earlier_run_is_no_damage(own, capsys):
     os.utime(own / JOINED, (1_000_000_000,) * 2)
     assert main(["verify", str(own)]) == 0
     said = capsys.readouterr()
-    assert f"{own / JOINED} is older than the tables: a run to the report makes it anew" in said.err
+    assert f"{own / JOINED} is older than the tables: a run to the report makes it again" in said.err
     assert said.out.endswith("slides are whole\n")
 
 

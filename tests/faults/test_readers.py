@@ -219,7 +219,7 @@ def test_verify_without_free_files_blames_no_store(results):
     done = apart(VERIFY.format(results=str(results), rooms=range(0, 24), **FILES))
     assert done.returncode == 0, done.stderr
     said = done.stdout + done.stderr
-    assert "could not be looked at: one: " in said
+    assert "cannot be checked: one: " in said
     assert "Too many open files: raise `ulimit -n`" in said
     assert not BLAME.search(said)
     ended = [line for line in done.stdout.splitlines() if line.startswith("ended")]
@@ -243,7 +243,7 @@ def test_verify_without_permission_looks_at_the_others(results, bound, backend):
     assert done.stdout.splitlines()[-1] == "ended 1", "the other slide's store is damaged"
     assert str(victim.parent) in done.stdout
     assert str(path) not in done.stdout
-    assert f"could not be looked at: one: {path}: Permission denied to user" in done.stderr
+    assert f"cannot be checked: one: {path}: Permission denied to user" in done.stderr
     victim.write_bytes(whole)
     path.chmod(0)
     try:
@@ -251,7 +251,7 @@ def test_verify_without_permission_looks_at_the_others(results, bound, backend):
     finally:
         path.chmod(0o755)
     assert done.stdout.splitlines()[-2:] == [
-        "not all could be looked at, for the reasons above; what was looked at is whole",
+        "not everything could be checked, for the reasons above; what was checked is whole",
         "ended 75",
     ]
 
@@ -266,7 +266,7 @@ def test_verify_without_memory_blames_no_store(tmp_path):
     done = apart(VERIFY.format(results=str(folder), rooms=rooms, **MEMORY))
     assert done.returncode == 0, done.stderr
     said = done.stdout + done.stderr
-    assert "could not be looked at: large: " in said
+    assert "cannot be checked: large: " in said
     assert "Cannot allocate memory: free memory" in said
     assert not BLAME.search(said)
 

@@ -84,4 +84,4 @@ def test_the_command_lies_in_the_environment(make, tmp_path):
         text=True,
         check=False,
     )
-    assert (wrong.returncode, "no such folder: there is no such folder" in wrong.stderr) == (1, True)
+    assert (wrong.returncode, "no such folder: this folder does not exist" in wrong.stderr) == (1, True)

@@ -116,7 +116,7 @@ def test_the_claim_is_judged_by_the_figures(lmdb, hdf5, verdict):
 
 
 def test_the_claim_needs_two_stores():
-    assert "can be told when" in claim(measured({"lmdb": 1}, {}, {}))
+    assert "is known once" in claim(measured({"lmdb": 1}, {}, {}))
 
 
 def test_a_plot_without_measurements_is_a_plot(tmp_path):

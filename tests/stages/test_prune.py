@@ -51,7 +51,7 @@ def test_it_names_all_of_a_slide_that_was_taken_away_and_removes_nothing(results
         *(path for path in results.rglob("gone.*") if path.is_file()),
     }
     assert len(named(out)) == 18
-    assert "of 1 slides that were taken away; nothing removed: --delete does that" in out
+    assert "of 1 slides that were removed; nothing removed: --delete does that" in out
     assert everything(results) == before
 
 
@@ -79,7 +79,7 @@ def test_a_slide_of_a_run_under_way_or_failed_is_no_slide_taken_away(results, ca
     assert main(["prune", str(results), "--delete"]) == 0
     out = capsys.readouterr().out
     assert named(out) == set()
-    assert f"left alone  {results}/slides/gone.json is newer than slides.csv" in out
+    assert f"kept  {results}/slides/gone.json is newer than slides.csv" in out
     assert (results / store_path("lmdb", "gone")).exists()
 
 
@@ -94,7 +94,7 @@ def test_what_the_workflow_did_not_make_is_not_named(results, capsys):
     assert main(["prune", str(results), "--delete"]) == 0
     out = capsys.readouterr().out
     assert not named(out) & {*mine, note.parent}
-    assert f"left alone  {note.parent} holds note.txt, which the workflow did not make" in out
+    assert f"kept  {note.parent} holds note.txt, which the workflow did not make" in out
     assert all(path.exists() for path in (*mine, note))
     assert not (results / store_path("lmdb", "gone")).exists()
 
@@ -110,7 +110,7 @@ def test_links_are_not_followed(results, tmp_path, capsys):
     before = everything(away) | everything(tmp_path / "folder")
     assert main(["prune", str(results), "--delete"]) == 0
     out = capsys.readouterr().out
-    assert f"left alone  {results / store_path('lmdb', 'gone')} is a link, or lies behind one" in out
+    assert f"kept  {results / store_path('lmdb', 'gone')} is a link, or lies behind one" in out
     assert everything(away) | everything(tmp_path / "folder") == before
     assert folder.is_symlink()
 
@@ -148,7 +148,7 @@ def test_stores_of_a_backend_that_was_taken_out_are_named(without_hdf5, capsys):
     out = capsys.readouterr().out
     assert {path for path in named(out) if "gone" not in path.name} == of_hdf5(results, "kept", "kept.2")
     assert out.splitlines()[-1].endswith(
-        "of 1 slides that were taken away and of 2 slides' hdf5, which the last run did not have; nothing removed: "
+        "of 1 slides that were removed and of 2 slides' hdf5, which the last run did not have; nothing removed: "
         "--delete does that"
     )
     assert everything(results) == before
@@ -166,7 +166,7 @@ def test_when_told_they_are_removed_and_all_else_is_whole(without_hdf5, capsys):
     capsys.readouterr()
     assert main(["verify", str(results)]) == 0
     assert main(["prune", str(results)]) == 0
-    assert "0 files and folders, 0 bytes, of 0 slides that were taken away\n" in capsys.readouterr().out
+    assert "0 files and folders, 0 bytes, of 0 slides that were removed\n" in capsys.readouterr().out
 
 
 def test_a_folder_in_which_somebody_has_put_something_stays(without_hdf5):

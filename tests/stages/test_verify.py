@@ -134,7 +134,7 @@ def test_a_run_at_work_is_said_first_and_its_stores_are_not_called_damaged(resul
     assert "the manifest is of two in hdf5" in said.out
     last = said.out.splitlines()[-1]
     assert last.startswith("1 of 8 stores, of 1 of 2 slides, are not those of the last run that ended")
-    assert "look again when it has ended" in last
+    assert "verify again when it has ended" in last
 
 
 def test_what_is_whole_is_so_beside_a_run_at_work(results, capsys, at_work):
@@ -148,7 +148,7 @@ def test_the_lock_of_a_killed_run_is_said(results, capsys, at_work):
     assert main(["verify", str(results)]) == 75
     said = capsys.readouterr()
     assert said.err.startswith(f"slidemill: {results}: is locked: a run was killed here, or is at work on another")
-    assert "let a run come to its end" in said.out.splitlines()[-1]
+    assert "finish a run first" in said.out.splitlines()[-1]
 
 
 def test_a_run_that_began_meanwhile_is_said(results, capsys, monkeypatch, at_work):
@@ -163,8 +163,8 @@ def test_a_run_that_began_meanwhile_is_said(results, capsys, monkeypatch, at_wor
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda folder: folder, "there is no such folder: name the folder of results"),
-        (lambda folder: folder.mkdir(), "this is no folder of results"),
+        (lambda folder: folder, "this folder does not exist: name the folder of results"),
+        (lambda folder: folder.mkdir(), "this is not a folder of results"),
         (lambda folder: (folder / "stores").mkdir(parents=True), "its run has not ended yet"),
     ],
     ids=["none", "another", "unfinished"],
@@ -216,5 +216,5 @@ def test_machine_faults_of_the_whole_look_end_with_75(results, monkeypatch, caps
         monkeypatch.setattr(verification, name, failing)
     assert main(["verify", str(results)]) == 75
     said = capsys.readouterr()
-    assert "the results could not be looked at: " in said.err
+    assert "the results cannot be checked: " in said.err
     assert "remove" not in said.err + said.out

@@ -293,7 +293,7 @@ def test_other_databases_are_refused(old, tmp_path, capsys, noise):
 
     refused(database(tmp_path / "meta", {"a-1": pickle.dumps([3, 4])}), "not the one that ends in _meta")
     refused(database(tmp_path / "other", {"x-01-2": b""}), "is none of py-wsi's patches")
-    refused(database(tmp_path / "empty", {}), "holds no patch")
+    refused(database(tmp_path / "empty", {}), "has no patches")
     refused(tmp_path / "nowhere", "there is no LMDB database")
     (tmp_path / "text").write_bytes(b"text" * 4000)
     refused(tmp_path / "text", "LMDB cannot open it")

@@ -1,4 +1,4 @@
-"""The command ``slidemill``: ``inspect``, ``verify``, ``prune``, ``export`` and ``import-pywsi``."""
+"""The command ``slidemill`` and its parts inspect, verify and prune."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     again.add_argument("results", type=Path, metavar="RESULTS")
     again.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="slides at once (default: all cores)")
     again.set_defaults(run=_verify)
-    prune = commands.add_parser("prune", help="what slides and backends that were taken away have left in the results")
+    prune = commands.add_parser("prune", help="what removed slides and backends have left in the results")
     prune.add_argument("results", type=Path, metavar="RESULTS")
-    prune.add_argument("--delete", action="store_true", help="remove it, and do not name it alone")
+    prune.add_argument("--delete", action="store_true", help="delete it, and do not only list it")
     prune.set_defaults(run=_prune)
     add_commands(commands)
     options = parser.parse_args(arguments)
@@ -100,7 +100,7 @@ def _verify(options: argparse.Namespace) -> int:
         raise SlidemillError(f"--jobs is {options.jobs}: give 1 or more")
     live = sys.stderr.isatty()
 
-    def tell(done: int, total: int, faults: Sequence[Finding]) -> None:
+    def report(done: int, total: int, faults: Sequence[Finding]) -> None:
         if faults:
             for one in faults:
                 print(f"{_subject(results, one)}: {one.check}: {one.message}{_remedy(one, faults)}", flush=True)
@@ -108,11 +108,11 @@ def _verify(options: argparse.Namespace) -> int:
             sys.stderr.write(f"{done} of {total} slides verified" + ("\r" if live and done < total else "\n"))
 
     if at_work := working(results):
-        sys.stderr.write(f"slidemill: {at_work}: stores that it has made anew do not fit the tables yet\n")
+        sys.stderr.write(f"slidemill: {at_work}: stores that it has written again do not fit the tables yet\n")
     try:
-        found = verify(results, options.jobs, tell)
+        found = verify(results, options.jobs, report)
     except MachineError as error:
-        sys.stderr.write(f"slidemill: the results could not be looked at: {error}\n")
+        sys.stderr.write(f"slidemill: the results cannot be checked: {error}\n")
         return LOOK_AGAIN
     for path in found.unlisted:
         sys.stderr.write(f"slidemill: {results / path} is in no table of these results: remove it if nobody wants it\n")
@@ -128,9 +128,11 @@ def _verify(options: argparse.Namespace) -> int:
         missing = not (results / JOINED).exists()
         print(f"{results / JOINED}: {found.joined}{'' if missing else '; remove it and run again'}")
     if found.outdated:
-        sys.stderr.write(f"slidemill: {results / JOINED} is older than the tables: a run to the report makes it anew\n")
+        sys.stderr.write(
+            f"slidemill: {results / JOINED} is older than the tables: a run to the report makes it again\n"
+        )
     for why in found.unseen:
-        sys.stderr.write(f"slidemill: could not be looked at: {why}\n")
+        sys.stderr.write(f"slidemill: cannot be checked: {why}\n")
     if found.faults or found.joined or found.files:
         broken = len({(one.slide, one.backend) for one in found.faults if one.backend != EVERY_STORE})
         slides = len({one.slide for one in found.faults})
@@ -143,13 +145,13 @@ def _verify(options: argparse.Namespace) -> int:
         elif not found.faults:
             count, those = f"{JOINED} is not", "that"
         if at_work := at_work or working(results):
-            print(f"{count} {those} of the last run that ended; {at_work}: look again when it has ended, "
-                  "and where it was killed, let a run come to its end first")  # fmt: skip
+            print(f"{count} {those} of the last run that ended; {at_work}: verify again when it has ended, "
+                  "and if it was killed, finish a run first")  # fmt: skip
             return LOOK_AGAIN
         print(f"{count} whole: finish the run and verify again; remove what is still listed, and run again")
         return 1
     if found.unseen:
-        print("not all could be looked at, for the reasons above; what was looked at is whole")
+        print("not everything could be checked, for the reasons above; what was checked is whole")
         return LOOK_AGAIN
     also = "" if found.joined is None else f" and {JOINED}"
     whole = f"{format_count(found.stores, 'store')} of {format_count(found.slides, 'slide')}{also}"
@@ -180,9 +182,9 @@ def _prune(options: argparse.Namespace) -> int:
         for path, size in left.sizes.items():
             print(f"{size:>15,}  {path}")
         for path, why in left.kept.items():
-            print(f"{'left alone':>15}  {path} {why}")
+            print(f"{'kept':>15}  {path} {why}")
         total = f"{len(left.sizes)} files and folders, {sum(left.sizes.values()):,} bytes, of {len(left.slides)} slides"
-        total += " that were taken away"
+        total += " that were removed"
         for backend, slides in left.backends.items():
             total += f" and of {slides} slides' {backend}, which the last run did not have"
         if options.delete:

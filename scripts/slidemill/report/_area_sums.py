@@ -1,6 +1,6 @@
-"""Sums of pixels over rectangles that begin and end within pixels, from a summed-area table.
+"""Sums of pixels over rectangles that begin and end within pixels.
 
-Source: F. Crow, "Summed-area tables for texture mapping", SIGGRAPH 1984.
+They come from a summed-area table: F. Crow, "Summed-area tables for texture mapping", SIGGRAPH 1984.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from slidemill.core.encodings import Pixels
 
 
 def pixel_edges(begin: float, scale: float, count: int, *, end: int) -> tuple[int, npt.NDArray[np.float64]]:
-    """Return the first pixel of the picture that a patch touches, and the edges of all such in pixels of the patch.
+    """Return the first pixel that a patch touches, and the edges of all of them.
+
+    Edges are in pixels of the patch.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ Rows = Sequence[Mapping[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Concern:
-    """Something to look at: its kind (``bad`` or ``warn``), a text, and the section with more about it."""
+    """Something to look at: its kind (``bad``, ``warn``), a text, and its section."""
 
     kind: str
     text: str
@@ -67,11 +67,11 @@ def verdict(validation: Rows) -> str:
 
 
 def concerns(slides: Rows, counts: ConcernCounts) -> list[Concern]:
-    """Return what to look at, the worst first; `slides` are rows of the table of slides."""
+    """Return what to look at, the worst first; `slides` are rows of slides.csv."""
     states = Counter(row["status"] for row in slides)
     found = [
         ("bad", states["failed"], "slide", "failed", "slides"),
-        ("bad", states["unfinished"], "slide", "did not come to an end", "slides"),
+        ("bad", states["unfinished"], "slide", "unfinished", "slides"),
         ("bad", counts.wrong, "check", "of the stores failed", "validation"),
         ("bad", counts.untrusted, "", "the labels cannot be trusted", "audit"),
         ("bad", counts.leaks, "leak", "between the folds of the splits", "splits"),

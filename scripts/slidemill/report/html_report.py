@@ -66,7 +66,7 @@ class LabelTable:
 
 
 def label_table(outcomes: Iterable[Outcome], label_map: Mapping[str, int]) -> LabelTable:
-    """Return the number of patches by slide and label; labels that the map lacks are -1."""
+    """Count patches by slide and label; labels that the map lacks are -1."""
     counts = {own.slide: own.labels.counts for own in outcomes if own.labels and not own.failed}
     names = {name for own in counts.values() for name in own}
     labels = sorted((label_map.get(name, -1), name) for name in names)
@@ -76,7 +76,7 @@ def label_table(outcomes: Iterable[Outcome], label_map: Mapping[str, int]) -> La
 
 
 def unmapped_names(outcomes: Iterable[Outcome]) -> dict[str, dict[str, int]]:
-    """Return the names that the map of labels lacks, each with its number of patches by slide."""
+    """Return, by name that the map lacks, its number of patches by slide."""
     found: dict[str, dict[str, int]] = defaultdict(dict)
     for outcome in outcomes:
         if own := outcome.labels:
@@ -95,7 +95,7 @@ def quality_rows(outcomes: Sequence[Outcome]) -> dict[str, dict[str, Any]]:
 
 
 def audits(outcomes: Iterable[Outcome]) -> dict[str, Mapping[str, Any]]:
-    """Return, by slide, the fields of its `LabelAudit` and its number of regions, ``all``, the most doubtful first."""
+    """Return, by slide, its `LabelAudit` and regions, ``all``, most doubtful first."""
     found = {
         outcome.slide: {**asdict(outcome.labels.audit), "all": outcome.labels.regions}
         for outcome in outcomes
@@ -252,7 +252,7 @@ def _environment() -> Environment:
 
 
 def _by_check(validation: Rows) -> dict[str, dict[str, tuple[int, int]]]:
-    """Return, by check and store, the numbers of checked patches and of slides that failed the check."""
+    """Return, by check and store, the numbers of patches and of slides that failed."""
     table: dict[str, dict[str, tuple[int, int]]] = defaultdict(dict)
     for row in validation:
         checked, failed = table[row["check"]].get(row["backend"], (0, 0))

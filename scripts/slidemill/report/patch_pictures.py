@@ -145,7 +145,7 @@ def draw_patches(
 
 
 def draw_sample(path: Path, metadata: Path, seed: int) -> Image.Image:
-    """Return some patches of the store at `path` in a grid, chosen as `sample_rows` does."""
+    """Return patches of the store at `path` in a grid, chosen by `sample_rows`."""
     with open_store(path) as store:
         rows = sample_rows(metadata, store, seed)
         labels = [(int(row["label"]), row["label_name"]) for row in rows]
@@ -153,7 +153,7 @@ def draw_sample(path: Path, metadata: Path, seed: int) -> Image.Image:
 
 
 def sample_rows(metadata: Path, stored: Container[str], seed: int) -> list[Row]:
-    """Return some rows of a slide's metadata table, sorted by label, with as many of each label as fit.
+    """Choose rows of a metadata table, with as many of each label as fit.
 
     Parameters
     ----------

@@ -24,7 +24,7 @@ Rows = Sequence[Row]
 ALIKE = 0.9
 """Stores with this share of the fastest rate, or whose spreads overlap, count as equally fast."""
 
-NOTHING = "No patch was there to measure, so there is nothing to recommend."
+NOTHING = "There is no patch to measure, so there is nothing to recommend."
 
 
 def plot_benchmark(rows: Rows, path: Path) -> None:
@@ -159,10 +159,10 @@ def recommendation(rows: Rows) -> str:
 
 
 def claim(rows: Rows) -> str:
-    """Return whether LMDB reads fastest here, as Lim, Young and Patton (2016) and py-wsi say."""
+    """Return whether LMDB reads fastest here, as Lim, Young and Patton (2016) say."""
     rates = {source: row for source, row in _measured(rows, "random", "warm").items() if source != SLIDE_SOURCE}
     if "lmdb" not in rates or len(rates) < 2:
-        return "Whether LMDB reads fastest can be told when it and another backend are configured."
+        return "Whether LMDB reads fastest is known once it and another backend are configured."
     best = max((row for source, row in rates.items() if source != "lmdb"), key=_rate)
     lmdb = rates["lmdb"]
     verdict = "is undecided" if _equal(lmdb, best) else "holds" if _rate(lmdb) > _rate(best) else "does not hold"

@@ -18,7 +18,7 @@ LABEL_NAME = "label_name"
 
 @dataclass(frozen=True, slots=True)
 class FoldSummary:
-    """A fold: its name, numbers of slides, groups and patches, and the number of patches of each label."""
+    """A fold: numbers of slides, groups and patches, and of patches of each label."""
 
     fold: str
     slides: int
@@ -53,7 +53,7 @@ class SplitSummary:
 
 
 def split_faults(table: Path, spec: SplitSpec) -> list[str]:
-    """Return a line per fault of the folds at `table`: too few groups, or content in several folds."""
+    """Return a line per fault of folds: too few groups, or content in several."""
     if next(read_cohort_table(table, COLUMNS), None) is None:
         return [
             f"splits.folds is {spec.folds}, and fewer values of {spec.by} have patches: give fewer folds, or see why "

@@ -1,5 +1,6 @@
-"""Put a slide's patches back together at any scale, which shows shifted, missing and doubled patches.
+"""Put a slide's patches back together at any scale.
 
+This shows patches that are shifted, missing or doubled.
 At a lower resolution each pixel is the mean of the area that it covers, to fractions of pixels.
 """
 
@@ -85,14 +86,14 @@ class SlideCanvas:
         return self.info.corner if self.spec.limit_bounds else (0, 0)
 
     def crop(self, patch: PatchRef, pixels: Any) -> tuple[Any, tuple[int, int]]:
-        """Return the part of a patch that lies in the slide, and where it begins in grid pixels."""
+        """Return the part of a patch in the slide, and its corner in grid pixels."""
         (left, top), (width, height) = patch.offset, patch.size
         step, overlap = self.spec.step, self.spec.overlap
         start = step * patch.column - overlap + left, step * patch.row - overlap + top
         return pixels[top : top + height, left : left + width], start
 
     def patches(self) -> Iterator[tuple[PatchRef, Pixels]]:
-        """Yield each patch and its pixels, ``uint8 (height, width, 3)``, reading `BLOCK_BYTES` of them at once."""
+        """Yield each patch and its pixels, ``uint8 (height, width, 3)``, in blocks."""
         table = self.ds.table
         # A sample with replacement has patches twice; each counts once.
         twice = table.duplicated(["slide", "column", "row"]).to_numpy()

@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from slidemill.core.files import read_json, write_json
-from slidemill.core.outcomes import read_outcome
 from slidemill.core.results_layout import PLAN
 from slidemill.errors import SlidemillError
 from slidemill.slides.discovery import SlideFile, decode_path
@@ -39,19 +38,19 @@ def planned_print(root: Path, path: str | None, outcome: str, key: str) -> str |
     if path is None:
         return None
     seen = fingerprint(root / decode_path(path))
-    last = read_outcome(Path(outcome)) if seen.startswith(UNREADABLE) and Path(outcome).is_file() else None
-    parts = {
-        "fingerprint": last,
-        "annotation_fingerprint": last and last.labels,
-        "mask_fingerprint": last and last.sample,
-    }
-    if last and not last.failed and (known := getattr(parts[key], key, None)):
+    if not seen.startswith(UNREADABLE) or not Path(outcome).is_file():
+        return seen
+    from slidemill.core.outcomes import read_outcome  # most jobs do not need it
+
+    last = read_outcome(Path(outcome))
+    parts = {"fingerprint": last, "annotation_fingerprint": last.labels, "mask_fingerprint": last.sample}
+    known = None if last.failed else getattr(parts[key], key, None)
+    if known:
         sys.stderr.write(
             f"slidemill: {decode_path(path)}: could be read in the last run, and cannot be now ({seen}); what was made "
             "of it is kept: see that its disk is there, restore it, or take it out of the folder or the sheet\n"
         )
-        return str(known)
-    return seen
+    return known or seen
 
 
 @dataclass(frozen=True, slots=True)

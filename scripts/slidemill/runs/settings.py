@@ -6,16 +6,18 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import xxhash
 
-from slidemill.core.outcomes import Outcome, read_outcome
 from slidemill.core.results_layout import COHORT_SEALS, PLAN, outcome_file
 from slidemill.core.seals import read_sealed
 from slidemill.core.text import format_list
 from slidemill.errors import SlidemillError
 from slidemill.runs.run_plan import read_plan
+
+if TYPE_CHECKING:
+    from slidemill.core.outcomes import Outcome
 
 STAGES = ("discover_slides", "sample_patches", "write_metadata")
 """The stages that decide which patches there are and what they are labelled, in their order."""
@@ -67,6 +69,8 @@ def foreign_file(results: Path, outcomes: Mapping[str, Outcome], expected: Setti
     """
     if foreign_stage(outcomes, expected) is None:
         return None
+    from slidemill.core.outcomes import read_outcome  # no job that reads the Snakefile needs it
+
     slide = next(iter(outcomes.values())).slide
     read = {stage: results / outcome_file(stage, slide) for stage in STAGES if stage not in outcomes}
     every = {stage: read_outcome(path) for stage, path in read.items() if path.exists()} | dict(outcomes)

@@ -1,4 +1,4 @@
-"""Read the patches of a benchmark, from the stores of a backend or from the slides."""
+"""Read the patches of a benchmark from the stores of a backend or from slides."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Read = Callable[[str], Pixels]
 
 
 class Source(ABC):
-    """Stores or slides that patches are read from. Each is opened when first used, and again in each process."""
+    """Stores or slides to read from, each opened when first used in a process."""
 
     encoding = ""
     """How the patches are stored; empty for slides."""
@@ -122,7 +122,7 @@ class SlideSource(Source):
 
 
 def choose_patches(backend: str, slides: Iterable[str], count: int, *, seed: int) -> dict[str, list[Key]]:
-    """Choose the patches to read: neighbours, ``"sequential"``, and scattered ones, ``"random"``.
+    """Choose neighbours, ``"sequential"``, and scattered patches, ``"random"``.
 
     Parameters
     ----------
@@ -230,26 +230,17 @@ def fact_rows(backend: str, encoding: str, stores: Sequence[Mapping[str, str]]) 
     stores
         Its rows of the table of stores.
     """
-    facts = {
-        ("bytes", "bytes"): sum(int(store["bytes"]) for store in stores),
-        ("files", "files"): sum(int(store["files"]) for store in stores),
-        ("write", "s"): sum(float(store["seconds"]) for store in stores),
-        ("write memory", "MB"): max((float(store["peak_mb"]) for store in stores), default=0),
-    }
-    notes = {
-        "write": "sum of the jobs, reading the slides included",
-        "write memory": "largest job, pages of mapped files included",
-    }
+    summed, largest = "sum of the jobs, reading the slides included", "largest job, pages of mapped files included"
+    facts = (
+        ("bytes", "bytes", sum(int(store["bytes"]) for store in stores), ""),
+        ("files", "files", sum(int(store["files"]) for store in stores), ""),
+        ("write", "s", sum(float(store["seconds"]) for store in stores), summed),
+        ("write memory", "MB", max((float(store["peak_mb"]) for store in stores), default=0), largest),
+    )
+    known = {"source": backend, "encoding": encoding}
     return [
-        {
-            "source": backend,
-            "encoding": encoding,
-            "measure": measure,
-            "unit": unit,
-            "median": f"{value:.10g}",
-            "note": notes.get(measure, ""),
-        }
-        for (measure, unit), value in facts.items()
+        {**known, "measure": measure, "unit": unit, "median": f"{value:.10g}", "note": note}
+        for measure, unit, value, note in facts
     ]
 
 
@@ -267,7 +258,7 @@ def drop_from_cache(files: Iterator[Path]) -> None:
 
 
 def bytes_from_disk() -> int | None:
-    """Return the bytes that this process has read from disks; None where this is not known."""
+    """Return the bytes that this process has read from disks, if they are known."""
     try:
         lines = Path("/proc/self/io").read_text(encoding="ascii").splitlines()
     except OSError:

@@ -51,7 +51,7 @@ def joined_fault(process: ChildProcess, results: Path) -> str | None:
 
 
 def older(results: Path, name: str | Path = JOINED) -> bool:
-    """Return whether a file is older than the tables, so that a run would make it again."""
+    """Return whether a file is older than the tables: a run would make it again."""
     tables = (results / table for table in OF)
     return (results / name).stat().st_mtime_ns < max(table.stat().st_mtime_ns for table in tables if table.exists())
 
@@ -67,7 +67,7 @@ def _fault(results: Path) -> str:
             return f"cannot be compared with the stores and the tables ({error})"
         try:
             if not (results / JOINED).is_file():
-                return "is no file"
+                return "is not a file"
             with h5py.File(results / JOINED, "r", locking=False) as found, h5py.File(wanted, "r") as again:
                 if found.attrs.get(MADE_OF, again.attrs[MADE_OF]) != again.attrs[MADE_OF]:
                     # Snakemake compares times, so a newer file stays until it is removed.
@@ -92,14 +92,14 @@ def _difference(found: h5py.File, again: h5py.File) -> str:
     # The group comes first: links are not followed.
     for name in ("table", *(name for name in again if name != "table"), *columns):
         if not isinstance(found.get(name, getlink=True), h5py.HardLink):
-            return f"has no {name} of its own"
+            return f"has no {name} that is not a link"
         own, other = found[name], again[name]
         if name == "table":
             continue
         if not isinstance(own, h5py.Dataset) or (own.shape, own.dtype) != (other.shape, other.dtype):
             return f"its {name} has not the shape or the type that the stores and the tables give it"
         if own.external or own.chunks != other.chunks:
-            return f"its {name} does not keep its bytes as the one written anew does"
+            return f"its {name} does not store its bytes as a new one does"
         if _sources(own) != _sources(other):
             return f"its {name} does not name the stores in the order of the table"
         if not other.is_virtual and own[:].tobytes() != other[:].tobytes():
@@ -108,7 +108,7 @@ def _difference(found: h5py.File, again: h5py.File) -> str:
 
 
 def _sources(dataset: h5py.Dataset) -> list[tuple[object, ...]]:
-    """Return the files of a virtual dataset and their selected rows; nothing for others."""
+    """Return the files and selected rows of a virtual dataset; none for others."""
     return [
         (one.file_name, one.dset_name, _selected(one.vspace), _selected(one.src_space))
         for one in (dataset.virtual_sources() if dataset.is_virtual else ())

@@ -1,4 +1,4 @@
-"""Check finished tables and outcomes by seals, against each other, and against the grid."""
+"""Check finished tables and outcomes by seals, each other and the grid."""
 
 from __future__ import annotations
 
@@ -10,42 +10,31 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from slidemill.core import results_layout as layout
 from slidemill.core.columns import NEEDED_COLUMNS, PLACE_COLUMNS
 from slidemill.core.csv_tables import read_table
 from slidemill.core.outcomes import Outcome, find_seal, read_outcome
-from slidemill.core.results_layout import (
-    COHORT_SEALS,
-    METADATA_TABLE,
-    SLIDES_TABLE,
-    STORE_STAGES,
-    STORES_TABLE,
-    UNREADABLE_TABLE,
-    VALIDATION_TABLE,
-    outcome_file,
-)
 from slidemill.core.seals import SEALED_BY, Seal, read_sealed, read_seals
 from slidemill.core.text import AGAIN
 from slidemill.errors import SlidemillError, machine_error
 from slidemill.runs.settings import FOREIGN, Settings, foreign_stage
 from slidemill.slides.grid import Grid
 from slidemill.stages.gather import unreadable_patches
-from slidemill.stores.registry import open_store
 
 PLACE = ("patch_id", "column", "row", "x0", "y0", "width0", "height0", "level")
 PATCHES, DROPPED, LABELLED, FOUND = "patches", "dropped", "metadata", "validation"
 NEEDED = {
-    SLIDES_TABLE: ("slide", "status", "patches", "fingerprint"),
-    VALIDATION_TABLE: ("slide", "backend"),
-    STORES_TABLE: ("slide", "backend", "content"),
+    layout.SLIDES_TABLE: ("slide", "status", "patches", "fingerprint"),
+    layout.VALIDATION_TABLE: ("slide", "backend"),
+    layout.STORES_TABLE: ("slide", "backend", "content"),
 }
 """The columns that the checks read of tables that list slides and stores."""
-NOT_KNOWN: Settings = {}
 STAGES = ("sample_patches", "write_metadata", "validate_stores")
 
 
 @dataclass(frozen=True, slots=True)
 class FileFault:
-    """A fault of a table or an outcome with its remedy; `path` is relative to the results."""
+    """A fault of a table or an outcome, with its path in the results."""
 
     path: Path
     message: str
@@ -129,9 +118,9 @@ class TableCheck:
 def check_cohort(results: Path) -> TableCheck:
     """Check the tables of a cohort by their seals."""
     check = TableCheck()
+    seals: dict[str, Seal] = {}
     for own in dict.fromkeys(SEALED_BY.values()):
-        seals: dict[str, Seal] = {}
-        known = not (results / own).exists() or check.attempt(results, own, partial(_fill, seals))
+        known = not (results / own).exists() or check.attempt(results, own, lambda path: seals.update(read_seals(path)))
         for name in (name for name, sealing in SEALED_BY.items() if sealing == own):
             if known:
                 check.is_sealed(results, name, seals.get(name))
@@ -143,16 +132,12 @@ def check_cohort(results: Path) -> TableCheck:
 
 def miss_seals(cohort: TableCheck, slides: Iterable[TableCheck]) -> None:
     """Report lost seals of a cohort's tables, if the slides' jobs wrote digests."""
-    lost = [path for path in cohort.unsealed if SEALED_BY.get(path.name) == COHORT_SEALS]
+    lost = [path for path in cohort.unsealed if SEALED_BY.get(path.name) == layout.COHORT_SEALS]
     if lost and any(one.sealing for one in slides):
         cohort.unsealed = [path for path in cohort.unsealed if path not in lost]
         cohort.faults.append(
-            FileFault(Path(COHORT_SEALS), "is missing, and the cohort's tables with it unchecked; run again")
+            FileFault(Path(layout.COHORT_SEALS), "is missing, and the cohort's tables with it unchecked; run again")
         )
-
-
-def _fill(seals: dict[str, Seal], path: Path) -> None:
-    seals.update(read_seals(path))
 
 
 def _count_rows(path: Path, columns: Sequence[str], wanted: int | None = None) -> str | None:
@@ -164,7 +149,7 @@ def _count_fault(count: int, wanted: int | None) -> str | None:
     return None if wanted in (None, count) else f"has {count} rows, and its outcome says {wanted}: {AGAIN}"
 
 
-def check_slide(results: Path, slide: str, backends: Sequence[str], *, expected: Settings = NOT_KNOWN) -> TableCheck:
+def check_slide(results: Path, slide: str, backends: Sequence[str], *, expected: Settings) -> TableCheck:
     """Check the tables and outcomes of a slide.
 
     Imported databases of py-wsi and copies for training have no outcomes, and are not checked.
@@ -186,14 +171,14 @@ def check_slide(results: Path, slide: str, backends: Sequence[str], *, expected:
     check = TableCheck()
     if not (results / "outcomes").is_dir():
         return check
-    stages = (*STAGES, *(STORE_STAGES[backend] for backend in backends))
+    stages = (*STAGES, *(layout.STORE_STAGES[backend] for backend in backends))
     # Earlier versions wrote no outcome of the validation.
     if not (results / "outcomes" / STAGES[-1]).is_dir():
         stages = tuple(name for name in stages if name != STAGES[-1])
-    outcomes = {name: _outcome(check, results, outcome_file(name, slide), slide) for name in stages}
-    facts = _outcome(check, results, outcome_file("discover_slides", slide), slide)
+    outcomes = {name: _outcome(check, results, layout.outcome_file(name, slide), slide=slide) for name in stages}
+    facts = _outcome(check, results, layout.outcome_file("discover_slides", slide), slide=slide)
     known = [outcome for outcome in outcomes.values() if outcome]
-    stored = {backend: outcomes[STORE_STAGES[backend]] for backend in backends}
+    stored = {backend: outcomes[layout.STORE_STAGES[backend]] for backend in backends}
     check.contents = {backend: own.store.content for backend, own in stored.items() if own and own.store}
     check.sealing = find_seal(known, PATCHES) is not None
     tables = {name: Path(name, f"{slide}.csv") for name in (PATCHES, DROPPED, LABELLED, FOUND)}
@@ -206,11 +191,11 @@ def check_slide(results: Path, slide: str, backends: Sequence[str], *, expected:
     for name, own in outcomes.items():
         if own and name != STAGES[-1] and find_seal([own], PATCHES) != find_seal(known, PATCHES):
             message = f"was made of other patches than {tables[PATCHES]} has: {AGAIN}"
-            check.faults.append(FileFault(Path(outcome_file(name, slide)), message))
+            check.faults.append(FileFault(Path(layout.outcome_file(name, slide)), message))
     looked_at = {"discover_slides": facts, **outcomes}
     made = {name: own for name, own in looked_at.items() if own and name != STAGES[-1]}
     if stage := foreign_stage(made, expected):
-        check.faults.append(FileFault(Path(outcome_file(stage, slide)), FOREIGN))
+        check.faults.append(FileFault(Path(layout.outcome_file(stage, slide)), FOREIGN))
     sampled, labelled = outcomes["sample_patches"], outcomes["write_metadata"]
     if check.faults or sampled is None or labelled is None or sampled.failed:
         return check
@@ -227,7 +212,7 @@ def check_slide(results: Path, slide: str, backends: Sequence[str], *, expected:
     return check
 
 
-def _outcome(check: TableCheck, results: Path, name: str, slide: str) -> Outcome | None:
+def _outcome(check: TableCheck, results: Path, name: str, *, slide: str) -> Outcome | None:
     """Return a slide's outcome of a stage, or add its fault and return None."""
     found: list[Outcome] = []
 
@@ -264,14 +249,8 @@ def _mislabelled(path: Path, patches: Path) -> str | None:
     return None
 
 
-def stored_content(path: Path) -> str:
-    """Return the `Manifest.content` of the store at `path`."""
-    with open_store(path) as store:
-        return store.manifest.content
-
-
 def check_gathered(results: Path, slides: Iterable[str]) -> list[FileFault]:
-    """Check that metadata.csv has the rows of the slides' tables without unreadable patches.
+    """Check that metadata.csv has the readable patches of the slides' tables.
 
     Parameters
     ----------
@@ -294,19 +273,21 @@ def check_gathered(results: Path, slides: Iterable[str]) -> list[FileFault]:
                 return f"its rows of {slide} are not those of {LABELLED}/{slide}.csv: {AGAIN}"
         return None
 
-    check.attempt(results, METADATA_TABLE, look)
+    check.attempt(results, layout.METADATA_TABLE, look)
     return check.faults
 
 
 def _all_rows(results: Path, slides: Iterable[str]) -> Iterator[list[str]]:
-    unreadable = {(row["slide"], row["patch_id"]) for row in read_table(results / UNREADABLE_TABLE, ("patch_id",))}
+    unreadable = {
+        (row["slide"], row["patch_id"]) for row in read_table(results / layout.UNREADABLE_TABLE, ("patch_id",))
+    }
     for slide in slides:
         rows = _rows(results / LABELLED / f"{slide}.csv")
         yield from (row for row in rows if (slide, row[0]) not in unreadable)
 
 
 def _rows(path: Path) -> Iterator[list[str]]:
-    """Yield rows of a metadata table as lists; the first values are the ids of patch and slide."""
+    """Yield rows of a metadata table as lists, which begin with patch and slide."""
     with path.open(encoding="utf-8", newline="") as file:
         rows = csv.reader(file)
         next(rows, None)

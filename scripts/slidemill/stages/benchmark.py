@@ -124,7 +124,7 @@ def benchmark_stores(job: BenchmarkJob) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """A source, a way of reading, the number of worker processes (0: this process), and whether the cache is cold."""
+    """A source, a way of reading, worker processes (0: this one), and a cold cache."""
 
     source: str
     measure: str
@@ -134,7 +134,7 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One turn: patches per second, their number, whether these are all, and whether the page cache was dropped."""
+    """Patches per second, their number, whether all were read, and the cache dropped."""
 
     rate: float
     patches: int
@@ -266,7 +266,7 @@ def _read_until(source: Source, keys: Sequence[Key], deadline: float) -> int:
 
 @dataclass(slots=True)
 class _Worker:
-    """The source of a worker process, the array of its batch, and the barrier of all workers."""
+    """A worker process: its source, its batch, and the barrier of all workers."""
 
     source: Source
     batch: npt.NDArray[np.uint8]
@@ -290,7 +290,7 @@ def _wait_for_all(_index: int) -> None:
 
 
 def _read_batch(keys: Sequence[Key], deadline: float) -> int:
-    """Assemble a batch, ``uint8 (patches, height, width, 3)``, and return its number of patches."""
+    """Assemble a batch of patches, and return their number."""
     if time.perf_counter() > deadline:
         return 0
     for place, key in enumerate(keys):

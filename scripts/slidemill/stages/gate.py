@@ -1,4 +1,4 @@
-"""Fail with a table of all faults if too many slides failed, or labels or folds have faults."""
+"""Fail if too many slides failed, or labels or folds have faults."""
 
 from __future__ import annotations
 

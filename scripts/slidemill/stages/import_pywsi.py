@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from slidemill.core import results_layout as layout
 from slidemill.core.child_process import ChildCrashedError, ChildProcess
 from slidemill.core.columns import METADATA_COLUMNS, SLIDE_COLUMNS, STORE_COLUMNS, VALIDATION_COLUMNS
 from slidemill.core.csv_tables import write_table, writing_table
@@ -14,14 +15,6 @@ from slidemill.core.encodings import EncodedPatch, encode_patch
 from slidemill.core.files import replacing
 from slidemill.core.parquet import write_parquet
 from slidemill.core.patch import PatchRef
-from slidemill.core.results_layout import (
-    METADATA_PARQUET,
-    METADATA_TABLE,
-    SLIDES_TABLE,
-    STORES_TABLE,
-    VALIDATION_TABLE,
-    store_path,
-)
 from slidemill.core.seals import seal_tables
 from slidemill.core.specs import GridSpec, StoreSpec
 from slidemill.errors import SlidemillError
@@ -58,7 +51,7 @@ class Unsaid:
 
 
 def import_database(old: Path, new: Path, unsaid: Unsaid, *, report: Report = lambda *_: None) -> int:
-    """Write the patches of a database of py-wsi to a new folder of results, and return their number.
+    """Import a database of py-wsi, and return its number of patches.
 
     Parameters
     ----------
@@ -88,11 +81,11 @@ def import_database(old: Path, new: Path, unsaid: Unsaid, *, report: Report = la
             ) from None
     total = sum(map(len, database.places.values()))
     if not total:
-        raise SlidemillError(f"{old}: holds no patch: name another database")
+        raise SlidemillError(f"{old}: has no patches: name another database")
     _check_overlap(database, unsaid.overlap)
     with replacing(new) as aside, open_items(database.file) as item:
         aside.mkdir()
-        with writing_table(aside / METADATA_TABLE, METADATA_COLUMNS) as write:
+        with writing_table(aside / layout.METADATA_TABLE, METADATA_COLUMNS) as write:
             done = 0
 
             def write_row(row: Mapping[str, Any]) -> None:
@@ -105,14 +98,14 @@ def import_database(old: Path, new: Path, unsaid: Unsaid, *, report: Report = la
                 _import_slide(database, name, item, folder=aside, unsaid=unsaid, write_row=write_row)
                 for name in database.places
             ]
-        write_parquet(aside / METADATA_PARQUET, aside / METADATA_TABLE)
+        write_parquet(aside / layout.METADATA_PARQUET, aside / layout.METADATA_TABLE)
         rows = {
-            SLIDES_TABLE: write_table(aside / SLIDES_TABLE, SLIDE_COLUMNS, (one.slide for one in slides)),
-            METADATA_TABLE: total,
-            METADATA_PARQUET: total,
-            STORES_TABLE: write_table(aside / STORES_TABLE, STORE_COLUMNS, (one.store for one in slides)),
-            VALIDATION_TABLE: write_table(
-                aside / VALIDATION_TABLE, VALIDATION_COLUMNS, (row for one in slides for row in one.findings)
+            layout.SLIDES_TABLE: write_table(aside / layout.SLIDES_TABLE, SLIDE_COLUMNS, (one.slide for one in slides)),
+            layout.METADATA_TABLE: total,
+            layout.METADATA_PARQUET: total,
+            layout.STORES_TABLE: write_table(aside / layout.STORES_TABLE, STORE_COLUMNS, (one.store for one in slides)),
+            layout.VALIDATION_TABLE: write_table(
+                aside / layout.VALIDATION_TABLE, VALIDATION_COLUMNS, (row for one in slides for row in one.findings)
             ),
         }
         seal_tables(aside, rows)
@@ -129,7 +122,7 @@ class _Written:
 
 
 def _check_overlap(database: Survey, overlap: int) -> None:
-    """Check the overlap: py-wsi left out the first column and row exactly where there was one."""
+    """Check the overlap: with one, py-wsi left out the first column and row."""
     first = any(0 in place for places in database.places.values() for place in places)
     if first and overlap:
         raise SlidemillError(
@@ -173,7 +166,7 @@ def _import_slide(
             yield patch, encode_patch(manifest.codec, None, own.pixels)
             write_row(_row(patch, slide, own.label, unsaid=unsaid))
 
-    path = folder / store_path(BACKEND.name, slide)
+    path = folder / layout.store_path(BACKEND.name, slide)
     written = write_store(BACKEND, path, manifest, patches, stored())
     expected = Expected(slide, BACKEND.name, [one.patch_id for one in patches], asdict(grid), manifest.fingerprint)
     known = {"slide": slide, "patches": len(patches)}
@@ -199,7 +192,7 @@ def _import_slide(
 
 
 def _place(place: tuple[int, int], grid: GridSpec, downsample: int) -> PatchRef:
-    """Return the place of a tile of DeepZoom's grid; what to read for it is unknown and not used."""
+    """Return the patch of a tile of DeepZoom's grid, without what to read for it."""
     x0, y0 = ((one * grid.step - grid.overlap) * downsample for one in place)
     extent, own = grid.patch_size * downsample, (grid.patch_size, grid.patch_size)
     return PatchRef(*place, x0, y0, extent, extent, 0 if downsample == 1 else -1, x0, y0, own, own, (0, 0))

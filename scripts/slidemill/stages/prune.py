@@ -8,38 +8,25 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
+from slidemill.core import results_layout as layout
 from slidemill.core.columns import SLIDE_COLUMNS, VALIDATION_COLUMNS
 from slidemill.core.encodings import ENCODINGS
 from slidemill.core.files import asides, remove
 from slidemill.core.outcomes import read_outcome
-from slidemill.core.results_layout import (
-    FACTS,
-    JOINED,
-    MANIFEST,
-    PLAN,
-    SLIDE_FILES,
-    SLIDES_TABLE,
-    STORE_STAGES,
-    SUFFIXES,
-    VALIDATION_TABLE,
-    log_file,
-)
 from slidemill.errors import SlidemillError
 from slidemill.runs.run_plan import read_plan
 from slidemill.stages.verify import read_results_table
 from slidemill.stores.disk import INDEX
 from slidemill.stores.manifest import PATCH_ID
 
-MADE_BY = {stage: (log_file(stage), *reversed(files)) for stage, files in SLIDE_FILES.items()}
-"""By stage, what the workflow makes of one slide. The file that stands for the job is last: it goes when all else has,
-so that a slide or a store whose removal was cut off is found again.
-"""
+MADE_BY = {stage: (layout.log_file(stage), *reversed(files)) for stage, files in layout.SLIDE_FILES.items()}
+"""By stage, the files of one slide. The outcome is deleted last, so that an interrupted removal is found again."""
 
 MADE = tuple(chain.from_iterable(reversed(MADE_BY.values())))
 
-ANEW = "let a run come to its end, or make the tables anew (--forcerun gather_results)"
+ANEW = "finish a run, or gather the tables again (--forcerun gather_results)"
 NEWER = f"is newer than slides.csv: {ANEW}"
-WANTED = f"that the last run had, and did not come to gather: {ANEW}"
+WANTED = f"of the last run, which did not gather it: {ANEW}"
 """Why files that are not listed are kept all the same."""
 
 
@@ -78,11 +65,11 @@ def left_over(results: Path) -> Left:
     SlidemillError
         When `results` is not a folder of results, or its run has not ended.
     """
-    listed = {row["slide"] for row in read_results_table(results, SLIDES_TABLE, SLIDE_COLUMNS)}
-    gathered = (results / SLIDES_TABLE).stat().st_mtime_ns
-    plan = read_plan(results / PLAN) if (results / PLAN).exists() else None
+    listed = {row["slide"] for row in read_results_table(results, layout.SLIDES_TABLE, SLIDE_COLUMNS)}
+    gathered = (results / layout.SLIDES_TABLE).stat().st_mtime_ns
+    plan = read_plan(results / layout.PLAN) if (results / layout.PLAN).exists() else None
     left = Left()
-    for facts in sorted((results / FACTS).parent.glob("*.json")):
+    for facts in sorted((results / layout.FACTS).parent.glob("*.json")):
         slide = facts.stem
         if slide in listed or not _is_outcome(facts, slide):
             continue
@@ -90,19 +77,19 @@ def left_over(results: Path) -> Left:
             left.kept[facts] = f"is of a slide {WANTED}"
         elif _add(left, results, [name.format(slide=slide) for name in MADE], gathered=gathered):
             left.slides.append(slide)
-    looked_at = {row["backend"] for row in read_results_table(results, VALIDATION_TABLE, VALIDATION_COLUMNS)}
+    looked_at = {row["backend"] for row in read_results_table(results, layout.VALIDATION_TABLE, VALIDATION_COLUMNS)}
     # If no store was checked, the tables do not list the backends.
-    for backend in SUFFIXES if looked_at & SUFFIXES.keys() else ():
-        own = MADE_BY[STORE_STAGES[backend]]
+    for backend in layout.SUFFIXES if looked_at & layout.SUFFIXES.keys() else ():
+        own = MADE_BY[layout.STORE_STAGES[backend]]
         there = [slide for slide in sorted(listed) if _is_outcome(results / own[-1].format(slide=slide), slide)]
         if backend in looked_at or not there:
             continue
         if plan is None or backend in plan.backends:
             left.kept[results / "stores" / backend] = f"is of a backend {WANTED}"
             continue
-        if backend == JOINED.parent.name:
+        if backend == layout.JOINED.parent.name:
             # It goes before the stores: without them it would read as zeros.
-            _add(left, results, [str(JOINED)], gathered=gathered)
+            _add(left, results, [str(layout.JOINED)], gathered=gathered)
         count = sum(
             _add(left, results, [name.format(slide=slide) for name in own], gathered=gathered) for slide in there
         )
@@ -112,7 +99,7 @@ def left_over(results: Path) -> Left:
 
 
 def _add(left: Left, results: Path, names: Sequence[str], *, gathered: int) -> bool:
-    """Add the files of a slide or store, and return True, unless one is newer than the tables."""
+    """Add the files of a slide or store, unless one is newer than the tables."""
     made = [results / name for name in names]
     there = [one for path in made if path.parent.is_dir() for one in (*asides(path), path) if os.path.lexists(one)]
     linked = {path for path in there if _is_link(results, path)}
@@ -161,12 +148,12 @@ def _files(path: Path) -> list[Path]:
 
 
 def _strange(path: Path) -> str:
-    """Return the name of a file in a store's folder that is not part of a store, or nothing."""
+    """Return a file in a store's folder that is not part of a store, or nothing."""
     if not path.is_dir():
         return ""
     suffixes = {encoding.suffix for encoding in ENCODINGS.values()}
     for file in sorted(path.iterdir()):
-        own = file.name in (INDEX, MANIFEST) or (PATCH_ID.fullmatch(file.stem) and file.suffix in suffixes)
+        own = file.name in (INDEX, layout.MANIFEST) or (PATCH_ID.fullmatch(file.stem) and file.suffix in suffixes)
         if not own or file.is_dir() or file.is_symlink():
             return file.name
     return ""

@@ -158,7 +158,7 @@ def new_manifest(
 
 
 def store_slide(asked: SlidePatches, target: Path, manifest: Manifest, *, backend: Backend, work: WorkSpec) -> Outcome:
-    """Publish patches of a slide as a store; the outcome lists those that cannot be read.
+    """Publish patches as a store; the outcome lists those that cannot be read.
 
     Parameters
     ----------
@@ -228,7 +228,7 @@ def store_slide(asked: SlidePatches, target: Path, manifest: Manifest, *, backen
 def _of_unchanged(
     source: Path, manifest: Manifest, stored: Iterable[tuple[PatchRef, EncodedPatch]]
 ) -> Generator[tuple[PatchRef, EncodedPatch]]:
-    """Yield patches, and check that the slide is unchanged before the store is published."""
+    """Yield patches, then check that the slide has not changed."""
     yield from stored
     check_unchanged(source, manifest.fingerprint)
 

@@ -10,25 +10,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from slidemill.core import results_layout as layout
 from slidemill.core.csv_tables import read_table
 from slidemill.core.files import remove, replacing
 from slidemill.core.job_log import last_error
 from slidemill.core.outcomes import UNFINISHED, Outcome, read_outcome
-from slidemill.core.results_layout import (
-    BENCHMARK_PLOT,
-    BENCHMARK_TABLE,
-    METADATA,
-    MONTAGE,
-    OVERLAY,
-    PASSED,
-    REPORT,
-    STORE_STAGES,
-    UNFINISHED_FOLDER,
-    VALIDATION,
-    WORKER,
-    log_file,
-    outcome_file,
-)
 from slidemill.report.html_report import Pictures, ReportData, render
 from slidemill.report.versions import Run
 from slidemill.runs.settings import FOREIGN, STAGES, Settings, foreign_stage
@@ -36,7 +22,7 @@ from slidemill.slides.discovery import SlideFile
 from slidemill.stages.gather import CohortTables, SlideResults, write_cohort
 
 NOT_STARTED = "it was not started, or was cut off"
-GATE = PASSED.format(target="")
+GATE = layout.PASSED.format(target="")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,33 +67,33 @@ def report_unfinished(unmade: Collection[str], work: Work) -> Path | None:
         None where only the gate failed, after the tables and the report.
     """
     if all(name.startswith(GATE) for name in unmade):
-        remove(UNFINISHED_FOLDER)
+        remove(layout.UNFINISHED_FOLDER)
         return None
     # Snakemake calls no hook of a run without jobs: the gate is one, so that the next run removes the folder.
-    remove(Path(PASSED.format(target="all")))
+    remove(Path(layout.PASSED.format(target="all")))
     made = _Made(frozenset(unmade))
     slides = [_slide_results(slide, work, made) for slide in work.slides.values()]
-    with replacing(UNFINISHED_FOLDER) as aside:
+    with replacing(layout.UNFINISHED_FOLDER) as aside:
         aside.mkdir()
         tables = CohortTables.below(aside)
         write_cohort(slides, work.skip_unreadable, tables)
         labelled = [outcome for one in slides for outcome in one.later if outcome.stage == "write_metadata"]
         render(
-            aside / REPORT,
+            aside / layout.REPORT,
             ReportData(
                 slides=list(read_table(tables.slides)),
                 validation=list(read_table(tables.validation)),
-                measured=list(read_table(benchmark)) if (benchmark := made.path(BENCHMARK_TABLE)) else [],
+                measured=list(read_table(benchmark)) if (benchmark := made.path(layout.BENCHMARK_TABLE)) else [],
                 outcomes=[outcome for outcome in labelled if outcome.status != UNFINISHED],
                 label_map=work.label_map,
-                plot=made.path(BENCHMARK_PLOT),
+                plot=made.path(layout.BENCHMARK_PLOT),
                 pictures={slide: own for slide in work.slides if (own := made.pictures(slide))},
                 run=work.run,
                 unreadable=list(read_table(tables.unreadable)),
                 unmade=sorted(unmade),
             ),
         )
-    return UNFINISHED_FOLDER
+    return layout.UNFINISHED_FOLDER
 
 
 class _Made:
@@ -120,32 +106,32 @@ class _Made:
         return Path(name) if name not in self._unmade and Path(name).exists() else None
 
     def pictures(self, slide: str) -> Pictures | None:
-        overlay, montage = (self.path(kind.format(slide=slide)) for kind in (OVERLAY, MONTAGE))
+        overlay, montage = (self.path(kind.format(slide=slide)) for kind in (layout.OVERLAY, layout.MONTAGE))
         return Pictures(overlay, montage) if overlay and montage else None
 
 
 def _slide_results(slide: SlideFile, work: Work, made: _Made) -> SlideResults:
     """Return the results of a slide, with an outcome for each stage that did not end."""
     own = slide.slide
-    stages = [*STAGES, *(STORE_STAGES[backend] for backend in work.backends)]
-    there = {stage: read_outcome(path) for stage in stages if (path := made.path(outcome_file(stage, own)))}
+    stages = [*STAGES, *(layout.STORE_STAGES[backend] for backend in work.backends)]
+    there = {stage: read_outcome(path) for stage in stages if (path := made.path(layout.outcome_file(stage, own)))}
     if foreign := foreign_stage(there, work.settings.get(own, {})):
-        there[foreign] = Outcome(own, foreign, UNFINISHED, f"{outcome_file(foreign, own)}: {FOREIGN}")
+        there[foreign] = Outcome(own, foreign, UNFINISHED, f"{layout.outcome_file(foreign, own)}: {FOREIGN}")
     facts, *later = [there[stage] if stage in there else _not_ended(own, stage) for stage in stages]
-    validation = made.path(VALIDATION.format(slide=own))
+    validation = made.path(layout.VALIDATION.format(slide=own))
     if validation is None:
         later.append(_not_ended(own, "validate_stores"))
-    elif path := made.path(outcome_file("validate_stores", own)):
+    elif path := made.path(layout.outcome_file("validate_stores", own)):
         later.append(read_outcome(path))
     # Failures come before stages that were not started because of them.
     later.sort(key=lambda one: one.message.startswith(NOT_STARTED))
     facts = replace(facts, path=facts.path or slide.path)
-    return SlideResults(facts, later, made.path(METADATA.format(slide=own)), validation)
+    return SlideResults(facts, later, made.path(layout.METADATA.format(slide=own)), validation)
 
 
 def _not_ended(slide: str, stage: str) -> Outcome:
-    log = Path(log_file(stage, slide))
+    log = Path(layout.log_file(stage, slide))
     # A job empties its log when it begins: a log older than this run is of another.
-    stale = WORKER.exists() and log.exists() and log.stat().st_mtime < WORKER.stat().st_mtime
+    stale = layout.WORKER.exists() and log.exists() and log.stat().st_mtime < layout.WORKER.stat().st_mtime
     reason = ("" if stale else last_error(log)) or NOT_STARTED
     return Outcome(slide, stage.partition("/")[0], UNFINISHED, f"{reason}; the next run goes on with it")

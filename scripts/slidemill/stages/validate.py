@@ -1,9 +1,9 @@
-"""Check the stores of a slide: one by one, against each other, and against the slide."""
+"""Check the stores of a slide, against each other and the slide too."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -30,7 +30,6 @@ from slidemill.slides.patch_table import SlidePatches, patches_of
 from slidemill.slides.slide_info import open_slide
 from slidemill.stages.job import Job
 from slidemill.stages.store import STAGE as STORED
-from slidemill.stores.base import Store
 from slidemill.stores.checks import (
     EVERY_STORE,
     Expected,
@@ -230,7 +229,7 @@ def _check_against_slide(
             held = max(HELD // (3 * own.grid.patch_size**2), 1)
             expected = lru_cache(held)(lambda patch: convert(reader.read(patch)))
             for backend, path in readable.items():
-                wrong = _all_differences(path, wanted.patches, expected, min_psnr=min_psnr)
+                wrong = _differences(path, wanted.patches, expected, min_psnr=min_psnr)
                 findings.append(
                     Finding(own.slide, backend, "equals slide", len(wanted.patches), format_messages(wrong))
                 )
@@ -239,27 +238,25 @@ def _check_against_slide(
     return findings
 
 
-def _all_differences(
+def _differences(
     path: Path, sample: Sequence[PatchRef], expected: Callable[[PatchRef], Pixels], *, min_psnr: float
 ) -> list[str]:
     """Return the differences of a store's patches, and free the store."""
+    found = []
     with open_store(path) as store:
-        return [
-            one for patch in sample for one in _differences(store, patch.patch_id, expected(patch), min_psnr=min_psnr)
-        ]
-
-
-def _differences(store: Store, patch_id: str, expected: Pixels, *, min_psnr: float) -> Iterator[str]:
-    try:
-        pixels = store.read(patch_id)
-    except StoreError as error:
-        yield str(error)
-        return
-    if store.manifest.codec.lossless:
-        if not np.array_equal(pixels, expected):
-            yield f"{patch_id} is not what the slide holds"
-    elif (likeness := psnr(pixels, expected)) < min_psnr:
-        yield (
-            f"{patch_id} is {likeness:.1f} dB like the slide, less than validation.min_psnr ({min_psnr:g}): "
-            "raise the quality, or lower that"
-        )
+        for patch in sample:
+            wanted = expected(patch)
+            try:
+                pixels = store.read(patch.patch_id)
+            except StoreError as error:
+                found.append(str(error))
+                continue
+            if store.manifest.codec.lossless:
+                if not np.array_equal(pixels, wanted):
+                    found.append(f"{patch.patch_id} is not what the slide holds")
+            elif (likeness := psnr(pixels, wanted)) < min_psnr:
+                found.append(
+                    f"{patch.patch_id} is {likeness:.1f} dB like the slide, less than validation.min_psnr "
+                    f"({min_psnr:g}): raise the quality, or lower that"
+                )
+    return found

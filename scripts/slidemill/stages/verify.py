@@ -1,4 +1,4 @@
-"""Verify finished results without slides: damage changes no time stamp that Snakemake checks."""
+"""Verify finished results without slides: Snakemake does not notice damage."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from slidemill.stages._table_checks import (
     check_gathered,
     check_slide,
     miss_seals,
-    stored_content,
 )
 from slidemill.stores.checks import EVERY_STORE, Expected, Finding, StoreCheck, check_agreement, check_in_child
+from slidemill.stores.registry import open_store
 
 TableReader = Callable[[Path, Sequence[str]], Iterable[dict[str, str]]]
 
@@ -92,12 +92,12 @@ def read_results_table(
         When `results` is not a folder of results, its run has not ended, or the table is damaged.
     """
     if not results.is_dir():
-        raise SlidemillError(f"{results}: there is no such folder: name the folder of results")
+        raise SlidemillError(f"{results}: this folder does not exist: name the folder of results")
     table = results / name
     if not table.exists():
-        what = "its run has not ended yet: run the workflow to its end first"
+        what = "its run has not ended yet: finish the run first"
         if not (results / "stores").is_dir():
-            what = "this is no folder of results: name the one that the run wrote to"
+            what = "this is not a folder of results: name the one that the run wrote to"
         raise SlidemillError(f"{results}: has no {name}: {what}")
     try:
         return list(read(table, columns))
@@ -216,7 +216,7 @@ def _promised(results: Path, cohort: TableCheck) -> tuple[dict[str, Mapping[str,
 
 
 def _contents(results: Path, cohort: TableCheck) -> dict[tuple[str, str], str]:
-    """Return the content of each store by stores.csv; none if it is damaged or missing."""
+    """Return the content of each store by stores.csv, unless that is damaged."""
     if STORED.name in cohort.bad or not (results / STORED).exists():
         return {}
     rows = read_results_table(results, STORED.name, NEEDED[STORED.name], read=read_table)
@@ -233,10 +233,16 @@ def stores_in(results: Path) -> list[Path]:
     ]
 
 
+def _stored_content(path: Path) -> str:
+    """Return the `Manifest.content` of the store at `path`."""
+    with open_store(path) as store:
+        return store.manifest.content
+
+
 def _faults_of(
     process: ChildProcess, results: Path, row: Mapping[str, str], *, contents: Mapping[str, str], tables: TableCheck
 ) -> list[Finding]:
-    """Return the failed checks of a slide's stores; `contents` are those of stores.csv by backend."""
+    """Return the failed checks of a slide's stores; stores.csv has `contents`."""
     slide = row["slide"]
     checks: dict[str, StoreCheck] = {}
     ids = tables.ids if row["status"] == "ok" else None
@@ -245,7 +251,7 @@ def _faults_of(
         path = results / store_path(backend, slide)
         expected = Expected(slide, backend, ids, tables.sampling, row.get("fingerprint"))
         checks[backend] = check_in_child(process, path, expected)
-        if checks[backend].is_open and content and process.call(stored_content, path) != content:
+        if checks[backend].is_open and content and process.call(_stored_content, path) != content:
             other.append(Finding(slide, backend, "content", 0, f"it is another store than {STORED} has"))
     findings = [finding for check in checks.values() for finding in check.findings]
     findings.extend([*other, *check_agreement(slide, checks)])
