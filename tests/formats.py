@@ -171,7 +171,7 @@ def _scn_image(levels, numbers, size, place, power):
     )
 
 
-ALONE = "is read by OpenSlide alone"
+ALONE = "is read only by OpenSlide"
 FORMATS = [
     Format("Aperio", "aperio", _aperio, (1, 4, 16)),
     Format("generic, per centimetre", "generic-tiff", _generic, (1, 2, 4), power=None),

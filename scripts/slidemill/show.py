@@ -169,7 +169,7 @@ def compare(ds: Dataset, slide: str, slides_folder: str | Path, longest: int = L
     icc = ds.store(slide).manifest.icc
     # No finer than the patches, and the patches on its grid: sizes that are rounded apart would drift.
     longest = max(min(longest, math.floor(max(own.info.size) / own.downsample + 1e-9)), 1)
-    whole = low_resolution(file, own.info, longest, CONVERTED if icc == CONVERTED else IGNORED).image
+    whole = low_resolution(file, own.info, longest, icc=CONVERTED if icc == CONVERTED else IGNORED).image
     width, height = own.info.size
     patches = stitch_canvas(own, whole.size, (width / whole.width, height / whole.height))
     seen = np.asarray(whole)

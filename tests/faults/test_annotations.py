@@ -274,14 +274,14 @@ def test_an_annotation_that_is_a_pipe_fails_its_slide_and_nobody_waits_for_it(an
     os.mkfifo(annotated.cohort.annotations / "bad.xml")
     row = annotated(None)
     assert (row["status"], row["stage"]) == ("failed", "write_metadata")
-    assert "it is no file" in row["message"]
+    assert "it is not a file" in row["message"]
 
 
 @pytest.mark.parametrize("kind", ["device", "folder"])
 def test_what_is_no_file_is_no_annotation(tmp_path, kind):
     path = tmp_path / "a.xml"
     path.mkdir() if kind == "folder" else path.symlink_to("/dev/zero")
-    with pytest.raises(AnnotationError, match=r"a\.xml: cannot be read \(it is no file\)"):
+    with pytest.raises(AnnotationError, match=r"a\.xml: cannot be read \(it is not a file\)"):
         read_annotation(path)
 
 

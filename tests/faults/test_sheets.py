@@ -20,14 +20,14 @@ def listed(cohort):
 
 
 REFUSED = {
-    "an id twice": ("slide,path\na,good.svs\na,good.svs\n", "the id stands twice"),
+    "an id twice": ("slide,path\na,good.svs\na,good.svs\n", "the id is used twice"),
     "an id twice but for case": ("slide,path\na,good.svs\nA,good.svs\n", "case does not count"),
     "semicolons": ("slide;path\na;good.svs\n", "part columns by commas"),
     "no path": ("slide,file\na,good.svs\n", "the column 'path' is missing"),
     "no row": ("slide,path\n", "lists no slide"),
     "no bytes": ("", "the column 'slide' is missing"),
     "UTF-16": ("slide,path\na,good.svs\n".encode("utf-16"), "save the sheet as UTF-8"),
-    "an open quote": ('slide,path\na,"good.svs\n', "mend the line's quotes"),
+    "an open quote": ('slide,path\na,"good.svs\n', "fix the line's quotes"),
     "a row too short": ("slide,path,patient\na,good.svs\n", "more or fewer fields"),
     "an id that climbs out": ("slide,path\n../a,good.svs\n", "an id has up to 100 of"),
     "a NUL in a path": ("slide,path\na,good\0.svs\n", "holds a NUL character"),
@@ -50,7 +50,7 @@ def test_a_byte_order_mark_is_no_part_of_a_sheet(listed):
 MISSING = {
     "a file that is not there": ("gone.svs", "there is no such file"),
     "a name too long for any file": ("x" * 300 + ".svs", "File name too long"),
-    "a folder": (".", "is no file"),
+    "a folder": (".", "is not a file"),
 }
 
 

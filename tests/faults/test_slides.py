@@ -138,7 +138,7 @@ def test_a_pipe_fails_and_nobody_waits_for_it(cohort):
     os.mkfifo(cohort.slides / "bad.svs")
     row = only(cohort, "bad.svs")
     assert (row["status"], row["stage"]) == ("failed", "discover_slides")
-    assert "is no file" in row["message"]
+    assert "is not a file" in row["message"]
 
 
 def test_a_folder_named_as_a_slide_is_searched_as_any_folder(cohort):
@@ -169,7 +169,7 @@ def test_a_mirax_file_without_its_folder_fails(cohort):
     cohort.add("bad.mrxs", b"")
     row = only(cohort, "bad.mrxs")
     assert (row["status"], row["stage"]) == ("failed", "discover_slides")
-    assert row["message"] == "bad.mrxs: its folder bad is missing: put it beside the file"
+    assert row["message"] == "bad.mrxs: its folder bad is missing: put it next to the file"
 
 
 def test_a_photograph_that_ends_in_tif_fails(cohort):

@@ -24,7 +24,7 @@ class Folders:
         places["annotations"] = None if masks else str(self.root / "xml")
         tissue = {"masks": str(self.root / "masks"), **config.pop("tissue", {})} if masks else {}
         checked = read(**places, tissue=tissue, **config)
-        found = search_slides(checked.slides, checked.annotations, checked.results, checked.tissue_masks)
+        found = search_slides(checked.slides, checked.annotations, checked.results, masks=checked.tissue_masks)
         return check_annotations(found, checked)
 
     def refused(self, **config):

@@ -271,7 +271,7 @@ def test_masks_are_found_as_annotations_are(tmp_path):
     (masks / "a.tif").touch()
     with pytest.raises(ConfigError, match=r"tissue\.masks: a\.svs has"):
         find_slides(slides, masks=masks)
-    with pytest.raises(ConfigError, match=r"tissue\.masks: .*gone is no folder: name the folder of the masks"):
+    with pytest.raises(ConfigError, match=r"tissue\.masks: .*gone is not a folder: name the folder of the masks"):
         find_slides(slides, masks=tmp_path / "gone")
 
 

@@ -24,7 +24,7 @@ def matched(root, slides, files, folder="xml"):
     """Match files of a folder with slides of another, and return names."""
     make(root / "slides", *slides)
     make(root / folder, *files)
-    found = match_annotations(root / "slides", [Path(slide) for slide in sorted(slides)], root / folder, None)
+    found = match_annotations(root / "slides", [Path(slide) for slide in sorted(slides)], root / folder, skip=None)
     by_slide = {str(slide): str(file) for slide, file in found.by_slide.items()}
     return by_slide, [str(path) for path in found.unfit], [str(path) for path in found.ignored]
 

@@ -131,7 +131,9 @@ def test_results_are_told_by_where_they_are_not_by_how_they_are_named(tmp_path):
 @pytest.mark.parametrize("name", ["none", "file.svs"])
 def test_a_missing_folder_is_told(tmp_path, name):
     make(tmp_path, "file.svs")
-    with pytest.raises(ConfigError, match=rf"slides: {re.escape(str(tmp_path / name))} is no folder: name the folder"):
+    with pytest.raises(
+        ConfigError, match=rf"slides: {re.escape(str(tmp_path / name))} is not a folder: name the folder"
+    ):
         find_slides(tmp_path / name)
 
 
@@ -322,7 +324,7 @@ def test_hidden_annotations_are_passed_over(tmp_path):
 
 def test_a_missing_folder_of_annotations_is_told(tmp_path):
     make(tmp_path, "a.svs")
-    with pytest.raises(ConfigError, match=r"annotations: .*none is no folder: .*or null for none"):
+    with pytest.raises(ConfigError, match=r"annotations: .*none is not a folder: .*or null for none"):
         find_slides(tmp_path, tmp_path / "none")
 
 
@@ -416,7 +418,7 @@ def test_what_is_no_file_is_neither_waited_for_nor_read(tmp_path):
     """Opening a pipe would wait for somebody to write into it."""
     os.mkfifo(tmp_path / "pipe.svs")
     assert fingerprint(tmp_path / "pipe.svs") == "unreadable: not a file"
-    with pytest.raises(SlideError, match=r"pipe\.svs: is no file"), open_slide(tmp_path / "pipe.svs"):
+    with pytest.raises(SlideError, match=r"pipe\.svs: is not a file"), open_slide(tmp_path / "pipe.svs"):
         pass
 
 

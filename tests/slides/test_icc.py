@@ -240,7 +240,7 @@ def test_pictures_of_the_slide_are_converted_too(run):
     with openslide.OpenSlide(run.source) as slide:
         info = slide_info(slide)
         own = np.asarray(thumbnail(slide, info, 200))
-        converted = np.asarray(thumbnail(slide, info, 200, CONVERTED))
+        converted = np.asarray(thumbnail(slide, info, 200, icc=CONVERTED))
     np.testing.assert_array_equal(converted, by_pillow(own, SCANNER))
 
 

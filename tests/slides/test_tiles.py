@@ -422,7 +422,7 @@ def test_the_configuration_may_ask_for_openslide(even_file):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"vendor": "hamamatsu"}, "format hamamatsu is read by OpenSlide alone"),
+        ({"vendor": "hamamatsu"}, "format hamamatsu is read only by OpenSlide"),
         ({"dimensions": ((1024, 500), (256, 192), (64, 48))}, "0 of its 3 tiled images have the level's size"),
     ],
 )

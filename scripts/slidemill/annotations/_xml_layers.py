@@ -62,15 +62,15 @@ def read_layers(root: Element, form: XmlFormat, findings: Findings) -> Annotatio
         drawn, holes = [], list[tuple[str, MultiPolygon]]()
         for number, element in enumerate(layer.iter(form.region), start=1):
             subject = form.subject(layer, element, number)
-            vertices = _vertices(element, form, subject, findings)
+            vertices = _vertices(element, form, subject, findings=findings)
             places += len(vertices)
             kind = element.get("Type", form.default).strip()
             if kind in form.arealess:
                 findings.arealess[f"{form.region.lower()}s of type {form.arealess[kind]}"] += 1
                 findings.warnings.extend([LINES] * (kind != POINTS and len(vertices) > LINE_VERTICES))
                 continue
-            is_hole = _is_hole(element, kind, form, subject, findings)
-            shape = _outlined(form.areas[kind], vertices, subject, findings)
+            is_hole = _is_hole(element, kind, form, subject=subject, findings=findings)
+            shape = _outlined(form.areas[kind], vertices, subject, findings=findings)
             if shape is not None and is_hole:
                 holes.append((element.get("InputRegionId", "0"), shape))
             elif shape is not None:
@@ -85,7 +85,7 @@ def read_layers(root: Element, form: XmlFormat, findings: Findings) -> Annotatio
     return findings.annotation(regions)
 
 
-def _is_hole(element: Element, kind: str, form: XmlFormat, subject: str, findings: Findings) -> bool:
+def _is_hole(element: Element, kind: str, form: XmlFormat, *, subject: str, findings: Findings) -> bool:
     """Return whether a region is a hole.
 
     Raises
@@ -146,7 +146,7 @@ def _with_holes(
     return regions
 
 
-def _vertices(region: Element, form: XmlFormat, subject: str, findings: Findings) -> list[Vertex]:
+def _vertices(region: Element, form: XmlFormat, subject: str, *, findings: Findings) -> list[Vertex]:
     """Return a region's vertices.
 
     Raises
@@ -166,7 +166,7 @@ def _vertices(region: Element, form: XmlFormat, subject: str, findings: Findings
     return [findings.vertex(one.get("X"), one.get("Y"), subject) for one in places]
 
 
-def _outlined(form: str, vertices: Sequence[Vertex], subject: str, findings: Findings) -> MultiPolygon | None:
+def _outlined(form: str, vertices: Sequence[Vertex], subject: str, *, findings: Findings) -> MultiPolygon | None:
     """Return what a polygon, a rectangle or an ellipse encloses, or None where that is nothing.
 
     Parameters

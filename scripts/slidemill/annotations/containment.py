@@ -66,19 +66,20 @@ def _crossed_oddly(shape: MultiPolygon, x: Floats, y: Floats) -> Bools:
     begin, end = vertices[:-1][same], vertices[1:][same]
     upward = begin[:, 1] > end[:, 1]
     begin[upward], end[upward] = end[upward], begin[upward]
-    exact = _are_eighths(np.concatenate([vertices.ravel(), x, y]))
+    eighths = np.concatenate([vertices.ravel(), x, y]) * 8
+    exact = bool((np.abs(eighths) < EIGHTHS).all() and (eighths == np.floor(eighths)).all())
     odd = np.zeros(len(x), bool)
     step = max(AT_ONCE // len(begin), 1)
     for start in range(0, len(x), step):
         across, down = x[start : start + step], y[start : start + step]
         point, edge = np.nonzero((begin[:, 1] <= down[:, None]) & (down[:, None] < end[:, 1]))
-        sides = _sides(begin[edge], end[edge], np.column_stack([across, down])[point], exact)
+        sides = _sides(begin[edge], end[edge], np.column_stack([across, down])[point], exact=exact)
         crossings = np.bincount(point[sides > 0], minlength=len(across))
         odd[start : start + step] = crossings % 2 == 1
     return odd
 
 
-def _sides(begin: Floats, end: Floats, points: Floats, exact: bool) -> Floats:
+def _sides(begin: Floats, end: Floats, points: Floats, *, exact: bool) -> Floats:
     """Return whether each downward edge passes right of its point (1), through it (0) or left of it (-1)."""
     (across, down), (right, below) = (end - begin).T, (points - begin).T
     one, other = across * below, down * right
@@ -93,9 +94,3 @@ def _sides(begin: Floats, end: Floats, points: Floats, exact: bool) -> Floats:
         value = (x_end - x) * (py - y) - (y_end - y) * (px - x)
         sides[place] = (value > 0) - (value < 0)
     return sides
-
-
-def _are_eighths(values: Floats) -> bool:
-    """Return whether differences of coordinates, and products of two of them, are exact."""
-    eighths = values * 8
-    return bool((np.abs(eighths) < EIGHTHS).all() and (eighths == np.floor(eighths)).all())

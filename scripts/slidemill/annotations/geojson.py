@@ -65,7 +65,7 @@ def read_geojson(value: object, findings: Findings) -> Annotation:
     closed = named = 0
     for number, feature in enumerate(features, start=1):
         subject = f"feature {number}"
-        geometry = _mapping(feature, "geometry", subject, findings)
+        geometry = _mapping(feature, "geometry", subject, findings=findings)
         parts = list(_parts(geometry, subject, findings)) if geometry else []  # null has none
         lines = list(_lines(geometry))
         closed += sum(1 for line in lines if len(line) > LOOP and line[0] == line[-1])
@@ -78,7 +78,7 @@ def read_geojson(value: object, findings: Findings) -> Annotation:
         if shape is not None:
             plane = geometry.get("plane")
             warnings += [PLANES] * (isinstance(plane, dict) and any(plane.get(axis) for axis in ("z", "t")))
-            properties = _mapping(feature, "properties", subject, findings)
+            properties = _mapping(feature, "properties", subject, findings=findings)
             known.update(properties)
             remedy = (
                 f"its properties are {', '.join(sorted(properties)) or 'none'!s:.400}; give it a class, or name the "
@@ -158,7 +158,7 @@ def _features(value: object, file: str) -> Sequence[object]:
     return features
 
 
-def _mapping(feature: object, key: str, subject: str, findings: Findings) -> dict[str, Any]:
+def _mapping(feature: object, key: str, subject: str, *, findings: Findings) -> dict[str, Any]:
     """Return a mapping that a feature has, or an empty one where it has null, or no properties."""
     found = None
     if isinstance(feature, dict) and feature.get("type") == "Feature" and (key in feature or key == "properties"):

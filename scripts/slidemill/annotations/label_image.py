@@ -70,7 +70,7 @@ class LabelImage:
         within = np.flatnonzero((column >= 0) & (column < self.size[0]) & (row >= 0) & (row < self.size[1]))
         order = within[np.argsort(row[within], kind="stable")]
         sorted_rows = row[order]
-        for top, block in self._steps(sorted_rows[0], sorted_rows[-1] + 1) if len(order) else ():
+        for top, block in steps(self.bands, sorted_rows[0], sorted_rows[-1] + 1) if len(order) else ():
             here = order[slice(*np.searchsorted(sorted_rows, (top, top + len(block))))]
             found[here] = self._place(block[row[here] - top, column[here]])
         return found
@@ -96,7 +96,7 @@ class LabelImage:
         keys: list[Places] = [np.empty(0, np.intp)]
         areas: list[Floats] = [np.empty(0)]
         first, last = (int(np.floor(lines.min())), int(np.ceil(lines.max()))) if len(boxes) else (0, 0)
-        for top, block in self._steps(first, last):
+        for top, block in steps(self.bands, first, last):
             # 2. Per band and row of patches, sum the areas in which runs of one integer meet boxes.
             for number in np.flatnonzero((lines[:, 0] < top + len(block)) & (lines[:, 1] > top)):
                 begin = max(int(lines[number, 0]) - top, 0)
@@ -122,9 +122,6 @@ class LabelImage:
     def _place(self, values: Integers) -> Places:
         """Return the indices of integers in `values`; -1 for 0."""
         return np.searchsorted(np.array((0, *self.values)), values) - 1
-
-    def _steps(self, first: int, last: int) -> Iterator[tuple[int, Integers]]:
-        return steps(self.bands, first, last)
 
 
 def steps(bands: Bands, first: int, last: int) -> Iterator[tuple[int, Integers]]:

@@ -201,7 +201,7 @@ def _tiff(path: Path) -> tuple[Size, Bands]:
             rows = max(LARGEST_AT_ONCE // 16 // (width * page.dtype.itemsize), 1) if plain else deep
             for top in range(first // rows * rows, last, rows):
                 read: Callable[..., Integers] = _plain_rows if plain else _decoded_rows
-                yield top, read(tiff, page, top, min(rows, height - top))
+                yield top, read(tiff, page, top, rows=min(rows, height - top))
 
     return (width, height), bands
 
@@ -224,7 +224,7 @@ def _unfit(page: Any) -> str:
     return ""
 
 
-def _plain_rows(tiff: Any, page: Any, top: int, rows: int) -> Integers:
+def _plain_rows(tiff: Any, page: Any, top: int, *, rows: int) -> Integers:
     """Return rows of an image that is not compressed and lies in the file in one piece."""
     dtype = page.dtype.newbyteorder(tiff.byteorder)
     count = rows * page.imagewidth
@@ -236,7 +236,7 @@ def _plain_rows(tiff: Any, page: Any, top: int, rows: int) -> Integers:
     return values.astype(page.dtype)
 
 
-def _decoded_rows(tiff: Any, page: Any, top: int, rows: int) -> Integers:
+def _decoded_rows(tiff: Any, page: Any, top: int, *, rows: int) -> Integers:
     """Return a row of tiles, or a strip; a tile that the file leaves out is 0."""
     deep = page.tilelength if page.is_tiled else page.rowsperstrip
     tile = page.tilewidth if page.is_tiled else page.imagewidth

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import stat
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import parse
 
-from slidemill.annotations._file_kinds import refused_kind
 from slidemill.annotations._xml_format import check_spelling
 from slidemill.annotations._xml_layers import read_layers
 from slidemill.annotations.asap import ASAP
@@ -22,7 +20,6 @@ from slidemill.annotations.frames import Frame, place
 from slidemill.annotations.geojson import read_geojson
 from slidemill.annotations.halo import HALO, is_halo
 from slidemill.annotations.imagescope import IMAGESCOPE, check_analyzed, scale_warnings
-from slidemill.annotations.label_image import LabelImage
 from slidemill.annotations.label_image_file import STARTS, read_label_image
 from slidemill.annotations.regions import Annotation, Findings
 from slidemill.core.specs import Naming
@@ -36,6 +33,38 @@ NEARLY = 1.3
 
 MARKS = b"\xef\xbb\xbf\xff\xfe\x00 \t\r\n"
 """What may precede a file's first character: byte-order marks, wide characters' zeros, blanks."""
+
+COMPRESSED = {
+    b"\x1f\x8b": "gzip",
+    b"PK\x03\x04": "ZIP",
+    b"PK\x05\x06": "ZIP",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\0": "xz",
+    b"\x28\xb5\x2f\xfd": "Zstandard",
+    b"7z\xbc\xaf\x27\x1c": "7-Zip",
+}
+"""The first bytes of compressed files; `slidemill.slides.annotation_matching` finds such files by their names."""
+
+JPEG = b"\xff\xd8\xff"
+
+OTHERS = {
+    b"GIF8": "a GIF",
+    b"BM": "a BMP",
+    b"8BPS": "a Photoshop document",
+    b"\0\0\0\x0cjP  ": "a JPEG 2000",
+    b"\xff\x4f\xff\x51": "a JPEG 2000",
+    b"\0\0\0\x0cJXL ": "a JPEG XL",
+    b"\xff\x0a": "a JPEG XL",
+    b"\x89HDF\r\n\x1a\n": "an HDF5",
+    b"\x93NUMPY": "a NumPy array",
+    b"%PDF": "a PDF",
+    b"SQLite format 3\0": "an SQLite database",
+    b"\0\0\1\0": "an icon",
+}
+"""The first bytes of other files that somebody may name as an annotation."""
+
+INNER = {b"WEBP": (8, "a WebP"), b"ftypheic": (4, "an HEIF"), b"ftypmif1": (4, "an HEIF"), b"ftypavif": (4, "an AVIF")}
+"""The same, with the offset of these bytes."""
 
 
 def read_annotation(path: Path, frame: Frame = Frame(), naming: Naming = Naming()) -> Annotation:  # noqa: B008
@@ -64,13 +93,13 @@ def read_annotation(path: Path, frame: Frame = Frame(), naming: Naming = Naming(
         # Opening a pipe would wait for somebody to write into it.
         if not stat.S_ISREG(found.st_mode):
             raise AnnotationError(
-                f"{path.name}: cannot be read (it is no file): put the annotation in its place, or take it away"
+                f"{path.name}: cannot be read (it is not a file): put the annotation in its place, or take it away"
             )
         with path.open("rb") as file:
             start = file.read(4096)
         if start.startswith(STARTS) and frame.canvas:
             return _read_image(path, frame)
-        if reason := refused_kind(start):
+        if reason := _refused_kind(start):
             raise AnnotationError(f"{path.name}: {reason}")
         if found.st_size > LARGEST:
             raise AnnotationError(
@@ -86,6 +115,22 @@ def read_annotation(path: Path, frame: Frame = Frame(), naming: Naming = Naming(
     return place(replace(annotation, warnings=warnings), frame, "canvas")
 
 
+def _refused_kind(start: bytes) -> str:
+    """Return why a file that begins with `start` is refused, and what to do; nothing where it may be an annotation."""
+    for begin, kind in COMPRESSED.items():
+        if start.startswith(begin):
+            return f"is compressed ({kind}): unpack it"
+    if start.startswith(JPEG):
+        return "is a JPEG, which keeps no integers: save the label image as PNG or TIFF"
+    kinds = [kind for begin, kind in OTHERS.items() if start.startswith(begin)]
+    kinds += [kind for mark, (place, kind) in INNER.items() if start[place:].startswith(mark)]
+    if kinds:
+        return (
+            f"is {kinds[0]}, whatever its name: save a label image as PNG or TIFF, or export regions as XML or GeoJSON"
+        )
+    return ""
+
+
 def _read_image(path: Path, frame: Frame) -> Annotation:
     """Return a label image, laid over the slide or over its bounds."""
     x, y, width, height = frame.bounds or (0, 0, *(frame.canvas or (0, 0)))
@@ -99,17 +144,14 @@ def _read_image(path: Path, frame: Frame) -> Annotation:
         image = replace(read_label_image(path, (width, height), (x, y), other=frame.canvas), slide=frame.canvas)
     else:
         image = read_label_image(path, frame.canvas or (0, 0), other=(width, height))
-    return Annotation((), (note,) if note else (), image=image, warnings=tuple(_cut_margins(image)))
-
-
-def _cut_margins(image: LabelImage) -> Iterator[str]:
-    """Yield a warning where an image is nearly as large as what it is laid over."""
     (width, height), (across, down) = image.size, image.canvas
+    warnings = []
     if width < across < NEARLY * width or height < down < NEARLY * height:
-        yield (
+        warnings.append(
             f"the image has {width} x {height} pixels and was stretched over {across} x {down}: see whether a margin "
             "was cut off"
         )
+    return Annotation((), (note,) if note else (), image=image, warnings=tuple(warnings))
 
 
 def _read_xml(root: Element, findings: Findings) -> Annotation:

@@ -111,7 +111,7 @@ def list_slides(config: Config, sheet_schema: Mapping[str, Any]) -> tuple[list[S
     if is_sheet(config.slides):
         found = Found(read_sheet(config.slides, sheet_schema, frozenset(METADATA_COLUMNS)))
     else:
-        found = search_slides(config.slides, config.annotations, config.results, config.tissue_masks)
+        found = search_slides(config.slides, config.annotations, config.results, masks=config.tissue_masks)
     return found.slides, check_annotations(found, config)
 
 

@@ -1,7 +1,7 @@
-"""What is checked before a slide is opened, and why OpenSlide does not open it.
+"""Check a slide's claimed size before it is opened, and explain why OpenSlide cannot open it.
 
 A header of a hundred bytes can claim any size. OpenSlide takes minutes and gigabytes to open a sparse file of 4e12
-pixels, since it looks at every tile.
+pixels, since it looks up every tile.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from slidemill.core.pyramid import Size
 from slidemill.errors import SlideError
 
 MOST_PIXELS = 10**12
-"""Pixels of full resolution; 75 x 50 mm of glass at 0.1 micrometres per pixel have a third of it."""
+"""Pixels of full resolution, three times those of 75 x 50 mm of glass at 0.1 micrometres per pixel."""
 
 MOST_IMAGES = 1000
-"""Images of a TIFF that are looked at."""
+"""Images of a TIFF that are checked."""
 
 MOST_TAGS = 4096
-"""Tags of an image that are looked at."""
+"""Tags of an image that are checked."""
 
 WIDTH, HEIGHT = 256, 257
 VALUES = {3: "H", 4: "I", 16: "Q"}
-"""Types of TIFF tags that a width can have, and how one value of them is unpacked."""
+"""The types of TIFF tags that a width can have, and their format for `struct`."""
 
 
 def check_claim(name: str, size: Size) -> None:
-    """Check that a slide of `size` pixels can be.
+    """Check that a slide can have `size` pixels.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def check_claim(name: str, size: Size) -> None:
 
 
 def claimed_sizes(path: Path) -> Iterator[Size]:
-    """Yield the sizes of a TIFF's images without reading their tiles' places; nothing of other and of broken files."""
+    """Yield the sizes of a TIFF's images without reading the tables of tiles; nothing for other or broken files."""
     with path.open("rb") as file:
         try:
             yield from _image_sizes(file)
@@ -88,41 +88,25 @@ CONVERT = "convert the slide, for example to a tiled TIFF with JPEG (vips tiffsa
 def refusal(path: Path, said: str) -> str:
     """Return why OpenSlide refuses the slide at `path`, and what to do.
 
-    Parameters
-    ----------
-    path
-        The slide's file.
-    said
-        OpenSlide's own message; nothing where it knows no format that the file has.
+    `said` is OpenSlide's message, empty where it does not recognise the file's format.
     """
+    import tifffile
+
     if not said:
-        if _has_no_tiles(path):
+        try:
+            with tifffile.TiffFile(path) as file:
+                in_strips = not file.pages.first.is_tiled
+        except Exception:  # the TIFF is broken
+            in_strips = False
+        if in_strips:
             return f"{path.name}: OpenSlide knows no format that this file has, a TIFF that is not in tiles: {CONVERT}"
         return f"{path.name}: OpenSlide knows no format that this file has: see whether it is whole, and a slide"
     if number := re.search(r"Unsupported TIFF compression: (\d+)", said):
-        name = _compression(int(number[1]))
+        try:
+            name = f" ({tifffile.COMPRESSION(int(number[1])).name})"
+        except ValueError:
+            name = ""
         return f"{path.name}: compression {number[1]}{name} is not supported by OpenSlide: {CONVERT}"
     if re.search("unsupported|not supported", said, re.IGNORECASE):
         return f"{path.name}: OpenSlide does not support this kind of slide ({said}): {CONVERT}"
     return f"{path.name}: OpenSlide cannot open it ({said}): see whether it is whole"
-
-
-def _compression(number: int) -> str:
-    """Return the name of a compression in TIFFs, in brackets, or nothing where it is not known."""
-    import tifffile
-
-    try:
-        return f" ({tifffile.COMPRESSION(number).name})"
-    except ValueError:
-        return ""
-
-
-def _has_no_tiles(path: Path) -> bool:
-    """Return whether the file is a TIFF whose first image is in strips."""
-    import tifffile
-
-    try:
-        with tifffile.TiffFile(path) as file:
-            return not file.pages.first.is_tiled
-    except Exception:  # whatever tifffile stumbles over: the file is no sound TIFF
-        return False

@@ -1,4 +1,4 @@
-"""What a slide's pixels measure, and which of its levels a wanted resolution is read from: pure arithmetic."""
+"""The size of a slide's pixels, and the level from which a requested resolution is read: pure arithmetic."""
 
 from __future__ import annotations
 
@@ -6,33 +6,33 @@ from slidemill.core.pyramid import Pyramid
 from slidemill.errors import SlideError
 
 POWER_MPP = 10.0
-"""Micrometres a pixel, times the objective power: scanners give about 0.25 at 40x and 0.5 at 20x."""
+"""Micrometres per pixel times the objective power: scanners give about 0.25 at 40x and 0.5 at 20x."""
 
 FINEST, COARSEST = 0.02, 50.0
-"""Micrometres a level-0 pixel that a slide can have; what lies beyond is a mistake in its properties."""
+"""Micrometres per level-0 pixel that a slide can have; other values are mistakes in its properties."""
 
 APART = 1.3
-"""Power and mpp contradict each other where one says so many times as much as the other."""
+"""Power and mpp contradict each other where they differ by more than this factor."""
 
 UNEVEN = 0.02
-"""Pixels are square where their longer side exceeds the shorter by no more than this part."""
+"""Pixels are square where their longer side exceeds the shorter by at most this fraction."""
 
 NEAR = 0.02
-"""A level whose resolution is within this of the wanted one is taken as it is: its pixels stay the slide's own."""
+"""A level whose resolution differs from the requested one by at most this fraction is read as it is."""
 
 
 def is_plausible(mpp: float | None) -> bool:
-    """Return whether a slide can have so many micrometres a level-0 pixel."""
+    """Return whether a slide can have this many micrometres per level-0 pixel."""
     return mpp is not None and FINEST <= mpp <= COARSEST
 
 
 def are_square(mpp_x: float, mpp_y: float) -> bool:
-    """Return whether pixels that measure `mpp_x` by `mpp_y` micrometres count as square."""
+    """Return whether pixels of `mpp_x` by `mpp_y` micrometres count as square."""
     return max(mpp_x, mpp_y) <= (1 + UNEVEN) * min(mpp_x, mpp_y)
 
 
 def contradiction(mpp: float | None, power: float | None) -> str:
-    """Return what a reader should know where a slide's mpp and power do not fit each other, else nothing."""
+    """Return a note where a slide's mpp and power contradict each other, else nothing."""
     if mpp is None or power is None or 1 / APART <= POWER_MPP / power / mpp <= APART:
         return ""
     return (
@@ -42,27 +42,27 @@ def contradiction(mpp: float | None, power: float | None) -> str:
 
 
 def wanted_downsample(pyramid: Pyramid, mpp: float | None, magnification: float | None) -> float:
-    """Return the level-0 pixels a pixel of the wanted resolution.
+    """Return the level-0 pixels per pixel of the requested resolution.
 
     Parameters
     ----------
     pyramid
-        The slide's levels and what its pixels measure.
+        The slide's levels and the size of its pixels.
     mpp
-        Micrometres a pixel that are wanted; or None.
+        The requested micrometres per pixel; or None.
     magnification
-        Magnification that is wanted; or None. Exactly one of the two is given. Where the slide names no power, its
-        mpp stands for it, by ``power = 10 / mpp``.
+        The requested magnification; or None. Exactly one of the two is given. Where the slide states no power, it
+        follows from its mpp by ``power = 10 / mpp``.
 
     Returns
     -------
     float
-        That of a native level where one is within `NEAR` of what is wanted.
+        That of a native level where one is within `NEAR` of the request.
 
     Raises
     ------
     SlideError
-        When the slide does not say what its pixels measure, they are not square, or it is coarser than what is wanted.
+        When the slide does not state the size of its pixels, they are not square, or it is coarser than requested.
     """
     if mpp is not None:
         asked = f"{mpp:g} micrometres a pixel"

@@ -1,8 +1,8 @@
-"""Cutting patches out of tiles, each of which is decoded once.
+"""Cut patches out of tiles, each of which is decoded once.
 
-A tile is decoded into one small array per thread, and its pixels go from there to every patch that it touches,
-while they are in the processor's cache; a patch is complete when its last tile has come. Tiles are taken in the
-order in which patches, row by row, first need them, so that about one row of patches is under way at a time.
+Each thread decodes a tile into one small array, and copies its pixels to every patch that the tile touches, while they
+are in the processor's cache. A patch is complete after its last tile. Tiles are decoded in the order in which patches,
+row by row, first need them, so that about one row of patches is under way at a time.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from slidemill.slides._tiled_tiff import TiledLevel
 Result = TypeVar("Result")
 
 TILES_A_STEP = 4
-"""Tiles that a thread decodes before it looks for the next: fewer, and threads wait for each other more often."""
+"""Tiles that a thread decodes per step; with fewer, threads wait for each other more often."""
 
 PLACES_A_STEP = 8
-"""At most so many places lie between the first and the last tile of a step: it holds them beside the window."""
+"""The most places from the first to the last tile of a step, which holds them in addition to the window."""
 
 
 class Region(NamedTuple):
-    """Part of a level, in its own pixels."""
+    """Part of a level, in pixels of the level."""
 
     left: int
     top: int
@@ -41,7 +41,7 @@ class Region(NamedTuple):
 
 @dataclass(slots=True)
 class _Cut:
-    """A region under way: its place in the order, its tiles, how many are yet to come, and its pixels so far."""
+    """A region under way: its place in the order, its tiles, how many of them are missing, and its pixels so far."""
 
     place: int
     region: Region
@@ -51,11 +51,11 @@ class _Cut:
 
 
 _Portion = tuple[int | None, list[_Cut]]
-"""A tile's number and the regions that it goes to; None for a region that needs no tile."""
+"""A tile's number and the regions that it is copied to; None for a region that needs no tile."""
 
 
 class Cutter(Generic[Result]):
-    """Cuts regions of a level out of its tiles.
+    """Cut regions of a level out of its tiles.
 
     Parameters
     ----------
@@ -64,13 +64,13 @@ class Cutter(Generic[Result]):
     regions
         ``place -> region``; none reaches beyond the level.
     count
-        How many regions there are, placed in the order in which they are wanted.
+        The number of regions; places count them in the order of the results.
     window
-        A tile goes to the regions that want it up to `window` places from the first; one that comes later has it
-        decoded again. This bounds memory where a row of patches is longer than that.
+        A tile is copied to the regions that need it up to `window` places from the first; for later ones it is
+        decoded again. This bounds memory where a row of patches is longer.
     finish
         ``(place, pixels) -> result``, called on the thread that completes a region. The pixels are ``uint8
-        (height, width, 3)`` and None for a region without any; their memory is used again after `give_back`.
+        (height, width, 3)``, and None for an empty region; their memory is reused after `give_back`.
     """
 
     def __init__(
@@ -78,6 +78,7 @@ class Cutter(Generic[Result]):
         level: TiledLevel,
         regions: Callable[[int], Region],
         count: int,
+        *,
         window: int,
         finish: Callable[[int, Pixels | None], Result],
     ) -> None:
@@ -92,36 +93,39 @@ class Cutter(Generic[Result]):
         self._free: dict[tuple[int, ...], list[Pixels]] = {}
 
     def steps(self) -> Iterator[Step[tuple[Pixels | None, Result]]]:
-        """Yield what is to be done, in the order of places; a result is the region's pixels and what `finish` gave."""
+        """Yield the steps in the order of places; a result is a region's pixels and what `finish` returned."""
         known: deque[_Cut] = deque()
         places = iter(range(self._count))
         wanted = self._wanted
         first, group = 0, list[_Portion]()
         for place in range(self._count):
+            # 1. Look ahead: note which tiles the regions of the window need.
             for later in islice(places, self._window - len(known)):
                 known.append(self._want(later))
+            # 2. Hand out the tiles collected so far, when they are enough or this place is too far from their first.
             if group and (len(group) >= TILES_A_STEP or place - first >= min(PLACES_A_STEP, self._window)):
                 yield Step(first, partial(self._cut, group))
                 group = []
+            # 3. Collect the tiles of this region that are not under way yet, with all regions that they are copied to.
             first = first if group else place
             cut = known.popleft()
             if not cut.tiles:
                 group.append((None, [cut]))
             for tile in cut.tiles:
                 targets = wanted.get(tile)
-                # Where another comes first, this one has had the tile already.
+                # Where another region comes first, an earlier step copies the tile to this one.
                 if targets and targets[0] is cut:
                     group.append((tile, wanted.pop(tile)))
         if group:
             yield Step(first, partial(self._cut, group))
 
     def give_back(self, pixels: Pixels | None) -> None:
-        """Let a region's memory be used for another."""
+        """Reuse a region's memory for another one."""
         if pixels is not None:
             self._free[pixels.shape].append(pixels)
 
     def _want(self, place: int) -> _Cut:
-        """Note a region with all tiles that it needs."""
+        """Return the region at a place, and note it at the tiles that it needs."""
         region = self._regions(place)
         tiles = self._tiles(region)
         cut = _Cut(place, region, tiles, len(tiles))
@@ -144,7 +148,9 @@ class Cutter(Generic[Result]):
         return free.pop() if free else np.empty(shape, np.uint8)
 
     def _cut(self, group: Iterable[_Portion]) -> list[tuple[int, tuple[Pixels | None, Result]]]:
-        """Decode tiles, give each region its part, and return the regions that are complete."""
+        """Decode tiles, copy each region's part of them, and return the regions that are complete."""
+        # Regions are shared by threads: their arrays are made, and their missing tiles counted, under the lock; the
+        # parts that tiles are copied to do not overlap, and need none.
         with self._lock:
             for _, targets in group:
                 for cut in targets:
@@ -164,6 +170,7 @@ class Cutter(Generic[Result]):
         return [(cut.place, (cut.pixels, self._finish(cut.place, cut.pixels))) for cut in complete]
 
     def _scatter(self, tile: int, data: bytes, targets: Sequence[_Cut]) -> None:
+        """Decode a tile, and copy to each target the part in which the two overlap."""
         buffer = getattr(self._thread, "buffer", None)
         if buffer is None:
             buffer = self._thread.buffer = self._level.buffer()
@@ -173,11 +180,11 @@ class Cutter(Generic[Result]):
         whole = targets[0].pixels if len(targets) == 1 and targets[0].region == (left, top, width, height) else None
         pixels = self._level.pixels(tile, data, buffer if whole is None else whole)
         if whole is not None and pixels.base is whole:
-            return  # the region is the tile, and has been decoded in place
+            return  # the region is the tile, decoded in place
         right, bottom = left + width, top + height
         for cut in targets:
             own_left, own_top, own_width, own_height = cut.region
-            # Written out, since min() and max() would take a third of this loop.
+            # Not by min() and max(), which would take a third of this loop.
             x0, x1 = own_left if own_left > left else left, own_left + own_width
             y0, y1 = own_top if own_top > top else top, own_top + own_height
             x1, y1 = x1 if x1 < right else right, y1 if y1 < bottom else bottom

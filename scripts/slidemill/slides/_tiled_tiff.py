@@ -1,6 +1,6 @@
-"""The tiles of a TIFF-based slide: where each lies in the file, and how it becomes pixels.
+"""The tiles of a TIFF-based slide: their places in the file, and their pixels.
 
-What is not known here for certain is refused with a reason, so that OpenSlide reads it. Structure: TIFF 6.0,
+Unknown structures are refused with a reason, so that OpenSlide reads them. Structure: TIFF 6.0,
 sections 14 and 15, and https://openslide.org/formats/ for what each vendor does with it.
 """
 
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     import tifffile
 
 VENDORS = ("aperio", "generic-tiff", "philips", "ventana")
-"""OpenSlide's names of the formats whose levels may be plain tiled TIFF images."""
+"""OpenSlide's names of formats whose levels may be plain tiled TIFF images."""
 
 LIBRARY_CODECS = ("NONE", "LZW", "ADOBE_DEFLATE", "DEFLATE", "APERIO_JP2000_RGB")
-"""Compressions beside JPEG that tifffile decodes as OpenSlide does, by tifffile's names."""
+"""Compressions besides JPEG that tifffile decodes as OpenSlide does, by tifffile's names."""
 
 LARGEST_TILE = 64 * 1024 * 1024
 """Bytes of a decoded tile; a few bytes of a file may claim gigabytes."""
 
 Decode = Callable[[bytes, Pixels], Pixels]
-"""A tile's bytes and an array to use if that helps, to its pixels, ``uint8 (height, width, 3)``."""
+"""From a tile's bytes and an array to reuse to its pixels, ``uint8 (height, width, 3)``."""
 
 
 class TilesError(SlideError):
@@ -48,7 +48,7 @@ class TiledLevel:
     Parameters
     ----------
     size
-        ``(width, height)`` of the level in its own pixels; the last tiles may reach beyond it.
+        ``(width, height)`` of the level in its pixels; the last tiles may reach beyond it.
     tile
         ``(width, height)`` of a tile.
     across
@@ -69,7 +69,7 @@ class TiledLevel:
     _file: int
 
     def data(self, numbers: Sequence[int]) -> Iterator[bytes]:
-        """Yield the bytes of tiles as they are stored; what lies side by side in the file is read at once.
+        """Yield the bytes of tiles as they are stored; adjacent ones are read at once.
 
         Raises
         ------
@@ -93,7 +93,7 @@ class TiledLevel:
             first = last + 1
 
     def standalone(self, number: int, data: bytes) -> bytes:
-        """Return a tile's bytes as a JPEG that any program decodes to the slide's own pixels, without decoding it.
+        """Return a tile's bytes as a JPEG that any program decodes to the slide's pixels, without decoding it.
 
         Raises
         ------
@@ -106,7 +106,7 @@ class TiledLevel:
             raise TilesError(f"tile {number} is not what the TIFF says ({error})") from None
 
     def pixels(self, number: int, data: bytes, buffer: Pixels) -> Pixels:
-        """Return a tile's bytes as pixels, ``uint8 (height, width, 3)``; they may lie in `buffer`, as large as a tile.
+        """Return a tile's pixels, ``uint8 (height, width, 3)``; they may be in `buffer`, an array of the same shape.
 
         Raises
         ------
@@ -133,15 +133,15 @@ def open_level(path: Path, info: SlideInfo, level: int) -> Iterator[TiledLevel]:
     Raises
     ------
     TilesError
-        When its structure is not one that is known here; the message says what is not.
+        When its structure is unknown; the message says what is.
     """
     if info.vendor not in VENDORS:
-        raise TilesError(f"format {info.vendor} is read by OpenSlide alone")
+        raise TilesError(f"format {info.vendor} is read only by OpenSlide")
     import tifffile
 
     try:
         tiff = tifffile.TiffFile(path)
-    except Exception as error:  # whatever tifffile stumbles over, OpenSlide may read
+    except Exception as error:  # OpenSlide may read what tifffile cannot
         raise TilesError(f"tifffile cannot open it ({error})") from None
     with tiff:
         descriptor = os.open(path, os.O_RDONLY)
@@ -170,7 +170,7 @@ def _tiled_level(tiff: tifffile.TiffFile, size: Size, file: int) -> TiledLevel:
         )
     except TilesError:
         raise
-    except Exception as error:  # as above: tags are whatever the file says
+    except Exception as error:  # tags may be anything
         raise TilesError(f"tifffile cannot make out its structure ({error!r})") from None
 
 
@@ -180,7 +180,7 @@ def _decode_jpeg(data: bytes, out: Pixels) -> Pixels:
 
 
 def _page(tiff: tifffile.TiffFile, size: Size) -> Any:
-    """Return the one tiled image that has the level's size, or is filled up from it to whole tiles (Philips)."""
+    """Return the one tiled image of the level's size, or of that size rounded up to whole tiles (Philips)."""
     pages: list[Any] = [page for page in tiff.pages if page.is_tiled]
 
     def filled_up(page: Any) -> bool:
@@ -194,11 +194,11 @@ def _page(tiff: tifffile.TiffFile, size: Size) -> Any:
 
 
 def _fault(page: Any, size: Size, length: int) -> str:
-    """Return what is not known of an image's structure, or nothing where all is."""
+    """Return what is unknown of an image's structure, or nothing where all is known."""
     across, down = -(-page.imagewidth // page.tilewidth), -(-page.imagelength // page.tilelength)
     compression = page.compression.name
     if not (compression == "JPEG" or compression in LIBRARY_CODECS):
-        return f"compression {compression} is read by OpenSlide alone"
+        return f"compression {compression} is read only by OpenSlide"
     if not (page.samplesperpixel == 3 and page.dtype == np.uint8 and page.planarconfig == 1 and not page.extrasamples):
         return "its pixels are not three interleaved bytes"
     if page.photometric.name != "RGB" and not (_is_jpeg(page) and page.photometric.name == "YCBCR"):
@@ -230,7 +230,7 @@ def _library_decoder(page: Any) -> Decode:
     jpeg2000 = page.compression.name == "APERIO_JP2000_RGB"
 
     def decoded(data: bytes, _buffer: Pixels) -> Pixels:
-        # OpenSlide takes bare codestreams alone (ISO/IEC 15444-1, A.4.1), imagecodecs those in a file's boxes too.
+        # OpenSlide takes only bare codestreams (ISO/IEC 15444-1, A.4.1), imagecodecs also those in a file's boxes.
         if jpeg2000 and not data.startswith(b"\xff\x4f"):
             raise ValueError("no JPEG 2000 codestream")
         # Its size is in the SIZ segment, which comes first (A.5.1): the far corner, then the near one.
@@ -238,7 +238,7 @@ def _library_decoder(page: Any) -> Decode:
         if jpeg2000 and (right - left, bottom - top) != (page.tilewidth, page.tilelength):
             raise ValueError(f"{right - left} x {bottom - top} pixels")
         pixels: Pixels = decode(data, 0)[0]
-        # tifffile counts the plane, too: (depth, height, width, 3).
+        # tifffile adds an axis for the plane: (depth, height, width, 3).
         return pixels.reshape(pixels.shape[-3:])
 
     return decoded

@@ -1,4 +1,4 @@
-"""Which annotation belongs to which slide, by their names alone."""
+"""Match annotations to slides by their names."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from slidemill.core.files import is_folder, walk_folder
 from slidemill.errors import ConfigError
 
 ANNOTATIONS = (".annotations", ".geojson", ".json", ".png", ".tif", ".tiff", ".xml")
-"""What the names of annotations end in."""
+"""The endings of annotations."""
 
 COMPRESSED = (".gz", ".zip")
-"""What the names of compressed annotations end in besides; they are found to be refused by name."""
+"""The further endings of compressed annotations, which are found so that they can be refused by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """What a folder of annotations, or of masks of tissue, has for the slides; paths are relative to their folders.
+    """The files of a folder of annotations or tissue masks, by slide; paths are relative to their folders.
 
     Parameters
     ----------
     by_slide
         The file of each slide that has one.
     unfit
-        Files that fit no slide, or whose slide has another.
+        Files that fit no slide, or whose slide has another file.
     ignored
-        Files of other endings, and links to folders: neither is looked into.
+        Files with other endings, and links to folders: neither is opened.
     """
 
     by_slide: Mapping[Path, Path]
@@ -38,12 +38,12 @@ class Matches:
 
 
 def match_annotations(
-    above: Path, slides: list[Path], root: Path, skip: Path | None, key: str = "annotations"
+    above: Path, slides: list[Path], root: Path, *, skip: Path | None, key: str = "annotations"
 ) -> Matches:
-    """Return which annotation, or mask of tissue, belongs to which slide.
+    """Return which annotation, or tissue mask, belongs to which slide.
 
-    A file fits a slide by the slide's stem or its whole file name: ``a.xml`` and ``a.svs.xml`` fit ``a.svs``. One at
-    the slide's own relative path counts before those that lie elsewhere.
+    A file fits a slide by the slide's stem or its whole file name: ``a.xml`` and ``a.svs.xml`` fit ``a.svs``. A file at
+    the slide's relative path takes precedence over files elsewhere.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def match_annotations(
     skip
         A folder that is not searched.
     key
-        The configuration's, which names the folder.
+        The configuration key that names the folder.
 
     Raises
     ------
@@ -62,15 +62,17 @@ def match_annotations(
         When the folder is missing, an annotation fits two slides, two fit one, or a file may be both.
     """
     if not is_folder(root):
-        raise ConfigError(f"{key}: {root} is no folder: name the folder of the {key.split('.')[-1]}, or null for none")
+        raise ConfigError(
+            f"{key}: {root} is not a folder: name the folder of the {key.split('.')[-1]}, or null for none"
+        )
     files = sorted(_files(root, skip, key))
-    known = list(_other_than(slides, above, [path for path in files if _ending(path)], root, key))
+    known = list(_other_than(slides, above, [path for path in files if _ending(path)], root=root, key=key))
     matched = _matched_in_place(slides, known, key)
     left = sorted(set(known) - set(matched.values()))
     matched |= _matched_by_name([slide for slide in slides if slide not in matched], left, key)
     unfit = tuple(sorted(set(left) - set(matched.values())))
     ignored = (path for path in files if not _ending(path))
-    return Matches(matched, unfit, tuple(_unread(slides, above, root, ignored)))
+    return Matches(matched, unfit, tuple(_unread(slides, above, root, files=ignored)))
 
 
 def bare_name(path: Path) -> str:
@@ -79,7 +81,7 @@ def bare_name(path: Path) -> str:
 
 
 def _ending(path: Path) -> str:
-    """Return what an annotation's name ends in, as it is written, or nothing for another file's."""
+    """Return the ending of an annotation's name as it is written, or nothing for other files."""
     packed = path.suffix if path.suffix.lower() in COMPRESSED else ""
     name = path.name.removesuffix(packed)
     end = next((end for end in ANNOTATIONS if name.lower().endswith(end)), "")
@@ -87,13 +89,13 @@ def _ending(path: Path) -> str:
 
 
 def _files(root: Path, skip: Path | None, key: str) -> Iterator[Path]:
-    """Yield the files below `root`, and links to folders, relative to it; hidden ones are passed over."""
+    """Yield the files below `root`, and links to folders, relative to it, but for hidden ones."""
     skipped = skip.resolve() if skip else None
     for folder, subfolders, names in walk_folder(root, key):
         here = Path(folder)
         subfolders[:] = [name for name in subfolders if name[0] != "." and (here / name).resolve() != skipped]
         links = [name for name in subfolders if (here / name).is_symlink()]
-        # Whoever has unpacked a file may keep the packed one.
+        # A packed file may stay next to the unpacked one.
         spare = {name for name in names if Path(name).suffix.lower() in COMPRESSED and Path(name).stem in names}
         for name in (*names, *links):
             if name not in spare and not name.startswith("."):
@@ -101,7 +103,7 @@ def _files(root: Path, skip: Path | None, key: str) -> Iterator[Path]:
 
 
 def _matched_in_place(slides: list[Path], annotations: list[Path], key: str) -> dict[Path, Path]:
-    """Return the annotations at their slides' own relative paths."""
+    """Return the annotations at the relative paths of their slides."""
     found: dict[Path, list[Path]] = defaultdict(list)
     for path in annotations:
         found[path.with_name(bare_name(path))].append(path)
@@ -118,7 +120,7 @@ def _matched_in_place(slides: list[Path], annotations: list[Path], key: str) -> 
 
 
 def _matched_by_name(slides: list[Path], annotations: list[Path], key: str) -> dict[Path, Path]:
-    """Return the annotations that lie elsewhere and have their slides' names, in any letter case and Unicode form."""
+    """Return the annotations elsewhere with the names of their slides, in any letter case and Unicode form."""
     found: dict[str, list[Path]] = defaultdict(list)
     for path in annotations:
         found[fold_name(bare_name(path))].append(path)
@@ -147,10 +149,10 @@ def _check_one_each(fitting: Mapping[Path, list[Path]], key: str) -> None:
             )
 
 
-def _other_than(slides: list[Path], above: Path, annotations: list[Path], root: Path, key: str) -> Iterator[Path]:
-    """Yield the annotations that are no slides themselves.
+def _other_than(slides: list[Path], above: Path, annotations: list[Path], *, root: Path, key: str) -> Iterator[Path]:
+    """Yield the annotations that are not slides.
 
-    Among slides a TIFF is a slide, and nothing but its content could say that it is the label image of another.
+    Among slides a TIFF is a slide: only its content could show that it is the label image of another.
     """
     above, root = above.resolve(), root.resolve()
     own = {above / slide for slide in slides} if _are_mixed(above, root) else set()
@@ -167,7 +169,7 @@ def _other_than(slides: list[Path], above: Path, annotations: list[Path], root: 
             )
 
 
-def _unread(slides: list[Path], above: Path, root: Path, files: Iterable[Path]) -> Iterator[Path]:
+def _unread(slides: list[Path], above: Path, root: Path, *, files: Iterable[Path]) -> Iterator[Path]:
     """Yield the files that are not slides; among slides, only those that have the name of one, as ``a.ndpi.ndpa``."""
     if not _are_mixed(above.resolve(), root.resolve()):
         yield from files
@@ -180,7 +182,7 @@ def _unread(slides: list[Path], above: Path, root: Path, files: Iterable[Path]) 
 
 
 def _are_mixed(above: Path, root: Path) -> bool:
-    """Return whether slides may lie in the folder of annotations: one folder holds the other."""
+    """Return whether the folder of annotations may contain slides: one folder holds the other."""
     return above in (root, *root.parents) or root in above.parents
 
 
@@ -190,5 +192,5 @@ def annotation_names(slide: Path) -> tuple[str, str]:
 
 
 def fold_name(stem: str) -> str:
-    """Return a stem in the form in which stems are compared: any letter case, composed or not (macOS does not)."""
+    """Return a stem in the form in which stems are compared: NFC (macOS writes NFD), without letter case."""
     return unicodedata.normalize("NFC", stem).casefold()

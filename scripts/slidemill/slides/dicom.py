@@ -1,4 +1,4 @@
-"""Which series a DICOM file belongs to: the few elements at a file's beginning that tell it, and nothing else."""
+"""Read the series of a DICOM file from the few elements at its beginning, with bounded time and memory (PS3.5, 7)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from slidemill.errors import SlideError
 
 HEAD = 1_048_576
-"""Bytes at the beginning of a file that are looked at; pixels come after all that is asked for here."""
+"""Bytes at the beginning of a file that are read; the pixels follow all elements that are needed here."""
 
 PREAMBLE = 128
 TRANSFER_SYNTAX, SOP_CLASS, SERIES = 0x0002_0010, 0x0008_0016, 0x0020_000E
@@ -21,12 +21,12 @@ LONG = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC",
 
 
 def check_one_series(path: Path) -> None:
-    """See that the .dcm files beside the slide at `path` are all of its series; other slides are left alone.
+    """Check that the .dcm files next to the slide at `path` are all of its series; other formats pass.
 
     Raises
     ------
     SlideError
-        When they are slides of several series, of which OpenSlide would read one, or cannot be read.
+        When they are of several series, of which OpenSlide would read one, or cannot be read.
     """
     if path.suffix.lower() != ".dcm":
         return
@@ -34,13 +34,13 @@ def check_one_series(path: Path) -> None:
         files = [file for file in path.parent.iterdir() if file.suffix.lower() == ".dcm" and file.is_file()]
         found = {series for series in map(series_of, files) if series}
     except OSError as error:
-        raise SlideError(f"{path.name}: {error.strerror}: see that all .dcm files beside it may be read") from None
+        raise SlideError(f"{path.name}: {error.strerror}: see that all .dcm files next to it may be read") from None
     if len(found) > 1:
         raise SlideError(f"{path.name}: its folder holds {len(found)} series: put each in a folder of its own")
 
 
 def series_of(path: Path) -> bytes | None:
-    """Return the UID of the series that a file of a whole slide belongs to, or None where it is no such file."""
+    """Return the UID of the series of a whole-slide file, or None for other files."""
     with path.open("rb") as file:
         data = file.read(HEAD)
     if data[PREAMBLE : PREAMBLE + 4] != b"DICM":
@@ -53,8 +53,9 @@ def series_of(path: Path) -> bytes | None:
 
 
 def _elements(data: bytes) -> dict[int, bytes]:
-    """Return the elements that are asked for, but for those within sequences."""
+    """Return the needed elements, but for those within sequences."""
     found: dict[int, bytes] = {}
+    # Elements are in the order of their tags. Sequences and items of undefined length end with a delimiter, and nest.
     place, depth = PREAMBLE + 4, 0
     while SERIES not in found:
         tag, explicit = _tag(data, place), True

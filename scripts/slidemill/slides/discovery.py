@@ -1,6 +1,6 @@
-"""Finding slides, and naming each by an id that is unique, readable and safe in a path.
+"""Find slides, and give each an id that is unique, readable and safe in a path.
 
-Nothing here opens a slide: the Snakefile lists slides on every start, in every job of a cluster.
+No slide is opened: the Snakefile lists slides on every start, in every job of a cluster.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ STEM_LENGTH = 80
 
 @dataclass(frozen=True, slots=True)
 class SlideFile:
-    """A slide that was found or listed.
+    """A slide that was found in a folder or listed in a sheet.
 
     Parameters
     ----------
     slide
         The slide's id: letters, digits, ``.``, ``_`` and ``-``.
     path
-        The file, relative to the folder of slides (or of the sheet), percent-encoded so that any name can
-        stand in a table, a log or a job's parameters; `decode_path` gives the real one.
+        The file, relative to the folder of slides (or of the sheet), percent-encoded so that any name fits into a
+        table, a log or a job's parameters; `decode_path` returns the real one.
     annotation
         The annotation, relative to the folder of annotations (or of the sheet), percent-encoded; or None.
     columns
         Further columns of the sheet.
     mpp
-        Micrometres a level-0 pixel that the sheet gives, or None.
+        Micrometres per level-0 pixel from the sheet, or None.
     tissue_mask
-        The mask of its tissue that somebody has made, as `annotation` names its file; or None.
+        The file of a custom tissue mask, in the form of `annotation`; or None.
     """
 
     slide: str
@@ -53,20 +53,20 @@ class SlideFile:
 
 
 def encode_path(path: Path) -> str:
-    """Return a path percent-encoded but for what reads well; any bytes may be in it."""
+    """Return a path of any bytes, percent-encoded but for readable characters."""
     return quote_from_bytes(os.fsencode(path), safe="/ ()+,=@~")
 
 
 def decode_path(path: str) -> Path:
-    """Return the path that `encode_path` was given."""
+    """Return the path that `encode_path` encoded."""
     return Path(os.fsdecode(unquote_to_bytes(path)))
 
 
 def slide_id(path: Path) -> str:
     """Return the id of the slide at `path`, relative to the folder of slides.
 
-    It is the stem, in ASCII, and ten hex digits of a hash of the path, so it is the same whatever other
-    slides there are, and slides of one stem get ids of their own, thousands of them.
+    It is the stem, in ASCII, and ten hex digits of a hash of the path. So it does not depend on other slides, and
+    differs between thousands of slides of one stem.
     """
     stem = unicodedata.normalize("NFKD", path.stem).encode("ascii", "ignore").decode()
     stem = re.sub(r"[^A-Za-z0-9._-]+", "_", stem)[:STEM_LENGTH].lstrip("._-") or "slide"
@@ -75,7 +75,7 @@ def slide_id(path: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The slides of a folder, and how the files of the folders of annotations and masks fit them; None without one."""
+    """The slides of a folder, and the files of the folders of annotations and masks; None without such a folder."""
 
     slides: list[SlideFile]
     annotations: Matches | None = None
@@ -83,19 +83,19 @@ class Found:
 
 
 def find_slides(
-    root: Path, annotations: Path | None = None, skip: Path | None = None, masks: Path | None = None
+    root: Path, annotations: Path | None = None, skip: Path | None = None, *, masks: Path | None = None
 ) -> list[SlideFile]:
-    """Return the slides below the folder `root`, as `search_slides` does, and nothing else."""
-    return search_slides(root, annotations, skip, masks).slides
+    """Return only the slides that `search_slides` finds."""
+    return search_slides(root, annotations, skip, masks=masks).slides
 
 
 def search_slides(
-    root: Path, annotations: Path | None = None, skip: Path | None = None, masks: Path | None = None
+    root: Path, annotations: Path | None = None, skip: Path | None = None, *, masks: Path | None = None
 ) -> Found:
     """Return the slides below the folder `root`, sorted by path, and which files fit them.
 
-    Files that together make one slide are one: a .mrxs with its folder, the .dcm files of a folder. Links to
-    folders are not followed, hidden files and folders are passed over.
+    Several files can be one slide: a .mrxs with its folder, the .dcm files of a folder. Links to folders are not
+    followed, and hidden files and folders are ignored.
 
     Parameters
     ----------
@@ -104,11 +104,11 @@ def search_slides(
     annotations
         The folder of annotations, ``<stem>.xml``, ``.geojson``, ``.json``, or a label image, ``.png`` or ``.tif``, at
         the slide's relative path or anywhere below: see `slidemill.slides.annotation_matching.match_annotations`.
-        Where it lies among the slides, a ``.tif`` is a slide.
+        Among the slides, a ``.tif`` is a slide.
     skip
-        A folder that is not searched: the results, should they lie among the slides.
+        A folder that is not searched: the results, which may be among the slides.
     masks
-        The folder of masks of tissue, found as annotations are.
+        The folder of tissue masks, which are matched as annotations are.
 
     Raises
     ------
@@ -118,7 +118,7 @@ def search_slides(
     """
     if not is_folder(root):
         raise ConfigError(
-            f"slides: {root} is no folder: name the folder that holds the slides, or a .csv or .tsv sheet"
+            f"slides: {root} is not a folder: name the folder that holds the slides, or a .csv or .tsv sheet"
         )
     paths = sorted(_slide_paths(root, skip), key=os.fsencode)
     if not paths:
@@ -127,8 +127,8 @@ def search_slides(
             f"slides: no slide found in {root}{f' ({others})' if others else ''}: its files should end in one of "
             f"{', '.join(EXTENSIONS)}"
         )
-    matched = match_annotations(root, paths, annotations, skip) if annotations else None
-    masked = match_annotations(root, paths, masks, skip, "tissue.masks") if masks else None
+    matched = match_annotations(root, paths, annotations, skip=skip) if annotations else None
+    masked = match_annotations(root, paths, masks, skip=skip, key="tissue.masks") if masks else None
     slides = [
         SlideFile(slide_id(path), encode_path(path), _own(matched, path), tissue_mask=_own(masked, path))
         for path in paths
@@ -138,18 +138,18 @@ def search_slides(
 
 
 def _own(matches: Matches | None, slide: Path) -> str | None:
-    """Return a slide's annotation or mask as `SlideFile` names it, or None."""
+    """Return a slide's annotation or mask in the form of `SlideFile`, or None."""
     path = matches.by_slide.get(slide) if matches else None
     return encode_path(path) if path else None
 
 
 def slide_path(root: Path, path: str) -> Path:
-    """Return the file of a slide or an annotation, given as `SlideFile` names it.
+    """Return the file of a slide or an annotation from its path in `SlideFile`.
 
     Raises
     ------
     SlideError
-        When it does not exist, or cannot be looked at.
+        When it does not exist, or cannot be accessed.
     """
     found = root / decode_path(path)
     try:
@@ -176,12 +176,12 @@ def _slide_paths(root: Path, skip: Path | None) -> Iterator[Path]:
 
 
 def check_unique(slides: list[SlideFile], complaint: str) -> None:
-    """See that no two slides have one id, upper and lower case being the same.
+    """Check that all slides have different ids, regardless of letter case.
 
     Raises
     ------
     ConfigError
-        With `complaint`, when two have.
+        With `complaint`, when two have the same.
     """
     count = Counter(slide.slide.casefold() for slide in slides)
     for slide in slides:

@@ -1,4 +1,4 @@
-"""Which files in a folder of slides are slides, by how their names end, and which others are ignored."""
+"""Recognise slides in a folder by the endings of their names, and count other files."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ DRIVERS = {
     "ventana": (".bif", ".tif"),
     "zeiss": (".czi",),
 }
-"""OpenSlide's drivers (https://openslide.org/formats/), and what the names of their slides end in."""
+"""OpenSlide's drivers (https://openslide.org/formats/), and the endings of their slides."""
 
 EXTENSIONS = tuple(sorted({ending for own in DRIVERS.values() for ending in own}))
-"""What the names of slides that OpenSlide opens end in."""
+"""The endings of slides that OpenSlide opens."""
 
 TEXTS = (
     ".csv .tsv .xls .xlsx .ods .parquet .txt .md .rst .rtf .doc .docx .odt .pdf .htm .html .log .yaml .yml .toml .ini "
@@ -38,10 +38,10 @@ PARTS = ".opt .ngr"  # of Hamamatsu's slides
 ARRAYS = ".npy .npz .h5 .hdf5 .pkl .pt"
 RECORDS = ".md5 .sha1 .sha256 .sha512 .sfv .asc .sig .parcel .db .lnk .url"  # of downloads and of systems
 USUAL = frozenset(" ".join((TEXTS, VIEWERS, PICTURES, PARTS, ARRAYS, RECORDS)).split())
-"""Endings of files that usually lie beside slides and are none, so that nobody needs to hear of them."""
+"""Endings of files that are usual next to slides and need no warning."""
 
 USUAL_NAMES = frozenset({"readme", "license", "licence", "changelog", "manifest", "md5sums", "sha256sums", "checksums"})
-"""The same, of files without an ending."""
+"""The same for files without an ending."""
 
 MOST_NAMED = 8
 """Endings of ignored files that are named."""
@@ -50,14 +50,7 @@ MOST_NAMED = 8
 def slide_folders(root: Path, skip: Path | None) -> Iterator[tuple[Path, list[str]]]:
     """Yield each folder that is searched for slides, and the sorted names of its files.
 
-    Hidden files and folders are left out, and so is the folder that belongs to a .mrxs file.
-
-    Parameters
-    ----------
-    root
-        The folder of slides.
-    skip
-        A folder that is not searched, or None.
+    Hidden files and folders are left out, and so are the folder `skip` and the folders that belong to .mrxs files.
 
     Raises
     ------
@@ -78,14 +71,9 @@ def slide_folders(root: Path, skip: Path | None) -> Iterator[tuple[Path, list[st
 
 
 def ignored_files(root: Path, skip: Path | None) -> str:
-    """Return how many files in a folder of slides are ignored, by ending, or nothing where none is.
+    """Return how many files in a folder of slides are ignored, by ending, or nothing where there are none.
 
-    Files that usually lie beside slides are not counted. What else there is may be slides that OpenSlide cannot read.
-
-    Parameters
-    ----------
-    root, skip
-        As in `slide_folders`.
+    Files that are usual next to slides are not counted. Others may be slides that OpenSlide cannot read.
     """
     names = [Path(name) for _, files in slide_folders(root, skip) for name in files]
     others = [name for name in names if not _is_usual(name)]
@@ -95,7 +83,7 @@ def ignored_files(root: Path, skip: Path | None) -> str:
 
 
 def endings_of(files: Iterable[Path]) -> str:
-    """Return the endings of files with how many have each, the most common first, such as ``.vsi (2), .tmp (1)``."""
+    """Return the endings of files with their counts, the most common first, such as ``.vsi (2), .tmp (1)``."""
     endings = Counter(file.suffix.lower() for file in files)
     ordered = sorted(endings, key=lambda ending: (-endings[ending], ending))
     named = [f"{ending or 'no ending'} ({endings[ending]:,})" for ending in ordered[:MOST_NAMED]]
@@ -111,7 +99,7 @@ def ignored_warnings(slides: Path, results: Path) -> list[str]:
 
 
 def _is_usual(name: Path) -> bool:
-    """Return whether a file is a slide, or one that usually lies beside slides."""
+    """Return whether a file is a slide, or usual next to slides."""
     ending = name.suffix.lower()
     if ending in EXTENSIONS or ending in USUAL or name.name.lower().endswith(ANNOTATIONS):
         return True

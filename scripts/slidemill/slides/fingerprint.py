@@ -1,4 +1,4 @@
-"""A cheap fingerprint of a slide's content, by which a changed slide is told from a touched one."""
+"""A cheap fingerprint of a slide's content, which distinguishes a changed slide from a touched one."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from slidemill.errors import SlidemillError
 BLOCK = 65_536
 BLOCKS = 8
 UNREADABLE = "unreadable:"
-"""What stands, with the reason, in place of the fingerprint of a slide that cannot be read."""
+"""Begins, before the reason, the fingerprint of a slide that cannot be read."""
 
 
 def fingerprint(path: Path) -> str:
-    """Return a cheap fingerprint of a slide's content, or a word in its place where it cannot be read.
+    """Return a cheap fingerprint of a slide's content, or the reason why it cannot be read.
 
-    It covers the size and up to eight blocks of 64 KiB, spread evenly from the first byte to the last (so the
-    whole of a file up to 512 KiB), of the file itself, and name and size of the files that belong to it (a
-    .mrxs file's folder, the other .dcm files of a folder). Neither times nor the folder that it lies in count.
+    It covers the file's size and up to eight blocks of 64 KiB, spread evenly from the first byte to the last (all of a
+    file up to 512 KiB), and the names and sizes of the files that belong to it (a .mrxs file's folder, the other .dcm
+    files of a folder). Neither times nor the folder count.
     """
     digest = hashlib.blake2b(digest_size=16)
     try:
@@ -42,9 +42,9 @@ def fingerprint(path: Path) -> str:
 
 
 def check_unchanged(path: Path, expected: str | None, what: str = "slide") -> None:
-    """See that the content of a slide, or of another file that `what` names, is still what it was.
+    """Check that the content of a slide, or of another file that `what` names, has not changed.
 
-    There is nothing to see where nothing is `expected`, as of an annotation that a slide lacks.
+    Nothing is checked where `expected` is None, as for a slide without an annotation.
 
     Raises
     ------

@@ -1,12 +1,11 @@
-"""Where patches lie: pure arithmetic on a slide's pyramid, which opens nothing.
+"""The grid of patches on a slide: pure arithmetic on its pyramid, which opens nothing.
 
-Three frames are in use. *Level-0 pixels* are the slide's own full-resolution pixels. *Level pixels* are those
-of one native level, as stored in the slide. *Grid pixels* are those of the resolution that is sampled: a native
-level, or a DeepZoom level, which halves the full resolution again and again and may lie between native ones.
+There are three frames. *Level-0 pixels* are the slide's full-resolution pixels. *Level pixels* are those
+of one native level, as stored in the slide. *Grid pixels* are those of the sampled resolution: a native
+level, or a DeepZoom level, which halves the full resolution repeatedly and may be between native ones.
 
-The DeepZoom arithmetic (which patch covers what, which native level is read, how coordinates are rounded) is
-the one that OpenSlide documents and implements for ``openslide.deepzoom.DeepZoomGenerator``; the tests compare
-the two patch by patch.
+The DeepZoom arithmetic (the extent of patches, the native level that is read, the rounding of coordinates) is that of
+``openslide.deepzoom.DeepZoomGenerator``, as OpenSlide documents it; the tests compare the two patch by patch.
 """
 
 from __future__ import annotations
@@ -25,17 +24,17 @@ from slidemill.errors import SlideError
 from slidemill.slides._resolution import wanted_downsample
 
 MOST_ALONG_A_SIDE = 100_000
-"""Ids have five digits for the column and for the row, and sort in raster order so far alone."""
+"""Ids have five digits for the column and for the row, and sort in raster order only up to that."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A `GridSpec` laid over a `Pyramid`: knows how many patches there are and where each lies.
+    """A `GridSpec` on a `Pyramid`: the number of patches, and the place of each.
 
     Raises
     ------
     SlideError
-        When the slide lacks the level that is asked for, or the grid has more patches than ids can count.
+        When the slide lacks the requested level, or the grid has more patches than ids can count.
     """
 
     pyramid: Pyramid
@@ -68,7 +67,7 @@ class Grid:
 
     @cached_property
     def downsample(self) -> float:
-        """Level-0 pixels a grid pixel."""
+        """Level-0 pixels per grid pixel."""
         if self.spec.deepzoom_level is not None:
             return float(2 ** (len(self.deepzoom_sizes) - 1 - self.spec.deepzoom_level))
         if self.spec.by_resolution:
@@ -97,19 +96,19 @@ class Grid:
         if self.spec.deepzoom_level is not None:
             return self.deepzoom_sizes[self.spec.deepzoom_level]
         if self._shrinks_freely:
-            # No pixel reaches beyond the area, by however little.
+            # No pixel reaches beyond the area.
             width, height = self._level_sizes[self.level]
             return max(int(width / self._shrink), 1), max(int(height / self._shrink), 1)
         return self._level_sizes[self.level]
 
     @cached_property
     def _shrink(self) -> float:
-        """Level pixels a grid pixel."""
+        """Level pixels per grid pixel."""
         return self.downsample / self.pyramid.downsamples[self.level]
 
     @cached_property
     def _shrinks_freely(self) -> bool:
-        """Whether a level is shrunk, by a factor that is DeepZoom's business no more."""
+        """Whether a level is shrunk by a factor that DeepZoom does not have."""
         return self.spec.by_resolution and self._shrink != 1
 
     @cached_property
@@ -134,7 +133,7 @@ class Grid:
 
     @cached_property
     def count(self) -> int:
-        """How many patches `patches` yields, counted without making any."""
+        """How many patches `patches` yields, computed without making any."""
         across, down = (Counter(span.kind for span in spans) for spans in self._spans)
         kept = (kinds for kinds in product(across, down) if self._keeps(self._sizes(*kinds)[1]))
         return sum(across[one] * down[other] for one, other in kept)
@@ -158,7 +157,7 @@ class Grid:
 
     @cached_property
     def _spans(self) -> tuple[list[Span], list[Span]]:
-        """The extents of all columns and of all rows; patches share their numbers, so that a million fit in memory."""
+        """The extents of all columns and of all rows; patches share them, so that a million fit in memory."""
         columns, rows = self.shape
         return [self._span(0, column) for column in range(columns)], [self._span(1, row) for row in range(rows)]
 
@@ -167,7 +166,7 @@ class Grid:
         return {}
 
     def _sizes(self, across: SpanKind, down: SpanKind) -> tuple[Size, Size, Size]:
-        """Return what is read, what comes out, and its offset; few differ, and patches share them, too."""
+        """Return the size that is read, the size of the result, and its offset; patches share these, as few differ."""
         known = self._known_sizes.get((across, down))
         if known is None:
             read_size, fit_size, offset = zip(across, down, strict=True)
@@ -185,11 +184,11 @@ class Grid:
         shrink = self._shrink
         read_at = shrink * (step * index - before)
         if self._shrinks_freely:
-            # What the overlap has beyond the area is no part of the patch; elsewhere less is read, and gives less.
+            # The overlap beyond the area is not part of the patch; elsewhere less is read, and the result is smaller.
             fit_size = min(step + after, self.size[axis] - step * index) + before
-            # Whole pixels of the level: tiles have no others, and OpenSlide would blur them.
+            # Whole pixels of the level: tiles have no others, and OpenSlide would interpolate.
             read_at = math.floor(read_at)
-        # Rounded as OpenSlide does: the place down, the size up, and no further than the level reaches.
+        # Rounded as OpenSlide does: the place down, and the size up, but not beyond the level.
         read_size = min(math.ceil(shrink * fit_size), self._level_sizes[self.level][axis] - math.ceil(read_at))
         return Span(
             origin0=math.floor(self.downsample * (step * index - overlap)) + self._area[axis],

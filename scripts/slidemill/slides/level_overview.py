@@ -1,4 +1,4 @@
-"""What levels a slide has, in numbers and by eye, so that one can be chosen."""
+"""Show the levels of a slide in a table and a picture, so that one can be chosen."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COLUMNS = 6
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """A level that can be sampled: how the configuration names it, and the grid over it."""
+    """A level that can be sampled: its key and number in the configuration, and the grid over it."""
 
     key: str
     number: int
@@ -44,7 +44,7 @@ def levels_of(info: SlideInfo, spec: GridSpec) -> list[Level]:
 
 
 def describe(path: Path, info: SlideInfo, levels: Sequence[Level]) -> str:
-    """Return a table of a slide's levels: pixels, patches of the grid (those at the edges too), mpp."""
+    """Return a table of a slide's levels: pixels, patches of the grid (including those at the edges), mpp."""
     power = f"{info.objective_power:g}x" if info.objective_power else "power unknown"
     mpp = f"{info.mpp:.4g} micrometres a pixel" if info.mpp else "mpp unknown"
     if info.mpp_x and info.mpp_y and not are_square(info.mpp_x, info.mpp_y):
@@ -72,9 +72,9 @@ def describe(path: Path, info: SlideInfo, levels: Sequence[Level]) -> str:
 
 
 def contact_sheet(path: Path, info: SlideInfo, levels: Sequence[Level]) -> tuple[Image.Image, list[str]]:
-    """Return the patch in the middle of every level, RGB, each with its key and mpp below, and what cannot be read.
+    """Return a picture (RGB) of the patch in the middle of each level with its key and mpp, and the reading errors.
 
-    Levels that a single patch holds whole are left out, but for the first of them. A patch that cannot be read is grey.
+    Of the levels that a single patch covers, only the first is shown. A patch that cannot be read is grey.
     """
     faults = []
     shown = [level for level in levels if level.grid.shape != (1, 1)]

@@ -1,4 +1,4 @@
-"""A whole slide at a low resolution, from another level where tiles of the usual one are broken."""
+"""Read a whole slide at a low resolution, from other levels where tiles of the usual one are broken."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from slidemill.slides.openslide_reader import over_background, read_shrunk, thum
 from slidemill.slides.slide_info import open_slide
 
 COARSEST = 4
-"""A level with fewer pixels than one for so many that are asked for, on each axis, shows too little."""
+"""A level is too coarse where each of its pixels stands for more than this many requested ones, on each axis."""
 
 USUAL_TILE = 256
-"""Level-0 pixels of the side of a tile, where a slide has none or does not say."""
+"""The side of a tile in level-0 pixels, where a slide has no tiles or does not state it."""
 
 MOST_UNREAD = 1000
-"""Parts of tiles that are given up, at most; more are not worth the time, since each costs opening the slide again."""
+"""The most unreadable parts of tiles; each costs opening the slide again."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class LowResolution:
     image
         RGB, over the slide's background.
     unread
-        ``bool (height, width)``: where no level could be read.
+        ``bool (height, width)``, True where no level could be read.
     notes
         Which levels could not be read, and which was.
     """
@@ -46,20 +46,20 @@ class LowResolution:
     notes: tuple[str, ...] = ()
 
 
-def low_resolution(source: Path, info: SlideInfo, longest: int, icc: str = IGNORED) -> LowResolution:
+def low_resolution(source: Path, info: SlideInfo, longest: int, *, icc: str = IGNORED) -> LowResolution:
     """Return the whole canvas of a slide, `longest` pixels at its longer side.
 
-    Where the level that fits cannot be read whole, the next coarser ones are tried, then the finer ones, and last parts
-    of level 0, strip by strip, without what is broken there.
+    Where the best level cannot be read whole, the coarser ones are tried, then the finer ones, and last the readable
+    parts of level 0, strip by strip.
 
     Parameters
     ----------
     source, info
-        The slide's file, and what OpenSlide says of it.
+        The slide's file, and what OpenSlide reports about it.
     longest
         Pixels of the longer side.
     icc
-        What becomes of its ICC profile, of `slidemill.slides.icc.colour_state`.
+        How its pixels are converted, as `slidemill.slides.icc.colour_state` returns it.
 
     Raises
     ------
@@ -73,52 +73,38 @@ def low_resolution(source: Path, info: SlideInfo, longest: int, icc: str = IGNOR
         with open_slide(source) as slide:
             build_conversion(slide, icc)
             try:
-                image = thumbnail(slide, info, longest, icc, level)
+                image = thumbnail(slide, info, longest, icc=icc, level=level)
             except SlideError as error:
                 notes.append(str(error))
                 continue
-        return LowResolution(image, np.zeros(size[::-1], np.bool_), _told(notes, f"level {level}"))
+        return LowResolution(image, np.zeros(size[::-1], np.bool_), _note(notes, f"level {level}"))
     with _Parts(source, f"#{info.background}") as parts:
-        image = read_shrunk(parts, 1.0, (0, 0), info.size, size)
-    if not parts.unread:
-        return LowResolution(_converted(source, image, icc), parts.mask(info.size, size), _told(notes, "level 0"))
-    notes.append(f"{len(parts.unread)} places of its level 0 cannot be read")
-    return LowResolution(
-        _converted(source, image, icc), parts.mask(info.size, size), _told(notes, "the rest of level 0")
-    )
+        image = read_shrunk(parts, 1.0, (0, 0), read_size=info.size, size=size)
+    notes += [f"{len(parts.unread)} places of its level 0 cannot be read"] * bool(parts.unread)
+    with open_slide(source) as slide:
+        image = Image.fromarray(build_conversion(slide, icc)(np.asarray(image)))
+    used = "the rest of level 0" if parts.unread else "level 0"
+    return LowResolution(image, parts.mask(info.size, size), _note(notes, used))
 
 
 def _levels(info: SlideInfo, longest: int) -> list[int]:
-    """Return the levels in the order in which they are tried whole, before parts of level 0 are."""
+    """Return the levels in the order in which they are tried whole, before parts of level 0."""
     best = thumbnail_level(info, longest)
     coarser = [
         level for level in range(best + 1, len(info.dimensions)) if max(info.dimensions[level]) * COARSEST >= longest
     ]
     levels = [best, *coarser, *range(best - 1, 0, -1)]
-    # Where there is no other level, its parts are what is read in any case.
+    # Where there is no other level, its parts are read in any case.
     return [] if levels == [0] else levels
 
 
-def _told(notes: list[str], used: str) -> tuple[str, ...]:
-    """Return what to say of the levels that could not be read; nothing where the first one could."""
+def _note(notes: list[str], used: str) -> tuple[str, ...]:
+    """Return a note on the levels that could not be read; nothing where the first one could."""
     return (f"{'; '.join(notes)}; {used} was taken in its place",) if notes else ()
 
 
-def _converted(source: Path, image: Image.Image, icc: str) -> Image.Image:
-    with open_slide(source) as slide:
-        return Image.fromarray(build_conversion(slide, icc)(np.asarray(image)))
-
-
 class _Parts(ExitStack):
-    """Reads regions of level 0; what cannot be read is background, and noted.
-
-    Parameters
-    ----------
-    source
-        The slide's file.
-    background
-        The colour of what cannot be read.
-    """
+    """Read regions of level 0 of a slide; unreadable parts become background, and are recorded in `unread`."""
 
     def __init__(self, source: Path, background: str) -> None:
         super().__init__()
@@ -135,7 +121,7 @@ class _Parts(ExitStack):
             width, height = (int(side) if side.isdecimal() and int(side) else USUAL_TILE for side in sides)
             self._tile = (width, height)
         try:
-            return over_background(self._slide, 0, place, size, self._background)
+            return over_background(self._slide, 0, place, size=size, background=self._background)
         except openslide.OpenSlideError as error:
             self.close()
             self._slide = None
@@ -159,7 +145,7 @@ class _Parts(ExitStack):
         return canvas
 
     def _cut(self, place: tuple[int, int], size: Size) -> tuple[int, int] | None:
-        """Return the axis, and the pixels from `place`, at which a region is cut between tiles; None within a tile."""
+        """Return the axis, and the offset from `place`, at which a region is cut between tiles; None within a tile."""
         for axis in sorted((0, 1), key=lambda own: -size[own] / self._tile[own]):
             tile, begin, end = self._tile[axis], place[axis], place[axis] + size[axis]
             first, last = begin // tile + 1, -(-end // tile) - 1
@@ -168,7 +154,7 @@ class _Parts(ExitStack):
         return None
 
     def mask(self, whole: Size, size: Size) -> npt.NDArray[np.bool_]:
-        """Return where a picture of `size` of the whole slide, of level-0 pixels, has pixels that were not read."""
+        """Return which pixels of a picture of `size` of the slide, which has `whole` level-0 pixels, are unread."""
         unread = np.zeros(size[::-1], np.bool_)
         scale_x, scale_y = np.divide(size, whole)
         for left, top, right, bottom in self.unread:

@@ -1,4 +1,4 @@
-"""Reading the pixels of patches through OpenSlide."""
+"""Read the pixels of patches through OpenSlide."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ STRIP_PIXELS = 8_000_000
 
 
 class PatchReader:
-    """Reads patches of an open slide, with OpenSlide's own pixels.
+    """Read patches of an open slide, with OpenSlide's pixels.
 
     Parameters
     ----------
     slide
         The open slide.
     info
-        What `slide_info` says of it.
+        What `slide_info` returns for it.
     spec
         The grid that the patches belong to.
     """
@@ -40,13 +40,12 @@ class PatchReader:
     def read(self, patch: PatchRef) -> Pixels:
         """Return the patch's pixels, ``uint8 (patch_size, patch_size, 3)``.
 
-        Transparent pixels are laid over the slide's background, and what a padded patch has beyond the slide
-        is background.
+        Transparent pixels are laid over the slide's background, which also fills a padded patch beyond the slide.
 
         Raises
         ------
         UnreadablePatchError
-            When OpenSlide cannot read them. OpenSlide reads nothing more from this handle then.
+            When OpenSlide cannot read them. After that, OpenSlide reads nothing more from this handle.
         """
         try:
             image = self._fit(patch) if min(patch.size) else None
@@ -55,7 +54,7 @@ class PatchReader:
                 f"patch {patch.patch_id} at ({patch.x0}, {patch.y0}) of level 0 cannot be read ({error}): "
                 "see whether the slide is whole"
             ) from None
-        return np.asarray(pad_patch(image, patch, self._patch_size, self._background))
+        return np.asarray(pad_patch(image, patch, self._patch_size, background=self._background))
 
     def _fit(self, patch: PatchRef) -> Image.Image:
         """Return the patch's part of the slide, shrunk as DeepZoomGenerator shrinks it."""
@@ -63,15 +62,15 @@ class PatchReader:
         downsample = self._slide.level_downsamples[patch.level]
 
         def read(own: tuple[int, int], size: Size) -> Image.Image:
-            return over_background(self._slide, patch.level, own, size, self._background)
+            return over_background(self._slide, patch.level, own, size=size, background=self._background)
 
-        return read_shrunk(read, downsample, place, patch.read_size, patch.size)
+        return read_shrunk(read, downsample, place, read_size=patch.read_size, size=patch.size)
 
 
-def pad_patch(image: Image.Image | None, patch: PatchRef, patch_size: int, background: str) -> Image.Image:
-    """Return a patch's part of the slide at its place in the patch; beyond the slide lies background.
+def pad_patch(image: Image.Image | None, patch: PatchRef, patch_size: int, *, background: str) -> Image.Image:
+    """Return a patch's part of the slide at its place in the patch, with background beyond the slide.
 
-    None stands for a patch that has no part in the slide.
+    The part is None where the patch is beyond the slide.
     """
     full = (patch_size, patch_size)
     if image is not None and image.size == full:
@@ -86,7 +85,7 @@ def shrink(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     """Return an image shrunk to `size`, pixel for pixel as Pillow's ``Image.thumbnail`` shrinks it."""
     factor = _factor(image.size, size)
     reduced = image.reduce(factor) if factor != (1, 1) else image
-    return _resized(reduced, image.size, factor, size)
+    return _resized(reduced, image.size, factor, size=size)
 
 
 def thumbnail_size(info: SlideInfo, longest: int) -> Size:
@@ -102,12 +101,20 @@ def thumbnail_level(info: SlideInfo, longest: int) -> int:
 
 
 def thumbnail(
-    slide: openslide.OpenSlide, info: SlideInfo, longest: int, icc: str = IGNORED, level: int | None = None
+    slide: openslide.OpenSlide, info: SlideInfo, longest: int, *, icc: str = IGNORED, level: int | None = None
 ) -> Image.Image:
     """Return the whole canvas of a slide, RGB over its background, `longest` pixels at its longer side.
 
-    Its colours are as `icc`, of `slidemill.slides.icc.colour_state`, has them. It is made from `level`; None takes the
-    coarsest that is fine enough.
+    Parameters
+    ----------
+    slide, info
+        The open slide, and what `slide_info` returns for it.
+    longest
+        Pixels of the longer side.
+    icc
+        How its pixels are converted, as `slidemill.slides.icc.colour_state` returns it.
+    level
+        The level that is read; None for the coarsest that is fine enough.
 
     Raises
     ------
@@ -120,10 +127,10 @@ def thumbnail(
     own, downsample = level, slide.level_downsamples[level]
 
     def read(place: tuple[int, int], part: Size) -> Image.Image:
-        return over_background(slide, own, place, part, f"#{info.background}")
+        return over_background(slide, own, place, size=part, background=f"#{info.background}")
 
     try:
-        image = read_shrunk(read, downsample, (0, 0), info.dimensions[level], size)
+        image = read_shrunk(read, downsample, (0, 0), read_size=info.dimensions[level], size=size)
     except openslide.OpenSlideError as error:
         raise SlideError(f"the slide's level {level} cannot be read whole ({error}): see whether it is whole") from None
     return Image.fromarray(build_conversion(slide, icc)(np.asarray(image)))
@@ -133,13 +140,14 @@ def read_shrunk(
     read: Callable[[tuple[int, int], Size], Image.Image],
     downsample: float,
     place: tuple[int, int],
+    *,
     read_size: Size,
     size: Size,
 ) -> Image.Image:
-    """Return part of a level as `shrink` gives it of the whole part.
+    """Return part of a level, with the pixels of `shrink`, in bounded memory.
 
-    That averages blocks of `factor` pixels first, and filters what is left (``reducing_gap=2``). Read and averaged
-    strip by strip, the same pixels come out of bounded memory.
+    As ``Image.thumbnail`` does with ``reducing_gap=2``, blocks of pixels are averaged first, and the rest is filtered.
+    The averages are computed strip by strip.
 
     Parameters
     ----------
@@ -150,31 +158,31 @@ def read_shrunk(
     place
         The part's first pixel, in level-0 pixels.
     read_size, size
-        ``(width, height)`` of the part, in pixels of the level, and of what comes out.
+        ``(width, height)`` of the part, in pixels of the level, and of the result.
     """
     width, height = read_size
     factor = _factor(read_size, size)
     reduced = Image.new("RGB", (-(-width // factor[0]), -(-height // factor[1])))
-    # Between the pixels of a level whose downsample is a fraction, OpenSlide interpolates, and a strip that begins
-    # elsewhere would differ: what is not too large is read in one piece there.
+    # OpenSlide interpolates between the pixels of a level whose downsample is a fraction, and strips would differ from
+    # the whole: such a part is read in one piece unless it is too large.
     most = STRIP_PIXELS if downsample.is_integer() else 2 * STRIP_PIXELS
     rows = height if width * height <= most else max(STRIP_PIXELS // width // factor[1], 1) * factor[1]
     for top in range(0, height, rows):
         y0 = int(place[1] + top * downsample)
         strip = read((place[0], y0), (width, min(rows, height - top)))
         reduced.paste(strip.reduce(factor) if factor != (1, 1) else strip, (0, top // factor[1]))
-    return _resized(reduced, read_size, factor, size)
+    return _resized(reduced, read_size, factor, size=size)
 
 
 def _factor(whole: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
-    """Return the block of pixels that is averaged before the filter."""
+    """Return the size of the blocks of pixels that are averaged before the filter."""
     return int(whole[0] / size[0] / 2.0) or 1, int(whole[1] / size[1] / 2.0) or 1
 
 
 def _resized(
-    reduced: Image.Image, whole: tuple[int, int], factor: tuple[int, int], size: tuple[int, int]
+    reduced: Image.Image, whole: tuple[int, int], factor: tuple[int, int], *, size: tuple[int, int]
 ) -> Image.Image:
-    """Return what was averaged by `factor` from `whole` pixels, filtered to `size`."""
+    """Return an image of `whole` pixels that was averaged by `factor`, filtered to `size`."""
     if reduced.size == size:
         return reduced
     box = (0.0, 0.0, whole[0] / factor[0], whole[1] / factor[1])
@@ -182,7 +190,7 @@ def _resized(
 
 
 def over_background(
-    slide: openslide.OpenSlide, level: int, place: tuple[int, int], size: tuple[int, int], background: str
+    slide: openslide.OpenSlide, level: int, place: tuple[int, int], *, size: tuple[int, int], background: str
 ) -> Image.Image:
     """Return a region of a level, RGB, its transparent pixels laid over the background."""
     region = slide.read_region(place, level, size)

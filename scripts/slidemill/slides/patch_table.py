@@ -1,4 +1,4 @@
-"""From a slide and a grid to a table of patches; no pixel is read."""
+"""The patch table of a slide and a grid; no pixel is read."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from slidemill.slides.grid import Grid
 
 @dataclass(frozen=True, slots=True)
 class SlidePatches:
-    """Patches of a slide, and what they are read with.
+    """Patches of a slide, and what is needed to read them.
 
     Parameters
     ----------
     source, info
         The slide's file, and its facts.
     grid
-        Where its patches lie.
+        The grid of the patches.
     patches
-        Those that are wanted, in raster order.
+        The patches to read, in raster order.
     """
 
     source: Path
@@ -41,7 +41,7 @@ def patch_rows(slide: str, info: SlideInfo, spec: GridSpec) -> Iterator[dict[str
     Raises
     ------
     SlideError
-        When the slide lacks the level that is asked for.
+        When the slide lacks the requested level.
     """
     grid = Grid(info.pyramid, spec)
     mpp = "" if info.mpp is None else f"{info.mpp * grid.downsample:.6g}"
@@ -68,12 +68,12 @@ def patch_side(info: SlideInfo, spec: GridSpec | None) -> float:
 
 
 def patches_of(rows: Iterable[Mapping[str, str]], info: SlideInfo, spec: GridSpec) -> list[PatchRef]:
-    """Return the patches that the rows of a patch table stand for.
+    """Return the patches of the rows of a patch table.
 
     Raises
     ------
     SlidemillError
-        When a row stands for none of the grid.
+        When a row is not of the grid.
     """
     grid = Grid(info.pyramid, spec)
     try:

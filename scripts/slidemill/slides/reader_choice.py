@@ -1,7 +1,7 @@
 """Choose a slide's reader, and read all patches, falling back to OpenSlide when tiles fail.
 
-A slide is read tile by tile where that is proven to give OpenSlide's pixels. This is decided for each slide, when it is
-opened: its tiles must be of a known structure, and samples of them, edges and the last tile among them, must be what
+A slide is read tile by tile where that is proven to give OpenSlide's pixels. This is decided for each slide when it is
+opened: its tiles must be of a known structure, and samples of them, including edges and the last tile, must equal what
 OpenSlide reads.
 """
 
@@ -35,9 +35,9 @@ from slidemill.slides.readers import (
 from slidemill.slides.slide_info import open_slide
 
 COMPARED = 4
-"""Patches chosen by chance that are compared, beside those at the edges."""
+"""Patches chosen at random that are compared, in addition to those at the edges."""
 LARGEST_COMPARED = 512
-"""Width and height in pixels of what is compared of a patch or a tile."""
+"""The largest width and height, in pixels, of the compared part of a patch or a tile."""
 
 
 @contextmanager
@@ -51,7 +51,7 @@ def open_reader(asked: SlidePatches, choice: str, seed: int) -> Iterator[tuple[R
     choice
         ``"tiles"``, ``"openslide"``, or ``"auto"``: tiles where they can be trusted, else OpenSlide.
     seed
-        Of the choice of what is compared.
+        Of the random choice of the compared patches.
 
     Yields
     ------
@@ -88,12 +88,12 @@ def open_reader(asked: SlidePatches, choice: str, seed: int) -> Iterator[tuple[R
 
 
 def _trusted(stack: ExitStack, asked: SlidePatches, seed: int) -> tuple[TileReader, str]:
-    """Open a slide's tiles, to be closed by `stack`, and return their reader and why it can be trusted.
+    """Open a slide's tiles, which `stack` closes, and return their reader and why it can be trusted.
 
     Raises
     ------
     TilesError
-        When it cannot.
+        When it cannot be trusted.
     UnreadablePatchError
         When OpenSlide cannot read one of the patches that are compared.
     """
@@ -101,21 +101,21 @@ def _trusted(stack: ExitStack, asked: SlidePatches, seed: int) -> tuple[TileRead
     if largest_read(asked.patches) > PATCHES_UNDER_WAY:
         raise TilesError("its patches are shrunk from more pixels than are held at once")
     reader = TileReader(stack.enter_context(open_level(source, info, Grid(info.pyramid, spec).level)), info, spec)
-    # A handle of its own: OpenSlide reads nothing more from one that failed.
+    # A handle for the comparison only: after an error, OpenSlide reads nothing more from it.
     with open_slide(source) as slide:
-        told = [slide.properties.get(f"openslide.level[{reader.number}].tile-{side}") for side in ("width", "height")]
-        if told != [str(side) for side in reader.level.tile]:
+        stated = [slide.properties.get(f"openslide.level[{reader.number}].tile-{side}") for side in ("width", "height")]
+        if stated != [str(side) for side in reader.level.tile]:
             raise TilesError("it has tiles, but OpenSlide does not lay them side by side")
         return reader, f"{_compare(reader, slide, asked.patches, seed=seed)} parts are as OpenSlide reads them"
 
 
 def _compare(reader: TileReader, slide: openslide.OpenSlide, patches: Sequence[PatchRef], *, seed: int) -> int:
-    """See that parts of the slide are what OpenSlide reads, and return how many were compared.
+    """Check that parts of the slide are what OpenSlide reads, and return how many were compared.
 
     Raises
     ------
     TilesError
-        When one is not, or a patch is no whole pixels of the level.
+        When one is not, or a patch does not consist of whole pixels of the level.
     UnreadablePatchError
         When OpenSlide cannot read one of the patches.
     """
@@ -130,7 +130,7 @@ def _compare(reader: TileReader, slide: openslide.OpenSlide, patches: Sequence[P
             expected = np.asarray(slide.read_region(place, reader.number, size))
         except openslide.OpenSlideError as error:
             if region == last:
-                # It need not be a patch's, and says nothing of the others. It was compared last: the handle is spent.
+                # No patch may need it, and the others are as they are. It is compared last, since this ends the handle.
                 return len(chosen) - 1
             raise UnreadablePatchError(f"OpenSlide cannot read {size} pixels at {place} ({error})") from None
         same = np.array_equal(expected[..., :3], reader.pixels(part))
@@ -140,14 +140,14 @@ def _compare(reader: TileReader, slide: openslide.OpenSlide, patches: Sequence[P
 
 
 def _last_tile(reader: TileReader) -> Region:
-    """Return what of the last tile lies within the level."""
+    """Return the part of the last tile that lies within the level."""
     (width, height), (tile_width, tile_height) = reader.level.size, reader.level.tile
     left, top = (width - 1) // tile_width * tile_width, (height - 1) // tile_height * tile_height
     return Region(left, top, width - left, height - top)
 
 
 def _chosen(reader: TileReader, patches: Sequence[PatchRef], seed: int) -> Iterator[Region]:
-    """Yield what is compared beside the last tile: the patches at the edges, and some chosen by chance."""
+    """Yield the compared regions but for the last tile: the patches at the edges, and some chosen at random."""
     seen = [patch for patch in patches if min(patch.read_size) > 0]
     if seen:
         edges = (seen[0], max(seen, key=attrgetter("read_x0")), max(seen, key=attrgetter("read_y0")), seen[-1])
@@ -160,16 +160,16 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Whole(Generic[Result]):
-    """What was made of patches that were read.
+    """The result of reading patches to the end.
 
     Parameters
     ----------
     result
-        What was made of those that can be read.
+        What `use` returned for the patches that can be read.
     unreadable
-        Why the others cannot, by their ids.
+        Why the others cannot be read, by their ids.
     reader, reader_reason
-        What read them, and why that.
+        The name of the reader, and why it was chosen.
     """
 
     result: Result
@@ -186,24 +186,24 @@ def read_whole(
     use: Callable[[Reader, Sequence[PatchRef]], Result],
     remedy: str = "reader auto",
 ) -> Whole[Result]:
-    """Read patches: by OpenSlide where the slide's tiles fail, and without those that cannot be read.
+    """Read patches, by OpenSlide where the slide's tiles fail, and without those that cannot be read.
 
     Parameters
     ----------
     asked, choice, seed
         As `slidemill.slides.reader_choice.open_reader` takes them.
     use
-        Reads patches from a reader, and has ended all its threads when it returns or raises. It is called anew, from
-        the first patch on, with another reader or fewer patches, when tiles or patches could not be read.
+        Reads patches from a reader, and ends all its threads before it returns or raises. When tiles or patches cannot
+        be read, it is called again, from the first patch on, with another reader or fewer patches.
     remedy
-        What to choose where tiles fail and nothing else may be taken.
+        What to choose where tiles fail and no other reader is allowed.
 
     Raises
     ------
     SlideError
         When the slide cannot be opened, or not by the reader that is asked for.
     SlidemillError
-        When a patch cannot be read, and then can be.
+        When a patch cannot be read, and can be in a second attempt.
     """
     unreadable: dict[str, str] = {}
     found = ""
@@ -221,8 +221,8 @@ def read_whole(
                 raise SlidemillError(f"{error}; but read once more it can be: see to the disk, and run again") from None
             if not reasons:
                 raise SlideError(f"{asked.source.name}: {error}: see whether it is whole, or choose {remedy}") from None
-            # Stores are sized by their count, so all is begun again without them; reading is deterministic, so that
-            # whoever reads leaves out the same ones.
+            # Stores are sized by the number of patches, so reading begins again without these; it is deterministic, so
+            # that every job leaves out the same ones.
             unreadable |= reasons
             readable = [patch for patch in asked.patches if patch.patch_id not in unreadable]
             asked = replace(asked, patches=readable)

@@ -1,4 +1,4 @@
-"""Reading all patches of a slide in order, by several threads: tile by tile, or through OpenSlide."""
+"""Read all patches of a slide in order, by several threads: tile by tile, or through OpenSlide."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ OPENSLIDE_CACHE = 96 * 1024 * 1024
 """Bytes of decoded tiles that OpenSlide keeps for all threads: two rows of tiles of most slides."""
 
 PATCHES_UNDER_WAY = 64 * 1024 * 1024
-"""Bytes of patches that tiles are cut into at a time: a row of patches of 256 pixels, of slides up to 87,000 wide."""
+"""Bytes of patches under way at a time: a row of 256-pixel patches in slides up to 87,000 pixels wide."""
 
 AHEAD = 32
-"""Patches for each thread that may be complete, or under way, before they are taken."""
+"""Patches per thread that may be complete or under way before they are taken."""
 
 
 class Reader(Protocol):
@@ -52,10 +52,10 @@ class Reader(Protocol):
         patches
             Patches of the slide's grid, in raster order.
         finish
-            Takes pixels, ``uint8 (patch_size, patch_size, 3)``, and runs on the thread that read them. What it
-            returns may lie in their memory, which is used for another patch when the next one is asked for.
+            Takes pixels, ``uint8 (patch_size, patch_size, 3)``, on the thread that read them. Its result may be in
+            their memory, which is reused when the next patch is requested.
         threads
-            How many threads read, the caller's included. They end with the generator: close it before the slide.
+            How many threads read, including the caller's. They end with the generator: close it before the slide.
 
         Raises
         ------
@@ -66,7 +66,7 @@ class Reader(Protocol):
 
 
 class OpenSlideReader:
-    """Reads through OpenSlide, whose handle and cache all threads share."""
+    """Read through OpenSlide, whose handle and cache all threads share."""
 
     name: ClassVar[str] = "openslide"
 
@@ -89,12 +89,12 @@ class OpenSlideReader:
 
 
 class TileReader:
-    """Decodes each tile of a TIFF once, and cuts the patches out of them.
+    """Decode each tile of a TIFF once, and cut the patches out of them.
 
     Raises
     ------
     TilesError
-        When the patches are no whole pixels of the level.
+        When the patches do not consist of whole pixels of the level.
     """
 
     name: ClassVar[str] = "tiles"
@@ -113,7 +113,7 @@ class TileReader:
             )
 
     def region(self, patch: PatchRef) -> Region:
-        """Return what is read for a patch, in pixels of the level.
+        """Return the region that is read for a patch, in pixels of the level.
 
         Raises
         ------
@@ -139,8 +139,8 @@ class TileReader:
             self.level,
             lambda place: self.region(patches[place]),
             len(patches),
-            window,
-            lambda place, pixels: finish(self._whole(patches[place], pixels)),
+            window=window,
+            finish=lambda place, pixels: finish(self._whole(patches[place], pixels)),
         )
         with closing(
             run_in_order(cutter.steps(), len(patches), threads, ahead=min(AHEAD * threads, window))
@@ -151,17 +151,17 @@ class TileReader:
 
     def pixels(self, region: Region) -> Pixels:
         """Return a region's pixels, ``uint8 (height, width, 3)``."""
-        cutter = Cutter(self.level, lambda _: region, 1, 1, lambda _, pixels: pixels)
+        cutter = Cutter(self.level, lambda _: region, 1, window=1, finish=lambda _, pixels: pixels)
         pixels, _ = next(run_in_order(cutter.steps(), 1, 1, ahead=1))
         assert pixels is not None
         return pixels
 
     def _whole(self, patch: PatchRef, pixels: Pixels | None) -> Pixels:
-        """Return the patch as OpenSlide gives it: shrunk, and at its place in what may lie beyond the slide."""
+        """Return the patch as OpenSlide reads it: shrunk, and padded where it reaches beyond the slide."""
         if pixels is not None and pixels.shape[:2] == (self._patch_size, self._patch_size) == patch.size:
             return pixels
         image = None if pixels is None or not min(patch.size) else shrink(Image.fromarray(pixels), patch.size)
-        return np.asarray(pad_patch(image, patch, self._patch_size, self._background))
+        return np.asarray(pad_patch(image, patch, self._patch_size, background=self._background))
 
 
 def unreadable_patches(asked: SlidePatches) -> dict[str, str]:
@@ -183,21 +183,21 @@ def unreadable_patches(asked: SlidePatches) -> dict[str, str]:
 
 
 def largest_read(patches: Sequence[PatchRef]) -> int:
-    """Return the bytes of the largest region that is read for a patch, 1 at least."""
+    """Return the bytes of the largest region that is read for a patch, at least 1."""
     return max((patch.read_size[0] * patch.read_size[1] * 3 for patch in patches), default=1) or 1
 
 
 def _fitting(patches: Sequence[PatchRef], most: int) -> int:
-    """Return how many patches may be under way at a time, so that memory stays bounded: 1 at least."""
+    """Return how many patches may be under way at a time, at least 1, so that memory is bounded."""
     return max(1, min(most, PATCHES_UNDER_WAY // largest_read(patches)))
 
 
 TOGETHER = 64
-"""Tiles that are read at once, where they lie side by side in the file."""
+"""Tiles that are read at once where they are adjacent in the file."""
 
 
 def copied_patches(
-    reader: TileReader, patch_size: int, patches: Sequence[PatchRef], checked: bool = False
+    reader: TileReader, patch_size: int, patches: Sequence[PatchRef], *, checked: bool = False
 ) -> Generator[tuple[PatchRef, EncodedPatch]]:
     """Yield patches with their tiles' bytes, in the order given.
 
@@ -211,7 +211,7 @@ def copied_patches(
     TilesError
         When a tile cannot be copied, or decoded where that is asked for.
     """
-    # All are looked at before the first is copied. More threads would wait for each other: copying is Python's work.
+    # All patches are checked before the first is copied. More threads would not help: copying holds the interpreter.
     numbers = _tile_numbers(reader, patch_size, patches)
     buffer = reader.level.buffer()
     for start in range(0, len(numbers), TOGETHER):

@@ -1,4 +1,4 @@
-"""Sheets that list slides: the other way, beside searching a folder, to say which slides there are."""
+"""Read sample sheets, which list slides in place of a folder that is searched."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from slidemill.errors import ConfigError
 from slidemill.slides.discovery import SlideFile, check_unique, encode_path
 
 NOTHING = ("", "-", "#n/a", "<na>", "n/a", "na", "nan", "nil", "none", "null")
-"""How programs write a missing value, in lower case; here an empty cell means none."""
+"""How other programs write a missing value, in lower case; in a sheet it is an empty cell."""
 
 KNOWN = ("slide", "path", "annotation", "mpp", "tissue_mask")
-"""Columns that mean something here; all others travel into metadata.csv."""
+"""Columns with a meaning; all others are copied to metadata.csv."""
 
 
 def read_sheet(sheet: Path, schema: Mapping[str, Any], reserved: frozenset[str]) -> list[SlideFile]:
-    """Return the slides that a sheet (.csv or .tsv) lists, in its order.
+    """Return the slides of a sheet (.csv or .tsv), in its order.
 
     Parameters
     ----------
     sheet
-        The file. Its relative paths start at its own folder.
+        The file. Its paths are relative to its folder.
     schema
         JSON schema of a row.
     reserved
-        Columns of the metadata table, which a free column must not be named as.
+        Columns of the metadata table, whose names no further column may have.
 
     Raises
     ------
@@ -46,21 +46,21 @@ def read_sheet(sheet: Path, schema: Mapping[str, Any], reserved: frozenset[str])
         with sheet.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, delimiter=delimiter, strict=True)
             header = list(reader.fieldnames or ())
-            _check_header(sheet, header, reserved, delimiter)
-            slides = [_sheet_row(sheet, reader.line_num, row, schema) for row in reader]
+            _check_header(sheet, header, reserved, delimiter=delimiter)
+            slides = [_sheet_row(sheet, reader.line_num, row, schema=schema) for row in reader]
     except UnicodeDecodeError as error:
         raise ConfigError(f"{sheet}: not UTF-8 at byte {error.start}: save the sheet as UTF-8") from None
     except OSError as error:
         raise ConfigError(f"{sheet}: the sheet cannot be read ({error.strerror}): see its permissions") from None
     except csv.Error as error:
-        raise ConfigError(f"{sheet}: line {reader.reader.line_num}: {error}: mend the line's quotes") from None
+        raise ConfigError(f"{sheet}: line {reader.reader.line_num}: {error}: fix the line's quotes") from None
     if not slides:
         raise ConfigError(f"{sheet}: the sheet lists no slide: give it a row for each")
-    check_unique(slides, f"{sheet}: the id stands twice: give each slide its own (case does not count)")
+    check_unique(slides, f"{sheet}: the id is used twice: give each slide its own (case does not count)")
     return slides
 
 
-def _check_header(sheet: Path, header: list[str], reserved: frozenset[str], delimiter: str) -> None:
+def _check_header(sheet: Path, header: list[str], reserved: frozenset[str], *, delimiter: str) -> None:
     for column in ("slide", "path"):
         if column not in header:
             separator = "tabs" if delimiter == "\t" else "commas"
@@ -70,13 +70,13 @@ def _check_header(sheet: Path, header: list[str], reserved: frozenset[str], deli
             )
     twice = [column for column, count in Counter(header).items() if count > 1 or not column]
     if twice:
-        raise ConfigError(f"{sheet}: the column {twice[0]!r} is nameless or stands twice: give each its own name")
+        raise ConfigError(f"{sheet}: the column {twice[0]!r} is nameless or used twice: give each its own name")
     clash = sorted(reserved.intersection(header) - {"slide", "mpp"})
     if clash:
         raise ConfigError(f"{sheet}: the column {clash[0]!r} is one of metadata.csv's own: rename it in the sheet")
 
 
-def _sheet_row(sheet: Path, line: int, row: Mapping[str, Any], schema: Mapping[str, Any]) -> SlideFile:
+def _sheet_row(sheet: Path, line: int, row: Mapping[str, Any], *, schema: Mapping[str, Any]) -> SlideFile:
     import jsonschema  # only runs with a sheet need it, and it takes 0.15 s to load, in each job of a cluster too
 
     values = {column: value for column, value in row.items() if value not in (None, "")}
@@ -85,9 +85,9 @@ def _sheet_row(sheet: Path, line: int, row: Mapping[str, Any], schema: Mapping[s
         remedy = schema["properties"].get(error.path[0] if error.path else "", {}).get("description", error.message)
         raise ConfigError(f"{sheet}: line {line}: {subject}: {remedy}")
     if None in row or None in row.values():
-        raise ConfigError(f"{sheet}: line {line} has more or fewer fields than the header: mend it")
+        raise ConfigError(f"{sheet}: line {line} has more or fewer fields than the header: correct it")
     if any("\0" in value for value in values.values()):
-        raise ConfigError(f"{sheet}: line {line} holds a NUL character, which no name can have: mend it")
+        raise ConfigError(f"{sheet}: line {line} holds a NUL character, which no name can have: remove it")
     for column in ("annotation", "tissue_mask"):
         if row.get(column) and row[column].strip().casefold() in NOTHING:
             raise ConfigError(

@@ -1,4 +1,4 @@
-"""Opening slides, and what OpenSlide says of them."""
+"""Open slides, and read what OpenSlide reports about them."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def open_slide(path: Path) -> Iterator[openslide.OpenSlide]:
     """
     try:
         if path.exists() and not path.is_file():
-            raise SlideError(f"{path.name}: is no file: remove it, or put the slide in its place")
+            raise SlideError(f"{path.name}: is not a file: remove it, or put the slide in its place")
         with path.open("rb"):
             pass
         if path.suffix.lower() == ".mrxs" and not path.with_suffix("").is_dir():
-            raise SlideError(f"{path.name}: its folder {path.stem} is missing: put it beside the file")
+            raise SlideError(f"{path.name}: its folder {path.stem} is missing: put it next to the file")
         for size in claimed_sizes(path):
             check_claim(path.name, size)
         slide = openslide.OpenSlide(path)
@@ -54,7 +54,7 @@ def open_slide(path: Path) -> Iterator[openslide.OpenSlide]:
 
 
 def slide_info(slide: openslide.OpenSlide) -> SlideInfo:
-    """Return what OpenSlide says of an open slide."""
+    """Return what OpenSlide reports about an open slide."""
     properties = slide.properties
     background = properties.get(openslide.PROPERTY_NAME_BACKGROUND_COLOR, "ffffff")
     return SlideInfo(
@@ -71,21 +71,21 @@ def slide_info(slide: openslide.OpenSlide) -> SlideInfo:
 
 
 def choose_mpp(info: SlideInfo, own: float | None, assumed: float | None) -> tuple[SlideInfo, str, list[str]]:
-    """Return a slide's facts with the micrometres a pixel that count, where those are from, and what to note.
+    """Return a slide's facts with the micrometres per pixel that count, the source of these, and notes.
 
     Parameters
     ----------
     info
-        What OpenSlide says.
+        What OpenSlide reports.
     own
-        Micrometres a level-0 pixel that somebody has given for this slide, which count before the slide's own; or None.
+        Micrometres per level-0 pixel from the sample sheet, which count before those of the slide; or None.
     assumed
-        Those of slides that do not say, or say what no slide can have, or whose pixels are not square; or None.
+        Those of slides that state none, or impossible ones, or whose pixels are not square; or None.
 
     Returns
     -------
     SlideInfo, str, list of str
-        The source is ``"sheet"``, ``"slide"``, ``"assumed"``, or nothing where they are not known.
+        The source is ``"sheet"``, ``"slide"``, ``"assumed"``, or nothing where they are unknown.
     """
     said, notes = info.mpp, []
     if said is not None and not is_plausible(said):
@@ -104,7 +104,7 @@ def choose_mpp(info: SlideInfo, own: float | None, assumed: float | None) -> tup
 
 
 def _positive(text: str | None) -> float | None:
-    """Return a property's number, or None where it is missing or no positive, finite number."""
+    """Return a property's number, or None where it is not a positive, finite number."""
     try:
         value = float(text or "")
     except ValueError:
@@ -113,7 +113,7 @@ def _positive(text: str | None) -> float | None:
 
 
 def _bounds(properties: Mapping[str, str], dimensions: tuple[int, int]) -> tuple[int, int, int, int] | None:
-    """Return the slide's bounds, completed as DeepZoomGenerator completes them, or None where it has none."""
+    """Return the slide's bounds, completed as by DeepZoomGenerator, or None where it has none."""
     names = (
         openslide.PROPERTY_NAME_BOUNDS_X,
         openslide.PROPERTY_NAME_BOUNDS_Y,

@@ -92,7 +92,7 @@ def draw_slide(job: DrawJob) -> None:
         printed = found.labels.annotation_fingerprint if found.labels else None
         regions = slide_regions(job.annotations, job.annotation, printed, info=info, spec=job.labels)
         source = slide_path(job.slides, found.path)
-        view = low_resolution(source, info, LONGEST, colour_state(job.icc, info.icc))
+        view = low_resolution(source, info, LONGEST, icc=colour_state(job.icc, info.icc))
         LOG.info("notes on the picture: %s", "; ".join(view.notes) or "none")
         tissue = load_mask(job.mask, info.size) if job.mask else None
         rows, dropped = read_table(job.metadata), read_table(job.dropped)

@@ -238,7 +238,7 @@ def _stored(
 ) -> Generator[tuple[PatchRef, EncodedPatch]]:
     """Yield the encoded patches, or copies of the slide's tiles."""
     if manifest.codec is SOURCE and patches and isinstance(reader, TileReader):
-        return copied_patches(reader, manifest.patch_size, patches, work.checked_copies)
+        return copied_patches(reader, manifest.patch_size, patches, checked=work.checked_copies)
     encode = partial(encode_patch, manifest.codec, manifest.quality)
     return reader.read(patches, lambda pixels: encode(convert(pixels)), work.threads)
 
