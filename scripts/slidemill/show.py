@@ -1,4 +1,4 @@
-"""Pictures of a dataset, for notebooks too: its patches, where they lie, and whether they are where they belong."""
+"""Pictures of a dataset: its patches, their places, and comparisons with the slides."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Labels = Sequence[int] | Sequence[str] | npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """A slide's thumbnail beside its patches, put back together.
+    """A slide's thumbnail and its stitched patches.
 
     Parameters
     ----------
@@ -44,8 +44,8 @@ class Comparison:
     stitched
         The patches at the same scale.
     difference
-        ``float32 (height, width)``: the absolute difference, the mean over the colours; NaN where patches do not
-        cover all of a pixel.
+        ``float32 (height, width)``: the absolute difference, averaged over the channels; NaN where patches do not
+        cover a whole pixel.
     """
 
     thumbnail: Pixels
@@ -59,7 +59,7 @@ class Comparison:
 
 
 class Shown(Figure):
-    """A figure that a notebook shows though pyplot, and with it the state that pyplot keeps, is not used."""
+    """A figure that notebooks show without pyplot."""
 
     def _repr_png_(self) -> bytes:
         picture = io.BytesIO()
@@ -82,18 +82,18 @@ def montage(
     ds_or_pixels
         A dataset, or patches: ``uint8 (patches, height, width, 3)``.
     labels
-        Of an array, a number or a name for each patch; a dataset has its own.
+        For an array, a number or a name per patch.
     columns, size
-        How many stand side by side, and the pixels of one's side.
+        Patches per row, and the side of a patch in pixels.
     most
-        Where there are more patches, so many are drawn, as many of each label as there is room for.
+        The most patches to draw, balanced over the labels.
     seed
-        Of which they are.
+        Seed of the drawn sample.
 
     Raises
     ------
     SlidemillError
-        When there is no patch, or the array or the labels are not what is drawn.
+        When there is no patch, or the array or the labels have another form.
     """
     for name, value, least in (("columns", columns, 1), ("most", most, 1), ("size", size, 16)):
         if value < least:
@@ -118,9 +118,9 @@ def montage(
 def stitch(
     ds: Dataset, slide: str, downsample: float | None = None, longest: int = LONGEST, background: str = "white"
 ) -> Image.Image:
-    """Return the patches of a slide put back together at their places.
+    """Return the stitched patches of a slide.
 
-    The parameters, and what is raised, are those of `slidemill.report.stitching.stitched`.
+    Parameters and errors are those of `slidemill.report.stitching.stitched`.
     """
     return Image.fromarray(
         stitch_slide(ds, slide, downsample=downsample, longest=longest, background=background).pixels
@@ -128,9 +128,7 @@ def stitch(
 
 
 def overlay(ds: Dataset, slide: str, longest: int = LONGEST) -> Image.Image:
-    """Return the patches of a slide that `ds` has, put back together, with their squares in their labels' colours.
-
-    The slide's file is not needed.
+    """Return the stitched patches of a slide with their outlines in the colours of their labels.
 
     Raises
     ------
@@ -145,21 +143,21 @@ def overlay(ds: Dataset, slide: str, longest: int = LONGEST) -> Image.Image:
 
 
 def compare(ds: Dataset, slide: str, slides_folder: str | Path, longest: int = LONGEST) -> Comparison:
-    """Return a slide's thumbnail beside its patches: where one is shifted, missing or another's, the two differ.
+    """Compare a slide's thumbnail with its patches, to find shifted, missing or foreign ones.
 
     Parameters
     ----------
     ds, slide
         The dataset, and the slide's id.
     slides_folder
-        The folder of slides that the run was given, or that of the sheet.
+        The run's folder of slides, or that of the sheet.
     longest
         Pixels of the thumbnail's longer side.
 
     Raises
     ------
     SlidemillError
-        When the slide's file is not there, or is not the one that the patches are of, or `longest` is less than 1.
+        When the slide's file is missing or another one, or `longest` is less than 1.
     """
     require_longest(longest)
     own = open_canvas(ds, slide)
@@ -167,22 +165,22 @@ def compare(ds: Dataset, slide: str, slides_folder: str | Path, longest: int = L
     if fingerprint(file) != own.outcome.fingerprint:
         raise SlidemillError(f"{file.name}: is not the slide that these patches are of: name the folder that holds it")
     icc = ds.store(slide).manifest.icc
-    # No finer than the patches, and the patches on its grid: sizes that are rounded apart would drift.
+    # Not finer than the patches, which take its grid: sizes that are rounded separately would drift.
     longest = max(min(longest, math.floor(max(own.info.size) / own.downsample + 1e-9)), 1)
     whole = low_resolution(file, own.info, longest, icc=CONVERTED if icc == CONVERTED else IGNORED).image
     width, height = own.info.size
     patches = stitch_canvas(own, whole.size, (width / whole.width, height / whole.height))
     seen = np.asarray(whole)
     difference = np.abs(seen.astype(np.float32) - patches.pixels).mean(2)
-    # A pixel that patches cover in part has background in it, and counts where there are no others.
+    # Partly covered pixels contain background, and count only if there are no others.
     told = patches.share >= 0.999 * patches.share.max()
     return Comparison(seen, patches, np.where(told, difference, np.float32(np.nan)))
 
 
 def stitched_beside_thumbnail(ds: Dataset, slide: str, slides_folder: str | Path | None = None) -> Figure:
-    """Return a figure: a slide's thumbnail, its patches put back together, and where the two differ.
+    """Return a figure of a slide's thumbnail, its stitched patches, and their difference.
 
-    Without `slides_folder` there are the patches alone. The parameters, and what is raised, are those of `compare`.
+    Without `slides_folder` it shows only the patches. Parameters and errors are those of `compare`.
     """
     if slides_folder is None:
         figure = Shown(figsize=(5, 4.4), layout="constrained")
@@ -210,7 +208,7 @@ def _panel(axes: Axes, pixels: Pixels, title: str) -> None:
 
 
 def _named(pixels: npt.NDArray[np.uint8], labels: Labels | None) -> list[tuple[int, str]]:
-    """Return the label and its name of each patch of an array."""
+    """Return the label and its name per patch of an array."""
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3:
         raise SlidemillError(
             f"the patches are {pixels.dtype} {pixels.shape}: give an array, uint8 (patches, height, width, 3)"

@@ -1,4 +1,4 @@
-"""Patches for PyTorch's DataLoader; this module alone needs torch (``pip install slidemill[torch]``)."""
+"""Patches for PyTorch's DataLoader; only this module needs torch (``pip install slidemill[torch]``)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import torch.distributed
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from slidemill.core.encodings import Pixels
-from slidemill.datasets.batches import Batching, batch_count, ordered, symmetries_of
+from slidemill.datasets.batches import Batching, batch_count, symmetries_of
 from slidemill.datasets.dataset import Dataset as Patches
-from slidemill.datasets.shuffle import Shuffle
+from slidemill.datasets.shuffle import Shuffle, order
 from slidemill.datasets.stored_patches import Places
 from slidemill.errors import SlidemillError
 
@@ -22,11 +22,11 @@ Transform = Callable[[torch.Tensor], Any]
 
 
 class _Turns:
-    """The symmetries by which patches are turned, by seed and epoch; where nothing is augmented there are none."""
+    """The symmetries of augmented patches, by seed and epoch."""
 
     def __init__(self, count: int, seed: int, wanted: bool) -> None:
         self._count, self._seed, self._wanted = count, Batching(1, seed=seed).seed, wanted
-        # In memory that is shared, so that workers which persist see another epoch too.
+        # In shared memory, so that persistent workers see another epoch too.
         self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()
         self._known: tuple[int, Places] | None = None
 
@@ -40,10 +40,10 @@ class _Turns:
 
 
 class PatchDataset(Dataset):  # type: ignore[misc]
-    """A dataset's patches by their places, for a DataLoader that shuffles and batches by itself.
+    """A dataset's patches by their places, for a DataLoader that shuffles and makes batches.
 
-    An item is a tensor ``uint8 (3, height, width)``, RGB, or what `transform` makes of it, and the label. It is carried
-    to workers by fork and by spawn; these get the places of the patches, and not the table.
+    An item is a tensor ``uint8 (3, height, width)``, RGB, or the result of `transform`, and the label. Workers started
+    by fork or by spawn get the places of the patches, not the table.
 
     Parameters
     ----------
@@ -86,10 +86,10 @@ class PatchDataset(Dataset):  # type: ignore[misc]
 
 
 class PatchStream(IterableDataset):  # type: ignore[misc]
-    """Batches in a shuffled order that is kind to disks, shared out among ranks and workers.
+    """Batches in a shuffled order that suits disks, divided among ranks and workers.
 
-    Use it as ``DataLoader(stream, batch_size=None, num_workers=...)``: what comes are whole batches, ``uint8 (size, 3,
-    height, width)``, in memory as channels_last, and ``int64 (size,)``, the same ones in the same order whatever the
+    Use it as ``DataLoader(stream, batch_size=None, num_workers=...)``. Items are batches: ``uint8 (size, 3, height,
+    width)``, in memory as channels_last, and labels, ``int64 (size,)``. They are the same, in the same order, with any
     number of workers.
 
     Parameters
@@ -97,11 +97,11 @@ class PatchStream(IterableDataset):  # type: ignore[misc]
     patches
         Of `slidemill.open_dataset`.
     size, shuffle, seed, augment, drop_last
-        As `slidemill.datasets.dataset.Dataset.batches` takes them.
+        As of `slidemill.datasets.dataset.Dataset.batches`.
     rank, world_size
-        The place of this process among those that train together, and how many these are; None asks torch.distributed,
-        and is 0 of 1 where that is not at work. Shuffled, each rank gets as many batches, so that none waits for ever:
-        those left over are left out, other ones in each epoch. In the table's order none is left out.
+        The number of this process among those that train together, and their count; None asks torch.distributed, and
+        is 0 of 1 if that is not initialized. Shuffled, all ranks get equally many batches, so that none waits forever:
+        each epoch leaves out other remaining batches. In the table's order, none is left out.
 
     Raises
     ------
@@ -137,7 +137,7 @@ class PatchStream(IterableDataset):  # type: ignore[misc]
             raise SlidemillError(f"rank is {self._rank} of {self._ranks}: ranks count from 0 to world_size - 1")
 
     def set_epoch(self, epoch: int) -> None:
-        """Have order and augmentation be another epoch's, in workers that persist too."""
+        """Set the epoch of order and augmentation, also in persistent workers."""
         self._turns.epoch.fill_(epoch)
 
     def __len__(self) -> int:
@@ -146,7 +146,8 @@ class PatchStream(IterableDataset):  # type: ignore[misc]
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         worker = get_worker_info()
         first, step = (worker.id, worker.num_workers) if worker else (0, 1)
-        places = ordered(self._stored, self._batching, int(self._turns.epoch))
+        batching, epoch = self._batching, int(self._turns.epoch)
+        places = order(self._stored.codes, batching.shuffle, batching.seed, epoch)
         for number in self._own()[first::step]:
             own = places[number * self._batching.size : (number + 1) * self._batching.size]
             pixels = self._stored.read(own, symmetries=self._turns.of(own))
@@ -161,5 +162,5 @@ class PatchStream(IterableDataset):  # type: ignore[misc]
 
 
 def _tensor(pixels: Pixels) -> torch.Tensor:
-    """Return patches as ``uint8 (patches, 3, height, width)``; nothing is copied."""
+    """Return patches as ``uint8 (patches, 3, height, width)``, without a copy."""
     return torch.from_numpy(pixels).permute(0, 3, 1, 2)

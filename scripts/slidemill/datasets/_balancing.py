@@ -1,4 +1,4 @@
-"""Groups to folds, so that all folds have about as much of everything."""
+"""Assign groups to folds with balanced numbers of patches and strata."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from collections.abc import Mapping
 from math import isqrt
 
 SCALE = 2**128
-"""Whole numbers in place of fractions: sums of them are the same on every machine, in whatever order."""
+"""Scale of weights as whole numbers, whose sums are the same on every machine and in any order."""
 
 ALIKE = 3
-"""Groups count as equally large where so many leading bits of their sizes are the same: they differ by 25 % at most."""
+"""Groups whose sizes agree in this many leading bits count as equally large: they differ by at most 25 %."""
 
 
 def balance_groups(groups: Mapping[str, Mapping[str, int]], folds: int, seed: int) -> dict[str, int]:
-    """Return each group's fold, from 0, by its name.
+    """Return the fold of each group, from 0.
 
-    The largest groups come first, and equally large ones in an order that the seed gives. Each goes where the sum of
-    squares of the folds' shares grows the least: of their shares in all patches, and in the patches of each stratum.
-    So the folds' deviations from an equal share, squared and summed, are no more than the groups' own squared shares
-    together, times ``1 - 1 / folds``; without strata, no two folds differ by more than the largest group.
+    Groups are assigned by size, largest first; the seed orders equally large ones. Each goes to the fold where the sum
+    of the squared shares, of all patches and of each stratum, grows the least. The sum of the squared deviations from
+    an equal share is then at most ``1 - 1 / folds`` times the sum of the groups' squared shares. Without strata, no two
+    folds differ by more than the largest group.
 
     Parameters
     ----------
     groups
-        By group, how many patches it has of each stratum.
+        By group, the number of patches per stratum.
     folds
-        How many folds; no more than groups, and then none is empty.
+        Number of folds, at most that of groups, so that none is empty.
     seed
-        Of the order among equally large groups.
+        Seed of the order of equally large groups.
     """
     totals: Counter[str | None] = Counter()
     vectors: dict[str, dict[str | None, int]] = {}
@@ -49,7 +49,7 @@ def balance_groups(groups: Mapping[str, Mapping[str, int]], folds: int, seed: in
     chosen = {}
     for name in sorted(vectors, key=order):
         own = [(stratum, weights[stratum] * count) for stratum, count in vectors[name].items() if count]
-        # A fold's sum of squares grows by twice this, and by what is the same for all folds.
+        # A fold's sum of squares grows by twice this, plus a term that is the same for all folds.
         growth = [sum(weight * load[stratum] for stratum, weight in own) for load in loads]
         fold = growth.index(min(growth))
         loads[fold].update(vectors[name])

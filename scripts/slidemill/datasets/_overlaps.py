@@ -1,4 +1,4 @@
-"""How many squares of one set overlap each of another, counted without comparing them pair by pair."""
+"""Count the squares of one set that overlap each square of another, without comparing pairs."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ Numbers = npt.NDArray[np.int64]
 
 
 def count_overlaps(rectangles: Numbers, others: Numbers) -> Numbers:
-    """Return, for each of `others`, how many of the rectangles share a pixel with it.
+    """Return, for each of `others`, the number of rectangles that share a pixel with it.
 
-    It shares none with those that end before it begins, or begin where it has ended, in x or in y. So what begins
-    in time, less what has ended too early, in x and in y alike, is what overlaps: four counts of points in quadrants.
+    In one dimension, these are the rectangles that begin before its end, less those that end before its beginning. In
+    two dimensions, the product of both differences is a sum of four counts of points in quadrants.
 
     Parameters
     ----------
     rectangles, others
-        ``int64 (n, 4)``: x0, y0, and the first x and y behind it. All have a pixel at least.
+        ``int64 (n, 4)``: x0, y0, and the first x and y behind the rectangle, which has at least one pixel.
 
     Returns
     -------
@@ -33,18 +33,25 @@ def count_overlaps(rectangles: Numbers, others: Numbers) -> Numbers:
 
 
 def count_points_before(x: Numbers, y: Numbers, before_x: Numbers, before_y: Numbers) -> Numbers:
-    """Return, for each pair of limits, how many points are less in both x and y.
+    """Return, for each pair of limits, the number of points that are less in both x and y, ``int64 (limits,)``.
 
-    Points are sorted by x, so that a limit in x is a length of that list. The ranks of their y are looked at bit by
-    bit, from the highest: the list is parted each time into those without the bit and those with it, in their order,
-    and the part of the list that a pair of limits concerns stays in one piece (a wavelet matrix: F. Claude, G. Navarro
-    and A. Ordóñez, The wavelet matrix, Information Systems 47, 2015).
+    This is a wavelet matrix (F. Claude, G. Navarro and A. Ordóñez, "The wavelet matrix", Information Systems 47, 2015).
+
+    Parameters
+    ----------
+    x, y
+        ``int64 (points,)``.
+    before_x, before_y
+        ``int64 (limits,)``.
     """
+    # Sort by x, so that a limit in x is a length of the list; replace y by its rank.
     order = np.argsort(x, kind="stable")
     values, ranks = np.unique(y[order], return_inverse=True)
     limit = np.searchsorted(values, before_y)
     first, last = np.zeros(len(limit), np.int64), np.searchsorted(x[order], before_x)
     count = np.zeros(len(limit), np.int64)
+    # Go through the bits of the ranks from the highest. A stable partition moves those without the bit to the front, so
+    # that the range of each limit stays in one piece. Where the limit has the bit, points without it count.
     for bit in reversed(range(len(values).bit_length())):
         without = (ranks >> bit & 1) == 0
         places = np.concatenate(([0], np.cumsum(without)))

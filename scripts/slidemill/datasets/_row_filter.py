@@ -1,4 +1,4 @@
-"""Which patches of a dataset's table are asked for: by slide, by label, and by a query over its columns."""
+"""Select rows of a dataset's table by slide, by label, and by a query."""
 
 from __future__ import annotations
 
@@ -16,19 +16,27 @@ if TYPE_CHECKING:
 Mask = npt.NDArray[np.bool_]
 
 
-def wanted(
+def select_rows(
     table: pandas.DataFrame,
     classes: Mapping[int, str],
+    *,
     slides: Collection[str] | str | None,
     labels: Collection[int | str] | int | str | None,
     query: str | None,
 ) -> Mask:
-    """Return where a table's rows fulfil all that is asked, ``bool (n,)``; None asks nothing.
+    """Return which rows fulfil all conditions, ``bool (n,)``; None is no condition.
+
+    Parameters
+    ----------
+    table, classes
+        As of `slidemill.datasets.dataset.Dataset`.
+    slides, labels, query
+        As of `slidemill.datasets.dataset.Dataset.select`.
 
     Raises
     ------
     SlidemillError
-        When a slide or a label does not exist, or the query is none.
+        When a slide or a label does not exist, or the query is not a condition.
     """
     mask = np.ones(len(table), bool)
     if slides is not None:

@@ -1,4 +1,4 @@
-"""Batches of patches for training: their order, their symmetries, and reading ahead."""
+"""Make batches of patches for training, in order and ahead of their use."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from slidemill.errors import SlidemillError
 from slidemill.stores.symmetries import COUNT
 
 AHEAD = 2
-"""Batches that each worker may be ahead of the one that is asked for; this bounds memory."""
+"""Batches that each worker may read ahead; this bounds memory."""
 
 AUGMENTING = 3
-"""What tells the random numbers of the augmentation from those of the order."""
+"""Distinguishes the random numbers of the augmentation from those of the order."""
 
 
 class Batch(NamedTuple):
-    """Some patches.
+    """A batch of patches.
 
     Parameters
     ----------
@@ -66,18 +66,18 @@ class Batching:
 
 
 def batches(stored: StoredPatches, labels: npt.NDArray[np.int64], classes: int, chosen: Batching) -> Iterator[Batch]:
-    """Return the batches of an epoch; what is wrong with the arguments is told at once, not at the first batch.
+    """Return the batches of an epoch; arguments are checked at once, not at the first batch.
 
     Parameters
     ----------
     stored, labels
         The patches, and the label of each.
     classes
-        How many columns one-hot labels have.
+        Number of columns of one-hot labels.
     chosen
-        How the batches are made.
+        How batches are made.
     """
-    places = ordered(stored, chosen, chosen.epoch)
+    places: Places = order(stored.codes, chosen.shuffle, chosen.seed, chosen.epoch)
     if chosen.one_hot:
         places = _with_class(places, labels)
     turns = symmetries_of(len(stored), chosen.seed, chosen.epoch) if chosen.augment else None
@@ -86,36 +86,31 @@ def batches(stored: StoredPatches, labels: npt.NDArray[np.int64], classes: int, 
     def read(number: int) -> Batch:
         own = places[number * chosen.size : (number + 1) * chosen.size]
         pixels = stored.read(own, symmetries=None if turns is None else turns[own])
-        told = one_hot(labels[own], classes) if chosen.one_hot else labels[own]
-        return Batch(pixels, told, stored.ids(own))
+        own_labels = one_hot(labels[own], classes) if chosen.one_hot else labels[own]
+        return Batch(pixels, own_labels, stored.ids(own))
 
     if not chosen.workers:
         return map(read, range(count))
     return _ahead(read, count, chosen.workers)
 
 
-def ordered(stored: StoredPatches, chosen: Batching, epoch: int) -> Places:
-    """Return the places of all patches in an epoch's order."""
-    return order(stored.codes, chosen.shuffle, chosen.seed, epoch)
-
-
 def batch_count(patches: int, chosen: Batching) -> int:
-    """Return how many batches so many patches make."""
+    """Return the number of batches."""
     return patches // chosen.size if chosen.drop_last else -(-patches // chosen.size)
 
 
 def symmetries_of(count: int, seed: int, epoch: int) -> Places:
-    """Return a symmetry of the square for each patch of a dataset, ``uint8 (count,)``; the order does not matter."""
+    """Return a symmetry of the square per patch of a dataset, in any order, ``uint8 (count,)``."""
     return (random_numbers(count, seed, epoch, AUGMENTING) % COUNT).astype(np.uint8)
 
 
 def one_hot(labels: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np.float32]:
-    """Return a row for each label, zeros and a one in the label's column, ``float32 (n, classes)``.
+    """Return labels as rows of zeros with a one, ``float32 (n, classes)``.
 
     Raises
     ------
     SlidemillError
-        When a label is no class: -1 has none, and NumPy would take it for the last.
+        When a label is not a class: NumPy would take -1 for the last.
     """
     wrong = labels[(labels < 0) | (labels >= classes)]
     if wrong.size:
@@ -126,7 +121,7 @@ def one_hot(labels: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np.float
 
 
 def _with_class(places: Places, labels: npt.NDArray[np.int64]) -> Places:
-    """Return the places of patches that have a class, and warn where others are left out."""
+    """Return the places of patches that have a class, and warn if others are left out."""
     kept = places[labels[places] >= 0]
     if left := len(places) - len(kept):
         warnings.warn(
@@ -144,5 +139,5 @@ def _ahead(read: Callable[[int], Batch], count: int, workers: int) -> Iterator[B
         return [(number, read(number))]
 
     steps = (Step(number, partial(step, number)) for number in range(count))
-    # The caller's thread is one of the crew, and takes a step itself where it would wait.
+    # The caller's thread is one of them, and takes a step itself instead of waiting.
     return run_in_order(steps, count, workers + 1, ahead=AHEAD * workers)

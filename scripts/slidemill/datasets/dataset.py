@@ -1,4 +1,4 @@
-"""A cohort's patches as one sequence over the stores of all its slides."""
+"""The patches of a cohort as one sequence over the stores of its slides."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slidemill.core.encodings import Pixels
-from slidemill.datasets._row_filter import wanted
+from slidemill.datasets._row_filter import select_rows
 from slidemill.datasets.batches import Batch, Batching, batches
 from slidemill.datasets.folds import Splits
 from slidemill.datasets.shuffle import Shuffle
@@ -33,13 +33,13 @@ class Patch:
     Parameters
     ----------
     pixels
-        ``uint8 (height, width, 3)``, RGB; the array is the caller's own.
+        ``uint8 (height, width, 3)``, RGB; the caller may change it.
     label, label_name
-        Its label, -1 where `labels.map` lacks the name, and the name.
+        Its label, -1 if `labels.map` lacks the name, and the name.
     slide, patch_id
         The slide's id, and the patch's, unique within the slide.
     x0, y0, width0, height0
-        The square that it stands for, in level-0 pixels.
+        Its square in level-0 pixels.
     """
 
     pixels: Pixels = field(repr=False)
@@ -55,18 +55,18 @@ class Patch:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Dataset:
-    """Patches of a cohort, with what the metadata table says of them; `slidemill.open_dataset` makes one.
+    """Patches of a cohort and their rows of the metadata table, from `slidemill.open_dataset`.
 
     Parameters
     ----------
     table
-        A frame with a row a patch, numbered from 0: the columns of metadata.csv, those of a sheet too.
+        A row per patch, numbered from 0, with the columns of metadata.csv and of the sheet.
     stored
-        Where each of these patches lies.
+        The stores, and the place of each patch in them.
     fingerprints
         By slide, the fingerprint of its content.
     classes
-        By label, from 0 up, its name; those of all patches of the results, whatever was selected.
+        By label, from 0, its name; those of all patches of the results, whatever is selected.
     """
 
     table: pandas.DataFrame
@@ -91,7 +91,7 @@ class Dataset:
 
     @property
     def labels(self) -> npt.NDArray[np.int64]:
-        """The patches' labels, ``int64 (n,)``; -1 where `labels.map` lacks the name."""
+        """The patches' labels, ``int64 (n,)``; -1 if `labels.map` lacks the name."""
         labels: npt.NDArray[np.int64] = self.table["label"].to_numpy()
         return labels
 
@@ -123,14 +123,14 @@ class Dataset:
         return (self[place] for place in range(len(self)))
 
     def read(self, places: Sequence[int] | Places, out: Pixels | None = None) -> Pixels:
-        """Return the pixels of several patches, ``uint8 (patches, height, width, 3)``, in the order asked for.
+        """Read several patches in the given order, ``uint8 (patches, height, width, 3)``.
 
         Parameters
         ----------
         places
             Their places, from 0.
         out
-            An array to write to, in place of a new one; of that shape, and the result then.
+            An array of that shape to write to and return, in place of a new one.
 
         Raises
         ------
@@ -140,13 +140,30 @@ class Dataset:
         return self.stored.read(places_of(places, len(self)), out)
 
     def store(self, slide: str) -> Store:
-        """Return a slide's open store; it is the dataset's, which closes it."""
+        """Return the open store of a slide, which the dataset closes.
+
+        Raises
+        ------
+        SlidemillError
+            When the dataset has no slide with this id.
+        StoreError
+            When the store cannot be opened.
+        """
         if slide not in self.slides:
             raise SlidemillError(f"{slide}: no slide of this dataset is called so: its slides are in ds.slides")
         return self.stored.pool[slide]
 
     def take(self, places: Sequence[int] | Places | npt.NDArray[np.bool_]) -> Dataset:
-        """Return a dataset of some of the patches: those at `places`, in that order, or where a mask is True."""
+        """Return a dataset of some of the patches.
+
+        `places` are whole numbers, ``(n,)``, which may count from the end, or a mask, ``bool (len(self),)``. Whole
+        numbers give the order of the patches.
+
+        Raises
+        ------
+        SlidemillError
+            When `places` is neither, or there is no such patch.
+        """
         table = self.table.iloc[places_of(places, len(self))]
         return dataset_of(table.reset_index(drop=True), self.stored.pool, self.fingerprints, self.classes)
 
@@ -156,7 +173,7 @@ class Dataset:
         labels: Collection[int | str] | int | str | None = None,
         query: str | None = None,
     ) -> Dataset:
-        """Return a dataset of the patches that are of some slides, have some labels, and fulfil a query.
+        """Return a dataset of the patches of some slides, with some labels, that fulfil a query.
 
         Parameters
         ----------
@@ -165,15 +182,15 @@ class Dataset:
         labels
             Labels, or their names; None for all.
         query
-            A condition over the columns of `table`, as `pandas.DataFrame.eval` takes it: ``"tissue_fraction > 0.5"``.
-            Columns of a sheet are texts: ``"patient == 'P1'"``, and empty where the sheet is.
+            A condition on columns of `table` for `pandas.DataFrame.eval`: ``"tissue_fraction > 0.5"``. Columns of a
+            sheet are texts, which may be empty: ``"patient == 'P1'"``.
 
         Raises
         ------
         SlidemillError
-            When a slide or a label does not exist, or the query is none.
+            When a slide or a label does not exist, or the query is not a condition.
         """
-        return self.take(wanted(self.table, self.classes, slides, labels, query))
+        return self.take(select_rows(self.table, self.classes, slides=slides, labels=labels, query=query))
 
     def batches(
         self,
@@ -191,22 +208,21 @@ class Dataset:
         Parameters
         ----------
         size
-            Patches in a batch; the last has what is left.
+            Patches per batch; the last may have fewer.
         shuffle
-            ``"blocks"`` (or True) reads short runs of patches, of a few slides at a time, as disks like it;
-            ``"exact"`` makes every order as likely, and is slow where there are more slides than stores are held open;
-            False keeps the table's order.
+            ``"blocks"`` (or True) reads short runs of patches of a few slides at a time, which suits disks. ``"exact"``
+            is a uniform random permutation, and slow with more slides than open stores. False keeps the table's order.
         seed, epoch
-            Of the order and of the augmentation, which are the same on every machine; another epoch has another order.
+            Determine order and augmentation, which are the same on every machine.
         augment
-            Whether each patch is turned by one of the eight symmetries of the square.
+            Whether to transform each patch by one of the eight symmetries of the square.
         drop_last
-            Whether a last batch that is smaller is left out.
+            Whether to leave out a smaller last batch.
         workers
-            Threads that read ahead of the caller; 0 reads when a batch is asked for.
+            Threads that read ahead of the caller; 0 reads each batch on request.
         one_hot
-            Whether labels are rows of zeros with a one, ``float32 (size, classes)``; patches with the label -1, which
-            has no class, are left out then, and a warning says how many.
+            Whether labels are rows of zeros with a one, ``float32 (size, classes)``. Patches with label -1 are then
+            left out, with a warning.
 
         Yields
         ------
@@ -216,7 +232,9 @@ class Dataset:
         Raises
         ------
         SlidemillError
-            When an argument is not one of these; StoreError where a patch cannot be read.
+            When an argument is out of range.
+        StoreError
+            When a patch cannot be read.
         """
         chosen = Batching(size, shuffle, seed, epoch, augment, drop_last, workers, one_hot)
         return batches(self.stored, self.labels, max(self.classes, default=-1) + 1, chosen)
@@ -243,7 +261,7 @@ class Dataset:
         return every_kth(self, total)
 
     def close(self) -> None:
-        """Let go of the stores; a dataset that is read again opens them again."""
+        """Close the stores; reading opens them again."""
         self.stored.pool.close()
 
     def __enter__(self) -> Self:

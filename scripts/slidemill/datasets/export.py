@@ -1,11 +1,11 @@
-"""Patches of a cohort in one file, to be sent: their bytes as they are stored, and the table's rows beside them.
+"""Export patches of a cohort to one file: their stored bytes, and their rows of the table.
 
 A ``.h5`` file has ``patches``, ``uint8 (n, height, width, 3)``, where they are raw, else ``payload`` and ``offsets``,
 as a store in HDF5 has them. The group ``table`` has a dataset for each column; the attribute ``encoding`` names the
 encoding, ``labels`` the labels as JSON, and ``provenance`` is JSON too.
 
-A ``.tar`` file has for each patch ``SLIDE/PATCH_ID.png`` (or what its encoding ends in; ``.npy`` where it is raw) and
-``SLIDE/PATCH_ID.json``, its row, in front of all ``__provenance__``, which the webdataset library passes over.
+A ``.tar`` file begins with ``__provenance__``, which the webdataset library skips. For each patch it has
+``SLIDE/PATCH_ID.png`` (or the suffix of its encoding; ``.npy`` for raw) and its row, ``SLIDE/PATCH_ID.json``.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import pandas
 
 BLOCK = 4096
-"""Rows of the table that are turned into values at once."""
+"""Rows of the table that are converted at once."""
 
 Told = Callable[[int], None]
 
@@ -46,21 +46,21 @@ def export(dataset: Dataset, out: Path, told: Told = lambda _: None) -> Encoding
     Parameters
     ----------
     dataset
-        The patches, in the order in which the file has them.
+        The patches, in the order of the file.
     out
-        The file, which must not be there; what it ends in, ``.h5``, ``.hdf5`` or ``.tar``, says what it becomes.
+        The file, which must not exist; its suffix, ``.h5``, ``.hdf5`` or ``.tar``, selects the format.
     told
-        Called with the number of patches that are written, after each.
+        Called after each patch with the number of written ones.
 
     Returns
     -------
     Encoding
-        That of the patches in the stores.
+        The encoding of the patches.
 
     Raises
     ------
     SlidemillError
-        When there is no patch, the file is there, ends in something else, or a store is damaged or unlike the first.
+        When there is no patch, the file exists or has another suffix, or a store is damaged or unlike the first.
     """
     write = {".h5": _write_hdf5, ".hdf5": _write_hdf5, ".tar": _write_tar}.get(out.suffix)
     if write is None:
@@ -86,7 +86,7 @@ def _write_hdf5(path: Path, dataset: Dataset, codec: Encoding, shape: Shape, tol
         patches = RawPatches(file, len(dataset), shape) if raw else EncodedPatches(file, spool)
         slides: dict[str, Any] = {}
         for done, (_, data) in enumerate(_patches(dataset, codec, shape, slides), start=1):
-            # What stands in front of an array's pixels in its file of its own has no place in the one array.
+            # The array has no room for the header of a .npy file.
             patches.add(decode_patch(NPY, data, shape).data.cast("B") if codec is NPY else data)
             told(done)
         patches.end()
@@ -98,7 +98,7 @@ def _write_hdf5(path: Path, dataset: Dataset, codec: Encoding, shape: Shape, tol
 
 
 def write_column(file: h5py.File, name: str, column: pandas.Series) -> None:
-    """Write a column of a table as a dataset: numbers as they are, texts as UTF-8, each of the longest one's length."""
+    """Write a column of a table as a dataset: numbers as they are, texts as UTF-8 of one length."""
     import pandas as pd
 
     if pd.api.types.is_numeric_dtype(column.dtype):
@@ -112,7 +112,7 @@ def write_column(file: h5py.File, name: str, column: pandas.Series) -> None:
 
 def _write_tar(path: Path, dataset: Dataset, codec: Encoding, shape: Shape, told: Told) -> None:
     slides: dict[str, Any] = {}
-    # What the stores say stands in front, where a stream begins.
+    # Facts on the stores come first, where a stream begins.
     for slide in dataset.slides:
         with _opened(dataset, slide, codec, shape) as store:
             slides[slide] = _said(store)
@@ -135,7 +135,7 @@ def _write_tar(path: Path, dataset: Dataset, codec: Encoding, shape: Shape, told
 
 
 def _patches(dataset: Dataset, codec: Encoding, shape: Shape, slides: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
-    """Yield each patch's name in the cohort and its bytes, those that were written, and keep what the stores say."""
+    """Yield each patch's name in the cohort and its checked bytes; add facts on the stores to `slides`."""
     pairs = zip(dataset.table["slide"].astype(str), dataset.table["patch_id"], strict=True)
     for slide, own in groupby(pairs, itemgetter(0)):
         with _opened(dataset, slide, codec, shape) as store:
@@ -152,7 +152,7 @@ def _patches(dataset: Dataset, codec: Encoding, shape: Shape, slides: dict[str, 
 
 
 def _opened(dataset: Dataset, slide: str, codec: Encoding, shape: Shape) -> Store:
-    """Open a slide's store, and see that its patches are like those of the others."""
+    """Open a slide's store, and check that its patches are like those of the others."""
     store = dataset.stored.pool.open(slide)
     if store.manifest.codec is not codec or store.manifest.shape != shape:
         store.close()
@@ -186,7 +186,7 @@ def _provenance(dataset: Dataset, slides: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _rows(table: pandas.DataFrame) -> Iterator[dict[str, Any]]:
-    """Yield the rows as values of JSON; what is not known is None."""
+    """Yield the rows as values of JSON; unknown values are None."""
     for start in range(0, len(table), BLOCK):
         for row in table.iloc[start : start + BLOCK].to_dict("records"):
             yield {str(name): None if value != value else value for name, value in row.items()}

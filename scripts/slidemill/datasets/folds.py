@@ -1,4 +1,4 @@
-"""Folds of slides: what is trained on and what is tested on, and the file that keeps it."""
+"""Folds of slides for training and testing, and their file."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 COLUMNS = ("slide", "fingerprint", "group", "fold", "patches", "by", "stratify", "seed")
 DIGITS = 4300
-"""Of a seed, at most: Python writes and reads no longer whole numbers, unless it is told to."""
+"""The most digits of a seed: Python converts no longer integers by default."""
 COUNT = re.compile(r"[0-9]{1,18}")
 SEED = re.compile(rf"[0-9]{{1,{DIGITS}}}")
 
 
 class Divisible(Protocol):
-    """What can be split into folds of slides: a dataset, as far as folds need one."""
+    """The part of a dataset that folds need."""
 
     @property
     def table(self) -> pandas.DataFrame:
@@ -39,7 +39,7 @@ class Divisible(Protocol):
         """By slide, the fingerprint of its content."""
 
     def take(self, places: npt.NDArray[np.bool_]) -> Self:
-        """Return the patches where a mask is True."""
+        """Return the patches for which a mask is True."""
 
 
 D = TypeVar("D", bound=Divisible)
@@ -48,7 +48,7 @@ E = TypeVar("E", bound=Divisible)
 
 @dataclass(frozen=True, slots=True)
 class SlideFold:
-    """The fold that a slide is in, from 0; its group, how many patches it had then, and its content's fingerprint."""
+    """The fold of a slide, from 0, with its group, number of patches, and content's fingerprint."""
 
     slide: str
     fingerprint: str
@@ -64,15 +64,15 @@ class Splits(Generic[D]):
     Parameters
     ----------
     by
-        The column whose values, the groups, are never cut; or ``"slide"``.
+        The column whose values, the groups, stay in one fold; or ``"slide"``.
     stratify
-        The column of which every fold has the same shares, as far as the groups allow; or None.
+        The column of which all folds have the same shares as far as possible; or None.
     seed
-        Of the order among groups that are equally large.
+        Seed of the order of equally large groups.
     slides
-        A row a slide, sorted by its id.
+        One per slide, sorted by id.
     dataset
-        What is parted; None where that is not told, as in a file that was read.
+        The dataset that is split; None if unknown, as in a file.
     """
 
     by: str
@@ -83,16 +83,16 @@ class Splits(Generic[D]):
 
     @property
     def folds(self) -> int:
-        """How many folds there are."""
+        """The number of folds."""
         return 1 + max(row.fold for row in self.slides)
 
     def of(self, dataset: E) -> Splits[E]:
-        """Return the same folds of a dataset, once it is seen that it has just these slides, contents and groups.
+        """Return the same folds of a dataset that has exactly these slides, contents and groups.
 
         Raises
         ------
         SplitError
-            When it has not.
+            When the dataset has others.
         """
         own = {row.slide: row for row in self.slides}
         found = count_patches(dataset.table, self.by, None)
@@ -116,24 +116,24 @@ class Splits(Generic[D]):
         return Splits(self.by, self.stratify, self.seed, self.slides, dataset)
 
     def fold(self, number: int) -> tuple[D, D]:
-        """Return what to train on, and the fold of that number, from 0, to test on.
+        """Return the dataset to train on, and the fold of that number, from 0, to test on.
 
         Raises
         ------
         SplitError
-            When there is no such fold, or the dataset is not told.
+            When there is no such fold, or no dataset.
         """
         others = [one for one in range(self.folds) if one != number]
         both = self.parts(train=others, test=[number])
         return both["train"], both["test"]
 
     def parts(self, **folds: Collection[int]) -> dict[str, D]:
-        """Return a dataset for each name, of the folds that are given to it: ``train=(0, 1, 2), val=(3,), test=(4,)``.
+        """Return a dataset per name, of its folds: ``train=(0, 1, 2), val=(3,), test=(4,)``.
 
         Raises
         ------
         SplitError
-            When a fold is in no part or in two, or does not exist, a part is no collection, or the dataset is not told.
+            When a fold is in no part or in two, or does not exist, a part is not a collection, or there is no dataset.
         """
         if self.dataset is None:
             raise SplitError("the folds are of no dataset yet: give it, as splits.of(dataset)")
@@ -153,7 +153,7 @@ class Splits(Generic[D]):
         return {name: self.dataset.take(places.isin(list(own)).to_numpy()) for name, own in folds.items()}
 
     def save(self, path: str | Path) -> None:
-        """Publish the folds as a CSV, a row a slide, which `read_splits` reads.
+        """Write the folds as a CSV with a row per slide, for `read_splits`.
 
         Raises
         ------
@@ -161,13 +161,13 @@ class Splits(Generic[D]):
             When `path` is a folder, or cannot be written.
         """
         path = Path(path)
-        # A table takes the place of whatever has its name: here, of a folder with all that is in it.
+        # Writing would replace the folder and its content.
         if path.is_dir():
             raise SplitError(f"{path}: is a folder: give the path of a file, such as {path / 'splits.csv'}")
         shared = {"by": self.by, "stratify": self.stratify, "seed": self.seed}
         try:
             rows = write_table(path, COLUMNS, ({**asdict(row), **shared} for row in self.slides))
-            # These folds take the place of those of a run, whose seal lies there.
+            # These folds replace those of a run, so their seal must too.
             if SEALED_BY.get(path.name) == SPLITS_SEAL and path.with_name(SPLITS_SEAL).exists():
                 seal_tables(path.parent, {path.name: rows}, SPLITS_SEAL)
         except OSError as error:
@@ -175,14 +175,14 @@ class Splits(Generic[D]):
 
 
 def read_splits(path: str | Path, dataset: D | None = None) -> Splits[D]:
-    """Return the folds that `Splits.save`, or a run of the workflow, wrote at `path`; of `dataset`, where it is given.
+    """Read folds that `Splits.save` or a run wrote; with `dataset`, return them for it.
 
     Raises
     ------
     SplitError
         When the table holds no folds, or they are not of the dataset.
     SlidemillError
-        When it is no table, or that of a run and damaged.
+        When the file is not a table, or is damaged.
     """
     path = Path(path)
     try:
@@ -207,7 +207,7 @@ def read_splits(path: str | Path, dataset: D | None = None) -> Splits[D]:
 
 
 def _check_rows(path: Path, slides: Sequence[SlideFold]) -> None:
-    """See that each slide stands once, each group is in one fold, and no fold is empty."""
+    """Check that each slide has one row, each group is in one fold, and no fold is empty."""
     twice = [slide for slide, count in Counter(row.slide for row in slides).items() if count > 1]
     refuse(twice, ("stands", "stand"), f"twice in {path}: leave one row of each")
     fold_of: dict[str, int] = {}

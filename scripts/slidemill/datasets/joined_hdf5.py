@@ -1,8 +1,7 @@
-"""One HDF5 file over the stores of a whole cohort: h5py sees one array, whose bytes stay where they are.
+"""Join a cohort's HDF5 stores in one file, whose array refers to the bytes in the stores.
 
-It holds what an exported file holds (`slidemill.datasets.export`), but ``patches``, or ``payload``, is a virtual
-dataset over the slides' own files, which are named relative to this one: both may be moved, together. Row i is row i
-of metadata.csv.
+It has the content of an exported file (`slidemill.datasets.export`), but ``patches``, or ``payload``, is a virtual
+dataset over the stores, with relative paths: all may be moved together. Row i is row i of metadata.csv.
 """
 
 from __future__ import annotations
@@ -37,22 +36,22 @@ MADE_OF = "made_of"
 
 
 def join_stores(results: Path, path: Path) -> None:
-    """Publish the file at `path`, in the folder of the stores; without a patch where no slide has any.
+    """Write the file at `path`, in the folder of the stores.
 
     Parameters
     ----------
     results
-        The folder of results, whose tables have been gathered.
+        The results folder, with gathered tables.
     path
-        Where it will stand.
+        The file.
 
     Raises
     ------
     SlidemillError
-        When the stores and the table do not fit each other, or patches are not all of one encoding and size.
+        When the stores and the table differ, or patches have several encodings.
     """
     table = read_parquet(results / METADATA_PARQUET)
-    # Where all slides have failed before they were stored, there is no row: no fault of this file's.
+    # There is no row if all slides have failed before.
     rows = read_cohort_table(results / STORES_TABLE, STORE_COLUMNS)
     own = {row["slide"]: row for row in rows if row["backend"] == BACKEND}
     counts = [(slide, sum(1 for _ in group)) for slide, group in groupby(table["slide"].astype(str))]
@@ -110,14 +109,14 @@ def _join_encoded(file: h5py.File, results: Path, counts: Counts) -> None:
 
 
 def _join(file: h5py.File, name: str, shape: tuple[int, ...], slides: list[str], sizes: list[int]) -> None:
-    """Make a virtual dataset of the slides' datasets of that name, one after another."""
+    """Make a virtual dataset of the slides' datasets of that name, in order."""
     whole, rest = (sum(sizes), *shape), (0,) * len(shape)
-    # Not h5py's VirtualLayout, whose datasets have the time at which they were made in them.
+    # Not h5py's VirtualLayout, whose datasets contain their time of creation.
     kind, space, start = h5p.create(h5p.DATASET_CREATE), h5s.create_simple(whole), 0
     kind.set_obj_track_times(False)
     for slide, size in zip(slides, sizes, strict=True):
         space.select_hyperslab((start, *rest), (size, *shape))
-        # A name without a folder is looked for where the file itself lies.
+        # A name without a folder is next to this file.
         source = os.fsencode(store_path(BACKEND, slide).name)
         kind.set_virtual(space, source, name.encode(), h5s.create_simple((size, *shape)))
         start += size

@@ -1,4 +1,4 @@
-"""Whether what is trained on and what is tested on have a patient, a slide or a part of one in common."""
+"""Find patients, slides and parts of slides that training and test data share."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ SQUARE = ("x0", "y0", "width0", "height0", "downsample")
 
 @dataclass(frozen=True, slots=True)
 class Leakage:
-    """What two sides have in common.
+    """What training and test data share.
 
     Parameters
     ----------
     groups
-        How many patients, or other groups, are on both sides.
+        Number of patients, or other groups, on both sides.
     contents
-        How many slides' contents are, whatever the slides are called.
+        Number of slides' contents on both sides, whatever their ids.
     patches
-        How many patches of the second side overlap one of the first, or are the same.
+        Number of patches of the second side that overlap one of the first.
     listed
-        A line for each, for the first ten of each kind.
+        A line each for the first ten of each kind.
     """
 
     groups: int
@@ -55,20 +55,21 @@ class Leakage:
 
 
 def check_leakage(train: Dataset | pandas.DataFrame, test: Dataset | pandas.DataFrame, by: str | None = None) -> None:
-    """See that what is trained on and what is tested on have nothing in common.
+    """Check that training and test data share nothing.
 
     Parameters
     ----------
     train, test
-        Datasets, or tables as `slidemill.read_metadata` returns them; only datasets tell copies of a slide.
+        Datasets, or tables of `slidemill.read_metadata`; copies of a slide are found only in datasets.
     by
-        What may not be on both sides. The name of a column: none of its values, and no slide's content. ``"patch"``: no
-        part of a slide, for sides that share slides. None takes ``"patient"`` where both tables have that column.
+        What may not be on both sides. The name of a column: its values, and slides' contents. ``"patch"``: parts of
+        slides, for sides that share slides. None takes ``"patient"`` if both tables have that column, else
+        ``"slide"``.
 
     Raises
     ------
     LeakageError
-        When they have, with what it is.
+        When they share something, with a list.
     SplitError
         When a table lacks the column.
     """
@@ -77,7 +78,7 @@ def check_leakage(train: Dataset | pandas.DataFrame, test: Dataset | pandas.Data
 
 
 def find_leakage(train: Dataset | pandas.DataFrame, test: Dataset | pandas.DataFrame, by: str | None = None) -> Leakage:
-    """Return what two sides have in common; the parameters are `check_leakage`'s.
+    """Return what two sides share; the parameters are those of `check_leakage`.
 
     Raises
     ------
@@ -87,7 +88,7 @@ def find_leakage(train: Dataset | pandas.DataFrame, test: Dataset | pandas.DataF
     import pandas as pd
 
     tables = [side if isinstance(side, pd.DataFrame) else side.table for side in (train, test)]
-    # Where a side's fingerprints are not told, slides are known by their ids alone.
+    # Without fingerprints of both sides, slides are compared by their ids.
     prints: list[Mapping[str, str]] = [
         {} if isinstance(side, pd.DataFrame) else side.fingerprints for side in (train, test)
     ]
@@ -117,7 +118,7 @@ def find_leakage(train: Dataset | pandas.DataFrame, test: Dataset | pandas.DataF
 
 
 def _by_content(table: pandas.DataFrame, prints: Mapping[str, str]) -> dict[str, list[str]]:
-    """Return the ids of slides by their contents' fingerprints; a slide without one is a content of its own."""
+    """Return the ids of slides by fingerprint; a slide without one counts as a separate content."""
     found: dict[str, list[str]] = defaultdict(list)
     for slide in map(str, table[SLIDE].unique()):
         found[prints.get(slide) or slide].append(slide)
@@ -125,13 +126,13 @@ def _by_content(table: pandas.DataFrame, prints: Mapping[str, str]) -> dict[str,
 
 
 def _values(table: pandas.DataFrame, column: str) -> set[str]:
-    """Return the values of a column, without blanks around them; one that is missing is nobody's."""
+    """Return the values of a column without outer blanks and missing ones."""
     return {str(value).strip() for value in table[column].dropna().unique()} - {""}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Placed:
-    """Patches of some contents, those of one content together.
+    """Patches of some contents, sorted by content.
 
     Parameters
     ----------
@@ -140,9 +141,9 @@ class _Placed:
     rows
         Places in the table.
     bounds
-        Where the rows of each content begin, and behind all where the last ends.
+        The first row of each content, and the end of the last one.
     squares
-        ``int64 (rows, 4)``: where each begins, and the first pixels behind it.
+        ``int64 (rows, 4)``: x0, y0, and the first x and y behind the patch.
     """
 
     table: pandas.DataFrame
@@ -152,7 +153,7 @@ class _Placed:
 
     @classmethod
     def of(cls, table: pandas.DataFrame, contents: Sequence[Sequence[str]]) -> _Placed:
-        """Return the patches of contents that are given by the ids of their slides."""
+        """Return the patches of contents, each given by the ids of its slides."""
         import pandas as pd
 
         codes, names = pd.factorize(table[SLIDE])
@@ -170,17 +171,14 @@ class _Placed:
 
 
 def _squares(rows: pandas.DataFrame) -> npt.NDArray[np.int64]:
-    """Return where patches begin, and the first pixels behind them.
-
-    The table has whole pixels: where these are rounded, patches that touch seem to overlap by one.
-    """
+    """Return patches as ``int64 (rows, 4)``, one pixel smaller where the table's rounding may make them overlap."""
     x0, y0, width, height = (rows[name].to_numpy(np.int64) for name in SQUARE[:4])
     rounded = (rows["downsample"].to_numpy() % 1 != 0).astype(np.int64)
     return np.column_stack((x0, y0, x0 + np.maximum(width - rounded, 1), y0 + np.maximum(height - rounded, 1)))
 
 
 def _overlaps(train: _Placed, test: _Placed, content: int, most: int) -> tuple[int, list[str]]:
-    """Return how many patches of `test` overlap one of `train`, and a line for each of the first `most` of them."""
+    """Return the number of patches of `test` that overlap one of `train`, and lines on the first `most`."""
     begin, end = train.bounds[content : content + 2]
     begin_test, end_test = test.bounds[content : content + 2]
     first, second = train.squares[begin:end], test.squares[begin_test:end_test]

@@ -30,34 +30,33 @@ if TYPE_CHECKING:
 def open_dataset(
     results: str | Path, backend: str | None = None, where: str | None = None, most_open: int = MOST_OPEN
 ) -> Dataset:
-    """Open the patches of finished results as one sequence, in the order of metadata.csv; no store is opened yet.
+    """Open the patches of finished results as one sequence, in the order of metadata.csv.
 
     Parameters
     ----------
     results
-        The folder of results.
+        The results folder.
     backend
-        ``"lmdb"``, ``"hdf5"``, ``"disk"`` or ``"tar"``; None takes the first of these that there are stores of.
+        ``"lmdb"``, ``"hdf5"``, ``"disk"`` or ``"tar"``; None takes the first of these that has stores.
     where
-        A query, as `Dataset.select` takes it: which patches are wanted.
+        A query that selects patches, as of `Dataset.select`.
     most_open
-        How many stores are held open at once; with fewer than 64, shuffled batches may open some again and again.
+        Number of stores that are open at once; with fewer than 64, shuffled batches may reopen some often.
 
     Returns
     -------
     Dataset
-        Of all patches of the slides that are ok. A store that another run has written since is told when it is opened.
+        The patches of all slides that are ok. Stores open on demand; one that a later run has written is an error.
 
     Raises
     ------
     SlidemillError
-        When the results are not those of a run that came to its end, a table is damaged, there are no such stores, or
-        the query is none.
+        When the run has not finished, a table is damaged, there are no such stores, or the query is not a condition.
     """
     results = Path(results).absolute()
     if most_open < 1:
         raise SlidemillError(f"most_open is {most_open}: give 1 or more")
-    with machine_errors(results):  # the libraries that read tables are loaded here too
+    with machine_errors(results):  # includes loading the libraries that read tables
         return _opened(results, backend, where, most_open)
 
 
@@ -87,7 +86,7 @@ def _rows(table: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
 
 
 def classes_of(table: pandas.DataFrame) -> dict[int, str]:
-    """Return the name of each label from 0 up; several names of one label are joined."""
+    """Return the name of each label from 0; several names of a label are joined."""
     pairs = table[["label", "label_name"]].drop_duplicates()
     names: dict[int, list[str]] = {}
     for label, name in sorted(pairs.itertuples(index=False, name=None)):
@@ -96,18 +95,18 @@ def classes_of(table: pandas.DataFrame) -> dict[int, str]:
 
 
 def read_metadata(path: str | Path) -> pandas.DataFrame:
-    """Return the metadata table of a cohort or of a slide.
+    """Read the metadata table of a cohort or of a slide.
 
     Parameters
     ----------
     path
-        ``metadata.csv``, or the folder of results that holds it.
+        ``metadata.csv``, or the results folder.
 
     Returns
     -------
     pandas.DataFrame
-        A row a patch in raster order, slide by slide. Ids and names are strings; a number that is not known is NaN,
-        such as a ``label_fraction`` where a point decided.
+        A row per patch in raster order, slide by slide. Ids and names are strings; unknown numbers are NaN, such as
+        ``label_fraction`` where a point decides.
 
     Raises
     ------
@@ -147,7 +146,7 @@ def _read_metadata(table: Path) -> pandas.DataFrame:
 
 
 def _seal(table: Path) -> Seal | None:
-    """Return the seal of a metadata table, of a cohort or of a slide; None where there is none."""
+    """Return the seal of the metadata table of a cohort or of a slide, if any."""
     labelled = table.parent.parent / outcome_file("write_metadata", table.stem)
     if table.parent.name == Path(METADATA).parent.name and labelled.is_file():
         return find_seal([read_outcome(labelled)], "metadata")

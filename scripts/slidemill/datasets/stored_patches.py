@@ -1,4 +1,4 @@
-"""Pixels of patches of many slides, by their places in a dataset."""
+"""Read patches of many slides by their places in a dataset."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Places = npt.NDArray[np.integer]
 
 
 def places_of(wanted: object, count: int) -> npt.NDArray[np.intp]:
-    """Return places of patches, ``(n,)``, from whole numbers, which may count from the end, or from a mask.
+    """Return places of patches, ``intp (n,)``, from whole numbers, possibly negative, or from a mask.
 
     Raises
     ------
     SlidemillError
-        When they are neither, or there are no such patches.
+        When `wanted` is neither, or there is no such patch.
     """
     given = np.asarray(wanted)
     if given.dtype == bool and given.shape == (count,):
@@ -41,7 +41,7 @@ def places_of(wanted: object, count: int) -> npt.NDArray[np.intp]:
 
 @dataclass(frozen=True, slots=True)
 class StoredPatches:
-    """Where each patch of a dataset lies, and the stores: all that reading needs, and so cheap to carry to a worker.
+    """The stores of a dataset and the places of its patches, which are cheap to send to a worker.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class StoredPatches:
     slides
         Ids of slides.
     codes, columns, rows
-        For each patch the place of its slide in `slides`, and its own place in that slide's grid; ``(n,)``.
+        Per patch, the place of its slide in `slides`, and its column and row in the slide's grid; integers ``(n,)``.
     """
 
     pool: StorePool
@@ -69,16 +69,16 @@ class StoredPatches:
     def read(
         self, places: Places, out: Pixels | None = None, symmetries: npt.NDArray[np.integer] | None = None
     ) -> Pixels:
-        """Return the pixels of patches, ``uint8 (patches, height, width, 3)``, RGB, in the order asked for.
+        """Read patches in the given order, ``uint8 (patches, height, width, 3)``, RGB.
 
         Parameters
         ----------
         places
-            Their places in the dataset; one may be there more than once.
+            Their places in the dataset, ``(patches,)``; they may repeat.
         out
-            An array to write to, in place of a new one; of that shape, and the result then.
+            An array of that shape to write to and return, in place of a new one.
         symmetries
-            For each patch the symmetry of the square that it is turned by, 0 to 7, see `slidemill.stores.symmetries`.
+            Per patch, the symmetry of the square to apply, 0 to 7, ``(patches,)``, see `slidemill.stores.symmetries`.
 
         Raises
         ------
@@ -103,6 +103,6 @@ class StoredPatches:
         return pixels
 
     def _named(self, places: Places) -> list[tuple[int, str]]:
-        """Return each patch's slide, as its place in `slides`, and its id in that slide."""
+        """Return, per patch, the place of its slide in `slides`, and its id."""
         codes, columns, rows = (own[places].tolist() for own in (self.codes, self.columns, self.rows))
         return [(code, format_patch_id(column, row)) for code, column, row in zip(codes, columns, rows, strict=True)]
