@@ -80,41 +80,28 @@ class Outcome:
 
     @property
     def info(self) -> SlideInfo:
-        """What OpenSlide reports of the slide.
-
-        Raises
-        ------
-        SlidemillError
-            When discover_slides has not found it.
-        """
+        """What OpenSlide reports of the slide; `SlidemillError` if discover_slides has not found it."""
         if self.facts is None:
             raise SlidemillError(f"{self.slide}: its outcome of {self.stage} has no info: remove it and run again")
         return self.facts.info
 
     @property
     def kept(self) -> SampleFacts:
-        """What sample_patches found.
-
-        Raises
-        ------
-        SlidemillError
-            When it has not run.
-        """
+        """What sample_patches found; `SlidemillError` if it has not run."""
         if self.sample is None:
             raise SlidemillError(f"{self.slide}: its outcome of {self.stage} has no patches: remove it and run again")
         return self.sample
 
     def to_json(self) -> dict[str, Any]:
-        """Return the JSON value of the outcome: in ``details`` stand the fields of all stages side by side."""
+        """Return the JSON value of the outcome; ``details`` has the fields of all stages."""
         details: dict[str, Any] = {}
         for name, own in ((one.name, getattr(self, one.name)) for one in fields(self)[4:]):
             if name in _GROUPS and own:
                 details |= {key: value for key, value in asdict(own).items() if value is not None}
             elif own or (name == "slide_notes" and self.facts):
                 details[name] = {key: asdict(seal) for key, seal in own.items()} if name == "tables" else own
-        return {"slide": self.slide, "stage": self.stage, "status": self.status, "message": self.message} | {
-            "details": details
-        }
+        heads = {one.name: getattr(self, one.name) for one in fields(self)[:4]}
+        return {**heads, "details": details}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Outcome:

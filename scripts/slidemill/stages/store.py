@@ -13,6 +13,7 @@ from pathlib import Path
 import openslide
 
 from slidemill._version import __version__
+from slidemill.core.columns import UNREADABLE_COLUMNS
 from slidemill.core.csv_tables import read_table
 from slidemill.core.encodings import DIGEST, SOURCE, EncodedPatch, encode_patch
 from slidemill.core.files import scratch_folder
@@ -38,8 +39,6 @@ from slidemill.stores.writer import write_store
 
 STAGE = "store_patches"
 UNCONVERTED = "it has no ICC profile: its colours are stored as they are"
-PLACE = ("patch_id", "column", "row", "x0", "y0", "width0", "height0")
-"""The fields of an `UnreadablePatch` that are those of the patch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,7 +216,7 @@ def store_slide(asked: SlidePatches, target: Path, manifest: Manifest, *, backen
         reader_reason=whole.reader_reason,
         colour_note=UNCONVERTED if manifest.icc == NO_PROFILE else None,
         unreadable=tuple(
-            UnreadablePatch(reason=reason, **{name: getattr(patch, name) for name in PLACE})
+            UnreadablePatch(reason=reason, **{name: getattr(patch, name) for name in UNREADABLE_COLUMNS[1:-1]})
             for patch in patches
             if (reason := whole.unreadable.get(patch.patch_id)) is not None
         ),
