@@ -4,7 +4,9 @@ import json
 
 import numpy as np
 import pytest
+from shapely.geometry import box
 
+from slidemill.annotations import geojson
 from slidemill.annotations.frames import Frame
 from slidemill.annotations.read import read_annotation
 from slidemill.annotations.regions import TANGLED
@@ -323,3 +325,19 @@ def test_region_of_another_plane_warns(read, plane):
     (warning,) = found.warnings
     assert "another focal plane or time point" in warning
     assert warning.endswith("[1 region]")
+
+
+@pytest.mark.parametrize(
+    ("bounds", "expected"),
+    [
+        ((10, 0, 20, 10), False),
+        ((-10, 0, 0, 10), False),
+        ((0, 10, 10, 20), False),
+        ((0, -10, 10, 0), False),
+        ((9, 9, 20, 20), True),
+        ((2, 2, 4, 4), True),
+    ],
+    ids=["right", "left", "below", "above", "a corner within", "within"],
+)
+def test_hole_that_only_touches_a_region_does_not_meet_it(bounds, expected):
+    assert geojson._meet(box(*bounds), box(0, 0, 10, 10)) is expected
