@@ -1,4 +1,4 @@
-"""What the names of annotations and masks tell before any job: slides that have none, and files that fit no slide."""
+"""Find slides without annotations or masks, and files that fit no slide, by their names and before any job."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ MOST_NAMED = 10
 
 @dataclass(frozen=True, slots=True)
 class PlanRemarks:
-    """What there is to say of a run while it is planned.
+    """Notes and warnings found while a run is planned.
 
     Parameters
     ----------
     notes
-        Merely good to know; shown in the terminal.
+        For information; shown in the terminal.
     warnings
         What may make labels or patches wrong; shown in the report too.
     """
@@ -39,13 +39,12 @@ class PlanRemarks:
 
 
 def check_annotations(found: Found, config: Config) -> PlanRemarks:
-    """Return what there is to say of annotations and masks.
+    """Return notes and warnings about annotations and masks.
 
     Raises
     ------
     ConfigError
-        When no file of a folder fits any slide, or some slides have no annotation and the configuration does not say
-        what they are then.
+        When no file of a folder fits any slide, or some slides have no annotation and `labels.unannotated` is missing.
     """
     remarks = PlanRemarks()
     for matches, root, key in (
@@ -67,7 +66,7 @@ def check_annotations(found: Found, config: Config) -> PlanRemarks:
 
 
 def _nothing_fits(matches: Matches, root: Path, key: str) -> str:
-    """Return that a folder is of no use, and how its files should be named."""
+    """Return an error for a folder none of whose files fits a slide."""
     problem = "none of its files fits a slide" if matches.unfit else "it holds no file that is read"
     return (
         f"{key} is {root}: {problem}: name each as its slide's stem or file name and {', '.join(ANNOTATIONS)}, such as "

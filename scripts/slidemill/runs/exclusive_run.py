@@ -12,7 +12,7 @@ from slidemill.errors import SlidemillError, explain
 from slidemill.runs.run_lock import LOOK_AGAIN, check_unlocked, take
 
 DEFAULT_RATE = (100, 1)
-"""What ``--max-jobs-per-timespan`` is where nobody sets it: jobs, seconds."""
+"""Default of ``--max-jobs-per-timespan``: jobs, seconds."""
 
 
 def exclusive(
@@ -23,11 +23,11 @@ def exclusive(
     is_locking: Callable[[], bool],
     prepare: Callable[[], None],
 ) -> Any:
-    """Return Snakemake's `execute` so that it ends with `LOOK_AGAIN` where another run is at work.
+    """Return a version of Snakemake's `execute` that exits with `LOOK_AGAIN` if another run is at work.
 
-    The Snakefile cannot know whether a call runs anything; --summary does not, for example. Snakemake itself would
-    refuse to lock the results, and advise to --unlock them. This code is not in a file of rules, since Snakemake would
-    name that file for every failure of a run.
+    The Snakefile cannot know whether a call runs jobs; --summary does not, for example. Snakemake itself would refuse
+    to lock the results, and advise to --unlock them. This code is not in a rule file, since Snakemake would name that
+    file for every failure of a run.
 
     Parameters
     ----------
@@ -36,15 +36,15 @@ def exclusive(
     results
         The folder of results.
     at_work
-        What a dry run says of the run at work there; empty where none is.
+        What a dry run says of the run at work there; empty if there is none.
     is_locking
         Returns whether this run takes Snakemake's lock; false with --nolock.
     prepare
-        Is called before Snakemake executes anything.
+        Called before Snakemake executes anything.
     """
 
     def executed(*arguments: Any, **settings: Any) -> bool:
-        # A later Snakemake that calls this otherwise refuses second runs in its own words.
+        # If a later Snakemake calls this differently, it refuses second runs in its own words.
         plugin = settings.get("executor_plugin")
         try:
             if plugin is not None and plugin.common_settings.dryrun_exec:
@@ -66,8 +66,8 @@ def exclusive(
 def lift_default_rate(settings: Any) -> None:
     """Lift the command line's default limit on how many jobs start per second; keep any other limit.
 
-    With a limit, each choice of jobs asks for another one a second later, whatever happens in between. So choices add
-    up as jobs finish, and each goes through all jobs that are ready. No limit is the default of Snakemake's own API.
+    With a limit, each scheduling of jobs triggers another one a second later, and each goes through all jobs that are
+    ready. Without a limit, which is the default of Snakemake's API, only finished jobs trigger one.
 
     Parameters
     ----------

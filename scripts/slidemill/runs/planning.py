@@ -1,4 +1,4 @@
-"""The beginning of a run: what the Snakefile checks, lists and reports before any job."""
+"""The start of a run: what the Snakefile checks, lists and reports before any job."""
 
 from __future__ import annotations
 
@@ -101,12 +101,12 @@ def report_unrecorded(run: Workflow) -> None:
 
 
 def list_slides(config: Config, sheet_schema: Mapping[str, Any]) -> tuple[list[SlideFile], PlanRemarks]:
-    """Return the slides that the configuration names, from its folder or its sheet, and remarks; open none.
+    """Return the slides of the configuration's folder or sheet, and remarks; no slide is opened.
 
     Raises
     ------
     ConfigError
-        When there is none, the sheet is wrong, annotations fit no slide, or `labels.unannotated` is missing.
+        When there is no slide, the sheet is wrong, annotations fit no slide, or `labels.unannotated` is missing.
     """
     if is_sheet(config.slides):
         found = Found(read_sheet(config.slides, sheet_schema, frozenset(METADATA_COLUMNS)))
@@ -116,7 +116,7 @@ def list_slides(config: Config, sheet_schema: Mapping[str, Any]) -> tuple[list[S
 
 
 def check_sheet(spec: SplitSpec | None, slides: Collection[SlideFile]) -> None:
-    """See, before any job, that the slides can be parted as the configuration wants it, if it does.
+    """Check, before any job, that slides can be split as the configuration asks.
 
     Raises
     ------

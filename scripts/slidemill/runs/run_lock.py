@@ -1,7 +1,7 @@
-"""Holding a folder of results, so that what a killed run left locked can be told from a run that is at work.
+"""Lock a results folder, and detect locks left by killed runs.
 
-Snakemake's lock is files, which stay when its process is killed, and which two runs that begin at the same moment may
-both make. The operating system's lock goes with the process, and one alone gets it.
+Snakemake's lock is files. They stay when its process is killed, and two runs that start at the same moment may both
+make them. The operating system's lock ends with its process, and only one process gets it.
 """
 
 from __future__ import annotations
@@ -21,62 +21,61 @@ from slidemill.errors import SlidemillError
 
 try:
     import fcntl
-except ImportError:  # not on Windows, where Snakemake's lock stands alone
+except ImportError:  # on Windows, which has only Snakemake's lock
     fcntl = None  # type: ignore[assignment]
 
 ROOM = 65536
-"""Bytes that must be free for a run to begin."""
-
+"""Bytes that must be free for a run to start."""
 
 _TAKEN: set[tuple[int, Path]] = set()
-"""Processes and the results that each has taken."""
+"""Each process and results folder that it has taken."""
 
 LOOK_AGAIN = 75
-"""Exit code where a run at work is in the way; EX_TEMPFAIL of sysexits.h."""
+"""Exit code of a run that another run at work blocks; EX_TEMPFAIL of sysexits.h."""
 
 
 def hold(results: Path) -> str:
     """Hold `results` until this process ends, and remove the lock of a run that was killed on this machine.
 
-    Where another process holds them, where the last run was on another machine and has left its lock (the operating
-    system's may not reach this one), or where the file system knows no locks, Snakemake's own lock decides.
+    Snakemake's own lock decides if another process holds them, if the file system has no locks, or if the last run was
+    on another machine and left its lock: the operating system's lock may not reach this machine.
 
     Returns
     -------
     str
-        What a call that only looks on should be told of the run at work here; nothing where none is.
+        What a dry run says of the run at work here; empty if there is none.
 
     Raises
     ------
     OSError
-        When nothing can be written there.
+        When the folder cannot be written to.
     """
-    told = ""
+    message = ""
     (results / RECORD).mkdir(parents=True, exist_ok=True)
-    # Never closed: the lock goes with the process. Children do not inherit it.
+    # Never closed: the lock ends with the process. Child processes do not inherit it.
     file = os.open(results / HOLDER, os.O_RDWR | os.O_CREAT, 0o666)
-    # A full disk is told here in one sentence, where Snakemake would end in a traceback over its lock.
+    # On a full disk Snakemake would end in a traceback over its lock; this ends in one sentence.
     with tempfile.TemporaryFile(dir=results / RECORD) as probe:
         probe.write(bytes(ROOM))
     if fcntl is None:
-        return told
+        return message
     with suppress(OSError):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if any((results / LOCKS).glob("*")):
-                told = f"{_at_work(results)}; this call may look on, and will run nothing"
+                message = f"{_at_work(results)}; this call may look on, and will run nothing"
         else:
             _clear(results / LOCKS, file)
-        # Shared by all that are at work or look on, such as --summary: nobody clears anything while one of them lives.
+        # Shared by runs and calls such as --summary: nobody removes locks while one of them lives.
         fcntl.flock(file, fcntl.LOCK_SH)
-    return told
+    return message
 
 
 def check_unlocked(results: Path) -> None:
-    """Check that Snakemake's lock of another run is not in the way, before Snakemake does.
+    """Check that no other run has Snakemake's lock, before Snakemake does.
 
-    Snakemake's own message advises to remove the lock, which lets two runs at work write over each other.
+    Snakemake advises to remove the lock, and then two runs would overwrite each other's results.
 
     Raises
     ------
@@ -95,9 +94,7 @@ def check_unlocked(results: Path) -> None:
 
 
 def take(results: Path) -> None:
-    """Take `results` for this run to work on, until its process ends; for those that look on `hold` is enough.
-
-    A process that has taken them already keeps them.
+    """Take `results` for this run to work on, until its process ends. A second call does nothing.
 
     Raises
     ------
@@ -118,16 +115,16 @@ def take(results: Path) -> None:
         _TAKEN.add(owner)
         os.ftruncate(file, 0)
         os.pwrite(file, (name := f"process {os.getpid()} on {platform.node()}").encode(), 0)
-        # Jobs inherit it, and publish nothing once another run has taken the results.
+        # Jobs inherit it, and publish nothing after another run has taken the results.
         os.environ[RUN] = name
 
 
 def working(results: Path) -> str:
-    """Return a sentence on the run that is at work in `results`, or that was killed there; none where they are at rest.
+    """Return a sentence on the run that is at work in `results`, or was killed there; empty if there is none.
 
-    Results that cannot be written are looked at too.
+    `results` may be read-only.
     """
-    # Where Snakemake has no lock nobody works, and a run that begins now is not to find its own lock taken.
+    # Without Snakemake's lock nobody works, and a run that starts now must not find its own lock taken.
     if not any((results / LOCKS).glob("*")):
         return ""
     if _is_at_work(results):
@@ -136,7 +133,7 @@ def working(results: Path) -> str:
 
 
 def _is_at_work(results: Path) -> bool:
-    """Return whether a run holds the operating system's lock, which those of other machines may not reach."""
+    """Return whether a run holds the operating system's lock, which may not reach other machines."""
     worker = results / WORKER
     if fcntl is not None and worker.exists():
         with suppress(OSError):
@@ -152,7 +149,7 @@ def _is_at_work(results: Path) -> bool:
 
 @contextmanager
 def at_rest(results: Path) -> Iterator[None]:
-    """See that no run works in `results`, and have one that begins now wait until the block ends.
+    """Check that no run works in `results`, and keep other runs from starting until the block ends.
 
     Raises
     ------
@@ -172,7 +169,7 @@ def at_rest(results: Path) -> Iterator[None]:
     except BlockingIOError:
         raise SlidemillError(f"{results}: a run is at work there: wait for its end") from None
     except OSError:
-        pass  # a file system that knows no locks: Snakemake's own has been looked at
+        pass  # a file system without locks; Snakemake's own lock has been checked
     else:
         yield
         return
@@ -182,38 +179,38 @@ def at_rest(results: Path) -> Iterator[None]:
 
 
 def unrecorded(results: Path, made: Iterable[str]) -> list[str]:
-    """Return which of the files `made` are there without Snakemake's record of what they were made from.
+    """Return which of the files `made` exist without Snakemake's record of what they were made from.
 
-    A full disk leaves no record, or an empty one, and removing Snakemake's folder takes them all away. Then a change of
-    the configuration since goes unnoticed.
+    Records are missing or empty after a full disk, or after Snakemake's folder was removed. Then Snakemake does not
+    notice that the configuration has changed since.
     """
     names = {folder: _sizes(results / RECORD / folder) for folder in ("metadata", "incomplete")}
     if any(name.startswith("@") for name in names["metadata"]):
-        return []  # a file system of short names, where records lie in folders
-    # What is marked as begun is made again in any case; such a mark may be empty.
+        return []  # on a file system of short names, records are in folders
+    # Incomplete files are made again in any case; their marks may be empty.
     known = {name for name, size in names["metadata"].items() if size} | names["incomplete"].keys()
     bare = (name for name in made if urlsafe_b64encode(os.fsencode(name)).decode() not in known)
     return [name for name in bare if (results / name).exists()]
 
 
 def _sizes(folder: Path) -> dict[str, int]:
-    """Return the names in a folder and the size of each, none where there is no such folder."""
+    """Return the size of each file in a folder by its name; empty if the folder does not exist."""
     found = {}
     with suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
-            # A run at work removes some.
+            # A run at work removes files.
             with suppress(FileNotFoundError):
                 found[entry.name] = entry.stat().st_size
     return found
 
 
 def _at_work(results: Path) -> str:
-    """Return a sentence on the run that works on `results`, and what to do."""
+    """Return a message on the run that works on `results`."""
     return f"{results}: another run is at work here{_who(results)}: wait until it has ended, and run again"
 
 
 def _who(results: Path) -> str:
-    """Return which process of which machine works on `results`, in brackets, or nothing where that is not known."""
+    """Return the process and machine that work on `results`, in brackets; empty if they are unknown."""
     try:
         who = (results / WORKER).read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -222,7 +219,7 @@ def _who(results: Path) -> str:
 
 
 def _clear(locks: Path, file: int) -> None:
-    """Remove the locks where the last run was on this machine; where there are none, note that this one is."""
+    """Remove locks if the last run was on this machine; without locks, record this machine."""
     here = platform.node().encode()
     if os.pread(file, 1024, 0) == here:
         shutil.rmtree(locks, ignore_errors=True)

@@ -1,7 +1,7 @@
-"""What a run is planned for: its slides, each with the fingerprint of its content, the same for all of its jobs.
+"""The plan of a run: its slides with the fingerprints of their content, the same for all of its jobs.
 
-A cluster's jobs read the Snakefile anew, where slides may have come meanwhile, or a disk may be away: they go by the
-list that the run which sent them has written.
+A cluster's jobs read the Snakefile again, when slides may have been added or a disk may be missing. They use the plan
+that their run has written.
 """
 
 from __future__ import annotations
@@ -18,20 +18,19 @@ from slidemill.slides.discovery import SlideFile, decode_path
 from slidemill.slides.fingerprint import UNREADABLE, fingerprint
 
 Prints = tuple[str | None, ...]
-"""The fingerprints of a slide's file, its annotation and its mask, None where there is none."""
+"""The fingerprints of a slide's file, annotation and mask; None for a file that it does not have."""
 
 
 def planned_print(root: Path, path: str | None, outcome: str, key: str) -> str | None:
-    """Return the fingerprint of a slide's file, its annotation or its mask, that a run goes by.
+    """Return the fingerprint of a slide's file, annotation or mask for this run.
 
-    A file that cannot be read, and could be in the last run, keeps that run's: its disk is away, or somebody has
-    removed it, and what was made of it is not given up for that. A line on standard error says so. Jobs that need the
-    file fail.
+    A file that cannot be read now, but could be in the last run, keeps that run's fingerprint, so that its results are
+    not discarded for a disk that is missing. A line on standard error says so. Jobs that need the file fail.
 
     Parameters
     ----------
     root, path
-        The file, as `SlideFile` names it; None where there is none.
+        The file, as `SlideFile` names it, or None.
     outcome
         The outcome of the stage that last read it, in the working directory; its field `key` has the fingerprint.
     """
@@ -55,14 +54,14 @@ def planned_print(root: Path, path: str | None, outcome: str, key: str) -> str |
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run was planned for.
+    """The slides, stores and settings of a run.
 
     Parameters
     ----------
     slides, prints
         By id: the slides, and the fingerprints of each.
     backends
-        Of its stores.
+        The backends of its stores.
     warnings
         Warnings about the whole run, found while it was planned.
     settings
@@ -89,7 +88,7 @@ def read_plan(path: Path) -> Plan:
     Raises
     ------
     SlidemillError
-        When it is no such plan.
+        When the file does not hold a plan.
     """
     found, slides, prints = read_json(path), {}, {}
     try:
