@@ -101,9 +101,9 @@ def _verify(options: argparse.Namespace) -> int:
     live = sys.stderr.isatty()
 
     def report(done: int, total: int, faults: Sequence[Finding]) -> None:
-        if faults:
-            for one in faults:
-                print(f"{_subject(results, one)}: {one.check}: {one.message}{_remedy(one, faults)}", flush=True)
+        for one in faults:
+            subject = one.slide if one.backend == EVERY_STORE else results / store_path(one.backend, one.slide)
+            print(f"{subject}: {one.check}: {one.message}{_remedy(one, faults)}", flush=True)
         if live or done == total or done % 100 == 0:
             sys.stderr.write(f"{done} of {total} slides verified" + ("\r" if live and done < total else "\n"))
 
@@ -168,12 +168,6 @@ def _remedy(finding: Finding, others: Sequence[Finding]) -> str:
     # If stores differ, the digests of the damaged one name it.
     alone = all(one.backend == EVERY_STORE for one in others)
     return "; remove the stores of this slide and run again" if alone else ""
-
-
-def _subject(results: Path, finding: Finding) -> str:
-    if finding.backend == EVERY_STORE:
-        return finding.slide
-    return str(results / store_path(finding.backend, finding.slide))
 
 
 def _prune(options: argparse.Namespace) -> int:

@@ -249,7 +249,13 @@ def write_cohort(
     stored = (row for one, left_out in metadata for row in _labelled(one) if row["patch_id"] not in left_out)
     rows[tables.metadata.name] = rows[tables.columnar.name] = write_table(tables.metadata, header, stored)
     write_parquet(tables.columnar, tables.metadata)
-    rows[tables.stores.name] = write_table(tables.stores, STORE_COLUMNS, _store_rows(slides))
+    stores = (
+        {"slide": outcome.slide} | {name: getattr(outcome.store, name) for name in STORE_COLUMNS[1:]}
+        for one in slides
+        for outcome in one.later
+        if outcome.store
+    )
+    rows[tables.stores.name] = write_table(tables.stores, STORE_COLUMNS, stores)
     rows[tables.unreadable.name] = write_table(tables.unreadable, UNREADABLE_COLUMNS, unreadable)
     findings = chain.from_iterable(_findings(one) for one in slides)
     rows[tables.validation.name] = write_table(tables.validation, VALIDATION_COLUMNS, findings)
@@ -263,13 +269,6 @@ def _labelled(one: SlideResults) -> Iterator[dict[str, str]]:
 
 def _findings(one: SlideResults) -> Iterator[dict[str, str]]:
     return read_table(one.validation, seal=find_seal(one.later, "validation")) if one.validation else iter(())
-
-
-def _store_rows(slides: Iterable[SlideResults]) -> Iterator[dict[str, Any]]:
-    for one in slides:
-        for outcome in one.later:
-            if outcome.store:
-                yield {"slide": outcome.slide} | {name: getattr(outcome.store, name) for name in STORE_COLUMNS[1:]}
 
 
 def unreadable_patches(outcomes: Iterable[Outcome]) -> list[UnreadablePatch]:
