@@ -345,9 +345,9 @@ def copied(one_copy):
     ("name", "old", "new"),
     [
         ("sample_patches.py", "from slidemill", "# a comment\n\n\nfrom slidemill"),
-        ("sample_patches.py", '"""Write the table', '"""Write another table'),
-        ("slidemill/slides/grid.py", '"""Where patches lie', '"""Where they lie'),
-        ("slidemill/slides/grid.py", '"""Grid pixels of every', '"""Pixels of every'),
+        ("sample_patches.py", '"""', '"""A sentence. '),
+        ("slidemill/slides/grid.py", '"""', '"""A sentence. '),
+        ("slidemill/slides/grid.py", '    """', '    """A sentence. '),
         ("slidemill/errors.py", "class SlideError", "# a comment\nclass SlideError"),
         ("slidemill/core/columns.py", '("patch_id", "slide",', '("patch_id",\n     "slide",'),
     ],
