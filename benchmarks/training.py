@@ -62,7 +62,7 @@ def write_cohort(folder: Path) -> None:
             manifest = new_manifest(STORES[backend], StoreSpec(name), slide, fingerprint="0" * 32, grid=GRID)
             pixels = (cut[(place + 7 * number) % len(cut)] for place in range(len(grid)))
             stored = ((patch, encode_patch(manifest.codec, None, one)) for patch, one in zip(grid, pixels, strict=True))
-            write_store(STORES[backend], path, manifest, grid, stored)
+            write_store(STORES[backend], path, manifest, patches=grid, stored=stored)
     _write_tables(folder, slides, grid, list(ENCODINGS))
 
 

@@ -44,7 +44,7 @@ def write_cohort(results, slides, spec, backend="lmdb", encoding="raw", alter=No
         manifest = new_manifest(kind, StoreSpec(encoding), slide, fingerprint=printed, grid=spec)
         pixels = alter(pixels) if alter else pixels
         stored = ((patch, encode_patch(manifest.codec, None, one)) for patch, one in zip(patches, pixels, strict=True))
-        write_store(kind, results / store_path(backend, slide), manifest, patches, stored)
+        write_store(kind, results / store_path(backend, slide), manifest, patches=patches, stored=stored)
         outcome = Outcome(slide, "discover_slides", path=file.name, fingerprint=printed, facts=SlideFacts(info=facts))
         write_outcome(results / f"slides/{slide}.json", outcome)
         rows.append(

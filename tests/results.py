@@ -44,7 +44,7 @@ def write_a_store(backend, path, encoding, pixels, slide="slide", patches=PATCHE
     quality = 90 if encoding == "jpeg" else None
     manifest = new_manifest(kind, StoreSpec(encoding, quality), slide, fingerprint=FINGERPRINT, grid=GRID)
     stored = ((patch, encode_patch(manifest.codec, quality, one)) for patch, one in zip(patches, pixels, strict=True))
-    write_store(kind, path, manifest, patches, stored)
+    write_store(kind, path, manifest, patches=patches, stored=stored)
 
 
 SAMPLED = {

@@ -211,7 +211,7 @@ def test_patches_of_two_sizes_are_not_mixed(results, tmp_path, noise, augment):
         STORES["lmdb"], StoreSpec("raw"), "a-slide", fingerprint="f" * 32, grid=GridSpec(8, level=0)
     )
     stored = ((patch, encode_patch(manifest.codec, None, one)) for patch, one in zip(small, noise(6, 8), strict=True))
-    write_store(STORES["lmdb"], folder / "stores/lmdb/a-slide.lmdb", manifest, small, stored)
+    write_store(STORES["lmdb"], folder / "stores/lmdb/a-slide.lmdb", manifest, patches=small, stored=stored)
     stores = folder / "stores.csv"
     stores.write_text(re.sub(r"[0-9a-f]{32}", "", stores.read_text()))
     unseal(folder)

@@ -78,7 +78,9 @@ def large_store(folder, backend):
     manifest = new_manifest(STORES[backend], StoreSpec("raw"), "large", fingerprint="f", grid=grid)
     path = folder / f"large{SUFFIXES[backend]}"
     pixels = [np.full((4096, 4096, 3), 7, np.uint8)]
-    write_store(STORES[backend], path, manifest, patches, as_stored(manifest, zip(patches, pixels, strict=True)))
+    write_store(
+        STORES[backend], path, manifest, patches=patches, stored=as_stored(manifest, zip(patches, pixels, strict=True))
+    )
     return path
 
 

@@ -196,7 +196,7 @@ def written(folder, backend, encoding):
     )
     patches, pixels = patches_and_pixels(noise)
     path = folder / {"lmdb": "s.lmdb", "hdf5": "s.h5", "disk": "s", "tar": "s.tar"}[backend]
-    write_store(kind, path, manifest, patches, as_stored(manifest, zip(patches, pixels, strict=True)))
+    write_store(kind, path, manifest, patches=patches, stored=as_stored(manifest, zip(patches, pixels, strict=True)))
     return path
 
 

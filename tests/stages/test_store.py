@@ -172,7 +172,8 @@ def test_pixels_that_are_not_the_slides_are_found_though_the_store_agrees_with_i
     manifest = new_manifest(kind, StoreSpec("raw"), "slide", fingerprint="f", grid=SPEC)
     path = tmp_path / "wrong.lmdb"
     black = np.zeros((128, 128, 3), np.uint8)
-    storing.write_store(kind, path, manifest, patches, as_stored(manifest, [(patch, black) for patch in patches]))
+    pairs = [(patch, black) for patch in patches]
+    storing.write_store(kind, path, manifest, patches=patches, stored=as_stored(manifest, pairs))
     right, _ = store(sampled, tmp_path, "hdf5")
     _, wrong = findings(sampled, {"lmdb": path, "hdf5": right})
     assert "is not what the slide holds" in wrong["lmdb", "equals slide"]

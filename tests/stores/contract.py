@@ -67,7 +67,9 @@ class StoreContract:
             kind, StoreSpec(encoding, quality), name, fingerprint="f" * 32, grid=GridSpec(SIZE, level=0)
         )
         path = folder / f"{name}{SUFFIXES[self.backend]}"
-        write_store(kind, path, manifest, patches, as_stored(manifest, zip(patches, pixels, strict=True)))
+        write_store(
+            kind, path, manifest, patches=patches, stored=as_stored(manifest, zip(patches, pixels, strict=True))
+        )
         return path, patches, pixels
 
     def test_gives_back_what_was_written(self, tmp_path, noise, encoding):
@@ -212,7 +214,7 @@ class StoreContract:
         kind = STORES[self.backend]
         manifest = new_manifest(kind, StoreSpec(encoding, 90), "empty", fingerprint="f", grid=GridSpec(SIZE, level=0))
         path = tmp_path / f"empty{SUFFIXES[self.backend]}"
-        write_store(kind, path, manifest, [], [])
+        write_store(kind, path, manifest, patches=[], stored=[])
         with open_store(path) as store:
             assert (len(store), list(store.ids), store.stored_ids()) == (0, [], [])
 
@@ -227,7 +229,7 @@ class StoreContract:
         kind = STORES[self.backend]
         manifest = new_manifest(kind, StoreSpec("raw"), "slide", fingerprint="f", grid=GridSpec(SIZE, level=0))
         with pytest.raises(OSError, match="disk is full"):
-            write_store(kind, path, manifest, patches, as_stored(manifest, failing()))
+            write_store(kind, path, manifest, patches=patches, stored=as_stored(manifest, failing()))
         assert _contents(path) == before
         assert list(tmp_path.iterdir()) == [path]
 

@@ -39,7 +39,7 @@ def a_store(folder, noise, backend="hdf5", encoding="raw"):
     )
     patches, pixels = patches_and_pixels(noise)
     path = folder / {"hdf5": "s.h5", "lmdb": "s.lmdb", "disk": "s", "tar": "s.tar"}[backend]
-    write_store(kind, path, manifest, patches, as_stored(manifest, zip(patches, pixels, strict=True)))
+    write_store(kind, path, manifest, patches=patches, stored=as_stored(manifest, zip(patches, pixels, strict=True)))
     return path
 
 

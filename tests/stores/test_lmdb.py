@@ -41,7 +41,13 @@ class TestLmdb(StoreContract):
         patches = list(Grid(Pyramid(((20 * 256, 256),), (1.0,)), grid).patches())
         manifest = new_manifest(STORES["lmdb"], StoreSpec("png"), "slide", fingerprint="f", grid=grid)
         path = tmp_path / "large.lmdb"
-        write_store(STORES["lmdb"], path, manifest, patches, as_stored(manifest, zip(patches, pixels, strict=True)))
+        write_store(
+            STORES["lmdb"],
+            path,
+            manifest,
+            patches=patches,
+            stored=as_stored(manifest, zip(patches, pixels, strict=True)),
+        )
         assert path.stat().st_size > 2 * pixels.nbytes // 8
         with open_store(path) as store:
             for patch, expected in zip(patches, pixels, strict=True):
@@ -165,7 +171,7 @@ class TestValueLength:
         patches = list(Grid(Pyramid(((size * 6, size),), (1.0,)), grid).patches())
         manifest = new_manifest(STORES["lmdb"], StoreSpec("raw"), "s", fingerprint="f", grid=grid)
         stored = as_stored(manifest, zip(patches, noise(6, size), strict=True))
-        write_store(STORES["lmdb"], path, manifest, patches, stored)
+        write_store(STORES["lmdb"], path, manifest, patches=patches, stored=stored)
         return path
 
     @pytest.mark.parametrize("change", [-100, -1, 1, 100])

@@ -48,7 +48,7 @@ def write_earlier(folder):
             path = folder / "stores" / f"{backend}-{encoding}{suffix}"
             path.parent.mkdir(parents=True, exist_ok=True)
             stored = (encode(manifest.encoding, pixels) for pixels in gradients())
-            write_store(kind, path, manifest, PATCHES, zip(PATCHES, stored, strict=True))
+            write_store(kind, path, manifest, patches=PATCHES, stored=zip(PATCHES, stored, strict=True))
     for place, slide in enumerate(SLIDES):
         write_slide(folder / "cohort", slide, gradients(first=100 * place))
     write_tables(folder / "cohort", dict.fromkeys(SLIDES, "ok"))

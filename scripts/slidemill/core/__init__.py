@@ -1,1 +1,1 @@
-"""Values and operating-system helpers; imports nothing else of the package but its errors."""
+"""Values and operating-system helpers; imports only the errors of the package."""

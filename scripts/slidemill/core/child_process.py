@@ -36,11 +36,11 @@ class ChildCrashedError(SlidemillError):
 
 
 class ChildKilledError(SlidemillError):
-    """The child process was killed from outside, which says nothing of the file that it read."""
+    """The child process was killed from outside; the file it read is not at fault."""
 
 
 class ChildProcess:
-    """A child process that calls one function at a time, and is started again after it has died.
+    """A child process that calls functions, and is started again after its death.
 
     Log messages of the functions arrive in the parent's log. Use it as a context manager.
     """
@@ -134,7 +134,7 @@ def _serve(pipe: Connection) -> None:
 
 
 def _sendable(error: Exception) -> Exception:
-    """Return an error that can be pickled: another would end the child, and be taken for damage."""
+    """Return an error that can be pickled; another would look like damage."""
     if isinstance(error, SlidemillError | OSError):
         return error
     return machine_error(error, "the process that read") or RuntimeError(repr(error))

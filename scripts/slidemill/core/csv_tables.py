@@ -17,7 +17,7 @@ csv.field_size_limit(2**31 - 1)
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> int:
-    """Publish `rows` as a table at `path`, as `writing_table` does, and return their number."""
+    """Publish `rows` by `writing_table` at `path`, and return their number."""
     count = 0
     with writing_table(path, columns) as write:
         for row in rows:
@@ -28,7 +28,7 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, 
 
 @contextmanager
 def writing_table(path: Path, columns: Sequence[str]) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-    """Yield a function that adds a row to a table, which is published at the end of the block.
+    """Yield a function that adds a row to a table, and publish it after the block.
 
     None becomes an empty field. File names that are not valid Unicode are written with backslash escapes.
 
@@ -93,7 +93,7 @@ def read_table(path: Path, columns: Sequence[str] = (), seal: Seal | None = None
 
 
 def read_cohort_table(path: Path, columns: Sequence[str] = ()) -> Iterator[dict[str, str]]:
-    """Yield the rows of a cohort's table as `read_table` does, after a check of its seal."""
+    """Yield the rows of a cohort's table as `read_table` does, and check its seal."""
     return read_table(path, columns, read_cohort_seal(path))
 
 
@@ -105,7 +105,7 @@ def read_columns(path: Path) -> list[str]:
 
 @contextmanager
 def _open_table(path: Path) -> Iterator[TextIO]:
-    """Open a table for reading; raise SlidemillError where the block finds that it is not CSV in UTF-8."""
+    """Open a table; raise SlidemillError where the block finds another format."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         try:
             yield file

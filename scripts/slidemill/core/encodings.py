@@ -58,7 +58,7 @@ class Encoding:
 
 
 class EncodedPatch(NamedTuple):
-    """A patch as stored: its bytes, their digest, and the digest of its pixels (empty where it is not known)."""
+    """A patch as stored: bytes, their digest, and digest of its pixels, or empty."""
 
     data: Buffer
     byte_digest: str
@@ -157,7 +157,7 @@ def _decode_npy(data: Buffer, shape: Shape) -> Pixels:
 
 @cache
 def _npy_head(shape: Shape) -> bytes:
-    """Return the header of a .npy file (https://numpy.org/neps/nep-0001-npy-format.html)."""
+    """Return a .npy header (https://numpy.org/neps/nep-0001-npy-format.html)."""
     file = io.BytesIO()
     head = {"descr": UINT8.str, "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, head)

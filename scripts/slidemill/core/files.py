@@ -32,9 +32,10 @@ SYNC_EVERY = 0.05
 
 @contextmanager
 def replacing(path: Path, scratch: Path | None = None) -> Iterator[Path]:
-    """Yield a path for a file or folder, and publish it at `path` by one rename when the block succeeds.
+    """Yield a path to write to, and publish the result at `path` by one rename.
 
-    When the block fails, `path` is as before. What killed processes left next to it, or in `scratch`, is removed first.
+    The result is a file or folder. When the block fails, `path` is as before. What killed processes left next to it,
+    or in `scratch`, is removed first.
     Names are never used twice, so that a job that outlived its run cannot publish what another job has half written.
 
     Parameters
@@ -75,7 +76,9 @@ def replacing(path: Path, scratch: Path | None = None) -> Iterator[Path]:
 
 
 def _check_run(path: Path) -> None:
-    """Check that no later run has worked in the results: a job goes on when its run is killed.
+    """Check that no later run has worked in the results.
+
+    A job goes on when its run is killed.
 
     Raises
     ------
@@ -89,7 +92,7 @@ def _check_run(path: Path) -> None:
 
 
 def _publish(aside: Path, path: Path, old: Path) -> None:
-    """Rename `aside` to `path`; a folder that is there is renamed to `old` first, and back if that fails."""
+    """Rename `aside` to `path`; an old folder goes to `old`, and back on failure."""
     if not (path.is_dir() or (aside.is_dir() and path.exists())):
         aside.replace(path)
         return
@@ -104,7 +107,7 @@ def _publish(aside: Path, path: Path, old: Path) -> None:
 
 
 def scratch_folder(name: str | None) -> Path | None:
-    """Return the folder that a configuration's `scratch` names, with the ``$VARIABLES`` of this machine.
+    """Return the folder that `scratch` names, with this machine's ``$VARIABLES``.
 
     Raises
     ------
@@ -141,7 +144,7 @@ def _aside(path: Path, folder: Path, mark: str = "") -> Path:
 
 
 def copy_checked(source: Path, target: Path) -> None:
-    """Copy a file or a folder of files, sync the copy, and compare it with the original.
+    """Copy a file or a folder of files, sync the copy, and compare both.
 
     Raises
     ------
@@ -165,7 +168,7 @@ def copy_checked(source: Path, target: Path) -> None:
 
 
 def is_folder(path: Path) -> bool:
-    """Return whether there is a folder at `path`; False also where a folder above it may not be entered."""
+    """Return whether `path` is a folder; False also where it cannot be reached."""
     try:
         return path.is_dir()
     except OSError:
@@ -173,7 +176,7 @@ def is_folder(path: Path) -> bool:
 
 
 def walk_folder(root: Path, key: str) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Walk as `os.walk` does, but refuse a folder that cannot be searched: files in it would be missing.
+    """Walk as `os.walk` does, but refuse a folder that cannot be searched.
 
     `key` is the configuration's key that names `root`.
 
@@ -193,7 +196,7 @@ def walk_folder(root: Path, key: str) -> Iterator[tuple[str, list[str], list[str
 
 
 def identity(path: Path | int) -> tuple[int, int]:
-    """Return device and inode of the file at `path`, or of an open one by its descriptor."""
+    """Return device and inode of the file at `path`, or of an open descriptor."""
     status = path.stat() if isinstance(path, Path) else os.fstat(path)
     return status.st_dev, status.st_ino
 
@@ -205,7 +208,7 @@ def file_digest(path: Path) -> str:
 
 
 def remove(path: Path) -> None:
-    """Remove the file or folder at `path`, if there is one; a folder is renamed first, so that none sees half of it."""
+    """Remove the file or folder at `path`, if any; a folder is renamed first."""
     if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)
         return
@@ -242,7 +245,7 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def synced(path: Path) -> Iterator[None]:
-    """Sync the file at `path`, which the block creates and writes, during the block and at its end.
+    """Sync the file at `path`, which the block writes, early and at the end.
 
     Syncing early leaves little to wait for: 1.7 s in place of 1.9 for 1.4 GB (benchmarks/RESULTS.md).
     """

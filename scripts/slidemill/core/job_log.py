@@ -1,4 +1,4 @@
-"""The log of a job: a file with the time of each message, and progress of long work."""
+"""The log of a job: messages with their time, and progress of long work."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _ADOBE = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00"
 
 
 def tile_head(tables: bytes, rgb: bool) -> bytes:
-    """Return the start of every tile's stream: the colour space, and the shared tables.
+    """Return the start of all tiles' streams: colour space and shared tables.
 
     `tables` is the TIFF's JPEGTables, empty where every tile has its own; tiles are YCbCr if not `rgb`.
 
@@ -42,7 +42,7 @@ def tile_head(tables: bytes, rgb: bool) -> bytes:
 
 
 def complete_tile(head: bytes, tile: bytes, size: tuple[int, int]) -> bytes:
-    """Return a tile as a complete stream: `head`, and the tile without application segments.
+    """Return a tile as a complete stream: `head`, then its own segments and scans.
 
     These may state another colour space than the TIFF, which is the one that OpenSlide uses.
 
@@ -73,7 +73,7 @@ def complete_tile(head: bytes, tile: bytes, size: tuple[int, int]) -> bytes:
 
 @lru_cache(maxsize=64)
 def _keep_segments(before: bytes, size: tuple[int, int]) -> bytes | None:
-    """Return the segments before the first scan without those of applications; None where they do not end there.
+    """Return the segments before the first scan that matter; None if malformed.
 
     Nearly all tiles of a slide begin with the same bytes.
     """
@@ -96,7 +96,7 @@ def _keep_segments(before: bytes, size: tuple[int, int]) -> bytes | None:
 
 
 def _segments(stream: bytes) -> list[tuple[int, bytes]] | None:
-    """Return the segments after a stream's start, each its marker and all bytes; None where one is not complete.
+    """Return the segments after a stream's start; None where one is not complete.
 
     ITU-T T.81, B.1.1.4: 0xFF, the marker, and a length of two bytes, which counts itself and the content.
     """

@@ -1,4 +1,4 @@
-"""Run steps on several threads, and yield their results in order with bounded memory."""
+"""Run steps on several threads; yield results in order with bounded memory."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ class Step(Generic[Result]):
 
 
 def run_in_order(steps: Iterable[Step[Result]], count: int, threads: int, *, ahead: int) -> Generator[Result]:
-    """Run steps on several threads, and yield the results of places 0 to ``count - 1`` in that order.
+    """Run steps on several threads, and yield the results of `count` places in order.
 
-    The calling thread runs steps itself while it waits for a result. With one thread, no other is started.
+    Places are 0 to ``count - 1``. The calling thread runs steps itself while it waits for a result. With one thread, no
+    other is started.
 
     Parameters
     ----------
@@ -81,7 +82,7 @@ class _Crew(Generic[Result]):
         self._fault: BaseException | None = None
 
     def results(self, place: int) -> list[Result]:
-        """Run steps until the result of `place` is ready; return it and the ready ones that follow."""
+        """Run steps until the result of `place` is ready; return all ready ones."""
         while True:
             with self.changed:
                 if self._place != place:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def write_parquet(path: Path, table: Path) -> None:
-    """Publish the metadata table at `table`, a CSV, as Parquet at `path`, block by block.
+    """Publish the metadata table at `table`, a CSV, as Parquet at `path`.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def write_parquet(path: Path, table: Path) -> None:
 
 
 def read_parquet(path: Path, wanted: Sequence[str] = ()) -> pandas.DataFrame:
-    """Return the table at `path` as a frame, with only the `wanted` columns if any are named.
+    """Return the table at `path` as a frame; all columns if none are `wanted`.
 
     Returns
     -------

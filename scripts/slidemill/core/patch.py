@@ -55,7 +55,7 @@ SpanKind = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A patch along one axis: its origin and the origin of reading, both in level-0 pixels, and its `SpanKind`."""
+    """A patch along one axis: origins of patch and reading (level 0), and its kind."""
 
     origin0: int
     read0: int

@@ -42,13 +42,13 @@ class Pyramid:
     sides: tuple[float, float] | None = None
 
     def best_level(self, downsample: float) -> int:
-        """Return the smallest native level that is no coarser than `downsample` (OpenSlide's rule)."""
+        """Return the smallest native level no coarser than `downsample`, as OpenSlide."""
         finer = [level for level, own in enumerate(self.downsamples) if own <= downsample]
         return max(finer, default=0)
 
 
 def halve_to_pixel(size: Size) -> list[Size]:
-    """Return the sizes of all DeepZoom levels of an image of `size`, from one pixel to `size` itself."""
+    """Return the sizes of all DeepZoom levels of an image, from one pixel upwards."""
     sizes = [size]
     while sizes[-1] != (1, 1):
         sizes.append((max(1, -(-sizes[-1][0] // 2)), max(1, -(-sizes[-1][1] // 2))))
@@ -151,9 +151,9 @@ class SlideInfo:
 
 
 def thumbnail_size(size: Size, box: Size) -> Size:
-    """Return the size of an image of `size` after Pillow's ``Image.thumbnail(box)``, which never enlarges.
+    """Return an image's size after Pillow's ``Image.thumbnail(box)``.
 
-    A `size` without pixels gives ``(0, 0)``.
+    Images are never enlarged. A `size` without pixels gives ``(0, 0)``.
     """
     (width, height), (box_width, box_height) = size, box
     if min(size) <= 0:

@@ -1,4 +1,4 @@
-"""Warnings of a run: reasons why labels or patches may be wrong although all checks pass.
+"""Warnings of a run: why labels or patches may be wrong although checks pass.
 
 Warnings are shown in the terminal, in ``slides.csv`` and at the top of the report; notes only in the table.
 """
@@ -39,7 +39,7 @@ class RunWarning:
 
 
 def add_count(text: str, number: int, unit: str) -> str:
-    """Return a slide's warning with its number of patches, regions or lines, which are summed over slides.
+    """Return a slide's warning with a number, which is summed over slides.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def join_warnings(warnings: Iterable[str]) -> str:
 
 
 def collect_warnings(planned: Sequence[str], slides: Iterable[Mapping[str, str]]) -> list[RunWarning]:
-    """Return the `planned` warnings about the whole run, then those in the rows of the table of slides.
+    """Return the `planned` warnings of the run, then those of the slides' rows.
 
     Warnings that differ only in their number become one, with the sum.
     """

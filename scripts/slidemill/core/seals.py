@@ -1,4 +1,4 @@
-"""Seals: row counts and digests that detect damaged tables and JSON files, not tampering."""
+"""Seals: row counts and digests that detect damage, not tampering."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Seal:
 
     @classmethod
     def from_json(cls, value: object) -> Seal | None:
-        """Return the seal from the JSON value of its `asdict`, or None for any other value."""
+        """Return the seal from the JSON value of its `asdict`, or None."""
         rows, digest = (value.get("rows"), value.get("digest")) if isinstance(value, dict) else (None, None)
         if not isinstance(rows, int) or not isinstance(digest, str) or not DIGEST.fullmatch(digest):
             return None
@@ -58,14 +58,14 @@ class Seal:
 
 
 def write_sealed(path: Path, value: Mapping[str, Any]) -> None:
-    """Publish a non-empty mapping as JSON at `path`, whose last key, ``seal``, is a digest of the text before it."""
+    """Publish a non-empty mapping as JSON, whose last key, ``seal``, is a digest."""
     text = json.dumps(value, indent=1, allow_nan=False).removesuffix("\n}").encode()
     with replacing(path) as aside:
         aside.write_bytes(text + MARK + xxhash.xxh3_128_hexdigest(text).encode() + END)
 
 
 def read_sealed(path: Path) -> tuple[Any, bool]:
-    """Return the value of the JSON file at `path` without its seal, and whether it has one.
+    """Return the JSON value at `path` without its seal, and whether it has one.
 
     Files of earlier versions have none.
 
@@ -103,7 +103,7 @@ def seal_tables(folder: Path, rows: Mapping[str, int], name: str = COHORT_SEALS,
 
 
 def read_seals(path: Path) -> dict[str, Seal]:
-    """Return the seals at `path` by the table's file name; none where there is no such file.
+    """Return the seals at `path` by file name; none without such a file.
 
     Raises
     ------
@@ -121,7 +121,7 @@ def read_seals(path: Path) -> dict[str, Seal]:
 
 
 def read_cohort_seal(path: Path) -> Seal | None:
-    """Return the seal of the cohort's table at `path` from the file next to it; None where there is none.
+    """Return the seal of the cohort's table at `path`; None where there is none.
 
     Raises
     ------

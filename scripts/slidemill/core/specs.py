@@ -18,7 +18,7 @@ OUTSIDE = "(outside)"
 
 
 def normalize_name(name: str) -> str:
-    """Return a label's name in the Unicode form NFC without outer blanks, by which names are compared."""
+    """Return a label's name in Unicode's NFC, without outer blanks, for comparison."""
     return unicodedata.normalize("NFC", name).strip()
 
 
@@ -165,7 +165,7 @@ class TissueSpec:
 
 @dataclass(frozen=True, slots=True)
 class StoreSpec:
-    """How one backend encodes patches: an encoding's name, and the quality of ``jpeg`` (None for the others)."""
+    """How a backend encodes: an encoding's name, and the quality of ``jpeg``."""
 
     encoding: str
     quality: int | None = None
@@ -198,7 +198,7 @@ class WorkSpec:
 
 @dataclass(frozen=True, slots=True)
 class ValidationSpec:
-    """The number of patches per slide to compare with the slide, and the least PSNR of JPEG in dB."""
+    """Patches per slide to compare with the slide, and the least PSNR of JPEG in dB."""
 
     sample: int
     min_psnr: float
@@ -234,6 +234,6 @@ class BenchmarkSpec:
 
 @dataclass(frozen=True, slots=True)
 class QualitySpec:
-    """The limits of patches' measures, by their keys in the configuration; a key without a limit is left out."""
+    """The limits of patches' measures, by their keys in the configuration."""
 
     limits: Mapping[str, float] = field(default_factory=dict)

@@ -43,7 +43,7 @@ def format_list(names: Iterable[str], total: int | None = None, *, most: int = M
 
 
 def format_digits(value: float, significant: int) -> str:
-    """Return a number with so many `significant` digits, 1 or more, and commas between thousands, without exponent."""
+    """Return a number with `significant` digits, 1 or more, without exponent."""
     if not math.isfinite(value) or value == 0:
         return f"{value:g}"
     places = significant - 1 - math.floor(math.log10(abs(value)))
@@ -58,7 +58,7 @@ def format_ratio(ratio: float) -> str:
 
 
 def suggest(name: str, known: Iterable[str]) -> list[str]:
-    """Return at most `MOST_SUGGESTED` known names that are similar to `name`, by the first rule that finds any.
+    """Return at most `MOST_SUGGESTED` similar names, by the first rule that finds any.
 
     1. Equal but for letter case, accents, Unicode form and separators.
     2. One begins with all words of the other, such as a short barcode.
@@ -73,12 +73,12 @@ def suggest(name: str, known: Iterable[str]) -> list[str]:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return the names that `suggest` finds as a question in brackets, or an empty text."""
+    """Return the names that `suggest` finds as a question in brackets, or nothing."""
     return format_suggestions(suggest(name, known))
 
 
 def format_suggestions(near: Sequence[str]) -> str:
-    """Return names as `did_you_mean` does, in quotes where they have invisible characters."""
+    """Return names as a question in brackets, quoted if characters are invisible."""
     return f" (did you mean {' or '.join(map(_visible, near))}?)" if near else ""
 
 
@@ -87,7 +87,7 @@ def _visible(name: str) -> str:
 
 
 def _words(name: str) -> list[str]:
-    """Return the runs of letters and digits of a name, in lower case and without accents."""
+    """Return a name's runs of letters and digits in lower case without accents."""
     plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", name).casefold())
     bare = "".join(character for character in plain if not unicodedata.combining(character))
     return re.findall(r"[^\W_]+", bare)

@@ -167,7 +167,7 @@ def _import_slide(
             write_row(_row(patch, slide, own.label, unsaid=unsaid))
 
     path = folder / layout.store_path(BACKEND.name, slide)
-    written = write_store(BACKEND, path, manifest, patches, stored())
+    written = write_store(BACKEND, path, manifest, patches=patches, stored=stored())
     expected = Expected(slide, BACKEND.name, [one.patch_id for one in patches], asdict(grid), manifest.fingerprint)
     known = {"slide": slide, "patches": len(patches)}
     return _Written(

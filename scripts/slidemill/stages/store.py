@@ -120,7 +120,7 @@ def store_patches(job: StoreJob) -> None:
 
     result = attempt(found.slide, STAGE, write, after=found, unchanged=partial(check_unchanged, source, printed))
     if result.failed:
-        write_store(kind, job.store, manifest, [], [])
+        write_store(kind, job.store, manifest, patches=[], stored=[])
     write_outcome(job.outcome, result)
 
 
@@ -190,7 +190,7 @@ def store_slide(asked: SlidePatches, target: Path, manifest: Manifest, *, backen
         # Its threads read from the slide, so it is closed first.
         with closing(_stored(reader, manifest, wanted, work=work, convert=convert)) as stored:
             counted = _of_unchanged(source, manifest, log_progress(stored, len(wanted), "patches"))
-            written = write_store(backend, target, manifest, wanted, counted, work.scratch)
+            written = write_store(backend, target, manifest, patches=wanted, stored=counted, scratch=work.scratch)
 
     check_unchanged(source, manifest.fingerprint)
     if manifest.codec is SOURCE and manifest.icc == CONVERTED:

@@ -184,7 +184,7 @@ def validate_slide(
     seed: int,
     *,
     threads: int = 1,
-    check: Callable[[Path, Expected, int], StoreCheck] = check_store,
+    check: Callable[..., StoreCheck] = check_store,
 ) -> list[Finding]:
     """Check all stores of a slide.
 
@@ -201,7 +201,7 @@ def validate_slide(
     """
     ids = [patch.patch_id for patch in own.patches]
     checks = {
-        backend: check(path, Expected(own.slide, backend, ids, asdict(own.grid), icc=own.icc), threads)
+        backend: check(path, Expected(own.slide, backend, ids, asdict(own.grid), icc=own.icc), threads=threads)
         for backend, path in own.stores.items()
     }
     findings = [finding for one in checks.values() for finding in one.findings]

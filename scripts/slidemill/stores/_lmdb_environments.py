@@ -19,8 +19,9 @@ CLOSING = [0.001 * 2**number for number in range(9)]
 
 
 class SharedEnvironments:
-    """The open LMDB environments of this process: LMDB rejects a second one on the same file.
+    """The open LMDB environments of this process, each shared by its readers.
 
+    LMDB rejects a second environment on the same file.
     An environment is closed with the last store, reading thread or view that refers to it.
     """
 
@@ -29,7 +30,7 @@ class SharedEnvironments:
         self._open: WeakValueDictionary[tuple[int, int], lmdb.Environment] = WeakValueDictionary()
 
     def take(self, path: Path) -> tuple[tuple[int, int], lmdb.Environment]:
-        """Open the file at `path`, or share its open environment; return the file's identity and the environment."""
+        """Open or share the environment of `path`; return the file's identity and it."""
         file = identity(path)
         with self._lock:
             env = self._open.get(file)
@@ -43,7 +44,8 @@ class SharedEnvironments:
 
 
 def _open(path: Path) -> lmdb.Environment:
-    """Open an LMDB file for reading after a check of its length: reading beyond its end would kill the process."""
+    """Open an LMDB file for reading, and check its length."""
+    # Reading beyond the end of a truncated file would kill the process.
     remedy = "it is truncated or no LMDB file; remove it and run again"
     if path.stat().st_size < 2 * PAGE:
         raise StoreError(f"{path}: {path.stat().st_size} bytes are no LMDB store: {remedy}")

@@ -14,7 +14,7 @@ REMEDY = f"it is damaged or from elsewhere; {AGAIN}"
 
 
 class MappedStore(Store):
-    """A mapped file; a backend's `_open` maps it, and sets the first byte and the end of each patch."""
+    """A mapped file; a backend's `_open` maps it and sets its patches' places."""
 
     _data: memoryview
     _starts: Sequence[int]

@@ -29,7 +29,7 @@ LentBytes = tuple[Buffer, object]
 
 
 def output_array(out: Pixels | None, shape: tuple[int, ...]) -> Pixels:
-    """Return `out` after a check that pixels can be written to it, or a new array where it is None.
+    """Return `out` if pixels can be written to it, or a new array for None.
 
     Raises
     ------
@@ -49,10 +49,10 @@ def output_array(out: Pixels | None, shape: tuple[int, ...]) -> Pixels:
 
 
 class Writer(Protocol):
-    """Takes a store's patches in the order of their ids, then its index, and its manifest last."""
+    """Takes a store's patches in the order of their ids, its index and manifest."""
 
     def add(self, patch: PatchRef, data: Buffer) -> None:
-        """Store the encoded `data` of the next patch; the caller may reuse its memory afterwards."""
+        """Store the encoded `data` of the next patch; its memory may be reused."""
 
     def index(self) -> str:
         """Store the index, and return its digest as `Store.index_digest` does."""
@@ -62,7 +62,7 @@ class Writer(Protocol):
 
 
 class Store(ABC):
-    """A store of patches, opened for reading; close it, or use it as a context manager.
+    """A store of patches, open for reading; close it, or use it in a with block.
 
     It goes on reading after a fork, and a pickled store is opened again where it is unpickled.
     """
@@ -142,14 +142,16 @@ class Store(ABC):
             out[:] = pixels
 
     def read_many(self, patch_ids: Iterable[str], out: Pixels | None = None, threads: int = 1) -> Pixels:
-        """Return the pixels of several patches, ``uint8 (patches, height, width, 3)``, in the requested order.
+        """Return the pixels of several patches in the requested order.
+
+        The array is ``uint8 (patches, height, width, 3)``, RGB.
 
         Parameters
         ----------
         patch_ids
             The patches; ids may repeat.
         out
-            An array of that shape to write to and return; None for a new one.
+            An array of this shape to write to and return; None for a new one.
         threads
             How many threads copy and decode.
 
@@ -172,15 +174,15 @@ class Store(ABC):
         return pixels
 
     def read_bytes(self, patch_id: str) -> bytes:
-        """Return a patch's bytes as they are stored; StoreError as in `read`, but nothing is decoded."""
+        """Return a patch's bytes as stored; raises as `read` does."""
         with machine_errors(self.path):
             data, _keeper = self._lend(patch_id)
             return bytes(data)
 
     def view(self, patch_id: str) -> Pixels:
-        """Return a read-only view of a raw patch in the mapped file, ``uint8 (height, width, 3)``, RGB.
+        """Return a read-only view of a raw patch, ``uint8 (height, width, 3)``, RGB.
 
-        It may outlive the store: the mapping is released with its last view.
+        It lies in the mapped file and may outlive the store: the mapping is released with its last view.
 
         Raises
         ------
@@ -209,7 +211,7 @@ class Store(ABC):
 
     @abstractmethod
     def stored_ids(self) -> list[str]:
-        """Return the ids of the patches that the file or folder holds, in its order, whatever the manifest says.
+        """Return the ids of the stored patches, whatever the manifest says.
 
         Raises
         ------
@@ -229,13 +231,13 @@ class Store(ABC):
 
     @abstractmethod
     def _open(self) -> Manifest:
-        """Open the store, keep what reading needs, and return the manifest; raise StoreError if that fails."""
+        """Open the store, and return its manifest; raise StoreError on failure."""
 
     def _fault(self, error: BaseException, message: str) -> MachineError | StoreError:
         return machine_error(error, self.path) or StoreError(f"{self.path}: {message}")
 
     def _lend(self, patch_id: str) -> LentBytes:
-        """Return a patch's bytes in the store's own memory; raise StoreError if there are none."""
+        """Return a patch's bytes in the store's memory; raise StoreError if none."""
         place = self._places.get(patch_id)
         if self._closed:
             raise StoreError(f"{self.path}: the store is closed: open it again to read from it")
@@ -259,7 +261,7 @@ class Store(ABC):
 
     @abstractmethod
     def _get(self, place: int, patch_id: str) -> LentBytes | None:
-        """Return a patch's bytes, or None where they are missing; raise StoreError if the store is closed."""
+        """Return a patch's bytes, or None if missing; StoreError if closed."""
 
     @abstractmethod
     def _release(self) -> None:
@@ -267,7 +269,7 @@ class Store(ABC):
 
 
 class _View:
-    """Exposes an array's memory by NumPy's array interface; the array made of it keeps `keeper` alive."""
+    """Exposes an array's memory; the array made of it keeps `keeper` alive."""
 
     def __init__(self, pixels: Pixels, keeper: object) -> None:
         self.__array_interface__ = pixels.__array_interface__

@@ -1,4 +1,4 @@
-"""Check one store on its own, and whether the stores of a slide hold the same pixels."""
+"""Check one store, and whether a slide's stores hold the same pixels."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ KEPT = 16
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The result of a check: the number of checked patches, and the fault; an empty message where there is none."""
+    """A check's result: number of checked patches, and the fault; empty if none."""
 
     slide: str
     backend: str
@@ -92,7 +92,7 @@ class PixelDigests:
 
     @classmethod
     def of(cls, ids: Sequence[str], digests: Sequence[str]) -> Self:
-        """Pack digests. A manifest may hold any text as a digest, so that its hash is kept."""
+        """Pack hashes of digests, which may be any text in a manifest."""
         packed = b"".join(xxhash.xxh3_128_digest(own.encode(errors="surrogatepass")) for own in digests)
         return cls("\n".join(ids), packed)
 
@@ -177,8 +177,8 @@ def check_store(path: Path, expected: Expected, threads: int = 1) -> StoreCheck:
         return StoreCheck(tuple(findings), True, digests)
 
 
-def check_in_child(process: ChildProcess, path: Path, expected: Expected, threads: int = 1) -> StoreCheck:
-    """Check a store as `check_store` does, in a child process, whose death is a finding too."""
+def check_in_child(process: ChildProcess, path: Path, expected: Expected, *, threads: int = 1) -> StoreCheck:
+    """Check a store in a child process, whose death is a finding too."""
     try:
         return process.call(check_store, path, expected, threads)
     except ChildCrashedError as error:
@@ -189,7 +189,7 @@ def check_in_child(process: ChildProcess, path: Path, expected: Expected, thread
 
 
 def check_agreement(slide: str, checks: Mapping[str, StoreCheck]) -> Iterator[Finding]:
-    """Check that all lossless stores of a slide hold the same pixels under the same ids.
+    """Check that all lossless stores of a slide hold the same pixels by id.
 
     `checks` holds the check of each store by backend; a single lossless store has no finding.
     """
@@ -212,7 +212,7 @@ def format_messages(messages: Sequence[str]) -> str:
 
 
 def _explain(path: Path, error: Exception) -> str:
-    """Return an error's message with the store's path; raise MachineError if the machine is at fault."""
+    """Return an error's message; raise MachineError if the machine is at fault."""
     if fault := machine_error(error, path):
         raise fault from error
     if isinstance(error, StoreError):
@@ -279,7 +279,7 @@ def _look(store: Store, backend: str, threads: int) -> Iterator[_Seen]:
 
 
 def _changed(store: Store, place: int, one: _Seen) -> Iterator[str]:
-    """Yield a message if a patch's bytes, or its pixels, are not those that were written."""
+    """Yield a message if a patch's bytes or pixels have changed."""
     manifest, patch_id = store.manifest, store.ids[place]
     if one.byte_digest and one.byte_digest != manifest.byte_digests[place]:
         yield f"{patch_id}'s bytes are not those that were written"

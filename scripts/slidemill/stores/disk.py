@@ -1,4 +1,4 @@
-"""Patches as files: a folder per slide, a file per patch, ``index.csv`` and ``manifest.json``."""
+"""Patches as files: a folder per slide, a file per patch, index and manifest."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class DiskWriter:
 
 @contextmanager
 def writing(path: Path, patches: Sequence[PatchRef], manifest: Manifest) -> Iterator[DiskWriter]:
-    """Create a store, the folder `path`, for writing; its files are synced when the block ends."""
+    """Create a store, the folder `path`, for writing; sync it at the end."""
     path.mkdir()
     yield DiskWriter(path, manifest.codec.suffix)
     # The threads only wait for the disk: one after another, syncing files takes three times as long.
@@ -79,10 +79,10 @@ def writing(path: Path, patches: Sequence[PatchRef], manifest: Manifest) -> Iter
 
 
 class DiskStore(Store):
-    """A folder of patches, held open, so that nothing is read from a folder that replaces it."""
+    """A folder of patches, held open so that no other folder replaces it."""
 
     def stored_ids(self) -> list[str]:
-        """Return the ids in the index whose files exist, then the names of files that it lacks.
+        """Return ids of the index whose files exist, then names that it lacks.
 
         Raises
         ------
@@ -163,7 +163,7 @@ def _is_unfinished(path: Path) -> bool:
 
 
 def _open_file(name: str, flags: int, folder: int | None = None) -> int:
-    """Open a regular file only: a pipe would block the reader, and a device has no end."""
+    """Open a regular file only: pipes block, and devices have no end."""
     file = os.open(name, flags | os.O_NONBLOCK, dir_fd=folder)
     if not stat.S_ISREG(os.fstat(file).st_mode):
         os.close(file)

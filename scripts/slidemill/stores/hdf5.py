@@ -1,4 +1,4 @@
-"""Patches in HDF5: a file per slide, whose patches are contiguous and can be mapped.
+"""Patches in HDF5: a file per slide with contiguous patches, to be mapped.
 
 Raw patches are the dataset ``patches``, ``uint8 (n, height, width, 3)``. Encoded ones are ``payload``,
 ``uint8 (bytes,)``, and ``offsets``, ``int64 (n + 1,)``: patch ``i`` is ``payload[offsets[i]:offsets[i + 1]]``.
@@ -85,7 +85,7 @@ class Hdf5Store(MappedStore):
             return [bytes(patch_id).decode("utf-8", "backslashreplace") for patch_id in ids]
 
     def index_digest(self) -> str:
-        """Return the digest of all datasets but the pixels and the manifest; StoreError where they cannot be read."""
+        """Return the digest of the index; StoreError where it cannot be read."""
         with self._structure("its index cannot be read") as file:
             for name in {*file} - {"manifest"}:
                 _dataset(file, name, len(self))
@@ -93,7 +93,7 @@ class Hdf5Store(MappedStore):
 
     @contextmanager
     def _structure(self, fault: str) -> Iterator[h5py.File]:
-        """Open the file with h5py; raise a StoreError with `fault` where the block meets a broken structure."""
+        """Open the file with h5py; raise StoreError if its structure is broken."""
         try:
             file = h5py.File(self.path, "r", locking=False)  # network drives often refuse locks
         except OSError as error:
@@ -168,7 +168,7 @@ def _dataset(file: h5py.File, name: str, count: int | None = None) -> h5py.Datas
 
 
 def _index_digest(file: h5py.File) -> str:
-    """Return a digest of the name, type and shape of all datasets but the manifest, and of values but pixels."""
+    """Return a digest of all datasets but pixels' values and the manifest."""
     parts = []
     for name in sorted({*file} - {"manifest"}):
         dataset = file[name]

@@ -1,4 +1,4 @@
-"""Write patches into an HDF5 file as one contiguous dataset, so that they can be mapped."""
+"""Write patches into an HDF5 file as one contiguous dataset, to be mapped."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class RawPatches:
 
 
 class EncodedPatches:
-    """Collects encoded patches in a temporary file, and writes them as one dataset when their size is known."""
+    """Collects encoded patches in a temporary file until their size is known."""
 
     def __init__(self, file: h5py.File, spool: IO[bytes]) -> None:
         self._file = file
@@ -62,7 +62,7 @@ class EncodedPatches:
 
 @contextmanager
 def discard_on_error(file: h5py.File) -> Iterator[None]:
-    """Flush a file when the block ends; where the block or that fails, discard what HDF5 still holds.
+    """Flush a file after the block; on failure, discard what HDF5 still holds.
 
     HDF5 ends the process where it cannot write at closing, such as on a full disk.
     """

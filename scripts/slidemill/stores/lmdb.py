@@ -1,4 +1,4 @@
-"""Patches in LMDB: a file per slide, whose keys are patch ids and whose values are encoded bytes."""
+"""Patches in LMDB: a file per slide, keys are patch ids, values are bytes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SPARE = 64 * PAGE
 
 
 class LmdbWriter:
-    """Writes patches in the order of their keys, in small transactions, and grows the map before it is full."""
+    """Writes patches in small transactions, and grows the map before it is full."""
 
     def __init__(self, env: lmdb.Environment) -> None:
         self._env = env
@@ -196,7 +196,7 @@ class LmdbStore(Store):
 
 
 def _after_fork() -> None:
-    """Drop the transactions, so that the child checks again that the file is the one that was opened."""
+    """Drop the transactions, so that a forked child checks the file again."""
     for store in list(_STORES):
         if store._thread is not None:
             store._thread = threading.local()

@@ -40,7 +40,7 @@ KINDS: Mapping[str, tuple[type, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The metadata and digests of a store; two runs over the same slide give equal manifests.
+    """The metadata and digests of a store, equal for two runs over one slide.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ class Manifest:
 
     @property
     def content(self) -> str:
-        """A digest of the stored patches and their slide, 32 hex digits, without versions or index."""
+        """A digest of the stored patches and their slide, 32 hex digits."""
         head = ("slide", "fingerprint", "encoding", "quality", "patch_size", "sampling", "icc")
         hashed = xxhash.xxh3_128(json.dumps([getattr(self, name) for name in head], sort_keys=True).encode())
         for column in (self.ids, self.byte_digests, self.pixel_digests):
@@ -112,7 +112,7 @@ class Manifest:
 
     @classmethod
     def from_bytes(cls, data: Buffer, subject: object) -> Manifest:
-        """Return the manifest that `to_bytes` wrote; `subject` names the store in messages.
+        """Return the manifest that `to_bytes` wrote; messages name `subject`.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Patches of py-wsi's LMDB databases, read without running anything that is in them.
+"""Patches of py-wsi's LMDB databases, read without running what is in them.
 
 A database is a folder with ``data.mdb``. Its keys are ``SLIDE-X-Y``: the slide's file without its last four characters,
 and the tile's place in the DeepZoom grid. Its values are pickles of an object with ``channels``, ``size`` (of a
@@ -51,7 +51,7 @@ INSTRUCTIONS = frozenset(
 
 
 class StrangeError(ValueError):
-    """The pickle holds what py-wsi never wrote: it is not damaged, but somebody else's work."""
+    """The pickle holds what py-wsi never wrote; it is not merely damaged."""
 
 
 class StandIn:
@@ -188,7 +188,7 @@ def _pair(value: Any) -> tuple[int, ...]:
 
 
 def _numbers(kind: Any, own: Any, count: int) -> list[int]:
-    """Return `count` integers from bytes, of the type that a stand-in of a NumPy dtype says."""
+    """Return `count` integers from bytes, of the type of a dtype's stand-in."""
     if isinstance(kind, StandIn) and kind.name[1] == "dtype" and isinstance(own, bytes | bytearray):
         name, order = _part(kind.arguments, 0), _part(kind.state, 1)
         known = INTEGERS.fullmatch(name) and order in ("<", ">", "|")
@@ -205,7 +205,7 @@ def _part(value: Any, place: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """The file of a database; by slide the ``(column, row)`` of each patch in raster order, and a digest of values."""
+    """A database's file; by slide its ``(column, row)`` in raster order, and digest."""
 
     file: Path
     places: Mapping[str, list[tuple[int, int]]]
@@ -213,7 +213,7 @@ class Survey:
 
 
 def survey_database(path: Path) -> Survey:
-    """Read a whole database of py-wsi, a folder or its ``data.mdb``, and list its patches.
+    """Read a whole database of py-wsi, and list its patches.
 
     Raises
     ------

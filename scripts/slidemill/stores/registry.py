@@ -104,7 +104,7 @@ def _why_missing(path: Path) -> str:
 
 
 def _describe_other(path: Path) -> str:
-    """Return a message if slidemill wrote a file that is intact and not a store, such as an export; else empty."""
+    """Return a message if slidemill wrote a file that is not a store; else ""."""
     if path.suffix == ".tar":
         from slidemill.stores.tar import PROVENANCE
 

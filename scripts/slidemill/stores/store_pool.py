@@ -1,4 +1,4 @@
-"""The stores of many slides, opened when first read, and a limited number at a time."""
+"""The stores of many slides, opened when first read, a limited number at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Patches in a tar file: a file per slide, a member per patch, as the webdataset library streams them.
+"""Patches in a tar file, a member per patch, as webdataset streams them.
 
 The members, in order:
 
@@ -172,7 +172,7 @@ class TarStore(MappedStore):
         return manifest
 
     def _set_places(self, places: Places, count: int) -> None:
-        """Set the patches' places, which must be without gaps from the offsets to the manifest."""
+        """Set the patches' places, which must be without gaps."""
         own = places[:count]
         fits = count < len(places) and not places[count:-1].any() and (own[:, 1] >= 0).all()
         if fits and (own[:, 1] <= len(self._data)).all():
@@ -200,7 +200,7 @@ class TarStore(MappedStore):
 
 
 def _size_of_offsets(data: memoryview) -> int:
-    """Return the size of the member of offsets by its header, or 0 where the file does not begin with it."""
+    """Return the size of the offsets' member, or 0 if the file has no such start."""
     try:
         member = tarfile.TarInfo.frombuf(bytes(data[:BLOCK]), "utf-8", "backslashreplace")
         same = 0 < member.size < len(data) and data[:BLOCK] == header(OFFSETS_NAME, member.size)

@@ -1,4 +1,4 @@
-"""Write a store: the patches, then the index and the manifest, published by one rename."""
+"""Write a store: patches, index and manifest, published by one rename."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ def write_store(
     backend: Backend,
     path: Path,
     manifest: Manifest,
+    *,
     patches: Sequence[PatchRef],
     stored: Iterable[tuple[PatchRef, EncodedPatch]],
     scratch: Path | None = None,
@@ -78,7 +79,7 @@ def write_store(
 
 @contextmanager
 def full_disk_errors(aside: Path) -> Iterator[None]:
-    """Raise an OSError with ENOSPC where the block fails since the disk of `aside` is full.
+    """Raise an OSError with ENOSPC where the block fails for a full disk.
 
     HDF5 and LMDB raise other errors, and LMDB gives no reason after a partial write.
     """
