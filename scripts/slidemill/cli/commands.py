@@ -18,7 +18,7 @@ from slidemill.runs.run_lock import LOOK_AGAIN, at_rest, working
 from slidemill.slides.discovery import decode_path, find_slides
 from slidemill.slides.level_overview import contact_sheet, describe, levels_of
 from slidemill.slides.slide_info import open_slide, slide_info
-from slidemill.stages.prune import delete, left_over
+from slidemill.stages.prune import delete, find_left_over
 from slidemill.stages.verify import verify
 from slidemill.stores.checks import EVERY_STORE, Finding
 
@@ -172,7 +172,7 @@ def _remedy(finding: Finding, others: Sequence[Finding]) -> str:
 
 def _prune(options: argparse.Namespace) -> int:
     with at_rest(options.results):
-        left = left_over(options.results)
+        left = find_left_over(options.results)
         for path, size in left.sizes.items():
             print(f"{size:>15,}  {path}")
         for path, why in left.kept.items():

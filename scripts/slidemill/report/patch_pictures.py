@@ -145,7 +145,15 @@ def draw_patches(
 
 
 def draw_sample(path: Path, metadata: Path, seed: int) -> Image.Image:
-    """Return patches of the store at `path` in a grid, chosen by `sample_rows`."""
+    """Return some patches of a store in a grid, with as many of each label as fit.
+
+    Parameters
+    ----------
+    path, metadata
+        The store, and the slide's metadata table.
+    seed
+        Seed of the choice.
+    """
     with open_store(path) as store:
         rows = sample_rows(metadata, store, seed)
         labels = [(int(row["label"]), row["label_name"]) for row in rows]

@@ -116,12 +116,12 @@ def plot_quality(counts: Mapping[str, Sequence[int]]) -> bytes:
 
 def advice(rows: Rows) -> str:
     """Return which backend to train from in one sentence, as `recommendation` does."""
-    rates = _measured(rows, "batches", "warm")
+    rates = _rates(rows, "batches", "warm")
     alike = _fastest(rates)
     if not alike:
         return NOTHING
     best = _smallest(rows, alike)
-    text = f"Train from {_name(best)}: {_rounded(best)} patches a second in shuffled batches on this machine"
+    text = f"Train from {_name(best)}: {_speed(best)} patches a second in shuffled batches on this machine"
     if SLIDE_SOURCE in rates:
         text += f", {_times(best, rates[SLIDE_SOURCE])} as fast as straight from the slides"
     return f"{text}."
@@ -132,7 +132,7 @@ def recommendation(rows: Rows) -> str:
 
     It is the fastest in shuffled, warm batches by the most workers; of equally fast ones the smallest on disk.
     """
-    rates = _measured(rows, "batches", "warm")
+    rates = _rates(rows, "batches", "warm")
     stores = {source: row for source, row in rates.items() if source != SLIDE_SOURCE}
     alike = _fastest(rates)
     if not alike:
@@ -140,19 +140,19 @@ def recommendation(rows: Rows) -> str:
     best = _smallest(rows, alike)
     workers = f"{best['workers']} worker{'s' * (best['workers'] != '1')}"
     text = (
-        f"For these patches on this machine, train from {_name(best)}: {_rounded(best)} patches a second in shuffled "
+        f"For these patches on this machine, train from {_name(best)}: {_speed(best)} patches a second in shuffled "
         f"batches by {workers}"
     )
-    rest = [f"{_name(row)} {_rounded(row)}" for row in stores.values() if row is not best]
+    rest = [f"{_name(row)} {_speed(row)}" for row in stores.values() if row is not best]
     if rest:
         text += f", against {' and '.join(rest)}"
     if SLIDE_SOURCE in rates:
         slides = rates[SLIDE_SOURCE]
-        text += f"; straight from the slides {_rounded(slides)}, so a store is {_times(best, slides)} as fast"
+        text += f"; straight from the slides {_speed(slides)}, so a store is {_times(best, slides)} as fast"
     if len(alike) > 1:
         others = " and ".join(_name(row) for row in alike if row is not best)
         text += f". {others} is as fast within the spread, and {best['source']} is the smallest"
-    cold = [f"{_name(row)} {_rounded(row)}" for row in _measured(rows, "batches", "cold").values()]
+    cold = [f"{_name(row)} {_speed(row)}" for row in _rates(rows, "batches", "cold").values()]
     if cold:
         text += f". Where the stores exceed the memory, the first reading counts, from a cold cache: {', '.join(cold)}"
     return f"{text}."
@@ -160,7 +160,7 @@ def recommendation(rows: Rows) -> str:
 
 def claim(rows: Rows) -> str:
     """Return whether LMDB reads fastest here, as Lim, Young and Patton (2016) say."""
-    rates = {source: row for source, row in _measured(rows, "random", "warm").items() if source != SLIDE_SOURCE}
+    rates = {source: row for source, row in _rates(rows, "random", "warm").items() if source != SLIDE_SOURCE}
     if "lmdb" not in rates or len(rates) < 2:
         return "Whether LMDB reads fastest is known once it and another backend are configured."
     best = max((row for source, row in rates.items() if source != "lmdb"), key=_rate)
@@ -168,13 +168,13 @@ def claim(rows: Rows) -> str:
     verdict = "is undecided" if _equal(lmdb, best) else "holds" if _rate(lmdb) > _rate(best) else "does not hold"
     return (
         f"That LMDB gives the best read time (Lim, Young and Patton 2016, why py-wsi offers it) {verdict} here: "
-        f"in random order, from a warm cache, one process read {_rounded(lmdb)} patches a second from {_name(lmdb)} "
-        f"and {_rounded(best)} from {_name(best)}. All are read through open_store, which maps HDF5 files into "
+        f"in random order, from a warm cache, one process read {_speed(lmdb)} patches a second from {_name(lmdb)} "
+        f"and {_speed(best)} from {_name(best)}. All are read through open_store, which maps HDF5 files into "
         "memory; decoding counts, where patches are encoded."
     )
 
 
-def _measured(rows: Rows, measure: str, cache: str) -> dict[str, Row]:
+def _rates(rows: Rows, measure: str, cache: str) -> dict[str, Row]:
     """Return a measure's row by source, with the most workers that were measured."""
     chosen = [row for row in rows if row["measure"] == measure and row["cache"] == cache]
     most = max((int(row["workers"]) for row in chosen), default=0)
@@ -206,7 +206,7 @@ def _times(fast: Row, slow: Row) -> str:
     return format_ratio(_rate(fast) / _rate(slow))
 
 
-def _rounded(row: Row) -> str:
+def _speed(row: Row) -> str:
     """Return a rate in whole patches per second; slow ones with two digits."""
     rate = _rate(row)
     return f"{rate:,.0f}" if rate >= 10 else format_digits(rate, 2)

@@ -41,7 +41,7 @@ def joined_fault(process: ChildProcess, results: Path) -> str | None:
         Empty without a fault, or `OUTDATED`. None if there is no file, and no later run to the report made one.
     """
     if not (results / JOINED).exists():
-        made = (results / REPORT).exists() and not older(results, REPORT)
+        made = (results / REPORT).exists() and not is_older(results, REPORT)
         return "is missing, and the last run has made it" if made else None
     try:
         return process.call(_fault, results)
@@ -50,7 +50,7 @@ def joined_fault(process: ChildProcess, results: Path) -> str | None:
         return f"the process that read it died ({error})"
 
 
-def older(results: Path, name: str | Path = JOINED) -> bool:
+def is_older(results: Path, name: str | Path = JOINED) -> bool:
     """Return whether a file is older than the tables: a run would make it again."""
     tables = (results / table for table in OF)
     return (results / name).stat().st_mtime_ns < max(table.stat().st_mtime_ns for table in tables if table.exists())
@@ -71,7 +71,7 @@ def _fault(results: Path) -> str:
             with h5py.File(results / JOINED, "r", locking=False) as found, h5py.File(wanted, "r") as again:
                 if found.attrs.get(MADE_OF, again.attrs[MADE_OF]) != again.attrs[MADE_OF]:
                     # Snakemake compares times, so a newer file stays until it is removed.
-                    return OUTDATED if older(results) else f"{OUTDATED} than there are"
+                    return OUTDATED if is_older(results) else f"{OUTDATED} than there are"
                 return _difference(found, again)
         except Exception as error:
             if fault := machine_error(error, results / JOINED):
@@ -100,21 +100,21 @@ def _difference(found: h5py.File, again: h5py.File) -> str:
             return f"its {name} has not the shape or the type that the stores and the tables give it"
         if own.external or own.chunks != other.chunks:
             return f"its {name} does not store its bytes as a new one does"
-        if _sources(own) != _sources(other):
+        if _source_files(own) != _source_files(other):
             return f"its {name} does not name the stores in the order of the table"
         if not other.is_virtual and own[:].tobytes() != other[:].tobytes():
             return f"its {name} holds other values than the tables and the stores"
     return ""
 
 
-def _sources(dataset: h5py.Dataset) -> list[tuple[object, ...]]:
+def _source_files(dataset: h5py.Dataset) -> list[tuple[object, ...]]:
     """Return the files and selected rows of a virtual dataset; none for others."""
     return [
-        (one.file_name, one.dset_name, _selected(one.vspace), _selected(one.src_space))
+        (one.file_name, one.dset_name, _selection(one.vspace), _selection(one.src_space))
         for one in (dataset.virtual_sources() if dataset.is_virtual else ())
     ]
 
 
-def _selected(space: h5py.h5s.SpaceID) -> object:
+def _selection(space: h5py.h5s.SpaceID) -> object:
     """Return the bounds of a selection; None for a whole dataset, which has none."""
     return None if space.get_select_type() == h5py.h5s.SEL_ALL else space.get_select_bounds()

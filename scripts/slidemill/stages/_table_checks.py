@@ -99,7 +99,7 @@ class TableCheck:
             self.faults.append(FileFault(Path(name), message))
         return not message
 
-    def is_sealed(self, results: Path, name: str | Path, seal: Seal | None) -> bool:
+    def check_seal(self, results: Path, name: str | Path, seal: Seal | None) -> bool:
         """Check a table by its seal, and return whether it has one and no fault.
 
         Parameters
@@ -123,7 +123,7 @@ def check_cohort(results: Path) -> TableCheck:
         known = not (results / own).exists() or check.attempt(results, own, lambda path: seals.update(read_seals(path)))
         for name in (name for name, sealing in SEALED_BY.items() if sealing == own):
             if known:
-                check.is_sealed(results, name, seals.get(name))
+                check.check_seal(results, name, seals.get(name))
             # Tables without seal must be readable too.
             if name in NEEDED and name not in check.bad and (results / name).exists():
                 check.attempt(results, name, partial(_count_rows, columns=NEEDED[name]))
@@ -187,7 +187,7 @@ def check_slide(results: Path, slide: str, backends: Sequence[str], *, expected:
         seal = find_seal(known, name)
         # A damaged outcome may have had the seal.
         if seal or len(known) == len(outcomes):
-            whole[name] = check.is_sealed(results, path, seal)
+            whole[name] = check.check_seal(results, path, seal)
     for name, own in outcomes.items():
         if own and name != STAGES[-1] and find_seal([own], PATCHES) != find_seal(known, PATCHES):
             message = f"was made of other patches than {tables[PATCHES]} has: {AGAIN}"
@@ -199,11 +199,11 @@ def check_slide(results: Path, slide: str, backends: Sequence[str], *, expected:
     sampled, labelled = outcomes["sample_patches"], outcomes["write_metadata"]
     if check.faults or sampled is None or labelled is None or sampled.failed:
         return check
-    check.attempt(results, tables[PATCHES], lambda path: _misplaced(path, sampled))
+    check.attempt(results, tables[PATCHES], lambda path: _place_fault(path, sampled))
     dropped = sampled.kept.grid - sampled.kept.patches
     check.attempt(results, tables[DROPPED], partial(_count_rows, columns=PLACE_COLUMNS, wanted=dropped))
     if not labelled.failed:
-        check.attempt(results, tables[LABELLED], lambda path: _mislabelled(path, results / tables[PATCHES]))
+        check.attempt(results, tables[LABELLED], lambda path: _label_fault(path, results / tables[PATCHES]))
     if whole[PATCHES] and not check.faults:
         left_out = {patch.patch_id for patch in unreadable_patches(known)}
         rows = read_table(results / tables[PATCHES], ("patch_id",))
@@ -227,7 +227,7 @@ def _outcome(check: TableCheck, results: Path, name: str, *, slide: str) -> Outc
     return found[0] if check.attempt(results, name, look) else None
 
 
-def _misplaced(path: Path, sampled: Outcome) -> str | None:
+def _place_fault(path: Path, sampled: Outcome) -> str | None:
     """Return the fault of the places or the number of a slide's patches."""
     spec = sampled.kept.sampling
     grid = Grid(sampled.info.pyramid, spec) if spec else None
@@ -239,7 +239,7 @@ def _misplaced(path: Path, sampled: Outcome) -> str | None:
     return _count_fault(count, sampled.kept.patches)
 
 
-def _mislabelled(path: Path, patches: Path) -> str | None:
+def _label_fault(path: Path, patches: Path) -> str | None:
     """Return where a slide's metadata differs from its table of patches."""
     for own, other in zip_longest(read_table(path, NEEDED_COLUMNS), read_table(patches, PLACE_COLUMNS)):
         if own is None or other is None:

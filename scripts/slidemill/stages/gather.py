@@ -246,7 +246,7 @@ def write_cohort(
 
     rows = {tables.slides.name: write_table(tables.slides, SLIDE_COLUMNS, slide_rows())}
     header = next((read_columns(one.metadata) for one in slides if one.metadata), METADATA_COLUMNS)
-    stored = (row for one, left_out in metadata for row in _labelled(one) if row["patch_id"] not in left_out)
+    stored = (row for one, left_out in metadata for row in _metadata_rows(one) if row["patch_id"] not in left_out)
     rows[tables.metadata.name] = rows[tables.columnar.name] = write_table(tables.metadata, header, stored)
     write_parquet(tables.columnar, tables.metadata)
     stores = (
@@ -262,7 +262,7 @@ def write_cohort(
     seal_tables(tables.seals.parent, rows, tables.seals.name, settings=settings)
 
 
-def _labelled(one: SlideResults) -> Iterator[dict[str, str]]:
+def _metadata_rows(one: SlideResults) -> Iterator[dict[str, str]]:
     seal = find_seal([one.facts, *one.later], "metadata")
     return read_table(one.metadata, seal=seal) if one.metadata else iter(())
 

@@ -155,7 +155,7 @@ def _import_slide(
     manifest = new_manifest(BACKEND, StoreSpec("raw"), slide, fingerprint=database.prints[name], grid=grid)
     patches = [_place(place, grid, unsaid.downsample) for place in places]
 
-    def stored() -> Iterator[tuple[PatchRef, EncodedPatch]]:
+    def encode_patches() -> Iterator[tuple[PatchRef, EncodedPatch]]:
         for patch in patches:
             own = item(name, patch.column, patch.row)
             if own.pixels.shape[0] != size:
@@ -167,7 +167,7 @@ def _import_slide(
             write_row(_row(patch, slide, own.label, unsaid=unsaid))
 
     path = folder / layout.store_path(BACKEND.name, slide)
-    written = write_store(BACKEND, path, manifest, patches=patches, stored=stored())
+    written = write_store(BACKEND, path, manifest, patches=patches, stored=encode_patches())
     expected = Expected(slide, BACKEND.name, [one.patch_id for one in patches], asdict(grid), manifest.fingerprint)
     known = {"slide": slide, "patches": len(patches)}
     return _Written(

@@ -52,7 +52,7 @@ class Left:
     kept: dict[Path, str] = field(default_factory=dict)
 
 
-def left_over(results: Path) -> Left:
+def find_left_over(results: Path) -> Left:
     """Return the files of slides and backends that were removed.
 
     A removed slide has facts (``slides/ID.json``) but no row in `slides.csv`, and all its files are older than that

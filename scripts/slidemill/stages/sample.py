@@ -80,7 +80,7 @@ def sample_patches(job: SampleJob) -> None:
     found = read_outcome(job.facts)
     choice, source = job.choice, job.root / decode_path(found.path)
 
-    def unchanged() -> None:
+    def check_inputs() -> None:
         check_unchanged(source, found.fingerprint)
         check_unchanged(choice.own_mask or source, choice.mask_fingerprint, "mask of tissue")
 
@@ -88,7 +88,7 @@ def sample_patches(job: SampleJob) -> None:
         sampled = write_selection(source, found, choice, table=job.table, dropped=job.dropped, mask=job.mask)
         return replace(sampled, stage=STAGE)
 
-    outcome = attempt(found.slide, STAGE, sample, after=found, unchanged=unchanged)
+    outcome = attempt(found.slide, STAGE, sample, after=found, unchanged=check_inputs)
     result = with_settings(outcome, STAGE, choice.settings)
     if result.failed:
         write_table(job.table, PATCH_COLUMNS, [])

@@ -188,8 +188,8 @@ def store_slide(asked: SlidePatches, target: Path, manifest: Manifest, *, backen
     def store(reader: Reader, wanted: Sequence[PatchRef]) -> None:
         nonlocal written
         # Its threads read from the slide, so it is closed first.
-        with closing(_stored(reader, manifest, wanted, work=work, convert=convert)) as stored:
-            counted = _of_unchanged(source, manifest, log_progress(stored, len(wanted), "patches"))
+        with closing(_encode_patches(reader, manifest, wanted, work=work, convert=convert)) as stored:
+            counted = _check_at_end(source, manifest, log_progress(stored, len(wanted), "patches"))
             written = write_store(backend, target, manifest, patches=wanted, stored=counted, scratch=work.scratch)
 
     check_unchanged(source, manifest.fingerprint)
@@ -224,7 +224,7 @@ def store_slide(asked: SlidePatches, target: Path, manifest: Manifest, *, backen
     return Outcome(manifest.slide, STAGE, "ok" if patches else "empty", store=facts)
 
 
-def _of_unchanged(
+def _check_at_end(
     source: Path, manifest: Manifest, stored: Iterable[tuple[PatchRef, EncodedPatch]]
 ) -> Generator[tuple[PatchRef, EncodedPatch]]:
     """Yield patches, then check that the slide has not changed."""
@@ -232,7 +232,7 @@ def _of_unchanged(
     check_unchanged(source, manifest.fingerprint)
 
 
-def _stored(
+def _encode_patches(
     reader: Reader, manifest: Manifest, patches: Sequence[PatchRef], *, work: WorkSpec, convert: Convert
 ) -> Generator[tuple[PatchRef, EncodedPatch]]:
     """Yield the encoded patches, or copies of the slide's tiles."""

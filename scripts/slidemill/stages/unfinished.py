@@ -117,10 +117,10 @@ def _slide_results(slide: SlideFile, work: Work, made: _Made) -> SlideResults:
     there = {stage: read_outcome(path) for stage in stages if (path := made.path(layout.outcome_file(stage, own)))}
     if foreign := foreign_stage(there, work.settings.get(own, {})):
         there[foreign] = Outcome(own, foreign, UNFINISHED, f"{layout.outcome_file(foreign, own)}: {FOREIGN}")
-    facts, *later = [there[stage] if stage in there else _not_ended(own, stage) for stage in stages]
+    facts, *later = [there[stage] if stage in there else _unfinished_outcome(own, stage) for stage in stages]
     validation = made.path(layout.VALIDATION.format(slide=own))
     if validation is None:
-        later.append(_not_ended(own, "validate_stores"))
+        later.append(_unfinished_outcome(own, "validate_stores"))
     elif path := made.path(layout.outcome_file("validate_stores", own)):
         later.append(read_outcome(path))
     # Failures come before stages that were not started because of them.
@@ -129,7 +129,7 @@ def _slide_results(slide: SlideFile, work: Work, made: _Made) -> SlideResults:
     return SlideResults(facts, later, made.path(layout.METADATA.format(slide=own)), validation)
 
 
-def _not_ended(slide: str, stage: str) -> Outcome:
+def _unfinished_outcome(slide: str, stage: str) -> Outcome:
     log = Path(layout.log_file(stage, slide))
     # A job empties its log when it begins: a log older than this run is of another.
     stale = layout.WORKER.exists() and log.exists() and log.stat().st_mtime < layout.WORKER.stat().st_mtime

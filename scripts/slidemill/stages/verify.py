@@ -125,7 +125,7 @@ def verify(
         When `results` is not a folder of results, or its run has not ended.
     """
     cohort = check_cohort(results)
-    slides, backends = _promised(results, cohort)
+    slides, backends = _expected_stores(results, cohort)
     contents = _contents(results, cohort)
     settings = gathered_settings(results)
     tables: dict[str, TableCheck] = {}
@@ -187,7 +187,7 @@ def verify(
     )
 
 
-def _promised(results: Path, cohort: TableCheck) -> tuple[dict[str, Mapping[str, str]], dict[str, list[str]]]:
+def _expected_stores(results: Path, cohort: TableCheck) -> tuple[dict[str, Mapping[str, str]], dict[str, list[str]]]:
     """Return the rows of slides.csv, and the backends of each slide's stores.
 
     If one of the tables is damaged, the existing stores are listed.
