@@ -101,12 +101,12 @@ def montage(
     if isinstance(ds_or_pixels, np.ndarray):
         named = _named(ds_or_pixels, labels)
     elif labels is not None:
-        raise SlidemillError("labels are given beside a dataset, which has its own: leave them out")
+        raise SlidemillError("labels are given with a dataset, which has its own: leave them out")
     else:
         table = ds_or_pixels.table
         named = list(zip(table["label"].tolist(), table["label_name"].astype(str).tolist(), strict=True))
     if not named:
-        raise SlidemillError("there is no patch to draw: select patches that there are")
+        raise SlidemillError("there is no patch to draw: select other patches")
     by_label: dict[str, list[int]] = defaultdict(list)
     for place, (_, name) in enumerate(named):
         by_label[name].append(place)
@@ -173,8 +173,8 @@ def compare(ds: Dataset, slide: str, slides_folder: str | Path, longest: int = L
     seen = np.asarray(whole)
     difference = np.abs(seen.astype(np.float32) - patches.pixels).mean(2)
     # Partly covered pixels contain background, and count only if there are no others.
-    told = patches.share >= 0.999 * patches.share.max()
-    return Comparison(seen, patches, np.where(told, difference, np.float32(np.nan)))
+    counts = patches.share >= 0.999 * patches.share.max()
+    return Comparison(seen, patches, np.where(counts, difference, np.float32(np.nan)))
 
 
 def stitched_beside_thumbnail(ds: Dataset, slide: str, slides_folder: str | Path | None = None) -> Figure:

@@ -131,12 +131,12 @@ def test_patches_are_taken_in_the_order_asked_for(dataset, truth):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ({"slides": ["a-slid"]}, "a-slid: no slide"),
-        ({"labels": ["tumour"]}, "'tumour' is no label"),
-        ({"labels": [7]}, "7 is no label"),
+        ({"slides": ["a-slid"]}, "a-slid: the dataset has no such slide"),
+        ({"labels": ["tumour"]}, "'tumour' is not a label"),
+        ({"labels": [7]}, "7 is not a label"),
         ({"query": "colour == 3"}, "colour"),
-        ({"query": "x0 +"}, "cannot be asked"),
-        ({"query": "x0 + 1"}, "yes or no"),
+        ({"query": "x0 +"}, "cannot be evaluated"),
+        ({"query": "x0 + 1"}, "is not true or false for each patch"),
     ],
 )
 def test_what_cannot_be_selected_is_said(dataset, arguments, told):

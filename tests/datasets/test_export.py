@@ -172,7 +172,7 @@ def test_it_tells_how_far_it_is_and_what_it_wrote(results, tmp_path, capsys):
     [
         ("out.zip", [], "out.zip: is neither .h5 nor .tar"),
         ("out.h5", ["--query", "x0 > 9999"], "no patch is selected"),
-        ("out.h5", ["--labels", "Tumor"], "'Tumor' is no label"),
+        ("out.h5", ["--labels", "Tumor"], "'Tumor' is not a label"),
         ("out.h5", ["--slides", "d-slide"], "no slide is called so (there is "),
         ("out.h5", ["--slides", "42"], "no slide is called so: "),
         ("out.h5", ["--query", "x0 +"], "--query is 'x0 +': "),
@@ -181,7 +181,7 @@ def test_it_tells_how_far_it_is_and_what_it_wrote(results, tmp_path, capsys):
             ["--query", "tisue_fraction > 0.5"],
             "'tisue_fraction' (there is tissue_fraction, white_fraction",
         ),
-        ("out.h5", ["--query", "x0"], "does not say yes or no to each patch"),
+        ("out.h5", ["--query", "x0"], "is not true or false for each patch"),
         ("there.h5", [], "is there already"),
     ],
 )

@@ -246,7 +246,7 @@ class TestSplit:
                 split(cohort(), 3).fold(number)
 
     def test_a_column_that_varies_within_a_slide_is_refused(self):
-        with pytest.raises(SplitError, match=r"its patches have several values of label, .*the same all over a slide"):
+        with pytest.raises(SplitError, match=r"its patches have several values of label, .*the same in a whole slide"):
             split(cohort(), 2, "label")
 
     def test_a_column_that_is_not_there_is_refused(self):
@@ -354,7 +354,7 @@ class TestSets:
             assert train.slides == data.slides - test.slides
 
     def test_more_sets_than_slides_are_refused(self):
-        with pytest.raises(SplitError, match="13 folds are asked for, and slide has 12 values"):
+        with pytest.raises(SplitError, match="13 folds are requested, and slide has 12 values"):
             every_kth(cohort(), 13)
 
     def test_a_single_slide_makes_no_sets(self):
@@ -415,11 +415,11 @@ class TestFile:
         assert splits.of(cohort()).fold(0)[1].slides
 
     def test_slides_that_come_or_go_are_told(self, saved):
-        with pytest.raises(SplitError, match="s12, s13: are in no fold: split anew, or give each a row"):
+        with pytest.raises(SplitError, match="s12, s13: are in no fold: split again, or give each a row"):
             read_splits(saved, cohort(14))
-        with pytest.raises(SplitError, match="s10, s11: have a fold, and no patch in the dataset"):
+        with pytest.raises(SplitError, match="s10, s11: have a fold, but no patch in the dataset"):
             read_splits(saved, cohort(10))
-        with pytest.raises(SplitError, match="s11: has a fold, and no patch in the dataset"):
+        with pytest.raises(SplitError, match="s11: has a fold, but no patch in the dataset"):
             read_splits(saved, cohort(11))
         with pytest.raises(SplitError, match="s12: is in no fold"):
             read_splits(saved, cohort(13))
@@ -442,12 +442,12 @@ class TestFile:
             (lambda rows: rows[0].update(patches="1" * 5000), "give whole numbers"),
             (lambda rows: [row.update(seed="1" * 4301) for row in rows], "give whole numbers"),
             (lambda rows: [row.update(seed="1.5") for row in rows], "give whole numbers"),
-            (lambda rows: rows[0].update(seed="1"), "not the same in all rows"),
-            (lambda rows: rows[0].update(slide="s01"), "s01: stands twice in"),
-            (lambda rows: rows[0].update(fold=str((int(rows[0]["fold"]) + 1) % 3)), "a group is in one fold"),
+            (lambda rows: rows[0].update(seed="1"), "by, stratify and seed differ between rows"),
+            (lambda rows: rows[0].update(slide="s01"), "s01: is twice in"),
+            (lambda rows: rows[0].update(fold=str((int(rows[0]["fold"]) + 1) % 3)), "a group must be in one fold"),
             (lambda rows: [row.update(fold="7") for row in rows if row["fold"] == "2"], r"folds are \[0, 1, 7\]"),
             (lambda rows: [row.update(fold="0") for row in rows], r"folds are \[0\]: there must be two"),
-            (lambda rows: rows.clear(), "holds no slide"),
+            (lambda rows: rows.clear(), "contains no slide"),
             (lambda rows: [row.pop("group") for row in rows], "lacks group"),
         ],
     )

@@ -133,8 +133,8 @@ def test_a_copy_of_a_slide_fails_the_run_at_its_end_and_is_not_repaired(tmp_path
     with pytest.raises(SlidemillError, match=r"splits\.csv are not to be trusted; everything else .*\n  a, c have the"):
         cohort.gate(BY_SLIDE, max_failed=9)
     assert cohort.told(BY_SLIDE).leaks == [
-        "a, c have the same content, and could be trained on and tested on: take one away, or give them one patient in "
-        "a sheet and split by it"
+        "a, c have the same content, and could be in training and test data: take one away, or give them one patient "
+        "in a sheet and split by it"
     ]
 
 

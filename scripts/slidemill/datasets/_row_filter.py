@@ -50,7 +50,7 @@ def select_rows(
 
 def _of_slides(table: pandas.DataFrame, slides: list[str]) -> Mask:
     if unknown := sorted(set(slides) - set(table["slide"].cat.categories)):
-        raise SlidemillError(f"{unknown[0]}: no slide of this dataset is called so: its slides are in ds.slides")
+        raise SlidemillError(f"{unknown[0]}: the dataset has no such slide; its slides are in ds.slides")
     mask: Mask = table["slide"].isin(slides).to_numpy()
     return mask
 
@@ -59,7 +59,7 @@ def _labelled(table: pandas.DataFrame, classes: Mapping[int, str], labels: list[
     names = table["label_name"]
     if unknown := [label for label in labels if label not in {*classes, -1, *names.cat.categories}]:
         known = ", ".join(f"{label} {name}" for label, name in classes.items())
-        raise SlidemillError(f"{unknown[0]!r} is no label of these results: they have {known or 'none'}")
+        raise SlidemillError(f"{unknown[0]!r} is not a label of these results, which have {known or 'none'}")
     mask: Mask = (table["label"].isin(labels) | names.isin(labels)).to_numpy()
     return mask
 
@@ -69,7 +69,7 @@ def _fulfilling(table: pandas.DataFrame, query: str) -> Mask:
         found: Any = table.eval(query)
         mask = np.asarray(found)
     except Exception as error:
-        raise SlidemillError(f"the query {query!r} cannot be asked ({error}): name columns of ds.table") from None
+        raise SlidemillError(f"the query {query!r} cannot be evaluated ({error}): use columns of ds.table") from None
     if mask.dtype != bool or mask.shape != (len(table),):
-        raise SlidemillError(f"the query {query!r} does not say yes or no to each patch: compare a column with a value")
+        raise SlidemillError(f"the query {query!r} is not true or false for each patch: compare a column with a value")
     return mask

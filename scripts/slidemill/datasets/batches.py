@@ -125,7 +125,7 @@ def _with_class(places: Places, labels: npt.NDArray[np.int64]) -> Places:
     kept = places[labels[places] >= 0]
     if left := len(places) - len(kept):
         warnings.warn(
-            f"{left} of {len(places)} patches have the label -1, which is no class, and are left out: "
+            f"{left} of {len(places)} patches have the label -1, which is not a class, and are left out: "
             "give their names labels in labels.map",
             stacklevel=4,
         )

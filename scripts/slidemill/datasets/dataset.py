@@ -150,7 +150,7 @@ class Dataset:
             When the store cannot be opened.
         """
         if slide not in self.slides:
-            raise SlidemillError(f"{slide}: no slide of this dataset is called so: its slides are in ds.slides")
+            raise SlidemillError(f"{slide}: the dataset has no such slide; its slides are in ds.slides")
         return self.stored.pool[slide]
 
     def take(self, places: Sequence[int] | Places | npt.NDArray[np.bool_]) -> Dataset:

@@ -96,22 +96,22 @@ class Splits(Generic[D]):
         """
         own = {row.slide: row for row in self.slides}
         found = count_patches(dataset.table, self.by, None)
-        refuse(found.keys() - own, ("is", "are"), "in no fold: split anew, or give each a row in the file of folds")
+        refuse(found.keys() - own, ("is", "are"), "in no fold: split again, or give each a row in the file of folds")
         refuse(
             own.keys() - found,
             ("has", "have"),
-            "a fold, and no patch in the dataset: part it before you select, or split anew",
+            "a fold, but no patch in the dataset: apply the folds before you select, or split again",
         )
         prints = dataset.fingerprints
         refuse(
             [name for name, row in own.items() if prints.get(name, row.fingerprint) != row.fingerprint],
             ("has", "have"),
-            "other content than when the folds were made: split anew",
+            "other content than when the folds were made: split again",
         )
         refuse(
             [name for name, row in own.items() if found[name].group != row.group],
             ("has", "have"),
-            f"another {self.by} than when the folds were made: split anew",
+            f"another {self.by} than when the folds were made: split again",
         )
         return Splits(self.by, self.stratify, self.seed, self.slides, dataset)
 
@@ -190,7 +190,7 @@ def read_splits(path: str | Path, dataset: D | None = None) -> Splits[D]:
     except (OSError, MemoryError) as error:
         raise machine_error(error, path) or SplitError(f"{path}: cannot be read ({error}): correct the path") from None
     if not rows:
-        raise SplitError(f"{path}: holds no slide: split anew")
+        raise SplitError(f"{path}: contains no slide: split again")
     slides = []
     for row in rows:
         numbers = [row[name] for name in ("fold", "patches", "seed")]
@@ -200,7 +200,7 @@ def read_splits(path: str | Path, dataset: D | None = None) -> Splits[D]:
     _check_rows(path, slides)
     shared = {(row["by"], row["stratify"], row["seed"]) for row in rows}
     if len(shared) != 1:
-        raise SplitError(f"{path}: by, stratify and seed are not the same in all rows: make them so, or split anew")
+        raise SplitError(f"{path}: by, stratify and seed differ between rows: make them equal, or split again")
     ((by, stratify, seed),) = shared
     splits: Splits[D] = Splits(by, stratify or None, int(seed), tuple(sorted(slides, key=lambda row: row.slide)))
     return splits.of(dataset) if dataset is not None else splits
@@ -209,13 +209,13 @@ def read_splits(path: str | Path, dataset: D | None = None) -> Splits[D]:
 def _check_rows(path: Path, slides: Sequence[SlideFold]) -> None:
     """Check that each slide has one row, each group is in one fold, and no fold is empty."""
     twice = [slide for slide, count in Counter(row.slide for row in slides).items() if count > 1]
-    refuse(twice, ("stands", "stand"), f"twice in {path}: leave one row of each")
+    refuse(twice, ("is", "are"), f"twice in {path}: keep one row of each")
     fold_of: dict[str, int] = {}
     for row in slides:
         if fold_of.setdefault(row.group, row.fold) != row.fold:
             raise SplitError(
-                f"{path}: {row.group} is in the folds {fold_of[row.group]} and {row.fold}: a group is in one fold: "
-                "mend the file, or split anew"
+                f"{path}: {row.group} is in the folds {fold_of[row.group]} and {row.fold}: a group must be in one "
+                "fold; correct the file, or split again"
             )
     used = set(fold_of.values())
     if len(used) < 2 or used != set(range(len(used))):

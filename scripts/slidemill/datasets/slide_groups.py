@@ -56,7 +56,7 @@ def count_patches(table: pandas.DataFrame, by: str, stratify: str | None = None)
         if groups.setdefault(slide, group) != group:
             raise SplitError(
                 f"{slide}: its patches have several values of {by}, {groups[slide]!r} and {group!r} among them: "
-                "split by a column that is the same all over a slide"
+                "split by a column that is the same in a whole slide"
             )
         counts[slide][stratum] += int(count)
     check_groups(groups, by)
@@ -85,7 +85,7 @@ def check_groups(groups: Mapping[str, str], by: str) -> None:
     if blank:
         raise SplitError(
             f"{format_list(sorted(blank))}: {by} is {groups[min(blank)]!r}, with blanks around it: "
-            "take them out of the sheet"
+            "remove them from the sheet"
         )
 
 
@@ -109,12 +109,12 @@ def find_shared(
     if by == SLIDE:
         remedy += f", or give them one {PATIENT} in a sheet and split by it"
     copies = [
-        f"{format_list(slides)} have the same content, and could be trained on and tested on: {remedy}"
+        f"{format_list(slides)} have the same content, and could be in training and test data: {remedy}"
         for _, slides in _slides_in_several(groups, fingerprints)
     ]
     return copies + [
-        f"{PATIENT} {patient} has {format_list(slides)}, which have several values of {by} and could be trained on and "
-        f"tested on: split by {PATIENT}"
+        f"{PATIENT} {patient} has {format_list(slides)}, which have several values of {by} and could be in training "
+        f"and test data: split by {PATIENT}"
         for patient, slides in sorted(_slides_in_several(groups, patients))
     ]
 

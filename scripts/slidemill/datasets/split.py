@@ -107,7 +107,7 @@ def _whole(name: str, value: int, least: int) -> int:
 def _check_folds(folds: int, groups: int, by: str) -> None:
     if groups < folds:
         values = format_count(groups, "value that has patches", "values that have patches")
-        raise SplitError(f"{folds} folds are asked for, and {by} has {values}: give fewer folds")
+        raise SplitError(f"{folds} folds are requested, and {by} has {values}: give fewer folds")
 
 
 def _rows(

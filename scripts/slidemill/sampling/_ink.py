@@ -1,7 +1,7 @@
-"""Ink of felt pens in a picture of a slide, and what tells it from stains of the same colours.
+"""Find ink of felt pens in an image of a slide, and distinguish it from stains of the same colours.
 
-Light green, methyl green, aniline blue, methyl blue and Alcian blue have the hues of felt pens. A stroke of a pen is
-long, of one thickness, smooth, and lies on the glass too; a slide whose tissue has such a colour has more of it.
+Light green, methyl green, aniline blue, methyl blue and Alcian blue have the hues of felt pens. A pen stroke is long,
+of one thickness, smooth, and partly on glass; tissue of such a colour has more of it. The criteria are slidemill's own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 DARKEST = 40
-"""What is darker in all three channels, of 255, is padding or ink: nuclei at this resolution are far brighter."""
+"""Pixels that are darker in all channels, of 255, are padding or ink: nuclei at this resolution are far brighter."""
 
 PENS = (
     # Hue from and to, in half degrees, and the least saturation, of 255.
@@ -30,16 +30,16 @@ PENS = (
     (20, 34, 160),  # yellow
 )
 HALO = 3
-"""Pixels around ink that its edge, half glass, reaches."""
+"""Width of the blurred edge around ink, in pixels."""
 
 LEAST_AREA = 30
-"""Pixels of the smallest stroke that is looked at: a thousandth of a square millimetre or two."""
+"""The smallest area of a stroke, in pixels: 0.002 mm²."""
 
 INNER = 2.5
-"""Pixels from the edge of a stroke from which on its own colour is seen."""
+"""Distance from the edge of a stroke, in pixels, beyond which its colour is pure."""
 
 SMOOTH = 0.1
-"""The most that the optical density may vary within 3 x 3 pixels of ink, on the mean and as a share of itself.
+"""The largest mean variation of optical density within 3 x 3 pixels of ink, as a share of the density.
 
 On OpenSlide's CMU-1-Small-Region, at 8 micrometres a pixel, a quarter varies by less than 0.16, and a twentieth by less
 than 0.09. A flat stroke in a low level, a JPEG of quality 85, varies by up to 0.08, for
@@ -47,48 +47,47 @@ JPEG's blocks reach in from its edges.
 """
 
 LENGTH = 4.0
-"""A stroke's area is at least so many times that of the largest circle within it: about three times as long as wide."""
+"""The least ratio of a stroke's area to the largest circle within it: about three times as long as wide."""
 
 EDGE = 1.0
-"""Pixels by which a stroke with its blurred edge, which has its dye, is thicker on either side than its colour is."""
+"""Pixels by which a stroke's dye, with its blurred edge, extends beyond its colour on each side."""
 
 ON_GLASS = 0.95
-"""At least this share of what lies around a stroke is glass, where the stroke proves that there was a pen."""
+"""The least share of glass around a stroke that proves a pen."""
 
 ALIKE = 30
-"""Levels of 255, in each channel, within which two strokes are of one pen."""
+"""The largest difference, of 255 in each channel, between strokes of one pen."""
 
 ONE_DYE = 0.985
-"""The cosine of two optical densities, as vectors of red, green and blue, from which on they may be of one dye.
+"""The least cosine between optical densities, as vectors of red, green and blue, of one dye.
 
-By Beer and Lambert's law the direction is that of the dye, however much of it there is. Haematoxylin and blue ink have
+By Beer and Lambert's law, the direction depends only on the dye, not on its amount. Haematoxylin and blue ink have
 0.95, light green and green ink 0.99.
 """
 
 PALEST = 0.5
-"""Tissue of a pen's dye is counted from this share of the pen's optical density on: eosin has red ink's, and far less.
-"""
+"""The least share of a pen's optical density at which tissue counts as of its dye: eosin is like red ink, but paler."""
 
 PROVEN = 0.5
-"""At least this share of what has a pen's colour, within twice `ALIKE`, and of its dye, is strokes that prove it.
+"""The least share that proving strokes have of everything in a pen's colour (within twice `ALIKE`) and of its dye.
 
-Where it is less, the colours of pens are the denser parts of a stain, cut out by the saturations of `PENS`.
+If it is less, the colours of pens are the denser parts of a stain, cut out by the saturations of `PENS`.
 """
 
 MOST_INK = 0.5
-"""Of all that has colour, pens have no more; where it looks as if they had, they are stains."""
+"""The largest share of the coloured area that pens may have; a larger one is stain."""
 
 
 @dataclass(frozen=True, eq=False)
 class Ink:
-    """What of a picture is ink.
+    """The ink in an image.
 
     Parameters
     ----------
     pixels
-        ``uint8 (height, width)``: 1 where ink is left out, with its edge.
+        ``uint8 (height, width)``: 1 in ink that is excluded, with its edge.
     doubtful
-        ``uint8 (height, width)``: 1 where there are colours of pens that are kept, since stains have them too.
+        ``uint8 (height, width)``: 1 in colours of pens that are kept, since stains have them too.
     padding
         ``uint8 (height, width)``: 1 where black reaches the edge of the slide, with its own edge.
     """
@@ -104,7 +103,7 @@ class Ink:
 
 
 def pen_colours(image: Pixels) -> Shades:
-    """Return which pixels have the colour of a felt pen, ``uint8 (height, width)`` of 0 and 1."""
+    """Return the pixels with the colour of a felt pen, ``uint8 (height, width)`` of 0 and 1."""
     hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
     found = np.zeros(image.shape[:2], np.uint8)
     for first, last, least in PENS:
@@ -114,19 +113,19 @@ def pen_colours(image: Pixels) -> Shades:
 
 
 def find_ink(image: Pixels, coloured: Shades, pens: str) -> Ink:
-    """Return what of a picture is ink.
+    """Find the ink in an image.
 
     Parameters
     ----------
     image
-        ``uint8 (height, width, 3)``, RGB, at about 8 micrometres a pixel.
+        ``uint8 (height, width, 3)``, RGB, at about 8 µm per pixel.
     coloured
-        ``uint8 (height, width)``: 1 where there is more colour than glass has.
+        ``uint8 (height, width)``: 1 in pixels with more colour than glass.
     pens
-        ``"auto"`` leaves out what can only be the stroke of a pen, ``"exclude"`` all that has the colour of one,
-        ``"keep"`` none of it. Black is left out in each case.
+        ``"auto"`` excludes what can only be a pen stroke, ``"exclude"`` everything in the colours of pens, ``"keep"``
+        nothing. Black is excluded in each case.
     """
-    # Single pixels of such colours are noise of the scanner; a stroke is wider.
+    # Single pixels of such colours are scanner noise; a stroke is wider.
     black, colours = _opened((image.max(axis=2) < DARKEST).astype(np.uint8)), _opened(pen_colours(image))
     if pens == "auto":
         strokes = _strokes(image, colours, coloured)
@@ -141,16 +140,19 @@ def find_ink(image: Pixels, coloured: Shades, pens: str) -> Ink:
 
 def _strokes(image: Pixels, colours: Shades, coloured: Shades) -> Shades:
     """Return the pieces of pens' colours that are strokes of a pen."""
+    # 1. Connected pieces, with their mean colours.
     piece, area, radius, smooth = _pieces(image, colours)
     count = len(area)
     colour = np.stack(
         [np.bincount(piece.ravel(), image[..., channel].ravel(), count) / area for channel in range(3)], axis=1
     )
     large = (area >= LEAST_AREA) & (radius >= INNER)
+    # 2. Proofs: smooth, long pieces that are surrounded by glass.
     proofs = np.flatnonzero(smooth & (area >= LENGTH * math.pi * radius**2))
     chosen = np.zeros(count, bool)
     if len(proofs):
         proofs = proofs[_on_glass(piece, coloured, count)[proofs] >= ON_GLASS]
+    # 3. From the largest proof on, decide about all pieces of its colour.
     every = coloured | colours
     todo = proofs[np.argsort(-area[proofs], kind="stable")]
     while len(todo):
@@ -162,26 +164,25 @@ def _strokes(image: Pixels, colours: Shades, coloured: Shades) -> Shades:
         depth = np.asarray(cv2.distanceTransform(dye | np.isin(piece, alike).astype(np.uint8), cv2.DIST_L2, 5))
         np.maximum.at(wide := np.zeros(count), piece[colours == 1], depth[colours == 1])
         alike = alike[area[alike] >= LENGTH * math.pi * (wide[alike] - EDGE).clip(INNER) ** 2]
-        # What such a pen has drawn elsewhere, over the tissue or as a dot, has its colour, and is smooth. Tissue
-        # that is stained so has more of that colour, in pieces that are no strokes or too pale for a pen, and then
-        # nothing is proven.
+        # Other ink of the pen, over tissue or as a dot, has its colour and is smooth. Stained tissue has more of that
+        # colour, in pieces that are not strokes or too pale for a pen, so that nothing is proven.
         if area[alike].sum() >= PROVEN * max(area[apart <= 2 * ALIKE].sum(), np.count_nonzero(dye)):
             chosen |= (smooth | ~large) & (apart <= ALIKE)
         todo = todo[apart[todo] > ALIKE]
     strokes = chosen[piece].astype(np.uint8)
-    # What is left out is the strokes with their edges, by which small pieces within tissue would be most of it.
+    # 4. Strokes are excluded with their edges, which may be most of the area of small pieces within tissue.
     few = np.count_nonzero(_grown(strokes) & every) <= MOST_INK * np.count_nonzero(every)
     return strokes if few else np.zeros_like(colours)
 
 
 def even_pieces(image: Pixels, tissue: Shades) -> Shades:
-    """Return the pieces of tissue that are as smooth as ink, of whatever colour, ``uint8 (height, width)``."""
+    """Return the pieces of tissue that are as smooth as ink, of any colour, ``uint8 (height, width)``."""
     piece, _, _, smooth = _pieces(image, tissue)
     return smooth[piece].astype(np.uint8)
 
 
 def _pieces(image: Pixels, marks: Shades) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], Floats, Bools]:
-    """Return each pixel's piece of some marks, and each piece's area, radius, and whether it is as smooth as ink."""
+    """Return the piece of each marked pixel, and each piece's area, radius, and whether it is as smooth as ink."""
     count, found, facts, _ = cv2.connectedComponentsWithStats(marks, connectivity=8)
     piece = np.asarray(found, np.int32)
     area = np.asarray(facts, np.int64)[:, cv2.CC_STAT_AREA]
@@ -198,7 +199,7 @@ def _pieces(image: Pixels, marks: Shades) -> tuple[npt.NDArray[np.int32], npt.ND
 
 
 def _of_one_dye(image: Pixels, colour: Floats, every: Shades) -> Shades:
-    """Return which of some pixels may be of the dye of a colour, and are about as dense."""
+    """Return the pixels of `every` that may be of the dye of a colour and are about as dense."""
     densities, density = (-np.log10((shade.astype(np.float32) + 1) / 256) for shade in (image[every == 1], colour))
     length, most = np.sqrt((densities**2).sum(axis=1)), np.sqrt((density**2).sum())
     cosine = densities @ density / np.maximum(length * most, 1e-6)
@@ -208,7 +209,7 @@ def _of_one_dye(image: Pixels, colour: Floats, every: Shades) -> Shades:
 
 
 def _variation(image: Pixels) -> Floats:
-    """Return how much the optical density varies around each pixel, as a share of itself."""
+    """Return the standard deviation of optical density within 3 x 3 pixels, as a share of its mean."""
     density = -np.log10((image.mean(axis=2, dtype=np.float32) + 1) / 256)
     mean = cv2.blur(density, (3, 3))
     square = cv2.blur(density * density, (3, 3))
@@ -216,7 +217,7 @@ def _variation(image: Pixels) -> Floats:
 
 
 def _on_glass(piece: npt.NDArray[np.int32], coloured: Shades, count: int) -> Floats:
-    """Return which share of what lies around each piece, beyond its blurred edge, has no colour."""
+    """Return the share of pixels without colour around each piece, beyond its blurred edge."""
     numbers = piece.astype(np.float32)
     near, far = (cv2.dilate(numbers, _disc(reach)) for reach in (HALO, HALO + 1))
     ring = (near == 0) & (far > 0)
@@ -226,7 +227,7 @@ def _on_glass(piece: npt.NDArray[np.int32], coloured: Shades, count: int) -> Flo
 
 
 def _at_the_edge(black: Shades) -> Shades:
-    """Return the pieces of black that reach the edge of the picture."""
+    """Return the pieces of black that reach the edge of the image."""
     _, piece = cv2.connectedComponents(black, connectivity=8)
     edges = np.unique(np.concatenate([piece[0], piece[-1], piece[:, 0], piece[:, -1]]))
     return np.asarray(np.isin(piece, edges) & (black == 1), np.uint8)

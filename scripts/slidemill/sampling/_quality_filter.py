@@ -80,8 +80,8 @@ class QualityStep:
     def _measure(self, reader: Reader, patches: Sequence[PatchRef]) -> dict[str, dict[str, float]]:
         measuring = partial(measure, measures=self._measures)
         with closing(reader.read(patches, measuring, self._work.threads)) as results:
-            told = log_progress(results, len(patches), "patches measured")
-            return {patch.patch_id: values for patch, values in told}
+            values_of = log_progress(results, len(patches), "patches measured")
+            return {patch.patch_id: values for patch, values in values_of}
 
     def _reason(self, row: Row) -> str:
         """Return the column of the first measure beyond its limit, or nothing."""

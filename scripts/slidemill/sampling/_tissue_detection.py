@@ -84,10 +84,10 @@ def tissue_step(fractions: Fractions, min_fraction: float) -> Step:
     """Return the step that fills in ``tissue_fraction``, and drops patches with less than `min_fraction`."""
 
     def step(rows: Sequence[Row]) -> list[str]:
-        told = [f"{fraction:.4f}" for fraction in fractions(rows)]
-        for row, fraction in zip(rows, told, strict=True):
+        texts = [f"{fraction:.4f}" for fraction in fractions(rows)]
+        for row, fraction in zip(rows, texts, strict=True):
             row["tissue_fraction"] = fraction
         # The rounded value of the table decides.
-        return ["" if float(fraction) >= min_fraction else "tissue" for fraction in told]
+        return ["" if float(fraction) >= min_fraction else "tissue" for fraction in texts]
 
     return step

@@ -70,8 +70,8 @@ def tissue_remarks(
             "stain, set tissue.pens: keep"
         )
     if dark <= DARK:
-        told, share = _doubts(found)
-        (warnings if share > MOST_DOUBTFUL else notes).extend(told)
+        lines, share = _doubts(found)
+        (warnings if share > MOST_DOUBTFUL else notes).extend(lines)
     return tuple(notes), tuple(warnings)
 
 
@@ -79,19 +79,19 @@ def _doubts(found: FoundTissue) -> tuple[list[str], float]:
     """Return texts on tissue that may be ink, and its share of the tissue."""
     doubtful = _share(found.ink.doubtful, found.pixels)
     even = _share(found.even & (1 - found.ink.doubtful), found.pixels)
-    told = []
+    lines = []
     if doubtful >= LEAST_DOUBTFUL:
-        told.append(
+        lines.append(
             f"tissue: {doubtful:.0%} of the tissue has a colour of both felt pens and stains, and was kept: look at "
             "the overlay, then set tissue.pens to keep (it is stain) or exclude (it is ink)"
         )
     if even >= LEAST_DOUBTFUL:
-        told.append(
+        lines.append(
             f"tissue: {even:.0%} of the tissue is in pieces as smooth as ink, and was kept: look at the overlay; where "
             "they are no tissue but felt pen (such as violet, orange or pale) or tinted glass, give the slide a mask "
             "of your own (tissue.masks), else set tissue.pens: keep"
         )
-    return told, doubtful + even
+    return lines, doubtful + even
 
 
 def _share(marks: Shades, tissue: Shades) -> float:

@@ -51,10 +51,10 @@ def label_rows(
 
 def _labelled(rows: Sequence[Mapping[str, Any]], decide: Labeller, by: Labelling) -> list[dict[str, Any]]:
     names, fractions = decide(rows)
-    told = [""] * len(rows) if fractions is None else [f"{fraction:.4f}" for fraction in fractions]
+    rounded = [""] * len(rows) if fractions is None else [f"{fraction:.4f}" for fraction in fractions]
     return [
         {**row, "label": by.spec.map.get(name, UNMAPPED), "label_name": name, "label_fraction": fraction, **by.columns}
-        for row, name, fraction in zip(rows, names, told, strict=True)
+        for row, name, fraction in zip(rows, names, rounded, strict=True)
     ]
 
 
@@ -105,8 +105,8 @@ def write_labelled(
     names: Counter[str] = Counter()
     chosen: list[dict[str, Any]] = []
     counts = LabelCounts()
-    told = count_names(label_blocks(rows, by, counts), names)
-    write_table(table, (*METADATA_COLUMNS, *by.columns), collect_audited(told, count, seed, chosen=chosen))
+    labelled = count_names(label_blocks(rows, by, counts), names)
+    write_table(table, (*METADATA_COLUMNS, *by.columns), collect_audited(labelled, count, seed, chosen=chosen))
     bounds = annotation.bounds
     facts = LabelFacts(
         counts=dict(sorted(names.items())),
