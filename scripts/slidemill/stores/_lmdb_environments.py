@@ -59,7 +59,7 @@ def _open(path: Path) -> lmdb.Environment:
                 if (wait := next(waits, None)) is not None:
                     time.sleep(wait)
                     continue
-                remedy = "close the environment that this process has open on it, or read it through open_store alone"
+                remedy = "close the environment that this process has open on it, or only read it through open_store"
             raise machine_error(error, path) or StoreError(f"{path}: LMDB cannot open it ({error}): {remedy}") from None
     needed = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
     if path.stat().st_size < needed:

@@ -144,14 +144,12 @@ class Store(ABC):
     def read_many(self, patch_ids: Iterable[str], out: Pixels | None = None, threads: int = 1) -> Pixels:
         """Return the pixels of several patches in the requested order.
 
-        The array is ``uint8 (patches, height, width, 3)``, RGB.
-
         Parameters
         ----------
         patch_ids
             The patches; ids may repeat.
         out
-            An array of this shape to write to and return; None for a new one.
+            The array to write to and return, ``uint8 (patches, height, width, 3)``, RGB; None for a new one.
         threads
             How many threads copy and decode.
 

@@ -161,7 +161,7 @@ def check_store(path: Path, expected: Expected, threads: int = 1) -> StoreCheck:
         add("manifest", len(store), *_wrong_manifest(store, expected))
         try:
             same = store.index_digest() == store.manifest.index_digest
-            add("index", len(store), *([] if same else ["what lies beside the patches is not what was written"]))
+            add("index", len(store), *([] if same else ["the index is not what was written"]))
         except Exception as error:
             add("index", 0, _explain(path, error))
         faults, changed, pixels = list[str](), list[str](), list[str]()
