@@ -21,7 +21,7 @@ def test_every_row_is_in_one_of_two_tables_and_in_order(tmp_path, count):
     rows = ({"patch_id": str(place), "column": place} for place in range(count))
     after_two, after_three = [], []
     steps = [without(2, after_two), without(3, after_three)]
-    reasons = write_filtered(rows, steps, tmp_path / "kept.csv", tmp_path / "dropped.csv")
+    reasons = write_filtered(rows, steps, kept=tmp_path / "kept.csv", dropped=tmp_path / "dropped.csv")
     kept, dropped = list(read_table(tmp_path / "kept.csv")), list(read_table(tmp_path / "dropped.csv"))
     numbers = range(count)
     assert [int(row["column"]) for row in kept] == [n for n in numbers if n % 2 and n % 3]

@@ -140,7 +140,7 @@ def test_mark_that_is_no_stroke_is_doubtful(shape):
 
 def test_pens_may_be_kept_or_excluded_by_colour():
     picture, ink = written_on(transmitted({"Alcian blue": shapes()[0] * 0.8}), PENS["blue"])
-    keeping, excluding = (find_tissue(picture, "otsu", MPP, pens) for pens in ("keep", "exclude"))
+    keeping, excluding = (find_tissue(picture, "otsu", MPP, pens=pens) for pens in ("keep", "exclude"))
     assert keeping.pixels.sum() > expected("otsu") + 0.5 * ink.sum()
     assert not keeping.ink.pixels.any()
     assert not keeping.ink.doubtful.any()
@@ -203,7 +203,9 @@ def test_tissue_in_shapes_of_strokes_is_kept(shape):
         for stain in LIKE_PENS:
             for amount in DENSITIES:
                 picture = as_jpeg(transmitted({stain: density * amount}, glass))
-                found, all_kept = (find_tissue(picture, "otsu", MPP, pens).pixels.sum() for pens in ("auto", "keep"))
+                found, all_kept = (
+                    find_tissue(picture, "otsu", MPP, pens=pens).pixels.sum() for pens in ("auto", "keep")
+                )
                 assert found >= 0.95 * all_kept, (stain, amount, spread, glass)
 
 
@@ -217,7 +219,9 @@ def test_strands_of_two_stains_are_kept(shape):
             for amount in (0.4, 0.6, 0.8, 1.0):
                 layers = {stain: density * amount * (blocks == own) for own, stain in enumerate(parts)}
                 picture = as_jpeg(transmitted(layers))
-                found, all_kept = (find_tissue(picture, "otsu", MPP, pens).pixels.sum() for pens in ("auto", "keep"))
+                found, all_kept = (
+                    find_tissue(picture, "otsu", MPP, pens=pens).pixels.sum() for pens in ("auto", "keep")
+                )
                 assert found >= 0.95 * all_kept, (parts, amount, spread)
 
 
@@ -254,10 +258,10 @@ def test_pen_of_another_colour_is_doubtful(pen):
             ImageDraw.Draw(image).line(mark, fill=OTHER_PENS[pen], width=7)
         picture = as_jpeg(np.asarray(image))
         found = find_tissue(picture, "otsu", MPP)
-        told = tissue_remarks(picture, found, Mask(found.pixels, (3520, 2880), found.ink.pixels), None)
+        told = tissue_remarks(picture, found, Mask(found.pixels, (3520, 2880), found.ink.pixels), bounds=None)
         words = [any("as smooth as ink" in one for one in texts) for texts in told]
         assert words == [said == place for place in (0, 1)]
-        kept = find_tissue(picture, "otsu", MPP, "keep")
+        kept = find_tissue(picture, "otsu", MPP, pens="keep")
         assert not kept.even.any()
 
 

@@ -1,4 +1,4 @@
-"""Count the squares of one set that overlap each square of another, without comparing pairs."""
+"""Count overlaps between two sets of squares without comparing pairs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def count_overlaps(rectangles: Numbers, others: Numbers) -> Numbers:
 
 
 def count_points_before(x: Numbers, y: Numbers, before_x: Numbers, before_y: Numbers) -> Numbers:
-    """Return, for each pair of limits, the number of points that are less in both x and y, ``int64 (limits,)``.
+    """Return the number of points below each pair of limits, ``int64 (limits,)``.
 
     This is a wavelet matrix (F. Claude, G. Navarro and A. Ordóñez, "The wavelet matrix", Information Systems 47, 2015).
 

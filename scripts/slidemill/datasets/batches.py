@@ -100,7 +100,7 @@ def batch_count(patches: int, chosen: Batching) -> int:
 
 
 def symmetries_of(count: int, seed: int, epoch: int) -> Places:
-    """Return a symmetry of the square per patch of a dataset, in any order, ``uint8 (count,)``."""
+    """Return a symmetry of the square per patch of a dataset, ``uint8 (count,)``."""
     return (random_numbers(count, seed, epoch, AUGMENTING) % COUNT).astype(np.uint8)
 
 

@@ -165,7 +165,7 @@ class Dataset:
             When `places` is neither, or there is no such patch.
         """
         table = self.table.iloc[places_of(places, len(self))]
-        return dataset_of(table.reset_index(drop=True), self.stored.pool, self.fingerprints, self.classes)
+        return dataset_of(table.reset_index(drop=True), self.stored.pool, self.fingerprints, classes=self.classes)
 
     def select(
         self,
@@ -257,7 +257,7 @@ class Dataset:
         return split(self, folds, by, stratify=stratify, seed=seed)
 
     def sets(self, total: int) -> Splits[Dataset]:
-        """Return py-wsi's sets as folds: every `total`-th slide of the sorted ids is in the same one."""
+        """Return py-wsi's sets as folds: every `total`-th slide is in the same one."""
         return every_kth(self, total)
 
     def close(self) -> None:
@@ -272,7 +272,7 @@ class Dataset:
 
 
 def dataset_of(
-    table: pandas.DataFrame, pool: StorePool, fingerprints: Mapping[str, str], classes: Mapping[int, str]
+    table: pandas.DataFrame, pool: StorePool, fingerprints: Mapping[str, str], *, classes: Mapping[int, str]
 ) -> Dataset:
     """Return the dataset of a table's patches."""
     slide = table["slide"].cat.remove_unused_categories()

@@ -98,7 +98,7 @@ def _write_hdf5(path: Path, dataset: Dataset, codec: Encoding, shape: Shape, tol
 
 
 def write_column(file: h5py.File, name: str, column: pandas.Series) -> None:
-    """Write a column of a table as a dataset: numbers as they are, texts as UTF-8 of one length."""
+    """Write a column as a dataset: numbers as they are, texts as UTF-8."""
     import pandas as pd
 
     if pd.api.types.is_numeric_dtype(column.dtype):
@@ -135,7 +135,7 @@ def _write_tar(path: Path, dataset: Dataset, codec: Encoding, shape: Shape, told
 
 
 def _patches(dataset: Dataset, codec: Encoding, shape: Shape, slides: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
-    """Yield each patch's name in the cohort and its checked bytes; add facts on the stores to `slides`."""
+    """Yield each patch's name and checked bytes; add facts on stores to `slides`."""
     pairs = zip(dataset.table["slide"].astype(str), dataset.table["patch_id"], strict=True)
     for slide, own in groupby(pairs, itemgetter(0)):
         with _opened(dataset, slide, codec, shape) as store:

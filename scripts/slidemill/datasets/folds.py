@@ -48,7 +48,7 @@ E = TypeVar("E", bound=Divisible)
 
 @dataclass(frozen=True, slots=True)
 class SlideFold:
-    """The fold of a slide, from 0, with its group, number of patches, and content's fingerprint."""
+    """The fold of a slide, from 0, with its group, patches and fingerprint."""
 
     slide: str
     fingerprint: str

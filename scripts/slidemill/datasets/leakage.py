@@ -109,7 +109,7 @@ def find_leakage(train: Dataset | pandas.DataFrame, test: Dataset | pandas.DataF
     )
     count, pairs = 0, list[str]()
     for content in range(len(shared)):
-        patches, examples = _overlaps(first, second, content, MOST_LISTED - len(pairs))
+        patches, examples = _overlaps(first, second, content, most=MOST_LISTED - len(pairs))
         count += patches
         pairs += examples
     lines = [f"{column} {group} is on both sides" for group in groups[:MOST_LISTED]]
@@ -118,7 +118,7 @@ def find_leakage(train: Dataset | pandas.DataFrame, test: Dataset | pandas.DataF
 
 
 def _by_content(table: pandas.DataFrame, prints: Mapping[str, str]) -> dict[str, list[str]]:
-    """Return the ids of slides by fingerprint; a slide without one counts as a separate content."""
+    """Return the ids of slides by fingerprint, or by id without one."""
     found: dict[str, list[str]] = defaultdict(list)
     for slide in map(str, table[SLIDE].unique()):
         found[prints.get(slide) or slide].append(slide)
@@ -171,14 +171,17 @@ class _Placed:
 
 
 def _squares(rows: pandas.DataFrame) -> npt.NDArray[np.int64]:
-    """Return patches as ``int64 (rows, 4)``, one pixel smaller where the table's rounding may make them overlap."""
+    """Return patches as ``int64 (rows, 4)``.
+
+    Patches of rounded size are one pixel smaller, since rounding may make neighbours overlap.
+    """
     x0, y0, width, height = (rows[name].to_numpy(np.int64) for name in SQUARE[:4])
     rounded = (rows["downsample"].to_numpy() % 1 != 0).astype(np.int64)
     return np.column_stack((x0, y0, x0 + np.maximum(width - rounded, 1), y0 + np.maximum(height - rounded, 1)))
 
 
-def _overlaps(train: _Placed, test: _Placed, content: int, most: int) -> tuple[int, list[str]]:
-    """Return the number of patches of `test` that overlap one of `train`, and lines on the first `most`."""
+def _overlaps(train: _Placed, test: _Placed, content: int, *, most: int) -> tuple[int, list[str]]:
+    """Return the number of overlapping patches, and lines on the first `most`."""
     begin, end = train.bounds[content : content + 2]
     begin_test, end_test = test.bounds[content : content + 2]
     first, second = train.squares[begin:end], test.squares[begin_test:end_test]

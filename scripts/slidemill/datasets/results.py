@@ -72,7 +72,7 @@ def _opened(results: Path, backend: str | None, where: str | None, most_open: in
         raise SlidemillError(f"{results}: there are no stores of {chosen}: there are {', '.join(kinds)}")
     prints = {row["slide"]: row["fingerprint"] for row in _rows(results / SLIDES_TABLE, ("slide", "fingerprint"))}
     contents = {row["slide"]: row["content"] for row in stores if row["backend"] == chosen}
-    dataset = dataset_of(table, StorePool(results, chosen, most_open, contents), prints, classes_of(table))
+    dataset = dataset_of(table, StorePool(results, chosen, most_open, contents), prints, classes=classes_of(table))
     return dataset if where is None else dataset.select(query=where)
 
 

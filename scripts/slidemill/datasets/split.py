@@ -1,4 +1,4 @@
-"""Split slides into folds for training and testing, without cutting groups such as a patient's slides."""
+"""Split slides into folds that keep groups, such as a patient's slides, whole."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def split(dataset: D, folds: int, by: str = PATIENT, *, stratify: str | None = "
 
 
 def every_kth(dataset: D, total: int) -> Splits[D]:
-    """Return the folds of py-wsi's sets: every `total`-th slide of the sorted ids is in the same one.
+    """Return py-wsi's sets as folds: every `total`-th slide is in the same one.
 
     Patients and copies of slides are not checked: `slidemill.datasets.leakage.check_leakage` does that.
 

@@ -18,7 +18,7 @@ Places = npt.NDArray[np.integer]
 
 
 def places_of(wanted: object, count: int) -> npt.NDArray[np.intp]:
-    """Return places of patches, ``intp (n,)``, from whole numbers, possibly negative, or from a mask.
+    """Return places, ``intp (n,)``, from whole numbers, possibly negative, or a mask.
 
     Raises
     ------
@@ -41,7 +41,7 @@ def places_of(wanted: object, count: int) -> npt.NDArray[np.intp]:
 
 @dataclass(frozen=True, slots=True)
 class StoredPatches:
-    """The stores of a dataset and the places of its patches, which are cheap to send to a worker.
+    """The stores of a dataset and its patches' places, cheap to send to a worker.
 
     Parameters
     ----------

@@ -39,7 +39,7 @@ def read_mask(
     origin: str | None = None,
     side: float = math.inf,
 ) -> tuple[Fractions, Mask, tuple[str, ...], tuple[str, ...]]:
-    """Return the exact fraction of patches in a custom mask, an image of the mask, notes and warnings.
+    """Return the fraction of patches in a custom mask, its image, notes and warnings.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def read_mask(
         notes.append(f"{path.name}: holds no tissue")
         warnings.append(f"{path.name}: holds no tissue, so that no patch is kept: see whether it is the slide's mask")
     else:
-        warnings += doubts(path.name, annotation, picture.pixels, info.size)
+        warnings += doubts(path.name, annotation, picture.pixels, size=info.size)
         if picture.fraction < LEAST:
             notes.append(f"{path.name}: {picture.fraction:.2%} of the slide is tissue by it, next to nothing")
     return fractions_within(annotation), picture, tuple(notes), tuple(warnings)

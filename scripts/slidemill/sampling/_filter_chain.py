@@ -21,7 +21,10 @@ Step = Callable[[Sequence[Row]], Sequence[str]]
 
 
 def filter_rows(rows: Iterable[Row], steps: Sequence[Step]) -> Iterator[tuple[Row, str]]:
-    """Yield each row with the reason to drop it, empty for kept rows; a step sees only what the previous ones kept."""
+    """Yield each row with the reason to drop it, empty for kept rows.
+
+    A step sees only the rows that previous steps kept.
+    """
     waiting = iter(rows)
     while block := list(islice(waiting, BLOCK)):
         reasons = [""] * len(block)
@@ -32,7 +35,7 @@ def filter_rows(rows: Iterable[Row], steps: Sequence[Step]) -> Iterator[tuple[Ro
         yield from zip(block, reasons, strict=True)
 
 
-def write_filtered(rows: Iterable[Row], steps: Sequence[Step], kept: Path, dropped: Path) -> Counter[str]:
+def write_filtered(rows: Iterable[Row], steps: Sequence[Step], *, kept: Path, dropped: Path) -> Counter[str]:
     """Write the tables of kept and of dropped rows, and return the number of rows per reason.
 
     Parameters

@@ -1,4 +1,4 @@
-"""Find ink of felt pens in an image of a slide, and distinguish it from stains of the same colours.
+"""Find ink of felt pens, and distinguish it from stains of the same colours.
 
 Light green, methyl green, aniline blue, methyl blue and Alcian blue have the hues of felt pens. A pen stroke is long,
 of one thickness, smooth, and partly on glass; tissue of such a colour has more of it. The criteria are slidemill's own.
@@ -176,13 +176,13 @@ def _strokes(image: Pixels, colours: Shades, coloured: Shades) -> Shades:
 
 
 def even_pieces(image: Pixels, tissue: Shades) -> Shades:
-    """Return the pieces of tissue that are as smooth as ink, of any colour, ``uint8 (height, width)``."""
+    """Return the pieces of tissue that are as smooth as ink, ``uint8 (height, width)``."""
     piece, _, _, smooth = _pieces(image, tissue)
     return smooth[piece].astype(np.uint8)
 
 
 def _pieces(image: Pixels, marks: Shades) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], Floats, Bools]:
-    """Return the piece of each marked pixel, and each piece's area, radius, and whether it is as smooth as ink."""
+    """Return each pixel's piece, and each piece's area, radius, and smoothness."""
     count, found, facts, _ = cv2.connectedComponentsWithStats(marks, connectivity=8)
     piece = np.asarray(found, np.int32)
     area = np.asarray(facts, np.int64)[:, cv2.CC_STAT_AREA]
@@ -209,7 +209,7 @@ def _of_one_dye(image: Pixels, colour: Floats, every: Shades) -> Shades:
 
 
 def _variation(image: Pixels) -> Floats:
-    """Return the standard deviation of optical density within 3 x 3 pixels, as a share of its mean."""
+    """Return the relative standard deviation of optical density within 3 x 3 pixels."""
     density = -np.log10((image.mean(axis=2, dtype=np.float32) + 1) / 256)
     mean = cv2.blur(density, (3, 3))
     square = cv2.blur(density * density, (3, 3))

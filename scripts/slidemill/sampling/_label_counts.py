@@ -40,7 +40,7 @@ class LabelCounts:
 
 
 def counting_labeller(annotation: Annotation, spec: LabelSpec, counts: LabelCounts) -> Labeller:
-    """Return a function that labels patches as `slidemill.sampling._label_rules.labeller` does, and counts them.
+    """Return a function that labels patches, as `labeller` does, and counts them.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Label patches by the region that contains a point of them, or by the regions that cover most of them."""
+"""Label patches by the region at a point, or by the regions that cover most."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Parts = tuple[Places, Places, Floats]
 
 
 def labeller(annotation: Annotation, spec: LabelSpec, reached: set[int] | None = None) -> Labeller:
-    """Return a function from patches to label names and, by area, the fraction that each label covers.
+    """Return a function from patches to label names and, by area, fractions.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def reference_points(rows: Rows, rule: str) -> Floats:
 
 
 def fractions_within(annotation: Annotation) -> Callable[[Rows], Floats]:
-    """Return a function from patches to the fraction of each that regions, or labels of an image, cover."""
+    """Return a function from patches to the fraction that is in any region."""
     cover = _coverer(annotation, range(len(annotation.regions)))
 
     def fractions(rows: Rows) -> Floats:
@@ -130,7 +130,7 @@ def _ordered(annotation: Annotation, spec: LabelSpec) -> list[int]:
 
 
 def _coverer(annotation: Annotation, order: Sequence[int]) -> Callable[[Floats], Parts]:
-    """Return a function from boxes to the area of each that a region covers and no previous one does."""
+    """Return a function from boxes to the areas that regions cover first."""
     if annotation.image:
         return annotation.image.covered
     regions = [annotation.regions[place] for place in order]
@@ -147,7 +147,7 @@ def _coverer(annotation: Annotation, order: Sequence[int]) -> Callable[[Floats],
 def _named_by_area(
     of_region: Names, cover: Callable[[Floats], Parts], spec: LabelSpec, reached: set[int], rows: Rows
 ) -> tuple[Names, Floats]:
-    """Return the name of the label that covers most of each patch, and the fraction that it covers."""
+    """Return the label that covers most of each patch, and the covered fraction."""
     # The covered fraction of each pair of patch and region.
     low = _columns(rows, "x0", "y0")
     extent = _columns(rows, "width0", "height0")

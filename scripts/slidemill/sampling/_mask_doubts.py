@@ -1,4 +1,4 @@
-"""Warn of custom tissue masks that look inverted, shrunk, or of something other than tissue."""
+"""Warn of custom tissue masks that look inverted, shrunk, or not of tissue."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NO_TISSUE = re.compile(
 """Names that usually do not mean tissue; QuPath has a class ``Ignore*``."""
 
 
-def doubts(file: str, annotation: Annotation, drawn: Shades, size: Size) -> Iterator[str]:
+def doubts(file: str, annotation: Annotation, drawn: Shades, *, size: Size) -> Iterator[str]:
     """Yield a warning per doubt about a mask that has tissue.
 
     Parameters
@@ -73,7 +73,7 @@ def _is_in_corner(regions: Sequence[Region], size: Size) -> bool:
 
 
 def palette_doubts(path: Path, image: LabelImage) -> Iterator[str]:
-    """Yield a warning if an image's palette is grey and shows 0 brighter than all other values.
+    """Yield a warning if a grey palette shows 0 brighter than all other values.
 
     Programs that save a mask of black and white with a palette often give white the number 0.
     """

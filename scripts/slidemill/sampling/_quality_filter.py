@@ -107,7 +107,7 @@ class QualityStep:
 def quality_step(
     source: Path, fingerprint: str, info: SlideInfo, *, grid: GridSpec, spec: QualitySpec, work: WorkSpec
 ) -> Iterator[QualityStep]:
-    """Yield the step that measures a slide's patches, and check that the slide does not change meanwhile.
+    """Yield the step that measures patches; the slide may not change meanwhile.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def quality_step(
 
 
 def _inked(source: Path, info: SlideInfo) -> Mask | None:
-    """Return where a slide has ink, from a low resolution; None if that is missing or cannot be read."""
+    """Return where a slide has ink; None if no low resolution can be read."""
     longest = max(mask_size(info))
     width, height = info.dimensions[info.pyramid.best_level(max(info.dimensions[0]) / longest)]
     if width * height > MOST_READ:

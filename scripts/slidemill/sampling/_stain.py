@@ -81,7 +81,7 @@ class FoundTissue:
     even: Shades
 
 
-def find_tissue(image: Pixels, method: str, mpp: float, pens: str = "auto") -> FoundTissue:
+def find_tissue(image: Pixels, method: str, mpp: float, *, pens: str = "auto") -> FoundTissue:
     """Find the pixels that show tissue.
 
     Parameters

@@ -1,4 +1,4 @@
-"""Make a mask of a slide's tissue from a low resolution, for bright-field slides of all usual stains."""
+"""Make a mask of a bright-field slide's tissue from a low resolution."""
 
 from __future__ import annotations
 
@@ -64,9 +64,9 @@ def tissue_mask(source: Path, info: SlideInfo, spec: TissueSpec) -> SelectedArea
         pixels = max(width, height)
     view = low_resolution(source, info, pixels)
     image = np.asarray(view.image)
-    found = find_tissue(image, spec.method, longest * mpp / max(image.shape), spec.pens)
+    found = find_tissue(image, spec.method, longest * mpp / max(image.shape), pens=spec.pens)
     mask = Mask(np.where(view.unread, 1, found.pixels).astype(np.uint8), info.size, found.ink.pixels)
-    notes, warnings = tissue_remarks(image, found, mask, info.bounds)
+    notes, warnings = tissue_remarks(image, found, mask, bounds=info.bounds)
     if view.unread.any():
         notes = (*notes, "tissue: what cannot be read counts as tissue, and unreadable_patches decides about it")
     return SelectedArea(mask.fractions, mask, (*view.notes, *notes), warnings)
@@ -81,7 +81,7 @@ def mask_size(info: SlideInfo) -> Size:
 
 
 def tissue_step(fractions: Fractions, min_fraction: float) -> Step:
-    """Return the step that fills in ``tissue_fraction``, and drops patches with less than `min_fraction`."""
+    """Return the step that drops patches with too little tissue."""
 
     def step(rows: Sequence[Row]) -> list[str]:
         texts = [f"{fraction:.4f}" for fraction in fractions(rows)]

@@ -29,7 +29,7 @@ REMEDIES = {
 
 
 def tissue_remarks(
-    image: Pixels, found: FoundTissue, mask: Mask, bounds: Sequence[int] | None
+    image: Pixels, found: FoundTissue, mask: Mask, *, bounds: Sequence[int] | None
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return notes and warnings on a mask that was found in an image of a slide.
 
@@ -109,7 +109,7 @@ def rule_in_words(rule: Rule) -> str:
 
 
 def _within(pixels: npt.NDArray[np.uint8], mask: Mask, bounds: Sequence[int] | None) -> npt.NDArray[np.uint8]:
-    """Return the part of an image of the whole slide within the scanned area, at least one pixel."""
+    """Return the part of an image within the scanned area, at least one pixel."""
     if not bounds:
         return pixels
     x, y, width, height = bounds

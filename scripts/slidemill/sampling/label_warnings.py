@@ -19,7 +19,7 @@ MOST_NAMED = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelFindings:
-    """Counts of a slide's labels, as in `slidemill.core.stage_facts.LabelFacts`, and warnings on them."""
+    """Counts of a slide's labels, and warnings on them."""
 
     unmapped_regions: int
     region_patches: int
@@ -63,9 +63,10 @@ def label_findings(
 
 
 def coarseness(annotation: Annotation, side: float) -> list[str]:
-    """Return a warning if the pixels of a label image are so large that patches may get their neighbours' labels.
+    """Return a warning if the pixels of a label image are too large for the patches.
 
-    Pixels of a patch's side, or of at most half of it, are fine enough. Others may come from an image of one pixel per
+    Pixels of a patch's side, or of at most half of it, are fine enough. With others, patches may get their neighbours'
+    labels: they may come from an image of one pixel per
     patch that was stretched over a slide that its patches do not fill.
 
     Parameters

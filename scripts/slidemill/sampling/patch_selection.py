@@ -68,7 +68,7 @@ class Choice:
 def write_selection(
     source: Path, found: Outcome, choice: Choice, *, table: Path, dropped: Path, mask: Path | None = None
 ) -> Outcome:
-    """Write the tables of the kept and the dropped patches, and return the outcome with what was found.
+    """Write the tables of kept and dropped patches, and return the outcome.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def write_selection(
                 "it has no annotation, and labels.unannotated is fail: give it one, or choose outside or skip"
             )
         rows = patch_rows(found.slide, info, choice.grid)
-        reasons = write_filtered(rows, [lambda block: [UNANNOTATED] * len(block)], table, dropped)
+        reasons = write_filtered(rows, [lambda block: [UNANNOTATED] * len(block)], kept=table, dropped=dropped)
         sample = SampleFacts(grid=reasons.total(), patches=0, sampling=choice.grid, dropped=dict(reasons))
         return replace(found, status="empty", sample=sample, slide_notes=(*found.slide_notes, SKIPPED))
     planned = source, found.fingerprint
@@ -131,7 +131,7 @@ def write_selection(
             asked = quality_step(*planned, info, grid=choice.grid, spec=choice.quality, work=choice.work)
             quality = stack.enter_context(asked)
             steps.append(quality)
-        reasons = write_filtered(patch_rows(found.slide, info, choice.grid), steps, table, dropped)
+        reasons = write_filtered(patch_rows(found.slide, info, choice.grid), steps, kept=table, dropped=dropped)
     measures = quality.summary() if quality else None
     if measures:
         notes += ink_notes(measures)

@@ -52,7 +52,7 @@ def copy_warnings(outcomes: Iterable[Outcome]) -> dict[str, str]:
 
 
 def corner_warnings(outcomes: Iterable[Outcome]) -> dict[str, str]:
-    """Return a warning per annotated slide if all regions of all slides are near the first corner.
+    """Return a warning per slide if all regions of all slides are near a corner.
 
     So are coordinates in µm, in percent, or in pixels of a coarser level. By chance, one slide's regions are within the
     first quarter of width and height once in 16 slides, and those of four slides within the first half once in 256.
@@ -106,6 +106,6 @@ def all_counts(outcomes: Iterable[Outcome]) -> dict[str, list[int]]:
 
 
 def summaries(outcomes: Iterable[Outcome]) -> dict[str, QualitySummary]:
-    """Return the summary of the quality measures of each slide that has not failed and was measured."""
+    """Return the quality of each slide that was measured and has not failed."""
     known = {outcome.slide: outcome.sample for outcome in outcomes if not outcome.failed}
     return {slide: own.quality for slide, own in known.items() if own and own.quality}

@@ -60,13 +60,16 @@ class Mask:
 
     @cached_property
     def _sums(self) -> npt.NDArray[np.int32]:
-        """The sum of the pixels above and left of each corner (F. C. Crow, "Summed-area tables", SIGGRAPH 1984)."""
+        """Sums of the pixels above and left of each corner.
+
+        F. C. Crow, "Summed-area tables for texture mapping", SIGGRAPH 1984.
+        """
         import cv2
 
         return np.asarray(cv2.integral(self.pixels, sdepth=cv2.CV_32S), np.int32)
 
     def fractions(self, rows: Sequence[Mapping[str, Any]]) -> Floats:
-        """Return the exact wanted fraction of each patch, ``float64 (n,)``; nothing is wanted beyond the slide.
+        """Return the exact wanted fraction of each patch, ``float64 (n,)``.
 
         Parameters
         ----------
@@ -122,7 +125,7 @@ def _interpolated(sums: npt.NDArray[np.int32], x: Floats, y: Floats) -> Floats:
 
 
 def save_mask(mask: Mask, path: Path) -> None:
-    """Write a mask as a PNG of one bit per pixel, white for wanted; its ink is a PNG in a chunk."""
+    """Write a mask as a PNG of one bit per pixel; its ink is a PNG in a chunk."""
     chunks = PngInfo()
     if mask.ink is not None and mask.ink.any():
         chunks.add(INK_CHUNK, _png(mask.ink))
@@ -131,7 +134,7 @@ def save_mask(mask: Mask, path: Path) -> None:
 
 
 def load_mask(path: Path, size0: Size) -> Mask | None:
-    """Read a mask that `save_mask` wrote, of a slide of `size0` level-0 pixels; None for `NOTHING`."""
+    """Read a mask that `save_mask` wrote; None for `NOTHING`."""
     with PngImageFile(path) as image:
         pixels = np.asarray(image.convert("1"), np.uint8)
         drawn = next((chunk[1] for chunk in image.private_chunks if chunk[0] == INK_CHUNK), None)
