@@ -72,9 +72,16 @@ def writing(path: Path, patches: Sequence[PatchRef], manifest: Manifest) -> Iter
     """Create a store, the folder `path`, for writing; sync it at the end."""
     path.mkdir()
     yield DiskWriter(path, manifest.codec.suffix)
+    files = list(path.iterdir())
+
+    def sync_part(start: int) -> None:
+        for file in files[start::SYNCING]:
+            sync(file)
+
     # The threads only wait for the disk: one after another, syncing files takes three times as long.
+    # One task per thread, since a task per file takes a gigabyte for a million patches.
     with ThreadPoolExecutor(SYNCING) as pool:
-        deque(pool.map(sync, path.iterdir()), maxlen=0)
+        deque(pool.map(sync_part, range(SYNCING)), maxlen=0)
     sync(path)
 
 
