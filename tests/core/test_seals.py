@@ -146,7 +146,10 @@ def test_verify_names_1000_flipped_bits(results, capsys):
     assert flips(results, capsys, 1000, seed=2) == []
 
 
-@pytest.mark.parametrize("name", [*READ, "unreadable.csv", "validation.csv", *OF_A_SLIDE])
+@pytest.mark.parametrize(
+    "name",
+    [*READ, "unreadable.csv", "validation.csv", *(pytest.param(one, marks=pytest.mark.long) for one in OF_A_SLIDE)],
+)
 def test_verify_names_one_file_for_any_bit(results, capsys, name):
     """Every table and outcome; and no other file is named for removal."""
     draw = random.Random(name)

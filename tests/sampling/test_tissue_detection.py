@@ -80,7 +80,7 @@ def test_glass_alone_has_no_tissue_and_tissue_alone_no_glass(tmp_path):
 
 
 @pytest.mark.parametrize("colour", [(30, 60, 190), (20, 140, 60), (200, 20, 40), (25, 25, 30)])
-@pytest.mark.parametrize("method", ["otsu", "hsv"])
+@pytest.mark.parametrize("method", ["otsu", pytest.param("hsv", marks=pytest.mark.long)])
 def test_pens_are_no_tissue(tmp_path, picture, colour, method):
     """Strokes on the glass, and one over the tissue."""
     image = Image.fromarray(picture)

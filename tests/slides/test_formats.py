@@ -40,6 +40,7 @@ def test_facts_are_those_that_were_written(run):
     assert run.discovered.slide_notes == ()
 
 
+@pytest.mark.long
 def test_stores_hold_openslides_own_pixels_and_say_what_read_them(run, picture):
     row, paths = run.stores(GRID)
     assert (row["status"], row["message"]) == ("ok", "")
