@@ -1,6 +1,6 @@
-"""The configuration: checked against its model, completed by its defaults, and turned into values.
+"""Check the configuration against its model, fill in defaults, and return it as values.
 
-Whatever is wrong ends as one `ConfigError` with a line for each fault.
+All faults are reported in one `ConfigError`, a line each.
 """
 
 from __future__ import annotations
@@ -142,13 +142,13 @@ def _refuse(wrong: Iterator[str]) -> None:
 
 
 def _grid_spec(sampling: Sampling) -> GridSpec:
-    """Return how patches are laid; the native level gives way to another resolution."""
+    """Return the grid's settings; another resolution takes precedence over the native level."""
     spec = spec_of(GridSpec, sampling)
     return spec if _resolutions(sampling) in ([], ["level"]) else replace(spec, level=None)
 
 
 def _resolutions(sampling: Sampling) -> list[str]:
-    """Return which of the keys that say how fine patches are stand in the configuration."""
+    """Return the keys of resolution that the configuration has."""
     return [key for key in RESOLUTIONS if key in sampling.model_fields_set]
 
 

@@ -1,6 +1,6 @@
-"""The file of a configuration: looked at before Snakemake reads it, which ends in tracebacks, or not at all.
+"""Check a configuration's file before Snakemake reads it, which ends in tracebacks or not at all.
 
-Snakemake copies what a file repeats by reference once for each reference, so that ten lines can take all memory.
+Snakemake copies a value once for each reference to it, so that ten lines can take all memory.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from slidemill.errors import ConfigError
 
 MOST_BYTES = 1_000_000
 MOST_VALUES = 100_000
-"""Keys and values of a configuration, each counted as often as it is referred to."""
+"""Keys and values of a configuration, counted once per reference."""
 DEEPEST = 20
 """Levels of mappings and lists within each other; a configuration has four."""
 MERGE = "<<"
 
 
 def check_file(path: Path) -> None:
-    """Check that a configuration can be read: it exists, is YAML or JSON, and is no larger than it looks.
+    """Check that a configuration exists, is YAML or JSON, and is not too large after references are resolved.
 
     Raises
     ------
     ConfigError
-        With one sentence, when it cannot.
+        With one sentence, when the file cannot be used.
     """
     text = _text(path)
 
@@ -50,12 +50,12 @@ def check_file(path: Path) -> None:
 
 
 def check_size(values: Mapping[str, Any], name: str = "the configuration") -> None:
-    """Check that values are of a configuration's size and depth, each counted as often as it is referred to.
+    """Check the size and depth of a configuration's values, counted once per reference.
 
     Raises
     ------
     ConfigError
-        When they are not, or one holds itself.
+        When there are too many values or levels, or a value contains itself.
     """
     sizes: dict[int, int] = {}
 
@@ -107,12 +107,12 @@ def _yaml(path: Path, text: str) -> Any:
 
 
 def _check_events(path: Path, text: str) -> None:
-    """Check keys, references and size by the parser's events, which builds nothing.
+    """Check keys, references and size by the parser's events, which build no values.
 
     Raises
     ------
     ConfigError
-        When a mapping has a key twice, a value holds itself, or there are too many values or levels.
+        When a mapping has a key twice, a value contains itself, or there are too many values or levels.
     """
     sizes: dict[str, int] = {}  # of what an anchor names, when that has ended
     open_nodes: list[_Open] = [_Open(None)]
@@ -143,7 +143,7 @@ def _check_events(path: Path, text: str) -> None:
 
 
 class _Open:
-    """A mapping or a list that has begun and not ended: its anchor, its keys, and how many values it has so far."""
+    """A mapping or list whose end is not read yet: its anchor, its keys, and the number of its values so far."""
 
     def __init__(self, anchor: str | None, is_mapping: bool = False) -> None:
         self.anchor, self.size = anchor, 1
@@ -151,12 +151,12 @@ class _Open:
         self._keys: set[str] = set()
 
     def take(self, size: int) -> None:
-        """Add a part of so many values."""
+        """Add a part that has `size` values."""
         self.size += size
         self._parts += 1
 
     def repeats(self, value: str) -> bool:
-        """Note a scalar, and return whether it is a key that there was before."""
+        """Add a scalar, and return whether it repeats a key."""
         is_key = self._is_mapping and self._parts % 2 == 0 and value != MERGE
         known = is_key and value in self._keys
         if is_key:

@@ -1,4 +1,4 @@
-"""Digests of the settings that a slide's tables were made with, by which tables of another run are detected."""
+"""Digests of the settings that made a slide's tables, which detect tables of another run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from slidemill.core.outcomes import Outcome
 
 STAGES = ("discover_slides", "sample_patches", "write_metadata")
-"""The stages that decide which patches there are and what they are labelled, in their order."""
+"""The stages that decide which patches exist and how they are labelled, in their order."""
 FOREIGN = "was made with other settings or of other files than this run has; remove it and run again"
 
 Settings = Mapping[str, str]
@@ -28,7 +28,7 @@ Settings = Mapping[str, str]
 
 
 def settings_digest(parameters: Mapping[str, Any]) -> str:
-    """Return a digest of a rule's parameters; that of its code does not count."""
+    """Return a digest of a rule's parameters without that of its code."""
     own = {name: value for name, value in parameters.items() if name != "code"}
     return xxhash.xxh3_128_hexdigest(json.dumps(own, sort_keys=True).encode())
 
@@ -47,7 +47,7 @@ def foreign_stage(outcomes: Mapping[str, Outcome], expected: Settings) -> str | 
         Of one slide, by stage in their order. Outcomes of stages that are not in `STAGES`, such as
         ``store_patches/lmdb``, have only the digests of the stages before them.
     expected
-        The slide's settings; where they are not known, nothing is foreign.
+        The slide's settings; if they are not known, nothing is foreign.
     """
     for stage, outcome in outcomes.items():
         # Patches are stored as they were sampled, whatever they are labelled.
@@ -58,7 +58,7 @@ def foreign_stage(outcomes: Mapping[str, Outcome], expected: Settings) -> str | 
 
 
 def foreign_file(results: Path, outcomes: Mapping[str, Outcome], expected: Settings) -> str | None:
-    """Return the first outcome of a slide, as a path in the results, that must be made again; None where all fit.
+    """Return the path in the results of a slide's first outcome that must be made again; None if all fit.
 
     Parameters
     ----------
@@ -96,8 +96,8 @@ def check_cohort_settings(
 def gathered_settings(results: Path) -> Mapping[str, Settings]:
     """Return, by slide, the settings of the run that gathered the cohort's tables.
 
-    The plan that the results keep is that of the run which was started last. Where that is another, or the results
-    have no plan, they are not known, and nothing is returned.
+    The results keep the plan of the run that was started last. If that is another run, or there is no plan, the
+    settings are not known, and the mapping is empty.
     """
     try:
         seals, _ = read_sealed(results / COHORT_SEALS)
@@ -112,5 +112,5 @@ def _order(stage: str) -> int:
 
 
 def cohort_digest(settings: Mapping[str, Settings]) -> str:
-    """Return one digest of the settings of all slides, by which a plan is known as that of finished tables."""
+    """Return one digest of the settings of all slides, which identifies the plan of finished tables."""
     return xxhash.xxh3_128_hexdigest(json.dumps(settings, sort_keys=True).encode())
