@@ -378,7 +378,7 @@ def wrongly(dataset, slide_file, tmp_path, noise):
         "background is 'mauvish'": lambda: show.stitch(dataset, "one", background="mauvish"),
         "is not the slide that these patches are of": lambda: show.compare(dataset, "one", tmp_path),
         "there is no such file": lambda: show.compare(dataset, "one", tmp_path / "none"),
-        "labels are given beside a dataset": lambda: show.montage(dataset, labels=[1]),
+        "labels are given with a dataset": lambda: show.montage(dataset, labels=[1]),
         "there are 1 labels for 3 patches": lambda: show.montage(noise(3, 8), labels=[1]),
         r"the patches are float64 \(3, 8, 8, 3\)": lambda: show.montage(noise(3, 8) / 255),
         "columns is 0": lambda: show.montage(dataset, columns=0),
