@@ -83,7 +83,7 @@ pictures: demo ## the pictures of the README and the docs, anew from the demo
 
 .PHONY: generate
 generate: $(VENV)/run.stamp ## the configuration's schema and table of keys, from its model
-	$(BIN)/python scripts/generate.py
+	$(BIN)/python scripts/generate_reference.py
 
 format: $(VENV)/test.stamp ## format code and rules
 	$(BIN)/ruff format $(CODE)

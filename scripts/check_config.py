@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
+from slidemill.config.config_file import check_file
 from slidemill.errors import ConfigError
-from slidemill.runs.config_file import check_file
 
 
 def main(path: Path) -> None:

@@ -23,7 +23,14 @@ from slidemill.core.seals import Seal, read_cohort_seal, read_sealed, read_seals
 from slidemill.core.stage_facts import SampleFacts
 from slidemill.datasets.folds import SlideFold, Splits
 from slidemill.errors import MachineError, SlidemillError
-from slidemill.runs.settings import FOREIGN, STAGES, check_cohort_settings, cohort_digest, outcome_file, with_settings
+from slidemill.runs.job_settings import (
+    FOREIGN,
+    STAGES,
+    check_cohort_settings,
+    cohort_digest,
+    outcome_file,
+    with_settings,
+)
 from tests.results import FINGERPRINT, PATCHES, SIZE, write_slide, write_tables
 
 SLIDES = ("one", "two")

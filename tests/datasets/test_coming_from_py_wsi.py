@@ -6,8 +6,8 @@ import warnings
 import yaml
 
 from slidemill.cli.commands import main
+from slidemill.config.configuration import read_config
 from slidemill.core.specs import StoreSpec
-from slidemill.runs._config import read_config
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs" / "coming-from-py-wsi.md").read_text(encoding="utf-8")

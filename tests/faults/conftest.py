@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from slidemill.config.configuration import read_config
 from slidemill.core.csv_tables import read_table
 from slidemill.core.results_layout import store_path
 from slidemill.core.specs import WorkSpec
 from slidemill.errors import SlidemillError
-from slidemill.runs._config import read_config
 from slidemill.runs.planning import list_slides
 from slidemill.sampling.label_filter import LabelChoice
 from slidemill.sampling.patch_selection import Choice

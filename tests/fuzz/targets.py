@@ -14,6 +14,7 @@ from PIL import Image
 
 from slidemill.annotations.frames import Frame
 from slidemill.annotations.read import read_annotation
+from slidemill.config.configuration import read_config
 from slidemill.core.csv_tables import read_table
 from slidemill.core.encodings import ENCODINGS, decode_patch, encode_patch
 from slidemill.core.outcomes import Outcome, read_outcome, write_outcome
@@ -22,7 +23,6 @@ from slidemill.core.specs import GridSpec, LabelSpec, StoreSpec
 from slidemill.core.stage_facts import SlideFacts
 from slidemill.datasets.results import read_metadata
 from slidemill.errors import SlidemillError
-from slidemill.runs._config import read_config
 from slidemill.sampling._label_rules import region_at
 from slidemill.sampling.labelled_table import label_rows
 from slidemill.slides._tiled_tiff import open_level

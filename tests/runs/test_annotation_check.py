@@ -7,7 +7,7 @@ import pytest
 from slidemill.errors import ConfigError
 from slidemill.runs._annotation_check import check_annotations
 from slidemill.slides.discovery import Found, SlideFile, search_slides
-from tests.runs.test_config import read
+from tests.config.test_config import read
 from tests.slides.test_annotation_matching import make
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from slidemill.runs._config import Config, read_config
+from slidemill.config.configuration import Config, read_config
 
 BASE = Path("/cohort")
 FOLDERS = {"slides": "slides", "results": "results"}

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from slidemill.config.configuration import read_config
 from slidemill.core.results_layout import OVERLAY, PATCHES, SLIDE_FILES, SUFFIXES, TISSUE_MASK, outcome_file
-from slidemill.runs._config import read_config
+from slidemill.runs.job_settings import STAGES
 from slidemill.runs.run_plan import read_plan, write_plan
-from slidemill.runs.settings import STAGES
 from slidemill.runs.workflow import Workflow, missing
 from slidemill.slides.discovery import SlideFile
 from tests.conftest import ROOT

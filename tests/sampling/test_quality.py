@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from slidemill.config.configuration import read_config
 from slidemill.core.outcomes import Outcome
 from slidemill.core.quality_measures import MEASURES as REGISTERED
 from slidemill.core.quality_measures import measure
 from slidemill.core.specs import GridSpec, QualitySpec, WorkSpec
 from slidemill.core.stage_facts import QualitySummary, SampleFacts
 from slidemill.errors import ConfigError, SlidemillError
-from slidemill.runs._config import read_config
 from slidemill.sampling._quality_filter import quality_step
 from slidemill.sampling.quality_notes import focus_notes, ink_notes
 from slidemill.slides.fingerprint import fingerprint

@@ -5,12 +5,12 @@ import pytest
 import shapely
 
 from slidemill.annotations.read import read_annotation
+from slidemill.config.configuration import read_config
 from slidemill.core.csv_tables import read_columns, read_table
 from slidemill.core.pyramid import SlideInfo
 from slidemill.core.specs import GridSpec
 from slidemill.datasets.results import read_metadata
 from slidemill.errors import ConfigError, SlidemillError
-from slidemill.runs._config import read_config
 from slidemill.sampling._label_rules import region_at
 from slidemill.slides._tiled_tiff import TilesError, open_level
 from slidemill.slides.patch_table import patches_of

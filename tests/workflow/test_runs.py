@@ -16,8 +16,8 @@ from openslide.deepzoom import DeepZoomGenerator
 from PIL import Image
 
 from slidemill import open_store, read_metadata
+from slidemill.config.configuration import read_config
 from slidemill.errors import ConfigError
-from slidemill.runs._config import read_config
 from slidemill.runs.planning import list_slides
 from slidemill.testing import Scan, write_svs
 from tests.conftest import ROOT, painted

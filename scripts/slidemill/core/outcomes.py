@@ -54,7 +54,7 @@ class Outcome:
     tables
         Seals of the slide's tables, by the table's name.
     settings
-        Digests of the settings of each stage, as `slidemill.runs.settings` makes them.
+        Digests of the settings of each stage, as `slidemill.runs.job_settings` makes them.
     """
 
     slide: str

@@ -96,7 +96,7 @@ def seal_tables(folder: Path, rows: Mapping[str, int], name: str = COHORT_SEALS,
     name
         The name of the file of seals.
     settings
-        `slidemill.runs.settings.cohort_digest` of the run that wrote the tables; empty where it is not known.
+        `slidemill.runs.job_settings.cohort_digest` of the run that wrote the tables; empty where it is not known.
     """
     seals = {table: asdict(Seal.of(folder / table, count)) for table, count in rows.items()}
     write_sealed(folder / name, {"tables": seals, **({"settings": settings} if settings else {})})

@@ -1,1 +1,1 @@
-"""What a run is: its configuration, plan, lock and code; imports all folders but stages and cli."""
+"""What a run is: its plan, parameters, lock and code; imports all folders but stages and cli."""

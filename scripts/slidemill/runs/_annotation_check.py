@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from slidemill.config.configuration import Config
 from slidemill.core.text import format_count, format_list, format_suggestions, suggest
 from slidemill.errors import ConfigError
-from slidemill.runs._config import Config
 from slidemill.slides.annotation_matching import ANNOTATIONS, Matches, annotation_names, bare_name, fold_name
 from slidemill.slides.discovery import Found, SlideFile, decode_path
 from slidemill.slides.file_endings import endings_of

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from slidemill.config.configuration import Config
 from slidemill.core.results_layout import outcome_file
-from slidemill.runs._config import Config
 from slidemill.runs._resources import OfSlide
 from slidemill.runs.run_plan import Prints, planned_print
 from slidemill.slides.discovery import SlideFile

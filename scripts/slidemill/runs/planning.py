@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml
 
+from slidemill.config.config_file import check_file, check_size
+from slidemill.config.configuration import Config, is_sheet, read_config
 from slidemill.core.columns import METADATA_COLUMNS
 from slidemill.core.results_layout import PLAN
 from slidemill.core.specs import SplitSpec
@@ -20,8 +22,6 @@ from slidemill.core.text import format_count as counted_noun
 from slidemill.datasets.slide_groups import PATIENT, SLIDE, check_groups, find_shared
 from slidemill.errors import ConfigError, SlidemillError, SplitError, explain
 from slidemill.runs._annotation_check import PlanRemarks, check_annotations
-from slidemill.runs._config import Config, is_sheet, read_config
-from slidemill.runs.config_file import check_file, check_size
 from slidemill.runs.run_lock import unrecorded
 from slidemill.runs.run_plan import read_plan
 from slidemill.runs.workflow import SCRIPTS, Workflow

@@ -65,7 +65,7 @@ class Plan:
     warnings
         Warnings about the whole run, found while it was planned.
     settings
-        By slide, the digests of `slidemill.runs.settings`.
+        By slide, the digests of `slidemill.runs.job_settings`.
     """
 
     slides: Mapping[str, SlideFile]

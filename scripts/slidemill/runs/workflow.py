@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from slidemill.config.configuration import Config
 from slidemill.core.results_layout import (
     BENCHMARK_TABLE,
     METADATA_PARQUET,
@@ -25,11 +26,10 @@ from slidemill.core.results_layout import (
     store_file,
 )
 from slidemill.runs._code_digest import code_digest
-from slidemill.runs._config import Config
 from slidemill.runs._resources import Resources
 from slidemill.runs._slide_parameters import SlideParameters
+from slidemill.runs.job_settings import STAGES, settings_digest
 from slidemill.runs.run_plan import Plan, Prints
-from slidemill.runs.settings import STAGES, settings_digest
 from slidemill.slides.discovery import SlideFile
 from slidemill.slides.fingerprint import fingerprint
 

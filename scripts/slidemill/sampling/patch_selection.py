@@ -50,7 +50,7 @@ class Choice:
     unannotated
         For a slide without an annotation: ``"skip"`` drops all its patches, ``"fail"`` fails it; None keeps it.
     settings
-        The digest of all of these, see `slidemill.runs.settings`.
+        The digest of all of these, see `slidemill.runs.job_settings`.
     """
 
     grid: GridSpec

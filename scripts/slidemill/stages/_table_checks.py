@@ -17,7 +17,7 @@ from slidemill.core.outcomes import Outcome, find_seal, read_outcome
 from slidemill.core.seals import SEALED_BY, Seal, read_sealed, read_seals
 from slidemill.core.text import AGAIN
 from slidemill.errors import SlidemillError, machine_error
-from slidemill.runs.settings import FOREIGN, Settings, foreign_stage
+from slidemill.runs.job_settings import FOREIGN, Settings, foreign_stage
 from slidemill.slides.grid import Grid
 from slidemill.stages.gather import unreadable_patches
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from slidemill.core.outcomes import Outcome, attempt, write_outcome
 from slidemill.core.stage_facts import SlideFacts
-from slidemill.runs.settings import settings_digest, with_settings
+from slidemill.runs.job_settings import settings_digest, with_settings
 from slidemill.slides.dicom import check_one_series
 from slidemill.slides.discovery import decode_path, slide_path
 from slidemill.slides.fingerprint import check_unchanged

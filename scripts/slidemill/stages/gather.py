@@ -25,8 +25,8 @@ from slidemill.core.results_layout import COHORT_SEALS, COHORT_TABLES, PLAN, STO
 from slidemill.core.run_warnings import join_warnings
 from slidemill.core.seals import seal_tables
 from slidemill.core.stage_facts import UnreadablePatch
+from slidemill.runs.job_settings import Settings, check_cohort_settings, cohort_digest
 from slidemill.runs.run_plan import read_plan
-from slidemill.runs.settings import Settings, check_cohort_settings, cohort_digest
 from slidemill.sampling.quality_notes import annotation_warnings, focus_notes
 from slidemill.slides.discovery import decode_path
 from slidemill.stages.job import Job

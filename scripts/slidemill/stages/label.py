@@ -13,7 +13,7 @@ from slidemill.core.job_log import LOG
 from slidemill.core.outcomes import Outcome, add_seals, attempt, find_seal, read_outcome, write_outcome
 from slidemill.core.seals import Seal
 from slidemill.core.specs import LabelSpec
-from slidemill.runs.settings import settings_digest, with_settings
+from slidemill.runs.job_settings import settings_digest, with_settings
 from slidemill.sampling.label_filter import slide_regions
 from slidemill.sampling.label_warnings import coarseness, label_findings
 from slidemill.sampling.labelled_table import Labelling, write_labelled

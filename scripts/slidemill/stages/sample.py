@@ -10,7 +10,7 @@ from slidemill.core.csv_tables import write_table
 from slidemill.core.outcomes import Outcome, add_seals, attempt, read_outcome, write_outcome
 from slidemill.core.seals import Seal
 from slidemill.core.specs import GridSpec, LabelSpec, QualitySpec, TissueSpec, WorkSpec
-from slidemill.runs.settings import settings_digest, with_settings
+from slidemill.runs.job_settings import settings_digest, with_settings
 from slidemill.sampling.patch_selection import Choice, write_selection
 from slidemill.sampling.tissue_mask import NOTHING, save_mask
 from slidemill.slides.discovery import decode_path

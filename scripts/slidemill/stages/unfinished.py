@@ -17,7 +17,7 @@ from slidemill.core.job_log import last_error
 from slidemill.core.outcomes import UNFINISHED, Outcome, read_outcome
 from slidemill.report.html_report import Pictures, ReportData, render
 from slidemill.report.versions import Run
-from slidemill.runs.settings import FOREIGN, STAGES, Settings, foreign_stage
+from slidemill.runs.job_settings import FOREIGN, STAGES, Settings, foreign_stage
 from slidemill.slides.discovery import SlideFile
 from slidemill.stages.gather import CohortTables, SlideResults, write_cohort
 

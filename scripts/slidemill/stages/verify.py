@@ -15,7 +15,7 @@ from slidemill.core.csv_tables import read_cohort_table, read_table
 from slidemill.core.results_layout import JOINED, SLIDES_TABLE, STORES_TABLE, SUFFIXES, VALIDATION_TABLE, store_path
 from slidemill.core.text import AGAIN
 from slidemill.errors import MachineError, SlidemillError, machine_error, machine_errors
-from slidemill.runs.settings import gathered_settings
+from slidemill.runs.job_settings import gathered_settings
 from slidemill.stages._joined_checks import OUTDATED, joined_fault
 from slidemill.stages._table_checks import (
     NEEDED,

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from slidemill.runs._config_key import REQUIRED, Count, NonEmpty, NotNegative, Positive, Section, key
-from slidemill.runs._config_sampling import Quality, Sampling, Tissue
-from slidemill.runs._label_config import Labels
+from slidemill.config._key import REQUIRED, Count, NonEmpty, NotNegative, Positive, Section, key
+from slidemill.config._label_model import Labels
+from slidemill.config._sampling_model import Quality, Sampling, Tissue
 
 
 class Store(Section):

@@ -7,8 +7,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slidemill.config.config_file import DEEPEST, MOST_BYTES, MOST_VALUES, check_file, check_size
 from slidemill.errors import ConfigError
-from slidemill.runs.config_file import DEEPEST, MOST_BYTES, MOST_VALUES, check_file, check_size
 from tests.conftest import ROOT
 
 LETTERS = "abcdefghij"

@@ -14,6 +14,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from slidemill.config._faults import faults
+from slidemill.config._key import spec_of
+from slidemill.config._label_model import label_spec, wrong_labels
+from slidemill.config._model import Configuration, Store
+from slidemill.config._sampling_model import Sampling
 from slidemill.core.results_layout import TOP_LEVEL
 from slidemill.core.specs import (
     BenchmarkSpec,
@@ -26,11 +31,6 @@ from slidemill.core.specs import (
     ValidationSpec,
 )
 from slidemill.errors import ConfigError
-from slidemill.runs._config_faults import faults
-from slidemill.runs._config_key import spec_of
-from slidemill.runs._config_model import Configuration, Store
-from slidemill.runs._config_sampling import Sampling
-from slidemill.runs._label_config import label_spec, wrong_labels
 
 RESOLUTIONS = ("deepzoom_level", "level", "mpp", "magnification")
 """Keys of `sampling` that say how fine the patches are, of which a configuration gives one."""

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, create_model
 
+from slidemill.config._key import AS_GIVEN, Count, Documentation, NonEmpty, Positive, Section, Share, key
 from slidemill.core.quality_measures import MEASURES, Measure
 from slidemill.core.specs import MOST_PATCHES
-from slidemill.runs._config_key import AS_GIVEN, Count, Documentation, NonEmpty, Positive, Section, Share, key
 
 MaskValue = Annotated[int, Field(ge=1, le=2**32 - 1)]
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from slidemill.runs._config_model import Configuration
-from slidemill.runs.config_reference import json_schema
+from slidemill.config._model import Configuration
+from slidemill.config.reference import json_schema
 
 TYPE_NAMES = {
     "string": "text (put it in quotes)",

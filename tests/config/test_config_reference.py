@@ -9,14 +9,14 @@ from dataclasses import MISSING, fields
 import pytest
 import yaml
 
-import generate
+import generate_reference
+from slidemill.config._key import Section
+from slidemill.config._label_model import Labels
+from slidemill.config._model import Benchmark, Configuration, Splits, Validation
+from slidemill.config._sampling_model import Quality, Sampling, Tissue
+from slidemill.config.reference import key_table, with_tables
 from slidemill.core.quality_measures import MEASURES
 from slidemill.core.specs import BenchmarkSpec, GridSpec, LabelSpec, SplitSpec, TissueSpec, ValidationSpec
-from slidemill.runs._config_key import Section
-from slidemill.runs._config_model import Benchmark, Configuration, Splits, Validation
-from slidemill.runs._config_sampling import Quality, Sampling, Tissue
-from slidemill.runs._label_config import Labels
-from slidemill.runs.config_reference import key_table, with_tables
 from tests.conftest import ROOT
 
 SPECS = {
@@ -74,7 +74,9 @@ def test_quality_has_a_limit_for_each_measure():
         assert kinds(key.annotation) == {"number", "null"}
 
 
-@pytest.mark.parametrize(("path", "text"), generate.generated(ROOT).items(), ids=lambda part: getattr(part, "name", ""))
+@pytest.mark.parametrize(
+    ("path", "text"), generate_reference.generated(ROOT).items(), ids=lambda part: getattr(part, "name", "")
+)
 def test_generated_files_are_current(path, text):
     assert path.read_text(encoding="utf-8") == text, "stale: run make generate"
 

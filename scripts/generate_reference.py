@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from slidemill.runs.config_reference import schema_text, with_limits, with_tables
+from slidemill.config.reference import schema_text, with_limits, with_tables
 
 
 def generated(root: Path) -> dict[Path, str]:

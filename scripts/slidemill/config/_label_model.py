@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from slidemill.config._key import AS_GIVEN, NonEmpty, Section, Text, key, spec_of
 from slidemill.core.specs import OUTSIDE, LabelSpec, normalize_name
 from slidemill.core.text import did_you_mean
-from slidemill.runs._config_key import AS_GIVEN, NonEmpty, Section, Text, key, spec_of
 
 QUOTES = "in quotes where YAML would take them for numbers or for yes and no"
 Name = Annotated[Text, Field(description=f"names of text, {QUOTES}")]

@@ -10,6 +10,8 @@ import jsonschema
 import pytest
 import yaml
 
+from slidemill.config.configuration import Config, read_config
+from slidemill.config.reference import json_schema
 from slidemill.core.specs import (
     OUTSIDE,
     BenchmarkSpec,
@@ -21,8 +23,6 @@ from slidemill.core.specs import (
     ValidationSpec,
 )
 from slidemill.errors import ConfigError
-from slidemill.runs._config import Config, read_config
-from slidemill.runs.config_reference import json_schema
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))

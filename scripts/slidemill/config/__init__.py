@@ -1,0 +1,1 @@
+"""The configuration: its model, checks, messages and reference; imports core only."""
