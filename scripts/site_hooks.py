@@ -19,12 +19,12 @@ PAGES = {
     "CHANGELOG.md": "changelog.md",
     "docs/slidemill-in-ten-minutes.ipynb": "notebook.md",
 }
-"""Documents that are no pages of docs/, and the pages that they are on the site."""
+"""Documents outside docs/, and their pages on the site."""
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the documents that are no pages of docs/."""
+    """Add the documents outside docs/."""
     for source, page in PAGES.items():
         text = (ROOT / source).read_text(encoding="utf-8")
         files.append(File.generated(config, page, content=_read(text) if source.endswith(".ipynb") else text))
@@ -49,7 +49,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
             return found[0]
         path = posixpath.normpath(posixpath.join(home, place))
         on_site = PAGES.get(path, path.removeprefix("docs/") if path.startswith("docs/") else None)
-        # What is in the repository alone is named, not linked; and a file's name there is a page's title here.
+        # Files that only the repository has are named, not linked; a file's name there is a page's title here.
         if on_site and text.endswith(".md"):
             text = (ROOT / path).read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
         return f"{image}[{text}]({on_site}{mark}{anchor})" if on_site else text

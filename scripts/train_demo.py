@@ -67,7 +67,7 @@ def main(results: Path) -> list[float]:
             read = sum(len(batch.ids) for batch in patches.batches(SIZE)) / (time.perf_counter() - begun)
             *others, held_out = sorted(patches.slides)
             if not others:
-                sys.exit(f"{results}: has one slide alone: to hold one out, there must be two or more")
+                sys.exit(f"{results}: has only one slide: to hold one out, at least two are needed")
             model, rate = trained(patches.select(slides=others), seed=1)
             found.append(accuracy(model, patches.select(slides=[held_out])))
             rates = f"{read:6.0f} images/s read, {rate:6.0f} in training"

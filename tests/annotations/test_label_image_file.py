@@ -146,7 +146,7 @@ WRONG = {
     "grey and alpha": (lambda path: png(path, np.zeros((295, 396, 2), np.uint8), None), "are LA, which are colours"),
     "fractions": (lambda path: tiff(path, DRAWN.astype(np.float32)), "its pixels are float32"),
     "64 bits": (lambda path: tiff(path, DRAWN.astype(np.uint64)), "its pixels are uint64"),
-    "negative integers": (lambda path: tiff(path, DRAWN.astype(np.int16) - 1), "the integer -1 stands in it"),
+    "negative integers": (lambda path: tiff(path, DRAWN.astype(np.int16) - 1), "it contains the integer -1"),
     "JPEG in a TIFF": (lambda path: tiff(path, DRAWN, compression="jpeg", tile=(64, 64)), "keeps no integers"),
     "two images": (lambda path: tiff(path, np.stack([DRAWN, DRAWN]), metadata=None), "several images of one size"),
     "a thumbnail first": (thumbnail_first, "its first image is smaller than its second"),
@@ -158,7 +158,7 @@ WRONG = {
         lambda path: tiff(path, DRAWN, extratags=[(274, "H", 1, 6, True)]),
         "its tag Orientation is 6",
     ),
-    "finer than the slide": (lambda path: png(path, np.zeros((2951, 3961), np.uint8)), "no finer than its slide"),
+    "finer than the slide": (lambda path: png(path, np.zeros((2951, 3961), np.uint8)), "may not be finer"),
 }
 
 
@@ -186,7 +186,7 @@ def test_image_of_nearly_the_slides_size_warns(tmp_path, side, is_doubtful):
 
 def test_more_integers_than_labels_can_be_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(label_image_file, "MOST_LABELS", 2)
-    with pytest.raises(AnnotationError, match="more than 2 integers stand in it"):
+    with pytest.raises(AnnotationError, match="it contains more than 2 integers"):
         read(png(tmp_path / "a.png", DRAWN))
 
 

@@ -244,7 +244,7 @@ REFUSED = {
     ),
     "ImageScope: other layers": (
         imagescope(name="Tumor").replace("Annotation ", "Layer ").replace("Annotation>", "Layer>"),
-        "<Layer> stands in",
+        "<Layer> is in",
     ),
     "ImageScope: other regions": (
         imagescope(name="Tumor").replace("Region ", "Shape ").replace("Region>", "Shape>"),
@@ -254,34 +254,34 @@ REFUSED = {
     "ImageScope: small x and y": (imagescope(name="Tumor").replace(" X=", " x=").replace(" Y=", " y="), "X=None"),
     "ImageScope: decimal commas": (imagescope([(f"{x},0", f"{y},0") for x, y in SQUARE], name="Tumor"), "X='300,0'"),
     "ImageScope: underscores": (imagescope([(f"{x}_0", y) for x, y in SQUARE], name="Tumor"), "X='300_0'"),
-    "ImageScope: ASAP's regions": (asap().replace("ASAP_Annotations", "Annotations"), "<Annotations> stands in"),
+    "ImageScope: ASAP's regions": (asap().replace("ASAP_Annotations", "Annotations"), "<Annotations> is in"),
     "ImageScope: layers in layers": (
         imagescope(name="Tumor").replace("<Plots/>", "<Annotation Name='Normal'/>"),
-        "<Annotation> stands in <Annotation>",
+        "<Annotation> is in <Annotation>",
     ),
     "ImageScope: groups of regions": (
         imagescope(name="Tumor")
         .replace("<Region ", "<Group Name='Normal'><Region ")
         .replace("</Regions>", "</Group></Regions>"),
-        "<Region> stands in <Group>",
+        "<Region> is in <Group>",
     ),
     "ImageScope: regions in regions": (
         imagescope(name="Tumor").replace("<Vertices>", "<Region Id='2'/><Vertices>"),
-        "<Region> stands in <Region>",
+        "<Region> is in <Region>",
     ),
     "HALO: layers in layers": (
         halo().replace("<Regions>", "<Annotation Name='Normal'><Regions/></Annotation><Regions>"),
-        "<Annotation> stands in <Annotation>",
+        "<Annotation> is in <Annotation>",
     ),
     "HALO: groups of layers": (
         halo()
         .replace("<Annotations>", "<Annotations><Annotation/><Group>")
         .replace("</Annotations>", "</Group></Annotations>"),
-        "<Annotation> stands in <Group>",
+        "<Annotation> is in <Group>",
     ),
     "ASAP: annotations in annotations": (
         asap().replace("<Coordinates>", "<Annotation Name='x' Type='Dot'/><Coordinates>"),
-        "<Annotation> stands in <Annotation>",
+        "<Annotation> is in <Annotation>",
     ),
     "ImageScope: an attribute in other letters": (
         imagescope(name="Tumor").replace("NegativeROA", "negativeROA"),
@@ -339,7 +339,7 @@ REFUSED = {
     "ASAP: other places": (asap().replace("<Coordinate ", "<Vertex "), "4 <Vertex> with X and Y"),
     "ASAP: other annotations": (
         asap().replace("Annotation ", "Region ").replace("</Annotation>", "</Region>"),
-        "<Region> stands in <Annotations>",
+        "<Region> is in <Annotations>",
     ),
     "GeoJSON: no name": (feature(properties={}), "feature 1 has no name: its properties are none"),
     "GeoJSON: a name elsewhere": (
@@ -358,14 +358,14 @@ REFUSED = {
     "GeoJSON: a geometry without a type": (feature({"coordinates": [SQUARE]}), "type None may enclose"),
     "GeoJSON: no geometry": (
         {"type": "Feature", "properties": {}, "Geometry": polygon()},
-        "no feature of GeoJSON with geometry",
+        "not a GeoJSON feature with geometry",
     ),
-    "GeoJSON: a list in place of a geometry": (feature([]), "no feature of GeoJSON with geometry"),
+    "GeoJSON: a list in place of a geometry": (feature([]), "not a GeoJSON feature with geometry"),
     "GeoJSON: text in place of a collection's geometry": (feature(nested("x", 1)), "a geometry is 'x'"),
     "GeoJSON: a bare geometry": (polygon(), "holds no features of GeoJSON"),
     "GeoJSON: a bare collection of geometries": (nested(polygon(), 1), "holds no features of GeoJSON"),
-    "GeoJSON: a feature without a type": ([{**feature(), "type": None}], "feature 1 is no feature"),
-    "GeoJSON: collections in a list": ([collection()], "feature 1 is no feature"),
+    "GeoJSON: a feature without a type": ([{**feature(), "type": None}], "feature 1 is not a GeoJSON feature"),
+    "GeoJSON: collections in a list": ([collection()], "feature 1 is not a GeoJSON feature"),
     "GeoJSON: text that is no JSON": (
         feature(properties={"classification": "{'name': 'Tumor'}"}),
         "text that is no JSON",
@@ -384,14 +384,14 @@ REFUSED = {
         "a position is ['300', '300']",
     ),
     "GeoJSON: a feature a line": (b"\n".join([json.dumps(feature()).encode()] * 2), "Extra data"),
-    "GIF": (b"GIF89a" + bytes(99), "is a GIF, whatever its name"),
-    "BMP": (b"BM" + bytes(99), "is a BMP, whatever its name"),
-    "WebP": (b"RIFF\0\0\0\0WEBPVP8 " + bytes(99), "is a WebP, whatever its name"),
-    "JPEG 2000": (b"\0\0\0\x0cjP  \r\n" + bytes(99), "is a JPEG 2000, whatever its name"),
-    "AVIF": (b"\0\0\0\x20ftypavif" + bytes(99), "is an AVIF, whatever its name"),
-    "NumPy": (b"\x93NUMPY\x01\0" + bytes(99), "is a NumPy array, whatever its name"),
-    "HDF5": (b"\x89HDF\r\n\x1a\n" + bytes(99), "is an HDF5, whatever its name"),
-    "PDF": (b"%PDF-1.7", "is a PDF, whatever its name"),
+    "GIF": (b"GIF89a" + bytes(99), "is a GIF by its content"),
+    "BMP": (b"BM" + bytes(99), "is a BMP by its content"),
+    "WebP": (b"RIFF\0\0\0\0WEBPVP8 " + bytes(99), "is a WebP by its content"),
+    "JPEG 2000": (b"\0\0\0\x0cjP  \r\n" + bytes(99), "is a JPEG 2000 by its content"),
+    "AVIF": (b"\0\0\0\x20ftypavif" + bytes(99), "is an AVIF by its content"),
+    "NumPy": (b"\x93NUMPY\x01\0" + bytes(99), "is a NumPy array by its content"),
+    "HDF5": (b"\x89HDF\r\n\x1a\n" + bytes(99), "is an HDF5 by its content"),
+    "PDF": (b"%PDF-1.7", "is a PDF by its content"),
     "text": ("x,y\n300,300\n", "line 1, column 0: syntax error: it is neither XML, GeoJSON, PNG nor TIFF"),
     "GeoJSON: a class under another key": (
         feature(properties={"classification": {"label": "Tumor"}}),

@@ -92,7 +92,7 @@ def test_tissue_keys_are_read():
         ({"masks": "m", "mask_values": [0]}, "tissue.mask_values.0 is 0, not 1 or more"),
         ({"masks": "m", "mask_values": 1}, "tissue.mask_values is 1, not a list"),
         ({"masks": "m", "mask_values": []}, "tissue.mask_values is []"),
-        ({"mask_values": [1]}, "tissue.mask_values is [1], and there are no masks"),
+        ({"mask_values": [1]}, "tissue.mask_values is [1], and no masks are configured"),
     ],
 )
 def test_wrong_tissue_keys_are_refused(tissue, words):
@@ -204,7 +204,7 @@ FAULTS = {
     "one fold": ({"splits": {"folds": 1}}, ["splits.folds is 1, not 2 or more", "how many folds"]),
     "folds of another stratum": (
         {"splits": {"stratify": "x"}},
-        ["splits.stratify is 'x', not one of label, null", "null looks at patches alone"],
+        ["splits.stratify is 'x', not one of label, null", "null balances only the number of patches"],
     ),
     "splits as a list": ({"splits": [5]}, ["splits is [5]", "folds, by, stratify"]),
     "a seed of splits": ({"splits": {"seed": 1}}, ["splits.seed is 1, an unknown key", "folds, by, stratify"]),
@@ -482,7 +482,7 @@ def test_the_readme_explains_every_key():
 
 def test_results_below_a_file_are_refused(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(ConfigError, match=r"results is .*: .*file is no folder that one may write to: choose another"):
+    with pytest.raises(ConfigError, match=r"results is .*: .*file is not a writable folder: choose another"):
         read_config({"slides": "slides", "results": str(tmp_path / "file" / "out")}, tmp_path)
 
 

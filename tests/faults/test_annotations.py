@@ -142,7 +142,7 @@ BAD = {
     "TIFF: no image": (b"II*\0\x08\0\0\0" + bytes(100), "bad.xml: it holds no image"),
     "TIFF: finer than the slide": (
         image(ONE, (1024, 768), **TILES),
-        "no finer than its slide",
+        "may not be finer than its slide",
     ),
     "TIFF: fractions": (image(ONE.astype(np.float32), end="tiff"), "its pixels are float32"),
     "JPEG": (b"\xff\xd8\xff\xe0" + bytes(100), "is a JPEG, which keeps no integers"),

@@ -128,7 +128,7 @@ def test_results_that_may_not_be_written_are_refused_before_any_job(tmp_path, bo
     done = bound(code)
     assert done.returncode != 0
     assert f"ConfigError: results is {tmp_path}/results" in done.stderr
-    assert "is no folder that one may write to: choose another" in done.stderr
+    assert "is not a writable folder: choose another" in done.stderr
 
 
 UNWRITABLE = """
@@ -179,7 +179,7 @@ MACHINE = {
     "memory": (MemoryError(), "the memory was not enough for this job"),
     "the disk": (OSError(errno.ENOSPC, "No space left on device", "/data/x"), "the disk of /data/x is full"),
     "a quota": (OSError(errno.EDQUOT, "Disk quota exceeded", "/data/x"), "is full (Disk quota exceeded): make room"),
-    "a network drive": (OSError(errno.ESTALE, "Stale file handle", "/data/x"), "/data/x: Stale file handle: see to"),
+    "a network drive": (OSError(errno.ESTALE, "Stale file handle", "/data/x"), "/data/x: Stale file handle: check"),
     "a disk that breaks": (OSError(errno.EIO, "Input/output error"), "Input/output error: check that disk"),
 }
 

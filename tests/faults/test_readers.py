@@ -25,7 +25,7 @@ from tests.faults.conftest import apart
 from tests.results import FINGERPRINT, PATCHES, SIZE, write_a_store, write_slide, write_tables
 from tests.stores.contract import as_stored
 
-BLAME = re.compile(r"remove|damaged|truncated|missing|store (the slide|it) again|is no store")
+BLAME = re.compile(r"remove|damaged|truncated|missing|store (the slide|it) again|is not a store")
 """What may not be said of a good store."""
 
 READ = """

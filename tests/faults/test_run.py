@@ -21,7 +21,7 @@ LATIN = b"caf\xe9.svs"
 GOOD = {"good.svs", "sub/good.svs", WEIRD, told(LATIN)}
 FAILED = {
     "text.svs": ("discover_slides", "OpenSlide knows no format"),
-    "cut.svs": ("discover_slides", "see whether it is whole"),
+    "cut.svs": ("discover_slides", "check whether it is whole"),
     "gone.svs": ("discover_slides", "there is no such file"),
     "series/one.dcm": ("discover_slides", "its folder holds 2 series"),
     "empty.ndpi": ("discover_slides", "OpenSlide knows no format"),
@@ -191,7 +191,7 @@ def test_a_job_that_the_machine_fails_is_tried_twice_more_and_by_the_next_run(tm
     }
     failed = project.snakemake("stores")
     assert failed.code != 0
-    assert failed.text.count(f"{scratch} is no folder here: make it, or name another, or null") >= 3
+    assert failed.text.count(f"{scratch} is not a folder here: make it, or name another, or null") >= 3
     assert failed.text.count("Trying to restart job") == 2
     assert "Traceback" not in failed.text
     assert not list((project.results / "stores").rglob("*.lmdb"))

@@ -119,7 +119,7 @@ def test_a_slide_that_may_not_be_read_fails(tmp_path, bound):
     )
     done = bound(code)
     assert done.returncode == 0, done.stderr
-    assert "('failed', 'bad.svs: Permission denied: see that the file is there and may be read')" in done.stdout
+    assert "('failed', 'bad.svs: Permission denied: check that the file is there and may be read')" in done.stdout
     assert "('ok', '')" in done.stdout
 
 

@@ -73,4 +73,4 @@ def test_damage_is_still_called_damage(tmp_path):
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, painted(300, 200), tile=(128, 128), photometric="rgb")
     path.write_bytes(path.read_bytes()[:100])
-    assert "see whether it is whole" in refused(path)
+    assert "check whether it is whole" in refused(path)

@@ -206,7 +206,7 @@ def test_a_tile_that_openslide_reads_and_copying_does_not_fails_the_slide(tmp_pa
 
     monkeypatch.setattr(TiledLevel, "standalone", standalone)
     with pytest.raises(
-        SlideError, match=r"a\.tif: tile 30 is odd: see whether it is whole, or choose another encoding"
+        SlideError, match=r"a\.tif: tile 30 is odd: check whether it is whole, or choose another encoding"
     ):
         stored(path, tmp_path)
 

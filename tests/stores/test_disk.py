@@ -68,7 +68,7 @@ class TestDisk(StoreContract):
 
     def test_a_folder_without_a_manifest_is_no_store(self, tmp_path):
         (tmp_path / "stranger").touch()
-        with pytest.raises(StoreError, match="is no store"):
+        with pytest.raises(StoreError, match="is not a store"):
             open_store(tmp_path)
 
     @pytest.mark.parametrize("how", ["replaced", "removed"])
@@ -106,4 +106,4 @@ class TestDisk(StoreContract):
         else:
             (path / name).symlink_to("/dev/zero")
         found = check_store(path, Expected("slide", "disk"))
-        assert [finding.message for finding in found.findings if "is no file" in finding.message]
+        assert [finding.message for finding in found.findings if "is not a file" in finding.message]

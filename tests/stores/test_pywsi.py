@@ -242,7 +242,7 @@ def test_a_database_with_a_bad_value_is_refused_in_words_and_leaves_nothing(old,
     assert imported(old, tmp_path / "new", "--downsample", "1") == 1
     said = capsys.readouterr().err
     assert said.splitlines()[-1].startswith(
-        f"slidemill: {old / 'data.mdb'}: the value of a-1-3-1 is no patch of py-wsi"
+        f"slidemill: {old / 'data.mdb'}: the value of a-1-3-1 is not a patch of py-wsi"
     )
     assert "it names posix.system" in said
     assert "never wrote such a value: do not trust this database" in said

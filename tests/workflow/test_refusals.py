@@ -61,7 +61,7 @@ def test_a_lock_of_another_machine_is_refused_in_one_sentence(ready, locked):
     assert refused.code == LOOK_AGAIN
     line = alone(refused)
     assert "is locked by a run (process 7 on another-machine) that is at work on another machine, or was killed" in line
-    assert "see whether that process lives there" in line
+    assert "check whether that process lives there" in line
     assert (locked / WORKER.name).read_text() == "process 7 on another-machine"
 
 

@@ -119,13 +119,11 @@ def check_nesting(root: Element, form: XmlFormat, file: str) -> None:
         known, tags = form.children.get(parent.tag, ()), [child.tag for child in parent]
         if known and tags and not set(tags) & set(known):
             raise AnnotationError(
-                f"{file}: <{tags[0]}> stands in <{parent.tag}>, where {form.program} has <{known[0]}>: {AGAIN}"
+                f"{file}: <{tags[0]}> is in <{parent.tag}>, where {form.program} has <{known[0]}>: {AGAIN}"
             )
         for tag in tags:
             if parent.tag not in form.parents.get(tag, (parent.tag,)):
-                raise AnnotationError(
-                    f"{file}: <{tag}> stands in <{parent.tag}>, where {form.program} has none: {AGAIN}"
-                )
+                raise AnnotationError(f"{file}: <{tag}> is in <{parent.tag}>, where {form.program} has none: {AGAIN}")
 
 
 def check_places(root: Element, form: XmlFormat, count: int, *, file: str) -> None:

@@ -32,7 +32,7 @@ POINTS = "PointSet"
 
 @dataclass(frozen=True, slots=True)
 class _Drawn:
-    """A region as it is drawn: what messages call it, its id, and its shape without holes."""
+    """A drawn region: what messages call it, its id, and its shape without holes."""
 
     subject: str
     identity: str

@@ -3,7 +3,7 @@
 A FeatureCollection, a list of features, or one feature. A region's label is the name of its classification
 (QuPath's derived classes have ``names``, joined with ``: ``), which may be text that holds JSON, as
 geopandas writes it. Other places are not guessed: `labels.property` names another property.
-Polygons and multipolygons are read, with their holes, whatever QuPath calls the object, and those of collections of
+Polygons and multipolygons are read, with their holes, for any of QuPath's types of objects, and those of collections of
 geometries however deep; points and lines enclose nothing. Any other geometry is refused.
 
 QuPath writes ``plane`` into geometries that are not of its default plane: ``z`` counts focal planes and ``t`` time
@@ -165,7 +165,7 @@ def _mapping(feature: object, key: str, subject: str, *, findings: Findings) -> 
         found = {} if feature.get(key) is None else feature[key]
     if not isinstance(found, dict):
         raise AnnotationError(
-            f"{findings.file}: {subject} is no feature of GeoJSON with {key}: export the annotation again"
+            f"{findings.file}: {subject} is not a GeoJSON feature with {key}: export the annotation again"
         )
     return found
 

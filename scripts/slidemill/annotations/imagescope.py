@@ -77,6 +77,6 @@ def scale_warnings(root: Element, mpp: float | None) -> Iterator[str]:
     except ValueError:
         drawn = -1.0
     if not 0 <= drawn < float("inf"):
-        yield f"its MicronsPerPixel is {stated!r:.40}, which is no number: see whether it is this slide's annotation"
+        yield f"its MicronsPerPixel is {stated!r:.40}, which is not a number: check that it is this slide's annotation"
     elif mpp and drawn and not 1 / NEAR < drawn / mpp < NEAR:
-        yield f"it was drawn at {drawn:g} µm per pixel, and the slide has {mpp:g}: see whether it is this slide's"
+        yield f"it was drawn at {drawn:g} µm per pixel, and the slide has {mpp:g}: check whether it is this slide's"

@@ -37,7 +37,7 @@ ORIENTATION = 274
 """The tag of TIFF and Exif for an image's rotation; 1 is as stored."""
 
 TURNED = (
-    "its tag Orientation is {}, so that programs show it turned or mirrored: save it as it is shown, without the tag"
+    "its tag Orientation is {}, so that programs show it turned or mirrored: save the image turned, without the tag"
 )
 
 KINDS = "give one integer a pixel, 0 to 2**32 - 1: a grey or a palette PNG or TIFF"
@@ -94,7 +94,7 @@ def _library_errors(path: Path) -> Iterator[None]:
         if is_machine_fault(error):
             raise
         raise AnnotationError(
-            f"{path.name}: the image cannot be read ({str(error) or type(error).__name__:.200}): see whether it is "
+            f"{path.name}: the image cannot be read ({str(error) or type(error).__name__:.200}): check whether it is "
             "whole, or export it again"
         ) from None
 
@@ -104,7 +104,7 @@ def _misfit(size: Size, canvas: Size) -> str:
     (width, height), (across, down) = size, canvas
     sizes = f"the image has {width} x {height} pixels and the slide {across} x {down}"
     if width > across or height > down:
-        return f"{sizes}: a label image is no finer than its slide: shrink it, by nearest neighbours"
+        return f"{sizes}: a label image may not be finer than its slide: shrink it, by nearest neighbours"
     # Each side may be rounded up or down by less than a pixel.
     if across * (height - 1) >= down * (width + 1) or down * (width - 1) >= across * (height + 1):
         return (
@@ -121,7 +121,7 @@ def _extents(path: Path, size: Size, bands: Bands) -> tuple[dict[int, Any], dict
         row, left, right, value = runs(block)
         values, place = np.unique(value, return_inverse=True)
         if len(values) and values[0] < 0:
-            raise AnnotationError(f"{path.name}: the integer {values[0]} stands in it: {KINDS}")
+            raise AnnotationError(f"{path.name}: it contains the integer {values[0]}: {KINDS}")
         corner, far = np.full((len(values), 2), np.iinfo(np.intp).max), np.zeros((len(values), 2), np.intp)
         np.minimum.at(corner, place, np.column_stack([left, top + row]))
         np.maximum.at(far, place, np.column_stack([right, top + row + 1]))
@@ -130,7 +130,7 @@ def _extents(path: Path, size: Size, bands: Bands) -> tuple[dict[int, Any], dict
             highs[label] = np.maximum(highs.get(label, far[number]), far[number])
         if len(lows) > MOST_LABELS:
             raise AnnotationError(
-                f"{path.name}: more than {MOST_LABELS} integers stand in it: a label image has one for each label"
+                f"{path.name}: it contains more than {MOST_LABELS} integers: a label image has one per label"
             )
     return lows, highs
 
@@ -147,7 +147,7 @@ def _png(path: Path) -> tuple[Size, Bands]:
     with image:
         size, mode = image.size, image.mode
         if getattr(image, "n_frames", 1) > 1:
-            raise AnnotationError(f"{path.name}: it is animated: give it the labels alone, as one image")
+            raise AnnotationError(f"{path.name}: it is animated: save only the labels, as one image")
     with path.open("rb") as file:
         bits = file.read(25)[24]
     if mode not in PNG_MODES:
@@ -182,9 +182,9 @@ def _tiff(path: Path) -> tuple[Size, Bands]:
         page: Any = tiff.pages.first
         fault = _unfit(page)
         if not fault and len(tiff.pages) > 1 and tiff.pages[1].shape == page.shape:
-            fault = "it has several images of one size: give it the labels alone"
+            fault = "it has several images of one size: save only the labels"
         elif not fault and len(tiff.pages) > 1 and tiff.pages[1].size > page.size:
-            fault = "its first image is smaller than its second: give it the labels alone, or the largest first"
+            fault = "its first image is smaller than its second: save only the labels, or the largest first"
         if fault:
             raise AnnotationError(f"{path.name}: {fault}")
         width, height = page.imagewidth, page.imagelength
@@ -207,7 +207,7 @@ def _tiff(path: Path) -> tuple[Size, Bands]:
 
 
 def _unfit(page: Any) -> str:
-    """Return why an image of a TIFF is no label image, or nothing where it is one."""
+    """Return why an image of a TIFF is not a label image, or nothing if it is one."""
     if not page.imagewidth or not page.imagelength:
         return "it holds no image: export it again"
     if page.samplesperpixel != 1 or page.imagedepth != 1:

@@ -75,7 +75,7 @@ def read_annotation(path: Path, frame: Frame = Frame(), naming: Naming = Naming(
     Parameters
     ----------
     path
-        The file, of whatever name.
+        The file, of any name.
     frame
         Where the slide lies in the annotation's coordinates.
     naming
@@ -125,9 +125,7 @@ def _refused_kind(start: bytes) -> str:
     kinds = [kind for begin, kind in OTHERS.items() if start.startswith(begin)]
     kinds += [kind for mark, (place, kind) in INNER.items() if start[place:].startswith(mark)]
     if kinds:
-        return (
-            f"is {kinds[0]}, whatever its name: save a label image as PNG or TIFF, or export regions as XML or GeoJSON"
-        )
+        return f"is {kinds[0]} by its content: save a label image as PNG or TIFF, or export regions as XML or GeoJSON"
     return ""
 
 
@@ -148,7 +146,7 @@ def _read_image(path: Path, frame: Frame) -> Annotation:
     warnings = []
     if width < across < NEARLY * width or height < down < NEARLY * height:
         warnings.append(
-            f"the image has {width} x {height} pixels and was stretched over {across} x {down}: see whether a margin "
+            f"the image has {width} x {height} pixels and was stretched over {across} x {down}: check whether a margin "
             "was cut off"
         )
     return Annotation((), (note,) if note else (), image=image, warnings=tuple(warnings))

@@ -39,7 +39,7 @@ BEYOND = "holes of a region reach beyond its outline: write them as polygons of 
 STRAYS = "holes in regions that their layer lacks are cut out of all its regions"
 SEVERAL = "several attributes have values, and the first was taken for the name"
 PLANES = (
-    "regions were drawn on another focal plane or time point than the first, the only one that is read: see whether "
+    "regions were drawn on another focal plane or time point than the first, the only one that is read: check whether "
     "they fit it"
 )
 COUNTED = (TANGLED, DROPPED, LINES, NESTED, ISLANDS, BEYOND, STRAYS, SEVERAL, PLANES)

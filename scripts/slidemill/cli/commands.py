@@ -166,8 +166,8 @@ def _remedy(finding: Finding, others: Sequence[Finding]) -> str:
     if finding.backend != EVERY_STORE:
         return "; remove it and run again"
     # If stores differ, the digests of the damaged one name it.
-    alone = all(one.backend == EVERY_STORE for one in others)
-    return "; remove the stores of this slide and run again" if alone else ""
+    are_all = all(one.backend == EVERY_STORE for one in others)
+    return "; remove the stores of this slide and run again" if are_all else ""
 
 
 def _prune(options: argparse.Namespace) -> int:

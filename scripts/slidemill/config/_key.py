@@ -23,7 +23,7 @@ class Section(BaseModel):
     """A mapping of keys, each with a type, a default, a description, and its documentation as the string below it.
 
     Types are strict: ``"256"`` is not a number, 256.0 not an integer, true not a number, and unknown keys are faults.
-    The keys stand in messages, tables and the schema in their order here.
+    Messages, tables and the schema list the keys in this order.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, defer_build=True)

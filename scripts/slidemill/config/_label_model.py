@@ -36,7 +36,7 @@ class Labels(Section):
     """
 
     min_fraction: Annotated[float, Field(gt=0, le=1), AS_GIVEN] = key(
-        0.5, "how much of a patch a label must cover with rule area, more than 0 and 1 at most; 0.5 unless told"
+        0.5, "how much of a patch a label must cover with rule area, more than 0 and at most 1; 0.5 by default"
     )
     """Only with `rule: area`: the least share of a patch that its label must cover, more than 0 and at most 1."""
 

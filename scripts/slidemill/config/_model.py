@@ -22,7 +22,7 @@ class Store(Section):
     )
     """The encoding of patches, see [below](#encodings)."""
 
-    quality: Annotated[int, Field(ge=1, le=100)] = key(90, "JPEG's quality, 1 to 100; 90 unless told")
+    quality: Annotated[int, Field(ge=1, le=100)] = key(90, "JPEG's quality, 1 to 100; 90 by default")
     """Quality of the encoding `jpeg`, 1 to 100; no other encoding has one."""
 
 
@@ -67,7 +67,7 @@ class Splits(Section):
     """
 
     stratify: Literal["label", None] = key(
-        "label", "label gives all folds the same shares of each label, as far as may be; null looks at patches alone"
+        "label", "label gives all folds similar shares of each label; null balances only the number of patches"
     )
     """`label` gives all folds similar shares of each label; `null` balances only the number of patches."""
 

@@ -60,7 +60,7 @@ class Sampling(Section):
     written. A change of the value samples and stores again. Slides of more than 10^12 pixels fail in any case.
     """
 
-    limit_bounds: bool = key(True, "true lays the grid over the scanned area alone, where a slide names one")
+    limit_bounds: bool = key(True, "true restricts the grid to the scanned area of slides that name one")
     """Restrict the grid to the scanned area of slides that name one (`openslide.bounds-*`)."""
 
     edges: Literal["drop", "pad"] = key(

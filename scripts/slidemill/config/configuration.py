@@ -163,7 +163,7 @@ def _impossible_paths(given: Configuration, base: Path) -> Iterator[str]:
         try:
             (base / (path or "")).lstat()
         except ValueError:
-            yield f"{key} is {path!r}: a path holds no null characters: mend it"
+            yield f"{key} is {path!r}: a path may not contain null characters: remove them"
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:
                 yield f"{key} is {path[:80]}...: a path of {len(path)} characters is too long: choose another"
@@ -196,7 +196,7 @@ def _contradictions(given: Configuration, slides: Path, results: Path) -> Iterat
             yield from _unfit_for_source(backend, given)
     if tissue.mask_values and not tissue.masks and not is_sheet(slides):
         yield (
-            f"tissue.mask_values is {tissue.mask_values}, and there are no masks: name their folder in "
+            f"tissue.mask_values is {tissue.mask_values}, and no masks are configured: name their folder in "
             "tissue.masks, or leave it out"
         )
     for key, folder, column in (
@@ -207,7 +207,7 @@ def _contradictions(given: Configuration, slides: Path, results: Path) -> Iterat
             yield f"{key} is {folder}: a sheet lists them itself: use its column '{column}', and null here"
     standing = next((folder for folder in (results, *results.parents) if folder.exists()), results)
     if not standing.is_dir() or not os.access(standing, os.W_OK | os.X_OK):
-        yield f"results is {results}: {standing} is no folder that one may write to: choose another"
+        yield f"results is {results}: {standing} is not a writable folder: choose another"
     if any(character in str(results) for character in "{}\n"):
         yield (
             f"results is {str(results)!r}: its path may not hold braces or line breaks, which Snakemake takes for "

@@ -71,7 +71,7 @@ def digest(data: Buffer | Pixels) -> str:
 
 
 def encode_patch(encoding: Encoding, quality: int | None, pixels: Pixels) -> EncodedPatch:
-    """Return a patch as it is stored.
+    """Return a patch in its stored form.
 
     Parameters
     ----------

@@ -110,7 +110,7 @@ class Outcome:
         Raises
         ------
         ValueError, TypeError
-            When it is no such value.
+            When it is another value.
         """
         own = {"details": {}, **value}
         if not isinstance(own["details"], dict) or own.get("status", "ok") not in ("ok", "empty", "failed"):
@@ -121,7 +121,7 @@ class Outcome:
             if key in details:
                 groups[name] = _build(kind, {one: details.pop(one) for one in _kinds(kind) if one in details})
                 if name == "store" and "grid" in details:
-                    # The number of stored patches stands in the place of that of the sample.
+                    # The number of stored patches replaces that of the sample.
                     details["patches"] = groups[name].patches + len(groups[name].unreadable)
         heads = {one.name for one in fields(cls)[:4]}
         if strange := own.keys() - heads | details.keys() & (heads | _GROUPS.keys()):

@@ -24,7 +24,7 @@ def select_rows(
     labels: Collection[int | str] | int | str | None,
     query: str | None,
 ) -> Mask:
-    """Return which rows fulfil all conditions, ``bool (n,)``; None is no condition.
+    """Return which rows fulfil all conditions, ``bool (n,)``; None sets no condition.
 
     Parameters
     ----------

@@ -66,7 +66,7 @@ class Dataset:
     fingerprints
         By slide, the fingerprint of its content.
     classes
-        By label, from 0, its name; those of all patches of the results, whatever is selected.
+        By label, from 0, its name; those of all patches of the results, selected or not.
     """
 
     table: pandas.DataFrame

@@ -33,7 +33,7 @@ class Leakage:
     groups
         Number of patients, or other groups, on both sides.
     contents
-        Number of slides' contents on both sides, whatever their ids.
+        Number of slides' contents on both sides, with equal or different ids.
     patches
         Number of patches of the second side that overlap one of the first.
     listed

@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parents[1]
 
 
 def code_digest(script: Path, unused: Collection[str] = ()) -> str:
-    """Return a digest of a script and of all modules of this package that it imports, at whatever depth.
+    """Return a digest of a script and of all modules of this package that it imports, directly or not.
 
     Comments, blank lines and docstrings do not count.
 

@@ -120,7 +120,7 @@ class Resources:
 
 
 def table_rows(table: str, slide: str = "") -> int:
-    """Return at least as many rows as a table has, by its size alone; 0 where it is not written yet."""
+    """Return at least as many rows as a table has, estimated from its size; 0 if it is not written yet."""
     try:
         return os.stat(table).st_size // (ROW + len(slide))  # noqa: PTH116 - a plan asks this for each job
     except OSError:

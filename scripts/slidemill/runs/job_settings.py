@@ -50,7 +50,7 @@ def foreign_stage(outcomes: Mapping[str, Outcome], expected: Settings) -> str | 
         The slide's settings; if they are not known, nothing is foreign.
     """
     for stage, outcome in outcomes.items():
-        # Patches are stored as they were sampled, whatever they are labelled.
+        # Labels do not change how patches are stored.
         last = STAGES.index(stage) if stage in STAGES else STAGES.index("sample_patches")
         if any(outcome.settings.get(one) != expected.get(one) for one in STAGES[: last + 1] if expected):
             return stage

@@ -95,7 +95,7 @@ def report_unrecorded(run: Workflow) -> None:
             f"slidemill: {run.config.results}: what {format_count(len(bare), 'file')} "
             f"{'was' if len(bare) == 1 else 'were'} made from is not known, {bare[0]} among them: its record is gone, "
             "or the disk was full. If the configuration has changed since, nobody sees it: remove these files "
-            "(--forceall makes all anew)",
+            "(--forceall makes all files again)",
             file=sys.stderr,
         )
 

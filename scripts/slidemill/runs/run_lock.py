@@ -87,9 +87,9 @@ def check_unlocked(results: Path) -> None:
     if _is_at_work(results):
         raise SlidemillError(_at_work(results))
     raise SlidemillError(
-        f"{results}: is locked by a run{_who(results)} that is at work on another machine, or was killed: see whether "
-        "that process lives there, and on a cluster whether squeue has jobs of it; where it is dead, call Snakemake "
-        "with the same configuration and --unlock, which removes the lock, and run again"
+        f"{results}: is locked by a run{_who(results)} that is at work on another machine, or was killed: check "
+        "whether that process lives there, and on a cluster whether squeue has jobs of it; where it is dead, call "
+        "Snakemake with the same configuration and --unlock, which removes the lock, and run again"
     )
 
 

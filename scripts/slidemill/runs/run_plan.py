@@ -47,7 +47,7 @@ def planned_print(root: Path, path: str | None, outcome: str, key: str) -> str |
     if known:
         sys.stderr.write(
             f"slidemill: {decode_path(path)}: could be read in the last run, and cannot be now ({seen}); what was made "
-            "of it is kept: see that its disk is there, restore it, or take it out of the folder or the sheet\n"
+            "of it is kept: check that its disk is there, restore it, or take it out of the folder or the sheet\n"
         )
     return known or seen
 
@@ -99,5 +99,5 @@ def read_plan(path: Path) -> Plan:
         return Plan(slides, prints, tuple(found["backends"]), warnings, settings)
     except (AttributeError, KeyError, TypeError):
         raise SlidemillError(
-            f"{path}: is of another version of slidemill: let a run make the tables anew (--forcerun gather_results)"
+            f"{path}: is of another version of slidemill: make the tables again by a run with --forcerun gather_results"
         ) from None

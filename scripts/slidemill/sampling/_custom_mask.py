@@ -88,7 +88,7 @@ def read_mask(
     picture = Mask(_drawn(annotation, info, size), info.size)
     if not annotation.names:
         notes.append(f"{path.name}: holds no tissue")
-        warnings.append(f"{path.name}: holds no tissue, so that no patch is kept: see whether it is the slide's mask")
+        warnings.append(f"{path.name}: holds no tissue, so that no patch is kept: check whether it is the slide's mask")
     else:
         warnings += doubts(path.name, annotation, picture.pixels, size=info.size)
         if picture.fraction < LEAST:

@@ -49,7 +49,7 @@ def doubts(file: str, annotation: Annotation, drawn: Shades, *, size: Size) -> I
     """
     frame = np.concatenate([drawn[0], drawn[-1], drawn[1:-1, 0], drawn[1:-1, -1]])
     if drawn.all():
-        yield f"{file}: all of the slide is tissue by it: see whether it is a mask, and not turned round"
+        yield f"{file}: all of the slide is tissue by it: check whether it is a mask, and not turned round"
     elif frame.mean() > ROUND:
         yield (
             f"{file}: {frame.mean():.0%} of the slide's edge and {drawn.mean():.0%} of the slide are tissue by it: see "
@@ -61,8 +61,8 @@ def doubts(file: str, annotation: Annotation, drawn: Shades, *, size: Size) -> I
         yield f"{file}: regions called {called} count as tissue, as all regions of a mask do: leave them out"
     if annotation.regions and _is_in_corner(annotation.regions, size):
         yield (
-            f"{file}: all regions lie in the slide's top left corner: see whether they are in level-0 pixels, and not "
-            "in those of a smaller picture"
+            f"{file}: all regions lie in the slide's top left corner: check whether they are in level-0 pixels, and "
+            "not in those of a smaller picture"
         )
 
 
@@ -83,7 +83,7 @@ def palette_doubts(path: Path, image: LabelImage) -> Iterator[str]:
     seen = colours[[0, *image.values]]
     if (np.ptp(seen, axis=1) == 0).all() and seen[0, 0] > seen[1:, 0].max():
         yield (
-            f"{path.name}: its palette shows 0 as white and what counts as tissue as black: see whether tissue is "
+            f"{path.name}: its palette shows 0 as white and what counts as tissue as black: check whether tissue is "
             "white in it; if so, save it in grey, without a palette"
         )
 

@@ -88,7 +88,7 @@ def _doubts(found: FoundTissue) -> tuple[list[str], float]:
     if even >= LEAST_DOUBTFUL:
         lines.append(
             f"tissue: {even:.0%} of the tissue is in pieces as smooth as ink, and was kept: look at the overlay; where "
-            "they are no tissue but felt pen (such as violet, orange or pale) or tinted glass, give the slide a mask "
+            "they are not tissue but felt pen (such as violet, orange or pale) or tinted glass, give the slide a mask "
             "of your own (tissue.masks), else set tissue.pens: keep"
         )
     return lines, doubtful + even

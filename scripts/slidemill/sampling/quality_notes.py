@@ -88,7 +88,7 @@ def focus_notes(outcomes: Iterable[Outcome]) -> dict[str, str]:
     if len(focus) < FOCUS_SLIDES:
         return {}
     usual = median(focus.values())
-    over = f"{format_digits(usual, 3)} over the slides: see whether it is sharp"
+    over = f"{format_digits(usual, 3)} over the slides: check whether it is sharp"
     return {
         slide: f"focus: its median blur is {format_digits(own, 3)}, and {over}"
         for slide, own in focus.items()

@@ -40,7 +40,7 @@ def check_claim(name: str, size: Size) -> None:
     width, height = size
     if width * height > MOST_PIXELS:
         raise SlideError(
-            f"{name}: claims {width:,} x {height:,} pixels, and no slide has more than {MOST_PIXELS:,}: see whether "
+            f"{name}: claims {width:,} x {height:,} pixels, and no slide has more than {MOST_PIXELS:,}: check whether "
             "it is whole, and a slide"
         )
 
@@ -100,7 +100,7 @@ def refusal(path: Path, said: str) -> str:
             in_strips = False
         if in_strips:
             return f"{path.name}: OpenSlide knows no format that this file has, a TIFF that is not in tiles: {CONVERT}"
-        return f"{path.name}: OpenSlide knows no format that this file has: see whether it is whole, and a slide"
+        return f"{path.name}: OpenSlide knows no format that this file has: check whether it is whole, and a slide"
     if number := re.search(r"Unsupported TIFF compression: (\d+)", said):
         try:
             name = f" ({tifffile.COMPRESSION(int(number[1])).name})"
@@ -109,4 +109,4 @@ def refusal(path: Path, said: str) -> str:
         return f"{path.name}: compression {number[1]}{name} is not supported by OpenSlide: {CONVERT}"
     if re.search("unsupported|not supported", said, re.IGNORECASE):
         return f"{path.name}: OpenSlide does not support this kind of slide ({said}): {CONVERT}"
-    return f"{path.name}: OpenSlide cannot open it ({said}): see whether it is whole"
+    return f"{path.name}: OpenSlide cannot open it ({said}): check whether it is whole"

@@ -18,7 +18,7 @@ UNEVEN = 0.02
 """Pixels are square where their longer side exceeds the shorter by at most this fraction."""
 
 NEAR = 0.02
-"""A level whose resolution differs from the requested one by at most this fraction is read as it is."""
+"""A level whose resolution differs from the requested one by at most this fraction is read without shrinking."""
 
 
 def is_plausible(mpp: float | None) -> bool:

@@ -81,7 +81,7 @@ def bare_name(path: Path) -> str:
 
 
 def _ending(path: Path) -> str:
-    """Return the ending of an annotation's name as it is written, or nothing for other files."""
+    """Return the ending of an annotation's name in its own letter case, or nothing for other files."""
     packed = path.suffix if path.suffix.lower() in COMPRESSED else ""
     name = path.name.removesuffix(packed)
     end = next((end for end in ANNOTATIONS if name.lower().endswith(end)), "")

@@ -34,7 +34,7 @@ def check_one_series(path: Path) -> None:
         files = [file for file in path.parent.iterdir() if file.suffix.lower() == ".dcm" and file.is_file()]
         found = {series for series in map(series_of, files) if series}
     except OSError as error:
-        raise SlideError(f"{path.name}: {error.strerror}: see that all .dcm files next to it may be read") from None
+        raise SlideError(f"{path.name}: {error.strerror}: check that all .dcm files next to it may be read") from None
     if len(found) > 1:
         raise SlideError(f"{path.name}: its folder holds {len(found)} series: put each in a folder of its own")
 

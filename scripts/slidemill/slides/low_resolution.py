@@ -132,7 +132,7 @@ class _Parts(ExitStack):
             self.unread.append((*place, place[0] + size[0], place[1] + size[1]))
             if len(self.unread) > MOST_UNREAD:
                 raise SlideError(
-                    f"more than {MOST_UNREAD} places of the slide's level 0 cannot be read ({fault}): see whether it "
+                    f"more than {MOST_UNREAD} places of the slide's level 0 cannot be read ({fault}): check whether it "
                     "is whole"
                 )
             return canvas

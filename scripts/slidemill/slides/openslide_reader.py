@@ -52,7 +52,7 @@ class PatchReader:
         except openslide.OpenSlideError as error:
             raise UnreadablePatchError(
                 f"patch {patch.patch_id} at ({patch.x0}, {patch.y0}) of level 0 cannot be read ({error}): "
-                "see whether the slide is whole"
+                "check whether the slide is whole"
             ) from None
         return np.asarray(pad_patch(image, patch, self._patch_size, background=self._background))
 
@@ -132,7 +132,9 @@ def thumbnail(
     try:
         image = read_shrunk(read, downsample, (0, 0), read_size=info.dimensions[level], size=size)
     except openslide.OpenSlideError as error:
-        raise SlideError(f"the slide's level {level} cannot be read whole ({error}): see whether it is whole") from None
+        raise SlideError(
+            f"the slide's level {level} cannot be read whole ({error}): check whether it is whole"
+        ) from None
     return Image.fromarray(build_conversion(slide, icc)(np.asarray(image)))
 
 

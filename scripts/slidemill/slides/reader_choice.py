@@ -218,9 +218,11 @@ def read_whole(
                 continue
             reasons = unreadable_patches(asked)
             if not reasons and isinstance(error, UnreadablePatchError):
-                raise SlidemillError(f"{error}; but read once more it can be: see to the disk, and run again") from None
+                raise SlidemillError(f"{error}; but read once more it can be: check the disk, and run again") from None
             if not reasons:
-                raise SlideError(f"{asked.source.name}: {error}: see whether it is whole, or choose {remedy}") from None
+                raise SlideError(
+                    f"{asked.source.name}: {error}: check whether it is whole, or choose {remedy}"
+                ) from None
             # Stores are sized by the number of patches, so reading begins again without these; it is deterministic, so
             # that every job leaves out the same ones.
             unreadable |= reasons

@@ -41,7 +41,7 @@ def open_slide(path: Path) -> Iterator[openslide.OpenSlide]:
     except OSError as error:
         if error.errno in CRAMPED:
             raise machine_error(error, path) or error from None
-        raise SlideError(f"{path.name}: {error.strerror}: see that the file is there and may be read") from None
+        raise SlideError(f"{path.name}: {error.strerror}: check that the file is there and may be read") from None
     except openslide.OpenSlideUnsupportedFormatError:
         raise SlideError(refusal(path, "")) from None
     except openslide.OpenSlideError as error:

@@ -42,7 +42,7 @@ def output_array(out: Pixels | None, shape: tuple[int, ...]) -> Pixels:
         found = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
         raise StoreError(f"out is {found}: these patches need an array, uint8 {shape}")
     if not out.flags.c_contiguous:
-        raise StoreError("out is not in one piece: give an array that is no slice or view of another order")
+        raise StoreError("out is not contiguous: give an array that is not a slice or a view in another order")
     if not out.flags.writeable:
         raise StoreError("out is read-only: give an array that may be written to")
     return out
@@ -209,7 +209,7 @@ class Store(ABC):
 
     @abstractmethod
     def stored_ids(self) -> list[str]:
-        """Return the ids of the stored patches, whatever the manifest says.
+        """Return the ids of the stored patches, independent of the manifest.
 
         Raises
         ------

@@ -129,8 +129,8 @@ class DiskStore(Store):
                 ) from None
             raise self._fault(
                 error,
-                f"is no store ({MANIFEST}: {error.strerror}): name one slide's folder of patches, or its .lmdb, .h5 or "
-                ".tar file",
+                f"is not a store ({MANIFEST}: {error.strerror}): name one slide's folder of patches, or its .lmdb, "
+                ".h5 or .tar file",
             ) from None
         return Manifest.from_bytes(data, self.path)
 
@@ -174,7 +174,7 @@ def _open_file(name: str, flags: int, folder: int | None = None) -> int:
     file = os.open(name, flags | os.O_NONBLOCK, dir_fd=folder)
     if not stat.S_ISREG(os.fstat(file).st_mode):
         os.close(file)
-        raise OSError(errno.EINVAL, "is no file", name)
+        raise OSError(errno.EINVAL, "is not a file", name)
     return file
 
 

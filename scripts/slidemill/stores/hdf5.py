@@ -108,7 +108,7 @@ class Hdf5Store(MappedStore):
     def _open(self) -> Manifest:
         self._map()
         with self._structure("a dataset is missing or broken") as file:
-            # Not read by h5py, which would allocate whatever size the file claims.
+            # Not read by h5py, which would allocate any size that the file claims.
             dataset = _dataset(file, "manifest")
             place = dataset.id.get_offset() or 0
             manifest = Manifest.from_bytes(self._data[place : place + dataset.nbytes], self.path)
@@ -150,7 +150,7 @@ def _dataset(file: h5py.File, name: str, count: int | None = None) -> h5py.Datas
         When the dataset is not slidemill's, not contiguous, in another file, or of another type or size.
     """
     if name not in KINDS:
-        raise StoreError(f"{file.filename}: {name!r} is no part of a store: {REMEDY}")
+        raise StoreError(f"{file.filename}: {name!r} is not part of a store: {REMEDY}")
     if not isinstance(file.get(name, getlink=True) or h5py.HardLink(), h5py.HardLink):
         raise StoreError(f"{file.filename}: {name} is a link into another file or place: {REMEDY}")
     dataset = file[name]

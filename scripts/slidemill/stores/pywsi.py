@@ -5,7 +5,7 @@ and the tile's place in the DeepZoom grid. Its values are pickles of an object w
 square), ``data`` (the pixels' bytes), ``label`` (an integer; 0 where nobody gave labels) and ``coords`` (the place
 again, a NumPy array). Versions 1 and 2 write the same.
 
-A pickle may call whatever it names. Here names become stand-ins that record their arguments and state: no class is
+A pickle may call anything that it names. Here names become stand-ins that record their arguments and state: no class is
 imported and no function called.
 """
 
@@ -184,7 +184,7 @@ def _pair(value: Any) -> tuple[int, ...]:
             own, kind, shape = (known[place] for place in ((0, 1, 2) if by_buffer else (4, 2, 1)))
             if shape == (2,):
                 return tuple(_numbers(kind, own, count=2))
-    raise ValueError("its place is no pair of numbers")
+    raise ValueError("its place is not a pair of numbers")
 
 
 def _numbers(kind: Any, own: Any, count: int) -> list[int]:
@@ -257,8 +257,8 @@ def open_items(file: Path) -> Iterator[Callable[[str, int, int], Item]]:
                 if isinstance(error, StrangeError):
                     remedy = "py-wsi never wrote such a value: do not trust this database, nor open it by other means"
                 raise SlidemillError(
-                    f"{file}: the value of {slide}-{column}-{row} is no patch of py-wsi ({error}); nothing of it was "
-                    f"run: {remedy}"
+                    f"{file}: the value of {slide}-{column}-{row} is not a patch of py-wsi ({error}); nothing of it "
+                    f"was run: {remedy}"
                 ) from None
 
         yield item
