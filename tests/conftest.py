@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,18 @@ sys.dont_write_bytecode = False
 def painted(width=1030, height=777, seed=1):
     """A picture whose sides are no multiple of anything."""
     return paint(width, height, Tissue("Normal", (20, 20, width - 30, height - 20), 3.0, 5), areas=AREAS, seed=seed)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Leave all but every fifth case of tests marked `cases` to `make check`."""
+    seen = Counter()
+    for item in items:
+        if item.get_closest_marker("cases") and hasattr(item, "callspec"):
+            test = item.nodeid.partition("[")[0]
+            if seen[test] % 5:
+                item.add_marker(pytest.mark.long)
+            seen[test] += 1
 
 
 @pytest.hookimpl(wrapper=True)

@@ -24,6 +24,8 @@ from slidemill.sampling._label_rules import labeller
 from slidemill.sampling.labelled_table import label_rows
 from tests.examples import examples
 
+pytestmark = pytest.mark.cases
+
 DRAWN = np.kron(np.random.default_rng(0).integers(0, 4, (30, 40)), np.ones((10, 10), int))[:295, :396].astype(np.uint8)
 CANVAS = (3960, 2950)
 
@@ -190,6 +192,7 @@ def test_more_integers_than_labels_can_be_are_refused(tmp_path, monkeypatch):
         read(png(tmp_path / "a.png", DRAWN))
 
 
+@pytest.mark.long
 def test_a_large_tiff_is_never_in_memory_whole(tmp_path):
     """64 MB of pixels; tiles, strips, and one strip that is not compressed."""
     pixels = np.zeros((8000, 8000), np.uint8)

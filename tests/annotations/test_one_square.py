@@ -23,6 +23,8 @@ from slidemill.errors import AnnotationError
 from slidemill.sampling.labelled_table import label_rows
 from tests.examples import examples
 
+pytestmark = pytest.mark.cases
+
 LOW, HIGH, SIDE, PATCH = 300, 700, 1024, 128
 SQUARE = [(LOW, LOW), (HIGH, LOW), (HIGH, HIGH), (LOW, HIGH)]
 CLOSED = [*SQUARE, SQUARE[0]]

@@ -438,6 +438,7 @@ def test_an_outline_that_crosses_itself_without_end_is_refused_and_not_repaired_
         annotation([region(vertices)])
 
 
+@pytest.mark.long
 def test_an_outline_that_crosses_itself_10000_times_is_repaired(annotation):
     """A comb with lines across: the faces are the fields of a chessboard. With make_valid it took a minute."""
     comb = [(100 * n, 10_000 * (n % 2)) for n in range(1, 100)]
@@ -468,6 +469,7 @@ def test_an_outline_is_repaired_as_shapely_does_it(vertices):
         assert shapely.symmetric_difference(shape, expected).area < 1e-9
 
 
+@pytest.mark.long
 def test_an_outline_of_100000_vertices_that_crosses_itself_once_is_repaired(annotation):
     angles = np.linspace(0, 2 * np.pi, 100_000, endpoint=False)
     vertices = np.column_stack([np.sin(angles), np.sin(2 * angles)]) * 10_000

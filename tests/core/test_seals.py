@@ -33,6 +33,8 @@ from slidemill.runs.job_settings import (
 )
 from tests.results import FINGERPRINT, PATCHES, SIZE, write_slide, write_tables
 
+pytestmark = pytest.mark.cases
+
 SLIDES = ("one", "two")
 COHORT = ("slides.csv", "metadata.csv", "metadata.parquet", "stores.csv", "splits.csv")
 READ = (*COHORT, COHORT_SEALS, SPLITS_SEAL)

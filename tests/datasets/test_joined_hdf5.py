@@ -19,6 +19,8 @@ from slidemill.stores.registry import open_store
 from tests.conftest import ROOT
 from tests.results import PATCHES, SIZE, unseal, write_a_store, write_metadata, write_tables
 
+pytestmark = pytest.mark.cases
+
 
 @pytest.fixture
 def own(results, tmp_path):

@@ -17,6 +17,8 @@ from slidemill.errors import AnnotationError, ConfigError, SlidemillError
 from slidemill.testing import write_annotation
 from tests.conftest import AREAS
 
+pytestmark = pytest.mark.cases
+
 SQUARE = [(0, 0), (256, 0), (256, 256), (0, 256)]
 
 

@@ -8,6 +8,8 @@ import pytest
 from slidemill.errors import ConfigError
 from tests.faults.test_annotations import geojson, xml
 
+pytestmark = pytest.mark.cases
+
 SQUARE = [(-10, -10), (250, -10), (250, 250), (-10, 250)]
 """Of a slide of 4 x 3 patches, the first two of the first two rows."""
 

@@ -12,6 +12,8 @@ from slidemill.errors import SlidemillError
 from tests.conftest import ROOT
 from tests.faults.conftest import Cohort, apart
 
+pytestmark = pytest.mark.cases
+
 FILLED = """
 import os, sys
 from pathlib import Path

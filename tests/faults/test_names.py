@@ -8,6 +8,8 @@ import pytest
 from slidemill.slides.discovery import decode_path
 from tests.faults.conftest import Cohort
 
+pytestmark = pytest.mark.cases
+
 NAMES = {
     "spaces": b"two words .svs",
     "quotes": b'it\'s "quoted".svs',
@@ -79,6 +81,7 @@ def test_one_name_in_both_unicode_forms_is_two_slides(tmp_path):
     assert len({row["slide"] for row in rows.values()}) == 2
 
 
+@pytest.mark.long
 def test_no_table_loses_a_row_to_a_name(tmp_path):
     cohort = Cohort(tmp_path)
     for name in NAMES.values():

@@ -25,6 +25,8 @@ from tests.faults.conftest import apart
 from tests.results import FINGERPRINT, PATCHES, SIZE, write_a_store, write_slide, write_tables
 from tests.stores.contract import as_stored
 
+pytestmark = pytest.mark.cases
+
 BLAME = re.compile(r"remove|damaged|truncated|missing|store (the slide|it) again|is not a store")
 """What may not be said of a good store."""
 
@@ -258,6 +260,7 @@ def test_verify_without_permission_looks_at_the_others(results, bound, backend):
     ]
 
 
+@pytest.mark.long
 def test_verify_without_memory_blames_no_store(tmp_path):
     folder = tmp_path / "results"
     for backend in SUFFIXES:

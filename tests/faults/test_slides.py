@@ -13,6 +13,8 @@ from slidemill.slides.dicom import series_of
 from slidemill.stores.lmdb import LmdbWriter
 from tests.faults.conftest import damaged, good_bytes, picture
 
+pytestmark = pytest.mark.cases
+
 UNKNOWN = "OpenSlide knows no format that this file has"
 WHOLE_SLIDE = b"1.2.840.10008.5.1.4.1.1.77.1.6"
 EXPLICIT, IMPLICIT = b"1.2.840.10008.1.2.1", b"1.2.840.10008.1.2"

@@ -7,6 +7,8 @@ from PIL import Image, ImageDraw
 from slidemill.testing import BLANK, STROMA, Tissue, paint, write_svs
 from tests.tiffs import break_tile
 
+pytestmark = pytest.mark.cases
+
 PATCH = 128
 OTSU = {"method": "otsu", "min_fraction": 0.5}
 
@@ -173,6 +175,7 @@ def only_mask(cohort, pixels, method):
     return np.asarray(Image.open(cohort.place("tissue", row["slide"], "png")))
 
 
+@pytest.mark.long
 def test_ink_is_a_number_and_a_colour(tissue):
     pixels = paint(2048, 1536, Tissue("Normal", (100, 80, 1900, 1200), 2.0, 6), areas=[], seed=4)
     pixels[1300:1420, 100:1900] = (30, 60, 190)

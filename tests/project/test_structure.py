@@ -441,10 +441,12 @@ def test_imports_within_functions_change_the_digest(copied):
     assert len({before, with_report, copied.digest()}) == 3
 
 
+@pytest.mark.long
 def test_the_digest_does_not_depend_on_where_the_code_lies(copied, tmp_path):
     assert copied.digests() == Copy(tmp_path / "elsewhere").digests()
 
 
+@pytest.mark.long
 def test_the_digest_is_the_same_in_every_process():
     """Python's hashes of strings differ between processes, and the order of a set with them."""
     code = (

@@ -22,6 +22,8 @@ from slidemill.report._summary import ConcernCounts, concerns, verdict
 from slidemill.report.plots import advice, benchmark_figure, claim, recommendation
 from slidemill.report.versions import Run
 
+pytestmark = pytest.mark.cases
+
 STYLE = (Path(slidemill.__file__).parent / "report" / "templates" / "report.css").read_text(encoding="utf-8")
 
 

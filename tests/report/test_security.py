@@ -22,6 +22,8 @@ from slidemill.slides.discovery import find_slides
 from slidemill.slides.sample_sheet import read_sheet
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.cases
+
 CODE = sorted((ROOT / "scripts").rglob("*.py"))
 RULES = [ROOT / "workflow" / "Snakefile", *sorted((ROOT / "workflow" / "rules").glob("*.smk"))]
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/slides.schema.yaml").read_text(encoding="utf-8"))

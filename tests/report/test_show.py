@@ -22,6 +22,8 @@ from slidemill.testing import write_svs
 from tests.cohorts import NAMES, write_cohort
 from tests.conftest import painted
 
+pytestmark = pytest.mark.cases
+
 SPEC = GridSpec(64, level=0)
 GREEN = (0, 128, 0)
 BOUNDS = (130, 71, 700, 555)
@@ -190,6 +192,7 @@ def test_the_real_slide_and_its_patches_have_one_grid_at_any_size(tmp_path, real
     assert max(one.mean for one in found.values()) < 5
 
 
+@pytest.mark.long
 def test_thumbnail_and_patches_have_one_grid_at_any_size(tmp_path, slide_file):
     with open_dataset(write_cohort(tmp_path, {"one": slide_file}, GridSpec(64, level=0, edges="pad"))) as ds:
         for longest in (*range(97, 1030, 233), 1029):
@@ -290,6 +293,7 @@ def test_a_patch_of_elsewhere_is_seen_where_it_lies(dataset, tmp_path, slide_fil
     assert np.nansum(found.difference) == found.difference[top : top + 64, left : left + 64].sum()
 
 
+@pytest.mark.long
 def test_the_figure_has_the_slide_its_patches_and_the_difference(dataset, slide_file):
     from matplotlib import pyplot
 

@@ -26,6 +26,8 @@ from slidemill.testing import write_svs
 from tests.conftest import painted
 from tests.tiffs import Structure, write
 
+pytestmark = pytest.mark.cases
+
 GRID = GridSpec(128, level=0)
 ALL = QualitySpec({"min_entropy": 0})
 
@@ -260,6 +262,7 @@ def test_a_slide_less_sharp_than_the_others_is_told():
     assert focus_notes([sharp[0], outcome("blurred", 1.0)]) == {}, "two slides have no usual sharpness"
 
 
+@pytest.mark.long
 def test_a_slide_out_of_focus_is_told_from_the_same_in_focus(tmp_path):
     from PIL import Image, ImageFilter
 

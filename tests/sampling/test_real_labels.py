@@ -18,6 +18,8 @@ from slidemill.sampling.labelled_table import label_rows
 from slidemill.slides.patch_table import patch_rows
 from slidemill.slides.slide_info import open_slide, slide_info
 
+pytestmark = pytest.mark.cases
+
 N, B, C, F = "Normal", "Benign", "Carcinoma invasive", "Fold"
 MAP = {N: 0, B: 1, "Carcinoma in situ": 2, C: 3}
 

@@ -15,6 +15,8 @@ from slidemill.sampling.tissue_mask import Mask
 from slidemill.testing import Tissue, paint
 from tests.stains import MIXTURES, STAINS, transmitted
 
+pytestmark = pytest.mark.cases
+
 SIZE, SHRUNK = (3000, 2500), 16
 MPP = 8.0
 DENSITIES = (0.2, 0.4, 0.6, 0.8, 1.0)
@@ -195,6 +197,7 @@ LIKE_PENS = [
 SLOW_SHAPES = (strand, cores, septa, lace)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("shape", [ring, *(pytest.param(one, marks=pytest.mark.long) for one in SLOW_SHAPES)])
 def test_tissue_in_shapes_of_strokes_is_kept(shape):
     """Where a stain has as much colour as pens have at the least, its denser parts alone have a pen's."""

@@ -11,6 +11,8 @@ from slidemill.sampling._tissue_detection import tissue_mask
 from slidemill.slides.slide_info import open_slide, slide_info
 from slidemill.testing import BLANK, STROMA, Scan, Tissue, paint, write_svs
 
+pytestmark = pytest.mark.cases
+
 SIZE = (6000, 5000)
 PIECES = [(600, 500, 4200, 3600), (4300, 3300, 5600, 4700)]
 MPP = 0.5

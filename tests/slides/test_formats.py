@@ -16,6 +16,8 @@ from tests.conftest import painted
 from tests.formats import FORMATS
 from tests.slide_run import Run
 
+pytestmark = pytest.mark.cases
+
 GRID = GridSpec(100, 10, level=0)
 BY_NAME = {one.name: one for one in FORMATS}
 

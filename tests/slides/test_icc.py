@@ -27,6 +27,8 @@ from tests.profiles import matrix_profile, to_srgb
 from tests.slide_run import Run
 from tests.tiffs import Structure, write
 
+pytestmark = pytest.mark.cases
+
 GRID = GridSpec(100, 10, level=0, edges="pad")
 ICC_TAG = 34675
 SCANNER = matrix_profile()
@@ -125,6 +127,7 @@ def test_every_stored_pixel_is_openslides_converted(run, grid, reader):
         assert manifest.versions["littlecms"]
 
 
+@pytest.mark.long
 def test_both_readers_write_the_same_bytes(run):
     written = []
     for reader in ("tiles", "openslide"):
@@ -205,6 +208,7 @@ def test_descriptions_are_one_short_line(picture, tmp_path):
     assert unnamed.info.icc.startswith("unnamed (")
 
 
+@pytest.mark.long
 def test_dicom_slides_have_profiles_too(picture, tmp_path):
     run = Run(tmp_path, lambda folder, pixels: write_dicom(folder / "series", pixels, icc=SCANNER), picture)
     assert "a test's scanner" in run.info.icc

@@ -13,6 +13,8 @@ from slidemill.testing import write_svs
 from tests.conftest import painted
 from tests.tiffs import break_tile
 
+pytestmark = pytest.mark.cases
+
 
 def written(tmp_path, downsamples, *broken):
     """A slide, its facts and its thumbnail while it was whole; then its (level, tile)s are broken."""

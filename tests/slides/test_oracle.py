@@ -13,6 +13,8 @@ from slidemill.slides.grid import Grid
 from slidemill.slides.openslide_reader import PatchReader, thumbnail
 from slidemill.slides.slide_info import slide_info
 
+pytestmark = pytest.mark.cases
+
 BOUNDS = {
     openslide.PROPERTY_NAME_BOUNDS_X: "37",
     openslide.PROPERTY_NAME_BOUNDS_Y: "51",

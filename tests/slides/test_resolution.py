@@ -22,6 +22,8 @@ from slidemill.testing import Scan, write_svs
 from tests.conftest import painted
 from tests.examples import examples
 
+pytestmark = pytest.mark.cases
+
 PYRAMID = Pyramid(((4000, 3000), (1000, 750), (250, 187)), (1.0, 4.0, 16.0), None, 0.25, 40.0)
 
 

@@ -29,6 +29,8 @@ from slidemill.slides.slide_info import open_slide, slide_info
 from tests.conftest import painted
 from tests.tiffs import STRUCTURES, Structure, write
 
+pytestmark = pytest.mark.cases
+
 RGB = Structure("RGB", rgb=True)
 
 

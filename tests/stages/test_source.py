@@ -26,6 +26,8 @@ from slidemill.stores.registry import STORES, open_store
 from tests.conftest import painted
 from tests.tiffs import STRUCTURES, Structure, write
 
+pytestmark = pytest.mark.cases
+
 SPEC = GridSpec(128, 0, level=0)
 CHECKS = ValidationSpec(sample=10, min_psnr=30)
 SQUARE_JPEG = [one for one in STRUCTURES if one.compression == "jpeg" and one.tile == (128, 128)]

@@ -28,6 +28,8 @@ from slidemill.stores.checks import Expected, check_in_child, check_store
 from slidemill.stores.registry import open_store
 from tests.results import PATCHES, SIZE, write_a_store
 
+pytestmark = pytest.mark.cases
+
 CASES = [
     ("lmdb", "raw"), ("lmdb", "zstd"), ("lmdb", "jpeg"), ("hdf5", "raw"), ("hdf5", "png"), ("hdf5", "zstd"),
     ("disk", "raw"), ("disk", "png"), ("disk", "jpeg"), ("tar", "raw"), ("tar", "png"),

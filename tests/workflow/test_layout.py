@@ -3,12 +3,15 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from slidemill.core.results_layout import COHORT_FILES, SLIDE_FILES, SUFFIXES, log_file, store_of_file
 from slidemill.stages.prune import MADE
 
 WRITTEN = re.compile(r"^ +(?:output|log): (.+)$", re.MULTILINE)
 
 
+@pytest.mark.long
 def test_every_planned_file_is_in_the_layout(project):
     """With every backend, masks and folds: each file is of a slide, and pruned with it, or of the cohort."""
     project.add("a.svs")
