@@ -93,7 +93,7 @@ def test_of_many_patches_a_sample_is_audited_and_all_are_labelled(tmp_path, monk
 
 
 def test_no_more_is_told_one_by_one_than_somebody_would_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(label_audit, "MOST_TOLD", 3)
+    monkeypatch.setattr(label_audit, "MOST_LISTED", 3)
     audit = told(tmp_path, squares(*[("A", 10 * n - 1, -1, 10 * n + 4, 4) for n in range(9)]), 9).audit
     assert (audit.differing, len(audit.examples)) == (9, 3)
     assert (audit.unreached, len(audit.regions)) == (9, 3)

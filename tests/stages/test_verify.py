@@ -99,7 +99,7 @@ def test_stores_in_no_table_are_said_and_are_no_fault(results, capsys):
     said = capsys.readouterr()
     assert said.out == "4 stores of 1 slide are whole\n"
     assert (
-        f"{results / store_path('lmdb', 'two')} is in no table of these results: remove it if nobody wants it"
+        f"{results / store_path('lmdb', 'two')} is in no table of these results: remove it if it is not needed"
         in said.err
     )
 

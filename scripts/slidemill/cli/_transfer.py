@@ -25,7 +25,7 @@ LIVE_EVERY = 50
 
 def add_commands(commands: Any) -> None:
     """Add the commands to argparse's subparsers."""
-    out = commands.add_parser("export", help="patches with their labels in one file, to send it to somebody")
+    out = commands.add_parser("export", help="patches with their labels in one file, to share")
     out.add_argument("results", type=Path, metavar="RESULTS")
     out.add_argument("out", type=Path, metavar="OUT", help="the file to write, a .h5 or a .tar")
     out.add_argument("--backend", choices=SUFFIXES, help="the stores to copy from (default: the first there is)")
@@ -38,7 +38,7 @@ def add_commands(commands: Any) -> None:
     old.add_argument("new", type=Path, metavar="NEW", help="the folder to write")
     old.add_argument(
         "--downsample", type=int, required=True, metavar="N",
-        help="level-0 pixels a patch pixel: 1 where the last DeepZoom level was sampled, 2 for the one before, 4, ...",
+        help="level-0 pixels per patch pixel: 1 if the last DeepZoom level was sampled, 2 for the one before, 4, ...",
     )  # fmt: skip
     old.add_argument("--overlap", type=int, default=0, help="as py-wsi was given it (default: 0)")
     old.add_argument("--labels", nargs="+", default=[], metavar="NAME=N", help="the label map that py-wsi was given")

@@ -115,7 +115,9 @@ def _verify(options: argparse.Namespace) -> int:
         sys.stderr.write(f"slidemill: the results cannot be checked: {error}\n")
         return LOOK_AGAIN
     for path in found.unlisted:
-        sys.stderr.write(f"slidemill: {results / path} is in no table of these results: remove it if nobody wants it\n")
+        sys.stderr.write(
+            f"slidemill: {results / path} is in no table of these results: remove it if it is not needed\n"
+        )
     for file in found.files:
         print(f"{results / file.path}: {file.message}")
     if found.unsealed:

@@ -37,10 +37,10 @@ if TYPE_CHECKING:
 BLOCK = 4096
 """Rows of the table that are converted at once."""
 
-Told = Callable[[int], None]
+Progress = Callable[[int], None]
 
 
-def export(dataset: Dataset, out: Path, told: Told = lambda _: None) -> Encoding:
+def export(dataset: Dataset, out: Path, progress: Progress = lambda _: None) -> Encoding:
     """Write all patches of a dataset to one file.
 
     Parameters
@@ -49,7 +49,7 @@ def export(dataset: Dataset, out: Path, told: Told = lambda _: None) -> Encoding
         The patches, in the order of the file.
     out
         The file, which must not exist; its suffix, ``.h5``, ``.hdf5`` or ``.tar``, selects the format.
-    told
+    progress
         Called after each patch with the number of written ones.
 
     Returns
@@ -72,11 +72,11 @@ def export(dataset: Dataset, out: Path, told: Told = lambda _: None) -> Encoding
     with dataset.stored.pool.open(dataset.slides[0]) as store:
         kind = store.manifest
     with replacing(out) as aside, full_disk_errors(aside), synced(aside):
-        write(aside, dataset, kind.codec, kind.shape, told)
+        write(aside, dataset, kind.codec, kind.shape, progress)
     return kind.codec
 
 
-def _write_hdf5(path: Path, dataset: Dataset, codec: Encoding, shape: Shape, told: Told) -> None:
+def _write_hdf5(path: Path, dataset: Dataset, codec: Encoding, shape: Shape, progress: Progress) -> None:
     with (
         h5py.File(path, "w", libver="latest", locking=False) as file,
         discard_on_error(file),
@@ -88,7 +88,7 @@ def _write_hdf5(path: Path, dataset: Dataset, codec: Encoding, shape: Shape, tol
         for done, (_, data) in enumerate(_patches(dataset, codec, shape, slides), start=1):
             # The array has no room for the header of a .npy file.
             patches.add(decode_patch(NPY, data, shape).data.cast("B") if codec is NPY else data)
-            told(done)
+            progress(done)
         patches.end()
         for name, column in dataset.table.items():
             write_column(file, f"table/{str(name).replace('/', '_')}", column)
@@ -110,7 +110,7 @@ def write_column(file: h5py.File, name: str, column: pandas.Series) -> None:
     file.create_dataset(name, data=texts.astype(kind)[codes], compression="gzip", shuffle=True, track_times=False)
 
 
-def _write_tar(path: Path, dataset: Dataset, codec: Encoding, shape: Shape, told: Told) -> None:
+def _write_tar(path: Path, dataset: Dataset, codec: Encoding, shape: Shape, progress: Progress) -> None:
     slides: dict[str, Any] = {}
     # Facts on the stores come first, where a stream begins.
     for slide in dataset.slides:
@@ -130,7 +130,7 @@ def _write_tar(path: Path, dataset: Dataset, codec: Encoding, shape: Shape, told
             else:
                 add(f"{key}{codec.suffix}", data)
             add(f"{key}.json", json.dumps(row).encode())
-            told(done)
+            progress(done)
         members.end()
 
 

@@ -32,7 +32,7 @@ UNANNOTATED = "unannotated"
 """Reason of patches that are dropped because ``labels.unannotated`` is ``skip``."""
 
 NOT_MEASURED = "The stores are measured once all of them are made."
-MOST_TOLD = 100
+MOST_LISTED = 100
 """Slides whose audit has examples, some kilobytes each."""
 
 Rows = Sequence[Mapping[str, str]]
@@ -167,7 +167,7 @@ def render(page: Path, data: ReportData) -> None:
     script = environment.get_template("report.js").render()
     context = {
         "script": script,
-        "told": MOST_TOLD,
+        "most_listed": MOST_LISTED,
         "script_digest": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         "slides": slides,
         "warnings": collect_warnings(data.run.warnings, slides),

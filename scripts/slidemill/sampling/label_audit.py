@@ -21,7 +21,7 @@ RULES = ("centre", "top_left", "area")
 MOST_AUDITED = 20_000
 """Patches of a slide that are labelled by all rules: areas take 40 µs per patch."""
 
-MOST_TOLD = 20
+MOST_LISTED = 20
 """Patches and regions of a slide that are listed; all are counted."""
 
 Row = dict[str, Any]
@@ -78,12 +78,12 @@ def label_audit(
         pairs={" and ".join(pair): int(np.count_nonzero(unlike)) for pair, unlike in pairs.items()},
         examples=tuple(
             {"patch_id": chosen[place]["patch_id"], **{rule: names[rule][place] for rule in RULES}}
-            for place in differing[:MOST_TOLD].tolist()
+            for place in differing[:MOST_LISTED].tolist()
         ),
         unreached=len(unreached),
         names=dict(sorted(Counter(annotation.names[place] for place in unreached).items())),
         regions=tuple(
             {"name": annotation.names[place], "box": [round(side) for side in bounds[place]]}
-            for place in unreached[:MOST_TOLD]
+            for place in unreached[:MOST_LISTED]
         ),
     )

@@ -29,13 +29,13 @@ for (const table of document.querySelectorAll("table.sortable")) {
   const texts = new Map(rows.map((row) => [row, row.textContent.toLowerCase()]));
   const label = `Filter: ${table.parentElement.ariaLabel}`;
   const input = made("input", { type: "search", placeholder: "Filter rows", ariaLabel: label });
-  const told = made("span", { className: "quiet", role: "status", textContent: `${rows.length} rows` });
+  const shown = made("span", { className: "quiet", role: "status", textContent: `${rows.length} rows` });
   table.parentElement.before(made("div", { className: "filter" }));
-  table.parentElement.previousElementSibling.append(input, told);
+  table.parentElement.previousElementSibling.append(input, shown);
   input.addEventListener("input", () => {
     const words = input.value.toLowerCase().split(/\s+/);
     rows.forEach((row) => { row.hidden = !words.every((word) => texts.get(row).includes(word)); });
-    told.textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length} rows`;
+    shown.textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length} rows`;
   });
 }
 
