@@ -1,4 +1,7 @@
-"""How programs write annotations in XML, and whether a file is written so: what is not known would be passed over."""
+"""Describe the XML formats of annotation programs, and reject files that deviate.
+
+Elements that are not known would otherwise be skipped, and with them regions.
+"""
 
 from __future__ import annotations
 
@@ -90,7 +93,7 @@ class XmlFormat:
 
 
 def check_spelling(root: Element, program: str, file: str) -> None:
-    """Check that what bears on labels is spelt as a program spells it.
+    """Check that elements and attributes of regions are spelt as the program does.
 
     Raises
     ------
@@ -108,7 +111,9 @@ def check_spelling(root: Element, program: str, file: str) -> None:
 
 
 def check_nesting(root: Element, form: XmlFormat, file: str) -> None:
-    """Check that elements hold each other as a program writes them: else it is in doubt which layer names a region.
+    """Check that elements are nested as the program nests them.
+
+    Otherwise it is in doubt which layer names a region.
 
     Raises
     ------
@@ -127,7 +132,7 @@ def check_nesting(root: Element, form: XmlFormat, file: str) -> None:
 
 
 def check_places(root: Element, form: XmlFormat, count: int, *, file: str) -> None:
-    """Check that all elements with X and Y are the `count` vertices that have been read.
+    """Check that the `count` vertices read are all elements with X and Y.
 
     Raises
     ------

@@ -1,4 +1,7 @@
-"""Read annotations in XML: layers of regions whose outlines enclose an area, or are holes in others."""
+"""Read annotations in XML, whose layers hold regions and holes.
+
+A region's outline encloses an area, or is a hole in other regions.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ POINTS = "PointSet"
 
 @dataclass(frozen=True, slots=True)
 class _Drawn:
-    """A drawn region: what messages call it, its id, and its shape without holes."""
+    """A drawn region: its name in messages, its id, and its shape without holes."""
 
     subject: str
     identity: str
@@ -114,7 +117,9 @@ def _is_hole(element: Element, kind: str, form: XmlFormat, *, subject: str, find
 def _with_holes(
     drawn: Sequence[_Drawn], holes: Sequence[tuple[str | None, MultiPolygon]], warnings: list[str]
 ) -> list[Region]:
-    """Return a layer's regions with its holes cut out, without those of which nothing is left.
+    """Return a layer's regions with its holes cut out.
+
+    Regions of which nothing is left are dropped.
 
     Parameters
     ----------
@@ -167,7 +172,7 @@ def _vertices(region: Element, form: XmlFormat, subject: str, *, findings: Findi
 
 
 def _outlined(form: str, vertices: Sequence[Vertex], subject: str, *, findings: Findings) -> MultiPolygon | None:
-    """Return what a polygon, a rectangle or an ellipse encloses, or None where that is nothing.
+    """Return the area in a polygon, rectangle or ellipse, or None if it is empty.
 
     Parameters
     ----------

@@ -16,13 +16,16 @@ from slidemill.annotations.regions import Findings
 
 
 def _name(_layer: Element, element: Element, _findings: Findings) -> str:
-    """Return the name of a region's group, or its own where it is in none."""
+    """Return the name of a region's group, or its own name if it has no group."""
     name, group = (element.get(key, "").strip() for key in ("Name", "PartOfGroup"))
     return name if group in ("", "None") else group
 
 
 def _ordered(coordinates: list[Element]) -> list[Element]:
-    """Return vertices in the order that they state, or in the file's where one states none."""
+    """Return vertices sorted by their Order attribute.
+
+    They stay in the file's order if one of them states none.
+    """
     orders = [one.get("Order", "") for one in coordinates]
     if not all(order.isdecimal() and len(order) < 10 for order in orders):
         return coordinates

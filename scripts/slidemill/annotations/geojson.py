@@ -1,4 +1,4 @@
-"""Annotations as GeoJSON, as QuPath exports them.
+"""Read annotations in GeoJSON, as QuPath exports them.
 
 A FeatureCollection, a list of features, or one feature. A region's label is the name of its classification
 (QuPath's derived classes have ``names``, joined with ``: ``), which may be text that holds JSON, as
@@ -50,7 +50,7 @@ LOOP = 3
 
 
 def read_geojson(value: object, findings: Findings) -> Annotation:
-    """Return the regions of GeoJSON that was decoded.
+    """Return the regions of decoded GeoJSON.
 
     Raises
     ------
@@ -97,7 +97,10 @@ def read_geojson(value: object, findings: Findings) -> Annotation:
 
 
 def _system(value: object, features: Sequence[object]) -> Iterator[str]:
-    """Yield a warning where a file, a feature or a geometry names a coordinate system: level-0 pixels have none."""
+    """Yield a warning if a file, feature or geometry names a coordinate system.
+
+    Level-0 pixels have none.
+    """
     own = [one for one in features if isinstance(one, dict)]
     for one in (value, *own, *(feature.get("geometry") for feature in own)):
         if isinstance(one, dict) and one.get("crs") is not None:
@@ -106,7 +109,10 @@ def _system(value: object, features: Sequence[object]) -> Iterator[str]:
 
 
 def _nameless(known: set[str], naming: Naming) -> Iterator[str]:
-    """Yield a warning where no region of an annotation has a name, unless QuPath's class is merely left out."""
+    """Yield a warning if no region of an annotation has a name.
+
+    It yields none if objects merely lack QuPath's class.
+    """
     if naming.is_needed and (naming.property != CLASSIFICATION or known - QUPATHS):
         yield (
             f"no region has a name in the property {naming.property!r} (labels.property), so that all are "
@@ -115,7 +121,7 @@ def _nameless(known: set[str], naming: Naming) -> Iterator[str]:
 
 
 def _parts(geometry: Mapping[str, Any], subject: str, findings: Findings) -> Iterator[object]:
-    """Yield the coordinates of each polygon of a geometry, however deep it lies in collections."""
+    """Yield the coordinates of a geometry's polygons, including nested collections."""
     kind = geometry.get("type")
     if kind == "Polygon":
         yield geometry.get("coordinates")
@@ -138,7 +144,7 @@ def _parts(geometry: Mapping[str, Any], subject: str, findings: Findings) -> Ite
 
 
 def _lines(geometry: Mapping[str, Any]) -> Iterator[list[Any]]:
-    """Yield the positions of each line of a geometry, however deep it lies in collections."""
+    """Yield the positions of a geometry's lines, including nested collections."""
     kind, lines = geometry.get("type"), geometry.get("coordinates")
     if kind == "GeometryCollection":
         for part in geometry.get("geometries") or ():
@@ -148,7 +154,7 @@ def _lines(geometry: Mapping[str, Any]) -> Iterator[list[Any]]:
 
 
 def _features(value: object, file: str) -> Sequence[object]:
-    """Return the features that a file holds."""
+    """Return the features of a file."""
     kind = value.get("type") if isinstance(value, dict) else None
     features = value.get("features") if isinstance(value, dict) and kind == "FeatureCollection" else value
     if kind == "Feature":
@@ -159,7 +165,10 @@ def _features(value: object, file: str) -> Sequence[object]:
 
 
 def _mapping(feature: object, key: str, subject: str, *, findings: Findings) -> dict[str, Any]:
-    """Return a mapping that a feature has, or an empty one where it has null, or no properties."""
+    """Return a feature's mapping.
+
+    It is empty if the value is null, or if the feature has no properties.
+    """
     found = None
     if isinstance(feature, dict) and feature.get("type") == "Feature" and (key in feature or key == "properties"):
         found = {} if feature.get(key) is None else feature[key]
@@ -171,7 +180,7 @@ def _mapping(feature: object, key: str, subject: str, *, findings: Findings) -> 
 
 
 def _name(properties: Mapping[str, Any], subject: str, findings: Findings) -> str:
-    """Return a region's label, or nothing where it has none."""
+    """Return a region's label, or an empty text if it has none."""
     key = findings.naming.property
     found = properties.get(key)
     if isinstance(found, str) and found.lstrip()[:1] in ("{", "["):
@@ -194,7 +203,7 @@ def _name(properties: Mapping[str, Any], subject: str, findings: Findings) -> st
 
 
 def _shape(parts: Sequence[object], subject: str, findings: Findings) -> MultiPolygon | None:
-    """Return polygons' coordinates as a valid shape, or None where they enclose nothing."""
+    """Return polygons' coordinates as a valid shape, or None if it is empty."""
     kept = []
     for part in parts:
         rings = [_ring(ring, subject, findings) for ring in _listed(part, subject, findings)]
@@ -216,7 +225,10 @@ def _shape(parts: Sequence[object], subject: str, findings: Findings) -> MultiPo
 
 
 def _lie_in_each_other(parts: Sequence[Sequence[Polygon]]) -> bool:
-    """Return whether an outline lies within what another part encloses: it may be meant as its hole."""
+    """Return whether an outline lies within the area of another part.
+
+    It may be meant as that part's hole.
+    """
     if len(parts) < 2:
         return False
     shapes = [solid(*part) for part in parts]
@@ -232,7 +244,10 @@ def _lie_in_each_other(parts: Sequence[Sequence[Polygon]]) -> bool:
 
 
 def _meet(hole: Polygon, outer: Polygon) -> bool:
-    """Return whether a hole and what its outline goes round have more in common than the edges of their boxes."""
+    """Return whether a hole and the area in its outline overlap or touch.
+
+    Contact of the edges of their bounding boxes does not count.
+    """
     left, top, right, bottom = hole.bounds
     low_x, low_y, high_x, high_y = outer.bounds
     if min(right, high_x) <= max(left, low_x) or min(bottom, high_y) <= max(top, low_y):

@@ -1,4 +1,4 @@
-"""Annotations of Indica Labs' HALO (XML, ``.annotations``).
+"""Read annotations of Indica Labs' HALO (XML, ``.annotations``).
 
 The format, as its maker's description and its files show it:
 ``Annotations/Annotation[Name]/Regions/Region[Type, NegativeROA, HasEndcaps]/Vertices/V[X, Y]`` with whole level-0

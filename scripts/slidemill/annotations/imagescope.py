@@ -1,4 +1,4 @@
-"""Annotations of Aperio ImageScope (XML).
+"""Read annotations of Aperio ImageScope (XML).
 
 The format, as its files show it: ``Annotations/Annotation/Regions/Region/Vertices/Vertex`` with
 coordinates ``X, Y`` in level-0 pixels. A region's ``Type`` is 0 for a polygon, 1 for a rectangle, 2 for an
@@ -27,7 +27,7 @@ ANALYZED = 'regions with Analyze="0", which ImageScope leaves out of its analyse
 
 
 def _name(layer: Element, element: Element, findings: Findings) -> str:
-    """Return a region's name, the first of those that it may have."""
+    """Return a region's name, from the first of its sources that has one."""
     own, layers = _values(element.iter("Attribute")), _values(layer.iterfind("Attributes/Attribute"))
     if len(set(own or layers)) > 1 and (own or not element.get("Text", "").strip()):
         findings.warnings.append(SEVERAL)
@@ -36,7 +36,7 @@ def _name(layer: Element, element: Element, findings: Findings) -> str:
 
 
 def _values(attributes: Iterable[Element]) -> list[str]:
-    """Return the values of the attributes that have one, or text in its place."""
+    """Return the values of attributes, or their text where they have no value."""
     values = ((attribute.get("Value", "").strip() or (attribute.text or "").strip()) for attribute in attributes)
     return [value for value in values if value]
 
@@ -56,7 +56,7 @@ IMAGESCOPE = XmlFormat(
 
 
 def check_analyzed(root: Element, findings: Findings) -> None:
-    """Add a warning where some regions or layers are left out of analyses, or a note where all are."""
+    """Warn if some regions are left out of analyses; add a note if all are."""
     left_out = [
         (region.get("Analyze") or layer.get("Analyze") or "1").strip() == "0"
         for layer in root.iterfind("Annotation")
@@ -70,7 +70,10 @@ def check_analyzed(root: Element, findings: Findings) -> None:
 
 
 def scale_warnings(root: Element, mpp: float | None) -> Iterator[str]:
-    """Yield a warning where a file was drawn at other micrometres per pixel than the slide's, or states no number."""
+    """Yield a warning if a file was drawn at another scale than the slide's.
+
+    It also warns about a scale that is not a number. Scales are in micrometres per pixel.
+    """
     stated = root.get("MicronsPerPixel", "").strip()
     try:
         drawn = float(stated.replace(",", ".") or 0)

@@ -1,4 +1,4 @@
-"""Read annotations of all formats, which are recognised by their content and not by their names."""
+"""Read annotations of all formats, recognised by content and not by name."""
 
 from __future__ import annotations
 
@@ -68,7 +68,9 @@ INNER = {b"WEBP": (8, "a WebP"), b"ftypheic": (4, "an HEIF"), b"ftypmif1": (4, "
 
 
 def read_annotation(path: Path, frame: Frame = Frame(), naming: Naming = Naming()) -> Annotation:  # noqa: B008
-    """Return the regions of an annotation (ImageScope, HALO, ASAP, QuPath's GeoJSON), or its label image (PNG, TIFF).
+    """Return the regions of an annotation, or its label image.
+
+    The formats are those of ImageScope, HALO and ASAP, QuPath's GeoJSON, and label images in PNG and TIFF.
 
     A region that encloses nothing is left out, and one that crosses itself is repaired; a note says so.
 
@@ -116,7 +118,7 @@ def read_annotation(path: Path, frame: Frame = Frame(), naming: Naming = Naming(
 
 
 def _refused_kind(start: bytes) -> str:
-    """Return why a file that begins with `start` is refused, and what to do; nothing where it may be an annotation."""
+    """Return why the first bytes of a file rule it out, or an empty text."""
     for begin, kind in COMPRESSED.items():
         if start.startswith(begin):
             return f"is compressed ({kind}): unpack it"
@@ -153,7 +155,7 @@ def _read_image(path: Path, frame: Frame) -> Annotation:
 
 
 def _read_xml(root: Element, findings: Findings) -> Annotation:
-    """Return the regions of a file of XML, by its elements."""
+    """Return the regions of an XML file, in the format that its elements show."""
     if root.tag not in ("Annotations", "ASAP_Annotations"):
         raise AnnotationError(
             f"{findings.file}: begins with <{root.tag}>: an annotation of ImageScope or HALO has <Annotations>, one of "
@@ -167,7 +169,10 @@ def _read_xml(root: Element, findings: Findings) -> Annotation:
 
 
 def _root(path: Path, start: bytes) -> Element:
-    """Return the first element of a file of XML, its elements without namespaces: these formats have none."""
+    """Return the first element of an XML file, with namespaces removed.
+
+    None of these formats has namespaces.
+    """
     try:
         root = parse(path, forbid_dtd=False, forbid_entities=True, forbid_external=True).getroot()
     except ParseError as error:
@@ -190,11 +195,11 @@ def _root(path: Path, start: bytes) -> Element:
 
 
 class DoubleKeyError(Exception):
-    """A mapping of JSON has a key twice."""
+    """A JSON object has a key twice."""
 
 
 def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return a mapping of JSON.
+    """Return a JSON object as a mapping.
 
     Raises
     ------
@@ -208,7 +213,7 @@ def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _read_json(path: Path, findings: Findings) -> Annotation:
-    """Return the regions of a file of JSON."""
+    """Return the regions of a JSON file."""
     try:
         return read_geojson(json.loads(path.read_bytes(), object_pairs_hook=_mapping), findings)
     except DoubleKeyError as error:
