@@ -1,4 +1,4 @@
-"""Which points a shape holds: those in its interior, and on its left and top edges.
+"""Find the points in a shape: in its interior, or on its left or top edges.
 
 A point on a border belongs to the shape that it enters when it moves to the right by an infinitesimal amount, and down
 by its square. So of polygons that touch, exactly one holds each point, like the pixels of a label image. GEOS finds the
@@ -29,7 +29,7 @@ Places = npt.NDArray[np.intp]
 
 
 def holds(shape: MultiPolygon, x: Floats, y: Floats) -> Bools:
-    """Return which points a shape holds, including those on its left and top edges.
+    """Return which points are in a shape, including those on its left and top edges.
 
     Parameters
     ----------
@@ -56,7 +56,9 @@ def holds(shape: MultiPolygon, x: Floats, y: Floats) -> Bools:
 
 
 def _crossed_oddly(shape: MultiPolygon, x: Floats, y: Floats) -> Bools:
-    """Return which points have an odd number of edges to their right, counted half-open and exactly.
+    """Return which points have an odd number of edges to their right.
+
+    Edges are half-open, and arithmetic is exact.
 
     This is the crossing-number test. An edge counts for the heights from its upper end (included) to its lower end
     (excluded), and to the right of a point only where it does not run through it.
@@ -80,7 +82,7 @@ def _crossed_oddly(shape: MultiPolygon, x: Floats, y: Floats) -> Bools:
 
 
 def _sides(begin: Floats, end: Floats, points: Floats, *, exact: bool) -> Floats:
-    """Return whether each downward edge passes right of its point (1), through it (0) or left of it (-1)."""
+    """Return the side of its point (1 right, 0 on it, -1 left) that each edge passes."""
     (across, down), (right, below) = (end - begin).T, (points - begin).T
     one, other = across * below, down * right
     sides: Floats = np.sign(one - other)

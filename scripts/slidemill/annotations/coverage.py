@@ -1,4 +1,4 @@
-"""How much of a patch each region covers, exactly.
+"""Compute the exact area of a patch that each region covers.
 
 Areas are summed over the outlines' edges. Cutting a shape for each patch takes five times as long, and GEOS's quick
 way (``clip_by_rect``) is wrong for some valid shapes. Shapes are cut only where several regions meet in a patch.
@@ -138,7 +138,7 @@ def areas_within(shape: MultiPolygon, bounds: Floats) -> Floats:
 
 
 def _unowned(box: Places, pieces: Shapes) -> tuple[Places, Floats]:
-    """Return which pieces meet earlier ones of their box, and the area of each that none of those covers.
+    """Return pieces that meet earlier ones of their box, and their uncovered areas.
 
     Parameters
     ----------

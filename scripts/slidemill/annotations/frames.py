@@ -1,4 +1,4 @@
-"""Where the regions of an annotation lie on its slide, and warnings about those that lie strangely."""
+"""Place an annotation's regions on its slide, and warn about odd positions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST_NOTES = 100
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Where a slide lies in the frame of its annotation, in level-0 pixels.
+    """Position of a slide in the coordinates of its annotation, in level-0 pixels.
 
     Parameters
     ----------
@@ -41,7 +41,10 @@ class Frame:
     mpp: float | None = None
 
     def start(self, default: str) -> tuple[Vertex, tuple[str, ...]]:
-        """Return where coordinates start by the origin, or else by the `default`; and a note on it."""
+        """Return the point where coordinates start, and a note on it.
+
+        The origin decides, or the `default` if the frame has none.
+        """
         x, y, _, _ = self.bounds or (0, 0, 0, 0)
         if not (x or y) or (self.origin or default) == default == "canvas":
             return (0, 0), ()
@@ -52,7 +55,9 @@ class Frame:
 
 
 def place(annotation: Annotation, frame: Frame, origin: str) -> Annotation:
-    """Return an annotation moved to where its coordinates start, with at most `MOST_NOTES` notes and warnings.
+    """Return an annotation moved to the point where its coordinates start.
+
+    It keeps at most `MOST_NOTES` notes and as many warnings.
 
     A warning is added where all that it holds was left out, or where regions lie beyond the slide.
 
@@ -83,7 +88,7 @@ def place(annotation: Annotation, frame: Frame, origin: str) -> Annotation:
 
 
 def _beyond(regions: Sequence[Region], canvas: Size) -> Iterator[str]:
-    """Yield a warning where regions lie where no annotation of the slide would have them."""
+    """Yield a warning if regions lie far outside the slide, or within one pixel."""
     width, height = canvas
     left, top, right, bottom = shapely.bounds([one.shape for one in regions]).T
     outside = (right <= 0) | (bottom <= 0) | (left >= width) | (top >= height)
@@ -97,6 +102,6 @@ def _beyond(regions: Sequence[Region], canvas: Size) -> Iterator[str]:
 
 
 def _few(texts: Sequence[str]) -> tuple[str, ...]:
-    """Return the first of many texts, and how many more there are."""
+    """Return the first of many texts, and the number of the others."""
     more = len(texts) - MOST_NOTES
     return (*texts[:MOST_NOTES], f"and {more} more notes of this kind") if more > 0 else tuple(texts)

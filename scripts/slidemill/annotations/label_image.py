@@ -1,4 +1,6 @@
-"""Label images: integers laid over a slide, the labels of points and boxes in them; 0 is outside.
+"""Look up points and boxes in label images, whose integers are labels.
+
+A label image is laid over a slide; 0 is outside of all labels.
 
 At most one band of rows is in memory at a time. Rows are compared as runs of one integer. A label image has few, so
 that the number of labels costs nothing.
@@ -58,7 +60,7 @@ class LabelImage:
         return tuple(map(str, self.values))
 
     def at(self, points: Floats) -> Places:
-        """Return which label's pixel each point lies in, as an index of `values`; -1 for none.
+        """Return the label at each point, as an index of `values`; -1 for none.
 
         Parameters
         ----------
@@ -76,7 +78,7 @@ class LabelImage:
         return found
 
     def covered(self, boxes: Floats) -> tuple[Places, Places, Floats]:
-        """Return how much of each box the pixels of each label cover, exactly.
+        """Return the exact area of each box that each label's pixels cover.
 
         Parameters
         ----------
@@ -114,7 +116,10 @@ class LabelImage:
         return box, np.asarray(label, np.intp), np.asarray(total * pixel, np.float64)
 
     def sampled(self, size: Size) -> Places:
-        """Return the label at the middle of each pixel of a picture of the whole slide, as `at` does."""
+        """Return the label at the middle of each pixel of a picture of the slide.
+
+        The picture shows the whole slide. Labels are indices as in `at`.
+        """
         slide = self.slide or self.canvas
         x, y = ((np.arange(own) + 0.5) / own * whole for own, whole in zip(size, slide, strict=True))
         return self.at(np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)).reshape(size[1], size[0])
@@ -125,7 +130,7 @@ class LabelImage:
 
 
 def steps(bands: Bands, first: int, last: int) -> Iterator[tuple[int, Integers]]:
-    """Yield bands as `bands` does, of no more than `AT_ONCE` pixels, or of one row."""
+    """Yield `bands` in blocks of at most `AT_ONCE` pixels, or of one row."""
     for top, band in bands(first, last):
         most = max(AT_ONCE // band.shape[1], 1)
         begin = max(first - top, 0)
@@ -134,7 +139,10 @@ def steps(bands: Bands, first: int, last: int) -> Iterator[tuple[int, Integers]]
 
 
 def runs(block: Integers) -> tuple[Places, Places, Places, Integers]:
-    """Return the runs of one integer in each row, without those of 0: rows, first columns, ends, and integers."""
+    """Return the runs of equal integers in each row, except runs of 0.
+
+    They are rows, first columns, ends (excluded), and integers.
+    """
     begins = np.ones(block.shape, bool)
     np.not_equal(block[:, 1:], block[:, :-1], out=begins[:, 1:])
     start = np.flatnonzero(begins)
@@ -146,7 +154,9 @@ def runs(block: Integers) -> tuple[Places, Places, Places, Integers]:
 
 
 def _overlaps(block: Integers, top: int, boxes: Floats) -> tuple[Places, Integers, Floats]:
-    """Return how much of boxes the runs of some rows cover: indices of boxes, integers, and areas.
+    """Return the areas in which runs of equal integers in some rows cover boxes.
+
+    They are indices of boxes, integers, and areas.
 
     The boxes have one top and one bottom, and are sorted by their left edges.
     """

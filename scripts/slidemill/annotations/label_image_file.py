@@ -1,4 +1,6 @@
-"""Read label images: PNG and TIFF of one integer per pixel, laid over a whole slide.
+"""Read label images: PNG and TIFF with one integer per pixel.
+
+Each is laid over a whole slide, or over its bounds.
 
 PNG is decoded whole, up to a limit. Of a TIFF one row of tiles or one strip is decoded at a time, so that an image as
 large as a slide takes no more memory than a small one.
@@ -85,7 +87,10 @@ def read_label_image(path: Path, canvas: Size, corner: Size = (0, 0), *, other: 
 
 @contextmanager
 def _library_errors(path: Path) -> Iterator[None]:
-    """Turn any error of a library into one of the file: the bytes of an image may be anything."""
+    """Turn any error of a library into an error about the file.
+
+    The bytes of an image may be anything, and libraries raise errors of all kinds.
+    """
     try:
         yield
     except AnnotationError:
@@ -100,7 +105,7 @@ def _library_errors(path: Path) -> Iterator[None]:
 
 
 def _misfit(size: Size, canvas: Size) -> str:
-    """Return why an image cannot be laid over a slide, or nothing where it can."""
+    """Return why an image cannot be laid over a slide, or an empty text if it can."""
     (width, height), (across, down) = size, canvas
     sizes = f"the image has {width} x {height} pixels and the slide {across} x {down}"
     if width > across or height > down:
@@ -114,7 +119,10 @@ def _misfit(size: Size, canvas: Size) -> str:
 
 
 def _extents(path: Path, size: Size, bands: Bands) -> tuple[dict[int, Any], dict[int, Any]]:
-    """Return the first and the last corner of each label's pixels; the whole image is decoded for it once."""
+    """Return the first and the last corner of each label's pixels.
+
+    This decodes the whole image once.
+    """
     lows: dict[int, Any] = {}
     highs: dict[int, Any] = {}
     for top, block in steps(bands, 0, size[1]):
@@ -207,7 +215,7 @@ def _tiff(path: Path) -> tuple[Size, Bands]:
 
 
 def _unfit(page: Any) -> str:
-    """Return why an image of a TIFF is not a label image, or nothing if it is one."""
+    """Return why a TIFF is not a label image, or an empty text if it is one."""
     if not page.imagewidth or not page.imagelength:
         return "it holds no image: export it again"
     if page.samplesperpixel != 1 or page.imagedepth != 1:
@@ -225,7 +233,7 @@ def _unfit(page: Any) -> str:
 
 
 def _plain_rows(tiff: Any, page: Any, top: int, *, rows: int) -> Integers:
-    """Return rows of an image that is not compressed and lies in the file in one piece."""
+    """Return rows of an uncompressed image that is one contiguous block."""
     dtype = page.dtype.newbyteorder(tiff.byteorder)
     count = rows * page.imagewidth
     tiff.filehandle.seek(page.dataoffsets[0] + top * page.imagewidth * dtype.itemsize)
@@ -237,7 +245,7 @@ def _plain_rows(tiff: Any, page: Any, top: int, *, rows: int) -> Integers:
 
 
 def _decoded_rows(tiff: Any, page: Any, top: int, *, rows: int) -> Integers:
-    """Return a row of tiles, or a strip; a tile that the file leaves out is 0."""
+    """Return a row of tiles, or a strip; tiles missing in the file are 0."""
     deep = page.tilelength if page.is_tiled else page.rowsperstrip
     tile = page.tilewidth if page.is_tiled else page.imagewidth
     across = -(-page.imagewidth // tile)

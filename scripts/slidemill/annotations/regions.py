@@ -1,4 +1,4 @@
-"""The regions of an annotation, for all formats: their names, and shapes that are valid."""
+"""Regions of annotations in all formats: their names, and their valid shapes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,10 @@ Vertex = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """An annotated area: its label's name in NFC, and its shape in level-0 pixels with the holes cut out."""
+    """An annotated area: a label's name in NFC, and a shape in level-0 pixels.
+
+    The holes are cut out of the shape.
+    """
 
     name: str
     shape: MultiPolygon
@@ -64,9 +67,9 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """The regions of a slide in the file's order, or its label image, and what to know of how they were read.
+    """The regions of a slide in the file's order, or its label image.
 
-    `notes` are good to know; each of `warnings` may mean that patches are labelled wrongly.
+    `notes` say how they were read; each of `warnings` may mean that patches are labelled wrongly.
     """
 
     regions: tuple[Region, ...]
@@ -108,7 +111,7 @@ class Findings:
     arealess: Counter[str] = field(default_factory=Counter)
 
     def error(self, subject: str, problem: str) -> AnnotationError:
-        """Return the error that refuses the file for one of its regions."""
+        """Return the error that rejects the file because of one of its regions."""
         return AnnotationError(f"{self.file}: {subject}: {problem}")
 
     def drop(self, note: str) -> None:
@@ -117,7 +120,7 @@ class Findings:
         self.warnings.append(DROPPED)
 
     def vertex(self, x: object, y: object, subject: str) -> Vertex:
-        """Return a vertex of two numbers, or of two texts that hold numbers.
+        """Return a vertex from two numbers, or from two texts that hold numbers.
 
         Raises
         ------
@@ -130,7 +133,7 @@ class Findings:
         return place
 
     def region(self, name: str, shape: MultiPolygon, *, subject: str, remedy: str) -> Region:
-        """Return a region called `name`, or else as `labels.unnamed` says.
+        """Return a region called `name`, or as `labels.unnamed` says if it is empty.
 
         Raises
         ------
@@ -150,14 +153,14 @@ class Findings:
 
 
 def polygons(shape: BaseGeometry) -> list[Polygon]:
-    """Return the polygons that a region's shape consists of."""
+    """Return the polygons of a region's shape."""
     if isinstance(shape, Polygon):
         return [shape] if not shape.is_empty else []
     return [polygon for part in getattr(shape, "geoms", ()) for polygon in polygons(part)]
 
 
 def _number(value: object) -> float:
-    """Return the number that a value is or holds as text, or NaN where there is none."""
+    """Return a value or its text as a number, or NaN if it is not a number."""
     try:
         known = isinstance(value, str | float | int) and not isinstance(value, bool) and "_" not in str(value)[:80]
         return float(value) if known and isinstance(value, str | float | int) else math.nan
@@ -166,7 +169,7 @@ def _number(value: object) -> float:
 
 
 def corners(vertices: Sequence[Vertex]) -> Polygon:
-    """Return the polygon through the vertices, or the box that two opposite corners span."""
+    """Return the polygon through vertices, or the box between two opposite corners."""
     return box(*bounding_box(vertices)) if len(vertices) == 2 else Polygon(vertices)
 
 
@@ -182,7 +185,9 @@ def solid(outer: Polygon, *holes: Polygon) -> Polygon:
 
 
 def enclose(parts: Sequence[Sequence[Polygon]], subject: str, findings: Findings) -> MultiPolygon | None:
-    """Return what outlines enclose as a valid shape, or None where that is nothing; repairs are noted.
+    """Return the area in outlines as a valid shape, or None if it is empty.
+
+    Repairs are noted.
 
     Parameters
     ----------
@@ -213,7 +218,7 @@ def enclose(parts: Sequence[Sequence[Polygon]], subject: str, findings: Findings
 
 
 def _is_tangled(ring: Polygon) -> bool:
-    """Return whether a ring crosses itself so that its repair encloses something else than a simple ring would."""
+    """Return whether a ring crosses itself so that its repair changes its area."""
     if ring.is_valid:
         return False
     # The area by the vertices (the shoelace formula) counts a loop that goes the other way as negative.
@@ -222,13 +227,16 @@ def _is_tangled(ring: Polygon) -> bool:
 
 
 def _repaired(outer: Polygon, *holes: Polygon) -> BaseGeometry:
-    """Return what an outline encloses without its holes; a point that it goes round twice lies outside."""
+    """Return the area in an outline, without its holes.
+
+    A point that the outline circles twice is outside.
+    """
     area, *cut = (_every_other_face(ring) for ring in (outer, *holes))
     return shapely.difference(area, shapely.union_all(cut)) if cut else area
 
 
 def _overhangs(outer: Polygon, *holes: Polygon) -> bool:
-    """Return whether more than a rim of a hole lies outside of its outline."""
+    """Return whether more than a rim of a hole lies outside its outline."""
     if not holes:
         return False
     area, *cut = (_every_other_face(ring) for ring in (outer, *holes))
@@ -236,10 +244,12 @@ def _overhangs(outer: Polygon, *holes: Polygon) -> bool:
 
 
 def _every_other_face(ring: Polygon) -> BaseGeometry:
-    """Return the faces of an outline into which it takes an odd number of steps from outside, over its lines.
+    """Return the faces of an outline that the even-odd rule puts inside.
 
-    This is the even-odd rule, and the result of `shapely.make_valid`, which takes one layer of faces after another off
-    the whole: for 10,000 crossings that takes half a minute, and this half a second.
+    From outside, an odd number of steps over the outline's lines leads into them.
+
+    The result is that of `shapely.make_valid`, which removes one layer of faces after another. For 10,000 crossings
+    that takes half a minute, and this half a second.
     """
     # 1. Cut the outline at its crossings, and find the faces between the pieces.
     faces = shapely.get_parts(shapely.polygonize([shapely.unary_union(ring.exterior)]))
@@ -257,7 +267,7 @@ def _every_other_face(ring: Polygon) -> BaseGeometry:
 
 
 def _neighbours(faces: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
-    """Return the numbers of the outermost faces, and of the two faces on either side of each inner line."""
+    """Return indices of the outermost faces, and of the two faces along inner lines."""
     # 1. Split the faces' rings into lines from vertex to vertex.
     rings, face = shapely.get_rings(faces, return_index=True)
     vertices, ring = shapely.get_coordinates(rings, return_index=True)
@@ -275,7 +285,7 @@ def _neighbours(faces: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.intp]
 
 
 def _crosses_often(shape: BaseGeometry) -> bool:
-    """Return whether outlines cross more than `MOST_CROSSINGS` times; stops counting there."""
+    """Return whether outlines cross more than `MOST_CROSSINGS` times."""
     rings = shapely.get_rings(shapely.get_parts(shape))
     vertices, ring = shapely.get_coordinates(rings, return_index=True)
     segments = np.asarray(shapely.linestrings(np.stack([vertices[:-1], vertices[1:]], axis=1)[ring[:-1] == ring[1:]]))
