@@ -80,7 +80,10 @@ class Outcome:
 
     @property
     def info(self) -> SlideInfo:
-        """What OpenSlide reports of the slide; `SlidemillError` if discover_slides has not found it."""
+        """The facts that OpenSlide reports of the slide.
+
+        Raises `SlidemillError` if discover_slides has not found them.
+        """
         if self.facts is None:
             raise SlidemillError(f"{self.slide}: its outcome of {self.stage} has no info: remove it and run again")
         return self.facts.info
@@ -231,17 +234,26 @@ def read_outcome(path: Path) -> Outcome:
 
 
 def add_seals(outcome: Outcome, **seals: Seal) -> Outcome:
-    """Return the outcome with the seals of the tables that its stage wrote, next to those of earlier stages."""
+    """Return the outcome with the seals of the tables that its stage wrote.
+
+    Seals of earlier stages are kept.
+    """
     return replace(outcome, tables={**outcome.tables, **seals})
 
 
 def find_seal(outcomes: Iterable[Outcome], table: str) -> Seal | None:
-    """Return the seal of a slide's table from the first outcome that has it; earlier versions wrote none."""
+    """Return the seal of a slide's table from the first outcome that has it.
+
+    None if no outcome has it, as in results of earlier versions.
+    """
     return next((outcome.tables[table] for outcome in outcomes if table in outcome.tables), None)
 
 
 def check_tables(outcomes: Sequence[Outcome], **tables: Path) -> None:
-    """Check a slide's tables, by name, against their seals in the outcomes; tables of earlier versions have none."""
+    """Check a slide's tables, by name, against their seals in the outcomes.
+
+    Tables of earlier versions have no seal, and are not checked.
+    """
     for name, path in tables.items():
         if seal := find_seal(outcomes, name):
             seal.check(path)

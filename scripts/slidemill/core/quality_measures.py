@@ -1,4 +1,4 @@
-"""Measures of a patch's quality: one entry each, which gives columns, limits, plots and docs.
+"""Quality measures of patches, each with its columns, limits, plots and docs.
 
 Functions import OpenCV and NumPy themselves: the Snakefile reads the entries in every job, and measures no pixel.
 """
@@ -24,7 +24,9 @@ BINS = 20
 
 
 class Planes:
-    """The planes of one patch, and memory that a thread uses for patch after patch: allocating it costs as much again.
+    """The colour planes of one patch, in memory that is reused for each patch.
+
+    Each thread has one instance, since allocating the memory takes as long as measuring.
 
     Parameters
     ----------
@@ -77,7 +79,10 @@ def blur(planes: Planes) -> float:
 
 
 def mean_saturation(planes: Planes) -> float:
-    """Return the mean of (most - least) / most, each rounded to 1/255, and 0 for black."""
+    """Return the mean saturation of a patch, 0 to 1.
+
+    Saturation is (most - least) / most, rounded to 1/255, and 0 for black.
+    """
     import cv2
 
     range_ = cv2.subtract(planes.most, planes.least, planes.spare)
@@ -101,7 +106,9 @@ def black_fraction(planes: Planes) -> float:
 
 
 def entropy(planes: Planes) -> float:
-    """Return Shannon's entropy of the grey values: the sum of -p log2(p) over the share p of each value.
+    """Return Shannon's entropy of the grey values in bits.
+
+    It is the sum of -p log2(p) over the share p of each value.
 
     Grey is the luma of ITU-R BT.601, as OpenCV rounds it. C. E. Shannon, "A mathematical theory of communication",
     Bell System Technical Journal 27, 1948.
@@ -159,7 +166,10 @@ class Measure:
 
     @property
     def edges(self) -> list[float]:
-        """The edges of the bins that values are counted in; the first and the last bin have what lies beyond too."""
+        """The edges of the histogram's bins.
+
+        The first and the last bin also count the values beyond them.
+        """
         if math.isinf(self.largest):
             return [2.0**place for place in range(BINS + 1)]
         return [place * self.largest / BINS for place in range(BINS + 1)]

@@ -59,7 +59,9 @@ def store_path(backend: str, slide: str) -> Path:
 
 
 def store_file(backend: str, slide: str) -> Path:
-    """Return the file by which Snakemake knows a slide's store: the manifest of a folder.
+    """Return the file that represents a store for Snakemake.
+
+    It is the store itself, or the manifest where the store is a folder.
 
     Snakemake would remove a folder file by file before its job runs again, and readers would see what is left.
     """
@@ -73,7 +75,10 @@ def store_of_file(file: Path) -> Path:
 
 
 def outcome_file(stage: str, slide: str = "{slide}") -> str:
-    """Return the path of a slide's outcome of a stage, such as ``sample_patches`` or ``store_patches/lmdb``."""
+    """Return the path of a slide's outcome of a stage.
+
+    `stage` is, for example, ``sample_patches`` or ``store_patches/lmdb``.
+    """
     return FACTS.replace("{slide}", slide) if stage == "discover_slides" else f"outcomes/{stage}/{slide}.json"
 
 

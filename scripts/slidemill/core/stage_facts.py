@@ -1,4 +1,7 @@
-"""What each stage finds of a slide, as values; `slidemill.core.outcomes` reads and writes them."""
+"""The findings of each stage on a slide, as values.
+
+`slidemill.core.outcomes` reads and writes them.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from slidemill.core.specs import GridSpec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlideFacts:
-    """What discover_slides found.
+    """The findings of discover_slides.
 
     Parameters
     ----------
@@ -57,7 +60,7 @@ class QualitySummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleFacts:
-    """What sample_patches found.
+    """The findings of sample_patches.
 
     Parameters
     ----------
@@ -134,7 +137,7 @@ class LabelAudit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelFacts:
-    """What write_metadata found.
+    """The findings of write_metadata.
 
     Parameters
     ----------
@@ -170,7 +173,10 @@ class LabelFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnreadablePatch:
-    """A patch that cannot be read: its row of the table of unreadable patches without the slide."""
+    """A patch that cannot be read, with the reason.
+
+    The fields are the columns of the table of unreadable patches, without the slide.
+    """
 
     patch_id: str
     column: int
@@ -184,7 +190,9 @@ class UnreadablePatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreFacts:
-    """What store_patches found: the columns of the table of stores, and how patches were read.
+    """The findings of store_patches: the store, and how its patches were read.
+
+    The fields are the columns of the table of stores.
 
     Parameters
     ----------

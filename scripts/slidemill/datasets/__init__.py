@@ -1,1 +1,4 @@
-"""Read stores for training, split slides into folds, and exchange patches; imports core and stores."""
+"""Read stores for training, split slides into folds, and export patches.
+
+It imports core and stores.
+"""

@@ -9,7 +9,9 @@ Numbers = npt.NDArray[np.int64]
 
 
 def count_overlaps(rectangles: Numbers, others: Numbers) -> Numbers:
-    """Return, for each of `others`, the number of rectangles that share a pixel with it.
+    """Return how many of `rectangles` overlap each of `others`.
+
+    Two rectangles overlap if they share a pixel.
 
     In one dimension, these are the rectangles that begin before its end, less those that end before its beginning. In
     two dimensions, the product of both differences is a sum of four counts of points in quadrants.

@@ -45,7 +45,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Batching:
-    """How patches become batches, as `slidemill.datasets.dataset.Dataset.batches` takes it."""
+    """Settings of batches, as in `slidemill.datasets.dataset.Dataset.batches`."""
 
     size: int
     shuffle: Shuffle | bool = True
@@ -66,7 +66,9 @@ class Batching:
 
 
 def batches(stored: StoredPatches, labels: npt.NDArray[np.int64], classes: int, chosen: Batching) -> Iterator[Batch]:
-    """Return the batches of an epoch; arguments are checked at once, not at the first batch.
+    """Return an iterator over the batches of an epoch.
+
+    Arguments are checked at once, not at the first batch.
 
     Parameters
     ----------

@@ -55,7 +55,7 @@ class Patch:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Dataset:
-    """Patches of a cohort and their rows of the metadata table, from `slidemill.open_dataset`.
+    """Patches of a cohort with their metadata, from `slidemill.open_dataset`.
 
     Parameters
     ----------
@@ -173,7 +173,7 @@ class Dataset:
         labels: Collection[int | str] | int | str | None = None,
         query: str | None = None,
     ) -> Dataset:
-        """Return a dataset of the patches of some slides, with some labels, that fulfil a query.
+        """Return the dataset of patches that match slides, labels and a query.
 
         Parameters
         ----------

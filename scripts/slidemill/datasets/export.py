@@ -1,4 +1,4 @@
-"""Export patches of a cohort to one file: their stored bytes, and their rows of the table.
+"""Export patches of a cohort to one file: their stored bytes and table rows.
 
 A ``.h5`` file has ``patches``, ``uint8 (n, height, width, 3)``, where they are raw, else ``payload`` and ``offsets``,
 as a store in HDF5 has them. The group ``table`` has a dataset for each column; the attribute ``encoding`` names the
@@ -152,7 +152,7 @@ def _patches(dataset: Dataset, codec: Encoding, shape: Shape, slides: dict[str, 
 
 
 def _opened(dataset: Dataset, slide: str, codec: Encoding, shape: Shape) -> Store:
-    """Open a slide's store, and check that its patches are like those of the others."""
+    """Open a slide's store; check that encoding and shape match the first store."""
     store = dataset.stored.pool.open(slide)
     if store.manifest.codec is not codec or store.manifest.shape != shape:
         store.close()

@@ -28,7 +28,7 @@ SEED = re.compile(rf"[0-9]{{1,{DIGITS}}}")
 
 
 class Divisible(Protocol):
-    """The part of a dataset that folds need."""
+    """Protocol of a dataset that can be split into folds."""
 
     @property
     def table(self) -> pandas.DataFrame:
@@ -87,7 +87,7 @@ class Splits(Generic[D]):
         return 1 + max(row.fold for row in self.slides)
 
     def of(self, dataset: E) -> Splits[E]:
-        """Return the same folds of a dataset that has exactly these slides, contents and groups.
+        """Return these folds for a dataset with the same slides, contents and groups.
 
         Raises
         ------
@@ -128,7 +128,9 @@ class Splits(Generic[D]):
         return both["train"], both["test"]
 
     def parts(self, **folds: Collection[int]) -> dict[str, D]:
-        """Return a dataset per name, of its folds: ``train=(0, 1, 2), val=(3,), test=(4,)``.
+        """Return a dataset per part: ``train=(0, 1, 2), val=(3,), test=(4,)``.
+
+        Each fold must be in exactly one part.
 
         Raises
         ------
@@ -175,7 +177,9 @@ class Splits(Generic[D]):
 
 
 def read_splits(path: str | Path, dataset: D | None = None) -> Splits[D]:
-    """Read folds that `Splits.save` or a run wrote; with `dataset`, return them for it.
+    """Read the folds that `Splits.save` or a run wrote.
+
+    With `dataset`, they are checked against it and returned for it.
 
     Raises
     ------
@@ -207,7 +211,10 @@ def read_splits(path: str | Path, dataset: D | None = None) -> Splits[D]:
 
 
 def _check_rows(path: Path, slides: Sequence[SlideFold]) -> None:
-    """Check that each slide has one row, each group is in one fold, and no fold is empty."""
+    """Check the rows of a table of folds.
+
+    Each slide has one row, each group is in one fold, and there are at least two folds, numbered from 0.
+    """
     twice = [slide for slide, count in Counter(row.slide for row in slides).items() if count > 1]
     refuse(twice, ("is", "are"), f"twice in {path}: keep one row of each")
     fold_of: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""Join a cohort's HDF5 stores in one file, whose array refers to the bytes in the stores.
+"""Join a cohort's HDF5 stores in one file that refers to their bytes.
 
 It has the content of an exported file (`slidemill.datasets.export`), but ``patches``, or ``payload``, is a virtual
 dataset over the stores, with relative paths: all may be moved together. Row i is row i of metadata.csv.

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 def open_dataset(
     results: str | Path, backend: str | None = None, where: str | None = None, most_open: int = MOST_OPEN
 ) -> Dataset:
-    """Open the patches of finished results as one sequence, in the order of metadata.csv.
+    """Open the patches of finished results as one sequence.
+
+    Patches are in the order of metadata.csv.
 
     Parameters
     ----------

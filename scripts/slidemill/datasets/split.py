@@ -17,7 +17,7 @@ from slidemill.errors import LeakageError, SplitError
 
 
 def split(dataset: D, folds: int, by: str = PATIENT, *, stratify: str | None = "label", seed: int = 0) -> Splits[D]:
-    """Split the slides of a dataset into folds that are as alike as their groups allow.
+    """Split the slides of a dataset into balanced folds that keep groups whole.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def every_kth(dataset: D, total: int) -> Splits[D]:
 def split_slides(
     slides: Mapping[str, SlidePatches], fingerprints: Mapping[str, str], spec: SplitSpec, *, seed: int
 ) -> Splits[Any]:
-    """Split slides into folds as `split` does, without a check for copies of slides.
+    """Split slides into folds as `split` does, without checking for copies.
 
     Parameters
     ----------

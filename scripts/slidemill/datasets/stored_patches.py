@@ -63,7 +63,7 @@ class StoredPatches:
         return len(self.codes)
 
     def ids(self, places: Places) -> list[str]:
-        """Return the patches' names in the cohort: the slide's id, a slash, and the patch's id."""
+        """Return the patches' names in the cohort, ``SLIDE/PATCH_ID``."""
         return [f"{self.slides[code]}/{own}" for code, own in self._named(places)]
 
     def read(

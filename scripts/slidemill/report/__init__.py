@@ -1,1 +1,4 @@
-"""Pictures, plots and the report's page; imports all folders but runs, stages and cli."""
+"""Pictures, plots and the HTML report.
+
+It imports all folders but runs, stages and cli.
+"""

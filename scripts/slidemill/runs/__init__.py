@@ -1,1 +1,4 @@
-"""What a run is: its plan, parameters, lock and code; imports all folders but stages and cli."""
+"""The plan, parameters, lock and code digests of a run.
+
+It imports all folders but stages and cli.
+"""

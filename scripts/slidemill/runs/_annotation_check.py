@@ -1,4 +1,4 @@
-"""Find slides without annotations or masks, and files that fit no slide, by their names and before any job."""
+"""Check before a run that annotations and masks match slides by name."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def check_annotations(found: Found, config: Config) -> PlanRemarks:
 
 
 def _nothing_fits(matches: Matches, root: Path, key: str) -> str:
-    """Return an error for a folder none of whose files fits a slide."""
+    """Return an error for a folder in which no file matches a slide."""
     problem = "none of its files fits a slide" if matches.unfit else "it holds no file that is read"
     return (
         f"{key} is {root}: {problem}: name each as its slide's stem or file name and {', '.join(ANNOTATIONS)}, such as "
@@ -75,7 +75,7 @@ def _nothing_fits(matches: Matches, root: Path, key: str) -> str:
 
 
 def _left_over(matches: Matches, bare: Sequence[Path], key: str) -> Iterator[str]:
-    """Yield a line for files that fit no slide, and one for files of other endings.
+    """Yield a line for files that match no slide, and one for unknown suffixes.
 
     Parameters
     ----------
@@ -101,7 +101,10 @@ def _left_over(matches: Matches, bare: Sequence[Path], key: str) -> Iterator[str
 
 
 def _elsewhere(matches: Matches, slides: Sequence[Path], key: str) -> Iterator[str]:
-    """Yield a line for files that fit their slides by name, and could be of others by their folder or their name."""
+    """Yield a line for files that match slides by name but may belong to others.
+
+    Such a file is in the folder of other slides, or several slides have its name.
+    """
     folders = {above for slide in slides for above in _folders(slide)}
     names = Counter(name for slide in slides for name in set(annotation_names(slide)))
     strays = [
@@ -118,12 +121,15 @@ def _elsewhere(matches: Matches, slides: Sequence[Path], key: str) -> Iterator[s
 
 
 def _folders(path: Path) -> set[str]:
-    """Return the folders above a relative path, in the form in which names are compared."""
+    """Return the folders above a relative path, normalized for comparison."""
     return {fold_name(str(above)) for above in path.parents if above.name}
 
 
 def _meant(path: Path, bare: Sequence[Path]) -> str:
-    """Return which slides without an annotation a file may be of, as a question; its folder may have the name too."""
+    """Return a question that suggests slides without an annotation for a file.
+
+    The file's own name is tried first, then the name of its folder. Empty if no slide is similar.
+    """
     names = {slide.stem: slide.name for slide in bare}
     for own in (bare_name(path), path.parent.name):
         near = [own] if own in names else suggest(own, names)
@@ -133,7 +139,10 @@ def _meant(path: Path, bare: Sequence[Path]) -> str:
 
 
 def _check_unannotated(found: Found, config: Config, remarks: PlanRemarks) -> None:
-    """Refuse slides without an annotation where others have one and nobody says what they are, or count them."""
+    """Reject or note slides without an annotation, by `labels.unannotated`.
+
+    Without that key, they are an error where other slides have an annotation.
+    """
     bare = [one for one in found.slides if one.annotation is None]
     if not bare:
         return
@@ -169,7 +178,10 @@ def _check_unannotated(found: Found, config: Config, remarks: PlanRemarks) -> No
 
 
 def _check_unmasked(slides: Sequence[SlideFile], config: Config, remarks: PlanRemarks) -> None:
-    """Count the slides without a mask where others have one; without a method they keep all their patches."""
+    """Add a note or warning on slides without a mask where others have one.
+
+    It is a warning where no tissue method is set, since these slides then keep all their patches.
+    """
     bare = [one for one in slides if one.tissue_mask is None]
     if bare and len(bare) < len(slides):
         count = f"tissue.masks: {len(bare)} of {len(slides)} slides {_has(len(bare))} no mask of tissue"
@@ -180,7 +192,10 @@ def _check_unmasked(slides: Sequence[SlideFile], config: Config, remarks: PlanRe
 
 
 def _misnamed_columns(slides: Sequence[SlideFile]) -> Iterator[str]:
-    """Yield a line for each column of a sheet that seems to be meant for one that is read, and that no slide has."""
+    """Yield a line per unread sheet column that looks like a misnamed one.
+
+    The columns are those of annotations, masks and µm per pixel, where no slide has a value for them.
+    """
     for column in slides[0].columns:
         values = [value for one in slides if (value := one.columns[column])]
         unread = f"slides: the column {column!r} of the sheet is not read, and names files such as"
@@ -196,7 +211,10 @@ def _misnamed_columns(slides: Sequence[SlideFile]) -> Iterator[str]:
 
 
 def _shared_files(slides: Sequence[SlideFile]) -> Iterator[str]:
-    """Yield a line for annotations, and one for masks, that a sheet gives to several slides."""
+    """Yield a line for files that a sheet gives to several slides.
+
+    Annotations and masks have a line each.
+    """
     for column in ("annotation", "tissue_mask"):
         owners: dict[str, list[str]] = {}
         for one in slides:
@@ -216,7 +234,7 @@ def _named(slides: Sequence[SlideFile]) -> str:
 
 
 def _listed(named: Sequence[str], count: int) -> str:
-    """Return the first of so many names; what cannot be printed, such as a line break, as an escape."""
+    """Return the first of `count` names, with unprintable characters escaped."""
     return "".join(one if one.isprintable() else repr(one)[1:-1] for one in format_list(named, count))
 
 

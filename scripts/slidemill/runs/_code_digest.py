@@ -1,4 +1,4 @@
-"""A digest of the code that a script runs, so that an edit reruns only the scripts that it concerns.
+"""Digest the code that a script runs, so that only affected rules run again.
 
 Snakemake sees edits of a script, but not of the modules that it imports.
 """
@@ -15,7 +15,9 @@ PACKAGE = Path(__file__).parents[1]
 
 
 def code_digest(script: Path, unused: Collection[str] = ()) -> str:
-    """Return a digest of a script and of all modules of this package that it imports, directly or not.
+    """Return a digest of a script and all package modules that it imports.
+
+    Indirect imports count.
 
     Comments, blank lines and docstrings do not count.
 
@@ -51,7 +53,7 @@ def code_digest(script: Path, unused: Collection[str] = ()) -> str:
 
 @cache
 def _parsed(path: Path) -> tuple[str, tuple[Path, ...]]:
-    """Return a module's code in a form without comments, and the files of the package that it imports."""
+    """Return a module's code without comments, and the package files it imports."""
     tree = ast.parse(path.read_bytes())
     imports: list[Path] = []
     statements: list[tuple[ast.AST, bool]] = [(node, True) for node in tree.body]
@@ -88,6 +90,6 @@ def _imported(node: ast.AST) -> Iterator[Path]:
 
 
 def _file(module: str) -> Path | None:
-    """Return the file of a module of the package, or None where there is no such module."""
+    """Return the file of a module of the package; None if it does not exist."""
     base = PACKAGE.joinpath(*module.split(".")[1:])
     return next((file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file()), None)

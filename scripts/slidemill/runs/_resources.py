@@ -55,7 +55,10 @@ class Resources:
     _sizes: dict[str, int] = field(default_factory=dict)
 
     def megabytes(self, slide: str) -> int:
-        """Return a slide's size in MB, with the files that belong to it; 0 where it cannot be read."""
+        """Return a slide's size in MB, companion files included.
+
+        A slide that cannot be read has size 0.
+        """
         if slide not in self._sizes:
             path = self.root / decode_path(self.slides[slide].path)
             try:
@@ -79,7 +82,10 @@ class Resources:
         return rows or expected_patches(self.megabytes(slide) * 1_000_000, self.grid)
 
     def threads(self, wildcards: OfSlide) -> int:
-        """Return the threads of a job that reads or checks all patches; small slides run next to each other."""
+        """Return the threads of a job that reads or checks all patches.
+
+        Small slides get fewer threads, so that several of their jobs run at once.
+        """
         return min(1 + self.megabytes(wildcards.slide) // 16, 4)
 
     def sampling_threads(self, wildcards: OfSlide) -> int:
@@ -95,11 +101,17 @@ class Resources:
         return (400 + self.patch_count(wildcards.slide) // 1000) * attempt
 
     def check_memory(self, wildcards: OfSlide, attempt: int) -> int:
-        """Return the MB of two processes that check stores; each holds the ids and digests of all patches."""
+        """Return the MB of the two processes that check stores.
+
+        Each holds the ids and digests of all patches.
+        """
         return (400 + self.patch_count(wildcards.slide) // 500) * attempt
 
     def cohort_memory(self, wildcards: Any, attempt: int) -> int:
-        """Return half a KB per row of the cohort's table, in MB; before it exists, by the size of the slides."""
+        """Return the MB of jobs over the cohort's table, half a KB per row.
+
+        Before the table exists, it is estimated from the size of the slides.
+        """
         return (1000 + (table_rows(METADATA_TABLE) // 2000 or self.cohort_megabytes // 100)) * attempt
 
     def table_runtime(self, wildcards: OfSlide, attempt: int) -> int:
@@ -120,7 +132,10 @@ class Resources:
 
 
 def table_rows(table: str, slide: str = "") -> int:
-    """Return at least as many rows as a table has, estimated from its size; 0 if it is not written yet."""
+    """Return an upper estimate of a table's rows from its size.
+
+    A table that is not written yet has 0 rows.
+    """
     try:
         return os.stat(table).st_size // (ROW + len(slide))  # noqa: PTH116 - a plan asks this for each job
     except OSError:
@@ -128,7 +143,9 @@ def table_rows(table: str, slide: str = "") -> int:
 
 
 def expected_patches(file_bytes: int, grid: GridSpec) -> int:
-    """Return how many patches a slide may have that is not sampled yet, from the pixels that its file has room for.
+    """Estimate the number of patches of a slide that is not sampled yet.
+
+    The estimate is from the pixels that its file has room for.
 
     Of a native level, a downsample of 2 per level is assumed.
     """

@@ -15,7 +15,7 @@ from slidemill.slides.discovery import SlideFile
 
 @dataclass(frozen=True, slots=True)
 class SlideParameters:
-    """What jobs take of their slide, as functions of a job's wildcards.
+    """Parameters of jobs that depend on the slide, as functions of wildcards.
 
     A plan of thousands of slides calls them often, so each parameter has all that its rule takes.
 
@@ -48,7 +48,7 @@ class SlideParameters:
         return self.known_prints[slide]
 
     def file(self, wildcards: OfSlide) -> dict[str, Any]:
-        """Return a slide's path, the fingerprint of its content, and its µm per pixel in the sheet."""
+        """Return a slide's path, fingerprint and µm per pixel from the sheet."""
         slide = self.slides[wildcards.slide]
         return {"path": slide.path, "fingerprint": self.prints(slide.slide)[0], "mpp": slide.mpp}
 
@@ -57,7 +57,10 @@ class SlideParameters:
         return self.slides[wildcards.slide].annotation
 
     def annotation(self, wildcards: OfSlide) -> dict[str, Any]:
-        """Return a slide's annotation and its fingerprint, or None, and the slide's further columns in the sheet."""
+        """Return a slide's annotation, its fingerprint, and the sheet's extra columns.
+
+        Annotation and fingerprint are None for a slide without one.
+        """
         slide = self.slides[wildcards.slide]
         own = self.prints(slide.slide)[1]
         return {"annotation": slide.annotation, "fingerprint": own, "columns": dict(slide.columns)}
@@ -69,11 +72,15 @@ class SlideParameters:
         return {"path": slide.tissue_mask, "fingerprint": own} if slide.tissue_mask else None
 
     def unannotated(self, wildcards: OfSlide) -> str | None:
-        """Return what happens to a slide without an annotation, ``skip`` or ``fail``; None for a slide that has one."""
+        """Return how a slide without an annotation is treated, as configured.
+
+        The value is that of `labels.unannotated`, such as ``skip`` or ``fail``; None for a slide that has an
+        annotation.
+        """
         return None if self.slides[wildcards.slide].annotation else self.config.unannotated
 
     def label_choice(self, wildcards: OfSlide) -> dict[str, Any]:
-        """Return what decides which labels are sampled: the annotation, and how it is read."""
+        """Return the annotation and label settings that select sampled patches."""
         slide, labels = self.slides[wildcards.slide], self.config.labels
         # Neither the integers of the names nor the order in which they are listed chooses a patch.
         names = {"map": dict.fromkeys(labels.map, 0), "only": sorted(labels.only or ())}

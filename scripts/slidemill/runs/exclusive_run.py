@@ -1,4 +1,4 @@
-"""How Snakemake executes a run: never two on the same results, and jobs start as fast as they can."""
+"""Prevent two runs on the same results, and lift the default job rate limit."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ def exclusive(
     is_locking: Callable[[], bool],
     prepare: Callable[[], None],
 ) -> Any:
-    """Return a version of Snakemake's `execute` that exits with `LOOK_AGAIN` if another run is at work.
+    """Wrap Snakemake's `execute` to exit if another run uses the results.
+
+    The exit code is then `LOOK_AGAIN`.
 
     The Snakefile cannot know whether a call runs jobs; --summary does not, for example. Snakemake itself would refuse
     to lock the results, and advise to --unlock them. This code is not in a rule file, since Snakemake would name that
@@ -64,7 +66,9 @@ def exclusive(
 
 
 def lift_default_rate(settings: Any) -> None:
-    """Lift the command line's default limit on how many jobs start per second; keep any other limit.
+    """Remove Snakemake's default limit on job starts per second.
+
+    Any other limit is kept.
 
     With a limit, each scheduling of jobs triggers another one a second later, and each goes through all jobs that are
     ready. Without a limit, which is the default of Snakemake's API, only finished jobs trigger one.

@@ -1,4 +1,4 @@
-"""Digests of the settings that made a slide's tables, which detect tables of another run."""
+"""Digests of the settings that made a slide's tables, to detect other runs."""
 
 from __future__ import annotations
 
@@ -34,12 +34,17 @@ def settings_digest(parameters: Mapping[str, Any]) -> str:
 
 
 def with_settings(outcome: Outcome, stage: str, digest: str | None) -> Outcome:
-    """Return the outcome with the digest of its stage's settings, next to those of earlier stages."""
+    """Return the outcome with the digest of its stage's settings added.
+
+    Digests of earlier stages are kept. Without a digest, the outcome is returned unchanged.
+    """
     return replace(outcome, settings={**outcome.settings, stage: digest}) if digest else outcome
 
 
 def foreign_stage(outcomes: Mapping[str, Outcome], expected: Settings) -> str | None:
-    """Return the first stage whose outcome was made with other settings than expected, or None.
+    """Return the first stage whose outcome was made with other settings.
+
+    None if all outcomes match.
 
     Parameters
     ----------
@@ -58,7 +63,9 @@ def foreign_stage(outcomes: Mapping[str, Outcome], expected: Settings) -> str | 
 
 
 def foreign_file(results: Path, outcomes: Mapping[str, Outcome], expected: Settings) -> str | None:
-    """Return the path in the results of a slide's first outcome that must be made again; None if all fit.
+    """Return the first outcome file of a slide that was made with other settings.
+
+    The path is relative to the results; None if all outcomes match.
 
     Parameters
     ----------
@@ -112,5 +119,8 @@ def _order(stage: str) -> int:
 
 
 def cohort_digest(settings: Mapping[str, Settings]) -> str:
-    """Return one digest of the settings of all slides, which identifies the plan of finished tables."""
+    """Return one digest of the settings of all slides.
+
+    It identifies the plan that finished tables were made with.
+    """
     return xxhash.xxh3_128_hexdigest(json.dumps(settings, sort_keys=True).encode())

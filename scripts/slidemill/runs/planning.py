@@ -1,4 +1,4 @@
-"""The start of a run: what the Snakefile checks, lists and reports before any job."""
+"""The start of a run: checks, slide lists and messages before any job."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ NOTHING_RUN = "slidemill: nothing has been run:\n"
 
 @contextmanager
 def exits(head: str) -> Iterator[None]:
-    """Exit with one message, which begins with `head`, where a fault of the user or the machine ends the block."""
+    """Exit with one message, prefixed by `head`, on a user or machine error."""
     try:
         yield
     except (SlidemillError, OSError) as error:
@@ -46,14 +46,16 @@ def exits(head: str) -> Iterator[None]:
 
 
 def check_files(paths: Iterable[Path]) -> None:
-    """Check the configuration's files before Snakemake reads them; exit where one cannot be read."""
+    """Check that the configuration's files can be read; exit if one cannot."""
     with exits(WRONG_CONFIG):
         for path in paths:
             check_file(path)
 
 
 def plan_workflow(values: Mapping[str, Any], *, is_main: bool) -> Workflow:
-    """Return the workflow of a configuration; exit where the configuration or its slides are wrong.
+    """Return the workflow of a configuration.
+
+    The process exits where the configuration or its slides are wrong.
 
     A cluster's jobs read the slides that the run has written down, since files may have changed meanwhile.
 
@@ -87,7 +89,10 @@ def plan_workflow(values: Mapping[str, Any], *, is_main: bool) -> Workflow:
 
 
 def report_unrecorded(run: Workflow) -> None:
-    """Print a warning on files of which Snakemake has no record; exit where that cannot be found out."""
+    """Print a warning on files that have no Snakemake record.
+
+    The process exits where the records cannot be read.
+    """
     with exits(NOTHING_RUN):
         bare = unrecorded(run.config.results, run.job_files)
     if bare:
@@ -101,7 +106,9 @@ def report_unrecorded(run: Workflow) -> None:
 
 
 def list_slides(config: Config, sheet_schema: Mapping[str, Any]) -> tuple[list[SlideFile], PlanRemarks]:
-    """Return the slides of the configuration's folder or sheet, and remarks; no slide is opened.
+    """Return the configured slides, and remarks on their annotations and masks.
+
+    No slide is opened.
 
     Raises
     ------

@@ -35,10 +35,11 @@ LOOK_AGAIN = 75
 
 
 def hold(results: Path) -> str:
-    """Hold `results` until this process ends, and remove the lock of a run that was killed on this machine.
+    """Lock the results folder until this process ends; clear a killed run's lock.
 
-    Snakemake's own lock decides if another process holds them, if the file system has no locks, or if the last run was
-    on another machine and left its lock: the operating system's lock may not reach this machine.
+    Only the lock of a run that was killed on this machine is removed. Snakemake's own lock decides if another process
+    holds the folder, if the file system has no locks, or if the last run was on another machine and left its lock: the
+    operating system's lock may not reach this machine.
 
     Returns
     -------
@@ -94,7 +95,9 @@ def check_unlocked(results: Path) -> None:
 
 
 def take(results: Path) -> None:
-    """Take `results` for this run to work on, until its process ends. A second call does nothing.
+    """Mark `results` as used by this run until its process ends.
+
+    A second call does nothing.
 
     Raises
     ------
@@ -120,7 +123,9 @@ def take(results: Path) -> None:
 
 
 def working(results: Path) -> str:
-    """Return a sentence on the run that is at work in `results`, or was killed there; empty if there is none.
+    """Return a sentence on the run that locks `results`; empty if none does.
+
+    The run is active, or was killed there.
 
     `results` may be read-only.
     """
@@ -133,7 +138,10 @@ def working(results: Path) -> str:
 
 
 def _is_at_work(results: Path) -> bool:
-    """Return whether a run holds the operating system's lock, which may not reach other machines."""
+    """Return whether an active run holds the operating system's lock.
+
+    The lock may not reach other machines.
+    """
     worker = results / WORKER
     if fcntl is not None and worker.exists():
         with suppress(OSError):
@@ -149,7 +157,7 @@ def _is_at_work(results: Path) -> bool:
 
 @contextmanager
 def at_rest(results: Path) -> Iterator[None]:
-    """Check that no run works in `results`, and keep other runs from starting until the block ends.
+    """Check that no run uses `results`, and prevent new ones in the block.
 
     Raises
     ------
@@ -179,7 +187,9 @@ def at_rest(results: Path) -> Iterator[None]:
 
 
 def unrecorded(results: Path, made: Iterable[str]) -> list[str]:
-    """Return which of the files `made` exist without Snakemake's record of what they were made from.
+    """Return which of the files `made` exist without a Snakemake record.
+
+    The record lists what a file was made from.
 
     Records are missing or empty after a full disk, or after Snakemake's folder was removed. Then Snakemake does not
     notice that the configuration has changed since.
@@ -194,7 +204,10 @@ def unrecorded(results: Path, made: Iterable[str]) -> list[str]:
 
 
 def _sizes(folder: Path) -> dict[str, int]:
-    """Return the size of each file in a folder by its name; empty if the folder does not exist."""
+    """Return the size in bytes of each file in a folder, by name.
+
+    It is empty if the folder does not exist.
+    """
     found = {}
     with suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
@@ -205,12 +218,12 @@ def _sizes(folder: Path) -> dict[str, int]:
 
 
 def _at_work(results: Path) -> str:
-    """Return a message on the run that works on `results`."""
+    """Return a message on the active run in `results`."""
     return f"{results}: another run is at work here{_who(results)}: wait until it has ended, and run again"
 
 
 def _who(results: Path) -> str:
-    """Return the process and machine that work on `results`, in brackets; empty if they are unknown."""
+    """Return the active process and its machine, in brackets; empty if unknown."""
     try:
         who = (results / WORKER).read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -219,7 +232,7 @@ def _who(results: Path) -> str:
 
 
 def _clear(locks: Path, file: int) -> None:
-    """Remove locks if the last run was on this machine; without locks, record this machine."""
+    """Remove locks left on this machine, or record this machine if there are none."""
     here = platform.node().encode()
     if os.pread(file, 1024, 0) == here:
         shutil.rmtree(locks, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The plan of a run: its slides with the fingerprints of their content, the same for all of its jobs.
+"""The plan of a run: its slides and their fingerprints, shared by all jobs.
 
 A cluster's jobs read the Snakefile again, when slides may have been added or a disk may be missing. They use the plan
 that their run has written.

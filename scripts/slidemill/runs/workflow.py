@@ -1,4 +1,4 @@
-"""What the rules take from the configuration and the slides: inputs, parameters, and digests of code."""
+"""Inputs, parameters and code digests of the rules, from the configuration."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Workflow:
 
     @cached_property
     def backends(self) -> dict[str, dict[str, Any]]:
-        """The settings of each store in one order, however the configuration lists them: pictures are of the first."""
+        """The settings of each store in a fixed order; pictures use the first one."""
         stores = self.config.stores
         return {backend: asdict(stores[backend]) for backend in SUFFIXES if backend in stores}
 
@@ -132,10 +132,10 @@ class Workflow:
         return [pattern.replace("{slide}", slide) for slide in self.slides]
 
     def missing_of_slides(self, *, is_drawn: bool = True) -> list[str]:
-        """Return what is missing of each slide's files, but for stores, by one listing of each folder.
+        """Return the missing files of all slides, except stores.
 
-        Snakemake does not notice that a file is missing between files that exist, and asking for all would slow down
-        a plan of thousands of slides.
+        Snakemake does not notice that a file is missing between files that exist. Each folder is listed only once,
+        since requesting all files would slow down a plan of thousands of slides.
         """
         patterns = [file for stage in self.stages[: None if is_drawn else -1] for file in SLIDE_FILES[stage]]
         found = []
@@ -155,14 +155,17 @@ class Workflow:
         return self.splits_table | {"columnar": METADATA_PARQUET} if self.splits_table else {}
 
     def gate_inputs(self, wildcards: Any) -> dict[str, str]:
-        """Return the tables that the gate reads; for the whole run, it waits for the report too."""
+        """Return the tables that the gate reads, and for the target all the report."""
         tables = {"slides": SLIDES_TABLE, "validation": VALIDATION_TABLE}
         return tables | self.splits_table | {"report": REPORT} if wildcards.target == "all" else tables
 
     # Parameters.
 
     def parameters(self, rule: str, backend: str = "") -> dict[str, Any]:
-        """Return the parameters of a rule, which has the name of its script; `store_patches` has one per backend."""
+        """Return the parameters of a rule; `store_patches` has a set per backend.
+
+        A rule has the name of its script.
+        """
         config, grid = self.config, asdict(self.config.sampling)
         pixels = {"icc": config.icc, "seed": config.seed}
         if rule in STAGES:
@@ -211,7 +214,10 @@ class Workflow:
 
     @cached_property
     def _stage_parameters(self) -> dict[str, dict[str, Any]]:
-        """The parameters, without code, of the stages that decide which patches there are and their labels."""
+        """The parameters, without code digests, of the stages before stores.
+
+        They decide which patches there are, and their labels.
+        """
         config = self.config
         sampled = {
             "grid": asdict(config.sampling),
@@ -253,7 +259,10 @@ class Workflow:
         }
 
     def code(self, rule: str, backend: str = "") -> str:
-        """Return a digest of the code that a rule's script runs, without modules that it imports and does not run."""
+        """Return a digest of the code that a rule runs.
+
+        Modules that its script imports but does not run are left out.
+        """
         unused = [LAYOUT, *(f"slidemill.stores.{name}" for name in SUFFIXES if backend and name != backend)]
         if rule == "sample_patches":
             # Otherwise an edit of how annotations are read would sample and store again.
@@ -264,7 +273,7 @@ class Workflow:
     # What the run writes down for its jobs.
 
     def settings(self) -> dict[str, dict[str, str]]:
-        """Return, by slide and stage, the digest of the parameters that Snakemake gives the job."""
+        """Return digests of the job parameters by slide and stage."""
 
         def value(own: Any, slide: str) -> Any:
             return own(SimpleNamespace(slide=slide)) if callable(own) else own

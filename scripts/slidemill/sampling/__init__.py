@@ -1,1 +1,1 @@
-"""Choose which patches are kept, and label them; imports core, slides and annotations."""
+"""Select and label patches; imports core, slides and annotations."""

@@ -1,4 +1,4 @@
-"""Filter the patches of a grid by steps, and write the tables of kept and dropped patches."""
+"""Filter a grid's patches by steps; write tables of kept and dropped patches."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ def filter_rows(rows: Iterable[Row], steps: Sequence[Step]) -> Iterator[tuple[Ro
 
 
 def write_filtered(rows: Iterable[Row], steps: Sequence[Step], *, kept: Path, dropped: Path) -> Counter[str]:
-    """Write the tables of kept and of dropped rows, and return the number of rows per reason.
+    """Write the tables of kept and dropped rows; return a count per reason.
+
+    The reason of kept rows is empty.
 
     Parameters
     ----------

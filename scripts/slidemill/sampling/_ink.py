@@ -103,7 +103,10 @@ class Ink:
 
 
 def pen_colours(image: Pixels) -> Shades:
-    """Return the pixels with the colour of a felt pen, ``uint8 (height, width)`` of 0 and 1."""
+    """Return a mask of the pixels with the colour of a felt pen.
+
+    The mask is ``uint8 (height, width)`` of 0 and 1.
+    """
     hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
     found = np.zeros(image.shape[:2], np.uint8)
     for first, last, least in PENS:
@@ -176,7 +179,10 @@ def _strokes(image: Pixels, colours: Shades, coloured: Shades) -> Shades:
 
 
 def even_pieces(image: Pixels, tissue: Shades) -> Shades:
-    """Return the pieces of tissue that are as smooth as ink, ``uint8 (height, width)``."""
+    """Return a mask of the pieces of tissue that are as smooth as ink.
+
+    The mask is ``uint8 (height, width)``, 1 in such pieces.
+    """
     piece, _, _, smooth = _pieces(image, tissue)
     return smooth[piece].astype(np.uint8)
 
@@ -199,7 +205,10 @@ def _pieces(image: Pixels, marks: Shades) -> tuple[npt.NDArray[np.int32], npt.ND
 
 
 def _of_one_dye(image: Pixels, colour: Floats, every: Shades) -> Shades:
-    """Return the pixels of `every` that may be of the dye of a colour and are about as dense."""
+    """Return the pixels of `every` with the same dye and a similar density.
+
+    The dye is that of `colour`. Pixels may be denser than `colour`, and only a little paler.
+    """
     densities, density = (-np.log10((shade.astype(np.float32) + 1) / 256) for shade in (image[every == 1], colour))
     length, most = np.sqrt((densities**2).sum(axis=1)), np.sqrt((density**2).sum())
     cosine = densities @ density / np.maximum(length * most, 1e-6)
@@ -217,7 +226,10 @@ def _variation(image: Pixels) -> Floats:
 
 
 def _on_glass(piece: npt.NDArray[np.int32], coloured: Shades, count: int) -> Floats:
-    """Return the share of pixels without colour around each piece, beyond its blurred edge."""
+    """Return the share of pixels without colour around each piece.
+
+    The blurred edge of the piece is left out.
+    """
     numbers = piece.astype(np.float32)
     near, far = (cv2.dilate(numbers, _disc(reach)) for reach in (HALO, HALO + 1))
     ring = (near == 0) & (far > 0)

@@ -1,4 +1,4 @@
-"""Count the patches that regions label, and those in a smaller region of another label."""
+"""Count labelled patches per region name, and those in smaller other regions."""
 
 from __future__ import annotations
 

@@ -57,7 +57,9 @@ def labeller(annotation: Annotation, spec: LabelSpec, reached: set[int] | None =
 
 
 def region_at(annotation: Annotation, points: Floats, order: Sequence[int] | None = None) -> Places:
-    """Return the place of the first region that contains each point, or -1: ``intp (n,)``.
+    """Return the index of the first region that contains each point, or -1.
+
+    The result is ``intp (n,)``.
 
     Parameters
     ----------
@@ -88,7 +90,9 @@ def region_at(annotation: Annotation, points: Floats, order: Sequence[int] | Non
 
 
 def reference_points(rows: Rows, rule: str) -> Floats:
-    """Return the point of each patch that labels it, ``float64 (n, 2)`` in level-0 pixels.
+    """Return the point of each patch that decides its label.
+
+    The result is ``float64 (n, 2)``, x and y in level-0 pixels.
 
     Parameters
     ----------

@@ -89,7 +89,10 @@ def palette_doubts(path: Path, image: LabelImage) -> Iterator[str]:
 
 
 def _palette(path: Path) -> Shades | None:
-    """Return the colours of an image's integers, ``uint8 (n, 3)``; None where it has no palette."""
+    """Return the palette of an image; None where it has none.
+
+    The palette is ``uint8 (n, 3)``, RGB by pixel value.
+    """
     with path.open("rb") as file:
         is_png = file.read(len(PNG)) == PNG
     if is_png:

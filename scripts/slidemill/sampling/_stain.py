@@ -1,4 +1,4 @@
-"""Find tissue in an image of a slide: pixels with more colour than glass and padding."""
+"""Find tissue: pixels that are more colourful than glass and padding."""
 
 from __future__ import annotations
 
@@ -140,13 +140,15 @@ def _coloured(image: Pixels, rule: Rule) -> npt.NDArray[np.bool_]:
 
 
 def _smoothed(image: Pixels) -> tuple[Shades, Shades]:
-    """Return hue, and saturation after a median filter; ``uint8 (height, width)`` each."""
+    """Return hue and median-filtered saturation, ``uint8 (height, width)`` each."""
     hue, saturation, _ = cv2.split(cv2.cvtColor(image, cv2.COLOR_RGB2HSV))
     return np.asarray(hue, np.uint8), np.asarray(cv2.medianBlur(saturation, SMOOTHED), np.uint8)
 
 
 def _tinted_glass(image: Pixels, rule: Rule) -> npt.NDArray[np.float64] | None:
-    """Return the colour of glass that would count as tissue, ``float64 (3,)``, RGB; else None.
+    """Return the colour of glass that would count as tissue; else None.
+
+    The colour is ``float64 (3,)``, RGB.
 
     Glass is bright, smoother than tissue, and reaches the edge of the slide.
     """

@@ -1,4 +1,4 @@
-"""Find faults of a run's labels as a whole, for which the gate fails the run."""
+"""Find faults of a run's labels, for which the gate fails the run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ MOST_NAMED = 10
 
 
 def label_faults(slides: Iterable[Mapping[str, str]], policy: str) -> list[str]:
-    """Return why a run's labels are at fault, and the names without a label, in a line each.
+    """Return the faults of a run's labels, one per line; empty without a fault.
+
+    The names without a label follow in a line each.
 
     Parameters
     ----------

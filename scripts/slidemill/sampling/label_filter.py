@@ -1,4 +1,4 @@
-"""Keep only patches of some labels, by the labels that the metadata table will have."""
+"""Keep only patches with selected labels, decided as in the metadata table."""
 
 from __future__ import annotations
 

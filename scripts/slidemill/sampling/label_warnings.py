@@ -1,4 +1,4 @@
-"""Warnings on a slide's labels: unmapped names, overlaps, regions that label nothing."""
+"""Warnings on a slide's labels: unmapped names, overlaps, unused regions."""
 
 from __future__ import annotations
 

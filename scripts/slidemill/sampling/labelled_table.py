@@ -42,7 +42,7 @@ class Labelling:
 def label_rows(
     rows: Sequence[Mapping[str, Any]], annotation: Annotation, spec: LabelSpec, columns: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    """Return the rows with their labels, and with the sheet's `columns` for their slide.
+    """Return the rows with their labels and the sheet's `columns` of their slide.
 
     A name that the map lacks gives label -1.
     """
@@ -61,7 +61,9 @@ def _labelled(rows: Sequence[Mapping[str, Any]], decide: Labeller, by: Labelling
 def label_blocks(
     rows: Iterable[Mapping[str, Any]], by: Labelling, counts: LabelCounts | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Yield the rows with their labels, as `label_rows` gives them, a block of rows in memory at a time.
+    """Yield the rows with labels as `label_rows` does, in bounded memory.
+
+    One block of rows is in memory at a time.
 
     Parameters
     ----------

@@ -172,7 +172,10 @@ def _check_count(grid: Grid, most: int) -> None:
 
 
 def _tissue(source: Path, info: SlideInfo, choice: Choice) -> SelectedArea:
-    """Return the wanted area of a slide: by its custom mask, by the method, or all of it."""
+    """Return the wanted area of a slide, by its custom mask or the tissue method.
+
+    Without both, the whole slide is wanted.
+    """
     if choice.own_mask:
         from slidemill.sampling._custom_mask import read_mask
 

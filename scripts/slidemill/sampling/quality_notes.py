@@ -37,7 +37,10 @@ def annotation_warnings(outcomes: Sequence[Outcome]) -> dict[str, list[str]]:
 
 
 def copy_warnings(outcomes: Iterable[Outcome]) -> dict[str, str]:
-    """Return a warning per slide whose annotation has regions and equals another slide's."""
+    """Return a warning per slide whose annotation equals another slide's.
+
+    Annotations without regions give no warning.
+    """
     owners: dict[str, list[str]] = {}
     for outcome in outcomes:
         own = None if outcome.failed else outcome.labels
