@@ -1,4 +1,7 @@
-"""What is wrong with a configuration, in words: pydantic's errors become lines of key, value and remedy."""
+"""Turn pydantic's errors about a configuration into messages for users.
+
+Each is a line with key, value and remedy.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,10 @@ Errors = Mapping[Place, list[Mapping[str, Any]]]
 
 
 def faults(values: Mapping[str, Any]) -> list[str]:
-    """Return a line for each way in which `values` break the configuration's model, each section's own first."""
+    """Return a line for each fault of a configuration.
+
+    A section's own faults come before those of its keys.
+    """
     schema, by_place = json_schema(), dict[Place, list[Any]]()
     try:
         Configuration.model_validate(_known(values, schema))
@@ -51,14 +57,17 @@ def faults(values: Mapping[str, Any]) -> list[str]:
 
 
 def _known(value: Any, schema: Mapping[str, Any]) -> Any:
-    """Return a value without unknown keys, of which pydantic would report one that is not Unicode, and nothing else."""
+    """Return a value without unknown keys.
+
+    If such a key is not Unicode, pydantic reports only that one.
+    """
     if not isinstance(value, dict) or "properties" not in schema:
         return value
     return {name: _known(value[name], own) for name, own in schema["properties"].items() if name in value}
 
 
 def _lines(place: Place, value: Any, schema: Mapping[str, Any], *, errors: Errors) -> Iterator[str]:
-    """Yield the lines of a place of the configuration, and of what lies in it.
+    """Yield the lines of faults of a section or key, and of all that it contains.
 
     Parameters
     ----------
@@ -92,7 +101,10 @@ def _lines(place: Place, value: Any, schema: Mapping[str, Any], *, errors: Error
 
 
 def _lines_of_entries(place: Place, schema: Mapping[str, Any], errors: Errors) -> Iterator[str]:
-    """Yield the lines of what is wrong in a list, or in a mapping with free names; the names come first."""
+    """Yield the lines of faults in a list, or in a mapping with free names.
+
+    Faults of the names come first.
+    """
     of_names = [found for other, found in errors.items() if other[:-2] == place and other[-1] == "[key]"]
     for error in chain(*of_names):
         yield _line(place, error, schema["propertyNames"])
@@ -108,7 +120,7 @@ def _line(place: Place, error: Mapping[str, Any], schema: Mapping[str, Any]) -> 
 
 
 def _expected(kind: str, schema: Mapping[str, Any]) -> str:
-    """Return in words what a value with an error of pydantic's type `kind` should have been."""
+    """Return in words what a value with this pydantic error should have been."""
     if kind in BOUNDS:
         words, bound = BOUNDS[kind]
         return words.format(schema[bound])
@@ -122,7 +134,7 @@ def _expected(kind: str, schema: Mapping[str, Any]) -> str:
 
 
 def _shown(value: object) -> str:
-    """Return a value as Python writes it, cut off where it is long."""
+    """Return a value's Python representation, cut off if it is long."""
     text = repr(value)
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 

@@ -1,4 +1,7 @@
-"""What the configuration's model is made of: sections, keys, and types that take YAML's values as they are."""
+"""Building blocks of the configuration's model: sections, keys and types.
+
+The types keep YAML's values unchanged.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,15 @@ Spec = TypeVar("Spec")
 
 @dataclass(frozen=True, slots=True)
 class Documentation:
-    """The documentation of a key that is made by code, in place of the string below it."""
+    """The documentation of a key made by code, which has no string below it."""
 
     text: str
 
 
 class Section(BaseModel):
-    """A mapping of keys, each with a type, a default, a description, and its documentation as the string below it.
+    """A mapping of keys.
+
+    Each key has a type, a default, a description, and its documentation as the string below it.
 
     Types are strict: ``"256"`` is not a number, 256.0 not an integer, true not a number, and unknown keys are faults.
     Messages, tables and the schema list the keys in this order.
@@ -48,7 +53,10 @@ def key(default: Any, description: str | None = None, **more: Any) -> Any:
 
 
 def _as_given(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
-    """Return a number that `check` accepts without making it a float: rules run again when 30 becomes 30.0."""
+    """Return a number that `check` accepts, without making it a float.
+
+    Otherwise rules would run again when 30 becomes 30.0.
+    """
     check(value)
     return value
 
@@ -66,5 +74,8 @@ Share = Annotated[float, Field(ge=0, le=1), AS_GIVEN]
 
 
 def spec_of(spec: type[Spec], section: Section) -> Spec:
-    """Return a section as the value that stages take, a dataclass whose fields have the names of keys."""
+    """Return a section as the dataclass that stages take.
+
+    The dataclass's fields have the names of keys.
+    """
     return spec(**{field.name: getattr(section, field.name) for field in fields(cast("Any", spec))})

@@ -1,4 +1,4 @@
-"""The section `labels` of the configuration: its keys, what contradicts among them, and the value it becomes."""
+"""Define the configuration's section `labels`, and check and convert its keys."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class Labels(Section):
 
 
 def label_spec(labels: Labels) -> LabelSpec:
-    """Return how annotations become labels, by the keys of the section that say so.
+    """Return the section `labels` as the settings that make labels of annotations.
 
     With ``outside: null``, patches outside all regions are named `slidemill.core.specs.OUTSIDE`, which the map lacks.
     """
@@ -112,7 +112,10 @@ def label_spec(labels: Labels) -> LabelSpec:
 
 
 def wrong_labels(labels: Labels) -> Iterator[str]:
-    """Yield a line for each label that patches could get, or be chosen by, and that is none."""
+    """Yield a line for each contradiction among the keys of `labels`.
+
+    It also yields one for each label that patches could get, or be selected by, and that does not exist.
+    """
     if "min_fraction" in labels.model_fields_set and labels.rule != "area":
         yield (
             f"labels.min_fraction is {labels.min_fraction} and labels.rule is {labels.rule}: only rule area "

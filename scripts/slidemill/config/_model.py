@@ -1,4 +1,4 @@
-"""The configuration's model, of which its schema, its table of keys and the values that stages take are made."""
+"""Define the configuration's model, the source of its schema and its reference."""
 
 from __future__ import annotations
 
@@ -100,12 +100,12 @@ class Benchmark(Section):
 
 
 def section(description: str) -> Any:
-    """Return the key of a section that has all of its defaults when it is left out."""
+    """Return the key of a section whose keys all have defaults."""
     return key({}, description, validate_default=True)
 
 
 def _limits(given: Any) -> Any:
-    """Return the limits that true and false mean: none, and no measures."""
+    """Return the limits that true and false stand for: none, and no measures."""
     if given is None:
         raise PydanticCustomError("limits", "neither true or false nor limits")
     return {True: {}, False: None}[given] if isinstance(given, bool) else given

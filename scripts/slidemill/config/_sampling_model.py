@@ -1,4 +1,4 @@
-"""The keys `sampling`, `tissue` and `quality` of the configuration."""
+"""Define the configuration's sections `sampling`, `tissue` and `quality`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Check a configuration's file before Snakemake reads it, which ends in tracebacks or not at all.
+"""Check a configuration's file before Snakemake reads it.
+
+Snakemake ends with a traceback on some wrong files, and never ends on others.
 
 Snakemake copies a value once for each reference to it, so that ten lines can take all memory.
 """
@@ -24,7 +26,9 @@ MERGE = "<<"
 
 
 def check_file(path: Path) -> None:
-    """Check that a configuration exists, is YAML or JSON, and is not too large after references are resolved.
+    """Check that a configuration exists, is YAML or JSON, and is not too large.
+
+    Its size is counted after references are resolved.
 
     Raises
     ------
@@ -50,7 +54,9 @@ def check_file(path: Path) -> None:
 
 
 def check_size(values: Mapping[str, Any], name: str = "the configuration") -> None:
-    """Check the size and depth of a configuration's values, counted once per reference.
+    """Check the size and depth of a configuration's values.
+
+    Values are counted once per reference.
 
     Raises
     ------
@@ -107,7 +113,7 @@ def _yaml(path: Path, text: str) -> Any:
 
 
 def _check_events(path: Path, text: str) -> None:
-    """Check keys, references and size by the parser's events, which build no values.
+    """Check keys, references and size from parser events, which build no values.
 
     Raises
     ------
@@ -143,7 +149,10 @@ def _check_events(path: Path, text: str) -> None:
 
 
 class _Open:
-    """A mapping or list whose end is not read yet: its anchor, its keys, and the number of its values so far."""
+    """A mapping or list whose end is not read yet.
+
+    It has an anchor, its keys, and the number of its values so far.
+    """
 
     def __init__(self, anchor: str | None, is_mapping: bool = False) -> None:
         self.anchor, self.size = anchor, 1

@@ -1,4 +1,4 @@
-"""Check the configuration against its model, fill in defaults, and return it as values.
+"""Check the configuration against its model, and return its completed values.
 
 All faults are reported in one `ConfigError`, a line each.
 """
@@ -41,7 +41,7 @@ LARGEST_SHRUNK = 1024
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A checked configuration; its paths are absolute."""
+    """A checked configuration, with absolute paths."""
 
     slides: Path
     annotations: Path | None
@@ -68,17 +68,17 @@ class Config:
 
     @property
     def root(self) -> Path:
-        """The folder that slides' paths are relative to."""
+        """The folder to which slides' paths are relative."""
         return self.slides.parent if is_sheet(self.slides) else self.slides
 
     @property
     def annotations_root(self) -> Path:
-        """The folder that annotations' paths are relative to."""
+        """The folder to which annotations' paths are relative."""
         return self.annotations or self.root
 
     @property
     def masks_root(self) -> Path:
-        """The folder that masks' paths are relative to."""
+        """The folder to which masks' paths are relative."""
         return self.tissue_masks or self.root
 
 
@@ -142,13 +142,16 @@ def _refuse(wrong: Iterator[str]) -> None:
 
 
 def _grid_spec(sampling: Sampling) -> GridSpec:
-    """Return the grid's settings; another resolution takes precedence over the native level."""
+    """Return the grid's settings.
+
+    Another resolution takes precedence over the native level.
+    """
     spec = spec_of(GridSpec, sampling)
     return spec if _resolutions(sampling) in ([], ["level"]) else replace(spec, level=None)
 
 
 def _resolutions(sampling: Sampling) -> list[str]:
-    """Return the keys of resolution that the configuration has."""
+    """Return the resolution keys that the configuration sets."""
     return [key for key in RESOLUTIONS if key in sampling.model_fields_set]
 
 
@@ -170,7 +173,7 @@ def _impossible_paths(given: Configuration, base: Path) -> Iterator[str]:
 
 
 def _contradictions(given: Configuration, slides: Path, results: Path) -> Iterator[str]:
-    """Yield a line for each fault that concerns more than one key, or the disk."""
+    """Yield a line for each fault that concerns several keys, or the disk."""
     sampling, tissue = given.sampling, given.tissue
     resolutions = _resolutions(sampling)
     if len(resolutions) > 1:
@@ -221,7 +224,7 @@ def _contradictions(given: Configuration, slides: Path, results: Path) -> Iterat
 
 
 def _unfit_for_source(backend: str, given: Configuration) -> Iterator[str]:
-    """Yield a line for each setting with which no slide's tiles could be copied."""
+    """Yield a line for each setting that prevents copying a slide's tiles."""
     for key, value, needed in (
         ("sampling.overlap", given.sampling.overlap, (0,)),
         ("sampling.edges", given.sampling.edges, ("drop",)),
