@@ -1,4 +1,7 @@
-"""Check that a configuration can be read, before Snakemake does; its keys are checked by the workflow."""
+"""Check that a configuration can be read, before Snakemake reads it.
+
+The workflow checks its keys.
+"""
 
 import sys
 from pathlib import Path
@@ -8,7 +11,7 @@ from slidemill.errors import ConfigError
 
 
 def main(path: Path) -> None:
-    """Exit with one sentence where the configuration at `path` cannot be read."""
+    """Exit with one sentence if the configuration at `path` cannot be read."""
     try:
         check_file(path)
     except ConfigError as error:

@@ -1,4 +1,4 @@
-"""Write down what OpenSlide says of one slide."""
+"""Record what OpenSlide reports about one slide."""
 
 from slidemill.stages.discover import DiscoverJob, discover_slide
 from slidemill.stages.job import Snakemake, script_job

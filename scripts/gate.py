@@ -1,4 +1,4 @@
-"""Fail with a table of what is wrong, when more slides failed than may, or folds leak."""
+"""Fail, with a table of faults, if too many slides failed or folds leak."""
 
 from slidemill.stages.gate import GateJob, require_success
 from slidemill.stages.job import Snakemake, script_job

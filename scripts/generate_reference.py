@@ -1,4 +1,4 @@
-"""Write what is derived from the configuration's model and the measures: the schema, and tables in the docs."""
+"""Generate the configuration's schema and the tables of keys and measures."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Write the one HDF5 file over the stores of all slides."""
+"""Write one HDF5 file that joins the stores of all slides."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Make the demo's slides and annotations in a folder, unless they are there."""
+"""Make the demo's slides and annotations in a folder, unless they exist."""
 
 import sys
 from pathlib import Path
@@ -27,7 +27,7 @@ DEMO = {
 
 
 def main(folder: Path) -> None:
-    """Write what is missing."""
+    """Write the slides and annotations that are missing."""
     for seed, (name, areas) in enumerate(DEMO.items()):
         slide = folder / "slides" / name
         annotation = folder / "annotations" / f"{slide.stem}.xml"

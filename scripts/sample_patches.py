@@ -1,4 +1,4 @@
-"""Write the table of one slide's patches, and that of those which were dropped."""
+"""Write the tables of one slide's sampled and dropped patches."""
 
 from slidemill.stages.job import Snakemake, script_job
 from slidemill.stages.sample import SampleJob, sample_patches

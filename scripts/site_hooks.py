@@ -1,4 +1,7 @@
-"""What the site has from elsewhere in the repository: each text stands once, and its links lead to the site's pages."""
+"""Add documents from elsewhere in the repository to the site.
+
+So no text is written twice. Their links lead to the site's pages.
+"""
 
 import json
 import posixpath
@@ -38,7 +41,7 @@ def _read(notebook: str) -> str:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Return a page's text with its links as the site needs them, and lists that Markdown knows for such."""
+    """Return a page with links and lists adapted to the site."""
     homes = {page: source for source, page in PAGES.items()}
     home = posixpath.dirname(homes.get(page.file.src_uri, f"docs/{page.file.src_uri}"))
 
@@ -58,7 +61,10 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def _spaced(markdown: str) -> str:
-    """Return text with an empty line before each list, as Python's Markdown wants it, and GitHub's does not."""
+    """Return text with an empty line before each list.
+
+    Python's Markdown needs it, and GitHub's does not.
+    """
     lines: list[str] = []
     fenced = False
     for line in markdown.splitlines():

@@ -1,4 +1,4 @@
-"""Train a small network on the demo's labels, with one slide held out: python scripts/train_demo.py RESULTS."""
+"""Train a demo network, one slide held out: python scripts/train_demo.py RESULTS."""
 
 import sys
 import time
@@ -21,7 +21,7 @@ SIZE = 16
 
 
 def network(classes: int) -> nn.Module:
-    """Return a network that takes images from 0 to 1, ``float32 (size, 3, height, width)``."""
+    """Return a network for images from 0 to 1, ``float32 (size, 3, height, width)``."""
     layers: list[nn.Module] = [nn.AvgPool2d(4)]
     for inner, outer in ((3, 16), (16, 32), (32, 64)):
         layers += [nn.Conv2d(inner, outer, 3, padding=1), nn.BatchNorm2d(outer), nn.ReLU(), nn.MaxPool2d(2)]
@@ -29,7 +29,7 @@ def network(classes: int) -> nn.Module:
 
 
 def trained(patches: Dataset, seed: int) -> tuple[nn.Module, float]:
-    """Return a network that has seen the patches `EPOCHS` times, and how many images it took a second."""
+    """Return a network trained for `EPOCHS` epochs, and its images per second."""
     torch.manual_seed(seed)
     model = network(max(patches.classes) + 1)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
@@ -49,7 +49,7 @@ def trained(patches: Dataset, seed: int) -> tuple[nn.Module, float]:
 
 
 def accuracy(model: nn.Module, patches: Dataset) -> float:
-    """Return the share of patches whose label the network finds."""
+    """Return the share of patches whose label the network predicts correctly."""
     model.eval()
     right = 0
     with torch.no_grad():
@@ -59,7 +59,7 @@ def accuracy(model: nn.Module, patches: Dataset) -> float:
 
 
 def main(results: Path) -> list[float]:
-    """Train from each backend's stores, and return the share of patches of the held-out slide that each gets right."""
+    """Train per backend, and return each one's accuracy on the held-out slide."""
     found: list[float] = []
     for backend in filter(lambda name: (results / "stores" / name).exists(), SUFFIXES):
         with open_dataset(results, backend, where="label >= 0") as patches:

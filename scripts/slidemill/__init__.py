@@ -1,7 +1,7 @@
 """slidemill: from a folder of whole slides to validated, benchmarked patch stores.
 
-`open_dataset` is what training code needs, `read_splits` and `check_leakage` serve it, `open_store` and
-`read_metadata` lie below it; the rest serves the workflow.
+Training code needs `open_dataset`; `read_splits` and `check_leakage` support it, and `open_store` and `read_metadata`
+are the layer below it. The workflow uses the rest.
 """
 
 from __future__ import annotations

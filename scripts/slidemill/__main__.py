@@ -1,4 +1,4 @@
-"""``python -m slidemill``."""
+"""Run the command line as ``python -m slidemill``."""
 
 import sys
 

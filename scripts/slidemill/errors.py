@@ -59,23 +59,26 @@ class ConfigError(SlidemillError):
 
 
 class SlideError(SlidemillError):
-    """A slide's content cannot be used; the slide fails and the others go on."""
+    """A slide's content cannot be used; the slide fails and the others continue."""
 
 
 class UnreadablePatchError(SlideError):
-    """A patch's pixels cannot be read; the slide fails, and its other patches are stored."""
+    """A patch's pixels cannot be read.
+
+    The slide's other patches are stored; the key `unreadable_patches` decides whether the slide fails.
+    """
 
 
 class AnnotationError(SlideError):
-    """A slide's annotation cannot be used; the slide fails and the others go on."""
+    """A slide's annotation cannot be used; its slide fails and the others continue."""
 
 
 class StoreError(SlidemillError):
-    """A store is missing, closed, damaged or not slidemill's, or lacks a requested patch."""
+    """A store is missing, closed, damaged, not slidemill's, or lacks a patch."""
 
 
 class SplitError(SlidemillError):
-    """Slides cannot be split into folds as requested, or folds do not belong to these slides."""
+    """Slides cannot be split as requested, or folds do not belong to these slides."""
 
 
 class LeakageError(SlidemillError):
@@ -83,7 +86,9 @@ class LeakageError(SlidemillError):
 
 
 class MachineError(SlidemillError, OSError):
-    """The machine failed, not the file: memory, permissions, open files, or a drive that is away.
+    """The machine failed, not the file.
+
+    It lacks memory, permissions or open files, or a drive is not available.
 
     Parameters
     ----------
@@ -101,14 +106,16 @@ class MachineError(SlidemillError, OSError):
 
 
 def is_machine_fault(error: Exception) -> bool:
-    """Return whether an error is the machine's, such as lack of memory or a drive that is away."""
+    """Return whether the machine caused an error: out of memory, or a lost drive."""
     if isinstance(error, MachineError | MemoryError):
         return True
     return isinstance(error, OSError) and error.errno in AWAY
 
 
 def machine_error(error: BaseException, subject: object) -> MachineError | None:
-    """Return a `MachineError` if the machine is at fault, or None if the content of `subject` may be.
+    """Return a `MachineError` if the machine caused an error.
+
+    Return None if the content of `subject` may have caused it.
 
     Parameters
     ----------
@@ -135,7 +142,7 @@ def machine_errors(subject: object) -> Iterator[None]:
 
 
 def _machine_code(error: BaseException, subject: object) -> int | None:
-    """Return the error number of a machine's fault; None for other errors."""
+    """Return the error number of a machine's fault, or None for other errors."""
     if isinstance(error, MemoryError):
         return errno.ENOMEM
     if isinstance(error, ImportError):
@@ -157,7 +164,7 @@ def _machine_code(error: BaseException, subject: object) -> int | None:
 
 
 def _has_memory(subject: object) -> bool:
-    """Return whether this process can allocate the file's size, and at least `ENOUGH` bytes."""
+    """Return whether memory suffices for the file, and for `ENOUGH` bytes."""
     try:
         size = subject.stat().st_size if isinstance(subject, Path) else 0
         mmap(-1, max(size, ENOUGH)).close()
@@ -176,7 +183,7 @@ def _has_files() -> bool:
 
 
 def _advice(code: int, subject: object) -> str:
-    """Return what is wrong and what to do, for an error number of `MACHINE`."""
+    """Return the problem and its remedy for an error number of `MACHINE`."""
     reason = os.strerror(code)
     if code == UNLOADED:
         return f"{subject}: a library that reads it could not be loaded: free memory and start again, or reinstall it"
@@ -199,7 +206,7 @@ def _advice(code: int, subject: object) -> str:
 
 
 def explain(error: Exception) -> str | None:
-    """Return the message to the user of an error that ends a job, or None for a bug."""
+    """Return the message for an error that ends a job, or None if it is a bug."""
     if isinstance(error, SlidemillError):
         return str(error)
     if isinstance(error, MemoryError):
@@ -213,7 +220,7 @@ def explain(error: Exception) -> str | None:
 
 
 def _ownership(subject: object) -> str:
-    """Return a file's owner and mode; empty where they cannot be read."""
+    """Return a file's owner and mode, or an empty text if they cannot be read."""
     try:
         status = Path(str(subject)).stat()
     except OSError:

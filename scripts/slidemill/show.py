@@ -1,4 +1,4 @@
-"""Pictures of a dataset: its patches, their places, and comparisons with the slides."""
+"""Draw pictures of a dataset: patches, their places, comparisons with slides."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Comparison:
 
     @property
     def mean(self) -> float:
-        """The mean absolute difference where there are patches, of 255."""
+        """The mean absolute difference where there are patches, from 0 to 255."""
         return float(np.nanmean(self.difference))
 
 
@@ -128,7 +128,7 @@ def stitch(
 
 
 def overlay(ds: Dataset, slide: str, longest: int = LONGEST) -> Image.Image:
-    """Return the stitched patches of a slide with their outlines in the colours of their labels.
+    """Return a slide's stitched patches, outlined in the colours of their labels.
 
     Raises
     ------
@@ -143,7 +143,9 @@ def overlay(ds: Dataset, slide: str, longest: int = LONGEST) -> Image.Image:
 
 
 def compare(ds: Dataset, slide: str, slides_folder: str | Path, longest: int = LONGEST) -> Comparison:
-    """Compare a slide's thumbnail with its patches, to find shifted, missing or foreign ones.
+    """Compare a slide's thumbnail with its stitched patches.
+
+    This finds shifted, missing and foreign patches.
 
     Parameters
     ----------
@@ -178,7 +180,7 @@ def compare(ds: Dataset, slide: str, slides_folder: str | Path, longest: int = L
 
 
 def stitched_beside_thumbnail(ds: Dataset, slide: str, slides_folder: str | Path | None = None) -> Figure:
-    """Return a figure of a slide's thumbnail, its stitched patches, and their difference.
+    """Return a figure of a thumbnail, stitched patches, and their difference.
 
     Without `slides_folder` it shows only the patches. Parameters and errors are those of `compare`.
     """
@@ -208,7 +210,7 @@ def _panel(axes: Axes, pixels: Pixels, title: str) -> None:
 
 
 def _named(pixels: npt.NDArray[np.uint8], labels: Labels | None) -> list[tuple[int, str]]:
-    """Return the label and its name per patch of an array."""
+    """Return the number and the name of each patch's label."""
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3:
         raise SlidemillError(
             f"the patches are {pixels.dtype} {pixels.shape}: give an array, uint8 (patches, height, width, 3)"

@@ -54,7 +54,7 @@ class Tissue:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """µm per pixel and objective power in a slide's metadata; None leaves one out."""
+    """µm per pixel and objective power in a slide's metadata; None omits one."""
 
     mpp: float | None = 0.5
     power: int | None = 20
@@ -183,7 +183,7 @@ def _nuclei(pen: ImageDraw.ImageDraw, tissue: Tissue, generator: np.random.Gener
 
 
 def _tiles(image: Image.Image, tile: int, quality: int) -> Iterator[bytes]:
-    """Yield an image's tiles as JPEG; blank glass fills those at the edges."""
+    """Yield an image's tiles as JPEG, padded with blank glass at the edges."""
     for top in range(0, image.height, tile):
         for left in range(0, image.width, tile):
             canvas = Image.new("RGB", (tile, tile), BLANK)

@@ -1,4 +1,7 @@
-"""Patches for PyTorch's DataLoader; only this module needs torch (``pip install slidemill[torch]``)."""
+"""Serve patches to PyTorch's DataLoader.
+
+Only this module needs torch (``pip install slidemill[torch]``).
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,9 @@ class _Turns:
 
 
 class PatchDataset(Dataset):  # type: ignore[misc]
-    """A dataset's patches by their places, for a DataLoader that shuffles and makes batches.
+    """A dataset's patches by position, as a map-style PyTorch dataset.
+
+    The DataLoader shuffles and makes batches.
 
     An item is a tensor ``uint8 (3, height, width)``, RGB, or the result of `transform`, and the label. Workers started
     by fork or by spawn get the places of the patches, not the table.
@@ -64,7 +69,7 @@ class PatchDataset(Dataset):  # type: ignore[misc]
         self._turns = _Turns(len(patches), seed, augment)
 
     def set_epoch(self, epoch: int) -> None:
-        """Have the augmentation be another epoch's, in workers that persist too."""
+        """Set the epoch of the augmentation, also in persistent workers."""
         self._turns.epoch.fill_(epoch)
 
     def __len__(self) -> int:
@@ -76,7 +81,7 @@ class PatchDataset(Dataset):  # type: ignore[misc]
         return self.__getitems__([place % len(self)])[0]
 
     def __getitems__(self, places: Sequence[int]) -> list[tuple[Any, int]]:
-        """Return several items: a DataLoader asks for all of a batch at once."""
+        """Return several items, as a DataLoader requests them for a batch."""
         own = np.asarray(places, np.intp)
         images = _tensor(self._stored.read(own, symmetries=self._turns.of(own)))
         labels = self._labels[own].tolist()

@@ -88,7 +88,7 @@ def _fulfilling(dataset: Dataset, query: str | None) -> Dataset:
 
 
 def _near(text: str, names: Sequence[str]) -> str:
-    """Return a remark on similar names, or nothing."""
+    """Return a remark on similar names, or an empty text."""
     found = difflib.get_close_matches(text, names)
     return f" (there is {', '.join(found)})" if found else ""
 
@@ -119,7 +119,7 @@ def _import_pywsi(options: argparse.Namespace) -> int:
 
 
 def _report_progress(done: int, total: int, what: str) -> None:
-    """Write the progress to stderr, in a terminal in one line."""
+    """Write the progress to stderr; in a terminal, update one line."""
     live = sys.stderr.isatty()
     if done == total or done % (LIVE_EVERY if live else EVERY) == 0:
         sys.stderr.write(f"{done} of {total} patches {what}" + ("\r" if live and done < total else "\n"))

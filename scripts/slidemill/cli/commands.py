@@ -1,4 +1,4 @@
-"""The command ``slidemill`` and its parts inspect, verify and prune."""
+"""The command ``slidemill`` with its commands inspect, verify and prune."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _remedy(finding: Finding, others: Sequence[Finding]) -> str:
-    """Return the remedy of a finding that does not name one."""
+    """Return a remedy for a finding that names none, or an empty text."""
     if "run again" in finding.message:
         return ""
     if finding.backend != EVERY_STORE:
