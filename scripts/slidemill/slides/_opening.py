@@ -1,4 +1,4 @@
-"""Check a slide's claimed size before it is opened, and explain why OpenSlide cannot open it.
+"""Check a slide's claimed size, and explain why OpenSlide rejects a file.
 
 A header of a hundred bytes can claim any size. OpenSlide takes minutes and gigabytes to open a sparse file of 4e12
 pixels, since it looks up every tile.
@@ -46,7 +46,10 @@ def check_claim(name: str, size: Size) -> None:
 
 
 def claimed_sizes(path: Path) -> Iterator[Size]:
-    """Yield the sizes of a TIFF's images without reading the tables of tiles; nothing for other or broken files."""
+    """Yield the sizes of a TIFF's images without reading its tables of tiles.
+
+    For other formats it yields nothing, and for a broken TIFF it ends at the damage.
+    """
     with path.open("rb") as file:
         try:
             yield from _image_sizes(file)
@@ -86,7 +89,7 @@ CONVERT = "convert the slide, for example to a tiled TIFF with JPEG (vips tiffsa
 
 
 def refusal(path: Path, said: str) -> str:
-    """Return why OpenSlide refuses the slide at `path`, and what to do.
+    """Return why OpenSlide rejects the slide at `path`, and the remedy.
 
     `said` is OpenSlide's message, empty where it does not recognise the file's format.
     """

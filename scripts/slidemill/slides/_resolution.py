@@ -1,4 +1,7 @@
-"""The size of a slide's pixels, and the level from which a requested resolution is read: pure arithmetic."""
+"""Check slides' pixel sizes, and find the downsample of a requested resolution.
+
+This is pure arithmetic.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ def are_square(mpp_x: float, mpp_y: float) -> bool:
 
 
 def contradiction(mpp: float | None, power: float | None) -> str:
-    """Return a note where a slide's mpp and power contradict each other, else nothing."""
+    """Return a note if a slide's mpp and power contradict each other, else nothing."""
     if mpp is None or power is None or 1 / APART <= POWER_MPP / power / mpp <= APART:
         return ""
     return (

@@ -1,4 +1,4 @@
-"""Cut patches out of tiles, each of which is decoded once.
+"""Cut patches out of tiles, and decode each tile once.
 
 Each thread decodes a tile into one small array, and copies its pixels to every patch that the tile touches, while they
 are in the processor's cache. A patch is complete after its last tile. Tiles are decoded in the order in which patches,
@@ -31,7 +31,7 @@ PLACES_A_STEP = 8
 
 
 class Region(NamedTuple):
-    """Part of a level, in pixels of the level."""
+    """A rectangle of a level, in pixels of the level."""
 
     left: int
     top: int
@@ -41,7 +41,10 @@ class Region(NamedTuple):
 
 @dataclass(slots=True)
 class _Cut:
-    """A region under way: its place in the order, its tiles, how many of them are missing, and its pixels so far."""
+    """A region that is being cut out.
+
+    It has a place in the order, its tiles, the number of missing tiles, and its pixels so far.
+    """
 
     place: int
     region: Region
@@ -93,7 +96,10 @@ class Cutter(Generic[Result]):
         self._free: dict[tuple[int, ...], list[Pixels]] = {}
 
     def steps(self) -> Iterator[Step[tuple[Pixels | None, Result]]]:
-        """Yield the steps in the order of places; a result is a region's pixels and what `finish` returned."""
+        """Yield the steps in the order of places.
+
+        A step's result is a region's pixels and what `finish` returned.
+        """
         known: deque[_Cut] = deque()
         places = iter(range(self._count))
         wanted = self._wanted
@@ -125,7 +131,7 @@ class Cutter(Generic[Result]):
             self._free[pixels.shape].append(pixels)
 
     def _want(self, place: int) -> _Cut:
-        """Return the region at a place, and note it at the tiles that it needs."""
+        """Return the region at a place, and register it with the tiles that it needs."""
         region = self._regions(place)
         tiles = self._tiles(region)
         cut = _Cut(place, region, tiles, len(tiles))
@@ -148,7 +154,10 @@ class Cutter(Generic[Result]):
         return free.pop() if free else np.empty(shape, np.uint8)
 
     def _cut(self, group: Iterable[_Portion]) -> list[tuple[int, tuple[Pixels | None, Result]]]:
-        """Decode tiles, copy each region's part of them, and return the regions that are complete."""
+        """Decode tiles, and copy each region's part of them.
+
+        Return the regions that are complete.
+        """
         # Regions are shared by threads: their arrays are made, and their missing tiles counted, under the lock; the
         # parts that tiles are copied to do not overlap, and need none.
         with self._lock:
@@ -170,7 +179,7 @@ class Cutter(Generic[Result]):
         return [(cut.place, (cut.pixels, self._finish(cut.place, cut.pixels))) for cut in complete]
 
     def _scatter(self, tile: int, data: bytes, targets: Sequence[_Cut]) -> None:
-        """Decode a tile, and copy to each target the part in which the two overlap."""
+        """Decode a tile, and copy its overlap with each target to that target."""
         buffer = getattr(self._thread, "buffer", None)
         if buffer is None:
             buffer = self._thread.buffer = self._level.buffer()

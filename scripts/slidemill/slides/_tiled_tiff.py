@@ -1,4 +1,4 @@
-"""The tiles of a TIFF-based slide: their places in the file, and their pixels.
+"""Read the tiles of TIFF-based slides.
 
 Unknown structures are refused with a reason, so that OpenSlide reads them. Structure: TIFF 6.0,
 sections 14 and 15, and https://openslide.org/formats/ for what each vendor does with it.
@@ -38,7 +38,7 @@ Decode = Callable[[bytes, Pixels], Pixels]
 
 
 class TilesError(SlideError):
-    """The tiles of a slide cannot be read here; OpenSlide may be able to."""
+    """The tiles of a slide cannot be read here; OpenSlide may be able to read them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class TiledLevel:
     _file: int
 
     def data(self, numbers: Sequence[int]) -> Iterator[bytes]:
-        """Yield the bytes of tiles as they are stored; adjacent ones are read at once.
+        """Yield the bytes of tiles as they are stored; adjacent tiles are read at once.
 
         Raises
         ------
@@ -93,7 +93,9 @@ class TiledLevel:
             first = last + 1
 
     def standalone(self, number: int, data: bytes) -> bytes:
-        """Return a tile's bytes as a JPEG that any program decodes to the slide's pixels, without decoding it.
+        """Return a tile's bytes as a JPEG file, without decoding it.
+
+        Any program decodes it to the slide's pixels.
 
         Raises
         ------
@@ -106,7 +108,9 @@ class TiledLevel:
             raise TilesError(f"tile {number} is not what the TIFF says ({error})") from None
 
     def pixels(self, number: int, data: bytes, buffer: Pixels) -> Pixels:
-        """Return a tile's pixels, ``uint8 (height, width, 3)``; they may be in `buffer`, an array of the same shape.
+        """Return a tile's pixels, ``uint8 (height, width, 3)``.
+
+        They may be in `buffer`, an array of the same shape.
 
         Raises
         ------
@@ -128,7 +132,7 @@ class TiledLevel:
 
 @contextmanager
 def open_level(path: Path, info: SlideInfo, level: int) -> Iterator[TiledLevel]:
-    """Open a native level of the slide at `path` for reading its tiles, and close it when the block ends.
+    """Open a native level's tiles for reading; close it when the block ends.
 
     Raises
     ------
@@ -180,7 +184,10 @@ def _decode_jpeg(data: bytes, out: Pixels) -> Pixels:
 
 
 def _page(tiff: tifffile.TiffFile, size: Size) -> Any:
-    """Return the one tiled image of the level's size, or of that size rounded up to whole tiles (Philips)."""
+    """Return the one tiled image of the level's size.
+
+    Philips rounds that size up to whole tiles.
+    """
     pages: list[Any] = [page for page in tiff.pages if page.is_tiled]
 
     def filled_up(page: Any) -> bool:
@@ -194,7 +201,7 @@ def _page(tiff: tifffile.TiffFile, size: Size) -> Any:
 
 
 def _fault(page: Any, size: Size, length: int) -> str:
-    """Return what is unknown of an image's structure, or nothing where all is known."""
+    """Return why an image's structure is not supported, or an empty text if it is."""
     across, down = -(-page.imagewidth // page.tilewidth), -(-page.imagelength // page.tilelength)
     compression = page.compression.name
     if not (compression == "JPEG" or compression in LIBRARY_CODECS):
@@ -225,7 +232,7 @@ def _is_jpeg(page: Any) -> bool:
 
 
 def _library_decoder(page: Any) -> Decode:
-    """Return tifffile's decoder of an image's tiles."""
+    """Return tifffile's decoder for an image's tiles."""
     decode = page.decode
     jpeg2000 = page.compression.name == "APERIO_JP2000_RGB"
 

@@ -20,7 +20,9 @@ COMPRESSED = (".gz", ".zip")
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """The files of a folder of annotations or tissue masks, by slide; paths are relative to their folders.
+    """The files in a folder of annotations or tissue masks, by slide.
+
+    Paths are relative to their folders.
 
     Parameters
     ----------
@@ -76,12 +78,18 @@ def match_annotations(
 
 
 def bare_name(path: Path) -> str:
-    """Return the name of an annotation's file without its ending; that of any other file without its suffix."""
+    """Return the name of an annotation's file without its ending.
+
+    Other files' names are returned without their suffix.
+    """
     return path.name.removesuffix(_ending(path) or path.suffix)
 
 
 def _ending(path: Path) -> str:
-    """Return the ending of an annotation's name in its own letter case, or nothing for other files."""
+    """Return the ending of an annotation's name, in its own letter case.
+
+    It is empty for other files.
+    """
     packed = path.suffix if path.suffix.lower() in COMPRESSED else ""
     name = path.name.removesuffix(packed)
     end = next((end for end in ANNOTATIONS if name.lower().endswith(end)), "")
@@ -89,7 +97,10 @@ def _ending(path: Path) -> str:
 
 
 def _files(root: Path, skip: Path | None, key: str) -> Iterator[Path]:
-    """Yield the files below `root`, and links to folders, relative to it, but for hidden ones."""
+    """Yield the files below `root`, and links to folders, relative to it.
+
+    Hidden files and folders are skipped.
+    """
     skipped = skip.resolve() if skip else None
     for folder, subfolders, names in walk_folder(root, key):
         here = Path(folder)
@@ -120,7 +131,10 @@ def _matched_in_place(slides: list[Path], annotations: list[Path], key: str) -> 
 
 
 def _matched_by_name(slides: list[Path], annotations: list[Path], key: str) -> dict[Path, Path]:
-    """Return the annotations elsewhere with the names of their slides, in any letter case and Unicode form."""
+    """Return the annotations elsewhere that have the names of their slides.
+
+    Letter case and Unicode form do not matter.
+    """
     found: dict[str, list[Path]] = defaultdict(list)
     for path in annotations:
         found[fold_name(bare_name(path))].append(path)
@@ -140,7 +154,7 @@ def _matched_by_name(slides: list[Path], annotations: list[Path], key: str) -> d
 
 
 def _check_one_each(fitting: Mapping[Path, list[Path]], key: str) -> None:
-    """Refuse an annotation that fits several slides; `fitting` has the slides of each."""
+    """Reject an annotation that fits several slides; `fitting` has each one's slides."""
     for annotation, slides in fitting.items():
         if len(slides) > 1:
             raise ConfigError(
@@ -170,7 +184,10 @@ def _other_than(slides: list[Path], above: Path, annotations: list[Path], *, roo
 
 
 def _unread(slides: list[Path], above: Path, root: Path, *, files: Iterable[Path]) -> Iterator[Path]:
-    """Yield the files that are not slides; among slides, only those that have the name of one, as ``a.ndpi.ndpa``."""
+    """Yield the files that are not slides.
+
+    In a folder that also holds slides, yield only those named like a slide, as ``a.ndpi.ndpa``.
+    """
     if not _are_mixed(above.resolve(), root.resolve()):
         yield from files
         return
@@ -182,7 +199,7 @@ def _unread(slides: list[Path], above: Path, root: Path, *, files: Iterable[Path
 
 
 def _are_mixed(above: Path, root: Path) -> bool:
-    """Return whether the folder of annotations may contain slides: one folder holds the other."""
+    """Return whether the folders of annotations and slides are equal or nested."""
     return above in (root, *root.parents) or root in above.parents
 
 
@@ -192,5 +209,8 @@ def annotation_names(slide: Path) -> tuple[str, str]:
 
 
 def fold_name(stem: str) -> str:
-    """Return a stem in the form in which stems are compared: NFC (macOS writes NFD), without letter case."""
+    """Return a stem in the form in which stems are compared.
+
+    It is in NFC (macOS writes NFD), without letter case.
+    """
     return unicodedata.normalize("NFC", stem).casefold()

@@ -1,4 +1,7 @@
-"""Read the series of a DICOM file from the few elements at its beginning, with bounded time and memory (PS3.5, 7)."""
+"""Read the series UID of a DICOM file.
+
+Only elements at the file's beginning are read, so that time and memory are bounded (PS3.5, 7).
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,9 @@ LONG = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC",
 
 
 def check_one_series(path: Path) -> None:
-    """Check that the .dcm files next to the slide at `path` are all of its series; other formats pass.
+    """Check that the .dcm files next to a slide belong to one series.
+
+    Slides of other formats pass.
 
     Raises
     ------
@@ -40,7 +45,7 @@ def check_one_series(path: Path) -> None:
 
 
 def series_of(path: Path) -> bytes | None:
-    """Return the UID of the series of a whole-slide file, or None for other files."""
+    """Return the series UID of a whole-slide file, or None for other files."""
     with path.open("rb") as file:
         data = file.read(HEAD)
     if data[PREAMBLE : PREAMBLE + 4] != b"DICM":
@@ -53,7 +58,7 @@ def series_of(path: Path) -> bytes | None:
 
 
 def _elements(data: bytes) -> dict[int, bytes]:
-    """Return the needed elements, but for those within sequences."""
+    """Return the needed elements, except those in sequences."""
     found: dict[int, bytes] = {}
     # Elements are in the order of their tags. Sequences and items of undefined length end with a delimiter, and nest.
     place, depth = PREAMBLE + 4, 0

@@ -53,7 +53,7 @@ class SlideFile:
 
 
 def encode_path(path: Path) -> str:
-    """Return a path of any bytes, percent-encoded but for readable characters."""
+    """Percent-encode a path of any bytes, except readable characters."""
     return quote_from_bytes(os.fsencode(path), safe="/ ()+,=@~")
 
 
@@ -75,7 +75,10 @@ def slide_id(path: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The slides of a folder, and the files of the folders of annotations and masks; None without such a folder."""
+    """The slides of a folder, and the matched annotations and masks.
+
+    Annotations or masks are None if no folder of them is given.
+    """
 
     slides: list[SlideFile]
     annotations: Matches | None = None
@@ -92,10 +95,10 @@ def find_slides(
 def search_slides(
     root: Path, annotations: Path | None = None, skip: Path | None = None, *, masks: Path | None = None
 ) -> Found:
-    """Return the slides below the folder `root`, sorted by path, and which files fit them.
+    """Return the slides below the folder `root`, and the files that match them.
 
-    Several files can be one slide: a .mrxs with its folder, the .dcm files of a folder. Links to folders are not
-    followed, and hidden files and folders are ignored.
+    The slides are sorted by path. Several files can be one slide: a .mrxs with its folder, the .dcm files of a folder.
+    Links to folders are not followed, and hidden files and folders are ignored.
 
     Parameters
     ----------

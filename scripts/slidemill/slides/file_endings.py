@@ -1,4 +1,4 @@
-"""Recognise slides in a folder by the endings of their names, and count other files."""
+"""Recognise slides in a folder by their names' endings; count other files."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ MOST_NAMED = 8
 
 
 def slide_folders(root: Path, skip: Path | None) -> Iterator[tuple[Path, list[str]]]:
-    """Yield each folder that is searched for slides, and the sorted names of its files.
+    """Yield each folder that is searched for slides, with its sorted file names.
 
     Hidden files and folders are left out, and so are the folder `skip` and the folders that belong to .mrxs files.
 
@@ -71,7 +71,9 @@ def slide_folders(root: Path, skip: Path | None) -> Iterator[tuple[Path, list[st
 
 
 def ignored_files(root: Path, skip: Path | None) -> str:
-    """Return how many files in a folder of slides are ignored, by ending, or nothing where there are none.
+    """Return a count, by ending, of the ignored files in a folder of slides.
+
+    It is text, and empty if there are none.
 
     Files that are usual next to slides are not counted. Others may be slides that OpenSlide cannot read.
     """
@@ -83,7 +85,10 @@ def ignored_files(root: Path, skip: Path | None) -> str:
 
 
 def endings_of(files: Iterable[Path]) -> str:
-    """Return the endings of files with their counts, the most common first, such as ``.vsi (2), .tmp (1)``."""
+    """Return the endings of files with their counts, the most common first.
+
+    An example is ``.vsi (2), .tmp (1)``.
+    """
     endings = Counter(file.suffix.lower() for file in files)
     ordered = sorted(endings, key=lambda ending: (-endings[ending], ending))
     named = [f"{ending or 'no ending'} ({endings[ending]:,})" for ending in ordered[:MOST_NAMED]]
@@ -93,7 +98,10 @@ def endings_of(files: Iterable[Path]) -> str:
 
 
 def ignored_warnings(slides: Path, results: Path) -> list[str]:
-    """Return a warning where files in the folder `slides` are ignored that may be slides; none for a sheet."""
+    """Return a warning if ignored files in the folder `slides` may be slides.
+
+    A sheet gives none.
+    """
     others = ignored_files(slides, results) if is_folder(slides) else ""
     return [f"slides: {others}: convert those that are slides, and move the others away"] if others else []
 

@@ -1,4 +1,4 @@
-"""A cheap fingerprint of a slide's content, which distinguishes a changed slide from a touched one."""
+"""Compute a cheap fingerprint of a slide that shows whether its content changed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UNREADABLE = "unreadable:"
 
 
 def fingerprint(path: Path) -> str:
-    """Return a cheap fingerprint of a slide's content, or the reason why it cannot be read.
+    """Return a slide's cheap fingerprint, or the reason why it cannot be read.
 
     It covers the file's size and up to eight blocks of 64 KiB, spread evenly from the first byte to the last (all of a
     file up to 512 KiB), and the names and sizes of the files that belong to it (a .mrxs file's folder, the other .dcm
@@ -42,7 +42,9 @@ def fingerprint(path: Path) -> str:
 
 
 def check_unchanged(path: Path, expected: str | None, what: str = "slide") -> None:
-    """Check that the content of a slide, or of another file that `what` names, has not changed.
+    """Check that the content of a slide or another file has not changed.
+
+    `what` names the file's kind in the message.
 
     Nothing is checked where `expected` is None, as for a slide without an annotation.
 
@@ -63,7 +65,10 @@ def check_unchanged(path: Path, expected: str | None, what: str = "slide") -> No
 
 
 def companions(path: Path) -> list[Path]:
-    """Return the further files of a slide that is made of several, sorted: a .mrxs file's folder, other .dcm files."""
+    """Return the further files of a slide that has several, sorted.
+
+    They are the files in a .mrxs file's folder, or the other .dcm files of a folder.
+    """
     if path.suffix.lower() == ".mrxs":
         folder = path.with_suffix("")
         return sorted(file for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else []

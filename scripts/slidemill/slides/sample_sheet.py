@@ -1,4 +1,4 @@
-"""Read sample sheets, which list slides in place of a folder that is searched."""
+"""Read sample sheets, which list slides instead of a folder."""
 
 from __future__ import annotations
 
