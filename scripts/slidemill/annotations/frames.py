@@ -55,7 +55,7 @@ class Frame:
 
 
 def place(annotation: Annotation, frame: Frame, origin: str) -> Annotation:
-    """Return an annotation moved to the point where its coordinates start.
+    """Return an annotation moved to its origin on the slide.
 
     It keeps at most `MOST_NOTES` notes and as many warnings.
 
@@ -88,7 +88,7 @@ def place(annotation: Annotation, frame: Frame, origin: str) -> Annotation:
 
 
 def _beyond(regions: Sequence[Region], canvas: Size) -> Iterator[str]:
-    """Yield a warning if regions lie far outside the slide, or within one pixel."""
+    """Yield a warning if regions are far outside the slide, or within one pixel."""
     width, height = canvas
     left, top, right, bottom = shapely.bounds([one.shape for one in regions]).T
     outside = (right <= 0) | (bottom <= 0) | (left >= width) | (top >= height)

@@ -225,7 +225,7 @@ def _shape(parts: Sequence[object], subject: str, findings: Findings) -> MultiPo
 
 
 def _lie_in_each_other(parts: Sequence[Sequence[Polygon]]) -> bool:
-    """Return whether an outline lies within the area of another part.
+    """Return whether an outline is within the area of another part.
 
     It may be meant as that part's hole.
     """

@@ -236,7 +236,7 @@ def _repaired(outer: Polygon, *holes: Polygon) -> BaseGeometry:
 
 
 def _overhangs(outer: Polygon, *holes: Polygon) -> bool:
-    """Return whether more than a rim of a hole lies outside its outline."""
+    """Return whether more than a rim of a hole extends beyond its outline."""
     if not holes:
         return False
     area, *cut = (_every_other_face(ring) for ring in (outer, *holes))

@@ -29,7 +29,7 @@ MOST_ALONG_A_SIDE = 100_000
 
 @dataclass(frozen=True)
 class Grid:
-    """A `GridSpec` on a `Pyramid`: the number of patches, and the place of each.
+    """The grid of a `GridSpec` on a `Pyramid`: number and positions of patches.
 
     Raises
     ------
@@ -76,7 +76,7 @@ class Grid:
 
     @cached_property
     def level(self) -> int:
-        """The native level that is read."""
+        """The native level from which patches are read."""
         if self.spec.by_resolution:
             return self.pyramid.best_level(self.downsample)
         wanted, native = self.spec.deepzoom_level, self.spec.level
@@ -113,11 +113,13 @@ class Grid:
 
     @cached_property
     def shape(self) -> Size:
-        """``(columns, rows)`` of the grid, patches at the edges included."""
+        """``(columns, rows)`` of the grid, including patches at the edges."""
         return -(-self.size[0] // self.spec.step), -(-self.size[1] // self.spec.step)
 
     def patch(self, column: int, row: int) -> PatchRef:
-        """Return the patch at `column` and `row`, whether or not `GridSpec.edges` keeps it.
+        """Return the patch at `column` and `row`.
+
+        It is returned whether or not `GridSpec.edges` keeps it.
 
         Raises
         ------
@@ -133,7 +135,7 @@ class Grid:
 
     @cached_property
     def count(self) -> int:
-        """How many patches `patches` yields, computed without making any."""
+        """The number of patches that `patches` yields, computed without making any."""
         across, down = (Counter(span.kind for span in spans) for spans in self._spans)
         kept = (kinds for kinds in product(across, down) if self._keeps(self._sizes(*kinds)[1]))
         return sum(across[one] * down[other] for one, other in kept)
@@ -142,7 +144,10 @@ class Grid:
         return self.spec.edges == "pad" or size == (self.spec.patch_size, self.spec.patch_size)
 
     def patches(self) -> Iterator[PatchRef]:
-        """Yield the patches that `GridSpec.edges` keeps, in raster order: row by row, left to right."""
+        """Yield the patches that `GridSpec.edges` keeps, in raster order.
+
+        They come row by row, from left to right.
+        """
         columns, rows = self.shape
         for row in range(rows):
             for column in range(columns):
@@ -157,7 +162,10 @@ class Grid:
 
     @cached_property
     def _spans(self) -> tuple[list[Span], list[Span]]:
-        """The extents of all columns and of all rows; patches share them, so that a million fit in memory."""
+        """The extents of all columns and of all rows.
+
+        Patches share them, so that a million patches fit in memory.
+        """
         columns, rows = self.shape
         return [self._span(0, column) for column in range(columns)], [self._span(1, row) for row in range(rows)]
 
@@ -166,7 +174,10 @@ class Grid:
         return {}
 
     def _sizes(self, across: SpanKind, down: SpanKind) -> tuple[Size, Size, Size]:
-        """Return the size that is read, the size of the result, and its offset; patches share these, as few differ."""
+        """Return the size that is read, the size of the result, and its offset.
+
+        Patches share these tuples, since few differ.
+        """
         known = self._known_sizes.get((across, down))
         if known is None:
             read_size, fit_size, offset = zip(across, down, strict=True)

@@ -1,4 +1,4 @@
-"""The ICC profile that a slide may have, and the conversion of its pixels to sRGB.
+"""Read a slide's ICC profile, and convert its pixels to sRGB.
 
 The intent is relative colorimetric: colours within sRGB are shown as the profile measured them, and white stays white.
 The perceptual intent would shift all colours as each profile's maker chose, and slides of several scanners differently.
@@ -35,7 +35,10 @@ LONGEST = 80
 
 
 def profile_of(slide: openslide.OpenSlide) -> str:
-    """Return the description and the size of a slide's ICC profile, or nothing where it has none."""
+    """Return the description and the size of a slide's ICC profile.
+
+    The text is empty if the slide has no profile.
+    """
     size = slide.properties.get(ICC_SIZE)
     if size is None:
         return ""
@@ -51,12 +54,14 @@ def profile_of(slide: openslide.OpenSlide) -> str:
 
 
 def colour_state(icc: str, profile: str) -> str:
-    """Return how pixels are converted by the key `icc` and the slide's `profile_of`."""
+    """Return how pixels are converted, given the key `icc` and the slide's profile."""
     return IGNORED if icc == "ignore" else CONVERTED if profile else NO_PROFILE
 
 
 def build_conversion(slide: openslide.OpenSlide, colours: str) -> Convert:
-    """Return a function that converts the slide's pixels, or returns them unchanged, by its `colour_state`.
+    """Return a function that converts the slide's pixels as `colours` says.
+
+    `colours` is the slide's `colour_state`; for some states the pixels stay unchanged.
 
     The slide may be closed after this.
 

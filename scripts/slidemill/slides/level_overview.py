@@ -1,4 +1,4 @@
-"""Show the levels of a slide in a table and a picture, so that one can be chosen."""
+"""Show a slide's levels in a table and a picture, as a help to choose one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ COLUMNS = 6
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """A level that can be sampled: its key and number in the configuration, and the grid over it."""
+    """A level that can be sampled.
+
+    It has its key and number in the configuration, and the grid over it.
+    """
 
     key: str
     number: int
@@ -44,7 +47,10 @@ def levels_of(info: SlideInfo, spec: GridSpec) -> list[Level]:
 
 
 def describe(path: Path, info: SlideInfo, levels: Sequence[Level]) -> str:
-    """Return a table of a slide's levels: pixels, patches of the grid (including those at the edges), mpp."""
+    """Return a table of a slide's levels.
+
+    Its columns include pixels, patches of the grid (with those at the edges), and mpp.
+    """
     power = f"{info.objective_power:g}x" if info.objective_power else "power unknown"
     mpp = f"{info.mpp:.4g} micrometres a pixel" if info.mpp else "mpp unknown"
     if info.mpp_x and info.mpp_y and not are_square(info.mpp_x, info.mpp_y):
@@ -72,7 +78,9 @@ def describe(path: Path, info: SlideInfo, levels: Sequence[Level]) -> str:
 
 
 def contact_sheet(path: Path, info: SlideInfo, levels: Sequence[Level]) -> tuple[Image.Image, list[str]]:
-    """Return a picture (RGB) of the patch in the middle of each level with its key and mpp, and the reading errors.
+    """Return a picture of each level's middle patch, and the reading errors.
+
+    The picture is RGB, and shows each level's key and mpp.
 
     Of the levels that a single patch covers, only the first is shown. A patch that cannot be read is grey.
     """

@@ -1,4 +1,7 @@
-"""Read a whole slide at a low resolution, from other levels where tiles of the usual one are broken."""
+"""Read a whole slide at a low resolution.
+
+Where tiles of the usual level are broken, other levels are read.
+"""
 
 from __future__ import annotations
 
@@ -88,7 +91,10 @@ def low_resolution(source: Path, info: SlideInfo, longest: int, *, icc: str = IG
 
 
 def _levels(info: SlideInfo, longest: int) -> list[int]:
-    """Return the levels in the order in which they are tried whole, before parts of level 0."""
+    """Return the levels to try whole, in order.
+
+    If all fail, parts of level 0 are read.
+    """
     best = thumbnail_level(info, longest)
     coarser = [
         level for level in range(best + 1, len(info.dimensions)) if max(info.dimensions[level]) * COARSEST >= longest
@@ -99,12 +105,18 @@ def _levels(info: SlideInfo, longest: int) -> list[int]:
 
 
 def _note(notes: list[str], used: str) -> tuple[str, ...]:
-    """Return a note on the levels that could not be read; nothing where the first one could."""
+    """Return a note on the levels that could not be read.
+
+    It is empty if the first level could be read.
+    """
     return (f"{'; '.join(notes)}; {used} was taken in its place",) if notes else ()
 
 
 class _Parts(ExitStack):
-    """Read regions of level 0 of a slide; unreadable parts become background, and are recorded in `unread`."""
+    """Read regions of a slide's level 0.
+
+    Unreadable parts become background, and are recorded in `unread`.
+    """
 
     def __init__(self, source: Path, background: str) -> None:
         super().__init__()
@@ -145,7 +157,10 @@ class _Parts(ExitStack):
         return canvas
 
     def _cut(self, place: tuple[int, int], size: Size) -> tuple[int, int] | None:
-        """Return the axis, and the offset from `place`, at which a region is cut between tiles; None within a tile."""
+        """Return the axis and the offset at which a region is cut between tiles.
+
+        The offset is from `place`. A region within one tile gives None.
+        """
         for axis in sorted((0, 1), key=lambda own: -size[own] / self._tile[own]):
             tile, begin, end = self._tile[axis], place[axis], place[axis] + size[axis]
             first, last = begin // tile + 1, -(-end // tile) - 1
@@ -154,7 +169,10 @@ class _Parts(ExitStack):
         return None
 
     def mask(self, whole: Size, size: Size) -> npt.NDArray[np.bool_]:
-        """Return which pixels of a picture of `size` of the slide, which has `whole` level-0 pixels, are unread."""
+        """Return which pixels of a picture of the slide are unread.
+
+        The slide has `whole` level-0 pixels, and the picture has `size`.
+        """
         unread = np.zeros(size[::-1], np.bool_)
         scale_x, scale_y = np.divide(size, whole)
         for left, top, right, bottom in self.unread:

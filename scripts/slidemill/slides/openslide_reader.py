@@ -20,7 +20,7 @@ STRIP_PIXELS = 8_000_000
 
 
 class PatchReader:
-    """Read patches of an open slide, with OpenSlide's pixels.
+    """Read patches of an open slide with OpenSlide's pixels.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class PatchReader:
         return np.asarray(pad_patch(image, patch, self._patch_size, background=self._background))
 
     def _fit(self, patch: PatchRef) -> Image.Image:
-        """Return the patch's part of the slide, shrunk as DeepZoomGenerator shrinks it."""
+        """Return the patch's part of the slide, shrunk as by DeepZoomGenerator."""
         place = (patch.read_x0, patch.read_y0)
         downsample = self._slide.level_downsamples[patch.level]
 
@@ -68,9 +68,10 @@ class PatchReader:
 
 
 def pad_patch(image: Image.Image | None, patch: PatchRef, patch_size: int, *, background: str) -> Image.Image:
-    """Return a patch's part of the slide at its place in the patch, with background beyond the slide.
+    """Return a patch with background wherever it extends beyond the slide.
 
-    The part is None where the patch is beyond the slide.
+    `image` is the patch's part of the slide, and is placed at the patch's offset. It is None if the whole patch
+    is beyond the slide.
     """
     full = (patch_size, patch_size)
     if image is not None and image.size == full:
@@ -82,28 +83,33 @@ def pad_patch(image: Image.Image | None, patch: PatchRef, patch_size: int, *, ba
 
 
 def shrink(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Return an image shrunk to `size`, pixel for pixel as Pillow's ``Image.thumbnail`` shrinks it."""
+    """Return an image shrunk to `size`, with the pixels of ``Image.thumbnail``."""
     factor = _factor(image.size, size)
     reduced = image.reduce(factor) if factor != (1, 1) else image
     return _resized(reduced, image.size, factor, size=size)
 
 
 def thumbnail_size(info: SlideInfo, longest: int) -> Size:
-    """Return the ``(width, height)`` of a picture of a whole slide, `longest` pixels at its longer side."""
+    """Return the ``(width, height)`` of a picture of a whole slide.
+
+    Its longer side has `longest` pixels, but not more than the slide.
+    """
     width, height = info.dimensions[0]
     scale = min(longest / max(width, height), 1.0)
     return max(round(width * scale), 1), max(round(height * scale), 1)
 
 
 def thumbnail_level(info: SlideInfo, longest: int) -> int:
-    """Return the coarsest level that is fine enough for such a picture."""
+    """Return the coarsest level that is fine enough for a picture of `longest` pixels."""
     return info.pyramid.best_level(1 / min(longest / max(info.size), 1.0))
 
 
 def thumbnail(
     slide: openslide.OpenSlide, info: SlideInfo, longest: int, *, icc: str = IGNORED, level: int | None = None
 ) -> Image.Image:
-    """Return the whole canvas of a slide, RGB over its background, `longest` pixels at its longer side.
+    """Return a picture of a whole slide, `longest` pixels at its longer side.
+
+    It is RGB over the slide's background.
 
     Parameters
     ----------
@@ -184,7 +190,10 @@ def _factor(whole: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
 def _resized(
     reduced: Image.Image, whole: tuple[int, int], factor: tuple[int, int], *, size: tuple[int, int]
 ) -> Image.Image:
-    """Return an image of `whole` pixels that was averaged by `factor`, filtered to `size`."""
+    """Return an averaged image, filtered to `size`.
+
+    It was averaged from `whole` pixels by `factor`.
+    """
     if reduced.size == size:
         return reduced
     box = (0.0, 0.0, whole[0] / factor[0], whole[1] / factor[1])
@@ -194,7 +203,7 @@ def _resized(
 def over_background(
     slide: openslide.OpenSlide, level: int, place: tuple[int, int], *, size: tuple[int, int], background: str
 ) -> Image.Image:
-    """Return a region of a level, RGB, its transparent pixels laid over the background."""
+    """Return a region of a level, RGB, with background behind transparent pixels."""
     region = slide.read_region(place, level, size)
     image = Image.new("RGB", size, background)
     image.paste(region, mask=region)

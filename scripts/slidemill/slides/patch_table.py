@@ -1,4 +1,4 @@
-"""The patch table of a slide and a grid; no pixel is read."""
+"""Compute a slide's patch table from its grid, without reading pixels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from slidemill.slides.grid import Grid
 
 @dataclass(frozen=True, slots=True)
 class SlidePatches:
-    """Patches of a slide, and what is needed to read them.
+    """Patches of a slide, and the facts needed to read them.
 
     Parameters
     ----------
@@ -63,12 +63,15 @@ def patch_rows(slide: str, info: SlideInfo, spec: GridSpec) -> Iterator[dict[str
 
 
 def patch_side(info: SlideInfo, spec: GridSpec | None) -> float:
-    """Return the side of a patch in level-0 pixels; infinity where the grid is not known."""
+    """Return the side of a patch in level-0 pixels.
+
+    It is infinite if the grid is not known.
+    """
     return Grid(info.pyramid, spec).extent0 if spec else math.inf
 
 
 def patches_of(rows: Iterable[Mapping[str, str]], info: SlideInfo, spec: GridSpec) -> list[PatchRef]:
-    """Return the patches of the rows of a patch table.
+    """Return the patches in the rows of a patch table.
 
     Raises
     ------

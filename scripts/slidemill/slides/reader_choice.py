@@ -1,4 +1,6 @@
-"""Choose a slide's reader, and read all patches, falling back to OpenSlide when tiles fail.
+"""Choose a slide's reader, and read all its patches.
+
+Where tiles fail, OpenSlide reads them.
 
 A slide is read tile by tile where that is proven to give OpenSlide's pixels. This is decided for each slide when it is
 opened: its tiles must be of a known structure, and samples of them, including edges and the last tile, must equal what
@@ -88,7 +90,9 @@ def open_reader(asked: SlidePatches, choice: str, seed: int) -> Iterator[tuple[R
 
 
 def _trusted(stack: ExitStack, asked: SlidePatches, seed: int) -> tuple[TileReader, str]:
-    """Open a slide's tiles, which `stack` closes, and return their reader and why it can be trusted.
+    """Open a slide's tiles; return their reader, and why it can be trusted.
+
+    `stack` closes the tiles.
 
     Raises
     ------
@@ -110,7 +114,7 @@ def _trusted(stack: ExitStack, asked: SlidePatches, seed: int) -> tuple[TileRead
 
 
 def _compare(reader: TileReader, slide: openslide.OpenSlide, patches: Sequence[PatchRef], *, seed: int) -> int:
-    """Check that parts of the slide are what OpenSlide reads, and return how many were compared.
+    """Check parts of the slide against OpenSlide, and return their number.
 
     Raises
     ------
@@ -140,14 +144,17 @@ def _compare(reader: TileReader, slide: openslide.OpenSlide, patches: Sequence[P
 
 
 def _last_tile(reader: TileReader) -> Region:
-    """Return the part of the last tile that lies within the level."""
+    """Return the part of the last tile that is within the level."""
     (width, height), (tile_width, tile_height) = reader.level.size, reader.level.tile
     left, top = (width - 1) // tile_width * tile_width, (height - 1) // tile_height * tile_height
     return Region(left, top, width - left, height - top)
 
 
 def _chosen(reader: TileReader, patches: Sequence[PatchRef], seed: int) -> Iterator[Region]:
-    """Yield the compared regions but for the last tile: the patches at the edges, and some chosen at random."""
+    """Yield the regions to compare, except the last tile.
+
+    They are the patches at the edges, and some chosen at random.
+    """
     seen = [patch for patch in patches if min(patch.read_size) > 0]
     if seen:
         edges = (seen[0], max(seen, key=attrgetter("read_x0")), max(seen, key=attrgetter("read_y0")), seen[-1])
@@ -160,7 +167,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Whole(Generic[Result]):
-    """The result of reading patches to the end.
+    """The result of reading all patches.
 
     Parameters
     ----------
@@ -186,7 +193,9 @@ def read_whole(
     use: Callable[[Reader, Sequence[PatchRef]], Result],
     remedy: str = "reader auto",
 ) -> Whole[Result]:
-    """Read patches, by OpenSlide where the slide's tiles fail, and without those that cannot be read.
+    """Read all readable patches, with OpenSlide if the slide's tiles fail.
+
+    Patches that cannot be read are left out.
 
     Parameters
     ----------

@@ -1,4 +1,7 @@
-"""Read all patches of a slide in order, by several threads: tile by tile, or through OpenSlide."""
+"""Read all patches of a slide in order, with several threads.
+
+They are read tile by tile, or through OpenSlide.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,7 @@ class Reader(Protocol):
     def read(
         self, patches: Sequence[PatchRef], finish: Callable[[Pixels], Result], threads: int
     ) -> Generator[tuple[PatchRef, Result]]:
-        """Yield every patch, in the order given, with what `finish` made of its pixels.
+        """Yield every patch, in the given order, with the result of `finish`.
 
         Parameters
         ----------
@@ -89,7 +92,7 @@ class OpenSlideReader:
 
 
 class TileReader:
-    """Decode each tile of a TIFF once, and cut the patches out of them.
+    """Decode each tile of a TIFF once, and cut the patches out of the tiles.
 
     Raises
     ------
@@ -157,7 +160,10 @@ class TileReader:
         return pixels
 
     def _whole(self, patch: PatchRef, pixels: Pixels | None) -> Pixels:
-        """Return the patch as OpenSlide reads it: shrunk, and padded where it reaches beyond the slide."""
+        """Return the patch as OpenSlide reads it.
+
+        It is shrunk, and padded where it reaches beyond the slide.
+        """
         if pixels is not None and pixels.shape[:2] == (self._patch_size, self._patch_size) == patch.size:
             return pixels
         image = None if pixels is None or not min(patch.size) else shrink(Image.fromarray(pixels), patch.size)
@@ -188,7 +194,10 @@ def largest_read(patches: Sequence[PatchRef]) -> int:
 
 
 def _fitting(patches: Sequence[PatchRef], most: int) -> int:
-    """Return how many patches may be under way at a time, at least 1, so that memory is bounded."""
+    """Return how many patches may be under way at a time, at least 1.
+
+    This bounds memory.
+    """
     return max(1, min(most, PATCHES_UNDER_WAY // largest_read(patches)))
 
 

@@ -71,7 +71,7 @@ def slide_info(slide: openslide.OpenSlide) -> SlideInfo:
 
 
 def choose_mpp(info: SlideInfo, own: float | None, assumed: float | None) -> tuple[SlideInfo, str, list[str]]:
-    """Return a slide's facts with the micrometres per pixel that count, the source of these, and notes.
+    """Return a slide's facts with the effective mpp, the mpp's source, and notes.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def choose_mpp(info: SlideInfo, own: float | None, assumed: float | None) -> tup
 
 
 def _positive(text: str | None) -> float | None:
-    """Return a property's number, or None where it is not a positive, finite number."""
+    """Return a property's number, or None if it is not positive and finite."""
     try:
         value = float(text or "")
     except ValueError:
@@ -113,7 +113,10 @@ def _positive(text: str | None) -> float | None:
 
 
 def _bounds(properties: Mapping[str, str], dimensions: tuple[int, int]) -> tuple[int, int, int, int] | None:
-    """Return the slide's bounds, completed as by DeepZoomGenerator, or None where it has none."""
+    """Return the slide's bounds, or None if it has none.
+
+    Missing values are completed as by DeepZoomGenerator.
+    """
     names = (
         openslide.PROPERTY_NAME_BOUNDS_X,
         openslide.PROPERTY_NAME_BOUNDS_Y,
