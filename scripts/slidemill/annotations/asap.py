@@ -3,7 +3,7 @@
 The format, as its files show it: ``ASAP_Annotations/Annotations/Annotation[Name, Type, PartOfGroup]/Coordinates/
 Coordinate[Order, X, Y]`` in level-0 pixels. A region's label is its group's name, or its own where it is in no
 group. Polygons, rectangles and splines (taken as the polygon of their points) enclose something; dots,
-sets of points and measurements do not; any other type is refused. ASAP draws no holes.
+sets of points and measurements do not; any other type is rejected. ASAP draws no holes.
 """
 
 from __future__ import annotations

@@ -59,14 +59,14 @@ def place(annotation: Annotation, frame: Frame, origin: str) -> Annotation:
 
     It keeps at most `MOST_NOTES` notes and as many warnings.
 
-    A warning is added where all that it holds was left out, or where regions lie beyond the slide.
+    A warning is added if all of its content was left out, or if regions are beyond the slide.
 
     Parameters
     ----------
     annotation
         As it was read.
     frame
-        Where the slide lies in its coordinates.
+        The slide's position in its coordinates.
     origin
         Where these start unless the frame says otherwise: ``"canvas"`` or ``"bounds"``.
     """

@@ -4,7 +4,7 @@ A FeatureCollection, a list of features, or one feature. A region's label is the
 (QuPath's derived classes have ``names``, joined with ``: ``), which may be text that holds JSON, as
 geopandas writes it. Other places are not guessed: `labels.property` names another property.
 Polygons and multipolygons are read, with their holes, for any of QuPath's types of objects, and those of collections of
-geometries however deep; points and lines enclose nothing. Any other geometry is refused.
+geometries however deep; points and lines enclose nothing. Any other geometry is rejected.
 
 QuPath writes ``plane`` into geometries that are not of its default plane: ``z`` counts focal planes and ``t`` time
 points, from 0. OpenSlide reads one plane, so a warning counts regions of others.

@@ -3,7 +3,7 @@
 The format, as its maker's description and its files show it:
 ``Annotations/Annotation[Name]/Regions/Region[Type, NegativeROA, HasEndcaps]/Vertices/V[X, Y]`` with whole level-0
 pixels. A rectangle and an ellipse are two opposite corners, of the latter's bounding box. A ruler and a pin enclose
-nothing; regions of any other type are refused, and so are polygons with end caps, which may be open lines. A region
+nothing; regions of any other type are rejected, as are polygons with end caps, which may be open lines. A region
 with ``NegativeROA="1"`` is a hole in all regions of its layer. A region's label is its layer's name, whether the layer
 is visible or not. Its elements distinguish it from ImageScope, whose files begin the same way.
 """

@@ -3,12 +3,12 @@
 The format, as its files show it: ``Annotations/Annotation/Regions/Region/Vertices/Vertex`` with
 coordinates ``X, Y`` in level-0 pixels. A region's ``Type`` is 0 for a polygon, 1 for a rectangle, 2 for an
 ellipse given by corners of its bounding box, 3 for an arrow and 4 for a ruler, which enclose nothing; any other is
-refused. A region with ``NegativeROA="1"`` is a hole in the region that ``InputRegionId`` names, or in all of its
-``Annotation``. A region's label is the first that there is: the value of an attribute of the region, the region's
+rejected. A region with ``NegativeROA="1"`` is a hole in the region that ``InputRegionId`` names, or in all of its
+``Annotation``. A region's label is the first that exists: the value of an attribute of the region, the region's
 text, the value of an attribute of its layer, the layer's name.
 
 ``Analyze="0"`` leaves a region out of ImageScope's own image analyses. Public data sets have it on all regions, whose
-labels count all the same (MITOS_WSI_CCMCT); in a file of both kinds it may mean that a region is not to count.
+labels count anyway (MITOS_WSI_CCMCT); in a file of both kinds it may mean that a region is not to count.
 """
 
 from __future__ import annotations

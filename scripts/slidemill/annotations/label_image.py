@@ -35,7 +35,7 @@ class LabelImage:
     size
         ``(width, height)`` in its own pixels.
     canvas
-        ``(width, height)`` of what it lies over, in level-0 pixels.
+        ``(width, height)`` of the area that it covers, in level-0 pixels.
     values
         The integers in it, sorted, without 0.
     bounds
@@ -43,7 +43,7 @@ class LabelImage:
     bands
         Reads its rows.
     corner, slide
-        The first pixel of what it lies over, and ``(width, height)`` of the slide where it lies over the bounds only.
+        The first pixel of that area, and ``(width, height)`` of the slide if the area is only the bounds.
     """
 
     size: Size

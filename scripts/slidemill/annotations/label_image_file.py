@@ -53,10 +53,10 @@ def read_label_image(path: Path, canvas: Size, corner: Size = (0, 0), *, other: 
     path
         A file that begins as one of `STARTS`.
     canvas, corner
-        ``(width, height)`` of what the image lies over, the slide or its bounds, and where that begins; in level-0
-        pixels.
+        ``(width, height)`` of the area that the image covers, the slide or its bounds, and the area's first pixel; in
+        level-0 pixels.
     other
-        ``(width, height)`` of what it would lie over with the other origin; the message names it where the image fits.
+        ``(width, height)`` of the area with the other origin; the message names it if the image fits.
 
     Raises
     ------

@@ -79,7 +79,7 @@ def read_annotation(path: Path, frame: Frame = Frame(), naming: Naming = Naming(
     path
         The file, of any name.
     frame
-        Where the slide lies in the annotation's coordinates.
+        The slide's position in the annotation's coordinates.
     naming
         Where regions have their names from.
 

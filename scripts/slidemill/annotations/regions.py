@@ -125,7 +125,7 @@ class Findings:
         Raises
         ------
         AnnotationError
-            When one is not a number, or lies beyond any slide.
+            When one is not a number, or is beyond any slide.
         """
         place = _number(x), _number(y)
         if not all(abs(value) <= FARTHEST for value in place):

@@ -1,6 +1,6 @@
 """Read the tiles of TIFF-based slides.
 
-Unknown structures are refused with a reason, so that OpenSlide reads them. Structure: TIFF 6.0,
+Unknown structures are rejected with a reason, so that OpenSlide reads them. Structure: TIFF 6.0,
 sections 14 and 15, and https://openslide.org/formats/ for what each vendor does with it.
 """
 

@@ -211,7 +211,7 @@ def copied_patches(
     """Yield patches with their tiles' bytes, in the order given.
 
     The digest of the pixels is left out: it is taken when the store is validated. With `checked`, tiles are
-    decoded all the same, so that a broken one is found here.
+    decoded anyway, so that a broken one is found here.
 
     Raises
     ------
