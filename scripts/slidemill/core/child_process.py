@@ -1,4 +1,4 @@
-"""Call functions in a child process, which a damaged file may kill.
+"""Call functions in a child process that a damaged file may crash.
 
 LMDB and HDF5 trust the structure of a file: one flipped byte can kill the process that reads it.
 """
@@ -40,7 +40,7 @@ class ChildKilledError(SlidemillError):
 
 
 class ChildProcess:
-    """A child process that calls functions, and is started again after its death.
+    """A child process that calls functions, and restarts after a crash.
 
     Log messages of the functions arrive in the parent's log. Use it as a context manager.
     """
@@ -52,7 +52,7 @@ class ChildProcess:
     def call(
         self, function: Callable[Arguments, Result], *arguments: Arguments.args, **named: Arguments.kwargs
     ) -> Result:
-        """Return what `function` returns, or raise what it raises.
+        """Call `function` in the child; return its result or raise its error.
 
         Raises
         ------
@@ -107,7 +107,7 @@ def _start() -> tuple[BaseProcess, Connection]:
 
 
 def _serve(pipe: Connection) -> None:
-    """Call what the parent sends until it is gone; this runs in the child."""
+    """Run the parent's calls in the child process until the parent exits."""
     # Ctrl-C is sent to both; the parent handles it, and kills the child.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Libraries print before they end their process; the exception says enough.
@@ -134,14 +134,14 @@ def _serve(pipe: Connection) -> None:
 
 
 def _sendable(error: Exception) -> Exception:
-    """Return an error that can be pickled; another would look like damage."""
+    """Return the error, or a picklable one that still names a machine fault."""
     if isinstance(error, SlidemillError | OSError):
         return error
     return machine_error(error, "the process that read") or RuntimeError(repr(error))
 
 
 class _PipeHandler(logging.Handler):
-    """Sends log messages to the parent."""
+    """Log handler that sends messages to the parent."""
 
     def __init__(self, pipe: Connection) -> None:
         super().__init__()
@@ -152,7 +152,7 @@ class _PipeHandler(logging.Handler):
 
 
 def _wait(process: BaseProcess) -> str:
-    """Wait for the end of a process, and return its signal or exit code."""
+    """Wait until a process ends; return its signal or exit code."""
     process.join()
     code = process.exitcode or 0
     return f"signal {-code}" if code < 0 else f"exit code {code}"

@@ -1,4 +1,4 @@
-"""The columns of all tables; config/README.md says what each means."""
+"""Columns of all tables; config/README.md defines each of them."""
 
 from slidemill.core.quality_measures import MEASURES
 

@@ -17,7 +17,7 @@ csv.field_size_limit(2**31 - 1)
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> int:
-    """Publish `rows` by `writing_table` at `path`, and return their number."""
+    """Write `rows` as a table at `path`, and return their number."""
     count = 0
     with writing_table(path, columns) as write:
         for row in rows:
@@ -105,7 +105,7 @@ def read_columns(path: Path) -> list[str]:
 
 @contextmanager
 def _open_table(path: Path) -> Iterator[TextIO]:
-    """Open a table; raise SlidemillError where the block finds another format."""
+    """Open a table; raise SlidemillError if the block finds another format."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         try:
             yield file

@@ -1,4 +1,4 @@
-"""Encodings: how a patch becomes bytes, and bytes a patch."""
+"""Patch encodings, which convert pixels to bytes and back."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Encoding:
 
 
 class EncodedPatch(NamedTuple):
-    """A patch as stored: bytes, their digest, and digest of its pixels, or empty."""
+    """An encoded patch, with digests of its bytes and its pixels (or empty)."""
 
     data: Buffer
     byte_digest: str
@@ -71,7 +71,7 @@ def digest(data: Buffer | Pixels) -> str:
 
 
 def encode_patch(encoding: Encoding, quality: int | None, pixels: Pixels) -> EncodedPatch:
-    """Return a patch in its stored form.
+    """Encode a patch, and return it with its digests.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ def _decode_png(data: Buffer, shape: Shape) -> Pixels:
 
 
 def _check_size(width: int, height: int, shape: Shape) -> None:
-    """Raise ValueError if an image's header claims another size than that of `shape`."""
+    """Raise ValueError if an image's header does not match `shape`."""
     if (height, width) != shape[:2]:
         raise ValueError(f"{width} x {height} pixels, not {shape[1]} x {shape[0]}")
 

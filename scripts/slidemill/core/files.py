@@ -76,7 +76,7 @@ def replacing(path: Path, scratch: Path | None = None) -> Iterator[Path]:
 
 
 def _check_run(path: Path) -> None:
-    """Check that no later run has worked in the results.
+    """Check that no later run has used the results.
 
     A job goes on when its run is killed.
 
@@ -92,7 +92,7 @@ def _check_run(path: Path) -> None:
 
 
 def _publish(aside: Path, path: Path, old: Path) -> None:
-    """Rename `aside` to `path`; an old folder goes to `old`, and back on failure."""
+    """Rename `aside` to `path`; keep an old folder at `old`, restored on failure."""
     if not (path.is_dir() or (aside.is_dir() and path.exists())):
         aside.replace(path)
         return
@@ -123,7 +123,7 @@ def scratch_folder(name: str | None) -> Path | None:
 
 
 def asides(path: Path, folder: Path | None = None, mark: str = "") -> list[Path]:
-    """Return the unfinished files of `path`, of running and of killed processes.
+    """Return unfinished files of `path`, left by killed or running processes.
 
     Parameters
     ----------

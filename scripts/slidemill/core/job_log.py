@@ -1,4 +1,4 @@
-"""The log of a job: messages with their time, and progress of long work."""
+"""Log of a job: messages with their time, and progress of long work."""
 
 from __future__ import annotations
 
@@ -51,14 +51,17 @@ def job_log(path: str | Path) -> Iterator[None]:
 
 
 class _Handler(logging.FileHandler):
-    """A log that a full disk may truncate; errors are also reported elsewhere."""
+    """A log handler that ignores write errors, as on a full disk.
+
+    Errors are also reported elsewhere.
+    """
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         pass
 
 
 def last_error(path: Path) -> str:
-    """Return the last error in a job's log as one line; empty where there is none."""
+    """Return the last error in a job's log as one line; empty without one."""
     if not path.is_file():
         return ""
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()

@@ -20,7 +20,7 @@ _ADOBE = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00"
 
 
 def tile_head(tables: bytes, rgb: bool) -> bytes:
-    """Return the start of all tiles' streams: colour space and shared tables.
+    """Return the shared start of all tiles' streams: colour space and tables.
 
     `tables` is the TIFF's JPEGTables, empty where every tile has its own; tiles are YCbCr if not `rgb`.
 
@@ -42,7 +42,7 @@ def tile_head(tables: bytes, rgb: bool) -> bytes:
 
 
 def complete_tile(head: bytes, tile: bytes, size: tuple[int, int]) -> bytes:
-    """Return a tile as a complete stream: `head`, then its own segments and scans.
+    """Return a tile as a complete stream: `head`, its segments and its scans.
 
     These may state another colour space than the TIFF, which is the one that OpenSlide uses.
 
@@ -73,7 +73,7 @@ def complete_tile(head: bytes, tile: bytes, size: tuple[int, int]) -> bytes:
 
 @lru_cache(maxsize=64)
 def _keep_segments(before: bytes, size: tuple[int, int]) -> bytes | None:
-    """Return the segments before the first scan that matter; None if malformed.
+    """Return the segments needed before the first scan; None if malformed.
 
     Nearly all tiles of a slide begin with the same bytes.
     """
@@ -96,7 +96,7 @@ def _keep_segments(before: bytes, size: tuple[int, int]) -> bytes | None:
 
 
 def _segments(stream: bytes) -> list[tuple[int, bytes]] | None:
-    """Return the segments after a stream's start; None where one is not complete.
+    """Return the segments after a stream's start; None if one is incomplete.
 
     ITU-T T.81, B.1.1.4: 0xFF, the marker, and a length of two bytes, which counts itself and the content.
     """

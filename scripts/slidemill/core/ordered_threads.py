@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Step(Generic[Result]):
-    """A piece of work that any thread may do.
+    """A piece of work that any thread can run.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class Step(Generic[Result]):
 
 
 def run_in_order(steps: Iterable[Step[Result]], count: int, threads: int, *, ahead: int) -> Generator[Result]:
-    """Run steps on several threads, and yield the results of `count` places in order.
+    """Run steps on several threads; yield the results of all places in order.
 
     Places are 0 to ``count - 1``. The calling thread runs steps itself while it waits for a result. With one thread, no
     other is started.
@@ -69,7 +69,7 @@ def run_in_order(steps: Iterable[Step[Result]], count: int, threads: int, *, ahe
 
 
 class _Crew(Generic[Result]):
-    """The state that the threads share, guarded by `changed`."""
+    """State shared by the threads and guarded by `changed`."""
 
     def __init__(self, steps: Iterable[Step[Result]], ahead: int) -> None:
         self.changed = threading.Condition()
@@ -120,7 +120,7 @@ class _Crew(Generic[Result]):
                 self.changed.notify_all()
 
     def stop(self) -> None:
-        """Let no further step begin."""
+        """Prevent further steps from starting."""
         with self.changed:
             self._waiting = None
             self._steps = iter(())

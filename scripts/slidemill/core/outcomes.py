@@ -1,4 +1,4 @@
-"""Outcomes: what each stage found of a slide, as values and as small JSON files.
+"""Outcomes: each stage's findings on a slide, as values and small JSON files.
 
 A fault of a slide's content is an outcome and not a failed job, so that the other slides go on.
 Each outcome holds what the stages before it found; the table of slides and the report are made from them.
@@ -33,7 +33,7 @@ UNFINISHED = "unfinished"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the stages found of a slide, up to and with one stage.
+    """The findings on a slide, of one stage and all stages before it.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ class Outcome:
 
     @property
     def kept(self) -> SampleFacts:
-        """What sample_patches found; `SlidemillError` if it has not run."""
+        """The findings of sample_patches; `SlidemillError` if it has not run."""
         if self.sample is None:
             raise SlidemillError(f"{self.slide}: its outcome of {self.stage} has no patches: remove it and run again")
         return self.sample
@@ -108,7 +108,7 @@ class Outcome:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Outcome:
-        """Return the outcome that `to_json` made a value of.
+        """Build an outcome from a value that `to_json` returned.
 
         Raises
         ------
@@ -144,12 +144,12 @@ _GROUPS: dict[str, tuple[type[Any], str]] = {
 
 
 def _kinds(kind: type[Any]) -> dict[str, str]:
-    """Return the annotations of a dataclass's fields by name."""
+    """Return the types of a dataclass's fields by name."""
     return {one.name: str(one.type) for one in fields(kind)}
 
 
 def _build(kind: type[Any], values: Mapping[str, Any], ready: Mapping[str, Any] = MappingProxyType({})) -> Any:
-    """Return a dataclass of JSON values, and of those that are `ready`.
+    """Build a dataclass from JSON values, and from `ready` ones.
 
     Raises
     ------
@@ -267,7 +267,9 @@ def attempt(
     after: Outcome | None = None,
     unchanged: Callable[[], None] = lambda: None,
 ) -> Outcome:
-    """Return what `work` returns with what earlier stages found, or a failed outcome.
+    """Run a stage on a slide; return its outcome, failed after a `SlideError`.
+
+    The outcome includes the findings of earlier stages.
 
     Parameters
     ----------

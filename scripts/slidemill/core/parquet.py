@@ -52,7 +52,7 @@ def write_parquet(path: Path, table: Path) -> None:
 
 
 def read_parquet(path: Path, wanted: Sequence[str] = ()) -> pandas.DataFrame:
-    """Return the table at `path` as a frame; all columns if none are `wanted`.
+    """Read the table at `path` as a frame; all columns if `wanted` names none.
 
     Returns
     -------
@@ -92,7 +92,7 @@ def read_parquet(path: Path, wanted: Sequence[str] = ()) -> pandas.DataFrame:
 
 @contextmanager
 def _table_errors(path: Path) -> Iterator[None]:
-    """Raise SlidemillError or MachineError for Arrow's errors, with the file's name."""
+    """Convert Arrow's errors to SlidemillError or MachineError naming the file."""
     import pyarrow as pa
 
     try:

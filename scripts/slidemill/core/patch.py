@@ -1,4 +1,4 @@
-"""One patch of a grid as a value, and its id."""
+"""A patch of a grid as a value, and its id."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from slidemill.core.pyramid import Size
 
 @dataclass(frozen=True, slots=True)
 class PatchRef:
-    """One patch of a grid: its place, and the region to read for it.
+    """A patch of a grid: its place, and the region to read for it.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ SpanKind = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A patch along one axis: origins of patch and reading (level 0), and its kind."""
+    """Placement of patches along one axis: origins in level-0 pixels, and kind."""
 
     origin0: int
     read0: int

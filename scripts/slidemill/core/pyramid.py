@@ -1,4 +1,4 @@
-"""Facts of a slide, its levels, and how image sizes shrink."""
+"""Facts and levels of a slide, and the sizes of reduced images."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Pyramid:
     sides: tuple[float, float] | None = None
 
     def best_level(self, downsample: float) -> int:
-        """Return the smallest native level no coarser than `downsample`, as OpenSlide."""
+        """Return the coarsest native level within `downsample`, as OpenSlide does."""
         finer = [level for level, own in enumerate(self.downsamples) if own <= downsample]
         return max(finer, default=0)
 
@@ -57,7 +57,7 @@ def halve_to_pixel(size: Size) -> list[Size]:
 
 @dataclass(frozen=True, slots=True)
 class SlideInfo:
-    """What OpenSlide reports of a slide.
+    """The facts that OpenSlide reports of a slide.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ class SlideInfo:
         return self.bounds[:2] if self.bounds else (0, 0)
 
     def deepzoom_levels(self, limit_bounds: bool) -> int:
-        """Return how many DeepZoom levels the slide has."""
+        """Return the number of DeepZoom levels of the slide."""
         whole = self.bounds[2:] if limit_bounds and self.bounds else self.dimensions[0]
         return len(halve_to_pixel(whole))
 
@@ -117,7 +117,7 @@ class SlideInfo:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> SlideInfo:
-        """Return the facts that `to_json` returned.
+        """Build the facts from a value that `to_json` returned.
 
         Raises
         ------

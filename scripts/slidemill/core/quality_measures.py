@@ -125,7 +125,7 @@ def entropy(planes: Planes) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """What is measured of each patch.
+    """A quality measure of patches.
 
     Parameters
     ----------
@@ -220,7 +220,7 @@ _THREAD = threading.local()
 
 
 def measure(pixels: npt.NDArray[np.uint8], measures: Sequence[Measure] = MEASURES) -> dict[str, float]:
-    """Return the measures of a patch by their columns.
+    """Measure a patch; return the values by column.
 
     It works on the calling thread. Callers keep OpenCV from starting threads (``cv2.setNumThreads(1)``), which would
     compete with those that read.

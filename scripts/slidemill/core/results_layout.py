@@ -1,4 +1,4 @@
-"""Layout of a results folder: every path below it, relative to it.
+"""Layout of a results folder: all paths in it, relative to it.
 
 Paths of one slide hold ``{slide}``, as Snakemake's rules do. Code digests leave this module out: what it names are
 the inputs and outputs of rules, and Snakemake detects changes of these itself.
@@ -70,7 +70,7 @@ def store_file(backend: str, slide: str) -> Path:
 
 
 def store_of_file(file: Path) -> Path:
-    """Return the path of the store whose `store_file` is given."""
+    """Return the path of the store that has this `store_file`."""
     return file.parent if file.name == MANIFEST else file
 
 

@@ -1,4 +1,6 @@
-"""Warnings of a run: why labels or patches may be wrong although checks pass.
+"""Warnings of a run: reasons why labels or patches may be wrong.
+
+The run passes its checks in spite of them.
 
 Warnings are shown in the terminal, in ``slides.csv`` and at the top of the report; notes only in the table.
 """
@@ -25,7 +27,7 @@ COUNTED = re.compile(rf"(.*) \[(\d+) ({'|'.join([*PLURALS, *PLURALS.values()])})
 
 @dataclass(frozen=True, slots=True)
 class RunWarning:
-    """A warning and its slides; no slides where it concerns the whole run."""
+    """A warning and its slides; without slides, it concerns the whole run."""
 
     text: str
     slides: tuple[str, ...] = ()
@@ -39,7 +41,7 @@ class RunWarning:
 
 
 def add_count(text: str, number: int, unit: str) -> str:
-    """Return a slide's warning with a number, which is summed over slides.
+    """Return a slide's warning with a count, which is summed over slides.
 
     Parameters
     ----------
@@ -54,7 +56,7 @@ def add_count(text: str, number: int, unit: str) -> str:
 
 
 def join_warnings(warnings: Iterable[str]) -> str:
-    """Return a slide's warnings, each once, as a cell of ``slides.csv``."""
+    """Return a slide's warnings without duplicates, as a cell of ``slides.csv``."""
     return SEPARATOR.join(dict.fromkeys(warning.replace(SEPARATOR, ", ") for warning in warnings))
 
 
@@ -80,7 +82,7 @@ def collect_warnings(planned: Sequence[str], slides: Iterable[Mapping[str, str]]
 
 
 def format_warnings(planned: Sequence[str], table: Path) -> list[str]:
-    """Return the lines that the terminal shows at the end of a run, one per warning.
+    """Return the warnings that the terminal shows after a run, one per line.
 
     `planned` are the warnings about the whole run; the table of slides may be missing after an unfinished run.
     """

@@ -25,7 +25,7 @@ SEALED_BY = {**dict.fromkeys(COHORT_TABLES.values(), COHORT_SEALS), SPLITS_TABLE
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """The number of a table's rows, and the digest (XXH3-128) of its file's bytes."""
+    """A table's number of rows, and the digest (XXH3-128) of its bytes."""
 
     rows: int
     digest: str
@@ -37,7 +37,7 @@ class Seal:
 
     @classmethod
     def from_json(cls, value: object) -> Seal | None:
-        """Return the seal from the JSON value of its `asdict`, or None."""
+        """Build a seal from the JSON value of its `asdict`, or return None."""
         rows, digest = (value.get("rows"), value.get("digest")) if isinstance(value, dict) else (None, None)
         if not isinstance(rows, int) or not isinstance(digest, str) or not DIGEST.fullmatch(digest):
             return None
@@ -58,14 +58,14 @@ class Seal:
 
 
 def write_sealed(path: Path, value: Mapping[str, Any]) -> None:
-    """Publish a non-empty mapping as JSON, whose last key, ``seal``, is a digest."""
+    """Publish a non-empty mapping as JSON with a digest as last key, ``seal``."""
     text = json.dumps(value, indent=1, allow_nan=False).removesuffix("\n}").encode()
     with replacing(path) as aside:
         aside.write_bytes(text + MARK + xxhash.xxh3_128_hexdigest(text).encode() + END)
 
 
 def read_sealed(path: Path) -> tuple[Any, bool]:
-    """Return the JSON value at `path` without its seal, and whether it has one.
+    """Return the JSON value at `path` without its seal, and whether it had one.
 
     Files of earlier versions have none.
 

@@ -1,4 +1,4 @@
-"""What the configuration asks of each stage, as values."""
+"""Settings of each stage, as typed values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def normalize_name(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class GridSpec:
-    """How patches are laid over a slide.
+    """Grid settings: patch size, overlap, resolution and edges.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ class GridSpec:
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """How regions get their names.
+    """Settings for the names of regions.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ class Naming:
 
 @dataclass(frozen=True, slots=True)
 class LabelSpec:
-    """How annotations become labels.
+    """Label settings: how annotations become labels.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ class LabelSpec:
 
 @dataclass(frozen=True, slots=True)
 class TissueSpec:
-    """Which patches have enough tissue.
+    """Tissue settings: how tissue is found, and how much of it a patch needs.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ class TissueSpec:
 
 @dataclass(frozen=True, slots=True)
 class StoreSpec:
-    """How a backend encodes: an encoding's name, and the quality of ``jpeg``."""
+    """Store settings: an encoding, and the quality of ``jpeg``."""
 
     encoding: str
     quality: int | None = None
@@ -173,7 +173,7 @@ class StoreSpec:
 
 @dataclass(frozen=True, slots=True)
 class WorkSpec:
-    """How a slide becomes a store.
+    """Settings for reading a slide and writing its store.
 
     Parameters
     ----------
@@ -198,7 +198,10 @@ class WorkSpec:
 
 @dataclass(frozen=True, slots=True)
 class ValidationSpec:
-    """Patches per slide to compare with the slide, and the least PSNR of JPEG in dB."""
+    """Validation settings: patches per slide, and the least PSNR of JPEG in dB.
+
+    The patches are compared with the slide.
+    """
 
     sample: int
     min_psnr: float
@@ -206,7 +209,7 @@ class ValidationSpec:
 
 @dataclass(frozen=True, slots=True)
 class SplitSpec:
-    """How slides are split into folds.
+    """Split settings: how slides are split into folds.
 
     Parameters
     ----------
@@ -225,7 +228,7 @@ class SplitSpec:
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkSpec:
-    """The number of patches to read, of repeats, and the most seconds."""
+    """Benchmark settings: numbers of patches and repeats, and a limit in seconds."""
 
     patches: int
     repeats: int
@@ -234,6 +237,6 @@ class BenchmarkSpec:
 
 @dataclass(frozen=True, slots=True)
 class QualitySpec:
-    """The limits of patches' measures, by their keys in the configuration."""
+    """Limits of the quality measures, by their keys in the configuration."""
 
     limits: Mapping[str, float] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Find ink of felt pens, and distinguish it from stains of the same colours.
+"""Find felt-pen ink, and distinguish it from stains of the same colours.
 
 Light green, methyl green, aniline blue, methyl blue and Alcian blue have the hues of felt pens. A pen stroke is long,
 of one thickness, smooth, and partly on glass; tissue of such a colour has more of it. The criteria are slidemill's own.
@@ -80,7 +80,7 @@ MOST_INK = 0.5
 
 @dataclass(frozen=True, eq=False)
 class Ink:
-    """The ink in an image.
+    """Masks of the ink in an image.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ def find_ink(image: Pixels, coloured: Shades, pens: str) -> Ink:
 
 
 def _strokes(image: Pixels, colours: Shades, coloured: Shades) -> Shades:
-    """Return the pieces of pens' colours that are strokes of a pen."""
+    """Return the pieces in pen colours that are pen strokes."""
     # 1. Connected pieces, with their mean colours.
     piece, area, radius, smooth = _pieces(image, colours)
     count = len(area)
@@ -188,7 +188,7 @@ def even_pieces(image: Pixels, tissue: Shades) -> Shades:
 
 
 def _pieces(image: Pixels, marks: Shades) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], Floats, Bools]:
-    """Return each pixel's piece, and each piece's area, radius, and smoothness."""
+    """Return each pixel's piece, and the area, radius and smoothness of each piece."""
     count, found, facts, _ = cv2.connectedComponentsWithStats(marks, connectivity=8)
     piece = np.asarray(found, np.int32)
     area = np.asarray(facts, np.int64)[:, cv2.CC_STAT_AREA]
@@ -239,7 +239,7 @@ def _on_glass(piece: npt.NDArray[np.int32], coloured: Shades, count: int) -> Flo
 
 
 def _at_the_edge(black: Shades) -> Shades:
-    """Return the pieces of black that reach the edge of the image."""
+    """Return the black pieces that reach the edge of the image."""
     _, piece = cv2.connectedComponents(black, connectivity=8)
     edges = np.unique(np.concatenate([piece[0], piece[-1], piece[:, 0], piece[:, -1]]))
     return np.asarray(np.isin(piece, edges) & (black == 1), np.uint8)

@@ -16,7 +16,7 @@ from slidemill.sampling._label_rules import SMALLEST_LAST, UNMAPPED, Labeller, N
 
 @dataclass(frozen=True, slots=True)
 class LabelCounts:
-    """The counts of `counting_labeller`, summed over all calls.
+    """Counts from `counting_labeller`, summed over all calls.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class LabelCounts:
 
 
 def counting_labeller(annotation: Annotation, spec: LabelSpec, counts: LabelCounts) -> Labeller:
-    """Return a function that labels patches, as `labeller` does, and counts them.
+    """Return a function that labels patches as `labeller` does, and counts them.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def _point_rule(spec: LabelSpec) -> str:
 
 
 def _contested(names: Names, others: Names, spec: LabelSpec) -> list[str]:
-    """Return the other name of each patch whose label would differ by it."""
+    """Return the other name of each patch whose label it would change."""
     label = spec.map.get
     return [
         other

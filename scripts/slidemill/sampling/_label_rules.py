@@ -1,4 +1,4 @@
-"""Label patches by the region at a point, or by the regions that cover most."""
+"""Label patches by the region at a point, or by the most covering regions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Parts = tuple[Places, Places, Floats]
 
 
 def labeller(annotation: Annotation, spec: LabelSpec, reached: set[int] | None = None) -> Labeller:
-    """Return a function from patches to label names and, by area, fractions.
+    """Return a function from patches to label names, and to fractions for areas.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def reference_points(rows: Rows, rule: str) -> Floats:
 
 
 def fractions_within(annotation: Annotation) -> Callable[[Rows], Floats]:
-    """Return a function from patches to the fraction that is in any region."""
+    """Return a function from patches to their fraction within any region."""
     cover = _coverer(annotation, range(len(annotation.regions)))
 
     def fractions(rows: Rows) -> Floats:
@@ -123,7 +123,7 @@ def _columns(rows: Rows, first: str, second: str) -> Floats:
 
 
 def _ordered(annotation: Annotation, spec: LabelSpec) -> list[int]:
-    """Return the places of the regions by their priority where they overlap."""
+    """Return the indices of the regions by priority where they overlap."""
     order = list(range(len(annotation.regions)))
     areas = [region.shape.area for region in annotation.regions]
     if spec.overlap == "smallest":
@@ -134,7 +134,7 @@ def _ordered(annotation: Annotation, spec: LabelSpec) -> list[int]:
 
 
 def _coverer(annotation: Annotation, order: Sequence[int]) -> Callable[[Floats], Parts]:
-    """Return a function from boxes to the areas that regions cover first."""
+    """Return a function from boxes to the area that each region covers first."""
     if annotation.image:
         return annotation.image.covered
     regions = [annotation.regions[place] for place in order]
@@ -151,7 +151,7 @@ def _coverer(annotation: Annotation, order: Sequence[int]) -> Callable[[Floats],
 def _named_by_area(
     of_region: Names, cover: Callable[[Floats], Parts], spec: LabelSpec, reached: set[int], rows: Rows
 ) -> tuple[Names, Floats]:
-    """Return the label that covers most of each patch, and the covered fraction."""
+    """Return the label that covers most of each patch, and its fraction."""
     # The covered fraction of each pair of patch and region.
     low = _columns(rows, "x0", "y0")
     extent = _columns(rows, "width0", "height0")

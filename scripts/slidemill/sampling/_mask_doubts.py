@@ -34,7 +34,7 @@ NO_TISSUE = re.compile(
 
 
 def doubts(file: str, annotation: Annotation, drawn: Shades, *, size: Size) -> Iterator[str]:
-    """Yield a warning per doubt about a mask that has tissue.
+    """Yield a warning per doubt about a mask that marks some tissue.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def _is_in_corner(regions: Sequence[Region], size: Size) -> bool:
 
 
 def palette_doubts(path: Path, image: LabelImage) -> Iterator[str]:
-    """Yield a warning if a grey palette shows 0 brighter than all other values.
+    """Yield a warning if a grey palette shows 0 as the brightest value.
 
     Programs that save a mask of black and white with a palette often give white the number 0.
     """

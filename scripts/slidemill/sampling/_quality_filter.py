@@ -40,7 +40,7 @@ MOST_READ = 64_000_000
 
 
 class QualityStep:
-    """The step that measures patches, and drops those beyond the limits.
+    """The step that measures patches and drops those beyond the limits.
 
     Limits apply to the rounded values of the table. Patches that cannot be read keep empty measures: stores leave them
     out and record the reason.
@@ -84,7 +84,7 @@ class QualityStep:
             return {patch.patch_id: values for patch, values in values_of}
 
     def _reason(self, row: Row) -> str:
-        """Return the column of the first measure beyond its limit, or nothing."""
+        """Return the first measure beyond its limit by its column, or nothing."""
         for one, limit in self._limits:
             value = row[one.column]
             if value and (float(value) < limit if one.is_minimum else float(value) > limit):
@@ -107,7 +107,7 @@ class QualityStep:
 def quality_step(
     source: Path, fingerprint: str, info: SlideInfo, *, grid: GridSpec, spec: QualitySpec, work: WorkSpec
 ) -> Iterator[QualityStep]:
-    """Yield the step that measures patches; the slide may not change meanwhile.
+    """Yield the step that measures patches, and check that the slide is unchanged.
 
     Parameters
     ----------

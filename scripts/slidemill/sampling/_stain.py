@@ -39,7 +39,7 @@ MOST_TINT = 64
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """The saturation, of 255, above which a method counts pixels as tissue.
+    """The threshold of saturation, 0 to 255, above which a pixel counts as tissue.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ class FoundTissue:
 
 
 def find_tissue(image: Pixels, method: str, mpp: float, *, pens: str = "auto") -> FoundTissue:
-    """Find the pixels that show tissue.
+    """Find the pixels of an image that show tissue.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def find_tissue(image: Pixels, method: str, mpp: float, *, pens: str = "auto") -
 
 
 def _rule(image: Pixels, method: str, usable: npt.NDArray[np.bool_] | None = None) -> Rule:
-    """Return the threshold of a method, by the usable pixels."""
+    """Return the threshold of a method, from the usable pixels."""
     if method == "hsv":
         return Rule(method, FIXED_THRESHOLD, FIXED_THRESHOLD)
     saturation = _smoothed(image)[1]
@@ -130,7 +130,7 @@ def _rule(image: Pixels, method: str, usable: npt.NDArray[np.bool_] | None = Non
 
 
 def _coloured(image: Pixels, rule: Rule) -> npt.NDArray[np.bool_]:
-    """Return which pixels have the colour of tissue."""
+    """Return the pixels that have the colour of tissue."""
     hue, saturation = _smoothed(image)
     coloured = saturation > rule.threshold
     if rule.method == "hsv":
@@ -174,7 +174,7 @@ def _without_small(tissue: Shades, mpp: float) -> Shades:
 
 
 def _large(mask: Shades, least: float, connectivity: int = 8) -> Shades:
-    """Return the connected pieces of a mask that have at least so many pixels."""
+    """Return the connected pieces of a mask with at least a minimum of pixels."""
     _, piece, facts, _ = cv2.connectedComponentsWithStats(mask, connectivity=connectivity)
     large = facts[:, cv2.CC_STAT_AREA] >= least
     large[0] = False

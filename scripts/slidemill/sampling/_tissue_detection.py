@@ -1,4 +1,4 @@
-"""Make a mask of a bright-field slide's tissue from a low resolution."""
+"""Make the tissue mask of a bright-field slide from a low resolution."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ USUAL_MPP = 0.25
 
 
 def tissue_mask(source: Path, info: SlideInfo, spec: TissueSpec) -> SelectedArea:
-    """Return where a slide has tissue, with notes and warnings.
+    """Return a slide's tissue mask, with notes and warnings.
 
     Areas that cannot be read count as tissue, so that `unreadable_patches` decides about their patches.
 

@@ -31,7 +31,7 @@ REMEDIES = {
 def tissue_remarks(
     image: Pixels, found: FoundTissue, mask: Mask, *, bounds: Sequence[int] | None
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return notes and warnings on a mask that was found in an image of a slide.
+    """Return notes and warnings on a tissue mask made from a slide's image.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def tissue_remarks(
 
 
 def _doubts(found: FoundTissue) -> tuple[list[str], float]:
-    """Return texts on tissue that may be ink, and its share of the tissue."""
+    """Return warnings on tissue that may be ink, and its share of the tissue."""
     doubtful = _share(found.ink.doubtful, found.pixels)
     even = _share(found.even & (1 - found.ink.doubtful), found.pixels)
     lines = []
@@ -95,12 +95,12 @@ def _doubts(found: FoundTissue) -> tuple[list[str], float]:
 
 
 def _share(marks: Shades, tissue: Shades) -> float:
-    """Return the marked share of the tissue."""
+    """Return the share of the tissue that is marked."""
     return float((marks & tissue).sum() / max(tissue.sum(), 1))
 
 
 def rule_in_words(rule: Rule) -> str:
-    """Return a text on how a threshold was found."""
+    """Return a description of how a threshold was found."""
     taken = f"{rule.method} took what has more colour than a saturation of {rule.threshold} of 255"
     if rule.method != "otsu":
         return taken

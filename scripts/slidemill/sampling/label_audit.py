@@ -1,4 +1,4 @@
-"""Audit a slide's labels: where rules disagree, and which regions label no patch."""
+"""Audit labels: where rules disagree, and which regions label no patch."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Row = dict[str, Any]
 
 
 def collect_audited(rows: Iterable[Row], count: int, seed: int, *, chosen: list[Row]) -> Iterator[Row]:
-    """Yield all rows, and append a sample of at most `MOST_AUDITED` to `chosen`.
+    """Yield all rows, and add a sample of at most `MOST_AUDITED` to `chosen`.
 
     Parameters
     ----------
@@ -51,7 +51,9 @@ def collect_audited(rows: Iterable[Row], count: int, seed: int, *, chosen: list[
 def label_audit(
     chosen: Sequence[Mapping[str, Any]], annotation: Annotation, spec: LabelSpec, *, reached: Collection[int]
 ) -> LabelAudit:
-    """Return where label rules disagree, and which regions label no patch.
+    """Audit a slide's labels by a sample of its patches.
+
+    The result lists where label rules disagree, and which regions label no patch.
 
     Parameters
     ----------

@@ -74,7 +74,7 @@ def slide_regions(
 
 @dataclass(slots=True)
 class LabelStep:
-    """The step that drops patches of other labels, and counts what regions label.
+    """The step that drops patches of other labels, and counts labels by region.
 
     Parameters
     ----------

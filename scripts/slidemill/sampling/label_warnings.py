@@ -63,7 +63,7 @@ def label_findings(
 
 
 def coarseness(annotation: Annotation, side: float) -> list[str]:
-    """Return a warning if the pixels of a label image are too large for the patches.
+    """Return a warning if a label image's pixels are too large for the patches.
 
     Pixels of a patch's side, or of at most half of it, are fine enough. With others, patches may get their neighbours'
     labels: they may come from an image of one pixel per
@@ -89,7 +89,7 @@ def coarseness(annotation: Annotation, side: float) -> list[str]:
 
 
 def _unmapped_warnings(unmapped: Mapping[str, int], spec: LabelSpec) -> list[str]:
-    """Return a text per unmapped name with its number of patches, largest first."""
+    """Return a warning per unmapped name, those with most patches first."""
     ranked = sorted(unmapped, key=lambda name: (-unmapped[name], name))
     texts = [
         add_count(f"{LACKING} {name!r:.80}{did_you_mean(name, spec.map)}, label -1", unmapped[name], "patch")
@@ -101,7 +101,10 @@ def _unmapped_warnings(unmapped: Mapping[str, int], spec: LabelSpec) -> list[str
 
 
 def _overlap_warnings(contested: Mapping[str, int], spec: LabelSpec) -> list[str]:
-    """Return a text per name whose regions are under larger ones, most patches first."""
+    """Return a warning per name whose regions are under larger ones.
+
+    Names with most patches are first.
+    """
     remedy = "are they drawn twice?" if spec.overlap == "smallest" else "set labels.overlap: smallest if they count"
     ranked = sorted(contested, key=lambda name: (-contested[name], name))
     texts = [
@@ -117,7 +120,7 @@ def _overlap_warnings(contested: Mapping[str, int], spec: LabelSpec) -> list[str
 
 
 def _region_warnings(annotation: Annotation, spec: LabelSpec, within: Mapping[str, int], *, patches: int) -> list[str]:
-    """Return texts on an annotation that labels nothing."""
+    """Return warnings on an annotation that labels no patch."""
     if annotation.image and "0" in spec.map and spec.outside != "0":
         return [f"labels.map has '0', which is outside in an image and so {spec.outside}: set labels.outside to '0'"]
     if not annotation.names:

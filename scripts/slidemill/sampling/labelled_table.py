@@ -1,4 +1,4 @@
-"""Write the metadata table: each patch with its place and its label."""
+"""Write the metadata table: each patch with its place and label."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BLOCK = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Labelling:
-    """How a slide's patches are labelled.
+    """Settings for labelling a slide's patches.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def label_blocks(
 
 
 def count_names(rows: Iterable[dict[str, Any]], counts: Counter[str]) -> Iterator[dict[str, Any]]:
-    """Yield the rows, and count them in `counts` by the name of their label."""
+    """Yield the rows, and add their number per label name to `counts`."""
     for row in rows:
         counts[row["label_name"]] += 1
         yield row

@@ -1,4 +1,4 @@
-"""Select the patches of a slide by the steps that the configuration requests."""
+"""Select a slide's patches by the steps that the configuration sets."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SKIPPED = "it has no annotation, and labels.unannotated is skip"
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """How patches are selected.
+    """Settings for selecting a slide's patches.
 
     Parameters
     ----------
@@ -162,7 +162,7 @@ def write_selection(
 
 
 def _check_count(grid: Grid, most: int) -> None:
-    """Check that a grid has at most `most` patches, before any table is written."""
+    """Check, before any table is written, that a grid has at most `most` patches."""
     if grid.count > most:
         columns, rows = grid.shape
         raise SlideError(

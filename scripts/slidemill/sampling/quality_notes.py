@@ -1,4 +1,7 @@
-"""Notes that compare all slides: ink, focus, copied and misplaced annotations."""
+"""Notes from comparing all slides: ink, focus, misplaced annotations.
+
+Copied annotations are found too.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ CORNERS = ((4, 0.5, "half"), (1, 0.25, "quarter"))
 
 
 def annotation_warnings(outcomes: Sequence[Outcome]) -> dict[str, list[str]]:
-    """Return warnings by slide: annotations that are copies, or only in a corner."""
+    """Return warnings by slide: annotations that are copies or only in a corner."""
     found: dict[str, list[str]] = {}
     for texts in (corner_warnings(outcomes), copy_warnings(outcomes)):
         for slide, text in texts.items():
@@ -100,7 +103,7 @@ def focus_notes(outcomes: Iterable[Outcome]) -> dict[str, str]:
 
 
 def all_counts(outcomes: Iterable[Outcome]) -> dict[str, list[int]]:
-    """Return, by measure, the number of patches of all slides in each bin."""
+    """Return the histogram of each measure over the patches of all slides."""
     sums: dict[str, list[int]] = {}
     for summary in summaries(outcomes).values():
         for name, own in summary.counts.items():
@@ -109,6 +112,6 @@ def all_counts(outcomes: Iterable[Outcome]) -> dict[str, list[int]]:
 
 
 def summaries(outcomes: Iterable[Outcome]) -> dict[str, QualitySummary]:
-    """Return the quality of each slide that was measured and has not failed."""
+    """Return the quality summary of each slide that was measured without failing."""
     known = {outcome.slide: outcome.sample for outcome in outcomes if not outcome.failed}
     return {slide: own.quality for slide, own in known.items() if own and own.quality}

@@ -32,7 +32,7 @@ MOST_PIXELS = 36_000_000
 
 @dataclass(frozen=True, eq=False)
 class Mask:
-    """An image of the wanted area, over the whole canvas of a slide.
+    """A mask of the wanted area over the whole canvas of a slide.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class Mask:
         return np.asarray(cv2.integral(self.pixels, sdepth=cv2.CV_32S), np.int32)
 
     def fractions(self, rows: Sequence[Mapping[str, Any]]) -> Floats:
-        """Return the exact wanted fraction of each patch, ``float64 (n,)``.
+        """Return the exact fraction of each patch that is wanted, ``float64 (n,)``.
 
         Parameters
         ----------
@@ -125,7 +125,7 @@ def _interpolated(sums: npt.NDArray[np.int32], x: Floats, y: Floats) -> Floats:
 
 
 def save_mask(mask: Mask, path: Path) -> None:
-    """Write a mask as a PNG of one bit per pixel; its ink is a PNG in a chunk."""
+    """Write a mask as a PNG with one bit per pixel, and its ink in an extra chunk."""
     chunks = PngInfo()
     if mask.ink is not None and mask.ink.any():
         chunks.add(INK_CHUNK, _png(mask.ink))

@@ -1,1 +1,1 @@
-"""Stores of patches: a protocol, a backend a module, and a registry of them."""
+"""Patch stores: a protocol, one module per backend, and a registry."""

@@ -1,4 +1,4 @@
-"""LMDB environments, each open once per process."""
+"""Open LMDB environments, each at most once per process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CLOSING = [0.001 * 2**number for number in range(9)]
 
 
 class SharedEnvironments:
-    """The open LMDB environments of this process, each shared by its readers.
+    """Open LMDB environments of this process, shared by their readers.
 
     LMDB rejects a second environment on the same file.
     An environment is closed with the last store, reading thread or view that refers to it.
@@ -30,7 +30,7 @@ class SharedEnvironments:
         self._open: WeakValueDictionary[tuple[int, int], lmdb.Environment] = WeakValueDictionary()
 
     def take(self, path: Path) -> tuple[tuple[int, int], lmdb.Environment]:
-        """Open or share the environment of `path`; return the file's identity and it."""
+        """Return a file's identity and its environment, opened if necessary."""
         file = identity(path)
         with self._lock:
             env = self._open.get(file)
@@ -39,7 +39,7 @@ class SharedEnvironments:
         return file, env
 
     def renew_lock(self) -> None:
-        """Replace the lock, which a thread that the forked child lacks may hold."""
+        """Replace the lock after a fork, since a thread of the parent may hold it."""
         self._lock = threading.Lock()
 
 

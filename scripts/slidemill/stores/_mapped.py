@@ -1,4 +1,4 @@
-"""A store in a mapped file, whose patches are contiguous."""
+"""Store in a mapped file, whose patches are contiguous."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ REMEDY = f"it is damaged or from elsewhere; {AGAIN}"
 
 
 class MappedStore(Store):
-    """A mapped file; a backend's `_open` maps it and sets its patches' places."""
+    """A store in a mapped file; a backend's `_open` maps it and locates patches."""
 
     _data: memoryview
     _starts: Sequence[int]
     _ends: Sequence[int]
 
     def _map(self) -> None:
-        """Map the file; the mapping outlives a fork, so that nothing has to be reopened."""
+        """Map the file; the mapping survives a fork, so that nothing is reopened."""
         with self.path.open("rb") as raw:
             self._file = identity(raw.fileno())
             try:

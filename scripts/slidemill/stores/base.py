@@ -1,4 +1,4 @@
-"""What every backend provides: a writer and a reader."""
+"""Interface of all backends: a writer and a reader."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def output_array(out: Pixels | None, shape: tuple[int, ...]) -> Pixels:
 
 
 class Writer(Protocol):
-    """Takes a store's patches in the order of their ids, its index and manifest."""
+    """Writer of a store: patches in the order of their ids, index and manifest."""
 
     def add(self, patch: PatchRef, data: Buffer) -> None:
         """Store the encoded `data` of the next patch; its memory may be reused."""
@@ -62,7 +62,7 @@ class Writer(Protocol):
 
 
 class Store(ABC):
-    """A store of patches, open for reading; close it, or use it in a with block.
+    """A store of patches, open for reading; use it in a with block or close it.
 
     It goes on reading after a fork, and a pickled store is opened again where it is unpickled.
     """
@@ -193,7 +193,7 @@ class Store(ABC):
         return np.asarray(_View(self._raw(data, patch_id), keeper))
 
     def close(self) -> None:
-        """Close the store; it may be closed already."""
+        """Close the store; closing it twice is allowed."""
         if not self._closed:
             self._closed = True
             self._release()
@@ -247,12 +247,12 @@ class Store(ABC):
         return lent
 
     def _read_raw(self, patch_id: str) -> Pixels:
-        """Return a copy of a raw patch; backends may have a shorter way."""
+        """Return a copy of a raw patch; backends may override it with a faster way."""
         data, _keeper = self._lend(patch_id)
         return self._raw(data, patch_id).copy()
 
     def _raw(self, data: Buffer, patch_id: str) -> Pixels:
-        """Return lent bytes as a raw patch's pixels, valid while the bytes are."""
+        """Return the pixels of a raw patch in lent bytes, valid as long as these."""
         if len(data) != self._raw_size:
             raise StoreError(f"{self.path}: patch {patch_id} has {len(data)} bytes: {AGAIN}")
         return np.ndarray(self._shape, np.uint8, data)
@@ -267,7 +267,7 @@ class Store(ABC):
 
 
 class _View:
-    """Exposes an array's memory; the array made of it keeps `keeper` alive."""
+    """Wrapper of an array's memory; an array made of it keeps `keeper` alive."""
 
     def __init__(self, pixels: Pixels, keeper: object) -> None:
         self.__array_interface__ = pixels.__array_interface__
@@ -276,7 +276,7 @@ class _View:
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """A kind of store.
+    """A backend: a kind of store.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Check one store, and whether a slide's stores hold the same pixels."""
+"""Check a store, and whether all stores of a slide hold the same pixels."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ KEPT = 16
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A check's result: number of checked patches, and the fault; empty if none."""
+    """A check's result: number of checked patches, and fault; empty if none."""
 
     slide: str
     backend: str
@@ -55,7 +55,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What a store's manifest must say; None where it is not known.
+    """Expected content of a store's manifest; None for unknown values.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class PixelDigests:
-    """The pixel digests of a store, packed, since processes exchange millions of them.
+    """Pixel digests of a store, packed to send millions between processes.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ class PixelDigests:
 
     @classmethod
     def of(cls, ids: Sequence[str], digests: Sequence[str]) -> Self:
-        """Pack hashes of digests, which may be any text in a manifest."""
+        """Pack digests, which may be any text in a manifest, as hashes."""
         packed = b"".join(xxhash.xxh3_128_digest(own.encode(errors="surrogatepass")) for own in digests)
         return cls("\n".join(ids), packed)
 
@@ -100,14 +100,14 @@ class PixelDigests:
         return len(self.packed) // KEPT
 
     def by_id(self) -> dict[str, bytes]:
-        """Return the kept bytes by patch id."""
+        """Return the packed bytes of each patch by its id."""
         ids = self.ids.split("\n") if self.packed else []
         return {own: self.packed[place * KEPT : (place + 1) * KEPT] for place, own in enumerate(ids)}
 
 
 @dataclass(frozen=True, slots=True)
 class StoreCheck:
-    """What the checks of one store found.
+    """The results of checking a store.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ class StoreCheck:
 
 
 def check_store(path: Path, expected: Expected, threads: int = 1) -> StoreCheck:
-    """Check that a store opens, and holds byte for byte what was written.
+    """Check that a store opens, and holds exactly the bytes that were written.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ def check_store(path: Path, expected: Expected, threads: int = 1) -> StoreCheck:
 
 
 def check_in_child(process: ChildProcess, path: Path, expected: Expected, *, threads: int = 1) -> StoreCheck:
-    """Check a store in a child process, whose death is a finding too."""
+    """Check a store in a child process; report its crash as a finding."""
     try:
         return process.call(check_store, path, expected, threads)
     except ChildCrashedError as error:
@@ -207,7 +207,7 @@ def check_agreement(slide: str, checks: Mapping[str, StoreCheck]) -> Iterator[Fi
 
 
 def format_messages(messages: Sequence[str]) -> str:
-    """Return the first messages, and the number of the others."""
+    """Return the first messages, and the number of further ones."""
     return format_list(messages, most=NAMED, between="; ")
 
 
@@ -221,7 +221,7 @@ def _explain(path: Path, error: Exception) -> str:
 
 
 def _wrong_ids(store: Store, ids: Sequence[str]) -> Iterator[str]:
-    """Yield how the ids of the manifest, or those that are stored, differ from `ids`."""
+    """Yield differences of the manifest's ids and the stored ids from `ids`."""
     listed, stored = store.manifest.ids, store.stored_ids()
     if list(listed) == stored == list(ids):
         return
@@ -234,7 +234,7 @@ def _wrong_ids(store: Store, ids: Sequence[str]) -> Iterator[str]:
 
 
 def _wrong_manifest(store: Store, expected: Expected) -> Iterator[str]:
-    """Yield how a store's manifest differs from what is expected."""
+    """Yield differences between a store's manifest and the expected values."""
     manifest = store.manifest
     if manifest.slide != expected.slide or manifest.backend != expected.backend:
         yield f"the manifest is of {manifest.slide} in {manifest.backend}"
@@ -251,7 +251,7 @@ def _wrong_manifest(store: Store, expected: Expected) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """The digests of a patch's bytes and pixels, and why it cannot be read."""
+    """Digests of a patch's bytes and pixels, or the reason it cannot be read."""
 
     byte_digest: str = ""
     pixel_digest: str = ""
@@ -259,7 +259,7 @@ class _Seen:
 
 
 def _look(store: Store, backend: str, threads: int) -> Iterator[_Seen]:
-    """Read all patches, and yield what is found in their order."""
+    """Read all patches, and yield their digests or faults in order."""
 
     def look(place: int) -> list[tuple[int, _Seen]]:
         data = b""
@@ -279,7 +279,7 @@ def _look(store: Store, backend: str, threads: int) -> Iterator[_Seen]:
 
 
 def _changed(store: Store, place: int, one: _Seen) -> Iterator[str]:
-    """Yield a message if a patch's bytes or pixels have changed."""
+    """Yield a message if a patch's bytes or pixels differ from the manifest."""
     manifest, patch_id = store.manifest, store.ids[place]
     if one.byte_digest and one.byte_digest != manifest.byte_digests[place]:
         yield f"{patch_id}'s bytes are not those that were written"

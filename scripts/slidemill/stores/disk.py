@@ -1,4 +1,4 @@
-"""Patches as files: a folder per slide, a file per patch, index and manifest."""
+"""Patches as files: one folder per slide with an index and a manifest."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SYNCING = 16
 
 
 class DiskWriter:
-    """Writes one file per patch."""
+    """Writer of one file per patch."""
 
     def __init__(self, folder: Path, suffix: str) -> None:
         self._folder = folder
@@ -86,10 +86,10 @@ def writing(path: Path, patches: Sequence[PatchRef], manifest: Manifest) -> Iter
 
 
 class DiskStore(Store):
-    """A folder of patches, held open so that no other folder replaces it."""
+    """A folder of patches, held open to detect that another folder replaces it."""
 
     def stored_ids(self) -> list[str]:
-        """Return ids of the index whose files exist, then names that it lacks.
+        """Return indexed ids whose files exist, then files that are not in the index.
 
         Raises
         ------
@@ -161,7 +161,9 @@ class DiskStore(Store):
 
 
 def _is_unfinished(path: Path) -> bool:
-    """Return whether a job is writing, or about to write, a folder without a manifest.
+    """Return whether a folder without a manifest belongs to an unfinished job.
+
+    The job is writing the folder, or is about to.
 
     Snakemake creates a job's folders before it starts, and removes the manifest of a store that will be replaced.
     """
@@ -170,7 +172,7 @@ def _is_unfinished(path: Path) -> bool:
 
 
 def _open_file(name: str, flags: int, folder: int | None = None) -> int:
-    """Open a regular file only: pipes block, and devices have no end."""
+    """Open regular files only, since pipes block and devices have no end."""
     file = os.open(name, flags | os.O_NONBLOCK, dir_fd=folder)
     if not stat.S_ISREG(os.fstat(file).st_mode):
         os.close(file)

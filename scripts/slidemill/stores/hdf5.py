@@ -1,4 +1,4 @@
-"""Patches in HDF5: a file per slide with contiguous patches, to be mapped.
+"""Patches in HDF5: one file per slide, mapped for reading.
 
 Raw patches are the dataset ``patches``, ``uint8 (n, height, width, 3)``. Encoded ones are ``payload``,
 ``uint8 (bytes,)``, and ``offsets``, ``int64 (n + 1,)``: patch ``i`` is ``payload[offsets[i]:offsets[i + 1]]``.
@@ -38,7 +38,7 @@ _BROKEN = (KeyError, TypeError, ValueError, AttributeError, OSError, RuntimeErro
 
 
 class Hdf5Writer:
-    """Writes patches by `pixels`, and the index."""
+    """Writer of patches, with `pixels`, and of the index."""
 
     def __init__(self, file: h5py.File, pixels: RawPatches | EncodedPatches) -> None:
         self._file = file
@@ -76,7 +76,7 @@ def writing(path: Path, patches: Sequence[PatchRef], manifest: Manifest) -> Iter
 
 
 class Hdf5Store(MappedStore):
-    """An HDF5 store, mapped for reading; only opening and checking it need h5py."""
+    """An HDF5 store, mapped for reading; only opening and checks need h5py."""
 
     def stored_ids(self) -> list[str]:
         """Return the dataset of ids; StoreError where it cannot be read."""
@@ -139,7 +139,7 @@ class Hdf5Store(MappedStore):
 
 
 def _dataset(file: h5py.File, name: str, count: int | None = None) -> h5py.Dataset:
-    """Return a contiguous dataset of this file, of `count` patches if that is given.
+    """Return a contiguous dataset of this file, with `count` patches if given.
 
     HDF5 follows links into other files, keeps bytes in any file that a dataset names, and allows small files to claim
     terabytes. A hostile store must not make the reader open another file, nor take more memory than its size.
@@ -168,7 +168,7 @@ def _dataset(file: h5py.File, name: str, count: int | None = None) -> h5py.Datas
 
 
 def _index_digest(file: h5py.File) -> str:
-    """Return a digest of all datasets but pixels' values and the manifest."""
+    """Return a digest of all datasets except pixel values and the manifest."""
     parts = []
     for name in sorted({*file} - {"manifest"}):
         dataset = file[name]

@@ -1,4 +1,4 @@
-"""Write patches into an HDF5 file as one contiguous dataset, to be mapped."""
+"""Write patches into an HDF5 file as one contiguous, mappable dataset."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BLOCK = 8 * 1024 * 1024
 
 
 class RawPatches:
-    """Writes raw patches into one contiguous dataset, ``patches``."""
+    """Writer of raw patches into one contiguous dataset, ``patches``."""
 
     def __init__(self, file: h5py.File, count: int, shape: Shape) -> None:
         self._block = (1, *shape)
@@ -34,11 +34,11 @@ class RawPatches:
         self._next += 1
 
     def end(self) -> None:
-        """Do nothing: all patches are in their place."""
+        """Do nothing, since all patches are already in the dataset."""
 
 
 class EncodedPatches:
-    """Collects encoded patches in a temporary file until their size is known."""
+    """Collector of encoded patches in a temporary file until their size is known."""
 
     def __init__(self, file: h5py.File, spool: IO[bytes]) -> None:
         self._file = file
@@ -62,7 +62,7 @@ class EncodedPatches:
 
 @contextmanager
 def discard_on_error(file: h5py.File) -> Iterator[None]:
-    """Flush a file after the block; on failure, discard what HDF5 still holds.
+    """Flush a file after the block; on failure, discard unwritten data.
 
     HDF5 ends the process where it cannot write at closing, such as on a full disk.
     """
@@ -78,7 +78,7 @@ def discard_on_error(file: h5py.File) -> Iterator[None]:
 
 
 def _contiguous(file: h5py.File, name: str, shape: tuple[int, ...]) -> h5py.Dataset:
-    """Create a dataset of bytes with a fixed place in the file, without filling it."""
+    """Create a contiguous dataset of bytes, without filling it."""
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     properties.set_layout(h5py.h5d.CONTIGUOUS)
     properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)

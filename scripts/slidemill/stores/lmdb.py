@@ -1,4 +1,4 @@
-"""Patches in LMDB: a file per slide, keys are patch ids, values are bytes."""
+"""Patches in LMDB: one file per slide, with patch ids as keys."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SPARE = 64 * PAGE
 
 
 class LmdbWriter:
-    """Writes patches in small transactions, and grows the map before it is full."""
+    """Writer of patches in small transactions, which enlarges the map in time."""
 
     def __init__(self, env: lmdb.Environment) -> None:
         self._env = env
@@ -56,7 +56,7 @@ class LmdbWriter:
         return ""
 
     def finish(self, manifest: Manifest) -> None:
-        """Store the manifest under its reserved key, and fit the map to what is used."""
+        """Store the manifest under its reserved key, and shrink the map to its use."""
         self._transaction.commit()
         data = manifest.to_bytes()
         # Each transaction records the map's size in the file: the last one records the size in use.
@@ -104,7 +104,7 @@ class LmdbStore(Store):
     """An LMDB store, open for reading without locks."""
 
     def stored_ids(self) -> list[str]:
-        """Return the stored keys without the manifest's.
+        """Return all stored keys except the manifest's.
 
         Raises
         ------
@@ -161,7 +161,7 @@ class LmdbStore(Store):
         self._env = self._thread = None
 
     def _transaction(self) -> lmdb.Transaction:
-        """Begin the transaction of this thread, which keeps the environment open."""
+        """Begin this thread's transaction, which keeps the environment open."""
         thread = self._thread
         transaction = self._begin()
         if thread is not None:

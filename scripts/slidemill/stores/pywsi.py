@@ -1,4 +1,4 @@
-"""Patches of py-wsi's LMDB databases, read without running what is in them.
+"""Read patches of py-wsi's LMDB databases without executing their pickles.
 
 A database is a folder with ``data.mdb``. Its keys are ``SLIDE-X-Y``: the slide's file without its last four characters,
 and the tile's place in the DeepZoom grid. Its values are pickles of an object with ``channels``, ``size`` (of a
@@ -51,11 +51,11 @@ INSTRUCTIONS = frozenset(
 
 
 class StrangeError(ValueError):
-    """The pickle holds what py-wsi never wrote; it is not merely damaged."""
+    """The pickle holds content that py-wsi never writes, and not mere damage."""
 
 
 class StandIn:
-    """Takes the place of an object, and records what a pickle would make it from."""
+    """Placeholder of a pickled object, which records its arguments and state."""
 
     name = ("", "")
     arguments: tuple[Any, ...]
@@ -90,7 +90,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _read_pickle(data: bytes) -> Any:
-    """Return what a pickle would make, with a `StandIn` for each object.
+    """Return the value of a pickle, with a `StandIn` for each object.
 
     Raises
     ------
@@ -126,14 +126,14 @@ def _read_pickle(data: bytes) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One patch of py-wsi: its pixels, ``uint8 (size, size, 3)``, and its label."""
+    """A patch of py-wsi: its pixels, ``uint8 (size, size, 3)``, and its label."""
 
     pixels: Pixels
     label: int
 
 
 def parse_item(data: bytes, column: int, row: int) -> Item:
-    """Return the patch that a value holds.
+    """Return the patch in a value of the database.
 
     Parameters
     ----------
@@ -188,7 +188,7 @@ def _pair(value: Any) -> tuple[int, ...]:
 
 
 def _numbers(kind: Any, own: Any, count: int) -> list[int]:
-    """Return `count` integers from bytes, of the type of a dtype's stand-in."""
+    """Return `count` integers from bytes, with the type of a dtype's stand-in."""
     if isinstance(kind, StandIn) and kind.name[1] == "dtype" and isinstance(own, bytes | bytearray):
         name, order = _part(kind.arguments, 0), _part(kind.state, 1)
         known = INTEGERS.fullmatch(name) and order in ("<", ">", "|")
@@ -198,14 +198,17 @@ def _numbers(kind: Any, own: Any, count: int) -> list[int]:
 
 
 def _part(value: Any, place: int) -> str:
-    """Return the text at a place of a tuple; empty where there is none."""
+    """Return the text at an index of a tuple; empty if there is none."""
     found = value[place] if isinstance(value, tuple) and len(value) > place else ""
     return found if isinstance(found, str) else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """A database's file; by slide its ``(column, row)`` in raster order, and digest."""
+    """A database's file, and each slide's digest and ``(column, row)`` places.
+
+    Places are in raster order.
+    """
 
     file: Path
     places: Mapping[str, list[tuple[int, int]]]
@@ -213,7 +216,7 @@ class Survey:
 
 
 def survey_database(path: Path) -> Survey:
-    """Read a whole database of py-wsi, and list its patches.
+    """Read a whole py-wsi database, and list its patches.
 
     Raises
     ------
@@ -270,7 +273,7 @@ def _key(slide: str, column: int, row: int) -> bytes:
 
 @contextmanager
 def _open_database(file: Path) -> Iterator[lmdb.Transaction[bytes]]:
-    """Open a database for reading, and check that all of it is there."""
+    """Open a database for reading, and check that it is complete."""
     remedy = "name the folder that py-wsi wrote to (db_location and db_name), which holds data.mdb"
     if not file.is_file():
         raise SlidemillError(f"{file}: there is no LMDB database: {remedy}")

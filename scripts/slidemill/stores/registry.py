@@ -1,4 +1,4 @@
-"""All backends by name, and how to open a store of any backend."""
+"""Registry of backends by name; opens a store of any backend."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from slidemill.stores.base import Backend, Store
 
 
 class _Backends(Mapping[str, Backend]):
-    """All backends by name, each imported when it is first needed: most jobs need one."""
+    """All backends by name, each imported on first use, since most jobs need one."""
 
     def __getitem__(self, name: str) -> Backend:
         # Import statements, since the code digest covers only modules that statements import.
@@ -49,7 +49,7 @@ STORES: Mapping[str, Backend] = _Backends()
 
 
 def open_store(path: str | Path) -> Store:
-    """Open the store at `path`, of any backend, for reading.
+    """Open a store of any backend for reading.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def _why_missing(path: Path) -> str:
 
 
 def _describe_other(path: Path) -> str:
-    """Return a message if slidemill wrote a file that is not a store; else ""."""
+    """Return a message if slidemill wrote the file, but not as a store; else ""."""
     if path.suffix == ".tar":
         from slidemill.stores.tar import PROVENANCE
 

@@ -1,4 +1,4 @@
-"""The stores of many slides, opened when first read, a limited number at once."""
+"""Stores of many slides, opened on first read, with a limit on open ones."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class StorePool:
         return store
 
     def close(self) -> None:
-        """Drop all stores; they are opened again when needed."""
+        """Drop all stores; they are reopened when needed."""
         self._open.clear()
 
     def __reduce__(self) -> tuple[type[StorePool], tuple[Path, str, int, Mapping[str, str]]]:

@@ -16,7 +16,7 @@ COUNT = 8
 
 
 def turn_view(pixels: Pixels, number: int) -> Pixels:
-    """Return a view of square patches, turned by the symmetry `number`, 0 to 7.
+    """Return a view of square patches, transformed by the symmetry `number`, 0 to 7.
 
     `pixels` is ``uint8 (size, size, channels)`` or ``uint8 (patches, size, size, channels)``.
 
@@ -32,7 +32,7 @@ def turn_view(pixels: Pixels, number: int) -> Pixels:
 
 
 def turn_into(pixels: Pixels, number: int, out: Pixels) -> None:
-    """Write a patch to `out`, turned as by `turn_view`.
+    """Write a patch to `out`, transformed by a symmetry of the square.
 
     Parameters
     ----------

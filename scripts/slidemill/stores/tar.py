@@ -1,4 +1,4 @@
-"""Patches in a tar file, a member per patch, as webdataset streams them.
+"""Patches in a tar file, one member per patch, as webdataset streams them.
 
 The members, in order:
 
@@ -49,14 +49,14 @@ Places = npt.NDArray[np.int64]
 
 
 class Members:
-    """Writes members of a tar file, one after another."""
+    """Sequential writer of a tar file's members."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._end = 0
 
     def add(self, head: bytes, data: Buffer) -> tuple[int, int]:
-        """Write a member, and return its first byte and number of bytes."""
+        """Write a member; return the offset of its first byte, and its size in bytes."""
         start, size = self._end + BLOCK, len(data)
         self._file.write(head)
         self._file.write(data)
@@ -70,7 +70,7 @@ class Members:
 
 
 class TarWriter:
-    """Writes one member per patch, and the offsets into their reserved space."""
+    """Writer of one member per patch, with offsets in their reserved space."""
 
     def __init__(self, file: IO[bytes], count: int, manifest: Manifest) -> None:
         self._file, self._members = file, Members(file)
@@ -93,7 +93,7 @@ class TarWriter:
         return self._digest.hexdigest()
 
     def finish(self, manifest: Manifest) -> None:
-        """Store the manifest, the end of the file, and the places of all members."""
+        """Store the manifest, the end of the file, and the offsets of all members."""
         data = manifest.to_bytes()
         self._places[-1] = self._members.add(header(MANIFEST_NAME, len(data)), data)
         self._members.end()
@@ -172,7 +172,7 @@ class TarStore(MappedStore):
         return manifest
 
     def _set_places(self, places: Places, count: int) -> None:
-        """Set the patches' places, which must be without gaps."""
+        """Set the patches' offsets, which must be without gaps."""
         own = places[:count]
         fits = count < len(places) and not places[count:-1].any() and (own[:, 1] >= 0).all()
         if fits and (own[:, 1] <= len(self._data)).all():
@@ -200,7 +200,7 @@ class TarStore(MappedStore):
 
 
 def _size_of_offsets(data: memoryview) -> int:
-    """Return the size of the offsets' member, or 0 if the file has no such start."""
+    """Return the size of the offsets' member, or 0 if the file starts otherwise."""
     try:
         member = tarfile.TarInfo.frombuf(bytes(data[:BLOCK]), "utf-8", "backslashreplace")
         same = 0 < member.size < len(data) and data[:BLOCK] == header(OFFSETS_NAME, member.size)

@@ -79,7 +79,7 @@ def write_store(
 
 @contextmanager
 def full_disk_errors(aside: Path) -> Iterator[None]:
-    """Raise an OSError with ENOSPC where the block fails for a full disk.
+    """Raise an OSError with ENOSPC if the block fails because the disk is full.
 
     HDF5 and LMDB raise other errors, and LMDB gives no reason after a partial write.
     """
