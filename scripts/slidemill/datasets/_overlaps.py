@@ -1,4 +1,4 @@
-"""Count overlaps between two sets of squares without comparing pairs."""
+"""Count overlaps between two sets of squares without comparing all pairs."""
 
 from __future__ import annotations
 

@@ -24,7 +24,9 @@ def select_rows(
     labels: Collection[int | str] | int | str | None,
     query: str | None,
 ) -> Mask:
-    """Return which rows fulfil all conditions, ``bool (n,)``; None sets no condition.
+    """Return a mask of the rows that meet all conditions, ``bool (n,)``.
+
+    A condition of None always holds.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Make batches of patches for training, in order and ahead of their use."""
+"""Make batches of patches for training, in order and read ahead of their use."""
 
 from __future__ import annotations
 
@@ -102,12 +102,12 @@ def batch_count(patches: int, chosen: Batching) -> int:
 
 
 def symmetries_of(count: int, seed: int, epoch: int) -> Places:
-    """Return a symmetry of the square per patch of a dataset, ``uint8 (count,)``."""
+    """Return a random symmetry of the square per patch, ``uint8 (count,)``."""
     return (random_numbers(count, seed, epoch, AUGMENTING) % COUNT).astype(np.uint8)
 
 
 def one_hot(labels: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np.float32]:
-    """Return labels as rows of zeros with a one, ``float32 (n, classes)``.
+    """Return labels as one-hot rows, ``float32 (n, classes)``.
 
     Raises
     ------
@@ -123,7 +123,7 @@ def one_hot(labels: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np.float
 
 
 def _with_class(places: Places, labels: npt.NDArray[np.int64]) -> Places:
-    """Return the places of patches that have a class, and warn if others are left out."""
+    """Return the places of patches with a class, and warn if others are left out."""
     kept = places[labels[places] >= 0]
     if left := len(places) - len(kept):
         warnings.warn(
@@ -135,7 +135,7 @@ def _with_class(places: Places, labels: npt.NDArray[np.int64]) -> Places:
 
 
 def _ahead(read: Callable[[int], Batch], count: int, workers: int) -> Iterator[Batch]:
-    """Yield the batches in order, while threads read the next ones."""
+    """Yield the batches in order, while threads read the following ones."""
 
     def step(number: int) -> list[tuple[int, Batch]]:
         return [(number, read(number))]

@@ -1,4 +1,4 @@
-"""The patches of a cohort as one sequence over the stores of its slides."""
+"""Dataset: the patches of a cohort as one sequence over its slides' stores."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Patch:
-    """One patch.
+    """A patch with its label and its place in the slide.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class Dataset:
 
     @property
     def results(self) -> Path:
-        """The folder of results."""
+        """The results folder."""
         return self.stored.pool.results
 
     @property
@@ -86,7 +86,7 @@ class Dataset:
 
     @property
     def slides(self) -> Sequence[str]:
-        """Ids of the slides that have patches here, in the table's order."""
+        """Ids of the slides with patches in this dataset, in the table's order."""
         return self.stored.slides
 
     @property
@@ -106,7 +106,7 @@ class Dataset:
     @overload
     def __getitem__(self, place: slice) -> Dataset: ...
     def __getitem__(self, place: int | slice) -> Patch | Dataset:
-        """Return a patch; or, of a slice, the dataset of its patches."""
+        """Return a patch; for a slice, return the dataset of its patches."""
         if isinstance(place, slice):
             return self.take(np.arange(len(self))[place])
         if not -len(self) <= place < len(self):
@@ -123,7 +123,7 @@ class Dataset:
         return (self[place] for place in range(len(self)))
 
     def read(self, places: Sequence[int] | Places, out: Pixels | None = None) -> Pixels:
-        """Read several patches in the given order, ``uint8 (patches, height, width, 3)``.
+        """Read patches in the given order, ``uint8 (patches, height, width, 3)``.
 
         Parameters
         ----------
@@ -140,7 +140,7 @@ class Dataset:
         return self.stored.read(places_of(places, len(self)), out)
 
     def store(self, slide: str) -> Store:
-        """Return the open store of a slide, which the dataset closes.
+        """Return the open store of a slide; the dataset closes it.
 
         Raises
         ------
@@ -242,7 +242,7 @@ class Dataset:
     def split(
         self, folds: int = 5, by: str = PATIENT, stratify: str | None = "label", seed: int = 0
     ) -> Splits[Dataset]:
-        """Return folds of the slides: ``train, test = splits.fold(0)``.
+        """Split the slides into folds: ``train, test = ds.split(5).fold(0)``.
 
         Parameters
         ----------
@@ -257,11 +257,11 @@ class Dataset:
         return split(self, folds, by, stratify=stratify, seed=seed)
 
     def sets(self, total: int) -> Splits[Dataset]:
-        """Return py-wsi's sets as folds: every `total`-th slide is in the same one."""
+        """Return py-wsi's sets as folds, each with every `total`-th slide."""
         return every_kth(self, total)
 
     def close(self) -> None:
-        """Close the stores; reading opens them again."""
+        """Close the stores; reading reopens them."""
         self.stored.pool.close()
 
     def __enter__(self) -> Self:
@@ -274,7 +274,7 @@ class Dataset:
 def dataset_of(
     table: pandas.DataFrame, pool: StorePool, fingerprints: Mapping[str, str], *, classes: Mapping[int, str]
 ) -> Dataset:
-    """Return the dataset of a table's patches."""
+    """Build the dataset of a table's patches."""
     slide = table["slide"].cat.remove_unused_categories()
     stored = StoredPatches(
         pool,

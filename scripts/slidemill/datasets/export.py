@@ -98,7 +98,7 @@ def _write_hdf5(path: Path, dataset: Dataset, codec: Encoding, shape: Shape, pro
 
 
 def write_column(file: h5py.File, name: str, column: pandas.Series) -> None:
-    """Write a column as a dataset: numbers as they are, texts as UTF-8."""
+    """Write a column as a dataset: numbers unchanged, texts as UTF-8."""
     import pandas as pd
 
     if pd.api.types.is_numeric_dtype(column.dtype):
@@ -135,7 +135,7 @@ def _write_tar(path: Path, dataset: Dataset, codec: Encoding, shape: Shape, prog
 
 
 def _patches(dataset: Dataset, codec: Encoding, shape: Shape, slides: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
-    """Yield each patch's name and checked bytes; add facts on stores to `slides`."""
+    """Yield each patch's name and checked bytes; add store facts to `slides`."""
     pairs = zip(dataset.table["slide"].astype(str), dataset.table["patch_id"], strict=True)
     for slide, own in groupby(pairs, itemgetter(0)):
         with _opened(dataset, slide, codec, shape) as store:
@@ -186,7 +186,7 @@ def _provenance(dataset: Dataset, slides: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _rows(table: pandas.DataFrame) -> Iterator[dict[str, Any]]:
-    """Yield the rows as values of JSON; unknown values are None."""
+    """Yield the rows as JSON values, with None for unknown values."""
     for start in range(0, len(table), BLOCK):
         for row in table.iloc[start : start + BLOCK].to_dict("records"):
             yield {str(name): None if value != value else value for name, value in row.items()}

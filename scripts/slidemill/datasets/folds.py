@@ -1,4 +1,4 @@
-"""Folds of slides for training and testing, and their file."""
+"""Folds of slides for training and testing, and the file that holds them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ E = TypeVar("E", bound=Divisible)
 
 @dataclass(frozen=True, slots=True)
 class SlideFold:
-    """The fold of a slide, from 0, with its group, patches and fingerprint."""
+    """A slide's fold, from 0, with its group, patches and fingerprint."""
 
     slide: str
     fingerprint: str
@@ -116,7 +116,9 @@ class Splits(Generic[D]):
         return Splits(self.by, self.stratify, self.seed, self.slides, dataset)
 
     def fold(self, number: int) -> tuple[D, D]:
-        """Return the dataset to train on, and the fold of that number, from 0, to test on.
+        """Return the training and test datasets of a fold, numbered from 0.
+
+        The test dataset is the fold; the training dataset has all others.
 
         Raises
         ------

@@ -36,7 +36,7 @@ MADE_OF = "made_of"
 
 
 def join_stores(results: Path, path: Path) -> None:
-    """Write the file at `path`, in the folder of the stores.
+    """Write the joined file at `path`, in the folder of the stores.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def _join_encoded(file: h5py.File, results: Path, counts: Counts) -> None:
 
 
 def _join(file: h5py.File, name: str, shape: tuple[int, ...], slides: list[str], sizes: list[int]) -> None:
-    """Make a virtual dataset of the slides' datasets of that name, in order."""
+    """Create a virtual dataset over the slides' datasets with that name, in order."""
     whole, rest = (sum(sizes), *shape), (0,) * len(shape)
     # Not h5py's VirtualLayout, whose datasets contain their time of creation.
     kind, space, start = h5p.create(h5p.DATASET_CREATE), h5s.create_simple(whole), 0

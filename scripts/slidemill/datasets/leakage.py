@@ -1,4 +1,4 @@
-"""Find patients, slides and parts of slides that training and test data share."""
+"""Find patients, slides and slide areas that training and test data share."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SQUARE = ("x0", "y0", "width0", "height0", "downsample")
 
 @dataclass(frozen=True, slots=True)
 class Leakage:
-    """What training and test data share.
+    """Patients, slides and patches that training and test data share.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def check_leakage(train: Dataset | pandas.DataFrame, test: Dataset | pandas.Data
 
 
 def find_leakage(train: Dataset | pandas.DataFrame, test: Dataset | pandas.DataFrame, by: str | None = None) -> Leakage:
-    """Return what two sides share; the parameters are those of `check_leakage`.
+    """Return the data that two sides share; parameters as in `check_leakage`.
 
     Raises
     ------
@@ -118,7 +118,7 @@ def find_leakage(train: Dataset | pandas.DataFrame, test: Dataset | pandas.DataF
 
 
 def _by_content(table: pandas.DataFrame, prints: Mapping[str, str]) -> dict[str, list[str]]:
-    """Return the ids of slides by fingerprint, or by id without one."""
+    """Return slide ids by fingerprint, or by id for slides without one."""
     found: dict[str, list[str]] = defaultdict(list)
     for slide in map(str, table[SLIDE].unique()):
         found[prints.get(slide) or slide].append(slide)
@@ -126,13 +126,13 @@ def _by_content(table: pandas.DataFrame, prints: Mapping[str, str]) -> dict[str,
 
 
 def _values(table: pandas.DataFrame, column: str) -> set[str]:
-    """Return the values of a column without outer blanks and missing ones."""
+    """Return a column's values without outer blanks and missing values."""
     return {str(value).strip() for value in table[column].dropna().unique()} - {""}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Placed:
-    """Patches of some contents, sorted by content.
+    """Patches of selected contents, sorted by content.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ class _Placed:
 
     @classmethod
     def of(cls, table: pandas.DataFrame, contents: Sequence[Sequence[str]]) -> _Placed:
-        """Return the patches of contents, each given by the ids of its slides."""
+        """Collect the patches of contents, each given by the ids of its slides."""
         import pandas as pd
 
         codes, names = pd.factorize(table[SLIDE])
@@ -165,7 +165,7 @@ class _Placed:
         return cls(table, rows, bounds, _squares(table[[*SQUARE]].iloc[rows]))
 
     def name(self, place: int) -> str:
-        """Return the slide and the patch at a place among the rows."""
+        """Return the slide and the patch at an index of the rows."""
         row = self.table.iloc[self.rows[place]]
         return f"{row[SLIDE]} {row['patch_id']}"
 
@@ -181,7 +181,7 @@ def _squares(rows: pandas.DataFrame) -> npt.NDArray[np.int64]:
 
 
 def _overlaps(train: _Placed, test: _Placed, content: int, *, most: int) -> tuple[int, list[str]]:
-    """Return the number of overlapping patches, and lines on the first `most`."""
+    """Return the number of overlapping patches, with lines on the first `most`."""
     begin, end = train.bounds[content : content + 2]
     begin_test, end_test = test.bounds[content : content + 2]
     first, second = train.squares[begin:end], test.squares[begin_test:end_test]

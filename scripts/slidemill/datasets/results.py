@@ -1,4 +1,4 @@
-"""Read finished results: the patches as a dataset, and the table of metadata."""
+"""Open finished results: the patches as a dataset, and the metadata table."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _rows(table: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
 
 
 def classes_of(table: pandas.DataFrame) -> dict[int, str]:
-    """Return the name of each label from 0; several names of a label are joined."""
+    """Return the name of each label, from 0; several names are joined."""
     pairs = table[["label", "label_name"]].drop_duplicates()
     names: dict[int, list[str]] = {}
     for label, name in sorted(pairs.itertuples(index=False, name=None)):
@@ -148,7 +148,7 @@ def _read_metadata(table: Path) -> pandas.DataFrame:
 
 
 def _seal(table: Path) -> Seal | None:
-    """Return the seal of the metadata table of a cohort or of a slide, if any."""
+    """Return the seal of a cohort's or a slide's metadata table, if any."""
     labelled = table.parent.parent / outcome_file("write_metadata", table.stem)
     if table.parent.name == Path(METADATA).parent.name and labelled.is_file():
         return find_seal([read_outcome(labelled)], "metadata")

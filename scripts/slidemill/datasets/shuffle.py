@@ -21,7 +21,7 @@ SLIDES = 32
 
 
 def random_numbers(count: int, *seeds: int) -> Numbers:
-    """Return random numbers of 64 bits, ``(count,)``.
+    """Return 64-bit random numbers, ``(count,)``, the same in all NumPy versions.
 
     NumPy keeps the numbers of a bit generator in all versions, but not what is derived from them, such as permutations
     (https://numpy.org/neps/nep-0019-rng-policy.html).
@@ -32,7 +32,7 @@ def random_numbers(count: int, *seeds: int) -> Numbers:
 
 
 def order(slides: npt.NDArray[np.integer], shuffle: Shuffle | bool, seed: int, epoch: int) -> npt.NDArray[np.intp]:
-    """Return the places of all patches in the order of reading, ``intp (n,)``.
+    """Return the indices of all patches in reading order, ``intp (n,)``.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def order(slides: npt.NDArray[np.integer], shuffle: Shuffle | bool, seed: int, e
 
 
 def _ranks(numbers: Numbers) -> npt.NDArray[np.intp]:
-    """Return the place of each number in their sorted order."""
+    """Return the rank of each number in sorted order."""
     ranks = np.empty(len(numbers), np.intp)
     ranks[np.argsort(numbers, kind="stable")] = np.arange(len(numbers))
     return ranks

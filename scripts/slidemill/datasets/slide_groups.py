@@ -19,7 +19,7 @@ SLIDE = "slide"
 
 @dataclass(frozen=True, slots=True)
 class SlidePatches:
-    """The group of a slide, and its number of patches per stratum."""
+    """A slide's group, and its number of patches per stratum."""
 
     group: str
     strata: Mapping[str, int]
@@ -64,7 +64,7 @@ def count_patches(table: pandas.DataFrame, by: str, stratify: str | None = None)
 
 
 def check_groups(groups: Mapping[str, str], by: str) -> None:
-    """Check that each slide has a group.
+    """Check that each slide has a valid group.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def check_groups(groups: Mapping[str, str], by: str) -> None:
 def find_shared(
     groups: Mapping[str, str], by: str, *, fingerprints: Mapping[str, str], patients: Mapping[str, str]
 ) -> list[str]:
-    """Return a line per content, and per patient, whose slides are in several groups.
+    """Return a line per content or patient whose slides are in several groups.
 
     Blanks around a patient's name do not count, as in `slidemill.datasets.leakage`.
 
@@ -120,7 +120,10 @@ def find_shared(
 
 
 def _slides_in_several(groups: Mapping[str, str], values: Mapping[str, str]) -> Iterator[tuple[str, list[str]]]:
-    """Yield each value whose slides are in several groups, with these slides sorted."""
+    """Yield each value whose slides are in several groups, and those slides.
+
+    The slides are sorted.
+    """
     slides_of: dict[str, list[str]] = defaultdict(list)
     for slide in sorted(groups):
         if value := values.get(slide, "").strip():
@@ -129,6 +132,9 @@ def _slides_in_several(groups: Mapping[str, str], values: Mapping[str, str]) -> 
 
 
 def refuse(names: Iterable[str], verb: tuple[str, str], complaint: str) -> None:
-    """Raise `SplitError` about the names, if any, with the verb in singular or plural."""
+    """Raise a `SplitError` that lists the names, unless there are none.
+
+    The verb is in singular or plural.
+    """
     if names := list(names):
         raise SplitError(f"{format_list(sorted(names))}: {verb[len(names) > 1]} {complaint}")

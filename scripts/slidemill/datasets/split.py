@@ -51,7 +51,7 @@ def split(dataset: D, folds: int, by: str = PATIENT, *, stratify: str | None = "
 
 
 def every_kth(dataset: D, total: int) -> Splits[D]:
-    """Return py-wsi's sets as folds: every `total`-th slide is in the same one.
+    """Return py-wsi's sets as folds, each with every `total`-th slide.
 
     Patients and copies of slides are not checked: `slidemill.datasets.leakage.check_leakage` does that.
 

@@ -1,4 +1,4 @@
-"""Read patches of many slides by their places in a dataset."""
+"""Read patches of many slides by their indices in a dataset."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ Places = npt.NDArray[np.integer]
 
 
 def places_of(wanted: object, count: int) -> npt.NDArray[np.intp]:
-    """Return places, ``intp (n,)``, from whole numbers, possibly negative, or a mask.
+    """Return indices, ``intp (n,)``, from whole numbers or a mask.
+
+    Negative numbers count from the end.
 
     Raises
     ------
@@ -41,7 +43,7 @@ def places_of(wanted: object, count: int) -> npt.NDArray[np.intp]:
 
 @dataclass(frozen=True, slots=True)
 class StoredPatches:
-    """The stores of a dataset and its patches' places, cheap to send to a worker.
+    """The stores and patch places of a dataset, small enough to pickle cheaply.
 
     Parameters
     ----------
@@ -103,6 +105,6 @@ class StoredPatches:
         return pixels
 
     def _named(self, places: Places) -> list[tuple[int, str]]:
-        """Return, per patch, the place of its slide in `slides`, and its id."""
+        """Return the index of each patch's slide in `slides`, and the patch's id."""
         codes, columns, rows = (own[places].tolist() for own in (self.codes, self.columns, self.rows))
         return [(code, format_patch_id(column, row)) for code, column, row in zip(codes, columns, rows, strict=True)]

@@ -1,4 +1,4 @@
-"""Sums of pixels over rectangles that begin and end within pixels.
+"""Sums of pixels over rectangles whose edges may lie within pixels.
 
 They come from a summed-area table: F. Crow, "Summed-area tables for texture mapping", SIGGRAPH 1984.
 """
@@ -16,7 +16,7 @@ from slidemill.core.encodings import Pixels
 
 
 def pixel_edges(begin: float, scale: float, count: int, *, end: int) -> tuple[int, npt.NDArray[np.float64]]:
-    """Return the first pixel that a patch touches, and the edges of all of them.
+    """Return the first pixel that a patch touches, and the edges of all its pixels.
 
     Edges are in pixels of the patch.
 
@@ -35,7 +35,7 @@ def pixel_edges(begin: float, scale: float, count: int, *, end: int) -> tuple[in
 
 
 def sum_pieces(pixels: Pixels, down: npt.NDArray[np.float64], across: npt.NDArray[np.float64]) -> Any:
-    """Return the sums of the pixels between edges.
+    """Return the sums of the pixels between successive edges.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def sum_pieces(pixels: Pixels, down: npt.NDArray[np.float64], across: npt.NDArra
 
 
 def _interpolate(values: npt.NDArray[Any], places: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return values along the first axis at places between them."""
+    """Interpolate values linearly along the first axis."""
     before = np.minimum(places.astype(np.intp), len(values) - 2)
     part = (places - before).reshape(-1, *[1] * (values.ndim - 1))
     found: npt.NDArray[np.float64] = values[before] * (1 - part) + values[before + 1] * part

@@ -1,4 +1,4 @@
-"""Embed pictures in a page of HTML, within a budget of bytes."""
+"""Embed pictures in an HTML page, within a budget of bytes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ QUALITY = 72
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedPicture:
-    """A picture in a page.
+    """A picture that is embedded in a page.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def embed_pictures(
 
 
 def embed_file(file: Path) -> EmbeddedPicture:
-    """Return a PNG or JPEG file at its full size.
+    """Embed a PNG or JPEG file at its full size.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def embed_file(file: Path) -> EmbeddedPicture:
 
 
 def embed_bytes(picture: bytes) -> EmbeddedPicture:
-    """Return the bytes of a PNG or JPEG as a picture in a page."""
+    """Embed the bytes of a PNG or JPEG."""
     from PIL import Image
 
     with Image.open(io.BytesIO(picture)) as image:
@@ -105,7 +105,7 @@ def relative_url(file: Path, folder: Path) -> str:
 
 
 def _thumbnail(file: Path, folder: Path) -> tuple[int, EmbeddedPicture]:
-    """Return the bytes of a thumbnail, and the thumbnail."""
+    """Return the size of a thumbnail in bytes, and the thumbnail."""
     from PIL import Image
 
     try:

@@ -1,4 +1,4 @@
-"""Summarize a run at the top of its report: the verdict, and what to look at."""
+"""Summarize a run at the top of its report: the verdict and the concerns."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Rows = Sequence[Mapping[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Concern:
-    """Something to look at: its kind (``bad``, ``warn``), a text, and its section."""
+    """A concern to check: its kind (``bad``, ``warn``), text and section."""
 
     kind: str
     text: str
@@ -23,7 +23,7 @@ class Concern:
 
 @dataclass(frozen=True, slots=True)
 class ConcernCounts:
-    """Numbers of what a reader should look at.
+    """Numbers of concerns that a reader should check.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class ConcernCounts:
 
 
 def verdict(validation: Rows) -> str:
-    """Return the result of the validation in a sentence."""
+    """Return the result of the validation as a sentence."""
     wrong = [row for row in validation if row["status"] == "failed"]
     if not validation:
         return "No store was checked."
@@ -67,7 +67,7 @@ def verdict(validation: Rows) -> str:
 
 
 def concerns(slides: Rows, counts: ConcernCounts) -> list[Concern]:
-    """Return what to look at, the worst first; `slides` are rows of slides.csv."""
+    """Return the concerns, worst first; `slides` are rows of slides.csv."""
     states = Counter(row["status"] for row in slides)
     found = [
         ("bad", states["failed"], "slide", "failed", "slides"),

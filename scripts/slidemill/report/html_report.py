@@ -1,4 +1,4 @@
-"""Render the report of a run: one HTML page with all that it shows."""
+"""Render the report of a run as one HTML page."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class LabelTable:
 
 
 def label_table(outcomes: Iterable[Outcome], label_map: Mapping[str, int]) -> LabelTable:
-    """Count patches by slide and label; labels that the map lacks are -1."""
+    """Count patches by slide and label; unmapped labels are -1."""
     counts = {own.slide: own.labels.counts for own in outcomes if own.labels and not own.failed}
     names = {name for own in counts.values() for name in own}
     labels = sorted((label_map.get(name, -1), name) for name in names)
@@ -76,7 +76,7 @@ def label_table(outcomes: Iterable[Outcome], label_map: Mapping[str, int]) -> La
 
 
 def unmapped_names(outcomes: Iterable[Outcome]) -> dict[str, dict[str, int]]:
-    """Return, by name that the map lacks, its number of patches by slide."""
+    """Return the number of patches by slide for each name the map lacks."""
     found: dict[str, dict[str, int]] = defaultdict(dict)
     for outcome in outcomes:
         if own := outcome.labels:
@@ -86,7 +86,7 @@ def unmapped_names(outcomes: Iterable[Outcome]) -> dict[str, dict[str, int]]:
 
 
 def quality_rows(outcomes: Sequence[Outcome]) -> dict[str, dict[str, Any]]:
-    """Return, by slide, the fields of its `QualitySummary`, and its ``notes``."""
+    """Return the fields of each slide's `QualitySummary`, and its ``notes``."""
     blurred = focus_notes(outcomes)
     return {
         slide: {**asdict(own), "notes": [*ink_notes(own), *filter(None, [blurred.get(slide)])]}
@@ -112,7 +112,7 @@ def audits(outcomes: Iterable[Outcome]) -> dict[str, Mapping[str, Any]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportData:
-    """What the report shows.
+    """The content of the report.
 
     Parameters
     ----------
@@ -227,14 +227,14 @@ def render(page: Path, data: ReportData) -> None:
 
 
 def alt_text(slide: str, labels: LabelTable) -> str:
-    """Return what a slide's overlay shows, in words."""
+    """Describe in words what a slide's overlay shows."""
     own = labels.rows.get(slide, ())
     named = [f"{count:,} {name}" for count, (_, name, _) in zip(own, labels.labels, strict=False) if count]
     return f"Slide {slide} with its patches by label: {', '.join(named) or 'none'}"
 
 
 def _environment() -> Environment:
-    """Return the environment of the templates, with their filters."""
+    """Return the template environment with its filters."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -252,7 +252,7 @@ def _environment() -> Environment:
 
 
 def _by_check(validation: Rows) -> dict[str, dict[str, tuple[int, int]]]:
-    """Return, by check and store, the numbers of patches and of slides that failed."""
+    """Return the numbers of failed patches and slides by check and store."""
     table: dict[str, dict[str, tuple[int, int]]] = defaultdict(dict)
     for row in validation:
         checked, failed = table[row["check"]].get(row["backend"], (0, 0))

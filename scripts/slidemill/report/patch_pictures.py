@@ -1,4 +1,4 @@
-"""Draw a slide's patches by label over its thumbnail, and a sample of them."""
+"""Draw a slide's patches by label over its thumbnail, and a sample of patches."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Row = Mapping[str, Any]
 
 
 def label_colour(label: int) -> str:
-    """Return a label's colour in all pictures, as six hex digits after ``#``."""
+    """Return a label's colour in all pictures, in the form ``#rrggbb``."""
     return UNMAPPED_COLOUR if label < 0 else PALETTE[label % len(PALETTE)]
 
 
@@ -54,7 +54,7 @@ def draw_overlay(
     dropped: Iterable[Row] = (),
     tissue: Mask | None = None,
 ) -> Image.Image:
-    """Return a thumbnail with patches in their labels' colours, and a legend.
+    """Draw patches over a thumbnail in their labels' colours, with a legend.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def _borders(labels: Places) -> Image.Image:
 def draw_patches(
     patches: Iterable[Pixels], labels: Sequence[tuple[int, str]], *, columns: int = COLUMNS, cell: int = CELL
 ) -> Image.Image:
-    """Return patches in a grid, framed in their labels' colours with the names below.
+    """Draw patches in a grid, framed in their labels' colours with names below.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ def draw_patches(
 
 
 def draw_sample(path: Path, metadata: Path, seed: int) -> Image.Image:
-    """Return some patches of a store in a grid, with as many of each label as fit.
+    """Draw a sample of a store's patches, as evenly across labels as possible.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def draw_sample(path: Path, metadata: Path, seed: int) -> Image.Image:
 
 
 def sample_rows(metadata: Path, stored: Container[str], seed: int) -> list[Row]:
-    """Choose rows of a metadata table, with as many of each label as fit.
+    """Choose rows of a metadata table, as evenly across labels as possible.
 
     Parameters
     ----------
@@ -182,14 +182,14 @@ def sample_rows(metadata: Path, stored: Container[str], seed: int) -> list[Row]:
 
 
 def draw_message(message: str) -> Image.Image:
-    """Return a picture of a message, for a picture that cannot be drawn."""
+    """Draw a message, in place of a picture that cannot be drawn."""
     canvas = Image.new("RGB", (600, 60), "white")
     ImageDraw.Draw(canvas).text((10, 20), _shorten(message, 80), fill="black", font=_font(14))
     return canvas
 
 
 def save_picture(picture: Image.Image, path: Path) -> None:
-    """Publish a picture as JPEG, which for tissue has a tenth of the bytes of PNG."""
+    """Publish a picture as JPEG, a tenth of the bytes of PNG for tissue."""
     with replacing(path) as aside:
         picture.save(aside, format="jpeg", quality=85)
 
@@ -241,7 +241,7 @@ def _add_legend(
 
 
 def choose_balanced(by_label: Mapping[str, Sequence[int]], most: int, seed: int) -> set[int]:
-    """Return places of patches, with as many of each label as fit.
+    """Choose indices of patches, as evenly across labels as possible.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Plot the benchmark and the quality of patches, and put the benchmark into words."""
+"""Plot the benchmark and patch quality, and describe the benchmark in words."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def plot_benchmark(rows: Rows, path: Path) -> None:
 
 
 def benchmark_figure(rows: Rows) -> Figure:
-    """Return a panel of patches per second per way of reading, and one of sizes."""
+    """Plot patches per second per way of reading, and the sizes of stores."""
     from matplotlib.figure import Figure
 
     ways = list(dict.fromkeys(_way(row) for row in rows if row["unit"] == "patches/s"))
@@ -74,7 +74,7 @@ def benchmark_figure(rows: Rows) -> Figure:
 
 
 def _mark_rates(axis: Axis, low: float, high: float) -> None:
-    """Mark a logarithmic axis with as many numbers as fit: 1k, 2k, 5k, 10k."""
+    """Mark a logarithmic axis with as many round numbers as fit: 1k, 2k, 5k, 10k."""
     from matplotlib.ticker import EngFormatter, FixedLocator, NullLocator
 
     decades = math.log10(high / low)
@@ -88,7 +88,7 @@ def _mark_rates(axis: Axis, low: float, high: float) -> None:
 
 
 def plot_quality(counts: Mapping[str, Sequence[int]]) -> bytes:
-    """Return histograms of the quality measures as PNG.
+    """Plot histograms of the quality measures as PNG.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def plot_quality(counts: Mapping[str, Sequence[int]]) -> bytes:
 
 
 def advice(rows: Rows) -> str:
-    """Return which backend to train from in one sentence, as `recommendation` does."""
+    """Return in one sentence which backend to train from; see `recommendation`."""
     rates = _rates(rows, "batches", "warm")
     alike = _fastest(rates)
     if not alike:
@@ -159,7 +159,7 @@ def recommendation(rows: Rows) -> str:
 
 
 def claim(rows: Rows) -> str:
-    """Return whether LMDB reads fastest here, as Lim, Young and Patton (2016) say."""
+    """Describe whether LMDB reads fastest here, as Lim, Young and Patton (2016) say."""
     rates = {source: row for source, row in _rates(rows, "random", "warm").items() if source != SLIDE_SOURCE}
     if "lmdb" not in rates or len(rates) < 2:
         return "Whether LMDB reads fastest is known once it and another backend are configured."
@@ -175,7 +175,7 @@ def claim(rows: Rows) -> str:
 
 
 def _rates(rows: Rows, measure: str, cache: str) -> dict[str, Row]:
-    """Return a measure's row by source, with the most workers that were measured."""
+    """Return a measure's row by source, for the largest number of workers."""
     chosen = [row for row in rows if row["measure"] == measure and row["cache"] == cache]
     most = max((int(row["workers"]) for row in chosen), default=0)
     return {row["source"]: row for row in chosen if int(row["workers"]) == most}

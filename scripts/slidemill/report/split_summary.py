@@ -18,7 +18,7 @@ LABEL_NAME = "label_name"
 
 @dataclass(frozen=True, slots=True)
 class FoldSummary:
-    """A fold: numbers of slides, groups and patches, and of patches of each label."""
+    """A fold: its numbers of slides, groups and patches, and patches per label."""
 
     fold: str
     slides: int
@@ -53,7 +53,7 @@ class SplitSummary:
 
 
 def split_faults(table: Path, spec: SplitSpec) -> list[str]:
-    """Return a line per fault of folds: too few groups, or content in several."""
+    """Return a line per fault of folds: too few groups, or shared content."""
     if next(read_cohort_table(table, COLUMNS), None) is None:
         return [
             f"splits.folds is {spec.folds}, and fewer values of {spec.by} have patches: give fewer folds, or see why "
@@ -67,7 +67,7 @@ def split_faults(table: Path, spec: SplitSpec) -> list[str]:
 def summarize_splits(
     table: Path, spec: SplitSpec, slides: Iterable[Mapping[str, str]], *, metadata: Path
 ) -> SplitSummary:
-    """Return a summary of a run's folds.
+    """Summarize a run's folds.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Put a slide's patches back together at any scale.
+"""Reassemble a slide's patches at any scale.
 
 This shows patches that are shifted, missing or doubled.
 At a lower resolution each pixel is the mean of the area that it covers, to fractions of pixels.
@@ -39,7 +39,7 @@ BLOCK_BYTES = 32_000_000
 
 @dataclass(frozen=True, eq=False)
 class Stitched:
-    """A slide's canvas with patches at their places.
+    """A slide's canvas with its patches in place.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class Stitched:
 
 @dataclass(frozen=True)
 class SlideCanvas:
-    """The canvas of a dataset's slide, on which its patches lie.
+    """The canvas of a slide in a dataset, on which its patches are placed.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class SlideCanvas:
 
     @property
     def info(self) -> SlideInfo:
-        """What OpenSlide reports of the slide."""
+        """The facts that OpenSlide reports of the slide."""
         return self.outcome.info
 
     @cached_property
@@ -82,11 +82,11 @@ class SlideCanvas:
 
     @property
     def corner(self) -> tuple[int, int]:
-        """Where the grid begins, in level-0 pixels."""
+        """The origin of the grid in level-0 pixels."""
         return self.info.corner if self.spec.limit_bounds else (0, 0)
 
     def crop(self, patch: PatchRef, pixels: Any) -> tuple[Any, tuple[int, int]]:
-        """Return the part of a patch in the slide, and its corner in grid pixels."""
+        """Return the part of a patch within the slide, and its corner in grid pixels."""
         (left, top), (width, height) = patch.offset, patch.size
         step, overlap = self.spec.step, self.spec.overlap
         start = step * patch.column - overlap + left, step * patch.row - overlap + top
@@ -108,7 +108,7 @@ class SlideCanvas:
 
 @dataclass(frozen=True, slots=True)
 class _Sums:
-    """The picture while patches are added to it.
+    """Sums of pixels and weights, to which patches are added.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ class _Sums:
 
 
 def open_canvas(ds: Dataset, slide: str) -> SlideCanvas:
-    """Return the canvas of a slide of a dataset.
+    """Open the canvas of a slide in a dataset.
 
     Raises
     ------
@@ -177,7 +177,7 @@ def open_canvas(ds: Dataset, slide: str) -> SlideCanvas:
 def stitch_slide(
     ds: Dataset, slide: str, *, downsample: float | None = None, longest: int = LONGEST, background: str = "white"
 ) -> Stitched:
-    """Return a slide's patches put back together over its whole canvas.
+    """Reassemble a slide's patches over its whole canvas.
 
     Neighbours meet without a seam, and memory is bounded by the picture.
 
@@ -207,7 +207,7 @@ def stitch_slide(
 def stitch_canvas(
     own: SlideCanvas, size: tuple[int, int], steps: tuple[float, float], *, background: str = "white"
 ) -> Stitched:
-    """Return a slide's patches put back together on a grid.
+    """Reassemble a slide's patches on a grid.
 
     Parameters
     ----------
@@ -252,7 +252,7 @@ def stitch_canvas(
 
 
 def require_longest(longest: int) -> None:
-    """Raise `SlidemillError` where `longest` is out of range."""
+    """Raise `SlidemillError` if `longest` is out of range."""
     if longest < 1:
         raise SlidemillError(f"longest is {longest}: give the pixels of the picture's longer side, 1 or more")
 
@@ -287,7 +287,7 @@ def _paste(pixels: Pixels, share: Floats, own: SlideCanvas, *, patch: PatchRef, 
 
 
 def _overlaps(patch: PatchRef, there: Container[tuple[int, int]], spec: GridSpec) -> Iterator[tuple[slice, slice]]:
-    """Yield the parts of a patch that patches before it in raster order cover too."""
+    """Yield the parts of a patch that earlier patches in raster order also cover."""
     # So many neighbours on each side reach into the patch.
     reach = (spec.patch_size - 1) // spec.step
     for down in range(-reach, 1):

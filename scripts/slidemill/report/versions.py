@@ -1,4 +1,4 @@
-"""Parameters, versions, command and date of a run."""
+"""Provenance of a run: parameters, versions, command and date."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LIBRARIES = (
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """How a run's results were made.
+    """Provenance of a run's results.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class Run:
 
 
 def this_run(parameters: Mapping[str, Any], command: str, warnings: Sequence[str] = ()) -> Run:
-    """Return how the results of the run at work are made.
+    """Return the provenance of the current run's results.
 
     Parameters
     ----------

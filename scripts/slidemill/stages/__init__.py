@@ -1,1 +1,1 @@
-"""What each rule and each command runs; imports all folders but cli."""
+"""Jobs of all rules, and operations of commands; imports all folders but cli."""

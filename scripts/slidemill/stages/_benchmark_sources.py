@@ -1,4 +1,4 @@
-"""Read the patches of a benchmark from the stores of a backend or from slides."""
+"""Sources of a benchmark: the stores of a backend, or the slides."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Read = Callable[[str], Pixels]
 
 
 class Source(ABC):
-    """Stores or slides to read from, each opened when first used in a process."""
+    """Stores or slides to read from, each opened on first use in a process."""
 
     encoding = ""
     """How the patches are stored; empty for slides."""
@@ -122,7 +122,7 @@ class SlideSource(Source):
 
 
 def choose_patches(backend: str, slides: Iterable[str], count: int, *, seed: int) -> dict[str, list[Key]]:
-    """Choose neighbours, ``"sequential"``, and scattered patches, ``"random"``.
+    """Choose neighbouring patches, ``"sequential"``, and scattered, ``"random"``.
 
     Parameters
     ----------
@@ -189,7 +189,7 @@ def open_sources(
 
 
 def choose_scattered(ids: Mapping[str, Sequence[str]], count: int, seed: int) -> list[Key]:
-    """Choose patches of all slides in random order.
+    """Choose patches of all slides, in random order.
 
     Parameters
     ----------
@@ -203,7 +203,7 @@ def choose_scattered(ids: Mapping[str, Sequence[str]], count: int, seed: int) ->
 
 
 def choose_blocks(ids: Mapping[str, Sequence[str]], count: int, seed: int) -> list[Key]:
-    """Choose a run of neighbours of each slide, which begins at a random place.
+    """Choose from each slide a run of neighbouring patches with a random start.
 
     The others make up for slides with few patches. The parameters are those of `choose_scattered`.
     """
@@ -219,7 +219,7 @@ def choose_blocks(ids: Mapping[str, Sequence[str]], count: int, seed: int) -> li
 
 
 def fact_rows(backend: str, encoding: str, stores: Sequence[Mapping[str, str]]) -> list[dict[str, object]]:
-    """Return rows of the benchmark for what was counted while stores were written.
+    """Return benchmark rows on sizes and times recorded while stores were written.
 
     Bytes, files and seconds are sums over the slides; memory is the peak of the largest job.
 
@@ -245,7 +245,7 @@ def fact_rows(backend: str, encoding: str, stores: Sequence[Mapping[str, str]]) 
 
 
 def drop_from_cache(files: Iterator[Path]) -> None:
-    """Ask the kernel to drop files from its page cache; pages must be written first."""
+    """Sync files, and ask the kernel to drop them from its page cache."""
     if sys.platform != "linux":
         return
     for file in files:
@@ -258,7 +258,7 @@ def drop_from_cache(files: Iterator[Path]) -> None:
 
 
 def bytes_from_disk() -> int | None:
-    """Return the bytes that this process has read from disks, if they are known."""
+    """Return the bytes that this process has read from disks, if known."""
     try:
         lines = Path("/proc/self/io").read_text(encoding="ascii").splitlines()
     except OSError:

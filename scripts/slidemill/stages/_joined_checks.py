@@ -1,4 +1,4 @@
-"""Check the HDF5 file over a cohort's stores against one that is written again."""
+"""Check the HDF5 file over a cohort's stores against a newly written one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OUTDATED = "was made of other tables"
 
 
 def joined_fault(process: ChildProcess, results: Path) -> str | None:
-    """Return the fault of the HDF5 file of finished results with stores in HDF5.
+    """Return the fault of the HDF5 file over all slides of finished results.
 
     Pixels are not checked, since they are those of the stores.
 
@@ -51,7 +51,7 @@ def joined_fault(process: ChildProcess, results: Path) -> str | None:
 
 
 def is_older(results: Path, name: str | Path = JOINED) -> bool:
-    """Return whether a file is older than the tables: a run would make it again."""
+    """Return whether a file is older than the tables, so that a run would remake it."""
     tables = (results / table for table in OF)
     return (results / name).stat().st_mtime_ns < max(table.stat().st_mtime_ns for table in tables if table.exists())
 
@@ -80,7 +80,7 @@ def _fault(results: Path) -> str:
 
 
 def _difference(found: h5py.File, again: h5py.File) -> str:
-    """Return where a file differs from one that was written again, or nothing."""
+    """Return the first difference of a file from a newly written one, or nothing."""
     for name in (MADE_OF, *again.attrs):
         if name in found.attrs and found.attrs.get_id(name).get_storage_size() > LARGEST:
             return f"its attribute {name} claims to be larger than {LARGEST} bytes"
@@ -108,7 +108,7 @@ def _difference(found: h5py.File, again: h5py.File) -> str:
 
 
 def _source_files(dataset: h5py.Dataset) -> list[tuple[object, ...]]:
-    """Return the files and selected rows of a virtual dataset; none for others."""
+    """Return the files and selected rows of a virtual dataset; else an empty list."""
     return [
         (one.file_name, one.dset_name, _selection(one.vspace), _selection(one.src_space))
         for one in (dataset.virtual_sources() if dataset.is_virtual else ())
@@ -116,5 +116,5 @@ def _source_files(dataset: h5py.Dataset) -> list[tuple[object, ...]]:
 
 
 def _selection(space: h5py.h5s.SpaceID) -> object:
-    """Return the bounds of a selection; None for a whole dataset, which has none."""
+    """Return the bounds of a selection; None if the whole dataset is selected."""
     return None if space.get_select_type() == h5py.h5s.SEL_ALL else space.get_select_bounds()

@@ -1,4 +1,4 @@
-"""Check finished tables and outcomes by seals, each other and the grid."""
+"""Check finished tables and outcomes against seals, each other and the grid."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class FileFault:
 
 @dataclass(slots=True)
 class TableCheck:
-    """What the checks of tables and outcomes found.
+    """The results of checking tables and outcomes.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class TableCheck:
         return {str(fault.path) for fault in self.faults}
 
     def attempt(self, results: Path, name: str | Path, look: Callable[[Path], str | None]) -> bool:
-        """Check a file, add its fault if it has one, and return whether it has none.
+        """Check a file and record its fault; return whether it has none.
 
         Parameters
         ----------
@@ -100,7 +100,7 @@ class TableCheck:
         return not message
 
     def check_seal(self, results: Path, name: str | Path, seal: Seal | None) -> bool:
-        """Check a table by its seal, and return whether it has one and no fault.
+        """Check a table by its seal; return whether it has a seal and no fault.
 
         Parameters
         ----------
@@ -116,7 +116,7 @@ class TableCheck:
 
 
 def check_cohort(results: Path) -> TableCheck:
-    """Check the tables of a cohort by their seals."""
+    """Check a cohort's tables by their seals, and that they can be read."""
     check = TableCheck()
     seals: dict[str, Seal] = {}
     for own in dict.fromkeys(SEALED_BY.values()):
@@ -131,7 +131,7 @@ def check_cohort(results: Path) -> TableCheck:
 
 
 def miss_seals(cohort: TableCheck, slides: Iterable[TableCheck]) -> None:
-    """Report lost seals of a cohort's tables, if the slides' jobs wrote digests."""
+    """Report missing seals of a cohort's tables, if the slides' jobs wrote digests."""
     lost = [path for path in cohort.unsealed if SEALED_BY.get(path.name) == layout.COHORT_SEALS]
     if lost and any(one.sealing for one in slides):
         cohort.unsealed = [path for path in cohort.unsealed if path not in lost]
@@ -141,7 +141,7 @@ def miss_seals(cohort: TableCheck, slides: Iterable[TableCheck]) -> None:
 
 
 def _count_rows(path: Path, columns: Sequence[str], wanted: int | None = None) -> str | None:
-    """Read a table, and return the fault of its number of rows."""
+    """Read a table, and return a fault if its number of rows is wrong."""
     return _count_fault(sum(1 for _ in read_table(path, columns)), wanted)
 
 
@@ -213,7 +213,7 @@ def check_slide(results: Path, slide: str, backends: Sequence[str], *, expected:
 
 
 def _outcome(check: TableCheck, results: Path, name: str, *, slide: str) -> Outcome | None:
-    """Return a slide's outcome of a stage, or add its fault and return None."""
+    """Read a slide's outcome of a stage; on a fault, record it and return None."""
     found: list[Outcome] = []
 
     def look(path: Path) -> str | None:
@@ -228,7 +228,7 @@ def _outcome(check: TableCheck, results: Path, name: str, *, slide: str) -> Outc
 
 
 def _place_fault(path: Path, sampled: Outcome) -> str | None:
-    """Return the fault of the places or the number of a slide's patches."""
+    """Return a fault if a slide's patches differ from the grid or in number."""
     spec = sampled.kept.sampling
     grid = Grid(sampled.info.pyramid, spec) if spec else None
     count = 0
@@ -240,7 +240,7 @@ def _place_fault(path: Path, sampled: Outcome) -> str | None:
 
 
 def _label_fault(path: Path, patches: Path) -> str | None:
-    """Return where a slide's metadata differs from its table of patches."""
+    """Return the first difference between a slide's metadata and its patch table."""
     for own, other in zip_longest(read_table(path, NEEDED_COLUMNS), read_table(patches, PLACE_COLUMNS)):
         if own is None or other is None:
             return f"has not the rows of {patches.parent.name}/{patches.name}: {AGAIN}"
@@ -250,7 +250,7 @@ def _label_fault(path: Path, patches: Path) -> str | None:
 
 
 def check_gathered(results: Path, slides: Iterable[str]) -> list[FileFault]:
-    """Check that metadata.csv has the readable patches of the slides' tables.
+    """Check that metadata.csv matches the readable patches of the slides' tables.
 
     Parameters
     ----------
@@ -287,7 +287,7 @@ def _all_rows(results: Path, slides: Iterable[str]) -> Iterator[list[str]]:
 
 
 def _rows(path: Path) -> Iterator[list[str]]:
-    """Yield rows of a metadata table as lists, which begin with patch and slide."""
+    """Yield rows of a metadata table as lists that begin with patch and slide."""
     with path.open(encoding="utf-8", newline="") as file:
         rows = csv.reader(file)
         next(rows, None)

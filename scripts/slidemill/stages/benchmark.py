@@ -1,4 +1,4 @@
-"""Measure how fast patches are read from stores and from slides."""
+"""Benchmark: measure how fast patches are read from stores and slides."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class BenchmarkJob:
 
     @classmethod
     def from_job(cls, job: Job) -> BenchmarkJob:
-        """Return what the job of the rule benchmark_stores does."""
+        """Return the inputs and outputs of the rule benchmark_stores."""
         params = job.params
         return cls(
             root=job.roots.slides,
@@ -97,7 +97,7 @@ class BenchmarkJob:
 
 
 def benchmark_stores(job: BenchmarkJob) -> None:
-    """Publish the benchmark and its plot; without patches only sizes are measured.
+    """Publish the benchmark and its plot; without patches, only sizes are measured.
 
     Raises
     ------
@@ -124,7 +124,7 @@ def benchmark_stores(job: BenchmarkJob) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """A source, a way of reading, worker processes (0: this one), and a cold cache."""
+    """A measurement: source, way of reading, workers (0: this process), cold cache."""
 
     source: str
     measure: str
@@ -145,7 +145,7 @@ class Reading:
 def benchmark(
     sources: Mapping[str, Source], chosen: Chosen, spec: BenchmarkSpec, *, workers: int, seed: int
 ) -> list[dict[str, object]]:
-    """Return a row of the benchmark's table per source and way of reading.
+    """Measure each source and way of reading; return rows of the benchmark's table.
 
     Ways are ``sequential`` and ``random`` in this process, and ``batches``: 32 scattered patches, assembled into one
     reused array by 1 and by `workers` processes, without handing them to another process. Each is measured cold, with
@@ -194,7 +194,7 @@ def benchmark(
 
 
 def _measure(source: Source, measurement: Measurement, keys: Sequence[Key], *, seconds: float) -> Reading:
-    """Measure for at most `seconds`; warming takes at most half of that before."""
+    """Measure for at most `seconds`, after warming for at most half of that."""
     if measurement.cold:
         drop_from_cache(source.files())
     else:
@@ -234,7 +234,7 @@ def _row(measurement: Measurement, encoding: str, readings: Sequence[Reading]) -
 
 
 def _time_reading(source: Source, workers: int, keys: Sequence[Key], *, seconds: float) -> tuple[float, int]:
-    """Return patches per second, and the number of patches that were read in time."""
+    """Return patches per second, and the number of patches read in time."""
     if not workers:
         source.open(keys)
         begun = time.perf_counter()
@@ -256,7 +256,7 @@ def _time_reading(source: Source, workers: int, keys: Sequence[Key], *, seconds:
 
 
 def _read_until(source: Source, keys: Sequence[Key], deadline: float) -> int:
-    """Read patches until `deadline`, at least one, and return their number."""
+    """Read patches, at least one, until `deadline`; return their number."""
     for done, key in enumerate(keys, start=1):
         source.read(key)
         if time.perf_counter() > deadline:
@@ -290,7 +290,7 @@ def _wait_for_all(_index: int) -> None:
 
 
 def _read_batch(keys: Sequence[Key], deadline: float) -> int:
-    """Assemble a batch of patches, and return their number."""
+    """Assemble a batch of patches, and return its size."""
     if time.perf_counter() > deadline:
         return 0
     for place, key in enumerate(keys):

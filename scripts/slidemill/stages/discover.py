@@ -1,4 +1,4 @@
-"""Record what OpenSlide reports of a slide."""
+"""Record the facts that OpenSlide reports of a slide."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STAGE = "discover_slides"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiscoverJob:
-    """The input and the output of a job that opens a slide.
+    """Inputs and output of a job that opens a slide.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class DiscoverJob:
 
     @classmethod
     def from_job(cls, job: Job) -> DiscoverJob:
-        """Return what a job of the rule discover_slides does."""
+        """Return the inputs and output of a job of the rule discover_slides."""
         return cls(
             root=job.roots.slides,
             slide=job.wildcards["slide"],
@@ -63,7 +63,7 @@ class DiscoverJob:
 
 
 def discover_slide(job: DiscoverJob) -> None:
-    """Publish the facts of a slide; one that cannot be opened has failed.
+    """Publish a slide's facts; a slide that cannot be opened fails.
 
     Raises
     ------

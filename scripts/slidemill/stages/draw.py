@@ -24,7 +24,7 @@ from slidemill.stages.job import Job
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrawJob:
-    """The inputs and outputs of the pictures of a slide.
+    """Inputs and outputs of a job that draws a slide's pictures.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class DrawJob:
 
     @classmethod
     def from_job(cls, job: Job) -> DrawJob:
-        """Return what a job of the rule draw_slide does."""
+        """Return the inputs and outputs of a job of the rule draw_slide."""
         return cls(
             slides=job.roots.slides,
             annotations=job.roots.annotations,

@@ -18,7 +18,7 @@ from slidemill.stages.job import Job
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateJob:
-    """The inputs of the gate, and what it requires.
+    """Inputs and requirements of the gate.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class GateJob:
 
     @classmethod
     def from_job(cls, job: Job) -> GateJob:
-        """Return what a job of the rule gate does."""
+        """Return the inputs and requirements of the rule gate."""
         inputs, params = job.inputs, job.params
         return cls(
             slides=inputs["slides"],
@@ -54,7 +54,7 @@ class GateJob:
 
 
 def require_success(job: GateJob) -> None:
-    """Require that few enough slides failed, and that labels and folds have no faults.
+    """Fail if too many slides failed, or if labels or folds have faults.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def require_success(job: GateJob) -> None:
 
 
 def _complaints(slides: Iterable[Mapping[str, str]], validation: Iterable[Mapping[str, str]]) -> dict[str, list[str]]:
-    """Return, for each slide that failed, a line per stage or check that failed."""
+    """Return a line per failed stage or check of each failed slide."""
     lines: dict[str, dict[str, None]] = {}
     for row in slides:
         if row["status"] == "failed":

@@ -34,7 +34,7 @@ from slidemill.stages.job import Job
 
 @dataclass(frozen=True, slots=True)
 class SlideResults:
-    """What a run has of a slide.
+    """A slide's outcomes and tables in a run.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def slide_row(
 
 @dataclass(frozen=True, slots=True)
 class CohortTables:
-    """The paths of the cohort's tables."""
+    """Paths of the cohort's tables."""
 
     slides: Path
     metadata: Path
@@ -143,13 +143,13 @@ class CohortTables:
 
     @classmethod
     def below(cls, folder: Path) -> CohortTables:
-        """Return the paths in a folder of results."""
+        """Return the paths of the tables in a results folder."""
         return cls(**{name: folder / file for name, file in COHORT_TABLES.items()}, seals=folder / COHORT_SEALS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatherJob:
-    """The inputs and outputs of gathering.
+    """Inputs and outputs of the job that gathers results.
 
     Parameters
     ----------
@@ -175,7 +175,7 @@ class GatherJob:
 
     @classmethod
     def from_job(cls, job: Job) -> GatherJob:
-        """Return what the job of the rule gather_results does."""
+        """Return the inputs and outputs of the rule gather_results."""
         skip = job.params["unreadable_patches"] == "skip"
         settings = read_plan(PLAN).settings
         return cls(skip_unreadable=skip, tables=CohortTables(**job.outputs), settings=settings, **job.input_lists)
@@ -272,11 +272,11 @@ def _findings(one: SlideResults) -> Iterator[dict[str, str]]:
 
 
 def unreadable_patches(outcomes: Iterable[Outcome]) -> list[UnreadablePatch]:
-    """Return a slide's unreadable patches in raster order; no store has them."""
+    """Return a slide's unreadable patches, which no store has, in raster order."""
     found = {patch.patch_id: patch for outcome in outcomes if outcome.store for patch in outcome.store.unreadable}
     return [found[patch_id] for patch_id in sorted(found)]
 
 
 def _join(texts: Iterable[str | None]) -> str:
-    """Return each text once: jobs of several backends mostly report the same."""
+    """Join texts without duplicates, since jobs of several backends report the same."""
     return "; ".join(dict.fromkeys(filter(None, texts)))

@@ -1,4 +1,4 @@
-"""Import a database of py-wsi as results that `slidemill.open_dataset` opens."""
+"""Import a py-wsi database as results that `slidemill.open_dataset` opens."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Report = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Unsaid:
-    """Parameters of py-wsi that its databases lack.
+    """Parameters of py-wsi that its databases do not record.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class Unsaid:
 
 
 def import_database(old: Path, new: Path, unsaid: Unsaid, *, report: Report = lambda *_: None) -> int:
-    """Import a database of py-wsi, and return its number of patches.
+    """Import a py-wsi database, and return its number of patches.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def import_database(old: Path, new: Path, unsaid: Unsaid, *, report: Report = la
 
 @dataclass(frozen=True, slots=True)
 class _Written:
-    """Rows of a slide in the tables of slides, stores and findings."""
+    """A slide's rows in the tables of slides, stores and findings."""
 
     slide: Mapping[str, Any]
     store: Mapping[str, Any]
@@ -122,7 +122,7 @@ class _Written:
 
 
 def _check_overlap(database: Survey, overlap: int) -> None:
-    """Check the overlap: with one, py-wsi left out the first column and row."""
+    """Check the overlap: if there was any, py-wsi omitted first columns and rows."""
     first = any(0 in place for places in database.places.values() for place in places)
     if first and overlap:
         raise SlidemillError(
@@ -145,7 +145,7 @@ def _import_slide(
     unsaid: Unsaid,
     write_row: Callable[[Mapping[str, Any]], None],
 ) -> _Written:
-    """Write and check a slide's store, write its metadata, and return its other rows."""
+    """Write and check a slide's store, write its metadata, return its other rows."""
     places = database.places[name]
     size = item(name, *places[0]).pixels.shape[0]
     if 2 * unsaid.overlap >= size:
@@ -192,7 +192,7 @@ def _import_slide(
 
 
 def _place(place: tuple[int, int], grid: GridSpec, downsample: int) -> PatchRef:
-    """Return the patch of a tile of DeepZoom's grid, without what to read for it."""
+    """Return the patch of a DeepZoom tile, without the region to read."""
     x0, y0 = ((one * grid.step - grid.overlap) * downsample for one in place)
     extent, own = grid.patch_size * downsample, (grid.patch_size, grid.patch_size)
     return PatchRef(*place, x0, y0, extent, extent, 0 if downsample == 1 else -1, x0, y0, own, own, (0, 0))

@@ -1,4 +1,4 @@
-"""What Snakemake gives to the script of a rule, as a typed value."""
+"""Typed access to the values that Snakemake passes to a rule's script."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from slidemill.core.job_log import job_log
 
 
 class Snakemake(Protocol):
-    """The attributes of Snakemake's object that `script_job` reads."""
+    """Protocol of the attributes of Snakemake's object that `script_job` reads."""
 
     input: Any
     output: Any
@@ -25,7 +25,7 @@ class Snakemake(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Roots:
-    """The folders of slides, annotations and masks of tissue."""
+    """The folders of slides, annotations and tissue masks."""
 
     slides: Path
     annotations: Path
@@ -63,7 +63,7 @@ class Job:
 
 @contextmanager
 def script_job(snakemake: Snakemake) -> Iterator[Job]:
-    """Yield the job of a script, while the rule's log file has slidemill's log."""
+    """Yield the job of a script, and send slidemill's log to the rule's log file."""
     config, inputs = snakemake.config, dict(snakemake.input.items())
     with job_log(snakemake.log[0]):
         yield Job(

@@ -1,4 +1,4 @@
-"""Write the table of a slide's patches with their labels."""
+"""Write the metadata table of a slide: its patches with their labels."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STAGE = "write_metadata"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelJob:
-    """The inputs and outputs of a job that labels a slide's patches.
+    """Inputs and outputs of a job that labels a slide's patches.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class LabelJob:
 
     @classmethod
     def from_job(cls, job: Job) -> LabelJob:
-        """Return what a job of the rule write_metadata does."""
+        """Return the inputs and outputs of a job of the rule write_metadata."""
         return cls(
             root=job.roots.annotations,
             labels=LabelSpec(**job.params["labels"]),
@@ -77,7 +77,7 @@ class LabelJob:
 
 
 def label_patches(job: LabelJob) -> None:
-    """Publish the labelled patches; the table of a slide that failed is empty.
+    """Publish a slide's labelled patches; the table of a failed slide is empty.
 
     Raises
     ------

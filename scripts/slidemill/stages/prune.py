@@ -1,4 +1,4 @@
-"""Find and delete what removed slides and backends left in the results."""
+"""Find and delete files of removed slides and backends in the results."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Left:
 
 
 def find_left_over(results: Path) -> Left:
-    """Return the files of slides and backends that were removed.
+    """Find the files of slides and backends that were removed.
 
     A removed slide has facts (``slides/ID.json``) but no row in `slides.csv`, and all its files are older than that
     table: a run gathers the table again after a slide is removed, and files of a slide that an unfinished run added are
@@ -117,7 +117,7 @@ def _add(left: Left, results: Path, names: Sequence[str], *, gathered: int) -> b
 
 
 def delete(left: Left) -> None:
-    """Delete the files, and empty folders of removed backends.
+    """Delete the files, and the empty folders of removed backends.
 
     The outcome of a slide or a store is last, so that after an interruption the rest is found again.
     """
@@ -129,7 +129,7 @@ def delete(left: Left) -> None:
 
 
 def _is_outcome(path: Path, slide: str) -> bool:
-    """Return whether the file is an outcome of the slide."""
+    """Return whether a file is an outcome of the slide."""
     try:
         return not path.is_symlink() and read_outcome(path).slide == slide
     except (SlidemillError, OSError):
@@ -143,12 +143,12 @@ def _is_link(results: Path, path: Path) -> bool:
 
 
 def _files(path: Path) -> list[Path]:
-    """Return a file, or a folder with all that it holds."""
+    """Return a file, or a folder with all files and folders in it."""
     return [path, *path.rglob("*")] if path.is_dir() else [path]
 
 
 def _strange(path: Path) -> str:
-    """Return a file in a store's folder that is not part of a store, or nothing."""
+    """Return the first file in a store's folder that is not part of a store, or ""."""
     if not path.is_dir():
         return ""
     suffixes = {encoding.suffix for encoding in ENCODINGS.values()}

@@ -18,7 +18,7 @@ from slidemill.stages.job import Job
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportJob:
-    """The inputs and the output of a report.
+    """Inputs and output of the job that renders the report.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class ReportJob:
 
     @classmethod
     def from_job(cls, job: Job) -> ReportJob:
-        """Return what the job of the rule render_report does."""
+        """Return the inputs and output of the rule render_report."""
         parameters = dict(job.params["parameters"])
         files: dict[str, Any] = {**job.inputs, **job.input_lists, **job.outputs}
         files.pop("metadata", None)  # the report links it

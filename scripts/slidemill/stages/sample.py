@@ -22,7 +22,7 @@ STAGE = "sample_patches"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleJob:
-    """The input and the outputs of a job that samples a slide.
+    """Inputs and outputs of a job that samples a slide.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class SampleJob:
 
     @classmethod
     def from_job(cls, job: Job) -> SampleJob:
-        """Return what a job of the rule sample_patches does."""
+        """Return the inputs and outputs of a job of the rule sample_patches."""
         params, roots = job.params, job.roots
         quality, labels, own = params.get("quality"), params.get("labels"), params["own_mask"]
         chosen = None
@@ -70,7 +70,7 @@ class SampleJob:
 
 
 def sample_patches(job: SampleJob) -> None:
-    """Write a slide's patches in raster order, and its mask of tissue if asked for.
+    """Write a slide's patches in raster order, and its tissue mask if requested.
 
     Raises
     ------

@@ -19,7 +19,7 @@ from slidemill.stages.job import Job
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitJob:
-    """The inputs and the output of a split into folds.
+    """Inputs and output of the job that splits slides into folds.
 
     Parameters
     ----------
@@ -39,13 +39,13 @@ class SplitJob:
 
     @classmethod
     def from_job(cls, job: Job) -> SplitJob:
-        """Return what the job of the rule split_slides does."""
+        """Return the inputs and output of the rule split_slides."""
         spec = SplitSpec(**job.params["splits"])
         return cls(spec=spec, seed=job.params["seed"], table=job.outputs["table"], **job.inputs)
 
 
 def write_splits(job: SplitJob) -> None:
-    """Publish the folds of the slides with patches, and the seal of the table.
+    """Publish the folds of all slides with patches, and the seal of the table.
 
     If there are fewer groups than folds, the table is empty. Faults of the folds are logged; the gate fails for them.
 

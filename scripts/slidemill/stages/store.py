@@ -43,7 +43,7 @@ UNCONVERTED = "it has no ICC profile: its colours are stored as they are"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreJob:
-    """The inputs and outputs of a job that writes a store.
+    """Inputs and outputs of a job that writes a store.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ class StoreJob:
 
     @classmethod
     def from_job(cls, job: Job) -> StoreJob:
-        """Return what a job of a rule store_patches does.
+        """Return the inputs and outputs of a job of a rule store_patches.
 
         Raises
         ------
@@ -98,7 +98,7 @@ class StoreJob:
 
 
 def store_patches(job: StoreJob) -> None:
-    """Publish the store of a slide; that of a slide that failed has no patches.
+    """Publish the store of a slide; the store of a failed slide has no patches.
 
     Raises
     ------
@@ -127,7 +127,7 @@ def store_patches(job: StoreJob) -> None:
 def new_manifest(
     backend: Backend, store: StoreSpec, slide: str, *, fingerprint: str, grid: GridSpec, icc: str = IGNORED
 ) -> Manifest:
-    """Return the manifest of a store without patches.
+    """Build the manifest of a store without patches.
 
     Parameters
     ----------
@@ -235,7 +235,7 @@ def _check_at_end(
 def _encode_patches(
     reader: Reader, manifest: Manifest, patches: Sequence[PatchRef], *, work: WorkSpec, convert: Convert
 ) -> Generator[tuple[PatchRef, EncodedPatch]]:
-    """Yield the encoded patches, or copies of the slide's tiles."""
+    """Yield encoded patches, or copies of the slide's tiles."""
     if manifest.codec is SOURCE and patches and isinstance(reader, TileReader):
         return copied_patches(reader, manifest.patch_size, patches, checked=work.checked_copies)
     encode = partial(encode_patch, manifest.codec, manifest.quality)
@@ -243,7 +243,7 @@ def _encode_patches(
 
 
 def _peak_bytes() -> int:
-    """Return the peak resident memory of this process, pages of mapped files included."""
+    """Return this process's peak resident memory, including mapped files."""
     status = Path("/proc/self/status")
     if status.exists():
         # On Linux ru_maxrss begins with that of the parent process.

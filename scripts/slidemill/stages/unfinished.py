@@ -27,7 +27,7 @@ GATE = layout.PASSED.format(target="")
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a run should do.
+    """The planned results of a run.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class Work:
 
 
 def report_unfinished(unmade: Collection[str], work: Work) -> Path | None:
-    """Publish the tables and the report of an unfinished run, and return their folder.
+    """Publish the tables and report of an unfinished run; return their folder.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def report_unfinished(unmade: Collection[str], work: Work) -> Path | None:
 
 
 class _Made:
-    """The files of the results that count as made."""
+    """The result files that count as made."""
 
     def __init__(self, unmade: frozenset[str]) -> None:
         self._unmade = unmade
@@ -111,7 +111,7 @@ class _Made:
 
 
 def _slide_results(slide: SlideFile, work: Work, made: _Made) -> SlideResults:
-    """Return the results of a slide, with an outcome for each stage that did not end."""
+    """Return a slide's results, with an outcome per stage that did not end."""
     own = slide.slide
     stages = [*STAGES, *(layout.STORE_STAGES[backend] for backend in work.backends)]
     there = {stage: read_outcome(path) for stage in stages if (path := made.path(layout.outcome_file(stage, own)))}

@@ -1,4 +1,4 @@
-"""Check the stores of a slide, against each other and the slide too."""
+"""Check a slide's stores, also against each other and the slide."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ HELD = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValidateJob:
-    """The inputs and outputs of a job that checks a slide's stores.
+    """Inputs and outputs of a job that checks a slide's stores.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ class ValidateJob:
 
     @classmethod
     def from_job(cls, job: Job) -> ValidateJob:
-        """Return what a job of the rule validate_stores does."""
+        """Return the inputs and outputs of a job of the rule validate_stores."""
         params = job.params
         return cls(
             root=job.roots.slides,
@@ -102,7 +102,7 @@ class ValidateJob:
 
 @dataclass(frozen=True, slots=True)
 class SlideStores:
-    """The stores of a slide, and what they must hold.
+    """A slide's stores and their expected content.
 
     Parameters
     ----------
@@ -221,7 +221,7 @@ def validate_slide(
 def _check_against_slide(
     own: SlideStores, readable: Mapping[str, Path], wanted: SlidePatches, *, min_psnr: float
 ) -> list[Finding]:
-    """Compare patches of all readable stores with the pixels that OpenSlide reads."""
+    """Compare patches of all readable stores with OpenSlide's pixels."""
     findings = []
     try:
         with open_slide(wanted.source) as handle:
@@ -241,7 +241,7 @@ def _check_against_slide(
 def _differences(
     path: Path, sample: Sequence[PatchRef], expected: Callable[[PatchRef], Pixels], *, min_psnr: float
 ) -> list[str]:
-    """Return the differences of a store's patches, and free the store."""
+    """Return the differences of a store's patches, and close the store."""
     found = []
     with open_store(path) as store:
         for patch in sample:

@@ -1,4 +1,7 @@
-"""Verify finished results without slides: Snakemake does not notice damage."""
+"""Verify finished results without slides.
+
+Snakemake does not notice damaged files.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,7 @@ OTHERWISE = f"is not what the outcome of its store has: {AGAIN}"
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What was verified, and the faults.
+    """The result of a verification: what was checked, and the faults.
 
     Parameters
     ----------
@@ -75,7 +78,7 @@ class Verification:
 def read_results_table(
     results: Path, name: str, columns: Sequence[str], *, read: TableReader = read_cohort_table
 ) -> list[dict[str, str]]:
-    """Return the rows of one of the cohort's tables.
+    """Read one of the cohort's tables, and return its rows.
 
     Parameters
     ----------
@@ -216,7 +219,7 @@ def _expected_stores(results: Path, cohort: TableCheck) -> tuple[dict[str, Mappi
 
 
 def _contents(results: Path, cohort: TableCheck) -> dict[tuple[str, str], str]:
-    """Return the content of each store by stores.csv, unless that is damaged."""
+    """Return each store's content as listed in stores.csv, if that is undamaged."""
     if STORED.name in cohort.bad or not (results / STORED).exists():
         return {}
     rows = read_results_table(results, STORED.name, NEEDED[STORED.name], read=read_table)
@@ -242,7 +245,10 @@ def _stored_content(path: Path) -> str:
 def _faults_of(
     process: ChildProcess, results: Path, row: Mapping[str, str], *, contents: Mapping[str, str], tables: TableCheck
 ) -> list[Finding]:
-    """Return the failed checks of a slide's stores; stores.csv has `contents`."""
+    """Return the failed checks of a slide's stores.
+
+    `contents` are those listed in stores.csv.
+    """
     slide = row["slide"]
     checks: dict[str, StoreCheck] = {}
     ids = tables.ids if row["status"] == "ok" else None
