@@ -1,7 +1,7 @@
 """Complete JPEG streams from the tiles of a TIFF.
 
-A TIFF may keep the tables of all its tiles in one tag (JPEGTables), and say outside the tiles whether they are RGB or
-YCbCr (TIFF Technical Note 2, 1995). A complete stream contains both.
+A TIFF may keep the tables of all its tiles in one tag (JPEGTables), and record outside the tiles whether they are RGB
+or YCbCr (TIFF Technical Note 2, 1995). A complete stream contains both.
 """
 
 from __future__ import annotations

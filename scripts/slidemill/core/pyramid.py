@@ -66,9 +66,9 @@ class SlideInfo:
     dimensions, downsamples, bounds
         As in `Pyramid`.
     mpp_x, mpp_y
-        Micrometres per level-0 pixel, or None where the slide does not say.
+        Micrometres per level-0 pixel, or None where the slide does not record them.
     objective_power
-        Nominal magnification of the scan, or None where the slide does not say.
+        Nominal magnification of the scan, or None where the slide does not record it.
     background
         Colour behind transparent pixels, six hex digits.
     icc

@@ -62,7 +62,7 @@ class GridSpec:
 
     @property
     def by_resolution(self) -> bool:
-        """Whether a resolution is sampled, and not a level."""
+        """Whether the grid is set by a resolution, and not by a level."""
         return self.mpp is not None or self.magnification is not None
 
 

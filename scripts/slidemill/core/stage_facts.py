@@ -96,7 +96,7 @@ class RegionCounts:
     within
         Patches that regions label.
     contested
-        Patches that lie in a smaller region of another label.
+        Patches in a smaller region of another label.
     label_patches
         Number of patches that sample_patches labelled, dropped ones included; None where it labelled none.
     """

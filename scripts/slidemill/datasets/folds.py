@@ -137,7 +137,7 @@ class Splits(Generic[D]):
         Raises
         ------
         SplitError
-            When a fold is in no part or in two, or does not exist, a part is not a collection, or there is no dataset.
+            When a fold is missing, repeated or unknown, a part is not a collection, or there is no dataset.
         """
         if self.dataset is None:
             raise SplitError("the folds are of no dataset yet: give it, as splits.of(dataset)")

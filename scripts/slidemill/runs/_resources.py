@@ -1,7 +1,7 @@
 """Threads, memory and time that jobs request of a cluster.
 
 A job that was killed for its memory or its time is tried again with more of both. Memory is that measured by
-``benchmarks/million_patches.py``; besides, jobs hold a strip of the slide, whose size is bounded.
+``benchmarks/million_patches.py``. Jobs also hold a strip of the slide, whose size is bounded.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ FINEST_MPP, HIGHEST_POWER = 0.25, 40.0
 
 
 class OfSlide(Protocol):
-    """The wildcards of a job of one slide."""
+    """Protocol of the wildcards of a job on one slide."""
 
     slide: str
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What the rules request, as functions of a job's wildcards and attempt.
+    """Resources that rules request, as functions of wildcards and attempt.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class Resources:
     def patch_count(self, slide: str) -> int:
         """Return the number of a slide's patches, or somewhat more.
 
-        Snakemake asks again before each job, when the table of patches exists; it asks for grouped jobs before that.
+        Snakemake calls this again before each job, when the table of patches exists, and earlier for grouped jobs.
         """
         rows = table_rows(PATCHES.format(slide=slide), slide)
         return rows or expected_patches(self.megabytes(slide) * 1_000_000, self.grid)

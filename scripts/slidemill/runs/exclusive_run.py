@@ -38,7 +38,7 @@ def exclusive(
     results
         The folder of results.
     at_work
-        What a dry run says of the run at work there; empty if there is none.
+        Message of a dry run on the active run there; empty without one.
     is_locking
         Returns whether this run takes Snakemake's lock; false with --nolock.
     prepare

@@ -88,7 +88,7 @@ def foreign_file(results: Path, outcomes: Mapping[str, Outcome], expected: Setti
 def check_cohort_settings(
     results: Path, outcomes: Mapping[str, Mapping[str, Outcome]], expected: Mapping[str, Settings]
 ) -> None:
-    """Check, by slide, that outcomes are of this run.
+    """Check, by slide, that outcomes are of this run and not of another.
 
     Raises
     ------

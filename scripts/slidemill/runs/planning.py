@@ -123,7 +123,7 @@ def list_slides(config: Config, sheet_schema: Mapping[str, Any]) -> tuple[list[S
 
 
 def check_sheet(spec: SplitSpec | None, slides: Collection[SlideFile]) -> None:
-    """Check, before any job, that slides can be split as the configuration asks.
+    """Check, before any job, that slides can be split as configured.
 
     Raises
     ------

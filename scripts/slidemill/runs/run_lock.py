@@ -44,7 +44,7 @@ def hold(results: Path) -> str:
     Returns
     -------
     str
-        What a dry run says of the run at work here; empty if there is none.
+        Message of a dry run on the active run here; empty without one.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def check_unlocked(results: Path) -> None:
     Raises
     ------
     SlidemillError
-        When a run is at work there, or was killed there and its lock could not be removed.
+        When a run is active there, or was killed there and its lock could not be removed.
     """
     if not working(results):
         return
@@ -102,7 +102,7 @@ def take(results: Path) -> None:
     Raises
     ------
     SlidemillError
-        When another run is at work there.
+        When another run is active there.
     """
     owner = (os.getpid(), results.resolve())
     if owner in _TAKEN:
@@ -162,7 +162,7 @@ def at_rest(results: Path) -> Iterator[None]:
     Raises
     ------
     SlidemillError
-        When a run is at work there, or was killed and not run again.
+        When a run is active there, or was killed and not rerun.
     """
     if any((results / LOCKS).glob("*")):
         raise SlidemillError(

@@ -83,7 +83,7 @@ def write_plan(plan: Plan) -> None:
 
 
 def read_plan(path: Path) -> Plan:
-    """Return what `write_plan` published at `path`.
+    """Return the plan that `write_plan` published at `path`.
 
     Raises
     ------

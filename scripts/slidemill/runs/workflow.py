@@ -64,12 +64,12 @@ class Workflow:
 
     @cached_property
     def resources(self) -> Resources:
-        """What jobs request of a cluster."""
+        """Resources that jobs request of a cluster."""
         return Resources(self.config.root, self.slides, self.config.sampling, self.config.quality is not None)
 
     @cached_property
     def of_slide(self) -> SlideParameters:
-        """The parameters that differ by slide."""
+        """Parameters that differ by slide."""
         return SlideParameters(self.config, self.slides, self.known_prints)
 
     @property
@@ -112,7 +112,7 @@ class Workflow:
 
     @property
     def store_files(self) -> list[str]:
-        """The files by which Snakemake knows all stores."""
+        """The files that represent all stores for Snakemake."""
         return [str(store_file(backend, slide)) for slide in self.slides for backend in self.backends]
 
     @cached_property
@@ -123,12 +123,12 @@ class Workflow:
 
     @property
     def job_files(self) -> list[str]:
-        """One file of each job, but for jobs that few runs have."""
+        """One file of each job, except jobs that few runs have."""
         made = [file for stage in self.stages for file in self.every_slide(SLIDE_FILES[stage][0])]
         return [*made, SLIDES_TABLE, BENCHMARK_TABLE, *self.splits_table.values(), REPORT]
 
     def every_slide(self, pattern: str) -> list[str]:
-        """Return the paths that a pattern with ``{slide}`` gives for all slides."""
+        """Return the path for every slide of a pattern with ``{slide}``."""
         return [pattern.replace("{slide}", slide) for slide in self.slides]
 
     def missing_of_slides(self, *, is_drawn: bool = True) -> list[str]:
@@ -151,7 +151,7 @@ class Workflow:
 
     @cached_property
     def shown_splits(self) -> dict[str, str]:
-        """What the report reads to show folds; empty in a run without folds."""
+        """Files that the report reads to show folds; empty in a run without folds."""
         return self.splits_table | {"columnar": METADATA_PARQUET} if self.splits_table else {}
 
     def gate_inputs(self, wildcards: Any) -> dict[str, str]:
@@ -214,10 +214,7 @@ class Workflow:
 
     @cached_property
     def _stage_parameters(self) -> dict[str, dict[str, Any]]:
-        """The parameters, without code digests, of the stages before stores.
-
-        They decide which patches there are, and their labels.
-        """
+        """The parameters, without code, of the stages that select and label patches."""
         config = self.config
         sampled = {
             "grid": asdict(config.sampling),
@@ -287,11 +284,11 @@ class Workflow:
         }
 
     def plan(self) -> Plan:
-        """Return what the run is planned for."""
+        """Return the plan of the run."""
         prints = {slide: self.of_slide.prints(slide) for slide in self.slides}
         return Plan(self.slides, prints, tuple(self.backends), tuple(self.warnings), self.settings())
 
 
 def missing(paths: Iterable[str]) -> list[str]:
-    """Return the paths at which there is nothing."""
+    """Return the paths that do not exist."""
     return [path for path in paths if not os.path.exists(path)]  # noqa: PTH110 - a plan asks this for each store

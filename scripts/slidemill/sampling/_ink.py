@@ -1,7 +1,7 @@
 """Find felt-pen ink, and distinguish it from stains of the same colours.
 
 Light green, methyl green, aniline blue, methyl blue and Alcian blue have the hues of felt pens. A pen stroke is long,
-of one thickness, smooth, and partly on glass; tissue of such a colour has more of it. The criteria are slidemill's own.
+of one thickness, smooth, and partly on glass; tissue of such a colour has more of it. The criteria are custom.
 """
 
 from __future__ import annotations

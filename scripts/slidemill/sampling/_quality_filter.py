@@ -57,7 +57,7 @@ class QualityStep:
         self._seen = self._marked = 0
 
     def __call__(self, rows: Sequence[Row]) -> list[str]:
-        """Measure a block of rows, as `slidemill.sampling._filter_chain.Step` says."""
+        """Measure a block of rows, as `slidemill.sampling._filter_chain.Step` specifies."""
         patches = patches_of(rows, self._slide.info, self._slide.grid)
         asked = replace(self._slide, patches=patches)
         found = read_whole(asked, self._work.reader, self._work.seed, use=self._measure).result

@@ -167,7 +167,7 @@ def open_sources(
     chosen
         The patches to read, as `choose_patches` returns them.
     grid, icc
-        Where patches lie, and how colours are converted.
+        The grid of the patches, and how colours are converted.
 
     Raises
     ------

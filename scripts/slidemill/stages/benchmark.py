@@ -57,7 +57,7 @@ class BenchmarkJob:
     stores
         The backends, and how they encode.
     grid, icc
-        Where patches lie, and how colours are converted.
+        The grid of the patches, and how colours are converted.
     spec, seed
         How much is measured, and the seed of all choices.
     workers

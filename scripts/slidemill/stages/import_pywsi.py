@@ -60,7 +60,7 @@ def import_database(old: Path, new: Path, unsaid: Unsaid, *, report: Report = la
     new
         The folder, which must not exist; it appears when it is complete.
     unsaid
-        What the database does not say.
+        The parameters that the database does not record.
     report
         Called after each patch with the numbers of written and of all patches.
 

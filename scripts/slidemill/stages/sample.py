@@ -33,7 +33,7 @@ class SampleJob:
     table, dropped, outcome
         Both tables and the outcome.
     mask
-        The mask of tissue, if it is asked for.
+        The tissue mask, if it is requested.
     """
 
     root: Path

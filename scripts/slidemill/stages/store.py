@@ -54,7 +54,7 @@ class StoreJob:
     backend, settings
         The kind of store, and how it encodes patches.
     grid, icc
-        Where patches lie, and how colours are converted, as the configuration names it.
+        The grid of the patches, and how colours are converted, as the configuration names it.
     work
         How patches are read and encoded.
     store, outcome
@@ -136,7 +136,7 @@ def new_manifest(
     slide, fingerprint
         The slide's id, and the fingerprint of its content.
     grid, icc
-        Where patches lie, and how colours are converted.
+        The grid of the patches, and how colours are converted.
     """
     return Manifest(
         backend=backend.name,

@@ -61,7 +61,7 @@ class ValidateJob:
     stores
         The store of each backend.
     grid, icc
-        Where patches lie, and how colours are converted, as the configuration names it.
+        The grid of the patches, and how colours are converted, as the configuration names it.
     spec, seed
         Number of patches to compare with the slide, required PSNR of JPEG in dB, and the seed of the choice.
     threads

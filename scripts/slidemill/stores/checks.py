@@ -132,7 +132,7 @@ def check_store(path: Path, expected: Expected, threads: int = 1) -> StoreCheck:
     path
         The store.
     expected
-        What its manifest must say.
+        The expected content of its manifest.
     threads
         How many threads decode its patches.
 

@@ -2,7 +2,7 @@
 
 A database is a folder with ``data.mdb``. Its keys are ``SLIDE-X-Y``: the slide's file without its last four characters,
 and the tile's place in the DeepZoom grid. Its values are pickles of an object with ``channels``, ``size`` (of a
-square), ``data`` (the pixels' bytes), ``label`` (an integer; 0 where nobody gave labels) and ``coords`` (the place
+square), ``data`` (the pixels' bytes), ``label`` (an integer; 0 without labels) and ``coords`` (the place
 again, a NumPy array). Versions 1 and 2 write the same.
 
 A pickle may call anything that it names. Here names become stand-ins that record their arguments and state: no class is
