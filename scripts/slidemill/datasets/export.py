@@ -85,7 +85,7 @@ def _write_hdf5(path: Path, dataset: Dataset, codec: Encoding, shape: Shape, pro
         raw = codec in (RAW, NPY)
         patches = RawPatches(file, len(dataset), shape) if raw else EncodedPatches(file, spool)
         slides: dict[str, Any] = {}
-        for done, (_, data) in enumerate(_patches(dataset, codec, shape, slides), start=1):
+        for done, (_, data) in enumerate(_patches(dataset, codec, shape, slides=slides), start=1):
             # The array has no room for the header of a .npy file.
             patches.add(decode_patch(NPY, data, shape).data.cast("B") if codec is NPY else data)
             progress(done)
@@ -114,7 +114,7 @@ def _write_tar(path: Path, dataset: Dataset, codec: Encoding, shape: Shape, prog
     slides: dict[str, Any] = {}
     # Facts on the stores come first, where a stream begins.
     for slide in dataset.slides:
-        with _opened(dataset, slide, codec, shape) as store:
+        with _opened(dataset, slide, codec, shape=shape) as store:
             slides[slide] = _said(store)
     with path.open("wb", buffering=BUFFER) as file:
         members = Members(file)
@@ -123,7 +123,7 @@ def _write_tar(path: Path, dataset: Dataset, codec: Encoding, shape: Shape, prog
             members.add(header(name, len(data)), data)
 
         add(PROVENANCE, json.dumps(_provenance(dataset, slides)).encode())
-        patches = zip(_rows(dataset.table), _patches(dataset, codec, shape, slides), strict=True)
+        patches = zip(_rows(dataset.table), _patches(dataset, codec, shape, slides=slides), strict=True)
         for done, (row, (key, data)) in enumerate(patches, start=1):
             if codec is RAW:
                 add(f"{key}{NPY.suffix}", encode_patch(NPY, None, decode_patch(RAW, data, shape)).data)
@@ -134,11 +134,11 @@ def _write_tar(path: Path, dataset: Dataset, codec: Encoding, shape: Shape, prog
         members.end()
 
 
-def _patches(dataset: Dataset, codec: Encoding, shape: Shape, slides: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
+def _patches(dataset: Dataset, codec: Encoding, shape: Shape, *, slides: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
     """Yield each patch's name and checked bytes; add store facts to `slides`."""
     pairs = zip(dataset.table["slide"].astype(str), dataset.table["patch_id"], strict=True)
     for slide, own in groupby(pairs, itemgetter(0)):
-        with _opened(dataset, slide, codec, shape) as store:
+        with _opened(dataset, slide, codec, shape=shape) as store:
             slides[slide] = _said(store)
             digests = dict(zip(store.ids, store.manifest.byte_digests, strict=True))
             for _, patch_id in own:
@@ -151,7 +151,7 @@ def _patches(dataset: Dataset, codec: Encoding, shape: Shape, slides: dict[str, 
                 yield f"{slide}/{patch_id}", data
 
 
-def _opened(dataset: Dataset, slide: str, codec: Encoding, shape: Shape) -> Store:
+def _opened(dataset: Dataset, slide: str, codec: Encoding, *, shape: Shape) -> Store:
     """Open a slide's store; check that encoding and shape match the first store."""
     store = dataset.stored.pool.open(slide)
     if store.manifest.codec is not codec or store.manifest.shape != shape:

@@ -93,7 +93,7 @@ def _join_raw(file: h5py.File, results: Path, counts: Counts) -> None:
         with _opened(results / store_path(BACKEND, counts[0][0])) as first:
             shape = first["patches"].shape[1:]
     sizes = [count for _, count in counts]
-    _join(file, "patches", shape, [slide for slide, _ in counts], sizes)
+    _join(file, "patches", shape, slides=[slide for slide, _ in counts], sizes=sizes)
 
 
 def _join_encoded(file: h5py.File, results: Path, counts: Counts) -> None:
@@ -104,11 +104,11 @@ def _join_encoded(file: h5py.File, results: Path, counts: Counts) -> None:
             own = store["offsets"][:]
         offsets.append(own[1:] + sum(sizes))
         sizes.append(int(own[-1]))
-    _join(file, "payload", (), [slide for slide, _ in counts], sizes)
+    _join(file, "payload", (), slides=[slide for slide, _ in counts], sizes=sizes)
     file.create_dataset("offsets", data=np.concatenate(offsets), track_times=False)
 
 
-def _join(file: h5py.File, name: str, shape: tuple[int, ...], slides: list[str], sizes: list[int]) -> None:
+def _join(file: h5py.File, name: str, shape: tuple[int, ...], *, slides: list[str], sizes: list[int]) -> None:
     """Create a virtual dataset over the slides' datasets with that name, in order."""
     whole, rest = (sum(sizes), *shape), (0,) * len(shape)
     # Not h5py's VirtualLayout, whose datasets contain their time of creation.

@@ -59,10 +59,10 @@ def open_dataset(
     if most_open < 1:
         raise SlidemillError(f"most_open is {most_open}: give 1 or more")
     with machine_errors(results):  # includes loading the libraries that read tables
-        return _opened(results, backend, where, most_open)
+        return _opened(results, backend, where, most_open=most_open)
 
 
-def _opened(results: Path, backend: str | None, where: str | None, most_open: int) -> Dataset:
+def _opened(results: Path, backend: str | None, where: str | None, *, most_open: int) -> Dataset:
     table = read_parquet(results / METADATA_PARQUET)
     stores = _rows(results / STORES_TABLE, ("slide", "backend", "content"))
     stored = {row["backend"] for row in stores}

@@ -43,7 +43,7 @@ class SlideParameters:
                 (config.masks_root, file.tissue_mask, "sample_patches", "mask_fingerprint"),
             )
             self.known_prints[slide] = tuple(
-                planned_print(root, path, outcome_file(stage, slide), key) for root, path, stage, key in places
+                planned_print(root, path, outcome_file(stage, slide), key=key) for root, path, stage, key in places
             )
         return self.known_prints[slide]
 

@@ -21,7 +21,7 @@ Prints = tuple[str | None, ...]
 """The fingerprints of a slide's file, annotation and mask; None for a file that it does not have."""
 
 
-def planned_print(root: Path, path: str | None, outcome: str, key: str) -> str | None:
+def planned_print(root: Path, path: str | None, outcome: str, *, key: str) -> str | None:
     """Return the fingerprint of a slide's file, annotation or mask for this run.
 
     A file that cannot be read now, but could be in the last run, keeps that run's fingerprint, so that its results are
