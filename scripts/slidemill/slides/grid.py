@@ -1,4 +1,4 @@
-"""The grid of patches on a slide: pure arithmetic on its pyramid, which opens nothing.
+"""Compute the grid of patches on a slide from its pyramid; opens no slide.
 
 There are three frames. *Level-0 pixels* are the slide's full-resolution pixels. *Level pixels* are those
 of one native level, as stored in the slide. *Grid pixels* are those of the sampled resolution: a native
