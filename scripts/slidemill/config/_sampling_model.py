@@ -101,7 +101,7 @@ class Tissue(Section):
 
     masks: NonEmpty | None = key(None, "a folder of custom masks, found as annotations are; or null for none")
     """A folder of custom masks, found by name as annotations are; with a sheet, use its column `tissue_mask`. A mask is
-    an image (PNG or TIFF, 0 where there is no tissue, at any scale, over the whole slide), or regions of any name in
+    an image (PNG or TIFF, 0 outside tissue, at any scale, over the whole slide), or regions of any name in
     any of the formats of annotations. It replaces `method` for its slide; with `none`, other slides keep all their
     patches.
     """

@@ -162,7 +162,7 @@ class Dataset:
         Raises
         ------
         SlidemillError
-            When `places` is neither, or there is no such patch.
+            When `places` is neither, or a patch does not exist.
         """
         table = self.table.iloc[places_of(places, len(self))]
         return dataset_of(table.reset_index(drop=True), self.stored.pool, self.fingerprints, classes=self.classes)

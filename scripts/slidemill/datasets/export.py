@@ -60,7 +60,7 @@ def export(dataset: Dataset, out: Path, progress: Progress = lambda _: None) -> 
     Raises
     ------
     SlidemillError
-        When there is no patch, the file exists or has another suffix, or a store is damaged or unlike the first.
+        When no patch is selected, the file exists or has another suffix, or a store is damaged or unlike the first.
     """
     write = {".h5": _write_hdf5, ".hdf5": _write_hdf5, ".tar": _write_tar}.get(out.suffix)
     if write is None:

@@ -123,7 +123,7 @@ class Splits(Generic[D]):
         Raises
         ------
         SplitError
-            When there is no such fold, or no dataset.
+            When the fold does not exist, or the dataset is missing.
         """
         others = [one for one in range(self.folds) if one != number]
         both = self.parts(train=others, test=[number])

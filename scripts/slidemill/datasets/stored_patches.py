@@ -25,7 +25,7 @@ def places_of(wanted: object, count: int) -> npt.NDArray[np.intp]:
     Raises
     ------
     SlidemillError
-        When `wanted` is neither, or there is no such patch.
+        When `wanted` is neither, or a patch does not exist.
     """
     given = np.asarray(wanted)
     if given.dtype == bool and given.shape == (count,):
