@@ -15,12 +15,12 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {
     "README.md": "index.md",
-    "config/README.md": "configuration.md",
-    "ARCHITECTURE.md": "architecture.md",
-    "CONTRIBUTING.md": "contributing.md",
-    "benchmarks/RESULTS.md": "benchmarks.md",
+    "config/README.md": "reference/configuration.md",
+    "ARCHITECTURE.md": "design/architecture.md",
+    "CONTRIBUTING.md": "design/contributing.md",
+    "benchmarks/RESULTS.md": "explanation/benchmarks.md",
     "CHANGELOG.md": "changelog.md",
-    "docs/slidemill-in-ten-minutes.ipynb": "notebook.md",
+    "docs/tutorials/slidemill-in-ten-minutes.ipynb": "tutorials/slidemill-in-ten-minutes.md",
 }
 """Documents outside docs/, and their pages on the site."""
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
@@ -43,6 +43,7 @@ def _read(notebook: str) -> str:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Return a page with links and lists adapted to the site."""
     homes = {page: source for source, page in PAGES.items()}
+    here = posixpath.dirname(page.file.src_uri) or "."
     home = posixpath.dirname(homes.get(page.file.src_uri, f"docs/{page.file.src_uri}"))
 
     def led(found: re.Match[str]) -> str:
@@ -55,7 +56,9 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         # Files that only the repository has are named, not linked; a file's name there is a page's title here.
         if on_site and text.endswith(".md"):
             text = (ROOT / path).read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
-        return f"{image}[{text}]({on_site}{mark}{anchor})" if on_site else text
+        if not on_site:
+            return text
+        return f"{image}[{text}]({posixpath.relpath(on_site, here)}{mark}{anchor})"
 
     return _spaced(LINK.sub(led, markdown))
 

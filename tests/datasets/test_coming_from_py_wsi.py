@@ -10,7 +10,7 @@ from slidemill.config.configuration import read_config
 from slidemill.core.specs import StoreSpec
 from tests.conftest import ROOT
 
-PAGE = (ROOT / "docs" / "coming-from-py-wsi.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "how-to" / "coming-from-py-wsi.md").read_text(encoding="utf-8")
 
 
 def blocks(language):

@@ -12,7 +12,8 @@ from slidemill.runs.run_lock import LOOK_AGAIN
 
 ROOT = Path(__file__).parents[2]
 TESTS = ROOT / "tests"
-PAGE = ROOT / "docs" / "what-happens-when.md"
+PAGE = ROOT / "docs" / "reference" / "what-happens-when.md"
+MATRIX = ROOT / "docs" / "design" / "faults.md"
 DOCS = sorted(
     [*ROOT.glob("*.md"), *(file for name in ("config", "docs", "benchmarks") for file in (ROOT / name).rglob("*.md"))]
 )
@@ -56,17 +57,34 @@ def test_every_test_that_a_document_names_is_there(document):
     assert missing == []
 
 
-def test_every_test_of_a_fault_is_named_in_the_page():
+def test_matrix_names_every_test_of_a_fault():
     files = sorted((TESTS / "faults").glob("test_*.py"))
     there = {(f"faults/{file.name}", name) for file in files for name in names_in(file)}
     assert len(there) > 50
-    assert sorted(there - named(PAGE)) == []
+    assert sorted(there - named(MATRIX)) == []
 
 
-def test_every_line_of_the_pages_tables_names_a_test():
-    lines = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+def test_matrix_has_a_test_in_every_row():
+    lines = [line for line in MATRIX.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
     bare = [line for line in lines if not NAMED.search(line)]
-    assert set(bare) == {"| what | what happens | test |", "|---|---|---|"}
+    assert set(bare) == {"| what | test |", "|---|---|"}
+
+
+def test_matrix_has_the_rows_of_the_page():
+    page, matrix = (
+        re.findall(r"^(## .+|\| .+?) (?:\||$)", file.read_text(encoding="utf-8"), re.MULTILINE)
+        for file in (PAGE, MATRIX)
+    )
+    assert len(page) > 180
+    assert matrix == page
+
+
+def test_pages_for_users_name_no_test():
+    """Test names are for developers: docs/design/, CONTRIBUTING.md and ARCHITECTURE.md."""
+    pages = [document for document in DOCS if "docs" in document.parts and "design" not in document.parts]
+    assert len(pages) >= 15
+    users = [ROOT / "README.md", ROOT / "config" / "README.md", *pages]
+    assert [page.name for page in users if NAMED.search(page.read_text(encoding="utf-8"))] == []
 
 
 @pytest.mark.parametrize("document", DOCS, ids=lambda path: str(path.relative_to(ROOT)))
@@ -100,7 +118,7 @@ def help_of(capsys, *words):
 
 
 def test_the_page_on_commands_has_each_with_its_arguments(capsys):
-    _, *sections = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8").split("\n## slidemill ")
+    _, *sections = (ROOT / "docs" / "reference" / "commands.md").read_text(encoding="utf-8").split("\n## slidemill ")
     told = {section.split("\n")[0]: section for section in sections}
     commands = re.findall(r"^    (\S+)", help_of(capsys), re.MULTILINE)
     assert list(told) == commands
@@ -114,7 +132,9 @@ def test_the_page_on_commands_has_each_with_its_arguments(capsys):
 
 
 def test_the_page_on_commands_has_their_exit_codes(capsys, tmp_path):
-    codes = re.findall(r"^\| (\d+) \|", (ROOT / "docs" / "commands.md").read_text(encoding="utf-8"), re.MULTILINE)
+    codes = re.findall(
+        r"^\| (\d+) \|", (ROOT / "docs" / "reference" / "commands.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
     with pytest.raises(SystemExit) as wrong:
         main(["verify"])
     seen = {0, main(["verify", str(tmp_path / "none")]), wrong.value.code, LOOK_AGAIN, 130}
@@ -122,14 +142,14 @@ def test_the_page_on_commands_has_their_exit_codes(capsys, tmp_path):
 
 
 def test_the_docs_name_what_snakemake_does_to_a_configuration():
-    running = (ROOT / "docs" / "running.md").read_text(encoding="utf-8")
+    running = (ROOT / "docs" / "how-to" / "running.md").read_text(encoding="utf-8")
     assert "A configuration is code to Snakemake: a file with `__use_yte__: true`" in running
     assert "python scripts/check_config.py FILE" in running
     assert f"| {LOOK_AGAIN} | another run is using the results folder" in running
 
 
 def test_the_docs_say_when_a_run_needs_kill_9():
-    clusters = (ROOT / "docs" / "clusters.md").read_text(encoding="utf-8")
+    clusters = (ROOT / "docs" / "how-to" / "clusters.md").read_text(encoding="utf-8")
     assert re.search(
         "signal arrives while Snakemake's scheduler is working.*\nThen `kill -9` the main process", clusters
     )

@@ -26,7 +26,7 @@ from slidemill.testing import write_svs
 from tests.cohorts import write_cohort
 from tests.conftest import ROOT, once, painted, site_at
 
-NOTEBOOK = ROOT / "docs" / "slidemill-in-ten-minutes.ipynb"
+NOTEBOOK = ROOT / "docs" / "tutorials" / "slidemill-in-ten-minutes.ipynb"
 PICTURES = sorted((ROOT / "docs" / "images").iterdir())
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 FETCHED = {"src", "srcset", "data", "poster", "action"}
@@ -75,18 +75,24 @@ def test_the_index_of_search_is_a_script_for_pages_from_a_folder(site):
     text = (site / "search" / "search_index.js").read_text(encoding="utf-8")
     assert text.startswith("var __index = {")
     index = json.loads(text.removeprefix("var __index = "))
-    assert {entry["location"] for entry in index["docs"]} > {"configuration.html", "commands.html", "training.html"}
+    assert {entry["location"] for entry in index["docs"]} > {
+        "reference/configuration.html",
+        "reference/commands.html",
+        "how-to/training.html",
+    }
 
 
 @pytest.mark.long
 def test_the_notebook_is_a_page_with_all_its_cells(site, pages):
-    text = html.unescape(re.sub(r"<[^>]+>", "", (site / "notebook.html").read_text(encoding="utf-8")))
+    text = html.unescape(
+        re.sub(r"<[^>]+>", "", (site / "tutorials" / "slidemill-in-ten-minutes.html").read_text(encoding="utf-8"))
+    )
     cells = nbformat.read(NOTEBOOK, 4).cells
     lines = [line for cell in cells if cell.cell_type == "code" for line in cell.source.splitlines() if line]
     assert len(lines) > 30
     assert [line for line in lines if line not in text] == []
     assert text.count("A slide stitched from its patches") == 1
-    assert "notebook.html" in pages[site / "index.html"].links
+    assert "tutorials/slidemill-in-ten-minutes.html" in pages[site / "index.html"].links
 
 
 @pytest.mark.long
@@ -114,7 +120,7 @@ def test_every_page_is_in_the_navigation_and_each_document_on_a_page(site, pages
     ]
     built = {path.relative_to(site).with_suffix(".md").as_posix() for path in pages} - {"404.md"}
     assert built - set(named) == set()
-    for document, page in (("README.md", "index.html"), ("config/README.md", "configuration.html")):
+    for document, page in (("README.md", "index.html"), ("config/README.md", "reference/configuration.html")):
         title = re.search(r"^# (.+)$", (ROOT / document).read_text(encoding="utf-8"), re.MULTILINE)[1]
         assert f">{title}<" in (site / page).read_text(encoding="utf-8")
 
@@ -130,7 +136,7 @@ def test_lists_are_lists_on_the_site(pages):
 @pytest.mark.parametrize("picture", PICTURES, ids=lambda path: path.name)
 def test_pictures_are_small(picture):
     assert 5_000 < picture.stat().st_size < 300_000
-    told = [path for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")) if picture.name in path.read_text()]
+    told = [path for path in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")) if picture.name in path.read_text()]
     assert told
 
 
@@ -159,7 +165,7 @@ def run(document, **names):
 
 
 def test_the_blocks_of_the_page_on_training_run(shown, capsys):
-    left = run("docs/training.md", results=str(shown))
+    left = run("docs/how-to/training.md", results=str(shown))
     assert list(left["one_slide"].slides) == ["case-0"]
     assert len(left["test"].slides) == 2
     assert len(left["train"].slides) == 4
@@ -169,9 +175,9 @@ def test_the_blocks_of_the_page_on_training_run(shown, capsys):
 @pytest.mark.long
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed: pip install torch")
 def test_the_network_of_the_page_on_training_is_trained(shown):
-    block = next(block for block in blocks("docs/training.md") if "slidemill.torch" in block)
+    block = next(block for block in blocks("docs/how-to/training.md") if "slidemill.torch" in block)
     names = {}
-    exec(compile(block, "docs/training.md", "exec"), names)
+    exec(compile(block, "docs/how-to/training.md", "exec"), names)
     with open_dataset(shown) as ds:
         network, right = names["train_network"](ds.select(slides=ds.slides[1:]), ds.select(slides=ds.slides[:1]))
     assert 0 < right <= 42
@@ -179,13 +185,13 @@ def test_the_network_of_the_page_on_training_is_trained(shown):
 
 
 def test_the_blocks_of_the_page_on_pictures_run(shown):
-    assert run("docs/pictures.md", results=str(shown))["figure"].axes
+    assert run("docs/how-to/pictures.md", results=str(shown))["figure"].axes
 
 
 def test_the_blocks_of_the_page_on_stores_run(tmp_path, slide_file):
     for backend, encoding in (("lmdb", "raw"), ("hdf5", "raw"), ("disk", "png")):
         write_cohort(tmp_path, {"one": slide_file}, GridSpec(64, level=0), backend, encoding)
-    left = run("docs/stores.md", results=str(tmp_path), slide="one", patch_id="r00003_c00004", size=64)
+    left = run("docs/reference/stores.md", results=str(tmp_path), slide="one", patch_id="r00003_c00004", size=64)
     with openslide.OpenSlide(slide_file) as slide:
         expected = slide.read_region((4 * 64, 3 * 64), 0, (64, 64)).convert("RGB")
     assert (left["from_lmdb"] == np.asarray(expected)).all()
@@ -211,7 +217,7 @@ def test_the_notebook_runs(shown, monkeypatch):
 
 
 def test_messages_that_head_an_entry_are_those_that_one_sees():
-    headings = re.findall(r'^## .*"(.+)"', (ROOT / "docs" / "troubleshooting.md").read_text(), re.MULTILINE)
+    headings = re.findall(r'^## .*"(.+)"', (ROOT / "docs" / "how-to" / "troubleshooting.md").read_text(), re.MULTILINE)
     assert len(headings) > 3
     code = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "scripts").rglob("*.py")))
     told = (code + os.strerror(errno.ENOLCK)).lower()
@@ -229,7 +235,7 @@ def plain_signature(function):
 
 
 def test_the_page_on_python_has_every_function_as_it_is():
-    text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "reference" / "python.md").read_text(encoding="utf-8")
     public_functions = [getattr(slidemill, name) for name in slidemill.__all__ if name[0] != "_"]
     own = [function for name, function in vars(show).items() if inspect.isfunction(function) and name[0] != "_"]
     wanted = [f"{one.__name__}{plain_signature(one)}" for one in own if one.__module__ == show.__name__]

@@ -190,7 +190,7 @@ class Configuration(Section):
     """A folder on a local disk of the machine that runs a job, for example `$TMPDIR`: stores are written there, copied
     to the results when they are complete, compared, and renamed. The next job for the same store in the same results
     removes what a killed job left. `$VARIABLES` are those of the job. For results on a network drive, see
-    [docs/clusters.md](../docs/clusters.md).
+    [Run on a cluster](../docs/how-to/clusters.md).
     """
 
     stores: Stores = key(
@@ -206,7 +206,7 @@ class Configuration(Section):
         None, "a mapping of folds, by and stratify parts the slides into folds; null parts nothing"
     )
     """Splits the slides with patches into folds for training and testing: `splits.csv` and a section of the report. A
-    mapping of the next three keys; `{}` takes their defaults. See [docs/splits.md](../docs/splits.md).
+    mapping of the next three keys; `{}` takes their defaults. See [Folds](../docs/how-to/splits.md).
     """
 
     validation: Validation = section("how stores are checked")
