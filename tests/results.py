@@ -13,7 +13,7 @@ from slidemill.core.columns import (
     VALIDATION_COLUMNS,
 )
 from slidemill.core.csv_tables import read_table, write_table
-from slidemill.core.encodings import encode_patch
+from slidemill.core.encodings import JPEG, SOURCE, encode_patch
 from slidemill.core.outcomes import Outcome, add_seals, read_outcome, write_outcome
 from slidemill.core.parquet import write_parquet
 from slidemill.core.pyramid import SlideInfo
@@ -39,11 +39,12 @@ LABELS = ((0, "Normal"), (1, "Tumour"), (-1, "Other"))
 
 
 def write_a_store(backend, path, encoding, pixels, slide="slide", patches=PATCHES):
-    """Write a store of six patches, or those given."""
+    """Write a store of six patches, or those given; those of `source` are encoded here."""
     kind = STORES[backend]
     quality = 90 if encoding == "jpeg" else None
     manifest = new_manifest(kind, StoreSpec(encoding, quality), slide, fingerprint=FINGERPRINT, grid=GRID)
-    stored = ((patch, encode_patch(manifest.codec, quality, one)) for patch, one in zip(patches, pixels, strict=True))
+    codec = JPEG if manifest.codec is SOURCE else manifest.codec
+    stored = ((patch, encode_patch(codec, quality or 90, one)) for patch, one in zip(patches, pixels, strict=True))
     write_store(kind, path, manifest, patches=patches, stored=stored)
 
 
@@ -55,8 +56,8 @@ SAMPLED = {
 }
 
 
-def write_slide(results, slide, pixels):
-    """Write what the jobs of one slide make of it."""
+def write_slide(results, slide, pixels, encodings=ENCODING):
+    """Write what the jobs of one slide make of it, with the stores that `encodings` names."""
     write_outcome(results / f"slides/{slide}.json", Outcome(slide, "discover_slides"))
     patches, dropped = results / f"patches/{slide}.csv", results / f"dropped/{slide}.csv"
     seals = {
@@ -65,12 +66,12 @@ def write_slide(results, slide, pixels):
     }
     sampled = add_seals(Outcome(slide, "sample_patches", **SAMPLED), **seals)
     write_outcome(results / f"outcomes/sample_patches/{slide}.json", sampled)
-    for backend in SUFFIXES:
-        write_a_store(backend, results / store_path(backend, slide), ENCODING[backend], pixels, slide)
+    for backend, encoding in encodings.items():
+        write_a_store(backend, results / store_path(backend, slide), encoding, pixels, slide)
     write_stored(results, slide)
     rows = [
         {"slide": slide, "backend": backend, "check": "opens", "status": "ok", "checked": len(PATCHES)}
-        for backend in SUFFIXES
+        for backend in encodings
     ]
     write_findings(
         slide,

@@ -1,7 +1,8 @@
-"""`slidemill export`: patches with labels and coordinates in one file, as they are stored."""
+"""`slidemill export`: patches with labels and coordinates in one file, for stock readers or as they are stored."""
 
 import io
 import json
+import re
 import shutil
 import tarfile
 
@@ -18,8 +19,9 @@ from slidemill.core.encodings import ENCODINGS, decode_patch
 from slidemill.core.results_layout import store_path
 from slidemill.errors import MachineError, StoreError
 from slidemill.stores.registry import open_store
+from tests.conftest import ROOT
 from tests.datasets.conftest import SLIDES
-from tests.results import FINGERPRINT, PATCHES, SIZE, unseal, write_a_store, write_tables
+from tests.results import FINGERPRINT, PATCHES, SIZE, unseal, write_a_store, write_slide, write_tables
 
 SHAPE = (SIZE, SIZE, 3)
 
@@ -59,7 +61,8 @@ def test_raw_patches_are_one_array_with_a_dataset_for_each_column(results, truth
 
 @pytest.mark.parametrize("backend", ["lmdb", "disk", "tar"])
 def test_encoded_patches_keep_their_bytes(results, truth, tmp_path, backend):
-    assert main(["export", str(results), str(tmp_path / "all.h5"), "--backend", backend]) == 0
+    command = ["export", str(results), str(tmp_path / "all.h5"), "--backend", backend, "--encoding", "stored"]
+    assert main(command) == 0
     dataset = open_dataset(results, backend=backend)
     with h5py.File(tmp_path / "all.h5") as file:
         offsets, payload, encoding = file["offsets"][:], file["payload"][:].tobytes(), file.attrs["encoding"]
@@ -99,7 +102,7 @@ def test_a_tar_file_streams_pixels_and_rows(results, truth, tmp_path):
     assert [sample["__key__"] for sample in stream] == list(table["slide"] + "/" + table["patch_id"])
     for sample, pixels, row in zip(stream, truth, table.to_dict("records"), strict=True):
         np.testing.assert_array_equal(sample["png"], pixels)
-        assert sample["json"]["label"] == row["label"]
+        assert sample["json"]["label"] == sample["cls"] == row["label"]
         assert sample["json"].keys() == row.keys()
         assert (sample["json"]["x0"], sample["json"]["patient"], sample["json"]["mpp"]) == (
             row["x0"],
@@ -112,8 +115,109 @@ def test_a_tar_file_streams_pixels_and_rows(results, truth, tmp_path):
         assert told["labels"] == {"0": "Normal", "1": "Tumour"}
 
 
+ENCODED = [
+    *((backend, encoding) for backend in ("lmdb", "hdf5") for encoding in ("raw", "zstd", "png", "jpeg", "source")),
+    *((backend, encoding) for backend in ("disk", "tar") for encoding in ("raw", "png", "jpeg", "source")),
+]
+"""Every backend with every encoding that it can have."""
+
+
+@pytest.fixture(scope="module", params=ENCODED, ids="-".join)
+def encoded(request, tmp_path_factory, noise_of):
+    """Results of one slide with one store, its backend and encoding, and its table and pixels."""
+    backend, encoding = request.param
+    folder = tmp_path_factory.mktemp("encoded")
+    write_slide(folder, "a-slide", noise_of["a-slide"], {backend: encoding})
+    write_tables(folder, {"a-slide": "ok"}, (backend,))
+    with open_dataset(folder) as dataset:
+        yield folder, encoding, dataset.table, dataset.read(range(len(dataset)))
+
+
+def test_tar_opens_in_webdataset(encoded, tmp_path):
+    """Stock decoders give the pixels of the store, the row and the label, whatever the encoding of the store."""
+    folder, encoding, table, pixels = encoded
+    assert main(["export", str(folder), str(tmp_path / "all.tar")]) == 0
+    stream = webdataset.WebDataset(str(tmp_path / "all.tar"), shardshuffle=False).decode("rgb8")
+    samples = list(stream.to_tuple("__key__", "jpg" if encoding in ("jpeg", "source") else "png", "cls", "json"))
+    assert [key for key, *_ in samples] == list("a-slide/" + table["patch_id"])
+    np.testing.assert_array_equal([image for _, image, *_ in samples], pixels)
+    assert [label for *_, label, _ in samples] == table["label"].tolist()
+    assert [row["x0"] for *_, row in samples] == table["x0"].tolist()
+
+
+def test_hdf5_opens_in_h5py(encoded, tmp_path):
+    folder, encoding, table, pixels = encoded
+    assert main(["export", str(folder), str(tmp_path / "all.h5")]) == 0
+    with h5py.File(tmp_path / "all.h5") as file:
+        assert file["patches"].dtype == np.uint8
+        np.testing.assert_array_equal(file["patches"][:], pixels)
+        same_table(columns_of(file), table)
+        # Which pixels have been through a lossy encoding stays known.
+        slide = json.loads(file["provenance"].asstr()[()])["slides"]["a-slide"]
+        assert slide["encoding"].replace("npy", "raw") == encoding
+        assert slide["quality"] == (90 if encoding == "jpeg" else None)
+
+
+def webdataset_blocks():
+    """The blocks of the docs that read by webdataset: from stores, and from an exported file."""
+    pages = [*(ROOT / "docs").rglob("*.md"), *(ROOT / "config").glob("*.md")]
+    found = [block for page in pages for block in re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.M | re.S)]
+    stores = [block for block in found if "WebDataset(shards" in block]
+    exported = [block for block in found if 'WebDataset("patches.tar"' in block]
+    return stores[0], exported[0]
+
+
+def recorded(block, variables):
+    """Run a block of the docs that loops, and return the variables of each turn."""
+    found = []
+    lines = block.rstrip().splitlines()
+    indent = " " * (len(lines[-1]) - len(lines[-1].lstrip()))
+    exec("\n".join([*lines, f"{indent}found.append(({', '.join(variables)}))"]), {"found": found})
+    return found
+
+
+def test_webdataset_guide_runs(encoded, tmp_path, monkeypatch):
+    """The blocks of the docs give pixels and labels, of each encoding."""
+    folder, _, table, pixels = encoded
+    from_stores, from_export = webdataset_blocks()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results").symlink_to(folder)
+    assert main(["export", "results", "patches.tar", "--query", "label >= 0"]) == 0
+    chosen = np.flatnonzero(table["label"] >= 0)
+    rows = recorded(from_export, ["pixels", "label", "slide", "x0", "y0"])
+    np.testing.assert_array_equal([row[0] for row in rows], pixels[chosen])
+    assert [row[1:] for row in rows] == [
+        (row.label, row.slide, row.x0, row.y0) for row in table.iloc[chosen].itertuples()
+    ]
+    if (folder / "stores" / "tar").exists():
+        rows = recorded(from_stores, ["pixels", "label"])
+        np.testing.assert_array_equal([row[0] for row in rows], pixels)
+        assert [row[1] for row in rows] == table["label"].tolist()
+
+
+@pytest.mark.parametrize("suffix", ["h5", "tar"])
+def test_stored_bytes_are_kept(encoded, tmp_path, suffix):
+    folder, encoding, table, _ = encoded
+    assert main(["export", str(folder), str(tmp_path / f"all.{suffix}"), "--encoding", "stored"]) == 0
+    with open_dataset(folder) as dataset:
+        store = dataset.store("a-slide")
+        stored = [store.read_bytes(patch_id) for patch_id in table["patch_id"]]
+        if encoding == "raw":
+            stored = [decode_patch(store.manifest.codec, data, SHAPE).tobytes() for data in stored]
+    if suffix == "h5":
+        with h5py.File(tmp_path / "all.h5") as file:
+            payload = file["patches" if encoding == "raw" else "payload"][:].tobytes()
+        assert payload == b"".join(stored)
+        return
+    own = {"raw": ".npy", "zstd": ".zst", "png": ".png", "jpeg": ".jpg", "source": ".jpg"}[encoding]
+    with tarfile.open(tmp_path / "all.tar") as file:
+        found = [file.extractfile(member).read() for member in file if member.name.endswith(own)]
+    assert [np.load(io.BytesIO(data)).tobytes() if encoding == "raw" else data for data in found] == stored
+
+
 def test_raw_patches_become_arrays_in_a_tar_file(results, truth, tmp_path):
-    assert main(["export", str(results), str(tmp_path / "all.tar"), "--backend", "hdf5"]) == 0
+    command = ["export", str(results), str(tmp_path / "all.tar"), "--backend", "hdf5", "--encoding", "stored"]
+    assert main(command) == 0
     with tarfile.open(tmp_path / "all.tar") as file:
         arrays = [np.load(io.BytesIO(file.extractfile(one).read())) for one in file if one.name.endswith(".npy")]
     np.testing.assert_array_equal(arrays, truth)
@@ -163,7 +267,7 @@ def test_it_tells_how_far_it_is_and_what_it_wrote(results, tmp_path, capsys):
     assert "18 of 18 patches exported\n" in said.err
     assert (
         said.out
-        == f"{tmp_path / 'all.h5'}: 18 patches of 3 slides, zstd, {(tmp_path / 'all.h5').stat().st_size:,} bytes\n"
+        == f"{tmp_path / 'all.h5'}: 18 patches of 3 slides, raw, {(tmp_path / 'all.h5').stat().st_size:,} bytes\n"
     )
 
 

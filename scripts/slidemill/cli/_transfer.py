@@ -13,7 +13,7 @@ from typing import Any
 from slidemill.core.results_layout import SLIDES_TABLE, SUFFIXES
 from slidemill.core.text import format_count
 from slidemill.datasets.dataset import Dataset
-from slidemill.datasets.export import export
+from slidemill.datasets.export import ENCODINGS_OF_FILES, IMAGES, export
 from slidemill.datasets.results import open_dataset
 from slidemill.errors import SlidemillError
 from slidemill.stages.import_pywsi import Unsaid, import_database
@@ -32,6 +32,10 @@ def add_commands(commands: Any) -> None:
     out.add_argument("--slides", nargs="+", metavar="ID", help="only these slides")
     out.add_argument("--labels", nargs="+", metavar="LABEL", help="only these labels, by name or number")
     out.add_argument("--query", help="only patches that match, such as 'tissue_fraction > 0.5'")
+    out.add_argument(
+        "--encoding", choices=ENCODINGS_OF_FILES, default=IMAGES,
+        help="images: PNG or JPEG files in a tar, an array in HDF5 (default); stored: the bytes of the stores",
+    )  # fmt: skip
     out.set_defaults(run=_export)
     old = commands.add_parser("import-pywsi", help="an LMDB database of py-wsi as results that open_dataset opens")
     old.add_argument("old", type=Path, metavar="OLD", help="the database's folder, or its data.mdb")
@@ -51,7 +55,12 @@ def _export(options: argparse.Namespace) -> int:
         names = set(dataset.table["label_name"])
         labels = [_label(text, names) for text in options.labels] if options.labels else None
         chosen = _fulfilling(dataset, options.query).select(options.slides, labels)
-        codec = export(chosen, options.out, lambda done: _report_progress(done, len(chosen), "exported"))
+        codec = export(
+            chosen,
+            options.out,
+            lambda done: _report_progress(done, len(chosen), "exported"),
+            encoding=options.encoding,
+        )
         size = options.out.stat().st_size
         slides = format_count(len(chosen.slides), "slide")
         print(

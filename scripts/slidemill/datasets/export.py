@@ -1,18 +1,24 @@
-"""Export patches of a cohort to one file: their stored bytes and table rows.
+"""Export patches of a cohort to one file, with their table rows.
 
-A ``.h5`` file has ``patches``, ``uint8 (n, height, width, 3)``, where they are raw, else ``payload`` and ``offsets``,
-as a store in HDF5 has them. The group ``table`` has a dataset for each column; the attribute ``encoding`` names the
-encoding, ``labels`` the labels as JSON, and ``provenance`` is JSON too.
+By default, patches are images that other programs open; with ``stored``, they keep the bytes of the stores.
 
-A ``.tar`` file begins with ``__provenance__``, which the webdataset library skips. For each patch it has
-``SLIDE/PATCH_ID.png`` (or the suffix of its encoding; ``.npy`` for raw) and its row, ``SLIDE/PATCH_ID.json``.
+A ``.h5`` file has ``patches``, ``uint8 (n, height, width, 3)``. With ``stored`` and an encoding other than raw, it has
+``payload`` and ``offsets`` instead, as a store in HDF5 has them. The group ``table`` has a dataset for each column; the
+attribute ``encoding`` names the encoding, ``labels`` the labels as JSON, and ``provenance`` is JSON too.
+
+A ``.tar`` file begins with ``__provenance__``, which the webdataset library skips. Each patch has three members:
+``SLIDE/PATCH_ID.png`` (or the suffix of its encoding), its row, ``.json``, and the number of its label, ``.cls``.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -22,8 +28,21 @@ import h5py
 import numpy as np
 
 from slidemill._version import __version__
-from slidemill.core.encodings import NPY, RAW, Buffer, Encoding, Shape, decode_patch, digest, encode_patch
+from slidemill.core.encodings import (
+    JPEG,
+    NPY,
+    PNG,
+    RAW,
+    SOURCE,
+    Buffer,
+    Encoding,
+    Shape,
+    decode_patch,
+    digest,
+    encode_patch,
+)
 from slidemill.core.files import replacing, synced
+from slidemill.core.ordered_threads import Step, run_in_order
 from slidemill.datasets.dataset import Dataset
 from slidemill.errors import SlidemillError, StoreError
 from slidemill.stores.base import Store
@@ -36,11 +55,32 @@ if TYPE_CHECKING:
 
 BLOCK = 4096
 """Rows of the table that are converted at once."""
+AHEAD = 64
+"""Patches that are read before their turn; this bounds memory."""
+
+IMAGES, STORED = "images", "stored"
+ENCODINGS_OF_FILES = (IMAGES, STORED)
+"""How the patches of an exported file are encoded; the first is the default."""
 
 Progress = Callable[[int], None]
 
 
-def export(dataset: Dataset, out: Path, progress: Progress = lambda _: None) -> Encoding:
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """The encoding and shape of all patches in the stores, and the encoding in the file."""
+
+    stored: Encoding
+    shape: Shape
+    written: Encoding
+
+    def convert(self, key: str, data: bytes) -> tuple[str, Buffer]:
+        """Return a patch's name, and its bytes in the file."""
+        if self.written is self.stored:
+            return key, data
+        return key, encode_patch(self.written, None, decode_patch(self.stored, data, self.shape)).data
+
+
+def export(dataset: Dataset, out: Path, progress: Progress = lambda _: None, *, encoding: str = IMAGES) -> Encoding:
     """Write all patches of a dataset to one file.
 
     Parameters
@@ -51,48 +91,68 @@ def export(dataset: Dataset, out: Path, progress: Progress = lambda _: None) -> 
         The file, which must not exist; its suffix, ``.h5``, ``.hdf5`` or ``.tar``, selects the format.
     progress
         Called after each patch with the number of written ones.
+    encoding
+        ``"images"`` for PNG or JPEG files in a tar file and an array in HDF5; ``"stored"`` for the bytes of the stores.
 
     Returns
     -------
     Encoding
-        The encoding of the patches.
+        The encoding of the patches in the file.
 
     Raises
     ------
     SlidemillError
-        When no patch is selected, the file exists or has another suffix, or a store is damaged or unlike the first.
+        When no patch is selected, the file exists or has another suffix, the encoding is unknown, or a store is damaged
+        or unlike the first.
     """
-    write = {".h5": _write_hdf5, ".hdf5": _write_hdf5, ".tar": _write_tar}.get(out.suffix)
-    if write is None:
+    is_tar = out.suffix == ".tar"
+    if not is_tar and out.suffix not in (".h5", ".hdf5"):
         raise SlidemillError(f"{out}: is neither .h5 nor .tar: name a file that ends in one of them")
+    if encoding not in ENCODINGS_OF_FILES:
+        raise SlidemillError(f"encoding: unknown value {encoding!r}; choose from {', '.join(ENCODINGS_OF_FILES)}")
     if out.exists():
         raise SlidemillError(f"{out}: is there already: remove it, or name another file")
     if not len(dataset):
         raise SlidemillError(f"{dataset.results}: no patch is selected: ask for other slides, labels, or a wider query")
     with dataset.stored.pool.open(dataset.slides[0]) as store:
-        kind = store.manifest
+        stored, shape = store.manifest.codec, store.manifest.shape
+    write, written = (_write_tar, _in_tar) if is_tar else (_write_hdf5, _in_hdf5)
+    form = _Form(stored, shape, written(stored, encoding))
     with replacing(out) as aside, full_disk_errors(aside), synced(aside):
-        write(aside, dataset, kind.codec, kind.shape, progress)
-    return kind.codec
+        write(aside, dataset, form, progress)
+    return form.written
 
 
-def _write_hdf5(path: Path, dataset: Dataset, codec: Encoding, shape: Shape, progress: Progress) -> None:
+def _in_tar(stored: Encoding, encoding: str) -> Encoding:
+    """Return the encoding of a tar file's patches."""
+    if encoding == IMAGES:
+        return stored if stored in (PNG, JPEG, SOURCE) else PNG
+    return NPY if stored is RAW else stored
+
+
+def _in_hdf5(stored: Encoding, encoding: str) -> Encoding:
+    """Return the encoding of an HDF5 file's patches."""
+    # An array has no room for the header of a .npy file.
+    return RAW if encoding == IMAGES or stored is NPY else stored
+
+
+def _write_hdf5(path: Path, dataset: Dataset, form: _Form, progress: Progress) -> None:
     with (
         h5py.File(path, "w", libver="latest", locking=False) as file,
         discard_on_error(file),
         tempfile.TemporaryFile(dir=path.parent) as spool,
     ):
-        raw = codec in (RAW, NPY)
-        patches = RawPatches(file, len(dataset), shape) if raw else EncodedPatches(file, spool)
+        count = len(dataset)
+        patches = RawPatches(file, count, form.shape) if form.written is RAW else EncodedPatches(file, spool)
         slides: dict[str, Any] = {}
-        for done, (_, data) in enumerate(_patches(dataset, codec, shape, slides=slides), start=1):
-            # The array has no room for the header of a .npy file.
-            patches.add(decode_patch(NPY, data, shape).data.cast("B") if codec is NPY else data)
-            progress(done)
+        with closing(_converted(dataset, form, slides)) as converted:
+            for done, (_, data) in enumerate(converted, start=1):
+                patches.add(data)
+                progress(done)
         patches.end()
         for name, column in dataset.table.items():
             write_column(file, f"table/{str(name).replace('/', '_')}", column)
-        file.attrs["encoding"] = (RAW if raw else codec).name
+        file.attrs["encoding"] = form.written.name
         file.attrs["labels"] = json.dumps(dict(dataset.classes))
         file.create_dataset("provenance", data=json.dumps(_provenance(dataset, slides)), track_times=False)
 
@@ -110,11 +170,11 @@ def write_column(file: h5py.File, name: str, column: pandas.Series) -> None:
     file.create_dataset(name, data=texts.astype(kind)[codes], compression="gzip", shuffle=True, track_times=False)
 
 
-def _write_tar(path: Path, dataset: Dataset, codec: Encoding, shape: Shape, progress: Progress) -> None:
+def _write_tar(path: Path, dataset: Dataset, form: _Form, progress: Progress) -> None:
     slides: dict[str, Any] = {}
     # Facts on the stores come first, where a stream begins.
     for slide in dataset.slides:
-        with _opened(dataset, slide, codec, shape=shape) as store:
+        with _opened(dataset, slide, form) as store:
             slides[slide] = _said(store)
     with path.open("wb", buffering=BUFFER) as file:
         members = Members(file)
@@ -123,22 +183,38 @@ def _write_tar(path: Path, dataset: Dataset, codec: Encoding, shape: Shape, prog
             members.add(header(name, len(data)), data)
 
         add(PROVENANCE, json.dumps(_provenance(dataset, slides)).encode())
-        patches = zip(_rows(dataset.table), _patches(dataset, codec, shape, slides=slides), strict=True)
-        for done, (row, (key, data)) in enumerate(patches, start=1):
-            if codec is RAW:
-                add(f"{key}{NPY.suffix}", encode_patch(NPY, None, decode_patch(RAW, data, shape)).data)
-            else:
-                add(f"{key}{codec.suffix}", data)
-            add(f"{key}.json", json.dumps(row).encode())
-            progress(done)
+        with closing(_converted(dataset, form, slides)) as converted:
+            for done, (row, (key, data)) in enumerate(zip(_rows(dataset.table), converted, strict=True), start=1):
+                add(f"{key}{form.written.suffix}", data)
+                add(f"{key}.json", json.dumps(row).encode())
+                add(f"{key}.cls", str(row["label"]).encode())
+                progress(done)
         members.end()
 
 
-def _patches(dataset: Dataset, codec: Encoding, shape: Shape, *, slides: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
-    """Yield each patch's name and checked bytes; add store facts to `slides`."""
+def _converted(dataset: Dataset, form: _Form, slides: dict[str, Any]) -> Generator[tuple[str, Buffer]]:
+    """Yield each patch's name and its bytes in the file; add store facts to `slides`."""
+    with closing(_patches(dataset, form, slides)) as patches:
+        # One thread at a time reads; all of them convert.
+        threads = 1 if form.written is form.stored else os.cpu_count() or 1
+        yield from run_in_order(_steps(patches, form), len(dataset), threads, ahead=AHEAD)
+
+
+def _steps(patches: Iterator[tuple[str, bytes]], form: _Form) -> Iterator[Step[tuple[str, Buffer]]]:
+    """Yield a step for the conversion of each patch."""
+
+    def convert(place: int, key: str, data: bytes) -> list[tuple[int, tuple[str, Buffer]]]:
+        return [(place, form.convert(key, data))]
+
+    for place, (key, data) in enumerate(patches):
+        yield Step(place, partial(convert, place, key, data))
+
+
+def _patches(dataset: Dataset, form: _Form, slides: dict[str, Any]) -> Generator[tuple[str, bytes]]:
+    """Yield each patch's name and its checked bytes in the store; add store facts to `slides`."""
     pairs = zip(dataset.table["slide"].astype(str), dataset.table["patch_id"], strict=True)
     for slide, own in groupby(pairs, itemgetter(0)):
-        with _opened(dataset, slide, codec, shape=shape) as store:
+        with _opened(dataset, slide, form) as store:
             slides[slide] = _said(store)
             digests = dict(zip(store.ids, store.manifest.byte_digests, strict=True))
             for _, patch_id in own:
@@ -151,15 +227,15 @@ def _patches(dataset: Dataset, codec: Encoding, shape: Shape, *, slides: dict[st
                 yield f"{slide}/{patch_id}", data
 
 
-def _opened(dataset: Dataset, slide: str, codec: Encoding, *, shape: Shape) -> Store:
+def _opened(dataset: Dataset, slide: str, form: _Form) -> Store:
     """Open a slide's store; check that encoding and shape match the first store."""
     store = dataset.stored.pool.open(slide)
-    if store.manifest.codec is not codec or store.manifest.shape != shape:
+    if store.manifest.codec is not form.stored or store.manifest.shape != form.shape:
         store.close()
         found, size = store.manifest.encoding, store.manifest.patch_size
         raise StoreError(
-            f"{store.path}: is {found} of {size} pixels, and the first store is {codec.name} of {shape[0]}: one file "
-            "has patches of one kind: export these slides one by one, or store them again"
+            f"{store.path}: is {found} of {size} pixels, and the first store is {form.stored.name} of {form.shape[0]}: "
+            "one file has patches of one kind: export these slides one by one, or store them again"
         )
     return store
 
@@ -169,6 +245,7 @@ def _said(store: Store) -> dict[str, Any]:
     return {
         "fingerprint": manifest.fingerprint,
         "sampling": dict(manifest.sampling),
+        "encoding": manifest.encoding,
         "icc": manifest.icc,
         "quality": manifest.quality,
         "versions": dict(manifest.versions),
