@@ -197,14 +197,6 @@ def test_the_blocks_of_the_page_on_stores_run(tmp_path, slide_file):
     assert (left["from_lmdb"] == np.asarray(expected)).all()
 
 
-def test_the_block_of_the_readme_runs(tmp_path, slide_file, monkeypatch):
-    write_cohort(tmp_path / "demo" / "results", {"one": slide_file}, GridSpec(256, level=0))
-    monkeypatch.chdir(tmp_path)
-    left = run("README.md")
-    assert len(left["train"]) == len(left["ds"]) == 12
-    assert len(left["ids"]) == 12
-
-
 @pytest.mark.long
 def test_the_notebook_runs(shown, monkeypatch):
     (shown / "report.html").touch()
