@@ -15,8 +15,8 @@ from slidemill.annotations.label_image import LabelImage
 from slidemill.annotations.regions import Annotation, Region, polygons
 from slidemill.core.specs import LabelSpec
 from slidemill.sampling._label_rules import labeller, reference_points, region_at
-from slidemill.sampling.labelled_table import label_rows
 from tests.examples import examples
+from tests.labels import label_rows
 from tests.rays import in_fractions
 
 SIDE = 48

@@ -21,8 +21,8 @@ from slidemill.core.specs import LabelSpec
 from slidemill.errors import AnnotationError
 from slidemill.report.patch_pictures import draw_overlay
 from slidemill.sampling._label_rules import labeller
-from slidemill.sampling.labelled_table import label_rows
 from tests.examples import examples
+from tests.labels import label_rows
 
 pytestmark = pytest.mark.cases
 

@@ -20,8 +20,8 @@ from slidemill.annotations.read import read_annotation
 from slidemill.annotations.regions import BEYOND, DROPPED, ISLANDS, LINES, NESTED
 from slidemill.core.specs import LabelSpec, Naming
 from slidemill.errors import AnnotationError
-from slidemill.sampling.labelled_table import label_rows
 from tests.examples import examples
+from tests.labels import label_rows
 
 pytestmark = pytest.mark.cases
 

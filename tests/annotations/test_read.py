@@ -17,8 +17,9 @@ from slidemill.core.columns import METADATA_COLUMNS, PATCH_COLUMNS
 from slidemill.core.specs import LabelSpec
 from slidemill.errors import AnnotationError
 from slidemill.sampling._label_rules import reference_points, region_at
-from slidemill.sampling.labelled_table import Labelling, count_names, label_blocks, label_rows
+from slidemill.sampling.labelled_table import Labelling, count_names, label_blocks
 from tests.examples import examples
+from tests.labels import label_rows
 
 ROOT = Path(__file__).parents[2]
 REAL_ANNOTATION = ROOT.parent / "shared" / "slides" / "CMU-1-Small-Region.xml"

@@ -16,7 +16,17 @@ from slidemill.core import files
 from slidemill.core import job_log as joblog
 from slidemill.core.columns import METADATA_COLUMNS
 from slidemill.core.csv_tables import read_columns, read_table, write_table
-from slidemill.core.files import RUN, asides, read_json, remove, replacing, scratch_folder, sync, synced, write_json
+from slidemill.core.files import (
+    RUN,
+    asides,
+    keep_synced,
+    read_json,
+    remove,
+    replacing,
+    scratch_folder,
+    sync,
+    write_json,
+)
 from slidemill.core.job_log import LOG, job_log, log_progress
 from slidemill.core.outcomes import Outcome, attempt, read_outcome, write_outcome
 from slidemill.core.results_layout import WORKER
@@ -479,7 +489,7 @@ class Syncs:
 
 def test_a_file_is_synced_early_and_at_the_end(tmp_path, monkeypatch):
     syncs = Syncs(monkeypatch, set())
-    with synced(tmp_path / "a"):
+    with keep_synced(tmp_path / "a"):
         assert syncs.seen.wait(30)
         early = syncs.count
     assert early >= 1
@@ -488,20 +498,20 @@ def test_a_file_is_synced_early_and_at_the_end(tmp_path, monkeypatch):
 
 def test_what_the_disk_refused_early_is_no_secret(tmp_path, monkeypatch):
     syncs = Syncs(monkeypatch, {1})
-    with pytest.raises(OSError, match="Input/output error"), synced(tmp_path / "a"):
+    with pytest.raises(OSError, match="Input/output error"), keep_synced(tmp_path / "a"):
         assert syncs.seen.wait(30)
 
 
 def test_what_the_disk_refuses_at_the_end_is_told(tmp_path, monkeypatch):
     syncs = Syncs(monkeypatch, {1})
     monkeypatch.setattr(files, "SYNC_EVERY", 60)
-    with pytest.raises(OSError, match="Input/output error"), synced(tmp_path / "a"):
+    with pytest.raises(OSError, match="Input/output error"), keep_synced(tmp_path / "a"):
         assert syncs.count == 0
 
 
 def test_a_block_that_fails_keeps_its_own_fault(tmp_path):
     before = threading.active_count()
-    with pytest.raises(ValueError, match="own"), synced(tmp_path / "a"):
+    with pytest.raises(ValueError, match="own"), keep_synced(tmp_path / "a"):
         raise ValueError("own")
     assert threading.active_count() == before
 

@@ -46,7 +46,7 @@ def test_points_before_are_those_that_are_less_in_both(points, limits):
     xs, ys = np.array(points, np.int64).reshape(-1, 2).T
     before_x, before_y = np.array(limits, np.int64).reshape(-1, 2).T
     expected = [sum(x < limit_x and y < limit_y for x, y in points) for limit_x, limit_y in limits]
-    assert count_points_before(xs, ys, before_x, before_y).tolist() == expected
+    assert count_points_before(xs, ys, before_x, before_y=before_y).tolist() == expected
 
 
 @given(RECTANGLES, RECTANGLES)

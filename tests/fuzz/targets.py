@@ -24,7 +24,7 @@ from slidemill.core.stage_facts import SlideFacts
 from slidemill.datasets.results import read_metadata
 from slidemill.errors import SlidemillError
 from slidemill.sampling._label_rules import region_at
-from slidemill.sampling.labelled_table import label_rows
+from slidemill.sampling.labelled_table import Labelling, label_blocks
 from slidemill.slides._tiled_tiff import open_level
 from slidemill.slides.patch_table import patches_of
 from slidemill.slides.sample_sheet import read_sheet
@@ -117,7 +117,7 @@ def read_regions(data, folder):
     annotation = read_annotation(put(folder, "a.xml", data), Frame((800, 640), (5, 5, 700, 600), "bounds"))
     region_at(annotation, POINTS)
     rows = [{"x0": x, "y0": y, "width0": 100, "height0": 100} for x, y in POINTS]
-    label_rows(rows, annotation, LabelSpec({}, "area", "outside"), {})
+    list(label_blocks(rows, Labelling(annotation, LabelSpec({}, "area", "outside"))))
 
 
 def sheets(_folder):

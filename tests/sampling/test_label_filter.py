@@ -7,9 +7,9 @@ from slidemill.annotations.regions import Annotation
 from slidemill.core.pyramid import SlideInfo
 from slidemill.core.specs import LabelSpec
 from slidemill.sampling.label_filter import REASON, LabelChoice, label_step
-from slidemill.sampling.labelled_table import label_rows
 from slidemill.testing import write_annotation
 from tests.conftest import AREAS
+from tests.labels import label_rows
 
 INFO = SlideInfo("aperio", ((1030, 777),), (1.0,), None, 0.5, 0.5, 20, "ffffff")
 ROWS = [{"x0": x, "y0": y, "width0": 100, "height0": 100} for y in range(0, 700, 100) for x in range(0, 1000, 100)]

@@ -13,8 +13,8 @@ from shapely.geometry import MultiPolygon, Polygon, box
 from slidemill.annotations.regions import Annotation, Findings, Region, enclose, polygons
 from slidemill.core.specs import LabelSpec
 from slidemill.sampling._label_rules import labeller
-from slidemill.sampling.labelled_table import label_rows
 from tests.examples import examples
+from tests.labels import label_rows
 from tests.rays import in_fractions
 
 

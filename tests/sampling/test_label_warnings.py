@@ -23,10 +23,11 @@ from slidemill.sampling._label_counts import LabelCounts, counting_labeller
 from slidemill.sampling._label_rules import labeller
 from slidemill.sampling.label_faults import label_faults
 from slidemill.sampling.label_warnings import MOST_NAMED, coarseness, label_findings
-from slidemill.sampling.labelled_table import Labelling, label_rows, write_labelled
+from slidemill.sampling.labelled_table import Labelling, write_labelled
 from slidemill.sampling.quality_notes import annotation_warnings, corner_warnings
 from slidemill.stages.gate import GateJob, require_success
 from tests.examples import examples
+from tests.labels import label_rows
 
 SPEC = LabelSpec({"Normal": 0, "Tumor": 1}, "centre", "Normal")
 ROWS = [{"x0": x, "y0": y, "width0": 128, "height0": 128} for y in range(0, 1024, 128) for x in range(0, 1024, 128)]

@@ -14,9 +14,9 @@ from PIL import Image
 from slidemill.annotations.frames import Frame
 from slidemill.annotations.read import read_annotation
 from slidemill.core.specs import GridSpec, LabelSpec
-from slidemill.sampling.labelled_table import label_rows
 from slidemill.slides.patch_table import patch_rows
 from slidemill.slides.slide_info import open_slide, slide_info
+from tests.labels import label_rows
 
 pytestmark = pytest.mark.cases
 

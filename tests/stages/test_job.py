@@ -24,7 +24,7 @@ def given(tmp_path):
     return SimpleNamespace(
         input=inputs,
         output=OutputFiles(fromdict={"outcome": "o.json"}),
-        params=Params(fromdict={"seed": 3, "backends": ["lmdb"], "own_mask": None}),
+        params=Params(fromdict={"seed": 3, "backends": ["lmdb"], "custom_mask": None}),
         wildcards=Wildcards(fromdict={"slide": "a"}),
         threads=2,
         log=[str(tmp_path / "job.log")],
@@ -40,7 +40,7 @@ def test_job_has_what_snakemake_gives(given):
         inputs={"table": Path("table.csv")},
         input_lists={"stored": [Path("one.json")]},
         outputs={"outcome": Path("o.json")},
-        params={"seed": 3, "backends": ["lmdb"], "own_mask": None},
+        params={"seed": 3, "backends": ["lmdb"], "custom_mask": None},
         wildcards={"slide": "a"},
         threads=2,
         command="snakemake all",
@@ -61,20 +61,20 @@ def job(**given):
 
 
 def test_sample_job_reads_pixels_and_annotations_only_where_asked():
-    params = {"grid": {"patch_size": 64}, "tissue": {}, "own_mask": None, "max_patches": 9, "unannotated": None}
+    params = {"grid": {"patch_size": 64}, "tissue": {}, "custom_mask": None, "max_patches": 9, "unannotated": None}
     outputs = {name: Path(name) for name in ("table", "dropped", "outcome")}
     plain = SampleJob.from_job(job(inputs={"facts": Path("f")}, outputs=outputs, params=params))
     assert (plain.root, plain.mask, plain.choice.max_patches) == (Path("/s"), None, 9)
-    assert plain.choice.own_mask is plain.choice.quality is plain.choice.work is plain.choice.labels is None
+    assert plain.choice.custom_mask is plain.choice.quality is plain.choice.work is plain.choice.labels is None
     params |= {
-        "own_mask": {"path": "m.png", "fingerprint": "f"},
+        "custom_mask": {"path": "m.png", "fingerprint": "f"},
         "quality": {"limits": {"min_blur": 2.0}},
         "reader": "auto",
     }
     spec = {"map": {"A": 0}, "rule": "centre", "outside": "A"}
     params |= {"seed": 1, "labels": {"annotation": "a.xml", "fingerprint": "g", "spec": spec}}
     full = SampleJob.from_job(job(inputs={"facts": Path("f")}, outputs=outputs, params=params, threads=3)).choice
-    assert (full.own_mask, full.mask_fingerprint) == (Path("/m/m.png"), "f")
+    assert (full.custom_mask, full.mask_fingerprint) == (Path("/m/m.png"), "f")
     assert (full.quality.limits, full.work.threads, full.work.reader) == ({"min_blur": 2.0}, 3, "auto")
     assert (full.labels.root, full.labels.annotation, full.labels.spec.map) == (Path("/a"), "a.xml", {"A": 0})
 

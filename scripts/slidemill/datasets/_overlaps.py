@@ -30,11 +30,11 @@ def count_overlaps(rectangles: Numbers, others: Numbers) -> Numbers:
     count = np.zeros(len(others), np.int64)
     for x, before_x, sign_x in ((began[:, 0], others[:, 2], 1), (ended[:, 0], others[:, 0] + 1, -1)):
         for y, before_y, sign_y in ((began[:, 1], others[:, 3], 1), (ended[:, 1], others[:, 1] + 1, -1)):
-            count += sign_x * sign_y * count_points_before(x, y, before_x, before_y)
+            count += sign_x * sign_y * count_points_before(x, y, before_x, before_y=before_y)
     return count
 
 
-def count_points_before(x: Numbers, y: Numbers, before_x: Numbers, before_y: Numbers) -> Numbers:
+def count_points_before(x: Numbers, y: Numbers, before_x: Numbers, *, before_y: Numbers) -> Numbers:
     """Return the number of points below each pair of limits, ``int64 (limits,)``.
 
     This is a wavelet matrix (F. Claude, G. Navarro and A. Ordóñez, "The wavelet matrix", Information Systems 47, 2015).

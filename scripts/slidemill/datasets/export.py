@@ -41,7 +41,7 @@ from slidemill.core.encodings import (
     digest,
     encode_patch,
 )
-from slidemill.core.files import replacing, synced
+from slidemill.core.files import keep_synced, replacing
 from slidemill.core.ordered_threads import Step, run_in_order
 from slidemill.datasets.dataset import Dataset
 from slidemill.errors import SlidemillError, StoreError
@@ -118,7 +118,7 @@ def export(dataset: Dataset, out: Path, progress: Progress = lambda _: None, *, 
         stored, shape = store.manifest.codec, store.manifest.shape
     write, written = (_write_tar, _in_tar) if is_tar else (_write_hdf5, _in_hdf5)
     form = _Form(stored, shape, written(stored, encoding))
-    with replacing(out) as aside, full_disk_errors(aside), synced(aside):
+    with replacing(out) as aside, full_disk_errors(aside), keep_synced(aside):
         write(aside, dataset, form, progress)
     return form.written
 

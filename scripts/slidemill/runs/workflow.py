@@ -220,7 +220,7 @@ class Workflow:
             "grid": asdict(config.sampling),
             "max_patches": config.max_patches,
             "tissue": asdict(config.tissue),
-            "own_mask": self.of_slide.custom_mask if self.has_custom_masks else None,
+            "custom_mask": self.of_slide.custom_mask if self.has_custom_masks else None,
             "unannotated": self.of_slide.unannotated if config.unannotated in ("skip", "fail") else None,
         }
         # Without measures, sampling reads no pixel, and another reader samples nothing again.

@@ -23,7 +23,7 @@ from slidemill.errors import AnnotationError, SlideError
 from slidemill.sampling._label_rules import fractions_within
 from slidemill.sampling._mask_doubts import LEAST, doubts, palette_doubts
 from slidemill.sampling.label_warnings import coarseness
-from slidemill.sampling.tissue_mask import Fractions, Mask
+from slidemill.sampling.tissue_mask import Mask, SelectedArea
 from slidemill.slides.discovery import encode_path, slide_path
 
 FINE = 4
@@ -38,8 +38,8 @@ def read_mask(
     values: Sequence[int] | None = None,
     origin: str | None = None,
     side: float = math.inf,
-) -> tuple[Fractions, Mask, tuple[str, ...], tuple[str, ...]]:
-    """Return the fraction of patches in a custom mask, its image, notes and warnings.
+) -> SelectedArea:
+    """Return the area in a custom mask, with notes and warnings.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def read_mask(
         warnings += doubts(path.name, annotation, picture.pixels, size=info.size)
         if picture.fraction < LEAST:
             notes.append(f"{path.name}: {picture.fraction:.2%} of the slide is tissue by it, next to nothing")
-    return fractions_within(annotation), picture, tuple(notes), tuple(warnings)
+    return SelectedArea(fractions_within(annotation), picture, tuple(notes), tuple(warnings))
 
 
 def _chosen(name: str, image: LabelImage, values: Sequence[int] | None) -> LabelImage:

@@ -46,7 +46,7 @@ def labeller(annotation: Annotation, spec: LabelSpec, reached: set[int] | None =
     order, names = _ordered(annotation, spec), np.array(annotation.names, dtype=object)
     reached = set() if reached is None else reached
     if spec.rule == "area":
-        return partial(_named_by_area, names, _coverer(annotation, order), spec, reached)
+        return partial(_named_by_area, of_region=names, cover=_coverer(annotation, order), spec=spec, reached=reached)
 
     def decide(rows: Rows) -> tuple[Names, None]:
         region = region_at(annotation, reference_points(rows, spec.rule), order)
@@ -149,7 +149,7 @@ def _coverer(annotation: Annotation, order: Sequence[int]) -> Callable[[Floats],
 
 
 def _named_by_area(
-    of_region: Names, cover: Callable[[Floats], Parts], spec: LabelSpec, reached: set[int], rows: Rows
+    rows: Rows, *, of_region: Names, cover: Callable[[Floats], Parts], spec: LabelSpec, reached: set[int]
 ) -> tuple[Names, Floats]:
     """Return the label that covers most of each patch, and its fraction."""
     # The covered fraction of each pair of patch and region.

@@ -39,16 +39,6 @@ class Labelling:
     columns: Mapping[str, str] = field(default_factory=dict)
 
 
-def label_rows(
-    rows: Sequence[Mapping[str, Any]], annotation: Annotation, spec: LabelSpec, columns: Mapping[str, str]
-) -> list[dict[str, Any]]:
-    """Return the rows with their labels and the sheet's `columns` of their slide.
-
-    A name that the map lacks gives label -1.
-    """
-    return list(label_blocks(rows, Labelling(annotation, spec, columns)))
-
-
 def _labelled(rows: Sequence[Mapping[str, Any]], decide: Labeller, by: Labelling) -> list[dict[str, Any]]:
     names, fractions = decide(rows)
     rounded = [""] * len(rows) if fractions is None else [f"{fraction:.4f}" for fraction in fractions]
@@ -61,9 +51,9 @@ def _labelled(rows: Sequence[Mapping[str, Any]], decide: Labeller, by: Labelling
 def label_blocks(
     rows: Iterable[Mapping[str, Any]], by: Labelling, counts: LabelCounts | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Yield the rows with labels as `label_rows` does, in bounded memory.
+    """Yield the rows with their labels and the sheet's columns of their slide.
 
-    One block of rows is in memory at a time.
+    A name that the map lacks gives label -1. One block of rows is in memory at a time.
 
     Parameters
     ----------

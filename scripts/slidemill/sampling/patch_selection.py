@@ -39,7 +39,7 @@ class Choice:
     ----------
     grid, tissue
         The grid, and the tissue that patches must have.
-    own_mask, mask_fingerprint
+    custom_mask, mask_fingerprint
         A custom mask of tissue and its fingerprint, or None.
     quality, work
         Limits of quality, and how pixels are read; None reads no pixel.
@@ -55,7 +55,7 @@ class Choice:
 
     grid: GridSpec
     tissue: TissueSpec
-    own_mask: Path | None = None
+    custom_mask: Path | None = None
     mask_fingerprint: str | None = None
     quality: QualitySpec | None = None
     work: WorkSpec | None = None
@@ -176,17 +176,17 @@ def _tissue(source: Path, info: SlideInfo, choice: Choice) -> SelectedArea:
 
     Without both, the whole slide is wanted.
     """
-    if choice.own_mask:
+    if choice.custom_mask:
         from slidemill.sampling._custom_mask import read_mask
 
         spec = choice.tissue
         side = Grid(info.pyramid, choice.grid).extent0
         found = read_mask(
-            choice.own_mask, info, mask_size(info), values=spec.mask_values, origin=spec.mask_origin, side=side
+            choice.custom_mask, info, mask_size(info), values=spec.mask_values, origin=spec.mask_origin, side=side
         )
-        check_unchanged(choice.own_mask, choice.mask_fingerprint, "mask of tissue")
-        LOG.info("%s", "; ".join(found[2]))
-        return SelectedArea(*found)
+        check_unchanged(choice.custom_mask, choice.mask_fingerprint, "mask of tissue")
+        LOG.info("%s", "; ".join(found.notes))
+        return found
     if choice.tissue.method == "none":
         return SelectedArea(None, NOTHING)
     return tissue_mask(source, info, choice.tissue)

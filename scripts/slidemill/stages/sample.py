@@ -48,7 +48,7 @@ class SampleJob:
     def from_job(cls, job: Job) -> SampleJob:
         """Return the inputs and outputs of a job of the rule sample_patches."""
         params, roots = job.params, job.roots
-        quality, labels, own = params.get("quality"), params.get("labels"), params["own_mask"]
+        quality, labels, own = params.get("quality"), params.get("labels"), params["custom_mask"]
         chosen = None
         if labels:
             from slidemill.sampling.label_filter import LabelChoice
@@ -82,7 +82,7 @@ def sample_patches(job: SampleJob) -> None:
 
     def check_inputs() -> None:
         check_unchanged(source, found.fingerprint)
-        check_unchanged(choice.own_mask or source, choice.mask_fingerprint, "mask of tissue")
+        check_unchanged(choice.custom_mask or source, choice.mask_fingerprint, "mask of tissue")
 
     def sample() -> Outcome:
         sampled = write_selection(source, found, choice, table=job.table, dropped=job.dropped, mask=job.mask)

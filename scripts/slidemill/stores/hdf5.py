@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slidemill.core.encodings import UINT8, Buffer, Pixels, digest
-from slidemill.core.files import synced
+from slidemill.core.files import keep_synced
 from slidemill.core.patch import PatchRef
 from slidemill.errors import StoreError
 from slidemill.stores._mapped import REMEDY, MappedStore
@@ -62,7 +62,7 @@ class Hdf5Writer:
 @contextmanager
 def writing(path: Path, patches: Sequence[PatchRef], manifest: Manifest) -> Iterator[Hdf5Writer]:
     """Create a store at `path` for writing; it is synced when the block ends."""
-    with synced(path), h5py.File(path, "w", libver="latest", locking=False) as file, discard_on_error(file):
+    with keep_synced(path), h5py.File(path, "w", libver="latest", locking=False) as file, discard_on_error(file):
         ids = np.array([patch.patch_id.encode() for patch in patches], dtype="S")
         file.create_dataset("ids", data=ids if len(ids) else np.array([], "S1"), track_times=False)
         for name in COORDINATES:

@@ -14,7 +14,7 @@ import lmdb
 import numpy as np
 
 from slidemill.core.encodings import UINT8, Buffer, Pixels
-from slidemill.core.files import identity, synced
+from slidemill.core.files import identity, keep_synced
 from slidemill.core.patch import PatchRef
 from slidemill.core.text import AGAIN
 from slidemill.errors import StoreError
@@ -91,7 +91,7 @@ def writing(path: Path, patches: Sequence[PatchRef], manifest: Manifest) -> Iter
     # Encoded patches are estimated at an eighth of raw ones; the map doubles where that is too little.
     pages = -(-(raw_bytes + 16) // PAGE) if manifest.encoding == "raw" else raw_bytes // 8 // PAGE + 1
     map_size = 2 * SPARE + len(patches) * (pages * PAGE + KEY_AND_DIGESTS) * 17 // 16
-    with synced(path):
+    with keep_synced(path):
         map_size = map_size // PAGE * PAGE
         env = lmdb.open(os.fspath(path), map_size=map_size, subdir=False, lock=False, sync=False, metasync=False)
         try:

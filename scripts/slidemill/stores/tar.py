@@ -26,7 +26,7 @@ import numpy.typing as npt
 import xxhash
 
 from slidemill.core.encodings import Buffer
-from slidemill.core.files import synced
+from slidemill.core.files import keep_synced
 from slidemill.core.patch import PatchRef
 from slidemill.errors import StoreError
 from slidemill.stores._mapped import REMEDY, MappedStore
@@ -104,7 +104,7 @@ class TarWriter:
 @contextmanager
 def writing(path: Path, patches: Sequence[PatchRef], manifest: Manifest) -> Iterator[TarWriter]:
     """Create a store at `path` for writing; it is synced when the block ends."""
-    with synced(path), path.open("wb", buffering=BUFFER) as file:
+    with keep_synced(path), path.open("wb", buffering=BUFFER) as file:
         yield TarWriter(file, len(patches), manifest)
 
 
