@@ -77,7 +77,7 @@ def test_inspect_tells_of_each_format(run, tmp_path, capsys):
     assert command_line(["inspect", str(run.source), "--out", str(tmp_path / "out")]) == 0
     kind, text = run.kind, capsys.readouterr().out
     power = f"{kind.power:g}x" if kind.power else "power unknown"
-    mpp = f"{kind.mpp:g} micrometres a pixel" if kind.mpp else "mpp unknown"
+    mpp = f"{kind.mpp:g} µm per pixel" if kind.mpp else "mpp unknown"
     assert text.splitlines()[0] == f"{run.source.name}: {kind.vendor}, {power}, {mpp}"
     assert re.findall(r"^ +level: (\d+) ", text, re.MULTILINE) == [str(n) for n in range(len(kind.downsamples))]
 

@@ -5,13 +5,15 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from slidemill.cli.commands import main
+from slidemill.core.pyramid import SlideInfo
 from slidemill.core.specs import GridSpec
-from slidemill.slides.level_overview import describe, levels_of
+from slidemill.slides.level_overview import describe, levels_of, resolutions_of
 from slidemill.slides.slide_info import open_slide, slide_info
 from tests.conftest import ROOT
 from tests.tiffs import break_tile
@@ -20,7 +22,7 @@ from tests.tiffs import break_tile
 def test_a_slides_levels_are_listed_with_their_keys(slide_file, tmp_path, capsys):
     assert main(["inspect", str(slide_file), "--patch-size", "128", "--out", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "aperio, 20x, 0.5 micrometres a pixel" in lines[0]
+    assert "aperio, 20x, 0.5 µm per pixel" in lines[0]
     row = next(line for line in lines if "level: 0 " in line and "deepzoom" not in line)
     # 1030 x 777 pixels: 9 x 7 patches of 128, those at the right and at the bottom cut.
     assert "1030 x 777" in row
@@ -29,6 +31,67 @@ def test_a_slides_levels_are_listed_with_their_keys(slide_file, tmp_path, capsys
     assert any("deepzoom_level: 11" in line for line in lines)
     with Image.open(tmp_path / "small.png") as sheet:
         assert sheet.width > 256
+
+
+def rows_of(info, size=256):
+    """The lines of a slide's table by their key."""
+    spec = GridSpec(size, level=0)
+    lines = describe(Path("a.svs"), info, [*levels_of(info, spec), *resolutions_of(info, spec)]).splitlines()[2:]
+    return {" ".join(line.split()[:2]): " ".join(line.split()[2:]) for line in lines}
+
+
+def slide_of(mpp=0.25, power=40.0, **more):
+    facts = {"dimensions": ((20000, 12000), (5000, 3000), (1250, 750)), "downsamples": (1.0, 4.0, 16.0)}
+    return SlideInfo(
+        "aperio", bounds=None, mpp_x=mpp, mpp_y=mpp, objective_power=power, background="ffffff", **facts | more
+    )
+
+
+def test_inspect_lists_usual_resolutions():
+    rows = rows_of(slide_of())
+    assert rows["mpp: 0.25"] == "20000 x 12000 79 x 47 3588 1 0.25 level 0"
+    assert rows["mpp: 0.5"] == "10000 x 6000 40 x 24 897 2 0.5 level 0"
+    assert rows["mpp: 1"] == "5000 x 3000 20 x 12 209 4 1 level 1"
+    assert rows["mpp: 2"] == "2500 x 1500 10 x 6 45 8 2 level 1"
+    for mpp, power in ((0.25, 40), (0.5, 20), (1, 10), (2, 5)):
+        assert rows[f"magnification: {power}"] == rows[f"mpp: {mpp}"]
+    assert list(rows)[-8:] == [
+        *(f"mpp: {value}" for value in (0.25, 0.5, 1, 2)),
+        *(f"magnification: {value}" for value in (40, 20, 10, 5)),
+    ]
+
+
+def test_inspect_says_why_a_resolution_is_not_available():
+    rows = rows_of(slide_of(0.5, 20.0))
+    assert rows["mpp: 0.25"].startswith(
+        "not available: 0.25 micrometres a pixel is finer than the slide, which has 0.5"
+    )
+    assert rows["magnification: 40"].startswith("not available: magnification 40 is finer than the slide")
+    assert rows["magnification: 20"].startswith("20000 x 12000")
+    unknown = rows_of(slide_of(None, None))
+    assert all(
+        text.startswith("not available: the slide does not say") for key, text in unknown.items() if key[0] == "m"
+    )
+    assert sum(key[0] == "m" for key in unknown) == 8
+    uneven = rows_of(replace(slide_of(), mpp_y=0.5))
+    assert "not available: the slide's pixels are not square" in uneven["mpp: 1"]
+
+
+def test_inspect_omits_levels_under_64_pixels():
+    rows = rows_of(slide_of(dimensions=((1000, 600), (63, 38)), downsamples=(1.0, 16.0)))
+    levels = [key for key in rows if "level" in key]
+    assert levels == ["level: 0", *(f"deepzoom_level: {level}" for level in (10, 9, 8, 7, 6))][: len(levels)]
+    assert "level: 1" not in rows
+    assert all(int(rows[key].split(" ")[0]) >= 64 or key == "level: 0" for key in levels)
+    # Level 0 is listed however small.
+    assert "level: 0" in rows_of(slide_of(dimensions=((40, 30),), downsamples=(1.0,)), 16)
+
+
+def test_inspect_draws_only_with_out(slide_file, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["inspect", str(slide_file)]) == 0
+    assert list(tmp_path.iterdir()) == []
+    assert "centre patch" not in capsys.readouterr().out
 
 
 def test_a_folder_is_gone_through_and_a_broken_slide_named(slide_file, tmp_path, capsys):
@@ -88,4 +151,4 @@ def test_inspect_says_that_pixels_are_not_square(slide_file):
     with open_slide(slide_file) as slide:
         info = replace(slide_info(slide), mpp_x=0.25, mpp_y=0.5)
     first = describe(slide_file, info, levels_of(info, GridSpec(128, level=0))).splitlines()[0]
-    assert "0.25 x 0.5 micrometres a pixel, which is not square" in first
+    assert "0.25 x 0.5 µm per pixel, which is not square" in first

@@ -16,7 +16,7 @@ from slidemill.core.text import format_count
 from slidemill.errors import MachineError, SlidemillError, explain
 from slidemill.runs.run_lock import LOOK_AGAIN, at_rest, working
 from slidemill.slides.discovery import decode_path, find_slides
-from slidemill.slides.level_overview import contact_sheet, describe, levels_of
+from slidemill.slides.level_overview import contact_sheet, describe, levels_of, resolutions_of
 from slidemill.slides.slide_info import open_slide, slide_info
 from slidemill.stages.prune import delete, find_left_over
 from slidemill.stages.verify import verify
@@ -28,14 +28,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="slidemill", description="Patch stores from whole-slide images.")
     parser.add_argument("--version", action="version", version=f"slidemill {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    inspect = commands.add_parser("inspect", help="a slide's levels, and a patch of each, to choose one by eye")
+    inspect = commands.add_parser("inspect", help="a slide's levels and resolutions, to choose one")
     inspect.add_argument("path", type=Path, metavar="SLIDE_OR_FOLDER")
     inspect.add_argument("--patch-size", type=int, default=256, help="pixels (default: 256)")
     inspect.add_argument("--overlap", type=int, default=0, help="pixels on each side (default: 0)")
     inspect.add_argument(
-        "--out", type=Path, metavar="FOLDER", help="where contact sheets go (default: slidemill-inspect)",
-        default=Path("slidemill-inspect"),
-    )  # fmt: skip
+        "--out", type=Path, metavar="FOLDER", help="also draw a patch of each level: the folder of the pictures"
+    )
     inspect.set_defaults(run=_inspect)
     again = commands.add_parser("verify", help="whether finished results are still whole: stores, tables and outcomes")
     again.add_argument("results", type=Path, metavar="RESULTS")
@@ -79,7 +78,9 @@ def _inspect(options: argparse.Namespace) -> int:
             with open_slide(file) as slide:
                 info = slide_info(slide)
             levels = levels_of(info, spec)
-            print(describe(file, info, levels))
+            print(describe(file, info, [*levels, *resolutions_of(info, spec)]), end="\n\n")
+            if options.out is None:
+                continue
             options.out.mkdir(parents=True, exist_ok=True)
             sheet = options.out / f"{name}.png"
             drawn, faults = contact_sheet(file, info, levels)
