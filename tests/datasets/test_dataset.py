@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from slidemill import open_dataset, read_metadata
+from slidemill.core.columns import SLIDE_COLUMNS
+from slidemill.core.csv_tables import read_table, write_table
 from slidemill.core.encodings import encode_patch
 from slidemill.core.files import remove
 from slidemill.core.parquet import read_parquet, write_parquet
@@ -103,6 +105,45 @@ def test_a_cohort_without_patches_is_empty_and_not_an_error(tmp_path, results):
         assert len(dataset) == 0
         assert list(dataset) == list(dataset.batches(4)) == []
         assert len(dataset.select(query="label == 0")) == 0
+
+
+def named_results(results, folder, paths):
+    """A copy of the results whose slides have these paths."""
+    shutil.copytree(results, folder)
+    rows = list(read_table(folder / "slides.csv"))
+    write_table(
+        folder / "slides.csv", SLIDE_COLUMNS, [{**row, "path": path} for row, path in zip(rows, paths, strict=True)]
+    )
+    return unseal(folder)
+
+
+def test_slides_are_selected_by_stem_file_name_and_path(results, tmp_path):
+    folder = named_results(results, tmp_path / "results", ["sub/CMU-1.svs", "Fall 3 Präparat.svs", "CMU-2.v2.ndpi"])
+    with open_dataset(folder) as ds:
+        for place, names in enumerate(
+            [("CMU-1", "CMU-1.svs", "sub/CMU-1.svs"), ("Fall 3 Präparat",), ("CMU-2.v2", "CMU-2.v2.ndpi")]
+        ):
+            for name in (*names, ds.slides[place]):
+                assert list(ds.select(slides=name).slides) == [ds.slides[place]]
+                assert ds.store(name) is ds.store(ds.slides[place])
+        assert len(ds.select(slides=["CMU-1", ds.slides[1]]).slides) == 2
+        # A name has the same meaning in a selection of a selection.
+        assert len(ds.select(slides="CMU-1").select(slides="CMU-1").slides) == 1
+        with pytest.raises(SlidemillError, match=r"CMU-1: the dataset has no patch of this slide"):
+            ds.select(slides="CMU-2.v2").select(slides="CMU-1")
+
+
+def test_names_of_several_slides_or_of_none_are_refused(results, tmp_path):
+    folder = named_results(results, tmp_path / "results", ["a/CMU-1.svs", "b/CMU-1.svs", "CMU-3.svs"])
+    with open_dataset(folder) as ds:
+        both = ", ".join(sorted(ds.slides[:2]))
+        with pytest.raises(SlidemillError, match=rf"CMU-1: 2 slides have this name; give an id: {both}"):
+            ds.select(slides="CMU-1")
+        with pytest.raises(SlidemillError, match="2 slides have this name"):
+            ds.select(slides=ds.slides[0]).select(slides="CMU-1.svs")
+        assert list(ds.select(slides="a/CMU-1.svs").slides) == [ds.slides[0]]
+        with pytest.raises(SlidemillError, match=r"cmu 3: the dataset has no such slide \(did you mean CMU-3.*\?\)"):
+            ds.select(slides=["cmu 3"])
 
 
 def test_selections(dataset, truth):

@@ -20,7 +20,7 @@ def select_rows(
     table: pandas.DataFrame,
     classes: Mapping[int, str],
     *,
-    slides: Collection[str] | str | None,
+    slides: Collection[str] | None,
     labels: Collection[int | str] | int | str | None,
     query: str | None,
 ) -> Mask:
@@ -32,28 +32,23 @@ def select_rows(
     ----------
     table, classes
         As of `slidemill.datasets.dataset.Dataset`.
-    slides, labels, query
+    slides
+        Ids of slides.
+    labels, query
         As of `slidemill.datasets.dataset.Dataset.select`.
 
     Raises
     ------
     SlidemillError
-        When a slide or a label does not exist, or the query is not a condition.
+        When a label does not exist, or the query is not a condition.
     """
     mask = np.ones(len(table), bool)
     if slides is not None:
-        mask &= _of_slides(table, [slides] if isinstance(slides, str) else list(slides))
+        mask &= table["slide"].isin(slides).to_numpy()
     if labels is not None:
         mask &= _labelled(table, classes, [labels] if isinstance(labels, str | int | np.integer) else list(labels))
     if query is not None:
         mask &= _fulfilling(table, query)
-    return mask
-
-
-def _of_slides(table: pandas.DataFrame, slides: list[str]) -> Mask:
-    if unknown := sorted(set(slides) - set(table["slide"].cat.categories)):
-        raise SlidemillError(f"{unknown[0]}: the dataset has no such slide; its slides are in ds.slides")
-    mask: Mask = table["slide"].isin(slides).to_numpy()
     return mask
 
 

@@ -16,9 +16,9 @@ from slidemill.datasets.batches import Batch, Batching, batches
 from slidemill.datasets.folds import Splits
 from slidemill.datasets.shuffle import Shuffle
 from slidemill.datasets.slide_groups import PATIENT
+from slidemill.datasets.slide_names import slide_ids
 from slidemill.datasets.split import every_kth, split
 from slidemill.datasets.stored_patches import Places, StoredPatches, places_of
-from slidemill.errors import SlidemillError
 from slidemill.stores.base import Store
 from slidemill.stores.store_pool import StorePool
 
@@ -67,12 +67,15 @@ class Dataset:
         By slide, the fingerprint of its content.
     classes
         By label, from 0, its name; those of all patches of the results, selected or not.
+    paths
+        By id of each slide of the results, its path as in ``slides.csv``.
     """
 
     table: pandas.DataFrame
     stored: StoredPatches
     fingerprints: Mapping[str, str]
     classes: Mapping[int, str]
+    paths: Mapping[str, str]
 
     @property
     def results(self) -> Path:
@@ -140,18 +143,16 @@ class Dataset:
         return self.stored.read(places_of(places, len(self)), out)
 
     def store(self, slide: str) -> Store:
-        """Return the open store of a slide; the dataset closes it.
+        """Return the open store of a slide, named as in `select`; the dataset closes it.
 
         Raises
         ------
         SlidemillError
-            When the dataset has no slide with this id.
+            When the dataset has no such slide, or several.
         StoreError
             When the store cannot be opened.
         """
-        if slide not in self.slides:
-            raise SlidemillError(f"{slide}: the dataset has no such slide; its slides are in ds.slides")
-        return self.stored.pool[slide]
+        return self.stored.pool[slide_ids(self.paths, self.slides, [slide])[0]]
 
     def take(self, places: Sequence[int] | Places | npt.NDArray[np.bool_]) -> Dataset:
         """Return a dataset of some of the patches.
@@ -165,7 +166,8 @@ class Dataset:
             When `places` is neither, or a patch does not exist.
         """
         table = self.table.iloc[places_of(places, len(self))]
-        return dataset_of(table.reset_index(drop=True), self.stored.pool, self.fingerprints, classes=self.classes)
+        table = table.reset_index(drop=True)
+        return dataset_of(table, self.stored.pool, self.fingerprints, classes=self.classes, paths=self.paths)
 
     def select(
         self,
@@ -178,7 +180,7 @@ class Dataset:
         Parameters
         ----------
         slides
-            Ids of slides; None for all.
+            A slide or several, each by its id, path, file name or stem: ``"CMU-1"``; None for all.
         labels
             Labels, or their names; None for all.
         query
@@ -188,8 +190,10 @@ class Dataset:
         Raises
         ------
         SlidemillError
-            When a slide or a label does not exist, or the query is not a condition.
+            When a slide or a label does not exist, several slides have a name, or the query is not a condition.
         """
+        if slides is not None:
+            slides = slide_ids(self.paths, self.slides, [slides] if isinstance(slides, str) else slides)
         return self.take(select_rows(self.table, self.classes, slides=slides, labels=labels, query=query))
 
     def batches(
@@ -272,7 +276,12 @@ class Dataset:
 
 
 def dataset_of(
-    table: pandas.DataFrame, pool: StorePool, fingerprints: Mapping[str, str], *, classes: Mapping[int, str]
+    table: pandas.DataFrame,
+    pool: StorePool,
+    fingerprints: Mapping[str, str],
+    *,
+    classes: Mapping[int, str],
+    paths: Mapping[str, str],
 ) -> Dataset:
     """Build the dataset of a table's patches."""
     slide = table["slide"].cat.remove_unused_categories()
@@ -283,4 +292,4 @@ def dataset_of(
         table["column"].to_numpy(),
         table["row"].to_numpy(),
     )
-    return Dataset(table, stored, fingerprints, classes)
+    return Dataset(table, stored, fingerprints, classes, paths)

@@ -72,9 +72,12 @@ def _opened(results: Path, backend: str | None, where: str | None, *, most_open:
         raise SlidemillError(f"{results}: no slide has a store: slides.csv says what became of each")
     if chosen not in kinds:
         raise SlidemillError(f"{results}: there are no stores of {chosen}: there are {', '.join(kinds)}")
-    prints = {row["slide"]: row["fingerprint"] for row in _rows(results / SLIDES_TABLE, ("slide", "fingerprint"))}
+    slides = _rows(results / SLIDES_TABLE, ("slide", "fingerprint"))
+    prints = {row["slide"]: row["fingerprint"] for row in slides}
+    paths = {row["slide"]: row.get("path") or "" for row in slides}
     contents = {row["slide"]: row["content"] for row in stores if row["backend"] == chosen}
-    dataset = dataset_of(table, StorePool(results, chosen, most_open, contents), prints, classes=classes_of(table))
+    pool = StorePool(results, chosen, most_open, contents)
+    dataset = dataset_of(table, pool, prints, classes=classes_of(table), paths=paths)
     return dataset if where is None else dataset.select(query=where)
 
 

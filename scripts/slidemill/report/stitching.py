@@ -21,6 +21,7 @@ from slidemill.core.patch import PatchRef
 from slidemill.core.pyramid import SlideInfo
 from slidemill.core.results_layout import FACTS
 from slidemill.core.specs import GridSpec
+from slidemill.datasets.slide_names import slide_ids
 from slidemill.errors import SlidemillError
 from slidemill.report._area_sums import pixel_edges, sum_pieces
 from slidemill.slides.grid import Grid
@@ -160,9 +161,7 @@ def open_canvas(ds: Dataset, slide: str) -> SlideCanvas:
     """
     if not len(ds):
         raise SlidemillError(f"{slide}: the dataset is empty: select patches that there are")
-    if slide not in ds.slides:
-        known = ", ".join(map(str, ds.slides[:5])) + (", ..." if len(ds.slides) > 5 else "")
-        raise SlidemillError(f"{slide}: the dataset has no patch of such a slide: name one of {known}")
+    (slide,) = slide_ids(ds.paths, ds.slides, [slide])
     facts = ds.results / FACTS.format(slide=slide)
     try:
         outcome = read_outcome(facts)
@@ -184,7 +183,7 @@ def stitch_slide(
     Parameters
     ----------
     ds, slide
-        The dataset, and the slide's id.
+        The dataset, and the slide, named as in `Dataset.select`.
     downsample
         Level-0 pixels per pixel of the picture, at least those per pixel of a patch; or None.
     longest
