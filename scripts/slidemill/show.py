@@ -15,10 +15,12 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from PIL import Image
 
-from slidemill.annotations.regions import Annotation
 from slidemill.core.encodings import Pixels
+from slidemill.datasets.slide_names import slide_ids
 from slidemill.errors import SlidemillError
-from slidemill.report.patch_pictures import CELL, COLUMNS, MOST_PATCHES, choose_balanced, draw_overlay, draw_patches
+from slidemill.report.legend import Classes
+from slidemill.report.overlay import draw_overlay
+from slidemill.report.patch_pictures import CELL, COLUMNS, MOST_PATCHES, choose_balanced, draw_patches
 from slidemill.report.stitching import LONGEST, Stitched, open_canvas, require_longest, stitch_canvas, stitch_slide
 from slidemill.slides.discovery import slide_path
 from slidemill.slides.fingerprint import fingerprint
@@ -136,10 +138,15 @@ def overlay(ds: Dataset, slide: str, longest: int = LONGEST) -> Image.Image:
         When the dataset has no patch of the slide.
     """
     ground = stitch_slide(ds, slide, longest=longest)
-    table = ds.table[ds.table["slide"] == slide][["x0", "y0", "width0", "height0", "label", "label_name"]]
+    (own,) = slide_ids(ds.paths, ds.slides, [slide])
+    table = ds.table[ds.table["slide"] == own][["x0", "y0", "width0", "height0", "label", "label_name"]]
     rows: Any = table.to_dict("records")
     picture = Image.fromarray(ground.pixels)
-    return draw_overlay(picture, picture.width * ground.downsample, rows, annotation=Annotation(()))
+    names = {(row["label"], row["label_name"]) for row in rows}
+    # Where several names have one label, each counts for itself.
+    joined = {label for label, name in names if ds.classes.get(label) != name}
+    classes = Classes({name: label for label, name in ds.classes.items() if label not in joined})
+    return draw_overlay(picture, picture.width * ground.downsample, rows, classes=classes)
 
 
 def compare(ds: Dataset, slide: str, slides_folder: str | Path, longest: int = LONGEST) -> Comparison:
@@ -150,7 +157,7 @@ def compare(ds: Dataset, slide: str, slides_folder: str | Path, longest: int = L
     Parameters
     ----------
     ds, slide
-        The dataset, and the slide's id.
+        The dataset, and the slide, named as in `Dataset.select`.
     slides_folder
         The run's folder of slides, or that of the sheet.
     longest

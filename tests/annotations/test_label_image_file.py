@@ -19,7 +19,8 @@ from slidemill.annotations.read import read_annotation
 from slidemill.annotations.regions import Annotation
 from slidemill.core.specs import LabelSpec
 from slidemill.errors import AnnotationError
-from slidemill.report.patch_pictures import draw_overlay
+from slidemill.report.legend import Classes
+from slidemill.report.overlay import Outlines, draw_overlay
 from slidemill.sampling._label_rules import labeller
 from tests.examples import examples
 from tests.labels import label_rows
@@ -319,7 +320,9 @@ def test_an_overlay_draws_the_outlines_of_labels(tmp_path):
     pixels = np.zeros((40, 40), np.uint8)
     pixels[10:30, 10:30] = 1
     annotation = read(png(tmp_path / "a.png", pixels), (400, 400))
-    picture = np.asarray(draw_overlay(Image.new("RGB", (400, 400), "red"), 400, [], annotation=annotation))
+    picture = np.asarray(
+        draw_overlay(Image.new("RGB", (400, 400), "red"), 400, [], classes=Classes({}), outlines=Outlines(annotation))
+    )
     for place in ((200, 100), (200, 99), (100, 200), (299, 200), (300, 200)):
         assert (picture[place] == 0).all(), place
     assert picture[200, 200].tolist() == picture[50, 50].tolist() == [255, 0, 0]

@@ -15,7 +15,8 @@ from slidemill.core.columns import SLIDE_COLUMNS, VALIDATION_COLUMNS
 from slidemill.core.outcomes import Outcome
 from slidemill.core.stage_facts import LabelAudit, LabelFacts, QualitySummary, SampleFacts
 from slidemill.report.html_report import Pictures, ReportData, label_table, render
-from slidemill.report.patch_pictures import draw_overlay, label_colour
+from slidemill.report.legend import Classes
+from slidemill.report.overlay import Outlines, draw_overlay
 from slidemill.report.split_summary import FoldSummary, SplitSummary
 from slidemill.report.versions import Run
 from slidemill.sampling.quality_notes import all_counts
@@ -137,23 +138,11 @@ def test_labels_are_counted_by_slide():
     assert table.totals == [1, 7]
 
 
-def test_an_overlay_colours_patches_at_their_places():
-    rows = [
-        {"x0": "0", "y0": "0", "width0": "100", "height0": "100", "label": "0", "label_name": "Normal"},
-        {"x0": "300", "y0": "100", "width0": "100", "height0": "100", "label": "3", "label_name": "Tumour"},
-    ]
-    picture = draw_overlay(Image.new("RGB", (200, 100), "white"), 400, rows, annotation=Annotation(()))
-    pixels = np.asarray(picture).astype(int)
-    assert (pixels[75, 75] == 255).all()
-    for place, label in (((25, 25), 0), ((75, 175), 3)):
-        colour = np.array([int(label_colour(label)[at : at + 2], 16) for at in (1, 3, 5)])
-        expected = 255 + (colour - 255) * 0x20 / 255
-        assert np.abs(pixels[place] - expected).max() <= 2
-
-
 def test_an_overlay_draws_the_outlines_of_regions_and_their_holes():
     region = Region("Tumour", box(100, 100, 300, 300).difference(box(160, 160, 240, 240)))
-    picture = np.asarray(draw_overlay(Image.new("RGB", (400, 400), "red"), 400, [], annotation=Annotation((region,))))
+    outlines = Outlines(Annotation((region,)))
+    thumbnail = Image.new("RGB", (400, 400), "red")
+    picture = np.asarray(draw_overlay(thumbnail, 400, [], classes=Classes({}), outlines=outlines))
     assert (picture[200, 100] == 0).all()
     assert (picture[200, 160] == 0).all()
     assert picture[200, 130].tolist() == [255, 0, 0]

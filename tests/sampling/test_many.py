@@ -28,7 +28,9 @@ from collections import Counter
 from pathlib import Path
 from PIL import Image
 from slidemill.core.columns import METADATA_COLUMNS, PATCH_COLUMNS
-from slidemill.report.patch_pictures import draw_overlay, sample_rows
+from slidemill.report.legend import Classes
+from slidemill.report.overlay import draw_overlay
+from slidemill.report.patch_pictures import sample_rows
 from slidemill.core.specs import GridSpec
 from slidemill.slides.grid import Grid
 from slidemill.sampling.labelled_table import Labelling, count_names, label_blocks
@@ -50,7 +52,7 @@ info = SlideInfo("aperio", (({SIDE} * 256, {SIDE} * 256),), (1.0,), None, 0.5, 0
 grid = GridSpec(256, 0, level=0)
 patches, labelled = Path("patches.csv"), Path("labelled.csv")
 spec = LabelSpec({{"Normal": 0}}, "centre", "Normal")
-draw_overlay(Image.new("RGB", (1000, 1000)), 1000, [], annotation=Annotation(()))
+draw_overlay(Image.new("RGB", (1000, 1000)), 1000, [], classes=Classes({{}}))
 before = peak_mb()
 """
 STAGES = {
@@ -59,7 +61,7 @@ STAGES = {
     "count_names(label_blocks(read_table(patches), Labelling(Annotation(()), spec)), Counter()))",
     "gathering": "write_table(Path('all.csv'), METADATA_COLUMNS, read_table(labelled))",
     "the picture": f"draw_overlay(Image.new('RGB', (1000, 1000)), {SIDE} * 256, read_table(labelled), "
-    "annotation=Annotation(()))",
+    "classes=Classes({}))",
     "the sample": "sample_rows(labelled, Every(), 1)",
 }
 

@@ -17,7 +17,7 @@ from slidemill.core.run_warnings import collect_warnings
 from slidemill.core.text import format_digits
 from slidemill.report._embedded_images import embed_bytes, embed_file, embed_pictures, relative_url
 from slidemill.report._summary import ConcernCounts, concerns, verdict
-from slidemill.report.patch_pictures import label_colour
+from slidemill.report.palette import css_background
 from slidemill.report.plots import advice, claim, plot_quality, recommendation
 from slidemill.report.split_summary import SplitSummary
 from slidemill.report.versions import Run
@@ -72,7 +72,7 @@ def label_table(outcomes: Iterable[Outcome], label_map: Mapping[str, int]) -> La
     labels = sorted((label_map.get(name, -1), name) for name in names)
     rows = {slide: [own.get(name, 0) for _, name in labels] for slide, own in counts.items()}
     totals = [sum(column) for column in zip(*rows.values(), strict=True)]
-    return LabelTable([(label, name, label_colour(label)) for label, name in labels], rows, totals)
+    return LabelTable([(label, name, css_background(label)) for label, name in labels], rows, totals)
 
 
 def unmapped_names(outcomes: Iterable[Outcome]) -> dict[str, dict[str, int]]:

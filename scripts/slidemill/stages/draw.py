@@ -12,7 +12,9 @@ from slidemill.core.outcomes import check_tables, read_outcome
 from slidemill.core.results_layout import store_of_file
 from slidemill.core.specs import LabelSpec
 from slidemill.errors import SlideError, StoreError
-from slidemill.report.patch_pictures import LONGEST, draw_message, draw_overlay, draw_sample, save_picture
+from slidemill.report.legend import Classes
+from slidemill.report.overlay import LONGEST, Outlines, draw_overlay
+from slidemill.report.patch_pictures import draw_message, draw_sample, save_picture
 from slidemill.sampling.label_filter import slide_regions
 from slidemill.sampling.tissue_mask import load_mask
 from slidemill.slides.discovery import decode_path, slide_path
@@ -96,7 +98,8 @@ def draw_slide(job: DrawJob) -> None:
         LOG.info("notes on the picture: %s", "; ".join(view.notes) or "none")
         tissue = load_mask(job.mask, info.size) if job.mask else None
         rows, dropped = read_table(job.metadata), read_table(job.dropped)
-        picture = draw_overlay(view.image, info.size[0], rows, annotation=regions, dropped=dropped, tissue=tissue)
+        classes, outlines = Classes(job.labels.map, job.labels.outside), Outlines(regions, tissue)
+        picture = draw_overlay(view.image, info.size[0], rows, classes=classes, dropped=dropped, outlines=outlines)
     except SlideError as error:
         LOG.warning("%s", error)
         picture = draw_message(f"no picture: {error}")
@@ -106,7 +109,9 @@ def draw_slide(job: DrawJob) -> None:
     # A damaged store may end the process that reads it; the validation reports the damage.
     with ChildProcess() as process:
         try:
-            sample = process.call(draw_sample, store_of_file(job.store), job.metadata, job.seed)
+            sample = process.call(
+                draw_sample, store_of_file(job.store), job.metadata, job.seed, names=list(job.labels.map)
+            )
         except (StoreError, ChildCrashedError) as error:
             LOG.warning("%s", error)
             sample = draw_message("no picture: the store cannot be read")
