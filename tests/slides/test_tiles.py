@@ -15,6 +15,8 @@ import tifffile
 from PIL import Image
 
 from slidemill.core import jpeg
+from slidemill.core.patch import PatchRef
+from slidemill.core.pyramid import SlideInfo
 from slidemill.core.specs import GridSpec
 from slidemill.errors import SlideError, UnreadablePatchError
 from slidemill.slides import _tile_cutter, reader_choice, readers
@@ -551,3 +553,27 @@ def test_two_images_of_one_size_cannot_be_told_apart(tmp_path, picture):
     words = "2 of its 2 tiled images have the level's size, 1030 x 777"
     with pytest.raises(TilesError, match=words), open_level(path, facts(path), 0):
         pass
+
+
+@pytest.mark.parametrize(
+    ("read", "wrong"),
+    [
+        ((0, 0, 100, 80), False),
+        ((36, 16, 64, 64), False),
+        ((37, 16, 64, 64), True),
+        ((36, 17, 64, 64), True),
+        ((-1, 0, 64, 64), True),
+        ((0, -1, 64, 64), True),
+    ],
+)
+def test_region_beyond_the_level_is_rejected(read, wrong):
+    info = SlideInfo("x", ((100, 80),), (1.0,), None, None, None, None, "FFFFFF")
+    level = TiledLevel((100, 80), (32, 32), 4, (), (), b"", lambda data, out: out, -1)
+    reader = readers.TileReader(level, info, GridSpec(64, 0, level=0))
+    left, top, *size = read
+    patch = PatchRef(0, 0, left, top, 64, 64, 0, left, top, tuple(size), tuple(size), (0, 0))
+    if wrong:
+        with pytest.raises(TilesError, match="ends beyond"):
+            reader.region(patch)
+    else:
+        assert reader.region(patch) == read
