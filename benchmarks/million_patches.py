@@ -176,6 +176,7 @@ class Stages:
                 overlay=self.folder / "overlay.jpg",
                 montage=self.folder / "montage.jpg",
                 labels=LabelSpec({}, "centre", ""),
+                grid=GRID,
             )
         )
 

@@ -92,15 +92,19 @@ def store(backend: str, encoding: str, request: Request, sampled: bool = False) 
 
 
 def pipeline(request: Request) -> Ready:
-    """Run the workflow from the call to its end: three stores with the default encodings, all of them validated."""
+    """Run the workflow from the call to its end: three stores, raw, raw and png, all of them validated."""
     folder = Path(request.folder)
     results, settings = folder / "results", folder / "config.yaml"
     sheet = folder / "slides.csv"
     write_table(sheet, ("slide", "path"), [{"slide": "bench", "path": str(Path(request.slide).resolve())}])
-    sampling = {"patch_size": request.patch_size, "level": 0}
-    settings.write_text(
-        yaml.safe_dump({"slides": str(sheet), "results": str(results), "sampling": sampling}), encoding="utf-8"
-    )
+    values = {
+        "slides": str(sheet),
+        "results": str(results),
+        "sampling": {"patch_size": request.patch_size, "level": 0},
+        "tissue": {"method": "none"},
+        "stores": {"lmdb": {"encoding": "raw"}, "hdf5": {"encoding": "raw"}, "disk": {"encoding": "png"}},
+    }
+    settings.write_text(yaml.safe_dump(values), encoding="utf-8")
     command = [sys.executable, "-m", "snakemake", "--cores", str(request.threads), "validated"]
     command += ["--snakefile", str(ROOT / "workflow" / "Snakefile"), "--configfile", str(settings)]
 

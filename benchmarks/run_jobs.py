@@ -81,6 +81,7 @@ def configured(folder: Path, count: int, backends: Sequence[str]) -> Path:
         "slides": str(sheet),
         "results": str(results),
         "sampling": {"patch_size": PATCH, "level": 0},
+        "tissue": {"method": "none"},
         "stores": {backend: {} for backend in backends},
     }
     file = folder / "config.yaml"

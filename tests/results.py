@@ -125,7 +125,7 @@ def write_tables(results, slides, backends=tuple(SUFFIXES)):
     found = [
         {"slide": slide, "backend": backend, "check": "opens", "status": "ok"}
         for slide in slides
-        for backend in (*backends, "all")
+        for backend in ((*backends, "all") if backends else ())
     ]
     write_table(results / "validation.csv", VALIDATION_COLUMNS, found)
     stores = [

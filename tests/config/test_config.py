@@ -2,7 +2,6 @@
 
 import math
 from collections import OrderedDict
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -63,7 +62,7 @@ def test_slides_and_results_alone_give_the_defaults():
         sampling=GridSpec(256, 0, None, 0, True, "drop"),
         assume_mpp=None,
         max_patches=50_000_000,
-        tissue=TissueSpec("none", 0.1, None),
+        tissue=TissueSpec("otsu", 0.1, None),
         tissue_masks=None,
         labels=LabelSpec({"Normal": 0}, "centre", "Normal"),
         reader="auto",
@@ -71,7 +70,7 @@ def test_slides_and_results_alone_give_the_defaults():
         unreadable_patches="fail",
         max_failed=0,
         scratch=None,
-        stores={"lmdb": StoreSpec("raw"), "hdf5": StoreSpec("raw"), "disk": StoreSpec("png")},
+        stores={"lmdb": StoreSpec("zstd")},
         validation=ValidationSpec(64, 30),
         benchmark=BenchmarkSpec(512, 3, 120),
         seed=0,
@@ -130,7 +129,17 @@ def test_a_deepzoom_level_takes_the_place_of_the_native_level():
 
 
 def test_stores_are_the_users_alone():
-    assert read(stores={"lmdb": {}}).stores == {"lmdb": StoreSpec("raw")}
+    assert read(stores={"hdf5": {}}).stores == {"hdf5": StoreSpec("raw")}
+
+
+def test_a_store_without_encoding_takes_that_of_its_backend():
+    given = {"lmdb": {}, "hdf5": {}, "disk": {}, "tar": {}}
+    expected = {"lmdb": "zstd", "hdf5": "raw", "disk": "png", "tar": "png"}
+    assert {name: own.encoding for name, own in read(stores=given).stores.items()} == expected
+
+
+def test_a_run_may_have_no_stores():
+    assert read(stores={}).stores == {}
 
 
 def test_a_label_map_is_the_users_alone():
@@ -275,7 +284,10 @@ FAULTS = {
     "label a word": ({"labels": {"map": {"Fold": "one"}}}, ["labels.map.Fold is 'one'", "whole number"]),
     "unknown backend": ({"stores": {"zarr": {}}}, ["stores.zarr is {}", "lmdb, hdf5, disk, tar"]),
     "misspelt backend": ({"stores": {"lmbd": {}}}, ["stores.lmbd is {}", "did you mean lmdb?"]),
-    "no backend": ({"stores": {}}, ["stores is {}", "lmdb, hdf5, disk and tar, at least one"]),
+    "stores left empty": (
+        {"stores": None},
+        ["stores is None, not a mapping", "lmdb, hdf5, disk and tar; {} writes none"],
+    ),
     "unknown encoding": (
         {"stores": {"hdf5": {"encoding": "webp"}}},
         ["stores.hdf5.encoding is 'webp'", "raw, zstd, png, jpeg or source"],
@@ -442,11 +454,9 @@ def test_every_key_is_described(key):
     assert KEYS[key].get("description", "").strip()
 
 
-def test_config_yaml_holds_the_defaults_and_looks_for_tissue():
+def test_config_yaml_is_what_a_short_configuration_means():
     given = yaml.safe_load(CONFIG_FILE.read_text(encoding="utf-8"))
-    config = read_config(given, BASE)
-    default = read(slides=given["slides"], results=given["results"])
-    assert config == replace(default, tissue=replace(default.tissue, method="otsu"))
+    assert read_config(given, BASE) == read(slides=given["slides"], results=given["results"])
 
 
 def test_config_yaml_names_every_key():

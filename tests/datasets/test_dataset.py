@@ -21,14 +21,15 @@ from slidemill.core.parquet import read_parquet, write_parquet
 from slidemill.core.pyramid import Pyramid
 from slidemill.core.results_layout import SUFFIXES, store_path
 from slidemill.core.specs import GridSpec, StoreSpec
+from slidemill.datasets.export import export
 from slidemill.errors import SlidemillError, StoreError
 from slidemill.slides.grid import Grid
 from slidemill.stages.store import new_manifest
 from slidemill.stores import store_pool
 from slidemill.stores.registry import STORES
 from slidemill.stores.writer import write_store
-from tests.datasets.conftest import SLIDES
-from tests.results import ENCODING, LABELS, PATCHES, SIZE, unseal, write_a_store
+from tests.datasets.conftest import PATIENTS, SLIDES
+from tests.results import ENCODING, LABELS, PATCHES, SIZE, unseal, write_a_store, write_metadata, write_tables
 
 
 @pytest.mark.parametrize("backend", SUFFIXES)
@@ -185,6 +186,48 @@ def test_what_cannot_be_selected_is_said(dataset, arguments, told):
         dataset.select(**arguments)
 
 
+@pytest.fixture
+def unstored(results, tmp_path):
+    """The same results of a run that wrote no stores."""
+    folder = tmp_path / "unstored"
+    shutil.copytree(results, folder, ignore=shutil.ignore_patterns("stores", "store_patches", "validat*"))
+    write_tables(folder, dict.fromkeys(SLIDES, "ok"), backends=())
+    write_metadata(folder, SLIDES, columns=PATIENTS)
+    return folder
+
+
+def test_dataset_without_stores_has_its_table(unstored, dataset):
+    with open_dataset(unstored) as bare:
+        assert bare.table.equals(dataset.table)
+        assert (len(bare), bare.slides, bare.classes) == (len(dataset), dataset.slides, dataset.classes)
+        assert bare.select(slides="a-slide", query="x0 > 0").table["slide"].unique() == ["a-slide"]
+        assert [len(part) for part in bare.sets(3).fold(0)] == [len(part) for part in dataset.sets(3).fold(0)]
+        assert repr(bare) == f"Dataset({len(bare)} patches of 3 slides, no stores, {unstored})"
+        assert bare.backend == ""
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda ds: ds[0],
+        lambda ds: ds.read([1]),
+        lambda ds: ds.store("a-slide"),
+        lambda ds: next(iter(ds)),
+        lambda ds: next(ds.batches(4)),
+        lambda ds: next(ds.batches(4, workers=1)),
+        lambda ds: export(ds, ds.results / "all.h5"),
+        lambda ds: open_dataset(ds.results, "lmdb"),
+    ],
+)
+def test_pixels_without_stores_are_refused(unstored, read):
+    with open_dataset(unstored) as bare, pytest.raises(SlidemillError) as refused:
+        read(bare)
+    assert str(refused.value) == (
+        f"{unstored}: the run wrote no stores (stores: {{}}), so there are no pixels, only tables: name a backend, "
+        "such as stores: {lmdb: {encoding: zstd}}, and run again"
+    )
+
+
 def test_what_cannot_be_opened_is_said(results, tmp_path):
     with pytest.raises(SlidemillError, match=r"metadata\.parquet: there is no such table"):
         open_dataset(tmp_path)
@@ -202,6 +245,7 @@ def test_what_cannot_be_opened_is_said(results, tmp_path):
 def test_results_of_failed_slides_alone_are_told(results, tmp_path):
     folder = tmp_path / "results"
     shutil.copytree(results, folder)
+    write_tables(folder, dict.fromkeys(SLIDES, "failed"))
     stores = folder / "stores.csv"
     stores.write_text(stores.read_text().splitlines()[0] + "\n")
     unseal(folder)

@@ -89,6 +89,7 @@ class Cohort:
             "annotations": str(self.annotations),
             "results": str(self.results),
             "sampling": {"patch_size": 128, "level": 0},
+            "tissue": {"method": "none"},
             "labels": {"map": {"Normal": 0, "Benign": 1}, "unannotated": "outside"},
             "stores": {"lmdb": {"encoding": "zstd"}},
             "validation": {"sample": 2},
@@ -217,11 +218,12 @@ class Cohort:
                 labelled=self.place("outcomes/write_metadata", one.slide),
                 metadata=self.place("metadata", one.slide, "csv"),
                 dropped=self.place("dropped", one.slide, "csv"),
-                store=self.results / store_path(next(iter(self.checked.stores)), one.slide),
+                store=next((self.results / store_path(name, one.slide) for name in self.checked.stores), None),
                 overlay=self.place("figures/overlay", one.slide, "jpg"),
                 montage=self.place("figures/montage", one.slide, "jpg"),
                 mask=self.mask(one),
                 labels=self.checked.labels,
+                grid=self.checked.sampling,
             )
         )
 

@@ -147,7 +147,7 @@ def test_masks_none_of_which_fits_are_refused(cohort):
     masks = cohort.folder / "masks"
     masks.mkdir()
     (masks / "other.png").touch()
-    cohort.config["tissue"] = {"masks": str(masks)}
+    cohort.config["tissue"] = {"method": "none", "masks": str(masks)}
     with pytest.raises(ConfigError, match=r"tissue\.masks is .*: none of its files fits a slide"):
         cohort.plan()
 
@@ -157,7 +157,7 @@ def test_a_mask_for_some_slides_only_is_a_warning(cohort):
     masks = cohort.folder / "masks"
     masks.mkdir()
     (masks / "other.svs.png").touch()
-    cohort.config["tissue"] = {"masks": str(masks)}
+    cohort.config["tissue"] = {"method": "none", "masks": str(masks)}
     cohort.plan()
     assert [line.split(":")[0] for line in cohort.remarks.warnings] == ["tissue.masks"]
     assert cohort.remarks.warnings[0].endswith("so that all patches are kept: good.svs")

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 from shapely.geometry import box
 
@@ -34,12 +35,14 @@ class Tags(HTMLParser):
         self.found.append(tag)
 
 
-def rendered(tmp_path, slides, outcomes, validation=(), unmapped="ignore", **more):
+def rendered(tmp_path, slides, outcomes, validation=(), unmapped="ignore", parameters=None, **more):
     Image.new("RGB", (8, 8)).save(tmp_path / "p.png")
     Image.new("RGB", (8, 8)).save(tmp_path / "o.jpg")
     pictures = {outcome.slide: Pictures(tmp_path / "o.jpg", tmp_path / "o.jpg") for outcome in outcomes}
     labels = {"map": {EVIL: 1}, "unmapped": unmapped}
-    run = Run({"labels": labels}, {"slidemill": "0", "Python": EVIL}, f"snakemake {EVIL}", "today")
+    run = Run(
+        {"labels": labels, **(parameters or {})}, {"slidemill": "0", "Python": EVIL}, f"snakemake {EVIL}", "today"
+    )
     page = tmp_path / "report.html"
     data = ReportData(
         slides=slides,
@@ -257,3 +260,51 @@ def test_skipped_slides_are_counted(tmp_path):
     ]
     words = text_of(rendered(tmp_path, rows, []))
     assert "1 of 2 slides have no annotation and were skipped, as labels.unannotated says." in words
+
+
+def unstored(tmp_path, **more):
+    row = slide_row(slide="a", status="ok", patches="7", annotation="a.xml")
+    outcome = Outcome("a", "write_metadata", labels=LabelFacts(counts={"Normal": 7}))
+    return text_of(rendered(tmp_path, [row], [outcome], parameters={"stores": {}}, **more))
+
+
+def test_report_without_stores_validates_nothing(tmp_path):
+    words = unstored(tmp_path)
+    assert "7 patches sampled, none stored" in words
+    assert words.count("This run writes no stores (stores: {}), so there is nothing to validate.") == 2
+    assert "This run writes no stores (stores: {}), so there is nothing to benchmark." in words
+    assert "name a backend, such as stores: {lmdb: {encoding: zstd}}, and run again" in words
+    for absent in ("passed", "opens: the store is whole", "LMDB", "Cold:", "patches stored"):
+        assert absent not in words
+
+
+def test_report_without_stores_still_says_that_labels_failed(tmp_path):
+    row = slide_row(
+        slide="a", status="ok", region_patches="5", unmapped_patches="5", unmapped_regions="1", annotation="a.xml"
+    )
+    words = text_of(rendered(tmp_path, [row], [], unmapped="fail", parameters={"stores": {}}))
+    assert "labels failed" in words
+
+
+@pytest.mark.parametrize(
+    ("method", "masked", "slides", "said"),
+    [
+        ("none", 0, 2, "The tissue filter is off (tissue.method: none): patches without tissue are kept."),
+        (
+            "none",
+            1,
+            3,
+            "The tissue filter is off for 2 of 3 slides (tissue.method: none): patches without tissue are kept.",
+        ),
+        ("none", 3, 3, ""),
+        ("otsu", 0, 2, ""),
+    ],
+)
+def test_summary_says_that_the_tissue_filter_is_off(tmp_path, method, masked, slides, said):
+    facts = [SampleFacts(grid=1, patches=1, mask_fingerprint="f" if one < masked else None) for one in range(slides)]
+    outcomes = [Outcome(str(number), "write_metadata", sample=own) for number, own in enumerate(facts)]
+    rows = [slide_row(slide=one.slide, status="ok", annotation="a.xml") for one in outcomes]
+    page = rendered(tmp_path, rows, outcomes, parameters={"tissue": {"method": method}})
+    summary = text_of("</style>" + page[page.index('<h2 id="summary">') : page.index('<h2 id="slides">')])
+    assert said in summary
+    assert ("filter is off" in summary) == bool(said)

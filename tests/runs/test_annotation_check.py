@@ -22,7 +22,8 @@ class Folders:
     def check(self, masks=False, **config):
         places = {"slides": str(self.root / "slides"), "results": str(self.root / "results")}
         places["annotations"] = None if masks else str(self.root / "xml")
-        tissue = {"masks": str(self.root / "masks"), **config.pop("tissue", {})} if masks else {}
+        tissue = {"method": "none", **config.pop("tissue", {})}
+        tissue |= {"masks": str(self.root / "masks")} if masks else {}
         checked = read(**places, tissue=tissue, **config)
         found = search_slides(checked.slides, checked.annotations, checked.results, masks=checked.tissue_masks)
         return check_annotations(found, checked)
@@ -165,7 +166,7 @@ def test_empty_cells_of_a_sheet_need_a_word():
 
 def test_empty_cells_for_masks_of_a_sheet_are_told():
     slides = [SlideFile("a", "a.svs", tissue_mask="a.png"), SlideFile("b", "b.svs")]
-    (warning,) = check_annotations(Found(slides), read()).warnings
+    (warning,) = check_annotations(Found(slides), read(tissue={"method": "none"})).warnings
     assert warning.startswith("tissue.masks: 1 of 2 slides has no mask of tissue, so that all patches are kept: b.svs")
 
 

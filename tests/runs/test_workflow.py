@@ -115,9 +115,10 @@ def test_copies_are_checked_where_others_decode(make, stores, checked):
 
 
 def test_masks_are_made_where_any_slide_has_one(make):
-    assert make(slides={"b": SLIDES["b"]}).tissue_mask == {}
-    assert make().tissue_mask == {"mask": TISSUE_MASK}
-    assert make(slides={"b": SLIDES["b"]}, tissue={"method": "otsu"}).tissue_mask == {"mask": TISSUE_MASK}
+    unfiltered = {"method": "none"}
+    assert make(slides={"b": SLIDES["b"]}, tissue=unfiltered).tissue_mask == {}
+    assert make(tissue=unfiltered).tissue_mask == {"mask": TISSUE_MASK}
+    assert make(slides={"b": SLIDES["b"]}).tissue_mask == {"mask": TISSUE_MASK}
 
 
 def test_gate_waits_for_the_report_of_a_whole_run(make):
@@ -130,7 +131,7 @@ def test_gate_waits_for_the_report_of_a_whole_run(make):
 def test_missing_files_of_slides_are_found(make, tmp_path, monkeypatch):
     """Neither stores, for which Snakemake is asked, nor masks where there are none."""
     monkeypatch.chdir(tmp_path)
-    run = make(slides={"b": SLIDES["b"]}, stores={"lmdb": {}})
+    run = make(slides={"b": SLIDES["b"]}, stores={"lmdb": {}}, tissue={"method": "none"})
     patterns = [file for stage in run.stages for file in SLIDE_FILES[stage]]
     expected = {file.format(slide="b") for file in patterns if file != TISSUE_MASK and not file.startswith("stores/")}
     assert set(run.missing_of_slides()) == expected

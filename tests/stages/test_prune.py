@@ -1,5 +1,6 @@
 """`slidemill prune`: what slides that were taken away have left, named and no more unless asked."""
 
+import contextlib
 import fcntl
 import os
 import re
@@ -53,6 +54,21 @@ def test_it_names_all_of_a_slide_that_was_taken_away_and_removes_nothing(results
     assert len(named(out)) == 18
     assert "of 1 slides that were removed; nothing removed: --delete does that" in out
     assert everything(results) == before
+
+
+def test_all_stores_are_left_over_where_the_run_had_none(results, capsys):
+    write_tables(results, {"kept": "ok", "kept.2": "failed"}, backends=())
+    age(results)
+    main(["prune", str(results)])
+    assert not {results / store_path(backend, "kept") for backend in SUFFIXES} & named(capsys.readouterr().out)
+    with contextlib.chdir(results):
+        write_plan(Plan({}, {}, ()))
+    assert main(["prune", str(results), "--delete"]) == 0
+    out = capsys.readouterr().out
+    assert "and of 2 slides' lmdb, which the last run did not have" in out
+    assert {results / store_path(backend, "kept.2") for backend in SUFFIXES} < named(out)
+    assert not list(results.glob("validation/*")) + list(results.glob("stores/*/*"))
+    assert main(["verify", str(results)]) == 0
 
 
 def test_when_told_it_removes_that_and_nothing_else(results, capsys):

@@ -45,6 +45,19 @@ def test_whole_results_are_whole_and_stay_as_they_are(results, capsys, jobs):
     assert contents(results) == before
 
 
+def test_results_without_stores_have_whole_tables(results, capsys):
+    """An earlier run had stores: what is left of them is named, and its validation is not asked for."""
+    write_tables(results, {"one": "ok", "two": "ok"}, backends=())
+    (results / "outcomes/validate_stores/one.json").unlink()
+    assert main(["verify", str(results)]) == 0
+    said = capsys.readouterr()
+    assert said.out == "the tables of 2 slides are whole; there are no stores of them\n"
+    assert said.err.count("is in no table of these results: remove it if it is not needed") == 8
+    flip(results / "metadata/one.csv", 40)
+    assert main(["verify", str(results)]) == 1
+    assert capsys.readouterr().out.startswith(f"{results / 'metadata/one.csv'}: ")
+
+
 def test_a_changed_patch_is_named_and_its_store(results, capsys):
     victim = results / store_path("disk", "two") / "r00001_c00002.png"
     flip(victim, -20)

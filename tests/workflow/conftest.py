@@ -16,6 +16,7 @@ from tests.workflow import warm
 
 SNAKEFILE = ROOT / "workflow" / "Snakefile"
 QUICK = {"benchmark": {"patches": 6, "repeats": 1, "time_limit": 1}, "validation": {"sample": 4}}
+THREE_STORES = {"lmdb": {"encoding": "raw"}, "hdf5": {"encoding": "raw"}, "disk": {"encoding": "png"}}
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,9 @@ class Project:
             "annotations": str(self.annotations),
             "results": str(self.results),
             "sampling": {"patch_size": 64, "deepzoom_level": 10},
+            "tissue": {"method": "none"},
             "labels": {"map": {"Normal": 0, "Benign": 1}, "unannotated": "outside"},
+            "stores": THREE_STORES,
             **QUICK,
         }
 

@@ -6,7 +6,8 @@ rule gather_results:
         labelled=RUN.every_slide(outcome_file("write_metadata")),
         stored=[RUN.every_slide(outcome_file(STORE_STAGES[backend])) for backend in RUN.backends],
         metadata=RUN.every_slide(METADATA),
-        validation=RUN.every_slide(VALIDATION),
+        # Without stores there is nothing to validate.
+        validation=RUN.every_slide(VALIDATION) if RUN.backends else [],
     output:
         **COHORT_TABLES,
         seals=COHORT_SEALS,

@@ -4,10 +4,10 @@
 rule draw_slide:
     input:
         **RUN.tissue_mask,
+        **RUN.pictured_store,
         metadata=METADATA,
         labelled=outcome_file("write_metadata"),
         dropped=DROPPED,
-        store=str(store_file(next(iter(RUN.backends)), "{slide}")),
     output:
         overlay=report(OVERLAY, caption="../report/overlay.rst", category="Slides"),
         montage=report(MONTAGE, caption="../report/montage.rst", category="Slides"),
@@ -50,12 +50,11 @@ rule benchmark_stores:
 rule render_report:
     input:
         **RUN.shown_splits,
+        **RUN.benchmark_files,
         slides=SLIDES_TABLE,
         metadata=METADATA_TABLE,
         unreadable=UNREADABLE_TABLE,
         validation=VALIDATION_TABLE,
-        benchmark=BENCHMARK_TABLE,
-        plot=BENCHMARK_PLOT,
         labelled=RUN.every_slide(outcome_file("write_metadata")),
         overlays=RUN.every_slide(OVERLAY),
         montages=RUN.every_slide(MONTAGE),

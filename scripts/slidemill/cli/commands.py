@@ -156,6 +156,9 @@ def _verify(options: argparse.Namespace) -> int:
     if found.unseen:
         print("not everything could be checked, for the reasons above; what was checked is whole")
         return LOOK_AGAIN
+    if not found.stores:
+        print(f"the tables of {format_count(found.slides, 'slide')} are whole; there are no stores of them")
+        return 0
     also = "" if found.joined is None else f" and {JOINED}"
     whole = f"{format_count(found.stores, 'store')} of {format_count(found.slides, 'slide')}{also}"
     print(f"{whole} {'is' if found.stores == 1 and not also else 'are'} whole")

@@ -32,8 +32,8 @@ BOUNDS = {
 }
 """What a number should have been, and the schema's name of the bound, by pydantic's type of error."""
 
-EMPTY = ("too_short", "no_store")
-"""Pydantic's types of error, and ours, for text, lists and mappings that hold nothing."""
+EMPTY = "too_short"
+"""Pydantic's type of error for text and lists that hold nothing."""
 
 LONGEST_SHOWN = 200
 """Characters of a wrong value that a message has."""
@@ -81,8 +81,7 @@ def _lines(place: Place, value: Any, schema: Mapping[str, Any], *, errors: Error
         Pydantic's errors by the places where they are.
     """
     for error in errors.get(place, ()):
-        if error["type"] != "no_store" or not value:  # where all stores have unknown names, these lines say enough
-            yield _line(place, error, schema)
+        yield _line(place, error, schema)
     if not isinstance(value, dict) or "properties" not in schema:
         yield from _lines_of_entries(place, schema, errors)
         return
@@ -124,7 +123,7 @@ def _expected(kind: str, schema: Mapping[str, Any]) -> str:
     if kind in BOUNDS:
         words, bound = BOUNDS[kind]
         return words.format(schema[bound])
-    if kind in EMPTY:
+    if kind == EMPTY:
         return "a choice"
     if "enum" in schema:
         return f"one of {', '.join('null' if one is None else one for one in schema['enum'])}"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from slidemill.config._key import REQUIRED, Count, NonEmpty, NotNegative, Positive, Section, key
@@ -26,6 +26,14 @@ class Store(Section):
     """Quality of the encoding `jpeg`, 1 to 100; no other encoding has one."""
 
 
+class LmdbStore(Store):
+    """How LMDB encodes patches."""
+
+    encoding: Literal["raw", "zstd", "png", "jpeg", "source"] = key(
+        "zstd", "raw, zstd, png, jpeg or source (the slide's own tiles)"
+    )
+
+
 class FileStore(Store):
     """How a backend of one file per patch encodes them."""
 
@@ -39,7 +47,7 @@ class FileStore(Store):
 class Stores(Section):
     """The stores to write; a backend that is left out is None."""
 
-    lmdb: Store = key(None)
+    lmdb: LmdbStore = key(None)
     hdf5: Store = key(None)
     disk: FileStore = key(None)
     tar: FileStore = key(None)
@@ -47,12 +55,6 @@ class Stores(Section):
     def written(self) -> dict[str, Store]:
         """Return the stores to write by the names of their backends."""
         return {name: store for name, store in self if store is not None}
-
-    @model_validator(mode="after")
-    def _one_at_least(self) -> Self:
-        if not self.model_fields_set:
-            raise PydanticCustomError("no_store", "no store")
-        return self
 
 
 class Splits(Section):
@@ -194,12 +196,12 @@ class Configuration(Section):
     """
 
     stores: Stores = key(
-        {"lmdb": {}, "hdf5": {}, "disk": {}},
-        "the stores that are written, of lmdb, hdf5, disk and tar, at least one",
+        {"lmdb": {"encoding": "zstd"}},
+        "the stores that are written, of lmdb, hdf5, disk and tar; {} writes none",
         validate_default=True,
-        json_schema_extra={"minProperties": 1},
     )
-    """Backends to write: these, and `tar`, see [below](#tar-files). If one is named, only the named ones are written.
+    """Backends to write: `lmdb`, `hdf5`, `disk`, and `tar`, see [below](#tar-files). If one is named, only the named
+    ones are written. `{}` writes none: tables, pictures, folds and the report, [without pixels](#no-stores).
     """
 
     splits: Splits | None = key(

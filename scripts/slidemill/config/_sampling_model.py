@@ -75,7 +75,7 @@ class Tissue(Section):
     """Which patches have enough tissue."""
 
     method: Literal["none", "otsu", "hsv"] = key(
-        "none", "otsu parts each slide's saturations, hsv takes one threshold for all slides, none keeps all patches"
+        "otsu", "otsu parts each slide's saturations, hsv takes one threshold for all slides, none keeps all patches"
     )
     """How the tissue mask is made from a low resolution, by which patches with little tissue are dropped. `otsu`
     separates each slide's saturations by Otsu's threshold, kept within 14 to 40 of 255, so that it splits neither empty

@@ -16,7 +16,7 @@ from slidemill.config._model import Configuration
 from slidemill.core.quality_measures import MEASURES
 
 TITLE = "slidemill's configuration; `default` fills what a configuration leaves out"
-FIRST = ("type", "additionalProperties", "required", "enum", "minProperties")
+FIRST = ("type", "additionalProperties", "required", "enum")
 LAST = ("default", "description", "properties")
 """What stands first and last in the schema of a key."""
 

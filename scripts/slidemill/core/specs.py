@@ -155,7 +155,7 @@ class TissueSpec:
         The origin of a custom mask, ``"canvas"`` or ``"bounds"`` of the slide; None for its format's.
     """
 
-    method: str = "none"
+    method: str = "otsu"
     min_fraction: float = 0.1
     level: int | None = None
     pens: str = "auto"

@@ -84,7 +84,7 @@ class Dataset:
 
     @property
     def backend(self) -> str:
-        """The backend whose stores are read."""
+        """The backend whose stores are read; empty if the run wrote no stores."""
         return self.stored.pool.backend
 
     @property
@@ -102,7 +102,8 @@ class Dataset:
         return len(self.table)
 
     def __repr__(self) -> str:
-        return f"Dataset({len(self):,} patches of {len(self.slides):,} slides, {self.backend}, {self.results})"
+        stores = self.backend or "no stores"
+        return f"Dataset({len(self):,} patches of {len(self.slides):,} slides, {stores}, {self.results})"
 
     @overload
     def __getitem__(self, place: int) -> Patch: ...

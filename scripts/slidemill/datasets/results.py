@@ -21,7 +21,7 @@ from slidemill.core.results_layout import (
 from slidemill.core.seals import Seal, read_cohort_seal
 from slidemill.datasets.dataset import Dataset, dataset_of
 from slidemill.errors import SlidemillError, machine_error, machine_errors
-from slidemill.stores.store_pool import MOST_OPEN, StorePool
+from slidemill.stores.store_pool import MOST_OPEN, StorePool, no_pixels
 
 if TYPE_CHECKING:
     import pandas
@@ -39,7 +39,8 @@ def open_dataset(
     results
         The results folder.
     backend
-        ``"lmdb"``, ``"hdf5"``, ``"disk"`` or ``"tar"``; None takes the first of these that has stores.
+        ``"lmdb"``, ``"hdf5"``, ``"disk"`` or ``"tar"``; None takes the first of these that has stores. Where the run
+        wrote none (``stores: {}``), the dataset has a table and no pixels.
     where
         A query that selects patches, as of `Dataset.select`.
     most_open
@@ -54,6 +55,7 @@ def open_dataset(
     ------
     SlidemillError
         When the run has not finished, a table is damaged, there are no such stores, or the query is not a condition.
+        Of a run without stores, where pixels are read.
     """
     results = Path(results).absolute()
     if most_open < 1:
@@ -68,9 +70,11 @@ def _opened(results: Path, backend: str | None, where: str | None, *, most_open:
     stored = {row["backend"] for row in stores}
     kinds = [name for name in SUFFIXES if name in stored]
     chosen = backend or next(iter(kinds), "")
-    if not kinds:
+    if not len(table) and not kinds:
         raise SlidemillError(f"{results}: no slide has a store: slides.csv says what became of each")
-    if chosen not in kinds:
+    if backend and not kinds:
+        raise SlidemillError(no_pixels(results))
+    if kinds and chosen not in kinds:
         raise SlidemillError(f"{results}: there are no stores of {chosen}: there are {', '.join(kinds)}")
     slides = _rows(results / SLIDES_TABLE, ("slide", "fingerprint"))
     prints = {row["slide"]: row["fingerprint"] for row in slides}

@@ -11,6 +11,13 @@ from slidemill.core.text import format_count
 
 Rows = Sequence[Mapping[str, str]]
 
+NO_STORES = "This run writes no stores (stores: {}), so there is nothing to validate."
+STORE_LATER = (
+    "To train from these patches, name a backend, such as stores: {lmdb: {encoding: zstd}}, and run again: "
+    "nothing is sampled or labelled again."
+)
+NOT_COMPARED = "This run writes no stores (stores: {}), so there is nothing to benchmark."
+
 
 @dataclass(frozen=True, slots=True)
 class Concern:
@@ -64,6 +71,22 @@ def verdict(validation: Rows) -> str:
         return f"All {format_count(len(validation), 'check')} of the stores passed."
     slides = len({row["slide"] for row in wrong})
     return f"{len(wrong):,} of {format_count(len(validation), 'check')} failed, in {format_count(slides, 'slide')}."
+
+
+def tissue_note(method: str, masked: int, slides: int) -> str:
+    """Return a sentence if the tissue filter is off for some slides, else nothing.
+
+    Parameters
+    ----------
+    method
+        The configuration's key ``tissue.method``.
+    masked, slides
+        Number of slides with a custom mask, and of all slides.
+    """
+    if method != "none" or (slides and masked == slides):
+        return ""
+    where = f" for {slides - masked:,} of {format_count(slides, 'slide')}" if masked else ""
+    return f"The tissue filter is off{where} (tissue.method: none): patches without tissue are kept."
 
 
 def concerns(slides: Rows, counts: ConcernCounts) -> list[Concern]:

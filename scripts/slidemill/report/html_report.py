@@ -16,7 +16,15 @@ from slidemill.core.quality_measures import MEASURES
 from slidemill.core.run_warnings import collect_warnings
 from slidemill.core.text import format_digits
 from slidemill.report._embedded_images import embed_bytes, embed_file, embed_pictures, relative_url
-from slidemill.report._summary import ConcernCounts, concerns, verdict
+from slidemill.report._summary import (
+    NO_STORES,
+    NOT_COMPARED,
+    STORE_LATER,
+    ConcernCounts,
+    concerns,
+    tissue_note,
+    verdict,
+)
 from slidemill.report.palette import css_background
 from slidemill.report.plots import advice, claim, plot_quality, recommendation
 from slidemill.report.split_summary import SplitSummary
@@ -164,6 +172,9 @@ def render(page: Path, data: ReportData) -> None:
     splits = data.splits
     faults = label_faults(slides, data.run.parameters.get("labels", {}).get("unmapped", "ignore"))
     unmeasured = bool(data.unmade) and not measured
+    has_stores = data.run.parameters.get("stores") != {}
+    method = data.run.parameters.get("tissue", {}).get("method", "")
+    masked = sum(bool(one.sample and one.sample.mask_fingerprint) for one in outcomes)
     script = environment.get_template("report.js").render()
     context = {
         "script": script,
@@ -177,7 +188,9 @@ def render(page: Path, data: ReportData) -> None:
         "patches": sum(int(row["patches"] or 0) for row in slides if row["status"] == "ok"),
         "checks": len(validation),
         "wrong": wrong,
-        "verdict": verdict(validation),
+        "verdict": verdict(validation) if has_stores else NO_STORES,
+        "has_stores": has_stores,
+        "tissue_note": tissue_note(method, masked, len(outcomes)),
         "concerns": concerns(
             slides,
             ConcernCounts(
@@ -197,8 +210,8 @@ def render(page: Path, data: ReportData) -> None:
         "stores": list(dict.fromkeys(row["backend"] for row in validation)),
         "facts": [row for row in measured if row["unit"] != "patches/s"],
         "rates": [row for row in measured if row["unit"] == "patches/s"],
-        "advice": NOT_MEASURED if unmeasured else advice(measured),
-        "recommendation": NOT_MEASURED if unmeasured else recommendation(measured),
+        "advice": STORE_LATER if not has_stores else NOT_MEASURED if unmeasured else advice(measured),
+        "recommendation": NOT_COMPARED if not has_stores else NOT_MEASURED if unmeasured else recommendation(measured),
         "claim": claim(measured),
         "unannotated": unannotated,
         "labels": labels,

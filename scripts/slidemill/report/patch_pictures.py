@@ -63,17 +63,15 @@ def draw_sample(path: Path, metadata: Path, seed: int, *, names: Iterable[str] =
     seed
         Seed of the choice.
     names
-        Names of labels in the order of the picture; others come first, by label.
+        As of `sample_rows`.
     """
-    order = {name: place for place, name in enumerate(names)}
     with open_store(path) as store:
-        rows = sample_rows(metadata, store, seed)
-        rows.sort(key=lambda row: order.get(row["label_name"], -1))
+        rows = sample_rows(metadata, store, seed, names=names)
         labels = [(int(row["label"]), row["label_name"]) for row in rows]
         return draw_patches((store.read(row["patch_id"]) for row in rows), labels)
 
 
-def sample_rows(metadata: Path, stored: Container[str], seed: int) -> list[Row]:
+def sample_rows(metadata: Path, stored: Container[str] | None, seed: int, *, names: Iterable[str] = ()) -> list[Row]:
     """Choose rows of a metadata table, as evenly across labels as possible.
 
     Parameters
@@ -81,17 +79,20 @@ def sample_rows(metadata: Path, stored: Container[str], seed: int) -> list[Row]:
     metadata
         The table. It is read twice, so that only the chosen rows are in memory.
     stored
-        The patches that count.
+        The patches that count; None for all.
     seed
         Seed of the choice.
+    names
+        Names of labels in the order of the rows; others come first, by label.
     """
     by_label: dict[str, list[int]] = defaultdict(list)
     for place, row in enumerate(read_table(metadata)):
-        if row["patch_id"] in stored:
+        if stored is None or row["patch_id"] in stored:
             by_label[row["label_name"]].append(place)
     chosen = choose_balanced(by_label, MOST_PATCHES, seed)
     rows = (row for place, row in enumerate(read_table(metadata)) if place in chosen)
-    return sorted(rows, key=lambda row: int(row["label"]))
+    order = {name: place for place, name in enumerate(names)}
+    return sorted(rows, key=lambda row: (order.get(row["label_name"], -1), int(row["label"])))
 
 
 def draw_message(message: str) -> Image.Image:

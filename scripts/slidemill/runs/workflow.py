@@ -12,6 +12,7 @@ from typing import Any
 
 from slidemill.config.configuration import Config
 from slidemill.core.results_layout import (
+    BENCHMARK_PLOT,
     BENCHMARK_TABLE,
     METADATA_PARQUET,
     REPORT,
@@ -26,6 +27,7 @@ from slidemill.core.results_layout import (
     store_file,
 )
 from slidemill.runs._code_digest import code_digest
+from slidemill.runs._missing_files import missing_in_folder
 from slidemill.runs._resources import Resources
 from slidemill.runs._slide_parameters import SlideParameters
 from slidemill.runs.job_settings import STAGES, settings_digest
@@ -110,6 +112,17 @@ class Workflow:
         """The table of folds and its seal, empty in a run without folds."""
         return [SPLITS_TABLE, SPLITS_SEAL] if self.splits_table else []
 
+    @cached_property
+    def pictured_store(self) -> dict[str, str]:
+        """The store that a slide's pictures show; empty in a run without stores."""
+        first = next(iter(self.backends), None)
+        return {"store": str(store_file(first, "{slide}"))} if first else {}
+
+    @cached_property
+    def benchmark_files(self) -> dict[str, str]:
+        """The benchmark's table and plot; empty in a run without stores."""
+        return {"benchmark": BENCHMARK_TABLE, "plot": BENCHMARK_PLOT} if self.backends else {}
+
     @property
     def store_files(self) -> list[str]:
         """The files that represent all stores for Snakemake."""
@@ -118,14 +131,17 @@ class Workflow:
     @cached_property
     def stages(self) -> list[str]:
         """The stages of each slide in their order, one per store; draw_slide is last."""
-        others = STORE_STAGES.keys() - self.backends
-        return [stage for stage in SLIDE_FILES if stage not in {STORE_STAGES[backend] for backend in others}]
+        unused = {stage for backend, stage in STORE_STAGES.items() if backend not in self.backends}
+        # Without stores there is nothing to validate.
+        unused |= set() if self.backends else {"validate_stores"}
+        return [stage for stage in SLIDE_FILES if stage not in unused]
 
     @property
     def job_files(self) -> list[str]:
         """One file of each job, except jobs that few runs have."""
         made = [file for stage in self.stages for file in self.every_slide(SLIDE_FILES[stage][0])]
-        return [*made, SLIDES_TABLE, BENCHMARK_TABLE, *self.splits_table.values(), REPORT]
+        benchmark = [self.benchmark_files["benchmark"]] if self.benchmark_files else []
+        return [*made, SLIDES_TABLE, *benchmark, *self.splits_table.values(), REPORT]
 
     def every_slide(self, pattern: str) -> list[str]:
         """Return the path for every slide of a pattern with ``{slide}``."""
@@ -134,18 +150,12 @@ class Workflow:
     def missing_of_slides(self, *, is_drawn: bool = True) -> list[str]:
         """Return the missing files of all slides, except stores.
 
-        Snakemake does not notice that a file is missing between files that exist. Each folder is listed only once,
-        since requesting all files would slow down a plan of thousands of slides.
+        Snakemake does not notice that a file is missing between files that exist.
         """
         patterns = [file for stage in self.stages[: None if is_drawn else -1] for file in SLIDE_FILES[stage]]
-        found = []
-        for pattern in patterns:
-            if pattern.startswith("stores/") or (pattern == TISSUE_MASK and not self.tissue_mask):
-                continue
-            folder, _, _ = pattern.rpartition("/")
-            there = frozenset(os.listdir(folder)) if os.path.exists(folder) else frozenset()  # noqa: PTH110, PTH208
-            found += [path for path in self.every_slide(pattern) if path.rpartition("/")[2] not in there]
-        return found
+        unused = set() if self.tissue_mask else {TISSUE_MASK}
+        wanted = [pattern for pattern in patterns if not pattern.startswith("stores/") and pattern not in unused]
+        return [path for pattern in wanted for path in missing_in_folder(self.every_slide(pattern))]
 
     # Inputs.
 
@@ -166,8 +176,8 @@ class Workflow:
 
         A rule has the name of its script.
         """
-        config, grid = self.config, asdict(self.config.sampling)
-        pixels = {"icc": config.icc, "seed": config.seed}
+        config = self.config
+        pixels = {"grid": asdict(config.sampling), "icc": config.icc, "seed": config.seed}
         if rule in STAGES:
             own = self._stage_parameters[rule]
         elif rule == "store_patches":
@@ -175,13 +185,12 @@ class Workflow:
             # Tiles that a store copies are decoded too where other stores decode them: all leave out the same.
             encodings = {store.encoding for store in config.stores.values()}
             checked = settings["encoding"] == "source" and encodings != {"source"}
-            own = {"backend": backend, "settings": settings, "grid": grid, "reader": config.reader, **pixels}
+            own = {"backend": backend, "settings": settings, "reader": config.reader, **pixels}
             own["checked_copies"] = checked
         else:
             others: dict[str, dict[str, Any]] = {
                 "validate_stores": {
                     "backends": list(self.backends),
-                    "grid": grid,
                     "validation": asdict(config.validation),
                     **pixels,
                 },
@@ -189,12 +198,7 @@ class Workflow:
                 "gather_results": {"unreadable_patches": config.unreadable_patches},
                 "join_hdf5": {},
                 "split_slides": {"splits": self.report_parameters["splits"], "seed": config.seed},
-                "benchmark_stores": {
-                    "stores": self.backends,
-                    "grid": grid,
-                    "benchmark": asdict(config.benchmark),
-                    **pixels,
-                },
+                "benchmark_stores": {"stores": self.backends, "benchmark": asdict(config.benchmark), **pixels},
                 "render_report": {
                     "parameters": self.report_parameters,
                     "warnings": list(self.warnings),

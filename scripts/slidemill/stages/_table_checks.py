@@ -172,8 +172,8 @@ def check_slide(results: Path, slide: str, backends: Sequence[str], *, expected:
     if not (results / "outcomes").is_dir():
         return check
     stages = (*STAGES, *(layout.STORE_STAGES[backend] for backend in backends))
-    # Earlier versions wrote no outcome of the validation.
-    if not (results / "outcomes" / STAGES[-1]).is_dir():
+    # Earlier versions wrote no outcome of the validation, and without stores there is none.
+    if not backends or not (results / "outcomes" / STAGES[-1]).is_dir():
         stages = tuple(name for name in stages if name != STAGES[-1])
     outcomes = {name: _outcome(check, results, layout.outcome_file(name, slide), slide=slide) for name in stages}
     facts = _outcome(check, results, layout.outcome_file("discover_slides", slide), slide=slide)
@@ -181,7 +181,8 @@ def check_slide(results: Path, slide: str, backends: Sequence[str], *, expected:
     stored = {backend: outcomes[layout.STORE_STAGES[backend]] for backend in backends}
     check.contents = {backend: own.store.content for backend, own in stored.items() if own and own.store}
     check.sealing = find_seal(known, PATCHES) is not None
-    tables = {name: Path(name, f"{slide}.csv") for name in (PATCHES, DROPPED, LABELLED, FOUND)}
+    names = (PATCHES, DROPPED, LABELLED, *([FOUND] if backends else []))
+    tables = {name: Path(name, f"{slide}.csv") for name in names}
     whole = {}
     for name, path in tables.items():
         seal = find_seal(known, name)

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from slidemill.core.child_process import ChildCrashedError, ChildProcess
 from slidemill.core.csv_tables import read_table
 from slidemill.core.job_log import LOG
-from slidemill.core.outcomes import check_tables, read_outcome
+from slidemill.core.outcomes import Outcome, check_tables, read_outcome
 from slidemill.core.results_layout import store_of_file
-from slidemill.core.specs import LabelSpec
+from slidemill.core.specs import GridSpec, LabelSpec
 from slidemill.errors import SlideError, StoreError
 from slidemill.report.legend import Classes
 from slidemill.report.overlay import LONGEST, Outlines, draw_overlay
-from slidemill.report.patch_pictures import draw_message, draw_sample, save_picture
+from slidemill.report.patch_pictures import draw_message, draw_patches, draw_sample, sample_rows, save_picture
 from slidemill.sampling.label_filter import slide_regions
 from slidemill.sampling.tissue_mask import load_mask
 from slidemill.slides.discovery import decode_path, slide_path
 from slidemill.slides.fingerprint import check_unchanged
-from slidemill.slides.icc import colour_state
+from slidemill.slides.icc import build_conversion, colour_state
 from slidemill.slides.low_resolution import low_resolution
+from slidemill.slides.openslide_reader import PatchReader
+from slidemill.slides.patch_table import patches_of
+from slidemill.slides.slide_info import open_slide
 from slidemill.stages.job import Job
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,12 +43,14 @@ class DrawJob:
         The slide's annotation as `SlideFile` names it, or None.
     seed
         Seed of the sample of patches.
-    labelled, metadata, dropped, store
-        The outcome of write_metadata, the slide's tables, and the store of the sample's patches.
+    labelled, metadata, dropped
+        The outcome of write_metadata, and the slide's tables.
     overlay, montage
         The pictures.
-    labels
-        How annotations become labels.
+    labels, grid
+        How annotations become labels, and how patches are placed.
+    store
+        The store of the sample's patches; None in a run without stores, where they are read from the slide.
     mask
         The slide's mask of tissue, or None.
     icc
@@ -55,10 +64,11 @@ class DrawJob:
     labelled: Path
     metadata: Path
     dropped: Path
-    store: Path
     overlay: Path
     montage: Path
     labels: LabelSpec
+    grid: GridSpec
+    store: Path | None = None
     mask: Path | None = None
     icc: str = "ignore"
 
@@ -71,6 +81,7 @@ class DrawJob:
             annotation=job.params["annotation"],
             seed=job.params["seed"],
             labels=LabelSpec(**job.params["labels"]),
+            grid=GridSpec(**job.params["grid"]),
             icc=job.params["icc"],
             **job.inputs,
             **job.outputs,
@@ -106,13 +117,38 @@ def draw_slide(job: DrawJob) -> None:
     if not found.failed:
         check_unchanged(job.slides / decode_path(found.path), found.fingerprint)
     save_picture(picture, job.overlay)
-    # A damaged store may end the process that reads it; the validation reports the damage.
+    # A damaged store or slide may end the process that reads it; the validation reports the damage of a store.
     with ChildProcess() as process:
         try:
-            sample = process.call(
-                draw_sample, store_of_file(job.store), job.metadata, job.seed, names=list(job.labels.map)
-            )
-        except (StoreError, ChildCrashedError) as error:
+            if job.store:
+                store, names = store_of_file(job.store), list(job.labels.map)
+                sample = process.call(draw_sample, store, job.metadata, job.seed, names=names)
+            elif found.failed:
+                sample = draw_patches([], [])
+            else:
+                sample = process.call(draw_slide_sample, job, found)
+        except (SlideError, StoreError, ChildCrashedError) as error:
             LOG.warning("%s", error)
-            sample = draw_message("no picture: the store cannot be read")
+            sample = draw_message(f"no picture: the {'store' if job.store else 'slide'} cannot be read")
     save_picture(sample, job.montage)
+
+
+def draw_slide_sample(job: DrawJob, found: Outcome) -> Image.Image:
+    """Draw a sample of a slide's patches, read by OpenSlide.
+
+    Parameters
+    ----------
+    job, found
+        The job, and the slide's outcome of write_metadata.
+
+    Raises
+    ------
+    SlideError
+        When the slide cannot be read.
+    """
+    rows = sample_rows(job.metadata, None, job.seed, names=job.labels.map)
+    with open_slide(slide_path(job.slides, found.path)) as slide:
+        reader = PatchReader(slide, found.info, job.grid)
+        convert = build_conversion(slide, colour_state(job.icc, found.info.icc))
+        pixels = [convert(reader.read(patch)) for patch in patches_of(rows, found.info, job.grid)]
+    return draw_patches(pixels, [(int(row["label"]), row["label_name"]) for row in rows])

@@ -43,7 +43,7 @@ class SlideResults:
     later
         The outcomes of the stages after that one, in their order.
     metadata, validation
-        The slide's tables; None where an unfinished run has not made them.
+        The slide's tables; None where an unfinished run has not made them, or there are no stores.
     """
 
     facts: Outcome
@@ -154,7 +154,8 @@ class GatherJob:
     Parameters
     ----------
     labelled, metadata, validation
-        The outcomes of write_metadata and two tables, of the same slides in the same order.
+        The outcomes of write_metadata and two tables, of the same slides in the same order; no validation where there
+        are no stores.
     stored
         The outcomes of store_patches of all slides.
     skip_unreadable
@@ -196,9 +197,13 @@ def gather_results(job: GatherJob) -> None:
         outcomes[outcome.slide].append(outcome)
         stages[outcome.slide][STORE_STAGES[path.parent.name]] = outcome
     slides = []
-    for path, patches, findings in zip(job.labelled, job.metadata, job.validation, strict=True):
-        found, checks = read_outcome(path), findings.parents[1] / outcome_file("validate_stores", findings.stem)
-        slides.append(SlideResults(found, [*outcomes[found.slide], read_outcome(checks)], patches, findings))
+    validation: Sequence[Path | None] = job.validation or [None] * len(job.labelled)
+    for path, patches, findings in zip(job.labelled, job.metadata, validation, strict=True):
+        found = read_outcome(path)
+        later = outcomes[found.slide]
+        if findings:
+            later = [*later, read_outcome(findings.parents[1] / outcome_file("validate_stores", findings.stem))]
+        slides.append(SlideResults(found, later, patches, findings))
     for one in slides:
         stages[one.facts.slide]["write_metadata"] = one.facts
     check_cohort_settings(Path(), stages, job.settings)

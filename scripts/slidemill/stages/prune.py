@@ -78,8 +78,9 @@ def find_left_over(results: Path) -> Left:
         elif _add(left, results, [name.format(slide=slide) for name in MADE], gathered=gathered):
             left.slides.append(slide)
     looked_at = {row["backend"] for row in read_results_table(results, layout.VALIDATION_TABLE, VALIDATION_COLUMNS)}
-    # If no store was checked, the tables do not list the backends.
-    for backend in layout.SUFFIXES if looked_at & layout.SUFFIXES.keys() else ():
+    unstored = plan is not None and not plan.backends
+    # If no store was checked, the tables do not list the backends, unless the run had none.
+    for backend in layout.SUFFIXES if unstored or looked_at & layout.SUFFIXES.keys() else ():
         own = MADE_BY[layout.STORE_STAGES[backend]]
         there = [slide for slide in sorted(listed) if _is_outcome(results / own[-1].format(slide=slide), slide)]
         if backend in looked_at or not there:
@@ -95,6 +96,8 @@ def find_left_over(results: Path) -> Left:
         )
         if count:
             left.backends[backend] = count
+    for slide in sorted(listed) if unstored and not looked_at else ():
+        _add(left, results, [name.format(slide=slide) for name in MADE_BY["validate_stores"]], gathered=gathered)
     return left
 
 

@@ -24,14 +24,16 @@ class ReportJob:
     ----------
     page
         The report.
-    slides, validation, benchmark, unreadable, plot
-        The cohort's tables, and the benchmark's plot.
+    slides, validation, unreadable
+        The cohort's tables.
     labelled, overlays, montages
         The outcomes of write_metadata, and the pictures, of the same slides in the same order.
     label_map
         Names of labels to integers.
     run
         Parameters and versions.
+    benchmark, plot
+        The benchmark's table and plot; None in a run without stores.
     splits, columnar, spec
         The table of folds, the cohort's metadata as Parquet, and how slides were split; None without folds.
     """
@@ -39,14 +41,14 @@ class ReportJob:
     page: Path
     slides: Path
     validation: Path
-    benchmark: Path
     unreadable: Path
-    plot: Path
     labelled: Sequence[Path]
     overlays: Sequence[Path]
     montages: Sequence[Path]
     label_map: Mapping[str, int]
     run: Run
+    benchmark: Path | None = None
+    plot: Path | None = None
     splits: Path | None = None
     columnar: Path | None = None
     spec: SplitSpec | None = None
@@ -82,7 +84,7 @@ def render_report(job: ReportJob) -> None:
     data = ReportData(
         slides=slides,
         validation=list(read_cohort_table(job.validation)),
-        measured=list(read_cohort_table(job.benchmark)),
+        measured=list(read_cohort_table(job.benchmark)) if job.benchmark else [],
         outcomes=outcomes,
         label_map=job.label_map,
         plot=job.plot,

@@ -118,10 +118,10 @@ def _slide_results(slide: SlideFile, work: Work, made: _Made) -> SlideResults:
     if foreign := foreign_stage(there, work.settings.get(own, {})):
         there[foreign] = Outcome(own, foreign, UNFINISHED, f"{layout.outcome_file(foreign, own)}: {FOREIGN}")
     facts, *later = [there[stage] if stage in there else _unfinished_outcome(own, stage) for stage in stages]
-    validation = made.path(layout.VALIDATION.format(slide=own))
-    if validation is None:
+    validation = made.path(layout.VALIDATION.format(slide=own)) if work.backends else None
+    if validation is None and work.backends:
         later.append(_unfinished_outcome(own, "validate_stores"))
-    elif path := made.path(layout.outcome_file("validate_stores", own)):
+    elif validation and (path := made.path(layout.outcome_file("validate_stores", own))):
         later.append(read_outcome(path))
     # Failures come before stages that were not started because of them.
     later.sort(key=lambda one: one.message.startswith(NOT_STARTED))

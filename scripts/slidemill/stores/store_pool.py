@@ -17,6 +17,14 @@ MOST_OPEN = 64
 """Stores that are held open; each has a file handle, and 160 bytes of memory per patch."""
 
 
+def no_pixels(results: Path) -> str:
+    """Return the message for results whose run wrote no stores."""
+    return (
+        f"{results}: the run wrote no stores (stores: {{}}), so there are no pixels, only tables: name a backend, such "
+        "as stores: {lmdb: {encoding: zstd}}, and run again"
+    )
+
+
 @dataclass(slots=True)
 class StorePool:
     """The stores of one backend in a results folder.
@@ -26,7 +34,7 @@ class StorePool:
     Parameters
     ----------
     results, backend
-        The results folder, and the backend's name.
+        The results folder, and the backend's name; empty where a run wrote no stores, so that none can be opened.
     most
         How many stores are held open; the least recently read one is dropped.
     contents
@@ -56,8 +64,10 @@ class StorePool:
         Raises
         ------
         StoreError
-            When it cannot be opened, or does not match the tables.
+            When it cannot be opened, does not match the tables, or the run wrote no stores.
         """
+        if not self.backend:
+            raise StoreError(no_pixels(self.results))
         store = open_store(self.results / store_path(self.backend, slide))
         if self.contents.get(slide, "") not in ("", store.manifest.content):
             store.close()
