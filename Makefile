@@ -78,8 +78,9 @@ docs: $(VENV)/test.stamp ## the documentation as a site, in site/
 	@echo "The site: $(CURDIR)/site/index.html"
 
 .PHONY: pictures
-pictures: demo ## the pictures of the README and the docs, anew from the demo
+pictures: demo $(VENV)/test.stamp ## the pictures of the README and the docs, and the notebook's outputs, from the demo
 	$(BIN)/python scripts/make_pictures.py $(DEMO) docs/images
+	$(BIN)/python scripts/make_notebook.py docs/tutorials/slidemill-in-ten-minutes.ipynb
 
 .PHONY: generate
 generate: $(VENV)/run.stamp ## the configuration's schema and table of keys, from its model

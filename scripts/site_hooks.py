@@ -3,7 +3,6 @@
 So no text is written twice. Their links lead to the site's pages.
 """
 
-import json
 import posixpath
 import re
 from pathlib import Path
@@ -11,6 +10,8 @@ from pathlib import Path
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+
+from notebook_page import notebook_markdown
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {
@@ -30,14 +31,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the documents outside docs/."""
     for source, page in PAGES.items():
         text = (ROOT / source).read_text(encoding="utf-8")
-        files.append(File.generated(config, page, content=_read(text) if source.endswith(".ipynb") else text))
+        files.append(
+            File.generated(config, page, content=notebook_markdown(text) if source.endswith(".ipynb") else text)
+        )
     return files
-
-
-def _read(notebook: str) -> str:
-    """Return a notebook's text and code as Markdown."""
-    cells = [(cell["cell_type"], "".join(cell["source"])) for cell in json.loads(notebook)["cells"]]
-    return "\n\n".join(f"```python\n{text}\n```" if kind == "code" else text for kind, text in cells) + "\n"
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
