@@ -190,7 +190,7 @@ def test_the_blocks_of_the_page_on_pictures_run(shown):
 
 
 def test_the_blocks_of_the_page_on_stores_run(tmp_path, slide_file):
-    for backend, encoding in (("lmdb", "raw"), ("hdf5", "raw"), ("disk", "png")):
+    for backend, encoding in (("lmdb", "zstd"), ("hdf5", "raw"), ("disk", "png")):
         write_cohort(tmp_path, {"one": slide_file}, GridSpec(64, level=0), backend, encoding)
     left = run("docs/reference/stores.md", results=str(tmp_path), slide="one", patch_id="r00003_c00004", size=64)
     with openslide.OpenSlide(slide_file) as slide:
