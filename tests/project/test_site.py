@@ -150,7 +150,7 @@ def shown(tmp_path_factory):
     """Results of six slides, for whatever the docs do with them."""
     folder = tmp_path_factory.mktemp("docs")
     (folder / "slides").mkdir()
-    slides = {f"case-{number}": folder / "slides" / f"{number}.svs" for number in range(6)}
+    slides = {f"case-{number:02}": folder / "slides" / f"case-{number:02}.svs" for number in range(6)}
     for seed, file in enumerate(slides.values()):
         write_svs(file, painted(280, 220, seed))
     return write_cohort(folder / "results", slides, GridSpec(32, level=0))
@@ -167,7 +167,7 @@ def run(document, **names):
 
 def test_the_blocks_of_the_page_on_training_run(shown, capsys):
     left = run("docs/how-to/training.md", results=str(shown))
-    assert list(left["one_slide"].slides) == ["case-0"]
+    assert list(left["one_slide"].slides) == ["case-01"]
     assert len(left["test"].slides) == 2
     assert len(left["train"].slides) == 4
     assert "right: 0." in capsys.readouterr().out
