@@ -163,9 +163,9 @@ def test_outlines_as_trident_writes_them_are_masks(tmp_path, slide_file):
     path.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
     with open_slide(slide_file) as slide:
         info = slide_info(slide)
-    _, mask, _, warnings = read_mask(path, info, (103, 78), origin="canvas")
-    assert mask.fraction == pytest.approx(500 * 400 / (1030 * 777), rel=0.05)
-    assert warnings == ()
+    area = read_mask(path, info, (103, 78), origin="canvas")
+    assert area.mask.fraction == pytest.approx(500 * 400 / (1030 * 777), rel=0.05)
+    assert area.warnings == ()
 
 
 def test_patches_that_go_to_qupath_come_back_as_they_were(cohort):
