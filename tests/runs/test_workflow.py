@@ -128,19 +128,18 @@ def test_gate_waits_for_the_report_of_a_whole_run(make):
     assert run.gate_inputs(SimpleNamespace(target="all")) == part | {"splits": "splits.csv", "report": "report.html"}
 
 
-def test_missing_files_of_slides_are_found(make, tmp_path, monkeypatch):
+def test_missing_files_of_slides_are_found(make, tmp_path):
     """Neither stores, for which Snakemake is asked, nor masks where there are none."""
-    monkeypatch.chdir(tmp_path)
     run = make(slides={"b": SLIDES["b"]}, stores={"lmdb": {}}, tissue={"method": "none"})
     patterns = [file for stage in run.stages for file in SLIDE_FILES[stage]]
     expected = {file.format(slide="b") for file in patterns if file != TISSUE_MASK and not file.startswith("stores/")}
     assert set(run.missing_of_slides()) == expected
-    Path("patches").mkdir()
-    Path("patches/b.csv").touch()
+    (tmp_path / "results" / "patches").mkdir(parents=True)
+    (tmp_path / "results" / "patches" / "b.csv").touch()
     assert set(run.missing_of_slides()) == expected - {PATCHES.format(slide="b")}
     drawn = {path for path in expected if path.startswith("figures/")}
     assert set(run.missing_of_slides(is_drawn=False)) == expected - drawn - {PATCHES.format(slide="b")}
-    assert missing(["patches/b.csv", "patches/c.csv"]) == ["patches/c.csv"]
+    assert missing(["patches/b.csv", "patches/c.csv"], run.config.results) == ["patches/c.csv"]
 
 
 def test_each_job_of_a_run_has_a_file(make):

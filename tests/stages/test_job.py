@@ -49,6 +49,23 @@ def test_job_has_what_snakemake_gives(given):
     assert "at work" in Path(given.log[0]).read_text(encoding="utf-8")
 
 
+def test_job_of_a_module_works_in_the_results(given, tmp_path, monkeypatch):
+    """Paths of rules begin with the module's prefix; scripts get them relative to the results, where they work."""
+    (tmp_path / "out" / "large").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    given.config["prefix"] = "out/large"
+    given.log = ["out/large/job.log"]
+    given.input = InputFiles(fromdict={"table": "out/large/table.csv", "own": "mine.csv"})
+    given.output = OutputFiles(fromdict={"outcome": "out/large/outcomes/o.json"})
+    with script_job(given) as job:
+        assert Path.cwd() == tmp_path / "out" / "large"
+        LOG.info("at work")
+    assert Path.cwd() == tmp_path
+    assert job.inputs == {"table": Path("table.csv"), "own": Path("../../mine.csv")}
+    assert job.outputs == {"outcome": Path("outcomes/o.json")}
+    assert "at work" in (tmp_path / "out/large/job.log").read_text()
+
+
 def test_error_of_a_job_ends_with_its_message(given):
     with pytest.raises(SystemExit, match="slidemill: the disk is full"), script_job(given):
         raise SlidemillError("the disk is full")

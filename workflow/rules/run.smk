@@ -7,6 +7,10 @@ from slidemill.runs.planning import NOTHING_RUN, exits, report_unrecorded
 from slidemill.runs.run_lock import hold, take
 from slidemill.runs.run_plan import write_plan
 
+
+workdir: str(RUN.config.results)
+
+
 if workflow.is_main_process:
     with exits(NOTHING_RUN):
         # Removes the lock of a run that was killed.

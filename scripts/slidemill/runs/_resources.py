@@ -44,6 +44,8 @@ class Resources:
         By id.
     grid
         How patches are placed.
+    results
+        The results folder.
     measures_quality
         Whether sampling reads pixels.
     """
@@ -51,6 +53,7 @@ class Resources:
     root: Path
     slides: Mapping[str, SlideFile]
     grid: GridSpec
+    results: Path = Path()
     measures_quality: bool = False
     _sizes: dict[str, int] = field(default_factory=dict)
 
@@ -78,7 +81,7 @@ class Resources:
 
         Snakemake calls this again before each job, when the table of patches exists, and earlier for grouped jobs.
         """
-        rows = table_rows(PATCHES.format(slide=slide), slide)
+        rows = table_rows(f"{self.results}/{PATCHES.format(slide=slide)}", slide)
         return rows or expected_patches(self.megabytes(slide) * 1_000_000, self.grid)
 
     def threads(self, wildcards: OfSlide) -> int:
@@ -112,7 +115,9 @@ class Resources:
 
         Before the table exists, it is estimated from the size of the slides.
         """
-        return (1000 + (table_rows(METADATA_TABLE) // 2000 or self.cohort_megabytes // 100)) * attempt
+        return (
+            1000 + (table_rows(f"{self.results}/{METADATA_TABLE}") // 2000 or self.cohort_megabytes // 100)
+        ) * attempt
 
     def table_runtime(self, wildcards: OfSlide, attempt: int) -> int:
         """Return the minutes of jobs that read no pixels."""

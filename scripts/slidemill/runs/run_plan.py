@@ -75,11 +75,11 @@ class Plan:
     settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
-def write_plan(plan: Plan) -> None:
-    """Publish the plan in the working directory."""
+def write_plan(plan: Plan, results: Path = Path()) -> None:
+    """Publish the plan in the results folder, the working directory by default."""
     rows = [{**asdict(slide), "prints": plan.prints[name]} for name, slide in plan.slides.items()]
     about = {"backends": plan.backends, "warnings": plan.warnings, "settings": plan.settings}
-    write_json(PLAN, {**about, "slides": rows})
+    write_json(results / PLAN, {**about, "slides": rows})
 
 
 def read_plan(path: Path) -> Plan:

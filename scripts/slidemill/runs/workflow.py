@@ -67,7 +67,8 @@ class Workflow:
     @cached_property
     def resources(self) -> Resources:
         """Resources that jobs request of a cluster."""
-        return Resources(self.config.root, self.slides, self.config.sampling, self.config.quality is not None)
+        config = self.config
+        return Resources(config.root, self.slides, config.sampling, config.results, config.quality is not None)
 
     @cached_property
     def of_slide(self) -> SlideParameters:
@@ -155,7 +156,9 @@ class Workflow:
         patterns = [file for stage in self.stages[: None if is_drawn else -1] for file in SLIDE_FILES[stage]]
         unused = set() if self.tissue_mask else {TISSUE_MASK}
         wanted = [pattern for pattern in patterns if not pattern.startswith("stores/") and pattern not in unused]
-        return [path for pattern in wanted for path in missing_in_folder(self.every_slide(pattern))]
+        return [
+            path for pattern in wanted for path in missing_in_folder(self.every_slide(pattern), self.config.results)
+        ]
 
     # Inputs.
 
@@ -293,6 +296,7 @@ class Workflow:
         return Plan(self.slides, prints, tuple(self.backends), tuple(self.warnings), self.settings())
 
 
-def missing(paths: Iterable[str]) -> list[str]:
-    """Return the paths that do not exist."""
-    return [path for path in paths if not os.path.exists(path)]  # noqa: PTH110 - a plan asks this for each store
+def missing(paths: Iterable[str], results: Path) -> list[str]:
+    """Return the paths that do not exist in the results folder."""
+    folder = f"{results}{os.sep}"
+    return [path for path in paths if not os.path.exists(folder + path)]  # noqa: PTH110 - a plan asks this for each store

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -63,14 +64,20 @@ class Job:
 
 @contextmanager
 def script_job(snakemake: Snakemake) -> Iterator[Job]:
-    """Yield the job of a script, and send slidemill's log to the rule's log file."""
+    """Yield the job of a script in the results folder, and send slidemill's log to the rule's log file."""
     config, inputs = snakemake.config, dict(snakemake.input.items())
-    with job_log(snakemake.log[0]):
+    # Of a module of another workflow, paths of rules begin with the results folder.
+    results = config.get("prefix") or os.curdir
+
+    def own(file: str) -> Path:
+        return Path(os.path.relpath(file, results) if config.get("prefix") else file)
+
+    with job_log(snakemake.log[0]), chdir(results):
         yield Job(
             Roots(**{name: Path(config["roots"][name]) for name in ("slides", "annotations", "masks")}),
-            {name: Path(file) for name, file in inputs.items() if isinstance(file, str)},
-            {name: [Path(file) for file in files] for name, files in inputs.items() if not isinstance(files, str)},
-            {name: Path(file) for name, file in snakemake.output.items()},
+            {name: own(file) for name, file in inputs.items() if isinstance(file, str)},
+            {name: [own(file) for file in files] for name, files in inputs.items() if not isinstance(files, str)},
+            {name: own(file) for name, file in snakemake.output.items()},
             dict(snakemake.params.items()),
             dict(snakemake.wildcards.items()),
             snakemake.threads,
