@@ -156,9 +156,7 @@ class Workflow:
         patterns = [file for stage in self.stages[: None if is_drawn else -1] for file in SLIDE_FILES[stage]]
         unused = set() if self.tissue_mask else {TISSUE_MASK}
         wanted = [pattern for pattern in patterns if not pattern.startswith("stores/") and pattern not in unused]
-        return [
-            path for pattern in wanted for path in missing_in_folder(self.every_slide(pattern), self.config.results)
-        ]
+        return [path for one in wanted for path in missing_in_folder(self.every_slide(one), self.config.results)]
 
     # Inputs.
 
