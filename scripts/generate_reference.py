@@ -1,4 +1,4 @@
-"""Generate the configuration's schema and the tables of keys and measures."""
+"""Generate the configuration's schema, and the tables of keys, measures and columns."""
 
 from pathlib import Path
 

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 import generate_reference
+from slidemill.config._column_reference import TABLES, column_table
 from slidemill.config._key import Section
 from slidemill.config._label_model import Labels
 from slidemill.config._model import Benchmark, Configuration, Splits, Validation
@@ -84,6 +85,13 @@ def test_generated_files_are_current(path, text):
 def test_page_without_markers_is_refused():
     with pytest.raises(ValueError, match="no markers"):
         with_tables("| key | default | what it does |\n")
+
+
+def test_undocumented_column_is_refused(monkeypatch):
+    columns, rows = TABLES["stores.csv"]
+    monkeypatch.setitem(TABLES, "stores.csv", ((*columns, "colour"), rows))
+    with pytest.raises(ValueError, match=r"stores\.csv: columns .*colour"):
+        column_table("stores.csv")
 
 
 def leaves(section=Configuration, prefix=""):

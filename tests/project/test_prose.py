@@ -15,7 +15,7 @@ PAGES = sorted(
 MOST_WORDS = 35
 
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
-GENERATED = re.compile(r"<!-- \w+: generated.*?<!-- end of \w+ -->", re.DOTALL)
+GENERATED = re.compile(r"<!-- [\w.]+: generated.*?<!-- end of [\w.]+ -->", re.DOTALL)
 CODE = re.compile(r"(`+)(?:(?!\1).)+\1")
 LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 IMAGE = re.compile(r"^!\[[^\]]*\]\([^)]*\)$", re.MULTILINE)

@@ -128,7 +128,8 @@ def test_readme_recipe_is_the_sheet_and_the_keys_that_it_promises():
 def test_configurations_of_a_guide_are_accepted(guide, tmp_path):
     (tmp_path / "slides").mkdir()
     for text in blocks(f"docs/how-to/{guide.name}", "yaml"):
-        values = {"results": "results", **yaml.safe_load(text)}
+        given = yaml.safe_load(text)
+        values = {"results": "results", **given.get("slidemill", given)}
         values["slides"] = "slides"
         for place in ("annotations", "trident/contours_geojson"):
             (tmp_path / place).mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 import yaml
 
+from slidemill.config._column_reference import TABLES, column_table
 from slidemill.config._key import Documentation, Section
 from slidemill.config._model import Configuration
 from slidemill.core.quality_measures import MEASURES
@@ -82,15 +83,16 @@ def schema_text() -> str:
 
 
 def with_tables(page: str) -> str:
-    """Return a page with the tables of keys and of measures between their markers.
+    """Return a page with the tables of keys, measures and columns between their markers.
 
     Raises
     ------
     ValueError
         When the page lacks markers.
     """
-    for name, table in (("keys", key_table()), ("measures", measure_table())):
-        pattern = re.compile(TABLE.format(name), re.DOTALL)
+    columns = [(name, column_table(name)) for name in TABLES]
+    for name, table in (("keys", key_table()), ("measures", measure_table()), *columns):
+        pattern = re.compile(TABLE.format(re.escape(name)), re.DOTALL)
         if not pattern.search(page):
             raise ValueError(f"the page has no markers for the table of {name}: restore them")
         page = pattern.sub(table.replace("\\", r"\\"), page)
