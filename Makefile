@@ -20,7 +20,6 @@ help: ## this list
 demo: $(VENV)/run.stamp ## synthetic slides through the whole pipeline, about a minute
 	$(BIN)/python scripts/make_demo_slides.py $(DEMO)
 	$(BIN)/snakemake --cores $(CORES) --configfile config/demo.yaml
-	@echo "The report: $(CURDIR)/$(DEMO)/results/report.html"
 
 # With a configuration of one's own, its keys count, but for folders that are given beside it.
 run: $(VENV)/run.stamp ## the pipeline on your slides
@@ -30,8 +29,7 @@ run: $(VENV)/run.stamp ## the pipeline on your slides
 	else SLIDES="$${SLIDES:-slides}"; RESULTS="$${RESULTS:-results}"; fi; \
 	if [ -n "$$SLIDES$$RESULTS$$ANNOTATIONS" ]; then set -- "$$@" --config $${SLIDES:+slides="$$SLIDES"} \
 		$${RESULTS:+results="$$RESULTS"} $${ANNOTATIONS:+annotations="$$ANNOTATIONS"}; fi; \
-	$(BIN)/snakemake --cores $(CORES) "$$@" && \
-	echo "The report: $${RESULTS:-report.html in the results that $$CONFIG names}$${RESULTS:+/report.html}"
+	$(BIN)/snakemake --cores $(CORES) "$$@"
 
 .PHONY: race
 race: export BENCH_SLIDE := $(BENCH_SLIDE)

@@ -21,16 +21,17 @@ THREE_STORES = {"lmdb": {"encoding": "raw"}, "hdf5": {"encoding": "raw"}, "disk"
 
 @dataclass(frozen=True)
 class Finished:
-    """What a run printed, and how it ended."""
+    """What a run printed, how it ended, and what Snakemake wrote to its own log, which dry runs have not."""
 
     code: int
     text: str
+    log: str = ""
 
     @property
     def jobs(self):
         """The rules that ran, or would, each with its slide where it has one."""
         found = set()
-        for block in re.split(r"\n(?=\[|local|rule )", self.text):
+        for block in re.split(r"\n(?=\[|local|rule )", f"{self.text}\n{self.log}"):
             rule = re.search(r"^(?:local)?rule (\w+):$", block, re.MULTILINE)
             slide = re.search(r"wildcards: slide=(\S+)", block)
             if rule:
@@ -104,15 +105,20 @@ class Project:
         options
             As `start` takes them; those for `subprocess.Popen` need `fresh`.
         """
+        logs = Path(options.get("cwd") or self.folder, ".snakemake", "log")
+        before = set(logs.glob("*.log"))
         if fresh:
             run = self.start(*arguments, **options)
             out, complaints = run.communicate()
-            return Finished(run.returncode, out + complaints)
-        cwd, chosen = options.pop("cwd", None), {"configured": True, "cores": 2, "snakefile": SNAKEFILE, **options}
-        code, out, complaints = warm.snakemake(
-            self._arguments(arguments, **chosen), cwd or self.folder, self._environment()
-        )
-        return Finished(code, out + complaints)
+            code = run.returncode
+        else:
+            cwd, chosen = options.pop("cwd", None), {"configured": True, "cores": 2, "snakefile": SNAKEFILE, **options}
+            code, out, complaints = warm.snakemake(
+                self._arguments(arguments, **chosen), cwd or self.folder, self._environment()
+            )
+        written = sorted(set(logs.glob("*.log")) - before)
+        log = "".join(path.read_text(encoding="utf-8", errors="backslashreplace") for path in written)
+        return Finished(code, out + complaints, log)
 
     def plan(self, *arguments, **options):
         """The jobs of a dry run."""

@@ -20,7 +20,7 @@ def quick(project):
 
 def started_until(project, word, act, **options):
     """Run Snakemake, call `act` when it first prints `word`, and return the exit code and what it printed."""
-    run = project.start(stderr=subprocess.STDOUT, **options)
+    run = project.start("--printshellcmds", stderr=subprocess.STDOUT, **options)
     said = []
     for line in run.stdout:
         if word in line and not any(word in before for before in said):

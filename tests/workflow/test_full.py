@@ -63,7 +63,7 @@ def test_a_disk_that_is_full_before_the_run_is_told_before_any_job(on_a_small_di
 @pytest.mark.parametrize("word", ["Job stats", "Finished jobid"])
 def test_a_disk_that_is_full_in_the_middle_of_a_run_costs_nothing(on_a_small_disk, tmp_path, word):
     project = on_a_small_disk
-    run = project.start("--retries", "0", stderr=subprocess.STDOUT)
+    run = project.start("--retries", "0", "--printshellcmds", stderr=subprocess.STDOUT)
     for line in run.stdout:
         if word in line:
             fill(project.results.parent)

@@ -26,7 +26,7 @@ def test_memory_follows_the_patches_once_they_are_sampled(project):
     assert planned["store_patches_lmdb"] == 400 + 40_000_000 * 8 // 16**2 // 1000
     finished = project.snakemake("stores")
     assert finished.code == 0, finished.text
-    assert asked(finished.text)["store_patches_lmdb"] == 400 + 1
+    assert asked(finished.log)["store_patches_lmdb"] == 400 + 1
     # A plan over results that are there knows it from the start.
     planned = asked(project.plan("--forceall", "validated").text)
     assert (planned["sample_patches"], planned["validate_stores"]) == (500, 400 + 2)

@@ -12,12 +12,30 @@ workdir: str(RUN.config.results)
 
 
 if workflow.is_main_process:
+    from slidemill.terminal.quiet_run import QuietRun
+    from slidemill.terminal.run_log import Job, RunFacts
+
     with exits(NOTHING_RUN):
         # Removes the lock of a run that was killed.
         AT_WORK = hold(RUN.config.results)
+    # What a user sees of a run; --verbose, --printshellcmds and --quiet choose Snakemake's own output.
+    SHOWN = QuietRun(
+        getattr(workflow, "execute", None),
+        workflow.output_settings,
+        workflow.logger_manager,
+        run=RunFacts(
+            RUN.config.results,
+            len(RUN.slides),
+            planned=lambda: [
+                Job(job.rule.name, job.wildcards_dict.get("slide", "")) for job in workflow.dag.needrun_jobs()
+            ],
+            attempts=lambda rule: 1 + workflow.get_rule(rule).restart_times,
+            skip_unreadable=RUN.config.unreadable_patches == "skip",
+        ),
+    )
     if hasattr(workflow, "execute"):
         workflow.execute = exclusive(
-            workflow.execute,
+            SHOWN.execute,
             RUN.config.results,
             AT_WORK,
             is_locking=lambda: workflow.execution_settings.lock,
@@ -49,12 +67,14 @@ onerror:
     work = Work(RUN.slides, list(RUN.backends), skip, RUN.config.labels.map, shown, RUN.settings())
     try:
         folder = report_unfinished(unmade, work)
-        ended = "this run did not finish; its report is" if folder else "what failed is listed above, and in"
-        page = (folder or RUN.config.results) / REPORT
-        if page.exists():
-            print(f"slidemill: {ended} {page.resolve()}", file=sys.stderr)
-        table = (folder or RUN.config.results) / SLIDES_TABLE
-        print("".join(format_warnings(RUN.warnings, table)), end="", file=sys.stderr)
+        tables = (RUN.config.results / folder) if folder else RUN.config.results
+        if SHOWN.is_shown:
+            SHOWN.finish(tables, is_passed=False, labels=list(RUN.config.labels.map))
+        else:
+            ended = "this run did not finish; its report is" if folder else "what failed is listed above, and in"
+            if (tables / REPORT).exists():
+                print(f"slidemill: {ended} {tables / REPORT}", file=sys.stderr)
+            print("".join(format_warnings(RUN.warnings, tables / SLIDES_TABLE)), end="", file=sys.stderr)
     except (SlidemillError, OSError) as error:
         print(f"slidemill: the report of this unfinished run cannot be written: {explain(error)}", file=sys.stderr)
 
@@ -62,7 +82,12 @@ onerror:
 onsuccess:
     from slidemill.core.files import remove
 
+    made = {str(path) for job in workflow.dag.jobs for path in job.output}
     # A part of the work, such as one store, says nothing of the rest.
-    if any(REPORT in job.output for job in workflow.dag.jobs):
+    if REPORT in made:
         remove(UNFINISHED_FOLDER)
+    if SHOWN.is_shown:
+        tables = RUN.config.results if SLIDES_TABLE in made else None
+        SHOWN.finish(tables, is_passed=True, labels=list(RUN.config.labels.map))
+    elif REPORT in made:
         print("".join(format_warnings(RUN.warnings, RUN.config.results / SLIDES_TABLE)), end="", file=sys.stderr)

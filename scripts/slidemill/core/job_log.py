@@ -62,15 +62,20 @@ class _Handler(logging.FileHandler):
 
 def last_error(path: Path) -> str:
     """Return the last error in a job's log as one line; empty without one."""
+    return next(iter(last_error_lines(path)), "")
+
+
+def last_error_lines(path: Path) -> list[str]:
+    """Return the lines of the last error in a job's log; none without one."""
     if not path.is_file():
-        return ""
+        return []
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     errors = [place for place, line in enumerate(lines) if ERROR.match(line)]
     if not errors:
-        return ""
-    first = ERROR.sub("", lines[errors[-1]])
+        return []
+    first, *others = lines[errors[-1] :]
     # The last line of a traceback is the error.
-    return lines[-1] if len(lines) > errors[-1] + 1 and lines[errors[-1] + 1].startswith("Traceback") else first
+    return lines[-1:] if others and others[0].startswith("Traceback") else [ERROR.sub("", first), *others]
 
 
 def log_progress(items: Iterable[Item], total: int, what: str, *, every: float = 10.0) -> Iterator[Item]:

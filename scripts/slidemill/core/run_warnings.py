@@ -55,6 +55,12 @@ def add_count(text: str, number: int, unit: str) -> str:
     return f"{text} [{number} {unit if number == 1 else PLURALS[unit]}]"
 
 
+def split_count(warning: str) -> tuple[str, str]:
+    """Return a slide's warning without its count, and the count with its unit; empty without one."""
+    match = COUNTED.fullmatch(warning)
+    return (match[1], f"{match[2]} {match[3]}") if match else (warning, "")
+
+
 def join_warnings(warnings: Iterable[str]) -> str:
     """Return a slide's warnings without duplicates, as a cell of ``slides.csv``."""
     return SEPARATOR.join(dict.fromkeys(warning.replace(SEPARATOR, ", ") for warning in warnings))

@@ -226,3 +226,11 @@ class StoreFacts:
     reader_reason: str = ""
     colour_note: str | None = None
     unreadable: Sequence[UnreadablePatch] = ()
+
+
+def describe_unreadable(unreadable: Sequence[UnreadablePatch], patches: int) -> str:
+    """Return why a slide fails for patches that cannot be read.
+
+    `patches` is the number of those that can be read.
+    """
+    return f"{len(unreadable)} of {len(unreadable) + patches} patches cannot be read; the first: {unreadable[0].reason}"

@@ -24,7 +24,7 @@ from slidemill.core.parquet import write_parquet
 from slidemill.core.results_layout import COHORT_SEALS, COHORT_TABLES, PLAN, STORE_STAGES, outcome_file
 from slidemill.core.run_warnings import join_warnings
 from slidemill.core.seals import seal_tables
-from slidemill.core.stage_facts import UnreadablePatch
+from slidemill.core.stage_facts import UnreadablePatch, describe_unreadable
 from slidemill.runs.job_settings import Settings, check_cohort_settings, cohort_digest
 from slidemill.runs.run_plan import read_plan
 from slidemill.sampling.quality_notes import annotation_warnings, focus_notes
@@ -87,11 +87,7 @@ def slide_row(
     if failure:
         status, stage, message = failure.status, failure.stage, failure.message
     elif unreadable and not (skip_unreadable and patches):
-        status, stage = "failed", "store_patches"
-        message = (
-            f"{len(unreadable)} of {len(unreadable) + patches} patches cannot be read; the first: "
-            f"{unreadable[0].reason}"
-        )
+        status, stage, message = "failed", "store_patches", describe_unreadable(unreadable, patches)
     elif wrong:
         status, stage = "failed", "validate_stores"
         message = f"{wrong[0]['backend']}, {wrong[0]['check']}: {wrong[0]['message']}"

@@ -1,0 +1,137 @@
+"""Progress of a run: counts of jobs, slides and patches, and the remaining time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+BLOCKS = ("\N{BOX DRAWINGS HEAVY HORIZONTAL}", "\N{BOX DRAWINGS LIGHT HORIZONTAL}")
+PLAIN = ("#", "-")
+"""What a bar is drawn of, full and empty; the first pair needs a terminal with UTF-8."""
+LONGEST_BAR, SHORTEST_BAR = 24, 8
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job: its rule, and its slide, which is empty for jobs of all slides."""
+
+    rule: str
+    slide: str = ""
+
+
+class Progress:
+    """Counts of what is done; a job that is tried again counts once.
+
+    Parameters
+    ----------
+    jobs
+        The planned jobs.
+    begun
+        When the run began, in seconds, as all times here.
+    """
+
+    def __init__(self, jobs: Iterable[Job], begun: float) -> None:
+        planned = list(jobs)
+        self._waiting = Counter(job.rule for job in planned)
+        self._of_slides = Counter(job.slide for job in planned if job.slide)
+        self._begun = begun
+        self._starts: dict[Job, float] = {}
+        self._finished: set[Job] = set()
+        self._durations: dict[str, list[float]] = {}
+        self._storing: tuple[float, float] | None = None
+        self.total = len(planned)
+        self.slides = len(self._of_slides)
+        self.slides_done = 0
+        self.patches = 0
+
+    @property
+    def done(self) -> int:
+        """The number of finished jobs."""
+        return len(self._finished)
+
+    @property
+    def fraction(self) -> float:
+        """The share of finished jobs, 0 to 1."""
+        return self.done / self.total if self.total else 1.0
+
+    def start(self, job: Job, now: float) -> None:
+        """Record that a job has started."""
+        self._starts[job] = now
+
+    def finish(self, job: Job, now: float, patches: int = 0) -> None:
+        """Record that a job is done, and how many patches it stored."""
+        if job in self._finished:
+            return
+        self._finished.add(job)
+        self.total = max(self.total, self.done)
+        start = self._starts.get(job, self._begun)
+        self._durations.setdefault(job.rule, []).append(max(now - start, 0.0))
+        self._waiting[job.rule] = max(self._waiting[job.rule] - 1, 0)
+        if job.slide in self._of_slides:
+            self._of_slides[job.slide] -= 1
+            self.slides_done += self._of_slides[job.slide] == 0
+        if patches:
+            self.patches += patches
+            first = min(start, self._storing[0]) if self._storing else start
+            self._storing = (first, now)
+
+    @property
+    def rate(self) -> float | None:
+        """Patches per second from the first to the last job that stored some; None before."""
+        if self._storing is None or self._storing[1] <= self._storing[0]:
+            return None
+        return self.patches / (self._storing[1] - self._storing[0])
+
+    def remaining(self, now: float) -> float | None:
+        """Return the estimated seconds to the end, or None if nothing is known.
+
+        A waiting job takes as long as the finished ones of its rule, and jobs run side by side as they did so far.
+        """
+        spent = sum(map(sum, self._durations.values()))
+        if not spent or now <= self._begun:
+            return None
+        usual = spent / self.done
+        means = {rule: sum(own) / len(own) for rule, own in self._durations.items()}
+        waiting = sum(count * means.get(rule, usual) for rule, count in self._waiting.items())
+        return waiting * (now - self._begun) / spent
+
+    def describe(self, now: float) -> list[str]:
+        """Return the counts in words, the most important first."""
+        parts = [f"{self.done:,}/{self.total:,} jobs"]
+        if self.slides:
+            parts.append(f"{self.slides_done:,}/{self.slides:,} slides")
+        remaining = self.remaining(now)
+        if remaining is not None and self.done < self.total:
+            parts.append(f"{format_duration(remaining)} left")
+        if self.rate is not None:
+            parts.append(f"{self.rate:,.0f} patches/s")
+        return parts
+
+    def bar(self, now: float, width: int, *, has_blocks: bool, failed: int) -> str:
+        """Return one line with a bar, of at most `width` characters.
+
+        What does not fit is left out, beginning with the last count.
+        """
+        parts = [f"{int(self.fraction * 100):3d} %", *self.describe(now)]
+        if failed:
+            parts.insert(1, f"{failed:,} failed")
+        while len(parts) > 1 and len("  ".join(parts)) + SHORTEST_BAR + 1 > width:
+            parts.pop()
+        text = "  ".join(parts)
+        length = min(max(width - len(text) - 1, 0), LONGEST_BAR)
+        full, empty = BLOCKS if has_blocks else PLAIN
+        filled = int(self.fraction * length)
+        return f"{full * filled}{empty * (length - filled)} {text}"[:width]
+
+
+def format_duration(seconds: float) -> str:
+    """Return a duration such as ``12 s``, ``3 min 20 s`` or ``2 h 5 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
