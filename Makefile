@@ -81,7 +81,7 @@ pictures: demo $(VENV)/test.stamp ## the pictures of the README and the docs, an
 	$(BIN)/python scripts/make_notebook.py docs/tutorials/slidemill-in-ten-minutes.ipynb
 
 .PHONY: generate
-generate: $(VENV)/run.stamp ## the configuration's schema, and the reference of keys and columns
+generate: $(VENV)/run.stamp ## the configuration's schema, config.yaml, and the reference of keys and columns
 	$(BIN)/python scripts/generate_reference.py
 
 format: $(VENV)/test.stamp ## format code and rules

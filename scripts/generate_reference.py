@@ -1,16 +1,17 @@
-"""Generate the configuration's schema, and the tables of keys, measures and columns."""
+"""Generate the configuration's schema, config.yaml, and the tables of keys, measures and columns."""
 
 from pathlib import Path
 
-from slidemill.config.reference import schema_text, with_limits, with_tables
+from slidemill.config.example import example_text
+from slidemill.config.reference import schema_text, with_tables
 
 
 def generated(root: Path) -> dict[Path, str]:
     """Return the generated files of a checkout with their contents."""
-    page, example = root / "config/README.md", root / "config/config.yaml"
+    page = root / "config/README.md"
     return {
         root / "workflow/schemas/config.schema.yaml": schema_text(),
-        example: with_limits(example.read_text(encoding="utf-8")),
+        root / "config/config.yaml": example_text(),
         page: with_tables(page.read_text(encoding="utf-8")),
     }
 

@@ -1,6 +1,7 @@
 """The configuration: its defaults, its faults, and that schema, config.yaml and README agree."""
 
 import math
+import re
 from collections import OrderedDict
 from itertools import pairwise
 from pathlib import Path
@@ -455,8 +456,24 @@ def test_every_key_is_described(key):
 
 
 def test_config_yaml_is_what_a_short_configuration_means():
+    """One set of defaults: what a configuration of two folders omits is what the file says, key by key."""
     given = yaml.safe_load(CONFIG_FILE.read_text(encoding="utf-8"))
     assert read_config(given, BASE) == read(slides=given["slides"], results=given["results"])
+    optional = {name for name, schema in KEYS.items() if "default" in schema and "properties" not in schema}
+    for name in optional - {"labels.min_fraction"}:
+        inside = given
+        for part in name.split("."):
+            inside = inside.get(part, ...) if isinstance(inside, dict) else ...
+        part_of_a_choice = name.startswith(("stores.", "splits.", "quality."))
+        assert inside == KEYS[name]["default"] or (inside is ... and part_of_a_choice), name
+
+
+def test_config_yaml_stays_readable():
+    """Every line fits, sections are apart, and values stand alone on their lines."""
+    lines = CONFIG_FILE.read_text(encoding="utf-8").splitlines()
+    assert max(map(len, lines)) <= 120
+    assert all(before == "" or before.startswith("#") for before, line in pairwise(lines) if re.match(r"[a-z]", line))
+    assert not [line for line in lines if "#" in line and not line.lstrip().startswith("#")]
 
 
 def test_config_yaml_names_every_key():

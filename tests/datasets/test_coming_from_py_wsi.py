@@ -41,8 +41,12 @@ def test_the_configuration_is_one(tmp_path):
     assert (config.labels.rule, config.tissue.method, config.sampling.deepzoom_level) == ("top_left", "none", 16)
 
 
-def test_both_pages_say_the_same_of_what_py_wsi_does():
-    (here,) = blocks("yaml")
-    settings = (ROOT / "config" / "README.md").read_text(encoding="utf-8")
-    there = re.search(r"^## What py-wsi does\n.*?^```yaml\n(.*?)^```$", settings, re.MULTILINE | re.DOTALL)[1]
-    assert yaml.safe_load(here)["sampling"] == yaml.safe_load(there)["sampling"]
+def test_page_shows_the_configuration_that_comes_along(tmp_path):
+    """But for folders and the label map."""
+    (block,) = blocks("yaml")
+    own = {"slides": "s", "annotations": None, "results": "r"}
+    file = yaml.safe_load((ROOT / "config" / "pywsi.yaml").read_text(encoding="utf-8")) | own
+    page = yaml.safe_load(block) | own
+    page["labels"]["map"] = file["labels"]["map"]
+    assert read_config(page, tmp_path) == read_config(file, tmp_path)
+    assert "config/pywsi.yaml" in PAGE

@@ -34,7 +34,11 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, defer_build=True)
 
 
-def key(default: Any, description: str | None = None, **more: Any) -> Any:
+COMMENT = "$comment"
+"""What the comment of a key in config.yaml is called in its schema."""
+
+
+def key(default: Any, description: str | None = None, *, comment: str | None = None, **more: Any) -> Any:
     """Return a key of a section.
 
     A key whose default is None and whose type has no None may be left out, and is None then; null is a fault.
@@ -46,10 +50,14 @@ def key(default: Any, description: str | None = None, **more: Any) -> Any:
     description
         What belongs there, with unit and bounds: the remedy in messages, and what editors show. A section whose class
         describes it needs none.
+    comment
+        The comment above the key in config.yaml, with the alternatives. A key without one is not in that file, and the
+        comment of another key names it.
     more
         As of `pydantic.Field`.
     """
-    return Field(default=default, description=description, **more)
+    extra = more.pop("json_schema_extra", {}) | ({COMMENT: comment} if comment else {})
+    return Field(default=default, description=description, json_schema_extra=extra, **more)
 
 
 def _as_given(value: Any, check: ValidatorFunctionWrapHandler) -> Any:

@@ -21,13 +21,21 @@ Label = Annotated[int, Field(ge=0, description="a label is a whole number, 0 or 
 class Labels(Section):
     """How annotations become labels."""
 
-    map: dict[Name, Label] = key({"Normal": 0}, "a name for each label in the annotations, with its integer, 0 or more")
+    map: dict[Name, Label] = key(
+        {"Normal": 0},
+        "a name for each label in the annotations, with its integer, 0 or more",
+        comment="Names in the annotations to integers, such as `Tumor: 1`; several names may share one. A name that "
+        "is missing here gives -1.",
+    )
     """Names in the annotations to integers, 0 or more; several names may share one. Names that are missing give -1,
     with a warning. Names are compared in Unicode's form NFC and without outer blanks.
     """
 
     rule: Literal["centre", "top_left", "area"] = key(
-        "centre", "what of a patch decides, a point, centre or top_left, or what regions cover of it, area"
+        "centre",
+        "what of a patch decides, a point, centre or top_left, or what regions cover of it, area",
+        comment="What labels a patch: one of its points, centre or top_left, or area, the label that covers most of "
+        "it; with area, `min_fraction` (default 0.5) is the least share that a label must cover.",
     )
     """What labels a patch. `centre` or `top_left`: the first region that contains this point of the patch. Regions own
     their left and top edges, so that exactly one of two touching regions contains each point. `area`: the label whose
@@ -41,7 +49,9 @@ class Labels(Section):
     """Only with `rule: area`: the least share of a patch that its label must cover, more than 0 and at most 1."""
 
     overlap: Literal["file", "smallest"] = key(
-        "file", "which of overlapping regions comes first, the first in the file, or the smallest"
+        "file",
+        "which of overlapping regions comes first, the first in the file, or the smallest",
+        comment="Which of overlapping regions counts: the first in the file, or the smallest.",
     )
     """Which of overlapping regions has priority and owns their common area: `file`, the first in the file, or
     `smallest`, the one with the smallest area, for regions drawn within others. Patches that are in a smaller region of
@@ -49,7 +59,9 @@ class Labels(Section):
     """
 
     only: Annotated[list[NameOfLabel], Field(min_length=1)] | None = key(
-        None, "the names of the labels whose patches are sampled, one at least; all labels where it is left out"
+        None,
+        "the names of the labels whose patches are sampled, one at least; all labels where it is left out",
+        comment="A list of names, such as [Tumor], restricts sampling to patches of these labels; null samples all.",
     )
     """Names of labels, each in `labels.map`: patches of other labels are not sampled, and `dropped/` lists them with
     the reason `label`. The labels are those of `metadata.csv`, by the same rule. With this key, other annotations and
@@ -57,24 +69,35 @@ class Labels(Section):
     """
 
     outside: Text | None = key(
-        "Normal", "the name, one of the map, that patches outside all regions get; null gives them label -1"
+        "Normal",
+        "the name, one of the map, that patches outside all regions get; null gives them label -1",
+        comment="The name, one of the map, of patches outside all regions; null gives them label -1.",
     )
     """The name, one of `labels.map`, of patches outside all regions or, by area, of patches of which no label covers
     enough. `null` gives them label -1 and the name `(outside)`.
     """
 
     unnamed: NonEmpty | None = key(
-        None, "the name of regions that have none; null refuses annotations with such regions"
+        None,
+        "the name of regions that have none; null refuses annotations with such regions",
+        comment="The name of regions without one; null refuses annotations with such regions.",
     )
     """The name of regions without one. `null` refuses annotations with such regions."""
 
-    property: NonEmpty = key("classification", "the property of GeoJSON's features that holds their class")
+    property: NonEmpty = key(
+        "classification",
+        "the property of GeoJSON's features that holds their class",
+        comment="The property of GeoJSON features that holds their class; QuPath writes classification.",
+    )
     """The property of GeoJSON features that holds their class: text, QuPath's mapping with `name`, or text that
     contains such a mapping. No other property is used.
     """
 
     origin: Literal["canvas", "bounds", None] = key(
-        None, "where annotations start on slides that name their bounds, canvas or bounds; null where the format says"
+        None,
+        "where annotations start on slides that name their bounds, canvas or bounds; null where the format says",
+        comment="The origin of annotations on slides that name their bounds: canvas, bounds, or null for the default "
+        "of the format.",
     )
     """The origin of annotations and label images on slides that name their bounds: `canvas`, the whole slide, or
     `bounds`. `null` means `bounds` for GeoJSON, as QuPath writes it, and `canvas` for all other formats. A value
@@ -82,7 +105,10 @@ class Labels(Section):
     """
 
     unannotated: Literal["outside", "skip", "fail"] = key(
-        None, "what slides without an annotation are where others have one, outside, skip or fail; no default"
+        None,
+        "what slides without an annotation are where others have one, outside, skip or fail; no default",
+        comment="`unannotated`, the meaning of a missing annotation where other slides have one, has no default: "
+        "outside (all patches get the name above), skip or fail.",
     )
     """The meaning of a missing annotation. `outside`: all patches of the slide get the label of `labels.outside`.
     `skip`: the slide ends as `empty`, and `dropped/` lists its patches with the reason `unannotated`. `fail`: the slide
@@ -93,7 +119,10 @@ class Labels(Section):
     """
 
     unmapped: Literal["fail_if_most", "fail", "ignore"] = key(
-        "fail_if_most", "whether the run fails for names that the map lacks, fail_if_most, fail (for any) or ignore"
+        "fail_if_most",
+        "whether the run fails for names that the map lacks, fail_if_most, fail (for any) or ignore",
+        comment="Whether the run fails because of names that the map lacks: fail_if_most (most patches in regions get "
+        "-1), fail, ignore.",
     )
     """What happens if annotations have names that `labels.map` lacks. Each such name gives a warning with its number of
     patches and suggestions. `fail_if_most`: the run fails at its end if the map has none of the names, or if more than

@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from slidemill.config._key import REQUIRED, Count, NonEmpty, NotNegative, Positive, Section, key
 from slidemill.config._label_model import Labels
-from slidemill.config._sampling_model import Quality, Sampling, Tissue
+from slidemill.config._sampling_model import LIMITS, Quality, Sampling, Tissue
 
 
 class Store(Section):
@@ -77,25 +77,45 @@ class Splits(Section):
 class Validation(Section):
     """How stores are checked."""
 
-    sample: Count = key(64, "patches of each slide that are read again from the slide and compared, 0 or more")
+    sample: Count = key(
+        64,
+        "patches of each slide that are read again from the slide and compared, 0 or more",
+        comment="Patches of each slide that are read from the slide again and compared.",
+    )
     """Patches of each slide that are read from the slide again and compared."""
 
-    min_psnr: NotNegative = key(30, "the least likeness in dB of a JPEG patch to the slide's pixels")
+    min_psnr: NotNegative = key(
+        30,
+        "the least likeness in dB of a JPEG patch to the slide's pixels",
+        comment="The least PSNR of a JPEG patch against the slide, in dB.",
+    )
     """The least PSNR of a JPEG patch against the slide's pixels, in dB."""
 
 
 class Benchmark(Section):
     """How the speed of the stores is measured."""
 
-    patches: Annotated[int, Field(ge=1)] = key(512, "patches in the sample that is read, 1 or more")
+    patches: Annotated[int, Field(ge=1)] = key(
+        512,
+        "patches in the sample that is read, 1 or more",
+        comment="Patches in the sample that is read.",
+    )
     """Patches that each measurement reads, from at most 16 slides: runs of neighbours for `sequential`, scattered
     patches otherwise.
     """
 
-    repeats: Annotated[int, Field(ge=1)] = key(3, "how often each measurement is taken, 1 or more")
+    repeats: Annotated[int, Field(ge=1)] = key(
+        3,
+        "how often each measurement is taken, 1 or more",
+        comment="Repeats of each measurement.",
+    )
     """Repeats of each measurement; medians are shown."""
 
-    time_limit: Positive = key(120, "seconds that the whole benchmark may take, more than 0")
+    time_limit: Positive = key(
+        120,
+        "seconds that the whole benchmark may take, more than 0",
+        comment="Seconds that the whole benchmark may take.",
+    )
     """Seconds that all measurements together may take, approximately. Each has an equal share, and reads at least one
     patch or batch.
     """
@@ -116,7 +136,12 @@ def _limits(given: Any) -> Any:
 class Configuration(Section):
     """The configuration as users write it."""
 
-    slides: NonEmpty = key(REQUIRED, "a folder of slides, or a sheet (.csv or .tsv) that lists them")
+    slides: NonEmpty = key(
+        REQUIRED,
+        "a folder of slides, or a sheet (.csv or .tsv) that lists them",
+        comment="A folder of slides, searched recursively, or a sheet (.csv or .tsv) with the columns slide and path. "
+        "Relative paths start at the folder in which snakemake is started.",
+    )
     """A folder, searched recursively for .svs .tif .tiff .ndpi .mrxs .scn .bif .vms .vmu .svslide .dcm .czi in any
     letter case; or a sheet, see below. A .mrxs with its folder is one slide, and so are the .dcm files of one folder;
     several DICOM series in a folder are an error. A warning counts files of other endings, such as .vsi, but not texts,
@@ -127,6 +152,8 @@ class Configuration(Section):
     annotations: NonEmpty | None = key(
         None,
         "the folder of the annotations (<stem>.xml, .annotations, .geojson, .json, .png or .tif), or null for none",
+        comment="A folder of annotations (ImageScope, HALO, QuPath, ASAP), <stem>.xml, .annotations, .geojson or "
+        ".json, or of label images, <stem>.png or .tif; null for none.",
     )
     """A folder of ImageScope, HALO, ASAP or QuPath annotations, or of label images, see below: `<stem>.xml`,
     `.annotations`, `.geojson`, `.json`, `.png`, `.tif` or `.tiff`, at the slide's relative path or else anywhere, in
@@ -136,7 +163,11 @@ class Configuration(Section):
     slide until it is unpacked. With a sheet, use its column.
     """
 
-    results: NonEmpty = key(REQUIRED, "the folder that everything goes to; its path may not hold braces or line breaks")
+    results: NonEmpty = key(
+        REQUIRED,
+        "the folder that everything goes to; its path may not hold braces or line breaks",
+        comment="The output folder: stores, tables, report, logs, and Snakemake's own records.",
+    )
     """The output folder. It may be inside the folder of slides, and is not searched then; slides may not be where
     results are written. Its path may not contain braces.
     """
@@ -147,6 +178,8 @@ class Configuration(Section):
     quality: Annotated[Quality | None, BeforeValidator(_limits)] = key(  # type: ignore[valid-type]
         False,
         "true measures each patch's quality, a mapping of limits drops the bad ones too, false reads no pixel",
+        comment="Measures of each patch's pixels, in the tables and the report: true, or a mapping of limits by which "
+        f"patches are dropped. Sampling then reads all pixels.\nLimits: {LIMITS}",
         validate_default=True,
         json_schema_extra={"type": ["boolean", "object"]},
     )
@@ -160,7 +193,10 @@ class Configuration(Section):
     labels: Labels = section("how annotations become labels")
 
     reader: Literal["auto", "openslide", "tiles"] = key(
-        "auto", "what reads the slides' pixels, auto (tiles where they can be trusted), openslide or tiles"
+        "auto",
+        "what reads the slides' pixels, auto (tiles where they can be trusted), openslide or tiles",
+        comment="The reader of pixels: auto decodes the tiles of a TIFF itself where this is seen to give OpenSlide's "
+        "own pixels, and uses OpenSlide elsewhere; openslide and tiles use only one of them.",
     )
     """The reader of pixels. `tiles` decodes each tile of a TIFF once (Aperio, generic, Philips and Ventana TIFF; JPEG,
     JPEG 2000 as RGB, deflate, LZW, none). `openslide` reads through OpenSlide. `auto` uses `tiles` if the slide's
@@ -169,25 +205,37 @@ class Configuration(Section):
     """
 
     icc: Literal["ignore", "srgb"] = key(
-        "ignore", "ignore stores the slides' own pixels, srgb converts those of slides with an ICC profile to sRGB"
+        "ignore",
+        "ignore stores the slides' own pixels, srgb converts those of slides with an ICC profile to sRGB",
+        comment="The ICC profile of a slide: ignore stores the pixels unchanged; srgb converts them to sRGB.",
     )
     """The use of a slide's ICC profile. `ignore` stores the slide's pixels unchanged. `srgb` converts every stored
     pixel by the profile to sRGB, see below. `slides.csv` names the profile in either case.
     """
 
     unreadable_patches: Literal["fail", "skip"] = key(
-        "fail", "fail makes a slide failed that has a patch whose pixels cannot be read, skip leaves such patches out"
+        "fail",
+        "fail makes a slide failed that has a patch whose pixels cannot be read, skip leaves such patches out",
+        comment="A patch whose pixels cannot be read (a broken tile) is listed in unreadable.csv and omitted from all "
+        "stores. Its slide fails (fail), or continues without it (skip).",
     )
     """What happens to the slide of a patch that cannot be read. The patch is in no store, and `unreadable.csv` lists
     it. `fail`: the slide fails, and none of its patches are in `metadata.csv`. `skip`: the slide continues without the
     patch, and fails only if no patch can be read.
     """
 
-    max_failed: Count = key(0, "how many slides may fail before the run does, 0 or more")
+    max_failed: Count = key(
+        0,
+        "how many slides may fail before the run does, 0 or more",
+        comment="The largest number of slides that may fail; with more, the run fails at its end.",
+    )
     """The run fails at its end if more slides than this have failed."""
 
     scratch: NonEmpty | None = key(
-        None, "a folder on a disk of the machine that runs a job, where stores are written first; or null for none"
+        None,
+        "a folder on a disk of the machine that runs a job, where stores are written first; or null for none",
+        comment="A folder on a local disk of the machine that runs a job, such as $TMPDIR: stores are written there "
+        "and moved to the results when they are complete. Null writes them to the results directly.",
     )
     """A folder on a local disk of the machine that runs a job, for example `$TMPDIR`: stores are written there, copied
     to the results when they are complete, compared, and renamed. The next job for the same store in the same results
@@ -199,13 +247,21 @@ class Configuration(Section):
         {"lmdb": {"encoding": "zstd"}},
         "the stores that are written, of lmdb, hdf5, disk and tar; {} writes none",
         validate_default=True,
+        comment="The backends to write (lmdb, hdf5, disk, tar), each with its encoding: raw, zstd (only lmdb and "
+        "hdf5), png, jpeg (with `quality`, default 90), or source, which copies the slide's own JPEG tiles "
+        "where the grid of patches equals that of tiles. {} writes none: tables, pictures, folds and the "
+        "report, without pixels.",
     )
     """Backends to write: `lmdb`, `hdf5`, `disk`, and `tar`, see [below](#tar-files). If one is named, only the named
     ones are written. `{}` writes none: tables, pictures, folds and the report, [without pixels](#no-stores).
     """
 
     splits: Splits | None = key(
-        None, "a mapping of folds, by and stratify parts the slides into folds; null parts nothing"
+        None,
+        "a mapping of folds, by and stratify parts the slides into folds; null parts nothing",
+        comment="Folds of slides for training and testing, in splits.csv and the report: a mapping of `folds`, their "
+        "number; `by`, the column of the sheet whose values stay together, such as patient, or slide; and "
+        "`stratify`, label or null. Null makes none.",
     )
     """Splits the slides with patches into folds for training and testing: `splits.csv` and a section of the report. A
     mapping of the next three keys; `{}` takes their defaults. See [Folds](../docs/how-to/splits.md).
@@ -214,7 +270,11 @@ class Configuration(Section):
     validation: Validation = section("how stores are checked")
     benchmark: Benchmark = section("how the stores' speed is measured")
 
-    seed: Count = key(0, "the seed of every random choice, 0 or more")
+    seed: Count = key(
+        0,
+        "the seed of every random choice, 0 or more",
+        comment="The seed of every random choice.",
+    )
     """The seed of every random choice: the samples of the validation, the benchmark and the pictures, and the order in
     which `splits` assigns groups of about the same size.
     """

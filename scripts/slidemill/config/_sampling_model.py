@@ -17,10 +17,18 @@ MaskValue = Annotated[int, Field(ge=1, le=2**32 - 1)]
 class Sampling(Section):
     """Which patches are sampled."""
 
-    patch_size: Annotated[int, Field(ge=16, le=4096)] = key(256, "a patch's width and height in pixels, 16 to 4096")
+    patch_size: Annotated[int, Field(ge=16, le=4096)] = key(
+        256,
+        "a patch's width and height in pixels, 16 to 4096",
+        comment="Width and height of a patch, in pixels of the sampled level.",
+    )
     """Width and height of a patch in pixels of the sampled level, 16 to 4096; at most 1024 with a native level."""
 
-    overlap: Count = key(0, "pixels added on each side of a patch, 0 or more, less than half of patch_size")
+    overlap: Count = key(
+        0,
+        "pixels added on each side of a patch, 0 or more, less than half of patch_size",
+        comment="Pixels added on each side of a patch; patches start patch_size - 2 x overlap apart.",
+    )
     """Pixels added on each side; patches start `patch_size - 2 * overlap` apart."""
 
     deepzoom_level: Count = key(None, "a DeepZoom level, counted from 0 = one pixel (`slidemill inspect` lists them)")
@@ -28,7 +36,12 @@ class Sampling(Section):
     the next finer one and shrunk as in DeepZoomGenerator. Exactly one of this and the next three keys is given.
     """
 
-    level: Count = key(0, "a native level, counted from 0 = full resolution (`slidemill inspect` lists them)")
+    level: Count = key(
+        0,
+        "a native level, counted from 0 = full resolution (`slidemill inspect` lists them)",
+        comment="Native level, 0 = full resolution. Alternatives: `deepzoom_level`, 0 = one pixel (`slidemill inspect "
+        "SLIDE` lists both), `mpp`, µm per pixel, or `magnification`.",
+    )
     """Native level, 0 = full resolution."""
 
     mpp: Positive = key(None, "the micrometres a pixel that are wanted, more than 0, such as 0.5")
@@ -46,6 +59,7 @@ class Sampling(Section):
         None,
         "micrometres a level-0 pixel of slides that do not say so themselves, or whose pixels are not square, "
         "more than 0; or null",
+        comment="µm per level-0 pixel of slides that do not state it or whose pixels are not square; null for none.",
     )
     """µm per level-0 pixel of slides that state none, state less than 0.02 or more than 50, or whose pixels are not
     square. Without it, such slides fail if a resolution is requested. A sheet's column `mpp` has priority over the
@@ -54,17 +68,25 @@ class Sampling(Section):
     """
 
     max_patches: Annotated[int, Field(ge=1)] = key(
-        MOST_PATCHES, "patches that one slide's grid may have, 1 or more; a slide with more is failed"
+        MOST_PATCHES,
+        "patches that one slide's grid may have, 1 or more; a slide with more is failed",
+        comment="The largest number of patches in the grid of one slide; a slide with more fails.",
     )
     """The largest number of patches in one slide's grid. A slide with more fails before a table of gigabytes is
     written. A change of the value samples and stores again. Slides of more than 10^12 pixels fail in any case.
     """
 
-    limit_bounds: bool = key(True, "true restricts the grid to the scanned area of slides that name one")
+    limit_bounds: bool = key(
+        True,
+        "true restricts the grid to the scanned area of slides that name one",
+        comment="Restrict the grid to the scanned area of slides that name one (MIRAX and some others).",
+    )
     """Restrict the grid to the scanned area of slides that name one (`openslide.bounds-*`)."""
 
     edges: Literal["drop", "pad"] = key(
-        "drop", "drop leaves out patches that reach beyond the slide, pad fills them with background"
+        "drop",
+        "drop leaves out patches that reach beyond the slide, pad fills them with background",
+        comment="Patches that extend beyond the slide: drop omits them, pad fills them with the slide's background.",
     )
     """Patches that extend beyond the slide: `drop` omits them (with an overlap, also the first row and column), `pad`
     fills them with the slide's background colour.
@@ -75,7 +97,10 @@ class Tissue(Section):
     """Which patches have enough tissue."""
 
     method: Literal["none", "otsu", "hsv"] = key(
-        "otsu", "otsu parts each slide's saturations, hsv takes one threshold for all slides, none keeps all patches"
+        "otsu",
+        "otsu parts each slide's saturations, hsv takes one threshold for all slides, none keeps all patches",
+        comment="How a tissue mask is made, by which patches with little tissue are dropped: otsu computes a "
+        "threshold per slide, hsv uses one for all; none keeps every patch.",
     )
     """How the tissue mask is made from a low resolution, by which patches with little tissue are dropped. `otsu`
     separates each slide's saturations by Otsu's threshold, kept within 14 to 40 of 255, so that it splits neither empty
@@ -86,20 +111,30 @@ class Tissue(Section):
     See [below](#masks-of-tissue). `none` keeps every patch, as py-wsi does, and reads no pixel.
     """
 
-    min_fraction: Share = key(0.1, "how much of a patch must be tissue, 0 to 1")
+    min_fraction: Share = key(
+        0.1,
+        "how much of a patch must be tissue, 0 to 1",
+        comment="The least share of a patch that must be tissue.",
+    )
     """The least share of a patch that must be tissue; patches with less are dropped. The tables have each patch's share
     as `tissue_fraction`.
     """
 
     level: Count | None = key(
-        None, "the native level that the mask is made from; null takes about 8 micrometres a pixel"
+        None,
+        "the native level that the mask is made from; null takes about 8 micrometres a pixel",
+        comment="The native level that the mask is made from; null takes about 8 µm per pixel.",
     )
     """The native level that the mask is made from. `null` shrinks pixels to 8 µm per pixel (by a factor that takes a
     level-0 pixel as 0.25 µm if the slide states no size). Slides without low levels are read completely for it, strip
     by strip.
     """
 
-    masks: NonEmpty | None = key(None, "a folder of custom masks, found as annotations are; or null for none")
+    masks: NonEmpty | None = key(
+        None,
+        "a folder of custom masks, found as annotations are; or null for none",
+        comment="A folder of custom masks, <stem>.png, .tif, .geojson, .json, .xml or .annotations; null for none.",
+    )
     """A folder of custom masks, found by name as annotations are; with a sheet, use its column `tissue_mask`. A mask is
     an image (PNG or TIFF, 0 outside tissue, at any scale, over the whole slide), or regions of any name in
     any of the formats of annotations. It replaces `method` for its slide; with `none`, other slides keep all their
@@ -107,7 +142,10 @@ class Tissue(Section):
     """
 
     mask_values: Annotated[list[MaskValue], Field(min_length=1)] | None = key(
-        None, "the integers that mean tissue in images of such masks; null for images of 0 and one other"
+        None,
+        "the integers that mean tissue in images of such masks; null for images of 0 and one other",
+        comment="The integers that mean tissue in custom masks, such as [1]; null for images of 0 and one other "
+        "integer.",
     )
     """The integers that mean tissue in images of `tissue.masks` or `tissue_mask`, such as `[1]` for GrandQC's masks (1
     is clean tissue, 2 to 6 are artefacts, 7 is background, 0 is padding). `null` accepts images of 0 and one other
@@ -115,7 +153,10 @@ class Tissue(Section):
     """
 
     pens: Literal["auto", "exclude", "keep"] = key(
-        "auto", "what otsu and hsv do with felt pens; exclude drops all that has their colours, stains too"
+        "auto",
+        "what otsu and hsv do with felt pens; exclude drops all that has their colours, stains too",
+        comment="Felt pens: auto drops what can only be a pen stroke, keep drops none, exclude drops everything in "
+        "the colours of pens, stains of these colours included.",
     )
     """What `otsu` and `hsv` do with the colours of felt pens, which some stains share. `auto` excludes what can only be
     a pen, see [below](#masks-of-tissue). `exclude` excludes everything that is green, blue, red or yellow enough,
@@ -124,7 +165,10 @@ class Tissue(Section):
     """
 
     mask_origin: Literal["canvas", "bounds", None] = key(
-        None, "where masks start on slides that name their bounds, canvas or bounds; null where the format says"
+        None,
+        "where masks start on slides that name their bounds, canvas or bounds; null where the format says",
+        comment="The origin of custom masks on slides that name their bounds: canvas, bounds, or null for the default "
+        "of the format.",
     )
     """The origin of masks on slides that name their bounds (MIRAX, for example): `canvas`, the whole slide, or
     `bounds`. `null` means `bounds` for GeoJSON and `canvas` for images and XML. The notes and the log of each such
@@ -141,6 +185,9 @@ def _limit(measure: Measure) -> tuple[Any, Any]:
         None, f"{measure.meaning}; or null"
     )
 
+
+LIMITS = ", ".join(f"`{measure.limit}`" for measure in MEASURES)
+"""The keys of `quality` in a comment."""
 
 _LIMITS: dict[str, Any] = {measure.limit: _limit(measure) for measure in MEASURES}
 Quality = create_model("Quality", __base__=Section, __doc__="Which measures patches must have.", **_LIMITS)
