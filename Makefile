@@ -31,6 +31,11 @@ run: $(VENV)/run.stamp ## the pipeline on your slides
 		$${RESULTS:+results="$$RESULTS"} $${ANNOTATIONS:+annotations="$$ANNOTATIONS"}; fi; \
 	$(BIN)/snakemake --cores $(CORES) "$$@"
 
+.PHONY: estimate
+estimate: $(VENV)/run.stamp ## size, time and speed of each kind of store, before any is written: takes what run takes
+	@$(BIN)/slidemill estimate --cores $(CORES) $${CONFIG:+--config "$$CONFIG"} $${SLIDES:+--slides "$$SLIDES"} \
+		$${RESULTS:+--results "$$RESULTS"} $${ANNOTATIONS:+--annotations "$$ANNOTATIONS"}
+
 .PHONY: race
 race: export BENCH_SLIDE := $(BENCH_SLIDE)
 race: export PYWSI := $(PYWSI)

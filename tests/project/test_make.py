@@ -59,6 +59,21 @@ def test_run_hands_on_what_it_was_given(make, given, expected):
     assert told == ["--cores", "3", *expected]
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ([], []),
+        (["SLIDES=/my data/s", "RESULTS=/my data/r"], ["--slides", "/my data/s", "--results", "/my data/r"]),
+        (["CONFIG=my own.yaml"], ["--config", "my own.yaml"]),
+    ],
+)
+def test_estimate_hands_on_what_it_was_given(make, given, expected):
+    program = make("run") / ".venv/bin/slidemill"
+    program.write_text('#!/bin/sh\nprintf "%s\\n" "$@" > told\n')
+    told = (make("estimate", "CORES=3", *given) / "told").read_text().splitlines()
+    assert told == ["estimate", "--cores", "3", *expected]
+
+
 @pytest.mark.parametrize("wrong", ["nothere.yaml", "broken.yaml"])
 def test_run_refuses_a_configuration_before_snakemake(make, wrong):
     (make("run") / "broken.yaml").write_text("slides: [a\n")

@@ -265,7 +265,7 @@ def test_rule_files_are_few():
 
 def test_scripts_of_rules_are_wiring():
     """What a stage does is in the package, where tests call it without Snakemake."""
-    assert len(RULE_SCRIPTS) == 12
+    assert len(RULE_SCRIPTS) == 14
     for script in RULE_SCRIPTS:
         text = (SCRIPTS / f"{script}.py").read_text(encoding="utf-8")
         assert len(text.splitlines()) < 25, script
@@ -400,7 +400,7 @@ def test_code_digest_rejects_unknown_modules(copied):
 @pytest.mark.parametrize(
     ("stage", "scripts"),
     [
-        ("benchmark", ["benchmark_stores"]),
+        ("benchmark", ["benchmark_stores", "estimate_stores"]),
         ("discover", ["discover_slides"]),
         ("draw", ["draw_slide"]),
         ("gate", ["gate"]),

@@ -1,4 +1,5 @@
-# Patches into stores, a rule a backend and a job a slide; then every store of a slide is checked.
+# Patches into stores, a rule a backend and a job a slide; then every store of a slide is checked. What they would take,
+# before any is written: `snakemake estimate`.
 
 for backend in RUN.backends:
 
@@ -45,3 +46,39 @@ rule validate_stores:
         **RUN.parameters("validate_stores"),
     script:
         "../../scripts/validate_stores.py"
+
+
+rule estimate_stores:
+    input:
+        sampled=RUN.every_slide(outcome_file("sample_patches")),
+    output:
+        table=ESTIMATE_TABLE,
+        seal=ESTIMATE_SEAL,
+    log:
+        "logs/estimate_stores.log",
+    conda:
+        "../../environment.yml"
+    # All cores, so that no other job disturbs the figures.
+    threads: workflow.resource_settings.cores or 1
+    resources:
+        mem_mb=RUN.resources.cohort_memory,
+        runtime=RUN.resources.cohort_runtime,
+    params:
+        **RUN.parameters("estimate_stores"),
+    script:
+        "../../scripts/estimate_stores.py"
+
+
+# Without output, so that the table is printed each time.
+rule estimate:
+    input:
+        table=ESTIMATE_TABLE,
+    log:
+        "logs/estimate.log",
+    localrule: True
+    conda:
+        "../../environment.yml"
+    params:
+        **RUN.parameters("print_estimate"),
+    script:
+        "../../scripts/print_estimate.py"

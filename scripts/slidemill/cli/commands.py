@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from slidemill._version import __version__
+from slidemill.cli import _estimate
 from slidemill.cli._transfer import add_commands
 from slidemill.core.results_layout import JOINED, store_path
 from slidemill.core.specs import GridSpec
@@ -36,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--out", type=Path, metavar="FOLDER", help="also draw a patch of each level: the folder of the pictures"
     )
     inspect.set_defaults(run=_inspect)
+    _estimate.add_command(commands)
     again = commands.add_parser("verify", help="whether finished results are still whole: stores, tables and outcomes")
     again.add_argument("results", type=Path, metavar="RESULTS")
     again.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="slides at once (default: all cores)")

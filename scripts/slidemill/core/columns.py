@@ -38,3 +38,11 @@ SLIDE_SOURCE = "slide"
 BENCHMARK_COLUMNS = (
     *("source", "encoding", "measure", "workers", "cache", "unit", "median", "low", "high", "repeats", "note"),
 )
+
+ESTIMATE_COLUMNS = (
+    *("backend", "encoding", "quality", "configured", "recommended", "slides", "patches", "sample"),
+    *("patch_bytes", "margin", "bytes", "space", "free", "seconds", "cores", "hours", "write", "random", "batches"),
+    "note",
+)
+"""A row per candidate for a store. Sizes are in bytes, `seconds` are those of all jobs that write stores, `hours` those
+until all are written and checked on `cores` cores, and `write`, `random` and `batches` are patches per second."""

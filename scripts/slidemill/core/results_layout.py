@@ -30,6 +30,10 @@ COHORT_SEALS = "tables.seal.json"
 
 SPLITS_TABLE, SPLITS_SEAL = "splits.csv", "splits.seal.json"
 BENCHMARK_TABLE, BENCHMARK_PLOT = "benchmark.csv", "figures/benchmark.png"
+ESTIMATE_TABLE, ESTIMATE_SEAL = "estimate.csv", "estimate.seal.json"
+MEASURED_FOLDER = Path(".measured")
+"""The folder of a store that is only measured."""
+
 REPORT = "report.html"
 PASSED = "passed/{target}"
 """What the gate leaves when a target has passed: ``all`` or ``validated``."""
@@ -112,12 +116,19 @@ COHORT_TABLES = {
 
 COHORT_FILES = (
     *(*COHORT_TABLES.values(), COHORT_SEALS, SPLITS_TABLE, SPLITS_SEAL, BENCHMARK_TABLE, BENCHMARK_PLOT, REPORT),
-    *(str(JOINED), PASSED),
+    *(str(JOINED), PASSED, ESTIMATE_TABLE, ESTIMATE_SEAL),
 )
 """What runs make of all slides together."""
 
 TOP_LEVEL = frozenset(
     str(path).split("/", 1)[0]
-    for path in (*chain(*SLIDE_FILES.values()), *COHORT_FILES, log_file("rule"), UNFINISHED_FOLDER, RECORD)
+    for path in (
+        *chain(*SLIDE_FILES.values()),
+        *COHORT_FILES,
+        log_file("rule"),
+        UNFINISHED_FOLDER,
+        MEASURED_FOLDER,
+        RECORD,
+    )
 )
 """The names of files and folders in a results folder itself."""

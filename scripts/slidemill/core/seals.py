@@ -12,14 +12,25 @@ from typing import Any
 import xxhash
 
 from slidemill.core.files import file_digest, read_json, replacing
-from slidemill.core.results_layout import COHORT_SEALS, COHORT_TABLES, SPLITS_SEAL, SPLITS_TABLE
+from slidemill.core.results_layout import (
+    COHORT_SEALS,
+    COHORT_TABLES,
+    ESTIMATE_SEAL,
+    ESTIMATE_TABLE,
+    SPLITS_SEAL,
+    SPLITS_TABLE,
+)
 from slidemill.errors import SlidemillError
 
 MARK = b',\n "seal": "'
 END = b'"\n}\n'
 DIGEST = re.compile(r"[0-9a-f]{32}")
 
-SEALED_BY = {**dict.fromkeys(COHORT_TABLES.values(), COHORT_SEALS), SPLITS_TABLE: SPLITS_SEAL}
+SEALED_BY = {
+    **dict.fromkeys(COHORT_TABLES.values(), COHORT_SEALS),
+    SPLITS_TABLE: SPLITS_SEAL,
+    ESTIMATE_TABLE: ESTIMATE_SEAL,
+}
 """By name of a cohort's table, the file next to it that lists its seal."""
 
 

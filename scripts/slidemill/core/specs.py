@@ -196,6 +196,14 @@ class WorkSpec:
     scratch: Path | None = None
 
 
+def pixel_threads(megabytes: int) -> int:
+    """Return the threads of a job that reads all patches of a slide of this size in MB.
+
+    Small slides get fewer threads, so that several of their jobs run at once.
+    """
+    return min(1 + megabytes // 16, 4)
+
+
 @dataclass(frozen=True, slots=True)
 class ValidationSpec:
     """Validation settings: patches per slide, and the least PSNR of JPEG in dB.

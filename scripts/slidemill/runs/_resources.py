@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from slidemill.core.results_layout import METADATA_TABLE, PATCHES
-from slidemill.core.specs import GridSpec
+from slidemill.core.specs import GridSpec, pixel_threads
 from slidemill.slides.discovery import SlideFile, decode_path
 from slidemill.slides.fingerprint import companions
 
@@ -85,11 +85,8 @@ class Resources:
         return rows or expected_patches(self.megabytes(slide) * 1_000_000, self.grid)
 
     def threads(self, wildcards: OfSlide) -> int:
-        """Return the threads of a job that reads or checks all patches.
-
-        Small slides get fewer threads, so that several of their jobs run at once.
-        """
-        return min(1 + self.megabytes(wildcards.slide) // 16, 4)
+        """Return the threads of a job that reads or checks all patches."""
+        return pixel_threads(self.megabytes(wildcards.slide))
 
     def sampling_threads(self, wildcards: OfSlide) -> int:
         """Return the threads of sampling, which reads pixels only to measure quality."""

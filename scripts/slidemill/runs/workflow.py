@@ -28,6 +28,7 @@ from slidemill.core.results_layout import (
 )
 from slidemill.runs._code_digest import code_digest
 from slidemill.runs._missing_files import missing_in_folder
+from slidemill.runs._report_parameters import report_parameters
 from slidemill.runs._resources import Resources
 from slidemill.runs._slide_parameters import SlideParameters
 from slidemill.runs.job_settings import STAGES, settings_digest
@@ -200,6 +201,14 @@ class Workflow:
                 "join_hdf5": {},
                 "split_slides": {"splits": self.report_parameters["splits"], "seed": config.seed},
                 "benchmark_stores": {"stores": self.backends, "benchmark": asdict(config.benchmark), **pixels},
+                "estimate_stores": {
+                    "stores": self.backends,
+                    "benchmark": asdict(config.benchmark),
+                    "reader": config.reader,
+                    "checked": config.validation.sample,
+                    **pixels,
+                },
+                "print_estimate": {},
                 "render_report": {
                     "parameters": self.report_parameters,
                     "warnings": list(self.warnings),
@@ -244,21 +253,7 @@ class Workflow:
     @cached_property
     def report_parameters(self) -> dict[str, Any]:
         """The settings that the report shows."""
-        config = self.config
-        return {
-            "sampling": asdict(config.sampling),
-            "tissue": asdict(config.tissue),
-            "reader": config.reader,
-            "icc": config.icc,
-            "unreadable_patches": config.unreadable_patches,
-            "quality": asdict(config.quality) if config.quality else False,
-            "labels": asdict(config.labels) | {"unannotated": config.unannotated, "unmapped": config.unmapped},
-            "stores": self.backends,
-            "splits": config.splits and asdict(config.splits),
-            "validation": asdict(config.validation),
-            "benchmark": asdict(config.benchmark),
-            "seed": config.seed,
-        }
+        return report_parameters(self.config, self.backends)
 
     def code(self, rule: str, backend: str = "") -> str:
         """Return a digest of the code that a rule runs.

@@ -1,47 +1,39 @@
-"""Benchmark: measure how fast patches are read from stores and slides."""
+"""Benchmark: measure stores and slides, and estimate what a cohort's stores take."""
 
 from __future__ import annotations
 
-import math
-import multiprocessing
+import os
 import random
-import statistics
+import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
-from slidemill.core.columns import BENCHMARK_COLUMNS
+from slidemill.core.columns import BENCHMARK_COLUMNS, ESTIMATE_COLUMNS
 from slidemill.core.csv_tables import read_cohort_table, read_table, write_table
+from slidemill.core.files import scratch_folder
 from slidemill.core.job_log import LOG
-from slidemill.core.results_layout import FACTS
-from slidemill.core.specs import BenchmarkSpec, GridSpec, StoreSpec
-from slidemill.core.text import format_count
+from slidemill.core.results_layout import FACTS, MEASURED_FOLDER
+from slidemill.core.seals import seal_tables
+from slidemill.core.specs import BenchmarkSpec, GridSpec, StoreSpec, pixel_threads
+from slidemill.measuring.candidates import list_candidates
+from slidemill.measuring.cohort import Cohort, read_cohort
+from slidemill.measuring.projection import Circumstances, estimate_rows
+from slidemill.measuring.reading import benchmark
+from slidemill.measuring.sample import SampleSpec, read_sample
+from slidemill.measuring.sample_stores import Bench, measure_candidates
+from slidemill.measuring.sources import choose_patches, open_sources
 from slidemill.report.plots import plot_benchmark
-from slidemill.stages._benchmark_sources import (
-    Key,
-    Source,
-    bytes_from_disk,
-    choose_patches,
-    drop_from_cache,
-    fact_rows,
-    open_sources,
-)
 from slidemill.stages.job import Job
-
-BATCH = 32
 
 MOST_SLIDES = 16
 """Most slides in the sample, so that a cohort of thousands takes no longer."""
 
-Chosen = Mapping[str, Sequence[Key]]
-"""The patches to read: neighbours, ``"sequential"``, and scattered ones, ``"random"``."""
+READING = 0.3
+"""Share of the time that may be spent on reading the sampled patches."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,177 +114,131 @@ def benchmark_stores(job: BenchmarkJob) -> None:
     plot_benchmark(list(read_table(job.table)), job.plot)
 
 
-@dataclass(frozen=True, slots=True)
-class Measurement:
-    """A measurement: source, way of reading, workers (0: this process), cold cache."""
+def fact_rows(backend: str, encoding: str, stores: Sequence[Mapping[str, str]]) -> list[dict[str, object]]:
+    """Return benchmark rows on sizes and times recorded while stores were written.
 
-    source: str
-    measure: str
-    workers: int
-    cold: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """Patches per second, their number, whether all were read, and the cache dropped."""
-
-    rate: float
-    patches: int
-    complete: bool
-    dropped: bool
-
-
-def benchmark(
-    sources: Mapping[str, Source], chosen: Chosen, spec: BenchmarkSpec, *, workers: int, seed: int
-) -> list[dict[str, object]]:
-    """Measure each source and way of reading; return rows of the benchmark's table.
-
-    Ways are ``sequential`` and ``random`` in this process, and ``batches``: 32 scattered patches, assembled into one
-    reused array by 1 and by `workers` processes, without handing them to another process. Each is measured cold, with
-    the files dropped from the page cache, and warm, right after reading the same patches. Starting processes and
-    opening stores is not timed.
+    Bytes, files and seconds are sums over the slides; memory is the peak of the largest job.
 
     Parameters
     ----------
-    sources
-        What is read from, by name.
-    chosen
-        The patches to read.
-    spec
-        Number of turns, and the time limit in seconds, of which each measurement has an equal share.
-    workers
-        Most processes that read at once.
-    seed
-        Seed of the order of the sources in each turn.
+    backend, encoding
+        The kind of store, and its encoding.
+    stores
+        Its rows of the table of stores.
+    """
+    summed, largest = "sum of the jobs, reading the slides included", "largest job, pages of mapped files included"
+    facts = (
+        ("bytes", "bytes", sum(int(store["bytes"]) for store in stores), ""),
+        ("files", "files", sum(int(store["files"]) for store in stores), ""),
+        ("write", "s", sum(float(store["seconds"]) for store in stores), summed),
+        ("write memory", "MB", max((float(store["peak_mb"]) for store in stores), default=0), largest),
+    )
+    known = {"source": backend, "encoding": encoding}
+    return [
+        {**known, "measure": measure, "unit": unit, "median": f"{value:.10g}", "note": note}
+        for measure, unit, value, note in facts
+    ]
 
-    Returns
-    -------
-    list of dict
-        Rows with the columns of `BENCHMARK_COLUMNS`.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EstimateJob:
+    """Inputs and outputs of an estimate.
+
+    Parameters
+    ----------
+    root
+        The folder of the slides.
+    sampled
+        The outcomes of sample_patches of all slides.
+    stores
+        The configured backends, and how they encode.
+    grid, icc, reader
+        The grid of the patches, how colours are converted, and how slides are read.
+    spec, seed
+        How much is measured, and the seed of all choices.
+    checked
+        Patches of each slide that validation compares with the slide.
+    cores
+        Cores of the run.
+    table, seal
+        The table of candidates, and its seal.
+    scratch
+        A folder on a local disk where stores are written first; None for none.
+    """
+
+    root: Path
+    sampled: Sequence[Path]
+    stores: Mapping[str, StoreSpec]
+    grid: GridSpec
+    spec: BenchmarkSpec
+    seed: int
+    checked: int
+    cores: int
+    table: Path
+    seal: Path
+    icc: str = "ignore"
+    reader: str = "auto"
+    scratch: Path | None = None
+
+    @classmethod
+    def from_job(cls, job: Job) -> EstimateJob:
+        """Return the inputs and outputs of the rule estimate_stores."""
+        params = job.params
+        return cls(
+            root=job.roots.slides,
+            sampled=job.input_lists["sampled"],
+            stores={name: StoreSpec(**settings) for name, settings in params["stores"].items()},
+            grid=GridSpec(**params["grid"]),
+            spec=BenchmarkSpec(**params["benchmark"]),
+            seed=params["seed"],
+            checked=params["checked"],
+            cores=job.threads,
+            icc=params["icc"],
+            reader=params["reader"],
+            scratch=scratch_folder(job.scratch),
+            **job.outputs,
+        )
+
+
+def estimate_stores(job: EstimateJob) -> None:
+    """Publish the table of candidates, each measured on a sample of patches.
 
     Raises
     ------
     SlidemillError
-        When a store or a slide cannot be read.
+        When an outcome or a table is damaged.
     """
-    ways = [("sequential", 0), ("random", 0), *(("batches", n) for n in sorted({1, workers}))]
-    plan = [Measurement(source, way, n, cold) for cold in (True, False) for way, n in ways for source in sources]
-    share = spec.time_limit / (1.5 * len(plan) * spec.repeats)
-    readings: dict[Measurement, list[Reading]] = {measurement: [] for measurement in plan}
-    # Ways take turns, and sources change their order, so that what disturbs the machine disturbs all of them.
-    for turn in range(spec.repeats):
-        order = list(sources)
-        random.Random(f"{seed} {turn}").shuffle(order)  # noqa: S311
-        for measurement in sorted(
-            plan, key=lambda one: (not one.cold, one.measure, one.workers, order.index(one.source))
-        ):
-            keys = chosen["sequential" if measurement.measure == "sequential" else "random"]
-            reading = _measure(sources[measurement.source], measurement, keys, seconds=share)
-            readings[measurement].append(reading)
-            LOG.info("turn %d of %d: %s: %.0f patches/s", turn + 1, spec.repeats, measurement, reading.rate)
-    return [_row(one, sources[one.source].encoding, readings[one]) for one in plan]
+    cohort = read_cohort(job.root, job.sampled, job.grid)
+    rows = candidate_rows(job, cohort, seconds=job.spec.time_limit)
+    count = write_table(job.table, ESTIMATE_COLUMNS, rows)
+    seal_tables(job.table.parent, {job.table.name: count}, job.seal.name)
 
 
-def _measure(source: Source, measurement: Measurement, keys: Sequence[Key], *, seconds: float) -> Reading:
-    """Measure for at most `seconds`, after warming for at most half of that."""
-    if measurement.cold:
-        drop_from_cache(source.files())
-    else:
-        source.open(keys)
-        warmed = _read_until(source, keys, time.perf_counter() + seconds / 2)
-        source.close()
-    before = bytes_from_disk()
-    # Only patches that were reached in time are warm.
-    wanted = keys if measurement.cold else keys[:warmed]
-    rate, done = _time_reading(source, measurement.workers, wanted, seconds=seconds)
-    # Reads of worker processes are not counted here: dropping is assumed to have worked for them.
-    dropped = not measurement.cold or measurement.workers > 0 or bytes_from_disk() != before
-    return Reading(rate, done, done == len(keys), dropped)
+def candidate_rows(job: EstimateJob, cohort: Cohort, *, seconds: float) -> list[dict[str, object]]:
+    """Measure all candidates for at most some seconds, and return their rows."""
+    begun = time.perf_counter()
+    threads = min(typical_threads(cohort), job.cores)
+    sample = read_sample(
+        cohort,
+        SampleSpec(job.spec.patches, job.seed, job.reader, job.icc, threads, READING * seconds),
+    )
+    LOG.info("%d patches of %d slides", len(sample.pixels), len(set(sample.slides)))
+    folder = job.table.parent.absolute() / MEASURED_FOLDER
+    bench = Bench(folder, threads, job.cores, job.grid.patch_size, job.seed, job.scratch, begun + seconds)
+    candidates = list_candidates(job.stores, copies=bool(sample.copies))
+    measured = measure_candidates(sample, candidates, bench)
+    now = Circumstances(job.cores, threads, job_start(), job.checked, shutil.disk_usage(folder.parent).free)
+    return estimate_rows(cohort, sample, measured, now)
 
 
-def _row(measurement: Measurement, encoding: str, readings: Sequence[Reading]) -> dict[str, object]:
-    rates = [reading.rate for reading in readings]
-    least = min(reading.patches for reading in readings)
-    notes = []
-    if not all(reading.complete for reading in readings):
-        notes.append(f"{format_count(least, 'patch', 'patches')} read in its share of the time")
-    if not all(reading.dropped for reading in readings):
-        notes.append("the page cache could not be dropped here: this is as warm")
-    return {
-        "source": measurement.source,
-        "encoding": encoding,
-        "measure": measurement.measure,
-        "workers": measurement.workers,
-        "cache": "cold" if measurement.cold else "warm",
-        "unit": "patches/s",
-        "median": f"{statistics.median(rates):.6g}",
-        "low": f"{min(rates):.6g}",
-        "high": f"{max(rates):.6g}",
-        "repeats": len(rates),
-        "note": "; ".join(notes),
-    }
+def typical_threads(cohort: Cohort) -> int:
+    """Return the threads of the job that stores a typical patch."""
+    weighted = sum(slide.patches * pixel_threads(slide.megabytes) for slide in cohort.slides)
+    return round(weighted / cohort.patches) if cohort.patches else 1
 
 
-def _time_reading(source: Source, workers: int, keys: Sequence[Key], *, seconds: float) -> tuple[float, int]:
-    """Return patches per second, and the number of patches read in time."""
-    if not workers:
-        source.open(keys)
-        begun = time.perf_counter()
-        done = _read_until(source, keys, begun + seconds)
-        elapsed = time.perf_counter() - begun
-        source.close()
-        return done / elapsed, done
-    batches = [keys[start : start + BATCH] for start in range(0, len(keys), BATCH)]
-    # On Linux processes are forked: spawned ones would run the job's script again.
-    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-    barrier = context.Barrier(workers)
-    with ProcessPoolExecutor(workers, context, initializer=_start, initargs=(source, keys, barrier)) as pool:
-        list(pool.map(_wait_for_all, range(workers)))
-        begun = time.perf_counter()
-        # The first batch is always read, so that there is a result.
-        deadlines = [math.inf, *[begun + seconds] * (len(batches) - 1)]
-        done = sum(pool.map(_read_batch, batches, deadlines))
-        return done / (time.perf_counter() - begun), done
-
-
-def _read_until(source: Source, keys: Sequence[Key], deadline: float) -> int:
-    """Read patches, at least one, until `deadline`; return their number."""
-    for done, key in enumerate(keys, start=1):
-        source.read(key)
-        if time.perf_counter() > deadline:
-            return done
-    return len(keys)
-
-
-@dataclass(slots=True)
-class _Worker:
-    """A worker process: its source, its batch, and the barrier of all workers."""
-
-    source: Source
-    batch: npt.NDArray[np.uint8]
-    barrier: Barrier
-
-
-_worker: _Worker
-
-
-def _start(source: Source, keys: Sequence[Key], barrier: Barrier) -> None:
-    """Open the source in a worker process."""
-    global _worker
-    source.open(keys)
-    shape = source.read(keys[0]).shape
-    _worker = _Worker(source, np.empty((BATCH, *shape), np.uint8), barrier)
-
-
-def _wait_for_all(_index: int) -> None:
-    """Wait until all workers have started, so that each takes one of these tasks."""
-    _worker.barrier.wait()
-
-
-def _read_batch(keys: Sequence[Key], deadline: float) -> int:
-    """Assemble a batch of patches, and return its size."""
-    if time.perf_counter() > deadline:
-        return 0
-    for place, key in enumerate(keys):
-        _worker.batch[place] = _worker.source.read(key)
-    return len(keys)
+def job_start() -> float:
+    """Return the seconds that a job takes to load what it needs."""
+    begun, environment = time.perf_counter(), os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", "import slidemill.stages.store"], env=environment, check=True)
+    return time.perf_counter() - begun

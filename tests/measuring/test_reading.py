@@ -7,9 +7,9 @@ import pytest
 
 from slidemill.core.columns import BENCHMARK_COLUMNS
 from slidemill.core.specs import BenchmarkSpec
+from slidemill.measuring.reading import benchmark
+from slidemill.measuring.sources import Source, choose_blocks, choose_scattered
 from slidemill.report.plots import claim, plot_benchmark, recommendation
-from slidemill.stages._benchmark_sources import Source, choose_blocks, choose_scattered
-from slidemill.stages.benchmark import benchmark
 
 IDS = {"a": [f"a{n:03}" for n in range(100)], "b": ["b0", "b1"], "c": [f"c{n:03}" for n in range(50)]}
 

@@ -218,32 +218,6 @@ def choose_blocks(ids: Mapping[str, Sequence[str]], count: int, seed: int) -> li
     return [key for slide in ids for key in chosen[slide]]
 
 
-def fact_rows(backend: str, encoding: str, stores: Sequence[Mapping[str, str]]) -> list[dict[str, object]]:
-    """Return benchmark rows on sizes and times recorded while stores were written.
-
-    Bytes, files and seconds are sums over the slides; memory is the peak of the largest job.
-
-    Parameters
-    ----------
-    backend, encoding
-        The kind of store, and its encoding.
-    stores
-        Its rows of the table of stores.
-    """
-    summed, largest = "sum of the jobs, reading the slides included", "largest job, pages of mapped files included"
-    facts = (
-        ("bytes", "bytes", sum(int(store["bytes"]) for store in stores), ""),
-        ("files", "files", sum(int(store["files"]) for store in stores), ""),
-        ("write", "s", sum(float(store["seconds"]) for store in stores), summed),
-        ("write memory", "MB", max((float(store["peak_mb"]) for store in stores), default=0), largest),
-    )
-    known = {"source": backend, "encoding": encoding}
-    return [
-        {**known, "measure": measure, "unit": unit, "median": f"{value:.10g}", "note": note}
-        for measure, unit, value, note in facts
-    ]
-
-
 def drop_from_cache(files: Iterator[Path]) -> None:
     """Sync files, and ask the kernel to drop them from its page cache."""
     if sys.platform != "linux":

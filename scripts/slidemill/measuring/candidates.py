@@ -1,0 +1,96 @@
+"""Candidates for stores, a backend and an encoding each, and what is measured on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from slidemill.core.results_layout import SUFFIXES
+from slidemill.core.specs import StoreSpec
+from slidemill.stores.registry import STORES
+
+JPEG_QUALITY = 90
+"""Quality of JPEG where the configuration gives none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A backend with an encoding, as the configuration names them.
+
+    Parameters
+    ----------
+    backend, spec
+        The kind of store, and how it encodes patches.
+    is_configured
+        Whether the configuration has it.
+    """
+
+    backend: str
+    spec: StoreSpec
+    is_configured: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The measured properties of a candidate.
+
+    Parameters
+    ----------
+    candidate
+        What was measured.
+    patches
+        The number of patches that were measured; 0 if there was no time for it.
+    patch_bytes, empty_bytes
+        Bytes of a store per patch, and of a store without patches.
+    patch_space, empty_space
+        The same on the disk, where each file takes whole blocks.
+    margin
+        Twice the standard error of the bytes per patch, as a share of them.
+    encoding, writing
+        Seconds per patch: encoded by all threads, and written and synced by one.
+    random, batches
+        Patches per second, read one by one in random order, and in shuffled batches by all processes; both from the
+        page cache.
+    """
+
+    candidate: Candidate
+    patches: int = 0
+    patch_bytes: float = 0.0
+    empty_bytes: float = 0.0
+    patch_space: float = 0.0
+    empty_space: float = 0.0
+    margin: float = 0.0
+    encoding: float = 0.0
+    writing: float = 0.0
+    random: float = 0.0
+    batches: float = 0.0
+
+    def bytes_of(self, stores: int, patches: int) -> int:
+        """Return the bytes of so many stores with so many patches in all."""
+        return round(stores * self.empty_bytes + patches * self.patch_bytes)
+
+    def space_of(self, stores: int, patches: int) -> int:
+        """Return the same on the disk, where each file takes whole blocks."""
+        return round(stores * self.empty_space + patches * self.patch_space)
+
+
+def list_candidates(configured: Mapping[str, StoreSpec], *, copies: bool) -> list[Candidate]:
+    """Return all candidates, the configured ones first, then all backends with raw patches.
+
+    Parameters
+    ----------
+    configured
+        The stores of the configuration.
+    copies
+        Whether the slides' own tiles can be copied.
+    """
+    own = [Candidate(backend, spec, True) for backend, spec in configured.items()]
+    encodings = ("raw", "zstd", "png", "jpeg", *(["source"] if copies else []))
+    others = [
+        Candidate(backend, StoreSpec(encoding, JPEG_QUALITY if encoding == "jpeg" else None))
+        for encoding in encodings
+        for backend in SUFFIXES
+        if not (encoding == "zstd" and STORES[backend].raw_encoding != "raw")
+    ]
+    known = {(one.backend, one.spec.encoding) for one in own}
+    return [*own, *(one for one in others if (one.backend, one.spec.encoding) not in known)]

@@ -1,0 +1,237 @@
+"""Read sampled patches of a cohort, and time how its slides are read."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from heapq import nsmallest
+from itertools import product
+
+import openslide
+
+from slidemill.core.encodings import EncodedPatch, Pixels
+from slidemill.core.job_log import LOG
+from slidemill.core.patch import PatchRef
+from slidemill.core.pyramid import Size
+from slidemill.core.specs import GridSpec
+from slidemill.errors import SlideError
+from slidemill.measuring.cohort import Cohort, CohortSlide, draw_places
+from slidemill.slides.icc import CONVERTED, build_conversion, colour_state
+from slidemill.slides.patch_table import SlidePatches
+from slidemill.slides.reader_choice import open_reader
+from slidemill.slides.readers import Reader, TileReader, copied_patches
+from slidemill.slides.slide_info import open_slide
+
+MOST_BYTES = 128 * 1024 * 1024
+"""Bytes of sampled pixels that are held at once."""
+
+TIMED_SLIDES, TIMED_PATCHES = 8, 64
+"""Slides on which reading is timed, and neighbouring patches that are read of each."""
+
+
+@dataclass(frozen=True, slots=True)
+class SampleSpec:
+    """How patches are sampled and read.
+
+    Parameters
+    ----------
+    count, seed
+        Number of patches, and the seed of their choice.
+    reader, icc
+        As the configuration names them.
+    threads
+        Threads that read, as in a job that writes a store.
+    seconds
+        Time limit; at least one slide is read.
+    is_timed
+        Whether reading is timed on neighbouring patches.
+    """
+
+    count: int
+    seed: int
+    reader: str = "auto"
+    icc: str = "ignore"
+    threads: int = 1
+    seconds: float = float("inf")
+    is_timed: bool = True
+
+
+@dataclass(slots=True)
+class Clock:
+    """Seconds that parts of the work took, and how much work that was.
+
+    Parameters
+    ----------
+    seconds, work
+        Seconds, and the number of patches or slides.
+    """
+
+    seconds: float = 0.0
+    work: float = 0.0
+
+    def add(self, begun: float, work: float) -> None:
+        """Add the seconds since a time of `time.perf_counter`, and the work that was done."""
+        self.seconds += time.perf_counter() - begun
+        self.work += work
+
+    @property
+    def each(self) -> float:
+        """Seconds per patch or slide; 0 if nothing was timed."""
+        return self.seconds / self.work if self.work else 0.0
+
+
+@dataclass(slots=True)
+class Sample:
+    """Sampled patches, and the time that it took to read their slides.
+
+    Parameters
+    ----------
+    pixels
+        ``uint8 (patch_size, patch_size, 3)`` of each patch, RGB.
+    slides
+        The id of each patch's slide.
+    copies
+        The slide's own tile of each patch.
+    no_copies
+        Why there are no copies; empty if there are.
+    opening, reading, copying, scattered
+        Times per slide to open it, per patch to read neighbours, to copy tiles, and to read scattered patches.
+    wanted
+        The number of patches that were drawn. Fewer are read if time is up or patches cannot be read.
+    """
+
+    pixels: list[Pixels] = field(default_factory=list)
+    slides: list[str] = field(default_factory=list)
+    copies: list[EncodedPatch] = field(default_factory=list)
+    no_copies: str = ""
+    opening: Clock = field(default_factory=Clock)
+    reading: Clock = field(default_factory=Clock)
+    copying: Clock = field(default_factory=Clock)
+    scattered: Clock = field(default_factory=Clock)
+    wanted: int = 0
+
+
+def read_sample(cohort: Cohort, spec: SampleSpec) -> Sample:
+    """Read patches that are drawn over all slides of a cohort.
+
+    Slides that cannot be read are left out: the jobs that store them report them.
+
+    Parameters
+    ----------
+    cohort
+        The slides.
+    spec
+        How patches are sampled and read.
+
+    Raises
+    ------
+    SlidemillError
+        When a table of patches is damaged, or the machine is at fault.
+    """
+    most = max(MOST_BYTES // (3 * cohort.grid.patch_size**2), 1)
+    drawn = draw_places([slide.patches for slide in cohort.slides], min(spec.count, most), spec.seed)
+    found = Sample(wanted=sum(map(len, drawn.values())), no_copies=_copy_obstacle(cohort.grid, spec))
+    deadline = time.perf_counter() + spec.seconds
+    for place, places in drawn.items():
+        if found.pixels and time.perf_counter() > deadline:
+            break
+        own = cohort.slides[place]
+        try:
+            _SlideSampler(own, cohort.grid, spec, found).read(places)
+        except SlideError as error:
+            LOG.warning("%s: left out of the sample: %s", own.slide, error)
+            found.no_copies = found.no_copies or str(error)
+    return found
+
+
+def _copy_obstacle(grid: GridSpec, spec: SampleSpec) -> str:
+    """Return which setting prevents copying tiles, or an empty text."""
+    settings = {"sampling.overlap": grid.overlap == 0, "sampling.edges": grid.edges == "drop"}
+    settings["reader"] = spec.reader != "openslide"
+    return next((f"{name} does not allow it" for name, fits in settings.items() if not fits), "")
+
+
+@dataclass(frozen=True, slots=True)
+class _SlideSampler:
+    """Adds the patches of a slide to a sample."""
+
+    slide: CohortSlide
+    grid: GridSpec
+    spec: SampleSpec
+    found: Sample
+
+    def read(self, places: Sequence[int]) -> None:
+        """Read the patches at places of the slide's table, and time reading."""
+        slide, found, threads = self.slide, self.found, self.spec.threads
+        patches = slide.read_patches(self.grid)
+        wanted = [patches[place] for place in places]
+        colours = colour_state(self.spec.icc, slide.info.icc)
+        begun = time.perf_counter()
+        with open_slide(slide.source) as handle:
+            convert = build_conversion(handle, colours)
+            tile = _tile_size(handle, wanted[0].level)
+        asked = SlidePatches(slide.source, slide.info, self.grid, wanted)
+        with open_reader(asked, self.spec.reader, self.spec.seed) as (reader, _):
+            found.opening.add(begun, 1)
+            begun = time.perf_counter()
+            with closing(reader.read(wanted, lambda pixels: convert(pixels).copy(), threads)) as read:
+                pixels = [own for _, own in read]
+            found.scattered.add(begun, len(wanted))
+            if self.spec.is_timed and found.opening.work <= TIMED_SLIDES:
+                near = _neighbours(patches, wanted[len(wanted) // 2])
+                begun = time.perf_counter()
+                with closing(reader.read(near, lambda pixels: convert(pixels)[0, 0, 0], threads)) as read:
+                    deque(read, maxlen=0)
+                # Neighbours at the border of this square share tiles with patches that are not read here.
+                share = self._tiles(near, tile) * len(patches) / (self._tiles(patches, tile) * len(near))
+                found.reading.add(begun, len(near) * share)
+            if not found.no_copies:
+                found.no_copies = self._copy(reader, wanted, converted=colours == CONVERTED)
+        found.pixels += pixels
+        found.slides += [slide.slide] * len(pixels)
+
+    def _copy(self, reader: Reader, wanted: Sequence[PatchRef], *, converted: bool) -> str:
+        """Copy the tiles of patches; return why that is not possible."""
+        if converted:
+            return "icc converts the slides' colours"
+        if not isinstance(reader, TileReader):
+            return f"the tiles of slide {self.slide.slide} are not read directly"
+        begun = time.perf_counter()
+        try:
+            self.found.copies += [data for _, data in copied_patches(reader, self.grid.patch_size, wanted)]
+        except SlideError as error:
+            return str(error)
+        self.found.copying.add(begun, len(wanted))
+        return ""
+
+    def _tiles(self, patches: Sequence[PatchRef], tile: Size | None) -> int:
+        """Return the number of different tiles that patches touch; 1 per patch if the tiles are not known."""
+        if tile is None:
+            return len(patches)
+        touched: set[tuple[int, int]] = set()
+        for patch in patches:
+            downsample = self.slide.info.downsamples[patch.level]
+            (left, right), (top, bottom) = (
+                (int(start / downsample) // side, (int(start / downsample) + max(length, 1) - 1) // side)
+                for start, length, side in zip((patch.read_x0, patch.read_y0), patch.read_size, tile, strict=True)
+            )
+            touched.update(product(range(left, right + 1), range(top, bottom + 1)))
+        return len(touched)
+
+
+def _tile_size(slide: openslide.OpenSlide, level: int) -> Size | None:
+    """Return the width and height of a level's tiles, if OpenSlide knows them."""
+    width, height = (slide.properties.get(f"openslide.level[{level}].tile-{side}") for side in ("width", "height"))
+    return (int(width), int(height)) if width and height else None
+
+
+def _neighbours(patches: Sequence[PatchRef], centre: PatchRef) -> list[PatchRef]:
+    """Return the patches next to one, in raster order."""
+
+    def distance(patch: PatchRef) -> int:
+        return max(abs(patch.column - centre.column), abs(patch.row - centre.row))
+
+    return sorted(nsmallest(TIMED_PATCHES, patches, key=distance), key=lambda patch: (patch.row, patch.column))

@@ -1,0 +1,35 @@
+"""The settings of a run that its report shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from slidemill.config.configuration import Config
+
+
+def report_parameters(config: Config, backends: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the settings that the report shows, by section.
+
+    Parameters
+    ----------
+    config
+        The checked configuration.
+    backends
+        The settings of each store, in the order of the report.
+    """
+    return {
+        "sampling": asdict(config.sampling),
+        "tissue": asdict(config.tissue),
+        "reader": config.reader,
+        "icc": config.icc,
+        "unreadable_patches": config.unreadable_patches,
+        "quality": asdict(config.quality) if config.quality else False,
+        "labels": asdict(config.labels) | {"unannotated": config.unannotated, "unmapped": config.unmapped},
+        "stores": backends,
+        "splits": config.splits and asdict(config.splits),
+        "validation": asdict(config.validation),
+        "benchmark": asdict(config.benchmark),
+        "seed": config.seed,
+    }
