@@ -1,6 +1,7 @@
 """Render a notebook with its outputs as a page of the site."""
 
 import json
+import re
 from typing import Any
 
 
@@ -20,5 +21,6 @@ def _shown(output: dict[str, Any]) -> str:
     if "image/jpeg" in data:
         return f"![Output of the cell above](data:image/jpeg;base64,{''.join(data['image/jpeg']).strip()})"
     if "text/html" in data:
-        return "".join(data["text/html"])
+        # Only tables without a class have the site's style.
+        return re.sub("<table[^>]*>", "<table>", "".join(data["text/html"]))
     return f"```text\n{''.join(data['text/plain']).rstrip()}\n```"
