@@ -16,6 +16,7 @@ def site(tmp_path_factory):
     ("words", "page"),
     [
         ("resume", "how-to/resume.html"),
+        ("disk space", "how-to/disk-and-time.html"),
         ("mpp", "reference/configuration.html"),
         ("magnification", "reference/configuration.html"),
         ("QuPath", "how-to/qupath.html"),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from slidemill.core.columns import (
     BENCHMARK_COLUMNS,
+    ESTIMATE_COLUMNS,
     MEASURE_COLUMNS,
     METADATA_COLUMNS,
     SLIDE_COLUMNS,
@@ -109,6 +110,22 @@ BENCHMARK: Rows = (
     (("cache",), "`cold`: the pages of the files are dropped from the page cache first; `warm`"),
     (("unit", "median", "low", "high", "repeats", "note"), "the figure"),
 )
+ESTIMATE: Rows = (
+    (("backend", "encoding", "quality"), "the candidate; the quality only of `jpeg`"),
+    (("configured", "recommended"), "whether `stores` has it; whether it is recommended"),
+    (("slides", "patches", "sample"), "slides and patches of the cohort; patches that were measured"),
+    (("patch_bytes", "margin"), "mean bytes of a patch; twice its standard error, as a share of it"),
+    (
+        ("bytes", "space", "free"),
+        "bytes of all patches; bytes that all stores take on the disk; free bytes of the disk",
+    ),
+    (
+        ("seconds", "cores", "hours"),
+        "seconds of all jobs that write stores; cores; hours until all are written and checked",
+    ),
+    (("write", "random", "batches"), "patches per second, written, read at random and read in shuffled batches"),
+    (("note",), "why it was not measured"),
+)
 TABLES: dict[str, tuple[tuple[str, ...], Rows]] = {
     "metadata.csv": (METADATA_COLUMNS, METADATA),
     "slides.csv": (SLIDE_COLUMNS, SLIDES),
@@ -116,6 +133,7 @@ TABLES: dict[str, tuple[tuple[str, ...], Rows]] = {
     "stores.csv": (STORE_COLUMNS, STORES),
     "validation.csv": (VALIDATION_COLUMNS, VALIDATION),
     "benchmark.csv": (BENCHMARK_COLUMNS, BENCHMARK),
+    "estimate.csv": (ESTIMATE_COLUMNS, ESTIMATE),
 }
 """Columns of each table, as they are written, and their documentation."""
 
