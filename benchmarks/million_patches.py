@@ -196,15 +196,14 @@ class Stages:
     def render_report(self) -> None:
         """Render the report; nothing was measured."""
         (self.folder / "benchmark.csv").write_text("source,encoding,measure,unit\n", encoding="utf-8")
-        Image.new("RGB", (8, 8)).save(self.folder / "plot.png")
         render_report(
             ReportJob(
                 page=self.folder / "report.html",
                 slides=self.folder / "slides.csv",
+                stores=self.folder / "stores.csv",
                 validation=self.folder / "validation.csv",
                 benchmark=self.folder / "benchmark.csv",
                 unreadable=self.folder / "unreadable.csv",
-                plot=self.folder / "plot.png",
                 labelled=[self.outcome("metadata")],
                 overlays=[self.folder / "overlay.jpg"],
                 montages=[self.folder / "montage.jpg"],

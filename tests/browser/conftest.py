@@ -12,7 +12,6 @@ from slidemill.core.columns import SLIDE_COLUMNS, UNREADABLE_COLUMNS, VALIDATION
 from slidemill.core.outcomes import Outcome
 from slidemill.core.stage_facts import LabelAudit, LabelFacts, QualitySummary, SampleFacts
 from slidemill.report.html_report import Pictures, ReportData, render
-from slidemill.report.plots import plot_benchmark
 from slidemill.report.split_summary import FoldSummary, SplitSummary
 from slidemill.report.versions import Run
 
@@ -140,7 +139,6 @@ def labelled(slide, number, name):
 def write_report(folder, slides, name="Tumour"):
     """Write and return the report of so many slides, with pictures of their real size; `name` is said everywhere."""
     figures = folder / "figures"
-    plot_benchmark(measured(name), figures / "benchmark.png")
     files = [picture(figures / f"{seed}.jpg", seed) for seed in range(4)]
     # Not in the slides' ids, which name files: what a page is given is said all the same.
     ids = [f"slide-{number:03} {name}" for number in range(slides)]
@@ -162,11 +160,11 @@ def write_report(folder, slides, name="Tumour"):
     broken = [dict.fromkeys(UNREADABLE_COLUMNS, "1") | {"slide": ids[0], "reason": name}]
     data = ReportData(
         slides=[slide_row(slide, number, name) for number, slide in enumerate(ids)],
+        stored=[],
         validation=[*checks, fault],
         measured=measured(name),
         outcomes=[labelled(slide, number, name) for number, slide in enumerate(ids)],
         label_map={"Normal": 0},
-        plot=figures / "benchmark.png",
         pictures=pictures,
         run=Run({"labels": {"map": {name: 1}}}, {"slidemill": "0", "Python": name}, f"snakemake {name}", "today"),
         unreadable=broken,

@@ -1,11 +1,13 @@
 """The report in a real browser: what a reader sees, clicks and prints, and what a name in it cannot do."""
 
+import io
 import re
 import shutil
 import socket
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.browser.conftest import EVIL
 
@@ -149,7 +151,7 @@ def test_a_picture_opens_large_and_closes_by_escape(visit, small):
     assert picture.is_visible()
     assert picture.evaluate(WIDTH) == 1000
     assert picture.bounding_box()["width"] > link.bounding_box()["width"]
-    assert ", 90 Normal" in picture.get_attribute("alt")
+    assert "by label: 90 Normal, 9 " in picture.get_attribute("alt")
     page.keyboard.press("Escape")
     assert page.locator("dialog[open]").count() == 0
     assert link.evaluate("one => one === document.activeElement")
@@ -178,8 +180,9 @@ def test_paper_has_all_rows_and_none_of_the_controls(visit, small):
         cut = f"all => all.filter(one => one.scroll{side} > one.client{side} + 1).length"
         assert page.eval_on_selector_all(".scroll", cut) == 0
     assert page.evaluate("document.documentElement.scrollWidth") <= 703
-    # Four pictures of slides, and two plots; a browser prints no picture that it was to load when it comes into sight.
-    assert page.pdf().count(b"/Subtype /Image") >= 6
+    # Plots are drawn by lines. A browser prints no picture that it was to load when it comes into sight.
+    assert page.pdf().count(b"/Subtype /Image") >= 4
+    assert page.locator(".plot svg").count() == 2
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -230,3 +233,45 @@ def test_a_page_that_was_sent_alone_says_that_the_large_picture_is_not_there(vis
     page.get_by_text("is not there").wait_for()
     assert 0 < page.locator("dialog[open] img").evaluate(WIDTH) < 400
     assert heard.elsewhere == []
+
+
+def colours_of(picture, box):
+    """Number of colours in a part of a screenshot."""
+    x, y, width, height = (round(box[side]) for side in ("x", "y", "width", "height"))
+    return len(picture.crop((x, y, x + width, y + height)).getcolors(1 << 24))
+
+
+def test_nothing_is_blank_in_a_picture_of_the_whole_page(visit, small):
+    page, _ = visit(small)
+    picture = Image.open(io.BytesIO(page.screenshot(full_page=True, timeout=60_000))).convert("RGB")
+    shown = [one for one in page.locator(".zoom img, .plot svg, table").all() if one.is_visible()]
+    assert len(shown) > 10
+    assert min(colours_of(picture, one.bounding_box()) for one in shown) > 10
+
+
+def test_plots_follow_the_theme(visit, small):
+    for scheme, is_dark in (("light", False), ("dark", True)):
+        page, _ = visit(small, color_scheme=scheme)
+        for plot in page.locator(".plot svg").all():
+            picture = Image.open(io.BytesIO(plot.screenshot())).convert("L")
+            ground = picture.getpixel((4, picture.height // 2))
+            assert (ground < 60) == is_dark
+            # Its texts and lines stand out.
+            assert abs(picture.getextrema()[1 if is_dark else 0] - ground) > 120
+
+
+def test_tables_show_at_which_edge_they_go_on(visit, small):
+    page, _ = visit(small, viewport={"width": 390, "height": 844})
+    table = page.locator(".scroll").first
+    assert table.evaluate("one => one.scrollWidth > one.clientWidth + 20")
+
+    def edges():
+        picture = Image.open(io.BytesIO(table.screenshot())).convert("L")
+        middle = picture.height - 30
+        return [picture.getpixel((x, middle)) for x in (2, picture.width - 3)]
+
+    left, right = edges()
+    assert right < left - 15
+    table.evaluate("one => { one.scrollLeft = one.scrollWidth; }")
+    left, right = edges()
+    assert left < right - 15

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slidemill.core.text import format_digits, format_ratio
+from slidemill.core.text import format_digits, format_duration, format_ratio, format_size
 
 
 @given(st.floats(1e-9, 1e12), st.integers(1, 6))
@@ -36,3 +36,28 @@ def test_digits_of_known_values(value, significant, text):
 )
 def test_times_are_words(ratio, words):
     assert format_ratio(ratio) == words
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (0, "0 bytes"),
+        (1, "1 byte"),
+        (999, "999 bytes"),
+        (1234, "1.23 kB"),
+        (999_499, "999 kB"),
+        (999_999, "1 MB"),
+        (103_000_000, "103 MB"),
+        (6.02e12, "6,020 GB"),
+    ],
+)
+def test_sizes_have_three_digits(number, words):
+    assert format_size(number) == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "0 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (91, "1 min 31 s"), (3600, "1 h 0 min"), (90_061, "25 h 1 min")],
+)
+def test_durations_have_their_two_largest_units(seconds, words):
+    assert format_duration(seconds) == words

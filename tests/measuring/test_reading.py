@@ -99,17 +99,20 @@ def measured(random_rates, batch_rates, sizes):
 
 def test_the_fastest_is_recommended_and_among_equals_the_smallest():
     fast = measured({}, {"lmdb": 1000, "hdf5": 500, "slide": 9000}, {"lmdb": 9, "hdf5": 1})
-    assert "train from lmdb: 1,000 patches" in recommendation(fast)
+    assert "train from lmdb: 1,000 patches per second" in recommendation(fast)
     alike = measured({}, {"lmdb": 1000, "hdf5": 950}, {"lmdb": 9, "hdf5": 1})
     assert "train from hdf5: 950 patches" in recommendation(alike)
-    assert "as fast within the spread" in recommendation(alike)
+    assert (
+        "lmdb is as fast within the spread of the measurements; hdf5 takes the least space of the two."
+        in recommendation(alike)
+    )
     assert "as fast within the spread" not in recommendation(fast)
     assert "0.11 times as fast" in recommendation(fast)
     assert "nothing to recommend" in recommendation([])
 
 
 @pytest.mark.parametrize(
-    ("lmdb", "hdf5", "verdict"), [(200, 100, " holds "), (100, 200, "does not hold"), (100, 102, "is undecided")]
+    ("lmdb", "hdf5", "verdict"), [(200, 100, "is true"), (100, 200, "is not true"), (100, 102, "cannot be decided")]
 )
 def test_the_claim_is_judged_by_the_figures(lmdb, hdf5, verdict):
     assert verdict in claim(measured({"lmdb": lmdb, "hdf5": hdf5, "slide": 9999}, {}, {}))

@@ -15,7 +15,8 @@ from slidemill.annotations.regions import Annotation, Region
 from slidemill.core.columns import SLIDE_COLUMNS, VALIDATION_COLUMNS
 from slidemill.core.outcomes import Outcome
 from slidemill.core.stage_facts import LabelAudit, LabelFacts, QualitySummary, SampleFacts
-from slidemill.report.html_report import Pictures, ReportData, label_table, render
+from slidemill.report._label_tables import label_table
+from slidemill.report.html_report import Pictures, ReportData, render
 from slidemill.report.legend import Classes
 from slidemill.report.overlay import Outlines, draw_overlay
 from slidemill.report.split_summary import FoldSummary, SplitSummary
@@ -35,22 +36,22 @@ class Tags(HTMLParser):
         self.found.append(tag)
 
 
-def rendered(tmp_path, slides, outcomes, validation=(), unmapped="ignore", parameters=None, **more):
-    Image.new("RGB", (8, 8)).save(tmp_path / "p.png")
+def rendered(
+    tmp_path, slides, outcomes, validation=(), unmapped="ignore", parameters=None, stored=(), run=None, **more
+):
     Image.new("RGB", (8, 8)).save(tmp_path / "o.jpg")
     pictures = {outcome.slide: Pictures(tmp_path / "o.jpg", tmp_path / "o.jpg") for outcome in outcomes}
     labels = {"map": {EVIL: 1}, "unmapped": unmapped}
-    run = Run(
-        {"labels": labels, **(parameters or {})}, {"slidemill": "0", "Python": EVIL}, f"snakemake {EVIL}", "today"
-    )
+    versions = {"slidemill": "0", "Python": EVIL}
+    run = Run({"labels": labels, **(parameters or {})}, versions, f"snakemake {EVIL}", "today", **(run or {}))
     page = tmp_path / "report.html"
     data = ReportData(
         slides=slides,
+        stored=stored,
         validation=validation,
         measured=[],
         outcomes=outcomes,
         label_map={"Normal": 0},
-        plot=tmp_path / "p.png",
         pictures=pictures,
         run=run,
         **more,
@@ -61,6 +62,40 @@ def rendered(tmp_path, slides, outcomes, validation=(), unmapped="ignore", param
 
 def slide_row(**values):
     return {**dict.fromkeys(SLIDE_COLUMNS, ""), "patches": "0", **values}
+
+
+def test_title_names_folder_date_duration_and_size(tmp_path):
+    run = {"folder": "/data/study/results", "seconds": 91.0}
+    stored = [{"slide": "a", "backend": "lmdb", "bytes": "103000000"}, {"slide": "b", "backend": "lmdb", "bytes": ""}]
+    page = rendered(tmp_path, [slide_row(slide="a", status="ok", patches="7")], [], run=run, stored=stored)
+    assert "<title>study/results: 1 slide, 7 patches – slidemill report</title>" in page
+    assert "<h1>study/results</h1>" in page
+    words = text_of(page)
+    assert "slidemill report of today, after a run of 1 min 31 s; the stores take 103 MB" in words
+    assert "/data/study/results" in words
+    assert "7 patches stored, 103 MB" in words
+
+
+def test_title_without_folder_duration_and_size(tmp_path):
+    words = text_of(rendered(tmp_path, [slide_row(slide="a", status="ok")], []))
+    assert words.lstrip().count("slidemill report of today") == 1
+    assert "after a run" not in words
+    assert "stores take" not in words
+
+
+def test_slides_are_named_by_path_first(tmp_path):
+    outcome = Outcome("a-1f", "write_metadata", labels=LabelFacts(counts={"Fold": 2}, unmapped=["Fold"], notes=["n"]))
+    finding = dict.fromkeys(VALIDATION_COLUMNS, "x") | {"slide": "a-1f", "status": "failed", "checked": "1"}
+    row = slide_row(slide="a-1f", path="sub/a.svs", status="ok", patches="2", warnings="pale")
+    page = rendered(tmp_path, [row], [outcome], [finding])
+    assert page.count('>sub/a.svs</a><div class="id">a-1f</div>') == 3
+    assert '<h3>sub/a.svs <span class="id">a-1f</span></h3>' in page
+    words = text_of(page)
+    for told in ("(1 slide: sub/a.svs)", "sub/a.svs: n", "2 patches of sub/a.svs"):
+        assert told in words
+    assert 'alt="Slide sub/a.svs with its patches by label: 2 Fold"' in page
+    # Earlier versions wrote no path.
+    assert ">a-1f</a></td>" in rendered(tmp_path, [row | {"path": ""}], [outcome])
 
 
 def test_names_stay_text(tmp_path):
@@ -135,10 +170,10 @@ def test_labels_are_counted_by_slide():
         Outcome("b", "write_metadata", labels=LabelFacts(counts={"Normal": 4})),
         Outcome("c", "write_metadata", "failed"),
     ]
-    table = label_table(outcomes, {"Normal": 0})
-    assert [(label, name) for label, name, _ in table.labels] == [(-1, "Fold"), (0, "Normal")]
-    assert table.rows == {"a": [1, 3], "b": [0, 4]}
-    assert table.totals == [1, 7]
+    table = label_table(outcomes, {"Rare": 1, "Normal": 0})
+    assert [(label, name) for label, name, _ in table.labels] == [(1, "Rare"), (0, "Normal"), (-1, "Fold")]
+    assert table.rows == {"a": [0, 3, 1], "b": [0, 4, 0]}
+    assert table.totals == [0, 7, 1]
 
 
 def test_an_overlay_draws_the_outlines_of_regions_and_their_holes():
@@ -161,7 +196,7 @@ def measured(slide, focus, marked=0):
 def test_quality_is_shown_with_what_is_worth_a_look(tmp_path):
     outcomes = [measured("a", 300.0), measured("b", 310.0, marked=40), measured("c", 20.0), measured("d", 290.0)]
     page = rendered(tmp_path, [slide_row(slide=one.slide, status="ok") for one in outcomes], outcomes)
-    assert page.count("data:image/png") == 2
+    assert page.count("<svg ") == 1
     assert "pen: 40 of 100 patches have colours of felt pens on them" in page
     assert page.count("focus: ") == 1
     assert "focus: its median blur is 20, and 295 over the slides" in page
@@ -171,7 +206,7 @@ def test_without_measures_the_report_has_no_section_for_them(tmp_path):
     plain = Outcome("a", "write_metadata", labels=LabelFacts(counts={"Normal": 3}))
     page = rendered(tmp_path, [slide_row(slide="a", status="ok")], [plain])
     assert 'id="quality"' not in page
-    assert page.count("data:image/png") == 1
+    assert page.count("<svg ") == 0
 
 
 def test_distributions_are_summed_over_the_slides():
@@ -199,13 +234,13 @@ def test_splits_are_shown_where_there_are_some(tmp_path):
     section = page[page.index('<h2 id="splits">') : page.index('<h2 id="pictures">')]
     words = text_of("</style>" + section)
     assert "split by patient . No patient is in two folds." in words
-    assert "train 8 5 12,345 345 12,000" in words
-    assert "test 2 1 50 0 50" in words
+    assert "train 8 5 12,345 12,000 345" in words
+    assert "test 2 1 50 50 0" in words
     assert "<script" not in section
-    assert '<p class="warn">Labels of one fold only' in section
+    assert '<p class="warn">Labels in only one fold' in section
     assert "(fold train)" in words
-    assert "Labels of one fold only" not in rendered(tmp_path, rows, [], splits=replace(SPLITS, lonely=[]))
-    assert "1 label of one fold only" in page[: page.index('<h2 id="slides">')]
+    assert "Labels in only one fold" not in rendered(tmp_path, rows, [], splits=replace(SPLITS, lonely=[]))
+    assert "1 label in only one fold" in page[: page.index('<h2 id="slides">')]
     leaking = rendered(tmp_path, rows, [], splits=replace(SPLITS, verdict="It leaks.", leaks=[f"{EVIL} in two folds"]))
     assert "in two folds</li>" in leaking
 
@@ -226,11 +261,13 @@ def test_warnings_stand_first_and_nothing_passes_in_green(tmp_path):
     clean = rendered(tmp_path, [{**row, "warnings": ""}], [], [finding])
     assert '<b class="good">passed</b>' in clean
     page = rendered(tmp_path, [row], [], [finding])
+    assert 'class="good"' not in page.replace('class="badge good"', "")
+    assert '<span class="badge warn">ok</span>' in page
     assert page.index("One warning") < page.index("slides ok")
     assert '<b class="warn">passed, with warnings</b>' in page
     assert '<b class="good">passed' not in page
     assert '<p class="say good">' not in page
-    assert "nothing is worth a second look" not in page
+    assert "nothing to check" not in page
     assert EVIL not in page
 
 
@@ -259,7 +296,7 @@ def test_skipped_slides_are_counted(tmp_path):
         slide_row(slide="b", status="empty", dropped="unannotated 12"),
     ]
     words = text_of(rendered(tmp_path, rows, []))
-    assert "1 of 2 slides have no annotation and were skipped, as labels.unannotated says." in words
+    assert "1 of 2 slides have no annotation and were skipped ( labels.unannotated: skip )." in words
 
 
 def unstored(tmp_path, **more):
@@ -274,7 +311,7 @@ def test_report_without_stores_validates_nothing(tmp_path):
     assert words.count("This run writes no stores (stores: {}), so there is nothing to validate.") == 2
     assert "This run writes no stores (stores: {}), so there is nothing to benchmark." in words
     assert "name a backend, such as stores: {lmdb: {encoding: zstd}}, and run again" in words
-    for absent in ("passed", "opens: the store is whole", "LMDB", "Cold:", "patches stored"):
+    for absent in ("passed", "The store opens", "LMDB", "Cold:", "patches stored"):
         assert absent not in words
 
 

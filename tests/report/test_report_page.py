@@ -18,6 +18,7 @@ from slidemill.core.stage_facts import LabelFacts
 from slidemill.errors import SlidemillError
 from slidemill.report import html_report
 from slidemill.report._embedded_images import LONGEST, embed_pictures
+from slidemill.report._inline_plots import inline_svg
 from slidemill.report._summary import ConcernCounts, concerns, verdict
 from slidemill.report.plots import advice, benchmark_figure, claim, recommendation
 from slidemill.report.versions import Run
@@ -82,11 +83,11 @@ def rendered(folder, files, **more):
     page = folder / "report.html"
     data = html_report.ReportData(
         slides=slides,
+        stored=[],
         validation=[],
         measured=[],
         outcomes=outcomes,
         label_map={"Normal": 0},
-        plot=None,
         pictures=pictures,
         run=Run({}, {"slidemill": "0"}, "", "today"),
     )
@@ -113,8 +114,8 @@ def test_every_picture_has_its_size_and_says_what_it_shows(files):
     images = re.findall(r"<img [^>]+>", page)
     assert len(images) == 10
     for image in images:
-        assert 'width="800" height="600" decoding="async"' in image
-    assert 'alt="Slide s0 with its patches by label: 1 Fold, 8 Normal"' in page
+        assert 'width="800" height="600" decoding="sync"' in image
+    assert 'alt="Slide s0 with its patches by label: 8 Normal, 1 Fold"' in page
 
 
 def test_the_same_results_give_the_same_page(files, tmp_path):
@@ -138,7 +139,7 @@ def test_what_is_worth_a_look_is_counted_the_worst_first():
         ("3 leaks between the folds of the splits", "splits"),
         ("1 slide gave no patch", "slides"),
         ("1 patch cannot be read", "slides"),
-        ("1 name of labels not in labels.map", "audit"),
+        ("1 name in annotations that labels.map lacks", "audit"),
         ("2 slides without an annotation", "audit"),
         ("1 slide with a note on sharpness or ink", "quality"),
     ]
@@ -150,7 +151,7 @@ def test_doubtful_labels_are_worth_a_look():
     found = concerns([{"status": "ok"}], ConcernCounts(lonely=2, untrusted=1))
     assert [(one.kind, one.text, one.section) for one in found] == [
         ("bad", "the labels cannot be trusted", "audit"),
-        ("warn", "2 labels of one fold only", "splits"),
+        ("warn", "2 labels in only one fold", "splits"),
     ]
 
 
@@ -165,7 +166,7 @@ def rates(values, measure="batches"):
 def test_the_advice_is_one_sentence_that_names_what_the_recommendation_does():
     rows = rates({"lmdb": 1000, "hdf5": 950, "slide": 100})
     assert advice(rows) == (
-        "Train from lmdb (raw): 1,000 patches a second in shuffled batches on this machine, "
+        "Train from lmdb (raw): 1,000 patches per second in shuffled batches on this machine, "
         "about 10 times as fast as straight from the slides."
     )
     assert "train from lmdb (raw)" in recommendation(rows)
@@ -180,6 +181,61 @@ def test_advice_times_are_in_words(rate, words):
         assert "e+" not in sentence
     assert f", {words} as fast as straight from the slides." in advice(rows)
     assert f"so a store is {words} as fast" in recommendation(rows)
+
+
+def sized(values, sizes, cache="warm"):
+    rows = [row | {"cache": cache} for row in rates(values)]
+    blank = {"encoding": "raw", "workers": "", "cache": "", "unit": "bytes", "measure": "bytes"}
+    return rows + [blank | {"source": source, "median": str(size)} for source, size in sizes.items()]
+
+
+def test_stores_beyond_the_memory_are_compared_by_the_cold_cache():
+    """A large store that is fastest in memory never is in memory."""
+    sizes = {"lmdb": 40e9, "hdf5": 9e9}
+    rows = sized({"lmdb": 9000, "hdf5": 3000, "slide": 30}, sizes) + sized(
+        {"lmdb": 400, "hdf5": 300, "slide": 10}, {}, "cold"
+    )
+    for memory in (None, 64 * 10**9):
+        assert "train from lmdb (raw): 9,000 patches" in recommendation(rows, memory)
+        assert "first reading is slower, from a cold cache: lmdb (raw) 400, hdf5 (raw) 300" in recommendation(
+            rows, memory
+        )
+    small = recommendation(rows, 16 * 10**9)
+    assert "train from hdf5 (raw): 3,000 patches" in small
+    assert "The other stores give: lmdb (raw) 400." in small
+    assert "memory of 16 GB cannot hold lmdb (raw) (40 GB)" in small
+    assert "Train from hdf5 (raw): 3,000 patches" in advice(rows, 16 * 10**9)
+    tiny = recommendation(rows, 10**9)
+    assert "train from lmdb (raw): 400 patches" in tiny
+    assert "slides themselves give 10, so a store is about 40 times as fast" in tiny
+    assert "read from the disk since the store exceeds the memory" in advice(rows, 10**9)
+
+
+def test_a_disturbed_repeat_makes_no_slow_store_equal():
+    rows = [
+        row | {"low": "10", "high": "9000"} if row["source"] == "lmdb" else row
+        for row in rates({"lmdb": 6000, "disk": 300})
+    ]
+    assert "train from lmdb (raw): 6,000" in recommendation(rows)
+    assert "within the spread" not in recommendation(rows)
+
+
+def test_least_space_is_that_of_the_fastest():
+    rows = sized({"lmdb": 1000, "hdf5": 990, "tar": 980, "disk": 100}, {"lmdb": 9, "hdf5": 8, "tar": 7, "disk": 1})
+    assert "lmdb (raw) and hdf5 (raw) are as fast within the spread" in recommendation(rows)
+    assert "tar takes the least space of these." in recommendation(rows)
+
+
+def test_plots_are_in_the_page_in_its_colours():
+    svg = inline_svg(benchmark_figure(rates({"lmdb": 1000, "slide": 100})), 'a "plot" <of> rates')
+    assert svg == inline_svg(benchmark_figure(rates({"lmdb": 1000, "slide": 100})), 'a "plot" <of> rates')
+    assert 'aria-label="a &quot;plot&quot; &lt;of&gt; rates"' in svg
+    assert ">lmdb (raw)</text>" in svg
+    for named in ("var(--paper)", "currentColor"):
+        assert named in svg
+    for absent in ("#ffffff", "#000000", "http", "xlink", "<style", "<metadata", "<script", 'id="figure'):
+        assert absent not in svg
+    assert svg.endswith("</svg>\n")
 
 
 @pytest.mark.parametrize("low", [1, 1900])

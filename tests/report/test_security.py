@@ -215,14 +215,14 @@ def rendered(folder, **changed):
     )
     own = Pictures(folder / "own.jpg", folder / "own.jpg")
     outcome = Outcome(fields["name"], "write_metadata", labels=labels)
-    page, plot = folder / "report.html", folder / "plot.png"
+    page = folder / "report.html"
     data = ReportData(
         slides=[row],
+        stored=[],
         validation=[finding],
         measured=measured,
         outcomes=[outcome],
         label_map={},
-        plot=plot,
         pictures={fields["name"]: own},
         run=run,
         unreadable=[broken],

@@ -92,6 +92,7 @@ class Cohort:
         )
 
 
+APART = "No slide is in more than one fold, not even as a copy."
 BY_SLIDE = SplitSpec(2, "slide", "label")
 
 
@@ -112,7 +113,7 @@ def test_the_folds_of_slides_that_have_patches_are_written_and_told(tmp_path):
         first = sum({"a": 2, "b": 2, "c": 1}[slide] for slide in own)
         assert fold.labels == {"a": first, "b": fold.patches - first}
     assert told.leaks == []
-    assert told.verdict == ("No slide's content is in more than one fold. Without patches, and so in no fold: z.")
+    assert told.verdict == f"{APART} 1 slide without patches is in no fold: z."
 
 
 def test_the_seed_of_the_run_is_that_of_the_folds(tmp_path):
@@ -147,14 +148,14 @@ def test_too_few_slides_with_patches_are_told_by_the_gate_and_the_report(tmp_pat
     told = cohort.told(BY_SLIDE)
     assert told.folds == []
     assert len(told.leaks) == 1
-    assert told.verdict == "These folds are not to be trusted. Without patches, and so in no fold: b, c."
+    assert told.verdict == "These folds leak or are incomplete. 2 slides without patches are in no fold: b, c."
 
 
 def test_slides_that_have_patches_are_not_told_to_be_without_where_there_are_too_few_groups(tmp_path):
     cohort = Cohort(tmp_path, {"a": 3, "b": 2})
     spec = SplitSpec(3, "slide", None)
     cohort.split(spec)
-    assert cohort.told(spec).verdict == "These folds are not to be trusted."
+    assert cohort.told(spec).verdict == "These folds leak or are incomplete."
 
 
 def test_labels_of_one_fold_alone_are_told_and_fail_nothing(tmp_path):
@@ -164,7 +165,7 @@ def test_labels_of_one_fold_alone_are_told_and_fail_nothing(tmp_path):
     (fold,) = (row.fold for row in read_splits(cohort.table).slides if row.slide == "c")
     told = cohort.told(BY_SLIDE)
     assert told.leaks == []
-    assert told.verdict == "No slide's content is in more than one fold. Without patches, and so in no fold: e."
+    assert told.verdict == f"{APART} 1 slide without patches is in no fold: e."
     assert told.lonely == [f"b (fold {fold})"]
     cohort.gate(BY_SLIDE)
 
@@ -174,7 +175,7 @@ def test_a_label_of_two_folds_among_three_is_no_reason_for_a_word(tmp_path):
     spec = SplitSpec(3, "slide", "label")
     cohort.split(spec)
     told = cohort.told(spec)
-    assert told.verdict == "No slide's content is in more than one fold."
+    assert told.verdict == APART
     assert told.lonely == []
 
 

@@ -52,6 +52,7 @@ rule render_report:
         **RUN.shown_splits,
         **RUN.benchmark_files,
         slides=SLIDES_TABLE,
+        stores=STORES_TABLE,
         metadata=METADATA_TABLE,
         unreadable=UNREADABLE_TABLE,
         validation=VALIDATION_TABLE,

@@ -57,6 +57,23 @@ def format_ratio(ratio: float) -> str:
     return f"about {format_digits(ratio, 2)} times"
 
 
+def format_size(number: float) -> str:
+    """Return a number of bytes with three significant digits, such as ``1.23 GB``."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if number >= 0.9995 * size:
+            return f"{format_digits(number / size, 3)} {unit}"
+    return format_count(round(number), "byte")
+
+
+def format_duration(seconds: float) -> str:
+    """Return a duration in its two largest units, such as ``1 h 5 min``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours:,} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
 def suggest(name: str, known: Iterable[str]) -> list[str]:
     """Return at most `MOST_SUGGESTED` similar names, by the first rule that finds any.
 

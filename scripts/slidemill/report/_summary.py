@@ -100,9 +100,9 @@ def concerns(slides: Rows, counts: ConcernCounts) -> list[Concern]:
         ("bad", counts.leaks, "leak", "between the folds of the splits", "splits"),
         ("warn", states["empty"], "slide", "gave no patch", "slides"),
         ("warn", counts.unreadable, "patch", "cannot be read", "slides"),
-        ("warn", counts.unmapped, "name", "of labels not in labels.map", "audit"),
+        ("warn", counts.unmapped, "name", "in annotations that labels.map lacks", "audit"),
         ("warn", counts.unannotated, "slide", "without an annotation", "audit"),
-        ("warn", counts.lonely, "label", "of one fold only", "splits"),
+        ("warn", counts.lonely, "label", "in only one fold", "splits"),
         ("warn", counts.doubtful, "slide", "with a note on sharpness or ink", "quality"),
     ]
     return [

@@ -5,17 +5,19 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from slidemill.core.files import replacing
 from slidemill.core.outcomes import Outcome
 from slidemill.core.quality_measures import MEASURES
 from slidemill.core.run_warnings import collect_warnings
-from slidemill.core.text import format_digits
-from slidemill.report._embedded_images import embed_bytes, embed_file, embed_pictures, relative_url
+from slidemill.core.text import format_count, format_digits, format_duration, format_size
+from slidemill.report._embedded_images import embed_pictures, relative_url
+from slidemill.report._inline_plots import inline_svg
+from slidemill.report._label_tables import alt_text, audits, label_table, quality_rows, unmapped_names
 from slidemill.report._summary import (
     NO_STORES,
     NOT_COMPARED,
@@ -25,12 +27,11 @@ from slidemill.report._summary import (
     tissue_note,
     verdict,
 )
-from slidemill.report.palette import css_background
-from slidemill.report.plots import advice, claim, plot_quality, recommendation
+from slidemill.report.plots import advice, benchmark_figure, claim, quality_figure, recommendation
 from slidemill.report.split_summary import SplitSummary
 from slidemill.report.versions import Run
 from slidemill.sampling.label_faults import label_faults
-from slidemill.sampling.quality_notes import all_counts, focus_notes, ink_notes, summaries
+from slidemill.sampling.quality_notes import all_counts
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -40,6 +41,22 @@ UNANNOTATED = "unannotated"
 """Reason of patches that are dropped because ``labels.unannotated`` is ``skip``."""
 
 NOT_MEASURED = "The stores are measured once all of them are made."
+PLOT = "Patches per second by store and way of reading, and sizes of the stores; the tables below have the figures"
+CHECK_TERMS = {
+    "opens": "The store opens and is complete.",
+    "ids": "It holds every patch, and no other.",
+    "manifest": "It belongs to this slide, backend, patch size, sampling and colours.",
+    "index": "Each patch is listed once, at its place in the slide.",
+    "decodes": "Every patch gives an image of the right size.",
+    "digests": "Bytes and pixels are those that were written.",
+    "stores agree": "All lossless stores hold the same pixels.",
+    "equals slide": "A random sample, read again from the slide by OpenSlide, is the same.",
+}
+"""What each check of the validation means."""
+
+FACT_TERMS = {"bytes": "size on disk", "write": "time to write", "write memory": "memory to write"}
+"""What the report calls measures of the benchmark that are not rates."""
+
 MOST_LISTED = 100
 """Slides whose audit has examples, some kilobytes each."""
 
@@ -54,84 +71,18 @@ class Pictures:
     montage: Path
 
 
-@dataclass(frozen=True, slots=True)
-class LabelTable:
-    """The number of patches by slide and label.
-
-    Parameters
-    ----------
-    labels
-        (label, name, colour) of each label, sorted.
-    rows
-        By slide, the number of patches of each of these labels.
-    totals
-        The same of all slides.
-    """
-
-    labels: Sequence[tuple[int, str, str]]
-    rows: Mapping[str, Sequence[int]]
-    totals: Sequence[int]
-
-
-def label_table(outcomes: Iterable[Outcome], label_map: Mapping[str, int]) -> LabelTable:
-    """Count patches by slide and label; unmapped labels are -1."""
-    counts = {own.slide: own.labels.counts for own in outcomes if own.labels and not own.failed}
-    names = {name for own in counts.values() for name in own}
-    labels = sorted((label_map.get(name, -1), name) for name in names)
-    rows = {slide: [own.get(name, 0) for _, name in labels] for slide, own in counts.items()}
-    totals = [sum(column) for column in zip(*rows.values(), strict=True)]
-    return LabelTable([(label, name, css_background(label)) for label, name in labels], rows, totals)
-
-
-def unmapped_names(outcomes: Iterable[Outcome]) -> dict[str, dict[str, int]]:
-    """Return the number of patches by slide for each name the map lacks."""
-    found: dict[str, dict[str, int]] = defaultdict(dict)
-    for outcome in outcomes:
-        if own := outcome.labels:
-            for name in own.unmapped:
-                found[name][outcome.slide] = own.counts.get(name, 0)
-    return dict(sorted(found.items()))
-
-
-def quality_rows(outcomes: Sequence[Outcome]) -> dict[str, dict[str, Any]]:
-    """Return the fields of each slide's `QualitySummary`, and its ``notes``."""
-    blurred = focus_notes(outcomes)
-    return {
-        slide: {**asdict(own), "notes": [*ink_notes(own), *filter(None, [blurred.get(slide)])]}
-        for slide, own in summaries(outcomes).items()
-    }
-
-
-def audits(outcomes: Iterable[Outcome]) -> dict[str, Mapping[str, Any]]:
-    """Return, by slide, its `LabelAudit` and regions, ``all``, most doubtful first."""
-    found = {
-        outcome.slide: {**asdict(outcome.labels.audit), "all": outcome.labels.regions}
-        for outcome in outcomes
-        if outcome.labels and outcome.labels.audit
-    }
-    return dict(
-        sorted(
-            found.items(),
-            key=lambda item: (item[1]["differing"] / max(item[1]["patches"], 1), item[1]["unreached"]),
-            reverse=True,
-        )
-    )
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportData:
     """The content of the report.
 
     Parameters
     ----------
-    slides, validation, measured, unreadable
-        Rows of the tables of slides, of validation, of the benchmark, and of patches that cannot be read.
+    slides, stored, validation, measured, unreadable
+        Rows of the tables of slides, of stores, of validation, of the benchmark, and of patches that cannot be read.
     outcomes
         The outcomes of write_metadata.
     label_map
         Names of labels to integers.
-    plot
-        The benchmark's plot as PNG; None where nothing was measured.
     pictures
         JPEG files by slide; those that do not fit into the page are linked.
     run
@@ -143,11 +94,11 @@ class ReportData:
     """
 
     slides: Rows
+    stored: Rows
     validation: Rows
     measured: Rows
     outcomes: Sequence[Outcome]
     label_map: Mapping[str, int]
-    plot: Path | None
     pictures: Mapping[str, Pictures]
     run: Run
     unreadable: Rows = ()
@@ -170,6 +121,11 @@ def render(page: Path, data: ReportData) -> None:
     files = {slide: (own.overlay, own.montage) for slide, own in data.pictures.items()}
     held = embed_pictures(files, [slide for slide in first if slide in files], page.parent)
     splits = data.splits
+    names = {row["slide"]: row["path"] or row["slide"] for row in slides}
+    warnings = [
+        replace(one, slides=tuple(names.get(slide, slide) for slide in one.slides))
+        for one in collect_warnings(data.run.warnings, slides)
+    ]
     faults = label_faults(slides, data.run.parameters.get("labels", {}).get("unmapped", "ignore"))
     unmeasured = bool(data.unmade) and not measured
     has_stores = data.run.parameters.get("stores") != {}
@@ -181,7 +137,9 @@ def render(page: Path, data: ReportData) -> None:
         "most_listed": MOST_LISTED,
         "script_digest": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         "slides": slides,
-        "warnings": collect_warnings(data.run.warnings, slides),
+        "names": names,
+        "warnings": warnings,
+        "stored_bytes": sum(int(row["bytes"] or 0) for row in data.stored),
         "states": {
             state: sum(row["status"] == state for row in slides) for state in ("ok", "empty", "failed", "unfinished")
         },
@@ -210,8 +168,12 @@ def render(page: Path, data: ReportData) -> None:
         "stores": list(dict.fromkeys(row["backend"] for row in validation)),
         "facts": [row for row in measured if row["unit"] != "patches/s"],
         "rates": [row for row in measured if row["unit"] == "patches/s"],
-        "advice": STORE_LATER if not has_stores else NOT_MEASURED if unmeasured else advice(measured),
-        "recommendation": NOT_COMPARED if not has_stores else NOT_MEASURED if unmeasured else recommendation(measured),
+        "advice": STORE_LATER if not has_stores else NOT_MEASURED if unmeasured else advice(measured, data.run.memory),
+        "recommendation": NOT_COMPARED
+        if not has_stores
+        else NOT_MEASURED
+        if unmeasured
+        else recommendation(measured, data.run.memory),
         "claim": claim(measured),
         "unannotated": unannotated,
         "labels": labels,
@@ -220,10 +182,12 @@ def render(page: Path, data: ReportData) -> None:
         "anchors": {slide: f"picture-{number}" for number, slide in enumerate(data.pictures, start=1)},
         "notes": {own.slide: own.labels.notes for own in outcomes if own.labels and own.labels.notes},
         "quality": quality,
-        "distributions": embed_bytes(plot_quality(counts)) if counts else None,
+        "distributions": inline_svg(quality_figure(counts), f"Patches by {', '.join(counts)}") if counts else "",
         "definitions": {one.column: one.definition for one in MEASURES if one.column in counts},
-        "plot": embed_file(data.plot) if data.plot else None,
-        "pictures": {slide: (alt_text(slide, labels), *own) for slide, own in held.items()},
+        "check_terms": CHECK_TERMS,
+        "fact_terms": FACT_TERMS,
+        "plot": inline_svg(benchmark_figure(measured), PLOT) if measured else "",
+        "pictures": {slide: (alt_text(slide, names[slide], labels), *own) for slide, own in held.items()},
         "linked": {
             slide: [relative_url(file, page.parent) for file in own]
             for slide, own in files.items()
@@ -233,17 +197,10 @@ def render(page: Path, data: ReportData) -> None:
         "unreadable": data.unreadable,
         "unmade": data.unmade,
         "splits": splits,
-        "split_labels": sorted({name for fold in splits.folds for name in fold.labels}) if splits else [],
+        "split_labels": _ordered_names(splits, data.label_map) if splits else [],
     }
     with replacing(page) as aside:
         aside.write_text(environment.get_template(TEMPLATE).render(context), encoding="utf-8")
-
-
-def alt_text(slide: str, labels: LabelTable) -> str:
-    """Describe in words what a slide's overlay shows."""
-    own = labels.rows.get(slide, ())
-    named = [f"{count:,} {name}" for count, (_, name, _) in zip(own, labels.labels, strict=False) if count]
-    return f"Slide {slide} with its patches by label: {', '.join(named) or 'none'}"
 
 
 def _environment() -> Environment:
@@ -257,11 +214,20 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["size"] = lambda value: format_size(float(value))
+    environment.filters["duration"] = format_duration
+    environment.filters["count"] = format_count
     environment.filters["thousands"] = lambda value: f"{float(value):,.0f}" if value else ""
     environment.filters["significant"] = lambda value: (
         format_digits(float(value), 3) if abs(float(value)) < 1000 else f"{float(value):,.0f}"
     )
     return environment
+
+
+def _ordered_names(splits: SplitSummary, label_map: Mapping[str, int]) -> list[str]:
+    """Return the names of the folds' labels in the map's order, others last."""
+    names = {name for fold in splits.folds for name in fold.labels}
+    return [*label_map, *sorted(names - set(label_map))]
 
 
 def _by_check(validation: Rows) -> dict[str, dict[str, tuple[int, int]]]:

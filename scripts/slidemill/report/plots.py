@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slidemill.core.columns import SLIDE_SOURCE
 from slidemill.core.files import replacing
 from slidemill.core.quality_measures import MEASURES
-from slidemill.core.text import format_digits, format_ratio
+from slidemill.core.text import format_digits, format_ratio, format_size
 
 if TYPE_CHECKING:
     from matplotlib.axis import Axis
@@ -22,7 +22,13 @@ Rows = Sequence[Row]
 """Rows of the benchmark table, as `slidemill.core.csv_tables.read_table` gives them."""
 
 ALIKE = 0.9
-"""Stores with this share of the fastest rate, or whose spreads overlap, count as equally fast."""
+"""Stores with this share of the fastest rate count as equally fast."""
+
+SLOWER = 0.5
+"""With less than this share a store is slower, even if a disturbed repeat makes the spreads overlap."""
+
+SHOWN = {SLIDE_SOURCE: "slides"}
+"""What the source of slides is called."""
 
 NOTHING = "There is no patch to measure, so there is nothing to recommend."
 
@@ -87,8 +93,8 @@ def _mark_rates(axis: Axis, low: float, high: float) -> None:
     axis.set_major_formatter(EngFormatter(sep=""))
 
 
-def plot_quality(counts: Mapping[str, Sequence[int]]) -> bytes:
-    """Plot histograms of the quality measures as PNG.
+def quality_figure(counts: Mapping[str, Sequence[int]]) -> Figure:
+    """Plot histograms of the quality measures.
 
     Parameters
     ----------
@@ -109,53 +115,100 @@ def plot_quality(counts: Mapping[str, Sequence[int]]) -> bytes:
         panel.tick_params(labelsize=8)
         panel.grid(alpha=0.3)
     panels[0].set_ylabel("patches", fontsize=9)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=110, metadata={"Software": None})
-    return picture.getvalue()
+    return figure
 
 
-def advice(rows: Rows) -> str:
-    """Return in one sentence which backend to train from; see `recommendation`."""
-    rates = _rates(rows, "batches", "warm")
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The rates by which stores are compared.
+
+    Parameters
+    ----------
+    rates
+        By source, its row of shuffled batches with the most workers: cold for stores that exceed the memory, else warm.
+    exceeding
+        The stores that exceed the memory.
+    alike
+        The rows of the stores that are as fast as the fastest.
+    best
+        The one of these that takes the least space on disk; None without a measured store.
+    """
+
+    rates: Mapping[str, Row]
+    exceeding: frozenset[str]
+    alike: Rows
+    best: Row | None
+
+
+def compare_stores(rows: Rows, memory: int | None) -> Comparison:
+    """Compare stores for training on a machine with so many bytes of memory.
+
+    A store that exceeds the memory is read from the disk in every epoch, as from a cold cache.
+    """
+    warm, cold = (_rates(rows, "batches", cache) for cache in ("warm", "cold"))
+    exceeding = {source for source in warm if memory and source in cold and _fact(rows, source, "bytes") > memory}
+    rates = {source: cold[source] if source in exceeding else row for source, row in warm.items()}
     alike = _fastest(rates)
-    if not alike:
+    best = min(alike, key=lambda row: _fact(rows, row["source"], "bytes"), default=None)
+    if best and best["source"] in exceeding and SLIDE_SOURCE in cold:
+        rates[SLIDE_SOURCE] = cold[SLIDE_SOURCE]
+    return Comparison(rates, frozenset(exceeding), alike, best)
+
+
+def advice(rows: Rows, memory: int | None = None) -> str:
+    """Return in one sentence which backend to train from; see `recommendation`."""
+    found = compare_stores(rows, memory)
+    best = found.best
+    if not best:
         return NOTHING
-    best = _smallest(rows, alike)
-    text = f"Train from {_name(best)}: {_speed(best)} patches a second in shuffled batches on this machine"
-    if SLIDE_SOURCE in rates:
-        text += f", {_times(best, rates[SLIDE_SOURCE])} as fast as straight from the slides"
+    text = f"Train from {_name(best)}: {_speed(best)} patches per second in shuffled batches on this machine"
+    if best["source"] in found.exceeding:
+        text += ", read from the disk since the store exceeds the memory"
+    if SLIDE_SOURCE in found.rates:
+        text += f", {_times(best, found.rates[SLIDE_SOURCE])} as fast as straight from the slides"
     return f"{text}."
 
 
-def recommendation(rows: Rows) -> str:
+def recommendation(rows: Rows, memory: int | None = None) -> str:
     """Return which backend to train from, in a few sentences.
 
-    It is the fastest in shuffled, warm batches by the most workers; of equally fast ones the smallest on disk.
+    It is the fastest of `compare_stores`; of equally fast ones, the one that takes the least space.
     """
-    rates = _rates(rows, "batches", "warm")
-    stores = {source: row for source, row in rates.items() if source != SLIDE_SOURCE}
-    alike = _fastest(rates)
-    if not alike:
+    found = compare_stores(rows, memory)
+    best = found.best
+    if not best:
         return NOTHING
-    best = _smallest(rows, alike)
     workers = f"{best['workers']} worker{'s' * (best['workers'] != '1')}"
-    text = (
-        f"For these patches on this machine, train from {_name(best)}: {_speed(best)} patches a second in shuffled "
-        f"batches by {workers}"
-    )
-    rest = [f"{_name(row)} {_speed(row)}" for row in stores.values() if row is not best]
-    if rest:
-        text += f", against {' and '.join(rest)}"
-    if SLIDE_SOURCE in rates:
-        slides = rates[SLIDE_SOURCE]
-        text += f"; straight from the slides {_speed(slides)}, so a store is {_times(best, slides)} as fast"
-    if len(alike) > 1:
-        others = " and ".join(_name(row) for row in alike if row is not best)
-        text += f". {others} is as fast within the spread, and {best['source']} is the smallest"
-    cold = [f"{_name(row)} {_speed(row)}" for row in _rates(rows, "batches", "cold").values()]
-    if cold:
-        text += f". Where the stores exceed the memory, the first reading counts, from a cold cache: {', '.join(cold)}"
-    return f"{text}."
+    text = [
+        f"For these patches on this machine, train from {_name(best)}: {_speed(best)} patches per second in shuffled "
+        f"batches with {workers}"
+    ]
+    stores = {source: row for source, row in found.rates.items() if source != SLIDE_SOURCE}
+    if rest := [f"{_name(row)} {_speed(row)}" for row in stores.values() if row is not best]:
+        text.append(f"The other stores give: {', '.join(rest)}")
+    if SLIDE_SOURCE in found.rates:
+        slides = found.rates[SLIDE_SOURCE]
+        text.append(f"The slides themselves give {_speed(slides)}, so a store is {_times(best, slides)} as fast")
+    if others := [_name(row) for row in found.alike if row is not best]:
+        are = "is" if len(others) == 1 else "are"
+        of_these = "the two" if len(others) == 1 else "these"
+        text.append(
+            f"{' and '.join(others)} {are} as fast within the spread of the measurements; {best['source']} takes the "
+            f"least space of {of_these}"
+        )
+    if found.exceeding and memory:
+        names = ", ".join(
+            f"{_name(row)} ({format_size(_fact(rows, source, 'bytes'))})"
+            for source, row in stores.items()
+            if source in found.exceeding
+        )
+        text.append(
+            f"This machine's memory of {format_size(memory)} cannot hold {names}, so for these the speed of a first "
+            "reading counts, from a cold cache"
+        )
+    elif cold := [f"{_name(row)} {_speed(row)}" for row in _rates(rows, "batches", "cold").values()]:
+        text.append(f"The first reading is slower, from a cold cache: {', '.join(cold)}")
+    return f"{'. '.join(text)}."
 
 
 def claim(rows: Rows) -> str:
@@ -165,12 +218,11 @@ def claim(rows: Rows) -> str:
         return "Whether LMDB reads fastest is known once it and another backend are configured."
     best = max((row for source, row in rates.items() if source != "lmdb"), key=_rate)
     lmdb = rates["lmdb"]
-    verdict = "is undecided" if _equal(lmdb, best) else "holds" if _rate(lmdb) > _rate(best) else "does not hold"
+    verdict = "cannot be decided" if _equal(lmdb, best) else "is true" if _rate(lmdb) > _rate(best) else "is not true"
     return (
-        f"That LMDB gives the best read time (Lim, Young and Patton 2016, why py-wsi offers it) {verdict} here: "
-        f"in random order, from a warm cache, one process read {_speed(lmdb)} patches a second from {_name(lmdb)} "
-        f"and {_speed(best)} from {_name(best)}. All are read through open_store, which maps HDF5 files into "
-        "memory; decoding counts, where patches are encoded."
+        "LMDB is said to read fastest (Lim, Young and Patton 2016), which is why py-wsi offers it. "
+        f"Here this {verdict}: in random order, from a warm cache, one process read {_speed(lmdb)} patches per second "
+        f"from {_name(lmdb)} and {_speed(best)} from {_name(best)}. Decoding is included."
     )
 
 
@@ -188,14 +240,11 @@ def _fastest(rates: Mapping[str, Row]) -> list[Row]:
     return [row for row in stores if fastest and _equal(row, fastest)]
 
 
-def _smallest(rows: Rows, alike: Rows) -> Row:
-    return min(alike, key=lambda row: _fact(rows, row["source"], "bytes"))
-
-
 def _equal(one: Row, other: Row) -> bool:
-    """Return whether two rates are within a tenth, or their spreads overlap."""
+    """Return whether two rates are within a tenth, or within a half with spreads that overlap."""
     slow, fast = sorted((one, other), key=_rate)
-    return _rate(slow) >= ALIKE * _rate(fast) or float(slow["high"]) >= float(fast["low"])
+    share = _rate(slow) / _rate(fast)
+    return share >= ALIKE or (share >= SLOWER and float(slow["high"]) >= float(fast["low"]))
 
 
 def _rate(row: Row) -> float:
@@ -213,7 +262,7 @@ def _speed(row: Row) -> str:
 
 
 def _name(row: Row) -> str:
-    return f"{row['source']} ({row['encoding']})" if row["encoding"] else row["source"]
+    return f"{row['source']} ({row['encoding']})" if row["encoding"] else SHOWN.get(row["source"], row["source"])
 
 
 def _fact(rows: Rows, source: str, measure: str) -> float:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from slidemill.core.csv_tables import read_cohort_table
 from slidemill.core.specs import SplitSpec
-from slidemill.core.text import format_list
+from slidemill.core.text import format_count, format_list
 from slidemill.datasets.folds import COLUMNS, read_splits
 from slidemill.datasets.slide_groups import SLIDE, count_patches, find_shared
 
@@ -95,12 +95,13 @@ def summarize_splits(
         groups, patches = len({row.group for row in own}), sum(row.patches for row in own)
         folds.append(FoldSummary(str(number), len(own), groups, patches, dict(sorted(counts.items()))))
     named = "" if spec.by == SLIDE else f"{spec.by} and no "
-    verdict = f"No {named}slide's content is in more than one fold."
+    verdict = f"No {named}slide is in more than one fold, not even as a copy."
     if leaks:
-        verdict = "These folds are not to be trusted."
+        verdict = "These folds leak or are incomplete."
     # Slides with patches are in no fold either where groups are too few: only those without patches are listed.
-    if left_out := {row["slide"] for row in slides} - labels.keys():
-        verdict += f" Without patches, and so in no fold: {format_list(sorted(left_out))}."
+    if left_out := sorted(row.get("path") or row["slide"] for row in slides if row["slide"] not in labels):
+        count = f"{format_count(len(left_out), 'slide')} without patches {'is' if len(left_out) == 1 else 'are'}"
+        verdict += f" {count} in no fold: {format_list(left_out)}."
     holders: dict[str, list[str]] = defaultdict(list)
     for fold in folds:
         for name in fold.labels:

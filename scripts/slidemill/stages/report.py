@@ -24,7 +24,7 @@ class ReportJob:
     ----------
     page
         The report.
-    slides, validation, unreadable
+    slides, stores, validation, unreadable
         The cohort's tables.
     labelled, overlays, montages
         The outcomes of write_metadata, and the pictures, of the same slides in the same order.
@@ -32,14 +32,15 @@ class ReportJob:
         Names of labels to integers.
     run
         Parameters and versions.
-    benchmark, plot
-        The benchmark's table and plot; None in a run without stores.
+    benchmark
+        The benchmark's table; None in a run without stores.
     splits, columnar, spec
         The table of folds, the cohort's metadata as Parquet, and how slides were split; None without folds.
     """
 
     page: Path
     slides: Path
+    stores: Path
     validation: Path
     unreadable: Path
     labelled: Sequence[Path]
@@ -48,7 +49,6 @@ class ReportJob:
     label_map: Mapping[str, int]
     run: Run
     benchmark: Path | None = None
-    plot: Path | None = None
     splits: Path | None = None
     columnar: Path | None = None
     spec: SplitSpec | None = None
@@ -58,7 +58,8 @@ class ReportJob:
         """Return the inputs and output of the rule render_report."""
         parameters = dict(job.params["parameters"])
         files: dict[str, Any] = {**job.inputs, **job.input_lists, **job.outputs}
-        files.pop("metadata", None)  # the report links it
+        for name in ("metadata", "plot"):  # they are for Snakemake's own report
+            files.pop(name, None)
         return cls(
             label_map=parameters["labels"]["map"],
             run=this_run(parameters, job.command, job.params["warnings"]),
@@ -83,11 +84,11 @@ def render_report(job: ReportJob) -> None:
         splits = summarize_splits(job.splits, job.spec, slides, metadata=job.columnar)
     data = ReportData(
         slides=slides,
+        stored=list(read_cohort_table(job.stores)),
         validation=list(read_cohort_table(job.validation)),
         measured=list(read_cohort_table(job.benchmark)) if job.benchmark else [],
         outcomes=outcomes,
         label_map=job.label_map,
-        plot=job.plot,
         pictures=dict(zip((outcome.slide for outcome in outcomes), pictures, strict=True)),
         run=job.run,
         unreadable=list(read_cohort_table(job.unreadable)),

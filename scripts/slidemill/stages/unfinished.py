@@ -82,11 +82,11 @@ def report_unfinished(unmade: Collection[str], work: Work) -> Path | None:
             aside / layout.REPORT,
             ReportData(
                 slides=list(read_table(tables.slides)),
+                stored=list(read_table(tables.stores)),
                 validation=list(read_table(tables.validation)),
                 measured=list(read_table(benchmark)) if (benchmark := made.path(layout.BENCHMARK_TABLE)) else [],
                 outcomes=[outcome for outcome in labelled if outcome.status != UNFINISHED],
                 label_map=work.label_map,
-                plot=made.path(layout.BENCHMARK_PLOT),
                 pictures={slide: own for slide in work.slides if (own := made.pictures(slide))},
                 run=work.run,
                 unreadable=list(read_table(tables.unreadable)),
