@@ -3,6 +3,7 @@
 import pytest
 
 from tests.conftest import once, site_at
+from tests.project.searches import SEARCHES
 
 pytestmark = pytest.mark.long
 
@@ -12,20 +13,7 @@ def site(tmp_path_factory):
     return once(tmp_path_factory, "a site", site_at)
 
 
-@pytest.mark.parametrize(
-    ("words", "page"),
-    [
-        ("resume", "how-to/resume.html"),
-        ("disk space", "how-to/disk-and-time.html"),
-        ("mpp", "reference/configuration.html"),
-        ("magnification", "reference/configuration.html"),
-        ("QuPath", "how-to/qupath.html"),
-        ("HALO", "reference/configuration.html"),
-        ("leakage", "explanation/folds.html"),
-        ("webdataset", "reference/configuration.html"),
-        ("out of memory", "how-to/troubleshooting.html"),
-    ],
-)
+@pytest.mark.parametrize(("words", "page"), SEARCHES)
 def test_search_finds_the_page_that_one_looks_for(site, visit, words, page):
     """It is among the first five results."""
     tab, heard = visit(site / "index.html")

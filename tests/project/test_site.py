@@ -25,6 +25,7 @@ from slidemill.stores.base import Store
 from slidemill.testing import write_svs
 from tests.cohorts import write_cohort
 from tests.conftest import ROOT, once, painted, site_at
+from tests.project.searches import SEARCHES
 
 NOTEBOOK = ROOT / "docs" / "tutorials" / "slidemill-in-ten-minutes.ipynb"
 STALE = "the notebook has changed since it was run: make pictures"
@@ -81,6 +82,16 @@ def test_the_index_of_search_is_a_script_for_pages_from_a_folder(site):
         "reference/commands.html",
         "how-to/training.html",
     }
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("words", "page"), SEARCHES)
+def test_pages_have_the_words_that_one_searches_for(site, words, page):
+    """A section of the page has them all; tests/browser types them into the search itself."""
+    text = (site / "search" / "search_index.js").read_text(encoding="utf-8")
+    entries = json.loads(text.removeprefix("var __index = "))["docs"]
+    own = [f"{one['title']} {one['text']}".lower() for one in entries if one["location"].partition("#")[0] == page]
+    assert any(all(word in text for word in words.lower().split()) for text in own)
 
 
 @pytest.mark.long
