@@ -15,7 +15,6 @@ PAGES = sorted(
 MOST_WORDS = 35
 
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
-GENERATED = re.compile(r"<!-- [\w.]+: generated.*?<!-- end of [\w.]+ -->", re.DOTALL)
 CODE = re.compile(r"(`+)(?:(?!\1).)+\1")
 LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 IMAGE = re.compile(r"^!\[[^\]]*\]\([^)]*\)$", re.MULTILINE)
@@ -41,8 +40,8 @@ FORBIDDEN = {
 
 
 def prose(text):
-    """Return a page without code blocks, generated tables, pictures and comments; code in a line becomes one word."""
-    for pattern in (FENCE, GENERATED, IMAGE, re.compile(r"<!--.*?-->", re.DOTALL)):
+    """Return a page without code blocks, pictures and comments; code in a line becomes one word."""
+    for pattern in (FENCE, IMAGE, re.compile(r"<!--.*?-->", re.DOTALL)):
         text = pattern.sub("", text)
     text = LINK.sub(r"\1", CODE.sub("code", text))
     lines, before = [], ""

@@ -112,10 +112,10 @@ class Labels(Section):
     )
     """The meaning of a missing annotation. `outside`: all patches of the slide get the label of `labels.outside`.
     `skip`: the slide ends as `empty`, and `dropped/` lists its patches with the reason `unannotated`. `fail`: the slide
-    fails. If only some slides have an annotation, the run is refused before any job until this key is set: normal
-    slides of CAMELYON have no file, and a tumour slide whose file is missing looks the same. An empty cell of a sheet
-    means no annotation. If no slide has one and `labels.map` has several labels, a warning says so until this key is
-    `outside`.
+    fails. If only some slides have an annotation, the run is refused before any job until this key is set. The reason:
+    normal slides of CAMELYON have no file, and a tumour slide whose file is missing looks the same. An empty cell of a
+    sheet means no annotation. If no slide has one and `labels.map` has several labels, a warning says so until this key
+    is `outside`.
     """
 
     unmapped: Literal["fail_if_most", "fail", "ignore"] = key(

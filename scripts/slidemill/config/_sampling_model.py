@@ -104,11 +104,11 @@ class Tissue(Section):
     )
     """How the tissue mask is made from a low resolution, by which patches with little tissue are dropped. `otsu`
     separates each slide's saturations by Otsu's threshold, kept within 14 to 40 of 255, so that it splits neither empty
-    glass nor tissue without glass. `hsv` uses one threshold (20) and the hues of stains, from green-blue over blue,
-    violet and red to brown (OpenCV's hues 80 to 180 and 0 to 20), for all slides; for yellow, green, and the greys of
-    mixtures such as methyl green with DAB, use `otsu`. Black or transparent padding is not tissue; for felt pens, see
-    `tissue.pens`. `notes` say why a mask is nearly empty or nearly full; a slide that keeps no patch gives a warning.
-    See [below](#masks-of-tissue). `none` keeps every patch, as py-wsi does, and reads no pixel.
+    glass nor tissue without glass. `hsv` uses one threshold (20) and the hues of stains for all slides: green-blue,
+    blue, violet, red and brown (OpenCV's hues 80 to 180 and 0 to 20). For yellow, green, and the greys of mixtures such
+    as methyl green with DAB, use `otsu`. Black or transparent padding is not tissue; for felt pens, see `tissue.pens`.
+    `notes` say why a mask is nearly empty or nearly full; a slide that keeps no patch gives a warning. See
+    [below](#masks-of-tissue). `none` keeps every patch, as py-wsi does, and reads no pixel.
     """
 
     min_fraction: Share = key(
