@@ -3,21 +3,33 @@
 from slidemill.core.run_warnings import format_warnings
 from slidemill.errors import SlidemillError, explain
 from slidemill.runs.exclusive_run import exclusive, lift_default_rate
-from slidemill.runs.planning import NOTHING_RUN, exits, report_unrecorded
-from slidemill.runs.run_lock import hold, take
+from slidemill.runs.planning import NOTHING_RUN, WRONG_CONFIG, exits, report_unrecorded
+from slidemill.runs.run_lock import hold, look_on, take
 from slidemill.runs.run_plan import write_plan
 
+# A dry run writes nothing.
+IS_DRY = workflow.is_main_process and workflow.output_settings.dryrun
+if IS_DRY:
+    from slidemill.runs.dry_run import mirror_results
 
-workdir: str(RUN.config.results)
+
+workdir: str(mirror_results(RUN.config.results) if IS_DRY else RUN.config.results)
 
 
 if workflow.is_main_process:
+    from slidemill.runs.level_check import check_levels
     from slidemill.terminal.quiet_run import QuietRun
     from slidemill.terminal.run_log import Job, RunFacts
 
     with exits(NOTHING_RUN):
         # Removes the lock of a run that was killed.
-        AT_WORK = hold(RUN.config.results)
+        AT_WORK = look_on(RUN.config.results) if IS_DRY else hold(RUN.config.results)
+
+    def prepare():
+        lift_default_rate(workflow.scheduling_settings)
+        with exits(WRONG_CONFIG):
+            check_levels(RUN)
+
     # What a user sees of a run; --verbose, --printshellcmds and --quiet choose Snakemake's own output.
     SHOWN = QuietRun(
         getattr(workflow, "execute", None),
@@ -39,7 +51,7 @@ if workflow.is_main_process:
             RUN.config.results,
             AT_WORK,
             is_locking=lambda: workflow.execution_settings.lock,
-            prepare=lambda: lift_default_rate(workflow.scheduling_settings),
+            prepare=prepare,
         )
     # What a run at work is about to record is not lost.
     if not AT_WORK:

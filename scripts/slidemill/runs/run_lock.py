@@ -44,7 +44,7 @@ def hold(results: Path) -> str:
     Returns
     -------
     str
-        Message of a dry run on the active run here; empty without one.
+        As of `look_on`.
 
     Raises
     ------
@@ -65,12 +65,24 @@ def hold(results: Path) -> str:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if any((results / LOCKS).glob("*")):
-                message = f"{_at_work(results)}; this call may look on, and will run nothing"
+                message = _looking_on(results)
         else:
             _clear(results / LOCKS, file)
         # Shared by runs and calls such as --summary: nobody removes locks while one of them lives.
         fcntl.flock(file, fcntl.LOCK_SH)
     return message
+
+
+def look_on(results: Path) -> str:
+    """Return the message of a dry run on the active run here; empty without one.
+
+    Nothing is written or locked.
+    """
+    return _looking_on(results) if working(results) and _is_at_work(results) else ""
+
+
+def _looking_on(results: Path) -> str:
+    return f"{_at_work(results)}; this call may look on, and will run nothing"
 
 
 def check_unlocked(results: Path) -> None:
