@@ -108,7 +108,7 @@ class Tissue(Section):
     blue, violet, red and brown (OpenCV's hues 80 to 180 and 0 to 20). For yellow, green, and the greys of mixtures such
     as methyl green with DAB, use `otsu`. Black or transparent padding is not tissue; for felt pens, see `tissue.pens`.
     `notes` say why a mask is nearly empty or nearly full; a slide that keeps no patch gives a warning. See
-    [below](#masks-of-tissue). `none` keeps every patch, as py-wsi does, and reads no pixel.
+    [how](../docs/explanation/tissue.md). `none` keeps every patch, as py-wsi does, and reads no pixel.
     """
 
     min_fraction: Share = key(
@@ -159,9 +159,9 @@ class Tissue(Section):
         "the colours of pens, stains of these colours included.",
     )
     """What `otsu` and `hsv` do with the colours of felt pens, which some stains share. `auto` excludes what can only be
-    a pen, see [below](#masks-of-tissue). `exclude` excludes everything that is green, blue, red or yellow enough,
-    stained tissue of these colours included: only for H&E. `keep` excludes none. Black is excluded in each case.
-    `ink_fraction` in `slides.csv` has the excluded share, and the overlay shows it in yellow.
+    a pen, see [Tissue](../docs/explanation/tissue.md). `exclude` excludes everything that is green, blue, red or yellow
+    enough, stained tissue of these colours included: only for H&E. `keep` excludes none. Black is excluded in each
+    case. `ink_fraction` in `slides.csv` has the excluded share, and the overlay shows it in yellow.
     """
 
     mask_origin: Literal["canvas", "bounds", None] = key(
