@@ -235,7 +235,8 @@ class Cohort:
             yield lambda one=one: self.label(one)
             for backend in self.checked.stores:
                 yield lambda one=one, backend=backend: self.store(one, backend)
-            yield lambda one=one: self.validate(one)
+            if self.checked.stores:
+                yield lambda one=one: self.validate(one)
 
     def gather(self):
         ids = [one.slide for one in self.listed]
@@ -245,7 +246,7 @@ class Cohort:
                 labelled=[self.place("outcomes/write_metadata", slide) for slide in ids],
                 stored=[self.place(kind, slide) for kind in stored for slide in ids],
                 metadata=[self.place("metadata", slide, "csv") for slide in ids],
-                validation=[self.place("validation", slide, "csv") for slide in ids],
+                validation=[self.place("validation", slide, "csv") for slide in ids if self.checked.stores],
                 skip_unreadable=self.checked.unreadable_patches == "skip",
                 tables=CohortTables.below(self.results),
             )

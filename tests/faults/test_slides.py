@@ -4,6 +4,7 @@ import os
 import struct
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tifffile
 from PIL import Image
@@ -76,6 +77,35 @@ def test_unreadable_patches_may_be_skipped(cohort):
     assert cohort.verdict == ""
     assert len(cohort.table("metadata")) == 12 + 11
     assert [patch["patch_id"] for patch in cohort.table("unreadable")] == ["r00001_c00001"]
+
+
+def montage(cohort, name):
+    """The row of a slide after a run, and its montage."""
+    row = cohort.run()[name]
+    cohort.draw(next(one for one in cohort.listed if one.path == name))
+    return row, np.asarray(Image.open(cohort.place("figures/montage", row["slide"], "jpg")))
+
+
+@pytest.mark.parametrize("bad", [{5}, {0, 11}, set()])
+def test_montage_without_stores_shows_what_can_be_read(cohort, bad):
+    """It is that of a store, which leaves out the same patches."""
+    cohort.config["unreadable_patches"] = "skip"
+    damaged(cohort.slides / "bad.svs", lambda number, data: data[:-200] + bytes(200) if number in bad else data)
+    _, stored = montage(cohort, "bad.svs")
+    cohort.config["stores"] = {}
+    row, drawn = montage(cohort, "bad.svs")
+    assert np.array_equal(drawn, stored)
+    assert (row["status"], row["patches"]) == ("ok", "12")
+    assert cohort.verdict == ""
+    assert cohort.table("validation") == cohort.table("stores") == []
+
+
+def test_montage_without_stores_of_a_failed_slide_is_empty(cohort):
+    cohort.config["stores"] = {}
+    cohort.add("bad.svs", b"no slide")
+    row, drawn = montage(cohort, "bad.svs")
+    assert row["status"] == "failed"
+    assert drawn.min() < 100 < drawn.mean()
 
 
 def test_a_slide_none_of_whose_patches_can_be_read_fails_though_they_may_be_skipped(cohort):

@@ -23,7 +23,8 @@ from slidemill.slides.fingerprint import check_unchanged
 from slidemill.slides.icc import build_conversion, colour_state
 from slidemill.slides.low_resolution import low_resolution
 from slidemill.slides.openslide_reader import PatchReader
-from slidemill.slides.patch_table import patches_of
+from slidemill.slides.patch_table import SlidePatches, patches_of
+from slidemill.slides.readers import unreadable_patches
 from slidemill.slides.slide_info import open_slide
 from slidemill.stages.job import Job
 
@@ -134,7 +135,7 @@ def draw_slide(job: DrawJob) -> None:
 
 
 def draw_slide_sample(job: DrawJob, found: Outcome) -> Image.Image:
-    """Draw a sample of a slide's patches, read by OpenSlide.
+    """Draw a sample of a slide's patches, read by OpenSlide, without those that cannot be read.
 
     Parameters
     ----------
@@ -147,8 +148,13 @@ def draw_slide_sample(job: DrawJob, found: Outcome) -> Image.Image:
         When the slide cannot be read.
     """
     rows = sample_rows(job.metadata, None, job.seed, names=job.labels.map)
-    with open_slide(slide_path(job.slides, found.path)) as slide:
+    source, patches = slide_path(job.slides, found.path), patches_of(rows, found.info, job.grid)
+    unreadable = unreadable_patches(SlidePatches(source, found.info, job.grid, patches))
+    for patch_id, reason in unreadable.items():
+        LOG.warning("%s: %s", patch_id, reason)
+    with open_slide(source) as slide:
         reader = PatchReader(slide, found.info, job.grid)
         convert = build_conversion(slide, colour_state(job.icc, found.info.icc))
-        pixels = [convert(reader.read(patch)) for patch in patches_of(rows, found.info, job.grid)]
-    return draw_patches(pixels, [(int(row["label"]), row["label_name"]) for row in rows])
+        pixels = [convert(reader.read(patch)) for patch in patches if patch.patch_id not in unreadable]
+    shown = [row for row in rows if row["patch_id"] not in unreadable]
+    return draw_patches(pixels, [(int(row["label"]), row["label_name"]) for row in shown])
