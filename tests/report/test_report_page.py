@@ -197,7 +197,7 @@ def test_stores_beyond_the_memory_are_compared_by_the_cold_cache():
     )
     for memory in (None, 64 * 10**9):
         assert "train from lmdb (raw): 9,000 patches" in recommendation(rows, memory)
-        assert "first reading is slower, from a cold cache: lmdb (raw) 400, hdf5 (raw) 300" in recommendation(
+        assert "From a cold cache, as on the first reading: lmdb (raw) 400, hdf5 (raw) 300" in recommendation(
             rows, memory
         )
     small = recommendation(rows, 16 * 10**9)
@@ -209,6 +209,22 @@ def test_stores_beyond_the_memory_are_compared_by_the_cold_cache():
     assert "train from lmdb (raw): 400 patches" in tiny
     assert "slides themselves give 10, so a store is about 40 times as fast" in tiny
     assert "read from the disk since the store exceeds the memory" in advice(rows, 10**9)
+
+
+def test_claim_says_that_encodings_differ():
+    rows = [row | {"workers": "0"} for row in rates({"lmdb": 500, "hdf5": 7000}, "random")]
+    assert claim(rows).endswith("Decoding is included.")
+    rows[0]["encoding"] = "zstd"
+    assert "is not true" in claim(rows)
+    assert claim(rows).endswith("Decoding is included, and the encodings differ.")
+
+
+def test_legend_of_the_plot_hides_no_point():
+    figure = benchmark_figure(rates({"lmdb": 1000, "slide": 100}))
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    box = legend.get_window_extent()
+    assert not any(box.overlaps(panel.get_tightbbox()) for panel in figure.axes)
 
 
 def test_a_disturbed_repeat_makes_no_slow_store_equal():

@@ -68,7 +68,9 @@ def benchmark_figure(rows: Rows) -> Figure:
         panel.set_xlabel("patches/s", fontsize=9)
         panel.grid(axis="x", alpha=0.3)
     if ways:
-        panels[0].legend(fontsize=8, title="page cache", title_fontsize=8)
+        handles, labels = panels[0].get_legend_handles_labels()
+        cache = [f"{label} cache" for label in labels]
+        figure.legend(handles, cache, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     panels[-1].barh(
         range(len(sources)), [_fact(rows, source, "bytes") / 1e6 for source in sources], 0.5, color="#888888"
     )
@@ -207,7 +209,7 @@ def recommendation(rows: Rows, memory: int | None = None) -> str:
             "reading counts, from a cold cache"
         )
     elif cold := [f"{_name(row)} {_speed(row)}" for row in _rates(rows, "batches", "cold").values()]:
-        text.append(f"The first reading is slower, from a cold cache: {', '.join(cold)}")
+        text.append(f"From a cold cache, as on the first reading: {', '.join(cold)}")
     return f"{'. '.join(text)}."
 
 
@@ -219,10 +221,11 @@ def claim(rows: Rows) -> str:
     best = max((row for source, row in rates.items() if source != "lmdb"), key=_rate)
     lmdb = rates["lmdb"]
     verdict = "cannot be decided" if _equal(lmdb, best) else "is true" if _rate(lmdb) > _rate(best) else "is not true"
+    apart = "" if lmdb["encoding"] == best["encoding"] else ", and the encodings differ"
     return (
         "LMDB is said to read fastest (Lim, Young and Patton 2016), which is why py-wsi offers it. "
         f"Here this {verdict}: in random order, from a warm cache, one process read {_speed(lmdb)} patches per second "
-        f"from {_name(lmdb)} and {_speed(best)} from {_name(best)}. Decoding is included."
+        f"from {_name(lmdb)} and {_speed(best)} from {_name(best)}. Decoding is included{apart}."
     )
 
 
