@@ -7,9 +7,9 @@ from shapely.geometry import box
 
 from slidemill.annotations.regions import Annotation, Region
 from slidemill.report import legend
+from slidemill.report._palette import PALETTE, label_colour
 from slidemill.report.legend import Classes, add_legend
 from slidemill.report.overlay import Outlines, draw_overlay
-from slidemill.report.palette import PALETTE, label_colour
 from slidemill.sampling.tissue_mask import Mask
 from tests.colours import rgb
 

@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from slidemill.report.palette import PALETTE, STYLES, UNMAPPED_COLOUR, css_background, is_dashed, label_colour
+from slidemill.report._palette import PALETTE, STYLES, UNMAPPED_COLOUR, css_background, is_dashed, label_colour
 from tests.colours import VISION, ciede2000, lab, rgb
 from tests.stains import transmitted
 

@@ -15,7 +15,7 @@ from slidemill.core.specs import GridSpec
 from slidemill.datasets.dataset import Dataset
 from slidemill.errors import SlidemillError
 from slidemill.report import stitching
-from slidemill.report.palette import label_colour
+from slidemill.report._palette import label_colour
 from slidemill.report.patch_pictures import COLUMNS, MOST_PATCHES, draw_sample
 from slidemill.slides.openslide_reader import thumbnail
 from slidemill.slides.slide_info import slide_info

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from slidemill.core.outcomes import Outcome
-from slidemill.report.palette import css_background
+from slidemill.report._palette import css_background
 from slidemill.sampling.quality_notes import focus_notes, ink_notes, summaries
 
 

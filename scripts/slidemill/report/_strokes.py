@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from slidemill.core.encodings import Pixels
 
-HATCHES = {"tissue": "/", "label": "\\"}
+HATCHES = {"tissue": "/", "label": "\\", "unannotated": "\\"}
 """By the reason of dropped patches, the direction of their hatch."""
 
 OTHER_HATCH = "x"

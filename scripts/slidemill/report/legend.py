@@ -10,8 +10,8 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from slidemill.core.encodings import Pixels
 from slidemill.core.text import format_count
+from slidemill.report._palette import STYLES, is_dashed, label_colour
 from slidemill.report._strokes import HATCHES, OTHER_HATCH, PERIOD, dashes, dots, hatch
-from slidemill.report.palette import STYLES, is_dashed, label_colour
 from slidemill.sampling.tissue_mask import Mask
 
 COLUMN = 330

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageColor, ImageDraw
@@ -15,9 +14,9 @@ from PIL import Image, ImageColor, ImageDraw
 from slidemill.annotations.label_image import Places
 from slidemill.annotations.regions import Annotation, polygons
 from slidemill.core.encodings import Pixels
+from slidemill.report._palette import is_dashed, label_colour
 from slidemill.report._strokes import HATCHES, OTHER_HATCH, PERIOD, dashes, dots, hatch
 from slidemill.report.legend import Classes, Legend, add_legend
-from slidemill.report.palette import is_dashed, label_colour
 from slidemill.sampling.tissue_mask import Mask
 
 LONGEST = 1000
@@ -150,6 +149,8 @@ def _block_edges(areas: Raster, side: float, width: int) -> Raster:
     width
         Pixels of a line.
     """
+    import cv2
+
     # 1. A whole number of patches is a block, and blocks that touch have different numbers.
     block = side * np.ceil(BLOCK / side)
     down, across = (np.arange(length) // block % 2 for length in areas.shape)
@@ -174,6 +175,8 @@ def _colour(pixels: Pixels, lines: Raster, labels: Sequence[int]) -> None:
 
 def _draw_tissue(pixels: Pixels, tissue: Mask) -> None:
     """Draw the edge of tissue in black dashes on white, and dots on ink."""
+    import cv2
+
     size = pixels.shape[1], pixels.shape[0]
     inside = _resize_mask(tissue.pixels, size)
     # A frame of glass closes the edge of tissue that reaches the picture's.
@@ -197,6 +200,8 @@ def _resize_mask(mask: Pixels, size: tuple[int, int]) -> Pixels:
 def _draw_annotation(picture: Image.Image, annotation: Annotation, scale: float) -> None:
     """Draw the outlines of an annotation in black, edged in white."""
     pen = ImageDraw.Draw(picture)
+    import cv2
+
     for region in annotation.regions:
         for polygon in polygons(region.shape):
             for ring in (polygon.exterior, *polygon.interiors):

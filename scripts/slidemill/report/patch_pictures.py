@@ -13,8 +13,8 @@ from PIL import Image, ImageDraw, ImageFont
 from slidemill.core.csv_tables import read_table
 from slidemill.core.encodings import Pixels
 from slidemill.core.files import replacing
+from slidemill.report._palette import label_colour
 from slidemill.report.legend import shorten
-from slidemill.report.palette import label_colour
 from slidemill.stores.registry import open_store
 
 CELL = 144

@@ -69,8 +69,8 @@ def benchmark_figure(rows: Rows) -> Figure:
         panel.grid(axis="x", alpha=0.3)
     if ways:
         handles, labels = panels[0].get_legend_handles_labels()
-        cache = [f"{label} cache" for label in labels]
-        figure.legend(handles, cache, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+        texts = [f"{label} cache" for label in labels]
+        figure.legend(handles, texts, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     panels[-1].barh(
         range(len(sources)), [_fact(rows, source, "bytes") / 1e6 for source in sources], 0.5, color="#888888"
     )
