@@ -53,7 +53,10 @@ def cohort(tmp_path, monkeypatch):
     slides = {slide: tmp_path / "slides" / f"{slide}.svs" for slide in ("a1", "b1", "c1")}
     for seed, file in enumerate(slides.values()):
         write_svs(file, painted(280, 220, seed))
-    return write_cohort(tmp_path / "results", slides, GridSpec(32, level=0))
+    results = write_cohort(tmp_path / "results", slides, GridSpec(32, level=0))
+    table = pd.read_csv(results / "slides.csv", dtype=str).assign(level_downsamples="1.0;4.0;16.0")
+    table.to_csv(results / "slides.csv", index=False)
+    return results
 
 
 @pytest.mark.long
@@ -149,6 +152,9 @@ def test_feature_files_have_clams_layout(cohort):
         first = ds.select(slides="a1")[5]
         assert np.allclose(file["features"][5], first.pixels.mean(axis=(0, 1)), atol=1e-3)
         assert file["coords"][5].tolist() == [first.x0, first.y0]
+    with h5py.File("clam/patches/a1.h5") as file:
+        assert (file["coords"].dtype, dict(file["coords"].attrs)) == (np.int64, {"patch_level": 0, "patch_size": 32})
+        assert (file["coords"][:] == table[["x0", "y0"]]).all(axis=None)
     assert len(left["joined"]) == len(table)
     assert len(list((cohort.parent / "features" / "h5_files").iterdir())) == 3
 
