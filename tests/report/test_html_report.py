@@ -311,6 +311,7 @@ def test_report_without_stores_validates_nothing(tmp_path):
     assert words.count("This run writes no stores (stores: {}), so there is nothing to validate.") == 2
     assert "This run writes no stores (stores: {}), so there is nothing to benchmark." in words
     assert "name a backend, such as stores: {lmdb: {encoding: zstd}}, and run again" in words
+    assert "stores {} " in words[words.index("Parameters and versions", 500) :]
     for absent in ("passed", "The store opens", "LMDB", "Cold:", "patches stored"):
         assert absent not in words
 
