@@ -84,7 +84,7 @@ def test_a_disk_that_is_full_in_the_middle_of_a_run_costs_nothing(on_a_small_dis
 
 def test_what_has_no_record_is_named_in_the_plan(project):
     """Else a change of the configuration would go unnoticed, and nobody would say so."""
-    project.config |= {"annotations": None, "stores": {"lmdb": {}}}
+    project.config |= {"annotations": None, "stores": {"lmdb": {"encoding": "raw"}}}
     project.add("a.svs", annotated=False)
     assert project.snakemake("stores").code == 0
     assert "is not known" not in project.plan("stores").text
