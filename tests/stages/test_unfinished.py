@@ -1,0 +1,26 @@
+"""Tables and report of runs that did not finish, without Snakemake."""
+
+from slidemill.core.csv_tables import read_table
+from slidemill.report.versions import Run
+from slidemill.stages.unfinished import Work, report_unfinished
+from tests.faults.conftest import Cohort
+
+
+def test_unfinished_run_without_stores_waits_for_no_validation(tmp_path, monkeypatch):
+    """A slide that is labelled is done; another waits for its labels."""
+    cohort = Cohort(tmp_path)
+    cohort.config["stores"] = {}
+    cohort.add("done.svs")
+    cohort.add("waiting.svs")
+    slides = {path: row["slide"] for path, row in cohort.run().items()}
+    monkeypatch.chdir(cohort.results)
+    waiting = slides["waiting.svs"]
+    unmade = {f"outcomes/write_metadata/{waiting}.json", f"metadata/{waiting}.csv", "report.html"}
+    planned = {one.slide: one for one in cohort.listed}
+    run = Run({"labels": {"map": {"Normal": 0}}, "stores": {}}, {"slidemill": "0"}, "", "today")
+    folder = report_unfinished(unmade, Work(planned, [], False, {"Normal": 0}, run))
+    table = {row["path"]: (row["status"], row["stage"]) for row in read_table(folder / "slides.csv")}
+    assert table == {"done.svs": ("ok", ""), "waiting.svs": ("unfinished", "write_metadata")}
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "This run did not finish" in page
+    assert "so there is nothing to validate" in page
