@@ -174,6 +174,7 @@ def test_what_an_unfinished_run_told_goes_with_the_next_run_though_that_has_noth
 
 def test_a_job_that_fails_leaves_nothing_of_what_it_was_to_replace(quick):
     """Old tables and stores would pass for the new: Snakemake knows what is missing, and makes it anew."""
+    quick.config["stores"] = {"lmdb": {"encoding": "raw"}}
     quick.add("a.svs", annotated=False)
     assert quick.snakemake("validated").code == 0
     (store,) = (quick.results / "stores" / "lmdb").iterdir()
