@@ -16,6 +16,9 @@ if IS_DRY:
 workdir: str(mirror_results(RUN.config.results) if IS_DRY else RUN.config.results)
 
 
+# What a user sees of a run, but not of a cluster's job, which has the output of Snakemake.
+SHOWN = None
+
 if workflow.is_main_process:
     from slidemill.runs.level_check import check_levels
     from slidemill.terminal.quiet_run import QuietRun
@@ -80,7 +83,7 @@ onerror:
     try:
         folder = report_unfinished(unmade, work)
         tables = (RUN.config.results / folder) if folder else RUN.config.results
-        if SHOWN.is_shown:
+        if SHOWN and SHOWN.is_shown:
             SHOWN.finish(tables, is_passed=False, labels=list(RUN.config.labels.map))
         else:
             ended = "this run did not finish; its report is" if folder else "what failed is listed above, and in"
@@ -98,7 +101,7 @@ onsuccess:
     # A part of the work, such as one store, says nothing of the rest.
     if REPORT in made:
         remove(UNFINISHED_FOLDER)
-    if SHOWN.is_shown:
+    if SHOWN and SHOWN.is_shown:
         tables = RUN.config.results if SLIDES_TABLE in made else None
         SHOWN.finish(tables, is_passed=True, labels=list(RUN.config.labels.map))
     elif REPORT in made:
