@@ -32,6 +32,8 @@ RIVALS: Mapping[str, Rival] = {
     ),
     "cucim": Rival(("cucim-cu12", "numpy"), "from cucim import CuImage"),
     "pyvips": Rival(("pyvips", "pyvips-binary", "numpy"), "import numpy, pyvips"),
+    "dlup": Rival(("dlup", "openslide-python", "openslide-bin", "numpy"), "import dlup, openslide"),
+    "wsistream": Rival(("wsistream", "openslide-python", "openslide-bin", "numpy"), "import openslide, wsistream"),
 }
 
 
@@ -93,6 +95,8 @@ _ALL = (
     Entrant("deepzoom", "OpenSlide: loop of DeepZoomGenerator.get_tile", "rivals"),
     Entrant("cucim", "cuCIM: batches of 32, {threads} workers, no GPU", "rivals", "cucim"),
     Entrant("pyvips", "pyvips: Region.fetch, {threads} processes", "rivals", "pyvips"),
+    Entrant("dlup", "dlup: SlideDataset, {threads} processes", "toolkits", "dlup"),
+    Entrant("wsistream", "wsistream: PatchPipeline of a GridSampler, one process", "toolkits", "wsistream"),
     Entrant("limit-decode", "limit: decoding each tile, {threads} threads", "limits", tiles=True),
     Entrant("limit-copy", "limit: copying the tiles' bytes", "limits", tiles=True),
 )

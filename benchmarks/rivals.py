@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import pickle
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import pairwise
-from multiprocessing.connection import Connection
-from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.crew import in_processes
 from benchmarks.runner import Done, Ready, Request, main
 
 BATCH = 32
@@ -87,58 +83,17 @@ def cucim(request: Request) -> Ready:
     return Ready(work, look)
 
 
-def pyvips(request: Request) -> Ready:
-    """Pyvips: `tiffload` and `Region.fetch`, in several processes, each with its part of the rows."""
-    context = multiprocessing.get_context("spawn")
-    barrier = context.Barrier(request.threads + 1)
-    edges = [request.rows * part // request.threads * request.columns for part in range(request.threads + 1)]
-    crew, ends = [], []
-    for first, last in pairwise(edges):
-        receiving, sending = context.Pipe(duplex=False)
-        process = context.Process(target=_fetch_part, args=(request, first, last, barrier, sending), daemon=True)
-        process.start()
-        sending.close()
-        crew.append(process)
-        ends.append(receiving)
-    for end in ends:
-        end.recv()
-
-    def work() -> Done:
-        barrier.wait()
-        parts = [end.recv() for end in ends]
-        for part in parts:
-            if isinstance(part, Exception):
-                raise part
-        return Done(sum(count for count, _ in parts), sum(cpu for _, cpu in parts))
-
-    def look(numbers: Sequence[int]) -> list[Any]:
-        shape = (request.patch_size, request.patch_size, -1)
-        return [np.frombuffer(data, np.uint8).reshape(shape)[..., :3] for data in _fetched(request, numbers)]
-
-    return Ready(work, look, others=lambda: [process.pid for process in crew if process.pid])
-
-
-def _fetch_part(request: Request, first: int, last: int, barrier: Barrier, end: Connection) -> None:
-    """Wait for the start, fetch patches `first` to `last`, and send how many, and the CPU seconds, or the error."""
+def pyvips(request: Request, numbers: Sequence[int]) -> Iterator[Any]:
+    """Yield patches of pyvips' `tiffload` and `Region.fetch`."""
     import pyvips  # type: ignore[import-not-found]
 
-    end.send("ready")
-    barrier.wait()
-    cpu = time.process_time()
-    try:
-        count = sum(1 for _ in _fetched(request, range(first, last)))
-    except pyvips.Error as error:
-        end.send(ValueError(f"pyvips: {' '.join(str(error).split())}"))
-    else:
-        end.send((count, time.process_time() - cpu))
-
-
-def _fetched(request: Request, numbers: Sequence[int]) -> Iterator[Any]:
-    import pyvips
-
+    if not numbers:
+        return
     region = pyvips.Region.new(pyvips.Image.tiffload(request.slide))
+    shape = (request.patch_size, request.patch_size, -1)
     for number in numbers:
-        yield region.fetch(*request.place(number), request.patch_size, request.patch_size)
+        data = region.fetch(*request.place(number), request.patch_size, request.patch_size)
+        yield np.frombuffer(data, np.uint8).reshape(shape)[..., :3]
 
 
 def pywsi(kind: str, request: Request) -> Ready:
@@ -211,7 +166,7 @@ CATALOGUE: dict[str, Callable[[Request], Ready]] = {
     "openslide": openslide_plain,
     "deepzoom": deepzoom,
     "cucim": cucim,
-    "pyvips": pyvips,
+    "pyvips": partial(in_processes, fetch=pyvips),
     "pywsi-lmdb": partial(pywsi, "lmdb"),
     "pywsi-hdf5": partial(pywsi, "hdf5"),
     "pywsi-disk": partial(pywsi, "disk"),
