@@ -43,7 +43,7 @@ def test_folds_are_made_anew_when_they_are_asked_for_anew_and_else_not(cohort):
     assert {row["slide"]: row["fingerprint"] for row in rows(table)} == prints
     page = (cohort.results / "report.html").read_text()
     assert 'id="splits"' in page
-    assert "No patient and no slide&#39;s content is in more than one fold." in page
+    assert "No patient and no slide is in more than one fold, not even as a copy." in page
     with open_dataset(cohort.results) as dataset:
         splits = read_splits(table, dataset)
         assert splits == dataset.split(2)
