@@ -123,11 +123,12 @@ def test_small_slides_take_one_thread_and_large_ones_no_more_than_four(rules):
 def test_every_rule_that_runs_says_what_it_needs():
     text = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "workflow/rules").glob("*.smk")))
     blocks = [block for block in re.split(r"^\s*rule\b", text, flags=re.MULTILINE) if "script:" in block]
-    assert len(blocks) == 12
+    assert len(blocks) == 15
     asking = [
         block for block in blocks if re.search(r"mem_mb=RUN\.resources\.\w+,\s+runtime=RUN\.resources\.\w+,", block)
     ]
-    assert [re.search(r"scripts/(\w+)", block)[1] for block in blocks if block not in asking] == ["gate"]
+    local = [re.search(r"scripts/(\w+)", block)[1] for block in blocks if block not in asking]
+    assert sorted(local) == ["check_space", "gate", "print_estimate"]
 
 
 def test_the_slurm_profile_keeps_what_the_default_one_says():
@@ -137,11 +138,14 @@ def test_the_slurm_profile_keeps_what_the_default_one_says():
     assert {key: slurm.get(key) for key in default} == default
 
 
-def test_the_slurm_profile_sends_all_jobs_of_a_slide_as_one():
+def test_the_slurm_profile_sends_a_slides_jobs_in_two_parts():
+    """Stores wait for the check of the free space, which waits for the sampling of all slides."""
     schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
     stores = {f"store_patches_{backend}" for backend in schema["properties"]["stores"]["properties"]}
-    rules = {"discover_slides", "sample_patches", "write_metadata", "validate_stores", "draw_slide"}
-    assert dict(entry.split("=") for entry in profile("slurm")["groups"]) == dict.fromkeys(stores | rules, "slide")
+    tables = {"discover_slides", "sample_patches", "write_metadata"}
+    expected = dict.fromkeys(tables, "tables") | dict.fromkeys(stores | {"validate_stores", "draw_slide"}, "slide")
+    assert dict(entry.split("=") for entry in profile("slurm")["groups"]) == expected
+    assert {entry.split("=")[0] for entry in profile("slurm")["group-components"]} == {"tables", "slide"}
 
 
 @pytest.mark.parametrize("name", ["default", "slurm"])

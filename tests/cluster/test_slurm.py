@@ -17,7 +17,7 @@ SLIDES = 12
 HERE = [
     *("--workflow-profile", str(PROFILE)),
     *("--jobs", "6"),
-    *("--group-components", "slide=2"),
+    *("--group-components", "tables=2", "slide=2"),
     *("--default-resources", "slurm_partition=main"),
     "--slurm-no-account",
     *("--slurm-status-command", "squeue"),
@@ -87,9 +87,10 @@ def test_a_run_over_two_nodes_survives_a_killed_job_and_a_killed_daemon(slurm, c
     assert ended[both[NODES[0]]] != "COMPLETED"
     # Slurm's own record says where each submission ran.
     assert {job["NodeList"] for job in jobs if job["JobState"] == "COMPLETED"} == set(NODES)
-    # Two slides a submission, then the tables, the benchmark and the report: each comes to its end once.
+    # Two slides a submission, their tables and then their stores, and the tables of all, the benchmark and the report:
+    # each comes to its end once.
     lost = [job for job in jobs if job["JobState"] != "COMPLETED"]
-    assert len(jobs) - len(lost) == SLIDES // 2 + 3, ended
+    assert len(jobs) - len(lost) == 2 * (SLIDES // 2) + 3, ended
     # What was struck was sent again and nothing else: the killed job, and what the daemon was launching when it died.
     assert {job["NodeList"] for job in lost if job["JobId"] != both[NODES[0]]} <= {NODES[1]}, ended
     assert not [path for path in cohort.results.rglob("*.aside") if ".snakemake" not in path.parts]

@@ -73,7 +73,7 @@ def test_slides_and_results_alone_give_the_defaults():
         scratch=None,
         stores={"lmdb": StoreSpec("zstd")},
         validation=ValidationSpec(64, 30),
-        benchmark=BenchmarkSpec(512, 3, 120),
+        benchmark=BenchmarkSpec(256, 3, 120),
         seed=0,
     )
 
@@ -108,7 +108,7 @@ def test_a_section_given_in_part_is_completed():
     config = read(sampling={"patch_size": 512}, labels={"rule": "top_left"}, benchmark={"repeats": 1})
     assert config.sampling == GridSpec(512, 0, None, 0, True, "drop")
     assert config.labels == LabelSpec({"Normal": 0}, "top_left", "Normal")
-    assert config.benchmark == BenchmarkSpec(512, 1, 120)
+    assert config.benchmark == BenchmarkSpec(256, 1, 120)
 
 
 def test_labels_by_area_have_a_least_fraction():
@@ -141,6 +141,23 @@ def test_a_store_without_encoding_takes_that_of_its_backend():
 
 def test_a_run_may_have_no_stores():
     assert read(stores={}).stores == {}
+
+
+@pytest.mark.parametrize(("given", "expected"), [(False, None), (True, BenchmarkSpec(256, 3, 120))])
+def test_the_benchmark_may_be_switched_off(given, expected):
+    assert read(benchmark=given).benchmark == expected
+
+
+@pytest.mark.parametrize(("given", "expected"), [(True, True), ("true", True), ("false", False), (False, False)])
+def test_a_run_may_be_forced_on_the_command_line(given, expected):
+    """Snakemake takes the value of ``--config force=true`` for a text."""
+    assert read(force=given).force is expected
+
+
+@pytest.mark.parametrize("values", [{"force": "yes"}, {"force": 1}, {"benchmark": None}, {"benchmark": "off"}])
+def test_switches_take_only_true_and_false(values):
+    with pytest.raises(ConfigError, match=f"^{next(iter(values))} is .*, not true or false"):
+        read(**values)
 
 
 def test_a_label_map_is_the_users_alone():

@@ -5,13 +5,15 @@ import shutil
 
 import pytest
 
-from slidemill.config._model import FileStore, Store
+from slidemill.config._store_model import FileStore, Store
 from slidemill.core.results_layout import SUFFIXES
 from slidemill.core.specs import GridSpec, StoreSpec
 from slidemill.measuring.candidates import Candidate, list_candidates
 from slidemill.measuring.projection import Circumstances, estimate_rows
 from slidemill.measuring.sample import SampleSpec, read_sample
 from slidemill.measuring.sample_stores import Bench, measure_candidates, standard_error
+from slidemill.testing import write_svs
+from tests.conftest import painted
 from tests.measuring.conftest import GRID, sampled
 
 NOW = Circumstances(cores=2, threads=1, job_start=1.0, checked=0, free=10**12)
@@ -97,6 +99,19 @@ def test_copied_tiles_are_no_candidate_elsewhere(small_cohort, tmp_path):
     (row,) = estimated(small_cohort.cohort(), tmp_path, [Candidate("tar", StoreSpec("source"), True)])
     assert row["sample"] == 0
     assert row["note"].startswith("not possible: encoding source needs patches that are the slide's tiles, 240 x 240")
+
+
+def test_tiles_of_the_slides_that_allow_it_are_weighed(tmp_path):
+    """So that the free space is checked for a cohort of which some slides fail."""
+    grid = GridSpec(128, level=0)
+    made = sampled(tmp_path, grid, pictures=((620, 530, 1), (1030, 777, 2)), tile=128)
+    write_svs(made.slides / "s0.svs", painted(620, 530, 1), downsamples=(1,), tile=240)
+    sample = read_sample(made.cohort(grid), SampleSpec(100, 1))
+    assert sample.no_copies
+    assert {slide[:2] for slide in sample.copied_slides} == {"s1"}
+    assert len(sample.copies) == len(sample.copied_slides) == 48
+    found = weighed(made.cohort(grid), tmp_path, "tar", "source")
+    assert found.patches == 48
 
 
 def test_candidates_without_time_are_named(small_cohort, tmp_path):

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 import numpy as np
 import pytest
 
-from slidemill.core.columns import BENCHMARK_COLUMNS
+from slidemill.core.columns import BENCHMARK_COLUMNS, ESTIMATE_COLUMNS
 from slidemill.core.specs import BenchmarkSpec
 from slidemill.measuring.reading import benchmark
 from slidemill.measuring.sources import Source, choose_blocks, choose_scattered
@@ -120,6 +120,26 @@ def test_the_claim_is_judged_by_the_figures(lmdb, hdf5, verdict):
 
 def test_the_claim_needs_two_stores():
     assert "is known once" in claim(measured({"lmdb": 1}, {}, {}))
+
+
+def tried(**rates):
+    return [
+        dict.fromkeys(ESTIMATE_COLUMNS, "") | {"backend": name, "encoding": "raw", "random": str(rate), "sample": "64"}
+        for name, rate in rates.items()
+    ]
+
+
+@pytest.mark.parametrize(("hdf5", "verdict"), [(100, "is true"), (400, "is not true"), (205, "cannot be decided")])
+def test_the_claim_is_judged_by_candidates_of_a_run_with_one_store(hdf5, verdict):
+    text = claim(measured({"lmdb": 9999}, {}, {}), tried(lmdb=200, hdf5=hdf5, disk=50))
+    assert f"{verdict}: on a sample of 64 patches, in random order" in text
+    assert "200 patches per second from lmdb (raw)" in text
+
+
+def test_the_claim_prefers_several_stores_to_candidates():
+    text = claim(measured({"lmdb": 200, "hdf5": 100}, {}, {}), tried(lmdb=1, hdf5=1000))
+    assert "is true" in text
+    assert "sample" not in text
 
 
 def test_a_plot_without_measurements_is_a_plot(tmp_path):

@@ -265,7 +265,7 @@ def test_rule_files_are_few():
 
 def test_scripts_of_rules_are_wiring():
     """What a stage does is in the package, where tests call it without Snakemake."""
-    assert len(RULE_SCRIPTS) == 14
+    assert len(RULE_SCRIPTS) == 15
     for script in RULE_SCRIPTS:
         text = (SCRIPTS / f"{script}.py").read_text(encoding="utf-8")
         assert len(text.splitlines()) < 25, script
@@ -409,6 +409,7 @@ def test_code_digest_rejects_unknown_modules(copied):
         ("label", ["write_metadata"]),
         ("report", ["render_report"]),
         ("sample", ["sample_patches"]),
+        ("space", ["check_space"]),
         ("split", ["split_slides"]),
         ("store", ["store_patches", "validate_stores"]),
         ("validate", ["validate_stores"]),

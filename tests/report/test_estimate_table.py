@@ -1,9 +1,7 @@
 """An estimate in words."""
 
-import pytest
-
 from slidemill.core.columns import ESTIMATE_COLUMNS
-from slidemill.report.estimate_table import describe_estimate, format_duration, format_size, yaml_line
+from slidemill.report.estimate_table import describe_estimate, yaml_line
 
 
 def row(backend, encoding, space, **more):
@@ -33,7 +31,7 @@ ROWS = [
 def test_an_estimate_is_a_table_with_one_recommendation(tmp_path):
     lines = describe_estimate(ROWS, tmp_path).splitlines()
     assert lines[0] == "slidemill estimate: 34,120 patches of 12 slides, measured on a sample of 256"
-    assert lines[3].split() == ["*", "lmdb", "zstd", "1.7", "GB", "30", "min", "812", "3,100", "12,346"]
+    assert lines[3].split() == ["*", "lmdb", "zstd", "1.7", "GB", "30", "min", "0", "s", "812", "3,100", "12,346"]
     assert len({len(line) for line in lines[2:5]}) == 1
     assert "on 4 cores" in lines[6]
     assert lines[7] == "Not measured: tar png (not measured: no time was left)."
@@ -58,25 +56,3 @@ def test_an_estimate_without_patches_is_a_sentence(tmp_path):
 def test_the_line_of_yaml_has_the_quality_of_jpeg():
     line = yaml_line(row("tar", "jpeg", 1, quality="90"))
     assert line == "stores: {tar: {encoding: jpeg, quality: 90}}"
-
-
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [
-        (10, "0.1 MB"),
-        (7_000_000, "7 MB"),
-        (312_345_678, "312 MB"),
-        (1.74e9, "1.7 GB"),
-        (6.1e12, "6.1 TB"),
-        (4e15, "4,000 TB"),
-    ],
-)
-def test_sizes_have_two_or_three_digits(size, text):
-    assert format_size(size) == text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0.2, "1 s"), (59, "59 s"), (90, "1.5 min"), (7200, "2 h"), (400_000, "110 h")]
-)
-def test_durations_have_two_digits(seconds, text):
-    assert format_duration(seconds) == text

@@ -12,7 +12,7 @@ from shapely.geometry import box
 
 import slidemill
 from slidemill.annotations.regions import Annotation, Region
-from slidemill.core.columns import SLIDE_COLUMNS, VALIDATION_COLUMNS
+from slidemill.core.columns import ESTIMATE_COLUMNS, SLIDE_COLUMNS, VALIDATION_COLUMNS
 from slidemill.core.outcomes import Outcome
 from slidemill.core.stage_facts import LabelAudit, LabelFacts, QualitySummary, SampleFacts
 from slidemill.report._label_tables import label_table
@@ -96,6 +96,39 @@ def test_slides_are_named_by_path_first(tmp_path):
     assert 'alt="Slide sub/a.svs with its patches by label: 2 Fold"' in page
     # Earlier versions wrote no path.
     assert ">a-1f</a></td>" in rendered(tmp_path, [row | {"path": ""}], [outcome])
+
+
+CANDIDATES = [
+    dict.fromkeys(ESTIMATE_COLUMNS, "")
+    | {"backend": "lmdb", "encoding": "zstd", "configured": "yes", "recommended": "yes", "patch_bytes": "5"}
+    | {"space": "1700000000", "free": "9e9", "patches": "34120", "slides": "12", "sample": "256", "cores": "4"}
+    | {"hours": "0.5", "write": "812", "random": "3100", "batches": "12345"},
+    dict.fromkeys(ESTIMATE_COLUMNS, "") | {"backend": "tar", "encoding": "png", "note": EVIL},
+]
+
+
+def test_candidates_are_shown_with_what_was_not_measured(tmp_path):
+    page = rendered(tmp_path, [slide_row(slide="a", status="ok", patches="7")], [], candidates=CANDIDATES)
+    words = text_of("</style>" + page[page.index("Other backends and encodings") :])
+    assert "* lmdb zstd 1.7 GB 30 min 0 s 812 3,100 12,345" in words
+    assert "Not measured: tar png (&lt;script&gt;" in words
+    assert 'id="estimate"' not in page
+
+
+def test_an_estimate_is_shown_with_its_recommendation(tmp_path):
+    page = rendered(tmp_path, [slide_row(slide="a", status="ok", patches="7")], [], estimate=CANDIDATES)
+    words = text_of("</style>" + page[page.index('<h2 id="estimate">') :])
+    assert "Recommended: lmdb with zstd: 1.7 GB" in words
+    assert "stores: {lmdb: {encoding: zstd}}" in words
+    assert "for 34,120 patches of 12 slides" in words
+    assert "This run has 7 patches" in words
+    assert 'href="#estimate"' in page
+
+
+def test_a_run_without_benchmark_says_so(tmp_path):
+    page = rendered(tmp_path, [slide_row(slide="a", status="ok")], [], parameters={"benchmark": False})
+    assert "since benchmark is false" in page
+    assert "All measurements" not in page
 
 
 def test_names_stay_text(tmp_path):

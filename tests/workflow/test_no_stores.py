@@ -55,7 +55,7 @@ def test_run_without_stores_and_stores_added_later(project, capsys):
     added = project.snakemake()
     assert added.code == 0, added.text
     again = {"store_patches_lmdb", "validate_stores", "draw_slide"}
-    cohort = {"gather_results", "split_slides", "benchmark_stores", "render_report", "gate", "all"}
+    cohort = {"check_space", "gather_results", "split_slides", "benchmark_stores", "render_report", "gate", "all"}
     assert added.rules - cohort == again
     # A lossless store holds the slide's pixels.
     assert {slide: (pixels == drawn[slide]).all() for slide, pixels in montages(project).items()} == dict.fromkeys(

@@ -25,7 +25,7 @@ from tests.tiffs import STRUCTURES, write
 from tests.workflow.conftest import THREE_STORES, Project
 from tests.workflow.shared import copy_of, made_once
 
-COHORT = {"gather_results", "join_hdf5", "benchmark_stores", "render_report", "gate", "all"}
+COHORT = {"check_space", "gather_results", "join_hdf5", "benchmark_stores", "render_report", "gate", "all"}
 A_SLIDE = {
     "discover_slides",
     "sample_patches",
@@ -158,7 +158,7 @@ class TestFinishedRun:
 
     def test_nothing_lies_aside_and_logs_are_kept(self, done):
         assert not [path for path in done.results.rglob("*.aside") if ".snakemake" not in path.parts]
-        assert len(list((done.results / "logs").rglob("*.log"))) == 2 * len(A_SLIDE) + 5
+        assert len(list((done.results / "logs").rglob("*.log"))) == 2 * len(A_SLIDE) + 6
 
     def test_a_second_run_does_nothing(self, done):
         assert "Nothing to be done" in done.snakemake(fresh=True).text
@@ -609,8 +609,9 @@ class TestConfiguration:
     def test_targets(self, project):
         project.add("one.svs")
         stores = {rule for rule in A_SLIDE if rule.startswith("store_")}
-        assert project.plan("stores").rules == stores | {"discover_slides", "sample_patches", "stores"}
+        assert project.plan("stores").rules == stores | {"discover_slides", "sample_patches", "check_space", "stores"}
         assert project.plan("validated").rules == A_SLIDE - {"draw_slide"} | {
+            "check_space",
             "gather_results",
             "gate",
             "validated",

@@ -49,9 +49,20 @@ def test_scheduler_chooses_once_per_finished_job(said):
     assert 0 < choices <= finished + 1
 
 
+def test_stores_wait_for_the_check_of_the_free_space(said):
+    """It comes after the sampling of all slides, and before the first store."""
+    order = [(event, rule) for event, (rule, _) in [(event, tuple(job)) for event, job in events(said)]]
+    sampled = [place for place, one in enumerate(order) if one == ("end", "sample_patches")]
+    stored = [place for place, one in enumerate(order) if one == ("start", "store_patches_lmdb")]
+    assert len(sampled) == len(stored) == SLIDES
+    assert max(sampled) < order.index(("start", "check_space"))
+    assert order.index(("end", "check_space")) < min(stored)
+
+
 def test_scheduler_finishes_begun_slides_first(said):
-    """No more slides are in progress than there are cores: a slide begins only where no begun one has a job ready."""
-    order = [(event, *job) for event, job in list(events(said)) if job[1]]
+    """Of the slides being stored, no more are in progress than there are cores."""
+    kept = ("store_patches_lmdb", "validate_stores", "draw_slide")
+    order = [(event, *job) for event, job in list(events(said)) if job[1] and job[0] in kept]
     end = {slide: place for place, (*_, slide) in enumerate(order)}
     begin = {slide: place for place, (*_, slide) in reversed(list(enumerate(order)))}
     assert len(begin) == SLIDES

@@ -31,6 +31,7 @@ rule benchmark_stores:
         stores=STORES_TABLE,
     output:
         table=BENCHMARK_TABLE,
+        candidates=CANDIDATES_TABLE,
         plot=report(BENCHMARK_PLOT, caption="../report/benchmark.rst", category="Benchmark"),
     log:
         "logs/benchmark_stores.log",

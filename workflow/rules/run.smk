@@ -63,10 +63,13 @@ if workflow.is_main_process:
 
 # Called when a run is about to work.
 onstart:
+    from slidemill.runs.store_order import order_stores
+
     try:
         # Done before, unless a later Snakemake does not call `workflow.execute`.
         take(RUN.config.results)
         write_plan(RUN.plan())
+        order_stores(workflow.dag)
     except SlidemillError as error:
         sys.exit(f"slidemill: {error}")
 

@@ -26,6 +26,27 @@ for backend in RUN.backends:
             "../../scripts/store_patches.py"
 
 
+# Waits for all slides' sampling, and stores wait for it (runs/store_order.py), so that a run whose stores will not fit
+# writes none.
+rule check_space:
+    input:
+        sampled=RUN.every_slide(outcome_file("sample_patches")),
+    output:
+        space=SPACE,
+    log:
+        "logs/check_space.log",
+    # A second attempt would find the same.
+    retries: 0
+    # It reads a few patches: not worth a submission to a cluster.
+    localrule: True
+    conda:
+        "../../environment.yml"
+    params:
+        **RUN.parameters("check_space"),
+    script:
+        "../../scripts/check_space.py"
+
+
 rule validate_stores:
     input:
         table=PATCHES,

@@ -4,57 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from slidemill.config._key import REQUIRED, Count, NonEmpty, NotNegative, Positive, Section, key
 from slidemill.config._label_model import Labels
 from slidemill.config._sampling_model import LIMITS, Quality, Sampling, Tissue
-
-
-class Store(Section):
-    """How one backend encodes patches."""
-
-    model_config = ConfigDict(json_schema_extra={"description": "a store has an encoding and, for jpeg, a quality"})
-
-    encoding: Literal["raw", "zstd", "png", "jpeg", "source"] = key(
-        "raw", "raw, zstd, png, jpeg or source (the slide's own tiles)"
-    )
-    """The encoding of patches, see [below](#encodings)."""
-
-    quality: Annotated[int, Field(ge=1, le=100)] = key(90, "JPEG's quality, 1 to 100; 90 by default")
-    """Quality of the encoding `jpeg`, 1 to 100; no other encoding has one."""
-
-
-class LmdbStore(Store):
-    """How LMDB encodes patches."""
-
-    encoding: Literal["raw", "zstd", "png", "jpeg", "source"] = key(
-        "zstd", "raw, zstd, png, jpeg or source (the slide's own tiles)"
-    )
-
-
-class FileStore(Store):
-    """How a backend of one file per patch encodes them."""
-
-    model_config = ConfigDict(json_schema_extra={"description": "settings of a store, such as {encoding png}"})
-
-    encoding: Literal["raw", "png", "jpeg", "source"] = key(
-        "png", "raw (.npy files), png, jpeg or source (the slide's own tiles)"
-    )
-
-
-class Stores(Section):
-    """The stores to write; a backend that is left out is None."""
-
-    lmdb: LmdbStore = key(None)
-    hdf5: Store = key(None)
-    disk: FileStore = key(None)
-    tar: FileStore = key(None)
-
-    def written(self) -> dict[str, Store]:
-        """Return the stores to write by the names of their backends."""
-        return {name: store for name, store in self if store is not None}
+from slidemill.config._store_model import Stores
 
 
 class Splits(Section):
@@ -96,12 +52,12 @@ class Benchmark(Section):
     """How the speed of the stores is measured."""
 
     patches: Annotated[int, Field(ge=1)] = key(
-        512,
-        "patches in the sample that is read, 1 or more",
-        comment="Patches in the sample that is read.",
+        256,
+        "patches in the sample that is measured, 1 or more",
+        comment="Patches in the sample that is measured.",
     )
-    """Patches that each measurement reads, from at most 16 slides: runs of neighbours for `sequential`, scattered
-    patches otherwise.
+    """Patches that each measurement reads: of the stores from at most 16 slides, runs of neighbours for `sequential`,
+    scattered patches otherwise. As many are drawn for [estimates](../docs/how-to/disk-and-time.md).
     """
 
     repeats: Annotated[int, Field(ge=1)] = key(
@@ -114,10 +70,11 @@ class Benchmark(Section):
     time_limit: Positive = key(
         120,
         "seconds that the whole benchmark may take, more than 0",
-        comment="Seconds that the whole benchmark may take.",
+        comment="Seconds that the whole benchmark, or an estimate, may take.",
     )
     """Seconds that all measurements together may take, approximately. Each has an equal share, and reads at least one
-    patch or batch.
+    patch or batch. The benchmark of a run also takes at most a tenth of the time that storing took, but 5 s in any
+    case.
     """
 
 
@@ -126,11 +83,16 @@ def section(description: str) -> Any:
     return key({}, description, validate_default=True)
 
 
-def _limits(given: Any) -> Any:
-    """Return the limits that true and false stand for: none, and no measures."""
+def _switched(given: Any) -> Any:
+    """Return the section that true and false stand for: the defaults, and None."""
     if given is None:
         raise PydanticCustomError("limits", "neither true or false nor limits")
     return {True: {}, False: None}[given] if isinstance(given, bool) else given
+
+
+def _spelt_out(given: Any) -> Any:
+    """Return the value of ``--config force=true``, which Snakemake takes for a text."""
+    return {"true": True, "false": False}.get(given, given) if isinstance(given, str) else given
 
 
 class Configuration(Section):
@@ -175,7 +137,7 @@ class Configuration(Section):
     sampling: Sampling = section("which patches are sampled")
     tissue: Tissue = section("which patches have tissue enough")
 
-    quality: Annotated[Quality | None, BeforeValidator(_limits)] = key(  # type: ignore[valid-type]
+    quality: Annotated[Quality | None, BeforeValidator(_switched)] = key(  # type: ignore[valid-type]
         False,
         "true measures each patch's quality, a mapping of limits drops the bad ones too, false reads no pixel",
         comment="Measures of each patch's pixels, in the tables and the report: true, or a mapping of limits by which "
@@ -256,6 +218,16 @@ class Configuration(Section):
     ones are written. `{}` writes none: tables, pictures, folds and the report, [without pixels](#no-stores).
     """
 
+    force: Annotated[bool, BeforeValidator(_spelt_out)] = key(
+        False,
+        "true writes stores that probably do not fit on the disk, false refuses to",
+        comment="Whether stores are written that probably do not fit on the disk.",
+    )
+    """Before the first store is written, the size of all stores is [estimated](../docs/how-to/disk-and-time.md). If
+    they do not fit on the disk of the results, the run is refused with the figures. `true` writes them all the same;
+    for one run, use `--config force=true`.
+    """
+
     splits: Splits | None = key(
         None,
         "a mapping of folds, by and stratify parts the slides into folds; null parts nothing",
@@ -268,7 +240,17 @@ class Configuration(Section):
     """
 
     validation: Validation = section("how stores are checked")
-    benchmark: Benchmark = section("how the stores' speed is measured")
+    benchmark: Annotated[Benchmark | None, BeforeValidator(_switched)] = key(
+        {},
+        "how the stores' speed is measured: a mapping of patches, repeats and time_limit, or false for no benchmark",
+        comment="How fast patches are read: from the stores that were written, and from other backends and encodings "
+        "on a sample. False measures nothing.",
+        validate_default=True,
+        json_schema_extra={"type": ["boolean", "object"]},
+    )
+    """Measures how fast patches are read from the stores and from the slides, and on a sample what other backends and
+    encodings take. `false` measures nothing: `benchmark.csv`, `candidates.csv` and the plot are not made.
+    """
 
     seed: Count = key(
         0,

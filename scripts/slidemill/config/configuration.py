@@ -17,8 +17,9 @@ from pydantic import ValidationError
 from slidemill.config._faults import faults
 from slidemill.config._key import spec_of
 from slidemill.config._label_model import label_spec, wrong_labels
-from slidemill.config._model import Configuration, Store
+from slidemill.config._model import Benchmark, Configuration
 from slidemill.config._sampling_model import Sampling
+from slidemill.config._store_model import Store
 from slidemill.core.results_layout import TOP_LEVEL
 from slidemill.core.specs import (
     BenchmarkSpec,
@@ -34,6 +35,9 @@ from slidemill.errors import ConfigError
 
 RESOLUTIONS = ("deepzoom_level", "level", "mpp", "magnification")
 """Keys of `sampling` that say how fine the patches are, of which a configuration gives one."""
+
+DEFAULT_BENCHMARK = spec_of(BenchmarkSpec, Benchmark())
+"""What estimates measure if `benchmark` is false."""
 
 LARGEST_SHRUNK = 1024
 """Largest patch_size but with a native level, in pixels: 4096 x 4096 of a native level are held at once then."""
@@ -59,12 +63,13 @@ class Config:
     scratch: str | None
     stores: Mapping[str, StoreSpec]
     validation: ValidationSpec
-    benchmark: BenchmarkSpec
+    benchmark: BenchmarkSpec | None
     seed: int
     quality: QualitySpec | None = None
     splits: SplitSpec | None = None
     unannotated: str | None = None
     unmapped: str = "fail_if_most"
+    force: bool = False
 
     @property
     def root(self) -> Path:
@@ -129,7 +134,8 @@ def read_config(values: Mapping[str, Any], base: Path) -> Config:
         scratch=given.scratch,
         stores={name: _store_spec(store) for name, store in given.stores.written().items()},
         validation=spec_of(ValidationSpec, given.validation),
-        benchmark=spec_of(BenchmarkSpec, given.benchmark),
+        benchmark=spec_of(BenchmarkSpec, given.benchmark) if given.benchmark else None,
+        force=given.force,
         seed=given.seed,
         quality=QualitySpec(given.quality.model_dump(exclude_none=True)) if given.quality else None,
         splits=spec_of(SplitSpec, given.splits) if given.splits else None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import textwrap
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 
@@ -41,8 +41,9 @@ def _keys(section: type[Section], schema: Mapping[str, Any], indent: str) -> Ite
         if isinstance(extra := field.json_schema_extra, dict) and COMMENT in extra:
             lines += _comment(str(extra[COMMENT]), indent)
         default = FOLDERS.get(name, own.get("default", ...))
-        kind = field.annotation
-        if default == {} and inspect.isclass(kind) and issubclass(kind, Section):
+        kinds = [one for one in (field.annotation, *get_args(field.annotation)) if inspect.isclass(one)]
+        kind = next((one for one in kinds if issubclass(one, Section)), None)
+        if default == {} and kind:
             inner = [line for key in _keys(kind, own, f"{indent}  ") for line in key]
             yield [*lines, f"{indent}{name}:", *inner]
         elif lines:

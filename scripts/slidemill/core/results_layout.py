@@ -30,7 +30,11 @@ COHORT_SEALS = "tables.seal.json"
 
 SPLITS_TABLE, SPLITS_SEAL = "splits.csv", "splits.seal.json"
 BENCHMARK_TABLE, BENCHMARK_PLOT = "benchmark.csv", "figures/benchmark.png"
+CANDIDATES_TABLE = "candidates.csv"
 ESTIMATE_TABLE, ESTIMATE_SEAL = "estimate.csv", "estimate.seal.json"
+SPACE = "outcomes/check_space.json"
+"""What the stores take, and the free space, as found before the first store was written."""
+
 MEASURED_FOLDER = Path(".measured")
 """The folder of a store that is only measured."""
 
@@ -116,6 +120,7 @@ COHORT_TABLES = {
 
 COHORT_FILES = (
     *(*COHORT_TABLES.values(), COHORT_SEALS, SPLITS_TABLE, SPLITS_SEAL, BENCHMARK_TABLE, BENCHMARK_PLOT, REPORT),
+    *(CANDIDATES_TABLE, SPACE),
     *(str(JOINED), PASSED, ESTIMATE_TABLE, ESTIMATE_SEAL),
 )
 """What runs make of all slides together."""

@@ -108,8 +108,7 @@ def _row(cohort: Cohort, sample: Sample, one: Measured, now: Circumstances) -> d
         "sample": one.patches,
     }
     if not one.patches:
-        late = candidate.spec.encoding != "source" or sample.copies
-        return {**row, "note": "not measured: no time was left" if late else f"not possible: {sample.no_copies}"}
+        return {**row, "note": _obstacle(sample, one)}
     stores, count = len(cohort.slides) + cohort.others, cohort.patches
     each = _seconds_per_patch(sample, one, now.threads)
     seconds, wall = _durations(cohort, sample, one, now=now)
@@ -127,6 +126,14 @@ def _row(cohort: Cohort, sample: Sample, one: Measured, now: Circumstances) -> d
         "batches": f"{one.batches:.6g}",
         "note": "" if one.patches == sample.wanted else f"measured on {one.patches} of {sample.wanted} patches",
     }
+
+
+def _obstacle(sample: Sample, one: Measured) -> str:
+    """Return why a candidate was not measured."""
+    if not sample.pixels:
+        return "not measured: no patch could be read"
+    is_possible = one.candidate.spec.encoding != "source" or sample.copies
+    return "not measured: no time was left" if is_possible else f"not possible: {sample.no_copies}"
 
 
 def _seconds_per_patch(sample: Sample, one: Measured, threads: int) -> float:

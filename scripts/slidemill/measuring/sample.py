@@ -93,10 +93,10 @@ class Sample:
         ``uint8 (patch_size, patch_size, 3)`` of each patch, RGB.
     slides
         The id of each patch's slide.
-    copies
-        The slide's own tile of each patch.
+    copies, copied_slides
+        The slide's own tile of each patch, and the id of its slide, where tiles can be copied.
     no_copies
-        Why there are no copies; empty if there are.
+        Why some or all tiles cannot be copied; empty if all can.
     opening, reading, copying, scattered
         Times per slide to open it, per patch to read neighbours, to copy tiles, and to read scattered patches.
     wanted
@@ -106,6 +106,7 @@ class Sample:
     pixels: list[Pixels] = field(default_factory=list)
     slides: list[str] = field(default_factory=list)
     copies: list[EncodedPatch] = field(default_factory=list)
+    copied_slides: list[str] = field(default_factory=list)
     no_copies: str = ""
     opening: Clock = field(default_factory=Clock)
     reading: Clock = field(default_factory=Clock)
@@ -143,7 +144,6 @@ def read_sample(cohort: Cohort, spec: SampleSpec) -> Sample:
             _SlideSampler(own, cohort.grid, spec, found).read(places)
         except SlideError as error:
             LOG.warning("%s: left out of the sample: %s", own.slide, error)
-            found.no_copies = found.no_copies or str(error)
     return found
 
 
@@ -188,8 +188,9 @@ class _SlideSampler:
                 # Neighbours at the border of this square share tiles with patches that are not read here.
                 share = self._tiles(near, tile) * len(patches) / (self._tiles(patches, tile) * len(near))
                 found.reading.add(begun, len(near) * share)
-            if not found.no_copies:
-                found.no_copies = self._copy(reader, wanted, converted=colours == CONVERTED)
+            if not _copy_obstacle(self.grid, self.spec):
+                reason = self._copy(reader, wanted, converted=colours == CONVERTED)
+                found.no_copies = found.no_copies or reason
         found.pixels += pixels
         found.slides += [slide.slide] * len(pixels)
 
@@ -205,6 +206,7 @@ class _SlideSampler:
         except SlideError as error:
             return str(error)
         self.found.copying.add(begun, len(wanted))
+        self.found.copied_slides += [self.slide.slide] * len(wanted)
         return ""
 
     def _tiles(self, patches: Sequence[PatchRef], tile: Size | None) -> int:

@@ -33,8 +33,8 @@ BATCHES = 4
 """Least number of batches that each process reads."""
 REPEATS = 3
 """How often a candidate is read in each way."""
-SECONDS = 2.0
-"""Most seconds for reading a candidate."""
+READING, LEAST, MOST = 0.5, 0.15, 2.0
+"""Share of the time that is left for a candidate for reading it, and the least and most seconds for it."""
 LEAST_SLIDES = 8
 """Slides from which on the means of slides show how sizes vary."""
 SAMPLE, FINGERPRINT = "sample", "0" * 32
@@ -95,7 +95,7 @@ def measure_candidates(
     """
     encoded: dict[StoreSpec, Encoded] = {}
     found: list[Measured] = []
-    for candidate in candidates:
+    for place, candidate in enumerate(candidates):
         kind = STORES[candidate.backend]
         spec = replace(candidate.spec, encoding=kind.encoding(candidate.spec.encoding))
         is_late = bool(found) and time.perf_counter() > bench.deadline
@@ -106,8 +106,9 @@ def measure_candidates(
             continue
         store = _SampleStore(kind, spec, bench.folder / f"{SAMPLE}{SUFFIXES[kind.name]}", bench)
         try:
-            own = store.weigh(candidate, encoded[spec], sample.slides)
-            found.append(store.time(own) if is_read else own)
+            own = store.weigh(candidate, encoded[spec])
+            share = READING * (bench.deadline - time.perf_counter()) / (len(candidates) - place)
+            found.append(store.time(own, min(max(share, LEAST), MOST)) if is_read else own)
         finally:
             remove(bench.folder)
         LOG.info("%s", found[-1])
@@ -134,9 +135,10 @@ def standard_error(sizes: Sequence[int], slides: Sequence[str]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Encoded patches, and seconds per patch that encoding took."""
+    """Encoded patches, the slide of each, and seconds per patch that encoding took."""
 
     patches: Sequence[EncodedPatch]
+    slides: Sequence[str]
     seconds: float = 0.0
 
 
@@ -144,7 +146,7 @@ def _encode(sample: Sample, spec: StoreSpec, threads: int) -> Encoded:
     """Encode the sampled patches on several threads, as a job that writes a store does."""
     encoding, count = ENCODINGS[spec.encoding], len(sample.pixels)
     if encoding.encode is None or not count:
-        return Encoded(sample.copies)
+        return Encoded(sample.copies, sample.copied_slides)
     begun = time.perf_counter()
 
     def encode(place: int) -> list[tuple[int, EncodedPatch]]:
@@ -153,7 +155,7 @@ def _encode(sample: Sample, spec: StoreSpec, threads: int) -> Encoded:
     steps = (Step(place, partial(encode, place)) for place in range(count))
     with closing(run_in_order(steps, count, threads, ahead=count)) as results:
         patches = list(results)
-    return Encoded(patches, (time.perf_counter() - begun) / count)
+    return Encoded(patches, sample.slides, (time.perf_counter() - begun) / count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +167,7 @@ class _SampleStore:
     path: Path
     bench: Bench
 
-    def weigh(self, candidate: Candidate, encoded: Encoded, slides: Sequence[str]) -> Measured:
+    def weigh(self, candidate: Candidate, encoded: Encoded) -> Measured:
         """Write an empty store and the whole store; return their sizes and the seconds."""
         self._write([])
         empty, count = self._sizes(), len(encoded.patches)
@@ -180,21 +182,22 @@ class _SampleStore:
             empty_bytes=empty[0],
             patch_space=space,
             empty_space=empty[1],
-            margin=2 * standard_error([len(one.data) for one in encoded.patches], slides) / each,
+            margin=2 * standard_error([len(one.data) for one in encoded.patches], encoded.slides) / each,
             encoding=encoded.seconds,
             writing=seconds / count,
         )
 
-    def time(self, found: Measured) -> Measured:
-        """Read the store in random order and in shuffled batches; return `found` with the rates."""
+    def time(self, found: Measured, seconds: float) -> Measured:
+        """Read the store for some seconds, in random order and in shuffled batches; return `found` with the rates."""
         source, workers = StoreSource({"": self.path}, self.spec.encoding), self.bench.workers
         keys = [("", patch.patch_id) for patch in _places(found.patches, self.bench.patch_size)]
         random.Random(self.bench.seed).shuffle(keys)  # noqa: S311
-        share = min(max(self.bench.deadline - time.perf_counter(), 0.0) / 4, SECONDS) / (2 * REPEATS)
         # As many batches as keep all processes at work.
         ways = {0: keys, workers: keys * math.ceil(BATCHES * BATCH * workers / len(keys))}
         rates = [
-            statistics.median(time_reading(source, way, wanted, seconds=share)[0] for _ in range(REPEATS))
+            statistics.median(
+                time_reading(source, way, wanted, seconds=seconds / (2 * REPEATS))[0] for _ in range(REPEATS)
+            )
             for way, wanted in ways.items()
         ]
         return replace(found, random=rates[0], batches=rates[1])

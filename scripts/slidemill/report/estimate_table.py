@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from slidemill.core.csv_tables import read_cohort_table
-from slidemill.core.text import format_count, format_digits
+from slidemill.core.text import format_count, format_digits, format_duration, format_size
 
 Row = Mapping[str, str]
 
@@ -53,7 +54,7 @@ def describe_estimate(rows: Sequence[Row], results: Path) -> str:
         format_count(int(first["slides"]), "slide"),
     )
     sample = max((int(row["sample"]) for row in measured), default=0)
-    left_out = [f"{row['backend']} {row['encoding']} ({row['note']})" for row in rows if not row["patch_bytes"]]
+    left_out = _left_out(rows)
     return "\n".join(
         [
             f"slidemill estimate: {patches} of {slides}, measured on a sample of {sample}",
@@ -69,13 +70,65 @@ def describe_estimate(rows: Sequence[Row], results: Path) -> str:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Candidates as the report shows them.
+
+    Parameters
+    ----------
+    rows
+        Per measured candidate: its cells as `HEADS` names them, and the numbers to sort by.
+    patches, slides, sample
+        The number of patches and slides of the cohort, and of sampled patches.
+    cores
+        The number of cores of the run.
+    recommendation, line
+        The recommendation, and the line of YAML that chooses it.
+    left_out
+        Candidates that were not measured, with the reason.
+    """
+
+    rows: Sequence[Sequence[tuple[str, str]]]
+    patches: int
+    slides: int
+    sample: int
+    cores: int
+    recommendation: str
+    line: str
+    left_out: Sequence[str]
+
+
+def show_candidates(rows: Sequence[Row]) -> Shown | None:
+    """Return candidates as the report shows them; None if none was measured."""
+    measured = [row for row in rows if row["patch_bytes"]]
+    if not measured:
+        return None
+    keys = ("", "space", "hours", "write", "random", "batches")
+    shown = [list(zip(_cells(row), (row.get(key, "") for key in keys), strict=True)) for row in measured]
+    first, lines = measured[0], [line.strip() for line in recommendation_lines(rows)]
+    return Shown(
+        rows=shown,
+        patches=int(first["patches"]),
+        slides=int(first["slides"]),
+        sample=max(int(row["sample"]) for row in measured),
+        cores=int(first["cores"]),
+        recommendation=lines[0] if lines else "",
+        line=lines[1] if lines else "",
+        left_out=_left_out(rows),
+    )
+
+
+def _left_out(rows: Sequence[Row]) -> list[str]:
+    return [f"{row['backend']} {row['encoding']} ({row['note']})" for row in rows if not row["patch_bytes"]]
+
+
 def recommendation_lines(rows: Sequence[Row]) -> list[str]:
     """Return the recommendation, and the line of YAML that chooses it."""
     best = next((row for row in rows if row["recommended"]), None)
     if best is None:
         return []
     raw = next((row for row in rows if (row["backend"], row["encoding"]) == (best["backend"], "raw")), None)
-    size = format_size(best["space"])
+    size = format_size(float(best["space"]))
     if raw and raw["patch_bytes"] and raw is not best:
         size += f", a factor of {format_digits(float(raw['space']) / float(best['space']), 2)} less than raw"
     text = (
@@ -93,23 +146,7 @@ def yaml_line(row: Row) -> str:
     return f"stores: {{{row['backend']}: {{encoding: {row['encoding']}{quality}}}}}"
 
 
-def format_size(size: float | str) -> str:
-    """Return bytes as MB, GB or TB with two digits, and at least 0.1 MB."""
-    value, units = max(float(size) / 1e6, 0.1), ["MB", "GB", "TB"]
-    while value >= 1000 and len(units) > 1:
-        value, units = value / 1000, units[1:]
-    return f"{format_digits(value, 3 if value >= 100 else 2)} {units[0]}"
-
-
-def format_duration(seconds: float) -> str:
-    """Return seconds as s, min or h with two digits, and at least 1 s."""
-    for unit, length in (("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return f"{format_digits(seconds / length, 2)} {unit}"
-    return f"{max(round(seconds), 1)} s"
-
-
 def _cells(row: Row) -> tuple[str, ...]:
     name = f"{'*' if row['configured'] else ' '} {row['backend']} {row['encoding']}"
     rates = (f"{float(row[key]):,.0f}" for key in ("write", "random", "batches"))
-    return (name, format_size(row["space"]), format_duration(3600 * float(row["hours"])), *rates)
+    return (name, format_size(float(row["space"])), format_duration(3600 * float(row["hours"])), *rates)

@@ -27,6 +27,7 @@ from slidemill.report._summary import (
     tissue_note,
     verdict,
 )
+from slidemill.report.estimate_table import HEADS, show_candidates
 from slidemill.report.plots import advice, benchmark_figure, claim, quality_figure, recommendation
 from slidemill.report.split_summary import SplitSummary
 from slidemill.report.versions import Run
@@ -41,6 +42,7 @@ UNANNOTATED = "unannotated"
 """Reason of patches that are dropped because ``labels.unannotated`` is ``skip``."""
 
 NOT_MEASURED = "The stores are measured once all of them are made."
+SWITCHED_OFF = "The speed of the stores was not measured, since benchmark is false."
 PLOT = "Patches per second by store and way of reading, and sizes of the stores; the tables below have the figures"
 CHECK_TERMS = {
     "opens": "The store opens and is complete.",
@@ -91,6 +93,8 @@ class ReportData:
         Files that the run should have made but did not, which the page lists.
     splits
         The folds, if there are any.
+    candidates, estimate
+        Rows of the tables of candidates: that of the benchmark, and that of ``slidemill estimate``.
     """
 
     slides: Rows
@@ -104,6 +108,8 @@ class ReportData:
     unreadable: Rows = ()
     unmade: Sequence[str] = ()
     splits: SplitSummary | None = None
+    candidates: Rows = ()
+    estimate: Rows = ()
 
 
 def render(page: Path, data: ReportData) -> None:
@@ -127,7 +133,8 @@ def render(page: Path, data: ReportData) -> None:
         for one in collect_warnings(data.run.warnings, slides)
     ]
     faults = label_faults(slides, data.run.parameters.get("labels", {}).get("unmapped", "ignore"))
-    unmeasured = bool(data.unmade) and not measured
+    is_on = data.run.parameters.get("benchmark") is not False
+    unmeasured = SWITCHED_OFF if not is_on else NOT_MEASURED if data.unmade and not measured else ""
     has_stores = data.run.parameters.get("stores") != {}
     method = data.run.parameters.get("tissue", {}).get("method", "")
     masked = sum(bool(one.sample and one.sample.mask_fingerprint) for one in outcomes)
@@ -168,13 +175,13 @@ def render(page: Path, data: ReportData) -> None:
         "stores": list(dict.fromkeys(row["backend"] for row in validation)),
         "facts": [row for row in measured if row["unit"] != "patches/s"],
         "rates": [row for row in measured if row["unit"] == "patches/s"],
-        "advice": STORE_LATER if not has_stores else NOT_MEASURED if unmeasured else advice(measured, data.run.memory),
-        "recommendation": NOT_COMPARED
-        if not has_stores
-        else NOT_MEASURED
-        if unmeasured
-        else recommendation(measured, data.run.memory),
-        "claim": claim(measured),
+        "advice": STORE_LATER if not has_stores else unmeasured or advice(measured, data.run.memory),
+        "recommendation": unmeasured or recommendation(measured, data.run.memory) if has_stores else NOT_COMPARED,
+        "has_benchmark": has_stores and is_on,
+        "claim": claim(measured, data.candidates),
+        "candidates": show_candidates(data.candidates),
+        "estimate": show_candidates(data.estimate),
+        "estimate_heads": HEADS,
         "unannotated": unannotated,
         "labels": labels,
         "unmapped": unmapped,

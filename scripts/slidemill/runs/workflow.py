@@ -14,10 +14,13 @@ from slidemill.config.configuration import Config
 from slidemill.core.results_layout import (
     BENCHMARK_PLOT,
     BENCHMARK_TABLE,
+    CANDIDATES_TABLE,
+    ESTIMATE_TABLE,
     METADATA_PARQUET,
     REPORT,
     SLIDE_FILES,
     SLIDES_TABLE,
+    SPACE,
     SPLITS_SEAL,
     SPLITS_TABLE,
     STORE_STAGES,
@@ -27,8 +30,8 @@ from slidemill.core.results_layout import (
     store_file,
 )
 from slidemill.runs._code_digest import code_digest
+from slidemill.runs._cohort_parameters import MEASURING, measuring_parameters, report_parameters
 from slidemill.runs._missing_files import missing_in_folder
-from slidemill.runs._report_parameters import report_parameters
 from slidemill.runs._resources import Resources
 from slidemill.runs._slide_parameters import SlideParameters
 from slidemill.runs.job_settings import STAGES, settings_digest
@@ -77,14 +80,12 @@ class Workflow:
         return SlideParameters(self.config, self.slides, self.known_prints)
 
     @property
-    def roots(self) -> dict[str, str]:
-        """The folders that slides, annotations and masks are relative to."""
+    def job_config(self) -> dict[str, Any]:
+        """What jobs take and no rule has as a parameter; slides, annotations and masks are relative to the roots."""
         config = self.config
-        return {
-            "slides": str(config.root),
-            "annotations": str(config.annotations_root),
-            "masks": str(config.masks_root),
-        }
+        roots = {"slides": config.root, "annotations": config.annotations_root, "masks": config.masks_root}
+        named = {name: str(folder) for name, folder in roots.items()}
+        return {"roots": named, "scratch": config.scratch, "force": config.force}
 
     # What there is to make.
 
@@ -122,8 +123,14 @@ class Workflow:
 
     @cached_property
     def benchmark_files(self) -> dict[str, str]:
-        """The benchmark's table and plot; empty in a run without stores."""
-        return {"benchmark": BENCHMARK_TABLE, "plot": BENCHMARK_PLOT} if self.backends else {}
+        """The benchmark's tables and plot; empty in a run without stores or benchmark."""
+        files = {"benchmark": BENCHMARK_TABLE, "candidates": CANDIDATES_TABLE, "plot": BENCHMARK_PLOT}
+        return files if self.backends and self.config.benchmark else {}
+
+    @property
+    def space_file(self) -> list[str]:
+        """The check of the free space; empty in a run without stores."""
+        return [SPACE] if self.backends else []
 
     @property
     def store_files(self) -> list[str]:
@@ -200,18 +207,13 @@ class Workflow:
                 "gather_results": {"unreadable_patches": config.unreadable_patches},
                 "join_hdf5": {},
                 "split_slides": {"splits": self.report_parameters["splits"], "seed": config.seed},
-                "benchmark_stores": {"stores": self.backends, "benchmark": asdict(config.benchmark), **pixels},
-                "estimate_stores": {
-                    "stores": self.backends,
-                    "benchmark": asdict(config.benchmark),
-                    "reader": config.reader,
-                    "checked": config.validation.sample,
-                    **pixels,
-                },
+                "check_space": {"stores": self.backends, "reader": config.reader, **pixels},
+                **dict.fromkeys(MEASURING, measuring_parameters(config, self.backends) | pixels),
                 "print_estimate": {},
                 "render_report": {
                     "parameters": self.report_parameters,
                     "warnings": list(self.warnings),
+                    "estimate": fingerprint(table) if (table := config.results / ESTIMATE_TABLE).exists() else None,
                     "templates": [
                         fingerprint(SCRIPTS / f"slidemill/report/templates/report.{kind}")
                         for kind in ("html", "css", "js")

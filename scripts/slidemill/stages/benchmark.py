@@ -9,14 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from slidemill.core.columns import BENCHMARK_COLUMNS, ESTIMATE_COLUMNS
 from slidemill.core.csv_tables import read_cohort_table, read_table, write_table
 from slidemill.core.files import scratch_folder
 from slidemill.core.job_log import LOG
-from slidemill.core.results_layout import FACTS, MEASURED_FOLDER
+from slidemill.core.results_layout import FACTS, MEASURED_FOLDER, outcome_file
 from slidemill.core.seals import seal_tables
 from slidemill.core.specs import BenchmarkSpec, GridSpec, StoreSpec, pixel_threads
 from slidemill.measuring.candidates import list_candidates
@@ -33,85 +33,137 @@ MOST_SLIDES = 16
 """Most slides in the sample, so that a cohort of thousands takes no longer."""
 
 READING = 0.3
-"""Share of the time that may be spent on reading the sampled patches."""
+"""Share of the time for candidates that may be spent on reading the sampled patches."""
+
+LEAST_SECONDS, MOST_OF_STORING = 5.0, 0.1
+"""Seconds that the benchmark of a run may take in any case, and share of the time that storing took."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BenchmarkJob:
-    """The inputs and outputs of a benchmark.
+class Measuring:
+    """What is measured, and how.
 
     Parameters
     ----------
     root
         The folder of the slides.
-    slides, stored
-        The tables of slides and of stores.
     stores
-        The backends, and how they encode.
-    grid, icc
-        The grid of the patches, and how colours are converted.
+        The configured backends, and how they encode.
+    grid, icc, reader
+        The grid of the patches, how colours are converted, and how slides are read.
     spec, seed
         How much is measured, and the seed of all choices.
-    workers
-        Most processes that read at once.
-    table, plot
-        The table of the benchmark and its plot.
+    checked
+        Patches of each slide that validation compares with the slide.
+    cores
+        Cores of the run, and most processes that read at once.
+    scratch
+        A folder on a local disk where stores are written first; None for none.
     """
 
     root: Path
-    slides: Path
-    stored: Path
     stores: Mapping[str, StoreSpec]
     grid: GridSpec
     spec: BenchmarkSpec
-    workers: int
     seed: int
+    checked: int
+    cores: int
+    icc: str = "ignore"
+    reader: str = "auto"
+    scratch: Path | None = None
+
+    @classmethod
+    def from_job(cls, job: Job) -> Measuring:
+        """Return what a rule measures.
+
+        Raises
+        ------
+        SlidemillError
+            When the scratch folder of the configuration does not exist.
+        """
+        params = job.params
+        return cls(
+            root=job.roots.slides,
+            stores={name: StoreSpec(**settings) for name, settings in params["stores"].items()},
+            grid=GridSpec(**params["grid"]),
+            spec=BenchmarkSpec(**params["benchmark"]),
+            seed=params["seed"],
+            checked=params["checked"],
+            cores=job.threads,
+            icc=params["icc"],
+            reader=params["reader"],
+            scratch=scratch_folder(job.scratch),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkJob:
+    """The inputs and outputs of a benchmark.
+
+    Parameters
+    ----------
+    what
+        What is measured.
+    slides, stored
+        The tables of slides and of stores.
+    table, plot
+        The table of the benchmark and its plot.
+    candidates
+        The table of candidates for stores.
+    """
+
+    what: Measuring
+    slides: Path
+    stored: Path
     table: Path
     plot: Path
-    icc: str = "ignore"
+    candidates: Path
 
     @classmethod
     def from_job(cls, job: Job) -> BenchmarkJob:
         """Return the inputs and outputs of the rule benchmark_stores."""
-        params = job.params
-        return cls(
-            root=job.roots.slides,
-            slides=job.inputs["slides"],
-            stored=job.inputs["stores"],
-            stores={name: StoreSpec(**settings) for name, settings in params["stores"].items()},
-            grid=GridSpec(**params["grid"]),
-            spec=BenchmarkSpec(**params["benchmark"]),
-            workers=job.threads,
-            seed=params["seed"],
-            icc=params["icc"],
-            **job.outputs,
-        )
+        inputs = {"slides": job.inputs["slides"], "stored": job.inputs["stores"]}
+        return cls(Measuring.from_job(job), **inputs, **job.outputs)
 
 
 def benchmark_stores(job: BenchmarkJob) -> None:
-    """Publish the benchmark and its plot; without patches, only sizes are measured.
+    """Publish the benchmark, its plot and the table of candidates.
+
+    Half of the time is for the stores and slides, the rest for candidates. Without patches, only sizes are measured.
 
     Raises
     ------
     SlidemillError
         When a table, a store or a slide cannot be read.
     """
-    rows: list[dict[str, object]] = []
+    begun, what = time.perf_counter(), job.what
     written = list(read_cohort_table(job.stored))
-    for backend, settings in job.stores.items():
+    seconds = time_limit(what.spec, sum(float(row["seconds"]) for row in written) / what.cores)
+    rows: list[dict[str, object]] = []
+    for backend, settings in what.stores.items():
         own = [row for row in written if row["backend"] == backend]
         rows += fact_rows(backend, settings.encoding, own)
-    good = [row["slide"] for row in read_cohort_table(job.slides) if row["status"] == "ok"]
-    sample = set(random.Random(job.seed).sample(good, min(MOST_SLIDES, len(good))))  # noqa: S311
+    slides = {row["slide"]: row["status"] for row in read_cohort_table(job.slides)}
+    good = [slide for slide, status in slides.items() if status == "ok"]
+    sample = set(random.Random(what.seed).sample(good, min(MOST_SLIDES, len(good))))  # noqa: S311
     if sample:
         # Inputs of the rule cannot depend on the sample; the table of slides changes whenever these files do.
         by_slide = {slide: Path(FACTS.format(slide=slide)) for slide in good if slide in sample}
-        chosen = choose_patches(next(iter(job.stores)), by_slide, job.spec.patches, seed=job.seed)
-        sources = open_sources(job.root, by_slide, job.stores, chosen=chosen, grid=job.grid, icc=job.icc)
-        LOG.info("%d patches of %d slides, %d workers at most", len(chosen["random"]), len(sample), job.workers)
-        rows += benchmark(sources, chosen, job.spec, workers=job.workers, seed=job.seed)
+        chosen = choose_patches(next(iter(what.stores)), by_slide, what.spec.patches, seed=what.seed)
+        sources = open_sources(what.root, by_slide, what.stores, chosen=chosen, grid=what.grid, icc=what.icc)
+        LOG.info("%d patches of %d slides, %d workers at most", len(chosen["random"]), len(sample), what.cores)
+        spec = replace(what.spec, time_limit=seconds / 2)
+        rows += benchmark(sources, chosen, spec, workers=what.cores, seed=what.seed)
     write_table(job.table, BENCHMARK_COLUMNS, rows)
     plot_benchmark(list(read_table(job.table)), job.plot)
+    cohort = read_cohort(what.root, [Path(outcome_file("sample_patches", slide)) for slide in slides], what.grid)
+    found = candidate_rows(what, cohort, Path.cwd(), deadline=begun + seconds)
+    write_table(job.candidates, ESTIMATE_COLUMNS, found)
+
+
+def time_limit(spec: BenchmarkSpec, storing: float) -> float:
+    """Return the seconds that a benchmark may take after so many seconds of storing."""
+    return min(spec.time_limit, max(LEAST_SECONDS, MOST_OF_STORING * storing))
 
 
 def fact_rows(backend: str, encoding: str, stores: Sequence[Mapping[str, str]]) -> list[dict[str, object]]:
@@ -140,64 +192,29 @@ def fact_rows(backend: str, encoding: str, stores: Sequence[Mapping[str, str]]) 
     ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class EstimateJob:
     """Inputs and outputs of an estimate.
 
     Parameters
     ----------
-    root
-        The folder of the slides.
+    what
+        What is measured.
     sampled
         The outcomes of sample_patches of all slides.
-    stores
-        The configured backends, and how they encode.
-    grid, icc, reader
-        The grid of the patches, how colours are converted, and how slides are read.
-    spec, seed
-        How much is measured, and the seed of all choices.
-    checked
-        Patches of each slide that validation compares with the slide.
-    cores
-        Cores of the run.
     table, seal
         The table of candidates, and its seal.
-    scratch
-        A folder on a local disk where stores are written first; None for none.
     """
 
-    root: Path
+    what: Measuring
     sampled: Sequence[Path]
-    stores: Mapping[str, StoreSpec]
-    grid: GridSpec
-    spec: BenchmarkSpec
-    seed: int
-    checked: int
-    cores: int
     table: Path
     seal: Path
-    icc: str = "ignore"
-    reader: str = "auto"
-    scratch: Path | None = None
 
     @classmethod
     def from_job(cls, job: Job) -> EstimateJob:
         """Return the inputs and outputs of the rule estimate_stores."""
-        params = job.params
-        return cls(
-            root=job.roots.slides,
-            sampled=job.input_lists["sampled"],
-            stores={name: StoreSpec(**settings) for name, settings in params["stores"].items()},
-            grid=GridSpec(**params["grid"]),
-            spec=BenchmarkSpec(**params["benchmark"]),
-            seed=params["seed"],
-            checked=params["checked"],
-            cores=job.threads,
-            icc=params["icc"],
-            reader=params["reader"],
-            scratch=scratch_folder(job.scratch),
-            **job.outputs,
-        )
+        return cls(Measuring.from_job(job), job.input_lists["sampled"], **job.outputs)
 
 
 def estimate_stores(job: EstimateJob) -> None:
@@ -208,26 +225,27 @@ def estimate_stores(job: EstimateJob) -> None:
     SlidemillError
         When an outcome or a table is damaged.
     """
-    cohort = read_cohort(job.root, job.sampled, job.grid)
-    rows = candidate_rows(job, cohort, seconds=job.spec.time_limit)
+    deadline = time.perf_counter() + job.what.spec.time_limit
+    cohort = read_cohort(job.what.root, job.sampled, job.what.grid)
+    rows = candidate_rows(job.what, cohort, job.table.parent.absolute(), deadline=deadline)
     count = write_table(job.table, ESTIMATE_COLUMNS, rows)
     seal_tables(job.table.parent, {job.table.name: count}, job.seal.name)
 
 
-def candidate_rows(job: EstimateJob, cohort: Cohort, *, seconds: float) -> list[dict[str, object]]:
-    """Measure all candidates for at most some seconds, and return their rows."""
-    begun = time.perf_counter()
-    threads = min(typical_threads(cohort), job.cores)
-    sample = read_sample(
-        cohort,
-        SampleSpec(job.spec.patches, job.seed, job.reader, job.icc, threads, READING * seconds),
-    )
+def candidate_rows(what: Measuring, cohort: Cohort, results: Path, *, deadline: float) -> list[dict[str, object]]:
+    """Measure all candidates until a deadline, and return their rows."""
+    threads, seconds = min(typical_threads(cohort), what.cores), READING * (deadline - time.perf_counter())
+    sample = read_sample(cohort, SampleSpec(what.spec.patches, what.seed, what.reader, what.icc, threads, seconds))
     LOG.info("%d patches of %d slides", len(sample.pixels), len(set(sample.slides)))
-    folder = job.table.parent.absolute() / MEASURED_FOLDER
-    bench = Bench(folder, threads, job.cores, job.grid.patch_size, job.seed, job.scratch, begun + seconds)
-    candidates = list_candidates(job.stores, copies=bool(sample.copies))
+    bench = Bench(
+        results / MEASURED_FOLDER, threads, what.cores, what.grid.patch_size, what.seed, what.scratch, deadline
+    )
+    if sample.no_copies:
+        # Of some slides only: the others would fail.
+        sample.copies.clear()
+    candidates = list_candidates(what.stores, copies=bool(sample.copies))
     measured = measure_candidates(sample, candidates, bench)
-    now = Circumstances(job.cores, threads, job_start(), job.checked, shutil.disk_usage(folder.parent).free)
+    now = Circumstances(what.cores, threads, job_start(), what.checked, shutil.disk_usage(results).free)
     return estimate_rows(cohort, sample, measured, now)
 
 

@@ -49,6 +49,8 @@ class Job:
         Threads that the job may use.
     command, scratch
         The command line of the run, and the configuration's key ``scratch``.
+    force
+        The configuration's key.
     """
 
     roots: Roots
@@ -60,6 +62,7 @@ class Job:
     threads: int = 1
     command: str = ""
     scratch: str | None = None
+    force: bool = False
 
 
 @contextmanager
@@ -83,4 +86,5 @@ def script_job(snakemake: Snakemake) -> Iterator[Job]:
             snakemake.threads,
             config["command"],
             config["scratch"],
+            config.get("force", False),
         )

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slidemill.core.csv_tables import read_cohort_table
+from slidemill.core.csv_tables import read_cohort_table, read_table
 from slidemill.core.outcomes import read_outcome
+from slidemill.core.results_layout import ESTIMATE_TABLE
 from slidemill.core.specs import SplitSpec
 from slidemill.report.html_report import Pictures, ReportData, render
 from slidemill.report.split_summary import summarize_splits
@@ -32,8 +33,10 @@ class ReportJob:
         Names of labels to integers.
     run
         Parameters and versions.
-    benchmark
-        The benchmark's table; None in a run without stores.
+    benchmark, candidates
+        The benchmark's tables; None in a run without stores or benchmark.
+    estimate
+        The table of ``slidemill estimate``; None without one.
     splits, columnar, spec
         The table of folds, the cohort's metadata as Parquet, and how slides were split; None without folds.
     """
@@ -49,6 +52,8 @@ class ReportJob:
     label_map: Mapping[str, int]
     run: Run
     benchmark: Path | None = None
+    candidates: Path | None = None
+    estimate: Path | None = None
     splits: Path | None = None
     columnar: Path | None = None
     spec: SplitSpec | None = None
@@ -63,6 +68,8 @@ class ReportJob:
         return cls(
             label_map=parameters["labels"]["map"],
             run=this_run(parameters, job.command, job.params["warnings"]),
+            # No input, since a run does not make it.
+            estimate=Path(ESTIMATE_TABLE) if job.params["estimate"] else None,
             spec=SplitSpec(**parameters["splits"]) if parameters["splits"] else None,
             **files,
         )
@@ -93,5 +100,7 @@ def render_report(job: ReportJob) -> None:
         run=job.run,
         unreadable=list(read_cohort_table(job.unreadable)),
         splits=splits,
+        candidates=list(read_table(job.candidates)) if job.candidates else [],
+        estimate=list(read_cohort_table(job.estimate)) if job.estimate else [],
     )
     render(job.page, data)

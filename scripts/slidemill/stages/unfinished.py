@@ -85,6 +85,7 @@ def report_unfinished(unmade: Collection[str], work: Work) -> Path | None:
                 stored=list(read_table(tables.stores)),
                 validation=list(read_table(tables.validation)),
                 measured=list(read_table(benchmark)) if (benchmark := made.path(layout.BENCHMARK_TABLE)) else [],
+                candidates=list(read_table(tried)) if (tried := made.path(layout.CANDIDATES_TABLE)) else [],
                 outcomes=[outcome for outcome in labelled if outcome.status != UNFINISHED],
                 label_map=work.label_map,
                 pictures={slide: own for slide in work.slides if (own := made.pictures(slide))},

@@ -1,4 +1,4 @@
-"""The settings of a run that its report shows."""
+"""The settings of a run that rules over all slides take."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from slidemill.config.configuration import Config
+from slidemill.config.configuration import DEFAULT_BENCHMARK, Config
+
+MEASURING = ("benchmark_stores", "estimate_stores")
+"""The rules that measure stores."""
 
 
 def report_parameters(config: Config, backends: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -30,6 +33,19 @@ def report_parameters(config: Config, backends: Mapping[str, Mapping[str, Any]])
         "stores": backends,
         "splits": config.splits and asdict(config.splits),
         "validation": asdict(config.validation),
-        "benchmark": asdict(config.benchmark),
+        "benchmark": asdict(config.benchmark) if config.benchmark else False,
         "seed": config.seed,
+    }
+
+
+def measuring_parameters(config: Config, backends: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the settings of rules that measure stores; parameters as `report_parameters`.
+
+    Estimates are made in runs without benchmark, too.
+    """
+    return {
+        "stores": backends,
+        "benchmark": asdict(config.benchmark or DEFAULT_BENCHMARK),
+        "reader": config.reader,
+        "checked": config.validation.sample,
     }
