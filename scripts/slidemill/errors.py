@@ -46,6 +46,9 @@ NO_MEMORY = re.compile(
 )
 """Messages of libraries that do not raise MemoryError."""
 NO_THREAD = "can't start new thread"
+INTERRUPTED = 130
+"""Exit code of a command or a run that Ctrl-C ended."""
+
 ENOUGH = 64 * 1024 * 1024
 """Bytes that any work on a store needs."""
 

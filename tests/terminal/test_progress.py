@@ -46,6 +46,10 @@ def test_remaining_time_follows_the_rules():
     # The gather takes the mean of all jobs, 6 s; 12 s of work were done in 10 s.
     assert progress.remaining(10.0) == pytest.approx((2 * 2 + 2 * 10 + 6) * 10 / 12)
     assert progress.rate == 5
+    # 3 s later, two stores have run for 3 s each: 6 s of work less, and 18 s of 13 s are done.
+    for slide in "bc":
+        progress.start(Job("store", slide), 10.0)
+    assert progress.remaining(13.0) == pytest.approx((2 * 2 + 2 * 10 + 6 - 6) * 13 / 18)
 
 
 @given(st.integers(1, 200), st.integers(0, 7), st.integers(0, 1000))

@@ -212,6 +212,16 @@ def test_snakemakes_warnings_and_errors_are_shown(shown):
     assert shown.lines[1:] == ["slidemill: disk quota is low", "slidemill: MissingOutputException in rule x"]
 
 
+def test_slides_that_are_away_are_joined(shown):
+    for name in ("a.svs", "b.svs", "c.svs"):
+        shown.send(text=f"slidemill: {name}: cannot be read now", level=logging.WARNING, subject=name)
+    shown.log.finish(has_tables=False)
+    assert shown.lines[1:] == [
+        "slidemill: a.svs: cannot be read now",
+        "slidemill: 2 more slides with the same warning (*: cannot be read now): b.svs, c.svs",
+    ]
+
+
 def test_interrupt_is_one_line(shown, tmp_path):
     shown.log.interrupt()
     shown.send(text="Terminating processes on user request, this might take some time.")

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from slidemill.terminal.quiet_run import INTERRUPTED
+from slidemill.errors import INTERRUPTED
 from tests.workflow.conftest import Project
 
 pytestmark = pytest.mark.long

@@ -91,10 +91,10 @@ onerror:
         else:
             ended = "this run did not finish; its report is" if folder else "what failed is listed above, and in"
             if (tables / REPORT).exists():
-                print(f"slidemill: {ended} {tables / REPORT}", file=sys.stderr)
+                SHOWN.say(f"{ended} {tables / REPORT}")
             print("".join(format_warnings(RUN.warnings, tables / SLIDES_TABLE)), end="", file=sys.stderr)
     except (SlidemillError, OSError) as error:
-        print(f"slidemill: the report of this unfinished run cannot be written: {explain(error)}", file=sys.stderr)
+        SHOWN.say(f"the report of this unfinished run cannot be written: {explain(error)}")
 
 
 onsuccess:

@@ -14,7 +14,7 @@ from slidemill.cli._transfer import add_commands
 from slidemill.core.results_layout import JOINED, store_path
 from slidemill.core.specs import GridSpec
 from slidemill.core.text import format_count
-from slidemill.errors import MachineError, SlidemillError, explain
+from slidemill.errors import INTERRUPTED, MachineError, SlidemillError, explain
 from slidemill.runs.run_lock import LOOK_AGAIN, at_rest, working
 from slidemill.slides.discovery import decode_path, find_slides
 from slidemill.slides.level_overview import contact_sheet, describe, levels_of, resolutions_of
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("slidemill: ended by Ctrl-C\n")
-        return 130
+        return INTERRUPTED
 
 
 def _inspect(options: argparse.Namespace) -> int:

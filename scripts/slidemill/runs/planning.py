@@ -20,7 +20,7 @@ from slidemill.core.specs import SplitSpec
 from slidemill.core.text import format_count
 from slidemill.core.text import format_count as counted_noun
 from slidemill.datasets.slide_groups import PATIENT, SLIDE, check_groups, find_shared
-from slidemill.errors import ConfigError, SlidemillError, SplitError, explain
+from slidemill.errors import INTERRUPTED, ConfigError, SlidemillError, SplitError, explain
 from slidemill.runs._annotation_check import PlanRemarks, check_annotations
 from slidemill.runs.run_lock import unrecorded
 from slidemill.runs.run_plan import read_plan
@@ -38,9 +38,15 @@ NOTHING_RUN = "slidemill: nothing has been run:\n"
 
 @contextmanager
 def exits(head: str) -> Iterator[None]:
-    """Exit with one message, prefixed by `head`, on a user or machine error."""
+    """Exit with one message, prefixed by `head`, on a user or machine error.
+
+    Ctrl-C ends in one message too.
+    """
     try:
         yield
+    except KeyboardInterrupt:
+        print("slidemill: interrupted; nothing has been run", file=sys.stderr)
+        sys.exit(INTERRUPTED)
     except (SlidemillError, OSError) as error:
         sys.exit(f"{head}{explain(error)}")
 

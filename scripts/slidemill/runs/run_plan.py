@@ -6,7 +6,6 @@ that their run has written.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,7 +24,7 @@ def planned_print(root: Path, path: str | None, outcome: str, *, key: str) -> st
     """Return the fingerprint of a slide's file, annotation or mask for this run.
 
     A file that cannot be read now, but could be in the last run, keeps that run's fingerprint, so that its results are
-    not discarded for a disk that is missing. A line on standard error says so. Jobs that need the file fail.
+    not discarded for a disk that is missing. A warning in slidemill's log says so. Jobs that need the file fail.
 
     Parameters
     ----------
@@ -39,15 +38,19 @@ def planned_print(root: Path, path: str | None, outcome: str, *, key: str) -> st
     seen = fingerprint(root / decode_path(path))
     if not seen.startswith(UNREADABLE) or not Path(outcome).is_file():
         return seen
-    from slidemill.core.outcomes import read_outcome  # most jobs do not need it
+    from slidemill.core.job_log import LOG  # most jobs need neither
+    from slidemill.core.outcomes import read_outcome
 
     last = read_outcome(Path(outcome))
     parts = {"fingerprint": last, "annotation_fingerprint": last.labels, "mask_fingerprint": last.sample}
     known = None if last.failed else getattr(parts[key], key, None)
     if known:
-        sys.stderr.write(
-            f"slidemill: {decode_path(path)}: could be read in the last run, and cannot be now ({seen}); what was made "
-            "of it is kept: check that its disk is there, restore it, or take it out of the folder or the sheet\n"
+        LOG.warning(
+            "slidemill: %s: could be read in the last run, and cannot be now (%s); what was made of it is kept: check "
+            "that its disk is there, restore it, or take it out of the folder or the sheet",
+            subject := str(decode_path(path)),
+            seen,
+            extra={"subject": subject},
         )
     return known or seen
 

@@ -68,7 +68,8 @@ def summarize(one: Results) -> list[str]:
         lines.append(_line("written", _size(ended.written)))
     if ended.warnings:
         lines.append(_line("warnings", f"{ended.warnings:,}, shown above and at the top of the report"))
-    lines.append(_line("next", _next(one)))
+    if one.tables or ended.written or not one.is_passed:
+        lines.append(_line("next", _next(one)))
     if one.tables and (report := one.tables / REPORT).exists():
         lines.append(_line("report", str(report)))
     return lines

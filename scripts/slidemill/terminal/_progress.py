@@ -86,15 +86,18 @@ class Progress:
     def remaining(self, now: float) -> float | None:
         """Return the estimated seconds to the end, or None if nothing is known.
 
-        A waiting job takes as long as the finished ones of its rule, and jobs run side by side as they did so far.
+        A job takes as long as the finished ones of its rule, and jobs run side by side as they did so far.
         """
-        spent = sum(map(sum, self._durations.values()))
-        if not spent or now <= self._begun:
+        finished = sum(map(sum, self._durations.values()))
+        if not finished or now <= self._begun:
             return None
-        usual = spent / self.done
+        usual = finished / self.done
         means = {rule: sum(own) / len(own) for rule, own in self._durations.items()}
-        waiting = sum(count * means.get(rule, usual) for rule, count in self._waiting.items())
-        return waiting * (now - self._begun) / spent
+        work = sum(count * means.get(rule, usual) for rule, count in self._waiting.items())
+        running = {job: now - start for job, start in self._starts.items() if job not in self._finished}
+        # The part of the work that running jobs have done.
+        begun = sum(min(spent, means.get(job.rule, usual)) for job, spent in running.items())
+        return max(work - begun, 0.0) * (now - self._begun) / (finished + sum(running.values()))
 
     def describe(self, now: float) -> list[str]:
         """Return the counts in words, the most important first."""

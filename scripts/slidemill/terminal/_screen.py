@@ -70,6 +70,7 @@ class Screen:
         return ERASE_LINE if self._status else ""
 
     def _write(self, text: str) -> None:
-        with suppress(OSError, ValueError):
+        # Ctrl-C may interrupt a write of this stream, which then refuses another.
+        with suppress(OSError, ValueError, RuntimeError):
             self._stream.write(text)
             self._stream.flush()

@@ -9,12 +9,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event, Thread
 from types import FrameType
 from typing import Any
 
+from slidemill.core.job_log import LOG
+from slidemill.errors import INTERRUPTED
 from slidemill.terminal._end_summary import Results, summarize
 from slidemill.terminal._screen import Screen
-from slidemill.terminal.run_log import RunFacts, RunLog
+from slidemill.terminal.run_log import PREFIX, RunFacts, RunLog
 
 OWN = ("verbose", "printshellcmds", "debug_dag", "show_failed_logs", "quiet", "dryrun")
 """Snakemake's settings of its output; where one is set, Snakemake prints by itself."""
@@ -25,8 +28,8 @@ STREAM_HANDLER = "DefaultStreamHandler"
 PREAMBLE = ("Config file ", "Creating specified working directory", "Assuming unrestricted shared filesystem usage")
 """How Snakemake's messages before a run begin that no user needs."""
 
-INTERRUPTED = 130
-"""Exit code of a run that was interrupted, as of programs that Ctrl-C ends."""
+TICK = 1.0
+"""Seconds between two updates of the bar while no job begins or ends."""
 
 
 class QuietRun:
@@ -66,7 +69,7 @@ class QuietRun:
         if not is_run or not is_wanted(self._settings, self._manager):
             return self._execute(*arguments, **settings)
         self._begun = time.monotonic()
-        with _replaced_output(self._manager, self._run) as log, _noticed_interrupts(log):
+        with _replaced_output(self._manager, self._run) as log, _noticed_interrupts(log), _updated_bar(log):
             self._log = log
             try:
                 done = self._execute(*arguments, **settings)
@@ -82,6 +85,13 @@ class QuietRun:
             finally:
                 self._log = None
         return done
+
+    def say(self, text: str) -> None:
+        """Show a message, whoever shows the run."""
+        if self._log:
+            self._log.say(text)
+        else:
+            print(f"{PREFIX}{text}", file=sys.stderr)
 
     def finish(self, tables: Path | None, *, is_passed: bool, labels: Sequence[str] = ()) -> None:
         """Show the summary of a run; `tables` is the folder of its tables, if any."""
@@ -140,8 +150,10 @@ def _replaced_output(manager: Any, run: RunFacts) -> Iterator[RunLog]:
             for one in own:
                 logger.removeHandler(one)
             logger.addHandler(handler)
+            LOG.addHandler(handler)
             yield handler
         finally:
+            LOG.removeHandler(handler)
             logger.removeHandler(handler)
             for one in own:
                 logger.addHandler(one)
@@ -168,3 +180,24 @@ def _noticed_interrupts(log: RunLog) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _updated_bar(log: RunLog) -> Iterator[None]:
+    """Update the bar of a terminal every second, so that long jobs do not look dead."""
+    if not log.is_live:
+        yield
+        return
+    is_over = Event()
+
+    def update() -> None:
+        while not is_over.wait(TICK):
+            log.update(time.time())
+
+    thread = Thread(target=update, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()

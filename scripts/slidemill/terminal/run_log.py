@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 from slidemill.core.job_log import last_error_lines
@@ -36,6 +37,9 @@ TERMINATING = "Terminating processes on user request"
 STOPPING = "Will exit after finishing currently running jobs"
 REDUNDANT = ("Exiting because a job execution failed", "CalledProcessError", "SpawnedJobError")
 """In Snakemake's errors that add nothing to the failure of a job."""
+
+PRINTING = ("estimate",)
+"""Rules whose jobs print to the terminal by themselves."""
 
 SLOW = ("conda", "singularity")
 """Snakemake's modules whose messages are shown, since long waits follow them."""
@@ -113,6 +117,8 @@ class RunLog(logging.Handler):
         self._shown_at = (0.0, 0.0)
         self._repeats = Repeats()
         self._is_stopping = False
+        self._is_hidden = False
+        self._guard = RLock()
         self._events: Mapping[str, Callable[[Any], None]] = {
             "": self._on_text,
             "run_info": self._on_run_info,
@@ -129,9 +135,21 @@ class RunLog(logging.Handler):
         try:
             handle = self._events.get(str(getattr(record, "event", None) or ""))
             if handle is not None:
-                handle(record)
+                with self._guard:
+                    handle(record)
         except Exception:
             self.handleError(record)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether there is a terminal with a bar."""
+        return self._screen.is_live
+
+    def update(self, now: float) -> None:
+        """Update the bar."""
+        with self._guard:
+            if self._progress.total and not self._is_hidden:
+                self._draw(now)
 
     def say(self, text: str, colour: str = "") -> None:
         """Show a message above the progress."""
@@ -169,7 +187,11 @@ class RunLog(logging.Handler):
     def _on_job_info(self, record: Any) -> None:
         job = self._jobs[record.jobid] = Job(record.rule_name, (record.wildcards or {}).get("slide", ""))
         self._progress.start(job, record.created)
-        self._draw(record.created)
+        self._is_hidden = job.rule in PRINTING
+        if self._is_hidden:
+            self._screen.clear()
+        else:
+            self._draw(record.created)
 
     def _on_job_finished(self, record: Any) -> None:
         job = self._jobs.get(record.job_id)
@@ -200,9 +222,12 @@ class RunLog(logging.Handler):
             self.say(f"a group of jobs failed ({rules}), and their logs give no reason{logs}", "red")
 
     def _on_error(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
-        if not self.ended.is_interrupted and not any(word in text for word in REDUNDANT):
-            self.say(text.strip(), "red")
+        text = record.getMessage().strip().removeprefix(PREFIX)
+        subject = getattr(record, "subject", "")
+        if self.ended.is_interrupted or any(word in text for word in REDUNDANT):
+            return
+        if not subject or self._repeats.is_new(WARNING, without_names(text, [subject]), subject):
+            self.say(text, "red" if record.levelno >= logging.ERROR else "yellow")
 
     def _on_text(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
