@@ -116,27 +116,28 @@ def test_validation_finds_a_tile_that_is_broken_in_the_slide(tmp_path, picture):
 
 
 MISFITS = {
-    "size": (SQUARE_JPEG[0], GridSpec(256, level=0), r"{patch_size: 128, level: 0}, or choose another"),
+    "size": (SQUARE_JPEG[0], GridSpec(256, level=0), r"{patch_size: 128, level: 0}; store them in lmdb or hdf5, which"),
     "overlap": (SQUARE_JPEG[0], GridSpec(128, 4, level=0), r"r00001_c00001 is 128 x 128 at 116, 116 of level 0"),
     "padded": (SQUARE_JPEG[0], GridSpec(128, level=0, edges="pad"), "r00000_c00008 is 6 x 128 at 1024, 0 of level 0"),
     "shrunk": (SQUARE_JPEG[0], GridSpec(128, deepzoom_level=10), "is 256 x 256 at 0, 0 of level 0"),
     "oblong": (
         Structure("", tile=(64, 176)),
         GridSpec(64, level=0),
-        "needs square tiles, and this slide's are 64 x 176",
+        "needs square tiles in this backend, and this slide's are 64 x 176: store them in lmdb or hdf5",
     ),
-    "no JPEG": (STRUCTURES[-1], SPEC, "copies JPEG tiles, and this slide's are compressed otherwise"),
+    "no JPEG": (STRUCTURES[-1], SPEC, "copies JPEG tiles to this backend, and this slide's are compressed otherwise"),
 }
 
 
+@pytest.mark.parametrize("backend", ["disk", "tar"])
 @pytest.mark.parametrize("misfit", MISFITS)
-def test_a_grid_that_is_not_the_tiles_is_told_with_the_one_that_is(tmp_path, picture, misfit):
+def test_a_grid_that_is_not_the_tiles_is_told_with_the_one_that_is(tmp_path, picture, misfit, backend):
     structure, spec, words = MISFITS[misfit]
     path = tmp_path / "a.tif"
     write(path, picture, structure)
     with pytest.raises(SlideError, match=words):
-        stored(path, tmp_path, spec)
-    assert not list(tmp_path.glob("lmdb*"))
+        stored(path, tmp_path, spec, backend)
+    assert not list(tmp_path.glob(f"{backend}*"))
 
 
 def test_a_slide_that_openslide_alone_reads_is_told(tmp_path, picture):

@@ -1,4 +1,4 @@
-"""Complete JPEG streams from the tiles of a TIFF.
+"""Complete JPEG streams from the tiles of a TIFF, and the sizes of JPEG 2000 ones.
 
 A TIFF may keep the tables of all its tiles in one tag (JPEGTables), and record outside the tiles whether they are RGB
 or YCbCr (TIFF Technical Note 2, 1995). A complete stream contains both.
@@ -69,6 +69,22 @@ def complete_tile(head: bytes, tile: bytes, size: tuple[int, int]) -> bytes:
         # These two bytes belong to a segment.
         place = tile.find(SOS_MARKER, place + 2)
     raise ValueError(f"no JPEG that begins with segments: {tile[:4].hex()}")
+
+
+def jpeg2000_size(data: bytes | memoryview) -> tuple[int, int]:
+    """Return ``(width, height)`` of a bare codestream.
+
+    Its size is in the SIZ segment, which comes first: the far corner, then the near one (ISO/IEC 15444-1, A.5.1).
+
+    Raises
+    ------
+    ValueError
+        When it is not a bare codestream: OpenSlide takes no other, and decoders also those in a file's boxes.
+    """
+    if bytes(data[:2]) != b"\xff\x4f":
+        raise ValueError("no JPEG 2000 codestream")
+    right, bottom, left, top = (int.from_bytes(data[place : place + 4], "big") for place in (8, 12, 16, 20))
+    return right - left, bottom - top
 
 
 @lru_cache(maxsize=64)

@@ -65,3 +65,9 @@ class Span:
 def format_patch_id(column: int, row: int) -> str:
     """Return the id of the patch at `column` and `row`, such as ``r00012_c00034``."""
     return f"r{row:05d}_c{column:05d}"
+
+
+def parse_patch_id(patch_id: str) -> tuple[int, int]:
+    """Return the column and row in an id that `format_patch_id` gave."""
+    row, _, column = patch_id.partition("_c")
+    return int(column), int(row[1:])

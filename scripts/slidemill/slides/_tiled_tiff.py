@@ -30,6 +30,9 @@ VENDORS = ("aperio", "generic-tiff", "philips", "ventana")
 LIBRARY_CODECS = ("NONE", "LZW", "ADOBE_DEFLATE", "DEFLATE", "APERIO_JP2000_RGB")
 """Compressions besides JPEG that tifffile decodes as OpenSlide does, by tifffile's names."""
 
+JPEG2000_FORMS = {"APERIO_JP2000_RGB": "jpeg2000"}
+"""Of these, the compressions whose tiles are JPEG 2000 codestreams."""
+
 LARGEST_TILE = 64 * 1024 * 1024
 """Bytes of a decoded tile; a few bytes of a file may claim gigabytes."""
 
@@ -56,7 +59,9 @@ class TiledLevel:
     offsets, counts
         Where each tile's bytes begin in the file, and how many there are.
     jpeg_head
-        What `jpeg.standalone` puts in front of a tile; empty for other compressions.
+        What `jpeg.complete_tile` puts in front of a tile; empty for other compressions.
+    form
+        ``"jpeg"`` or ``"jpeg2000"`` for tiles that are image files by themselves; else empty.
     """
 
     size: Size
@@ -67,6 +72,7 @@ class TiledLevel:
     jpeg_head: bytes
     _decode: Decode
     _file: int
+    form: str = ""
 
     def data(self, numbers: Sequence[int]) -> Iterator[bytes]:
         """Yield the bytes of tiles as they are stored; adjacent tiles are read at once.
@@ -106,6 +112,23 @@ class TiledLevel:
             return jpeg.complete_tile(self.jpeg_head, data, self.tile)
         except (ValueError, IndexError) as error:
             raise TilesError(f"tile {number} is not what the TIFF says ({error})") from None
+
+    def headless(self, number: int, data: bytes) -> bytes:
+        """Return a tile's bytes without `jpeg_head`; JPEG 2000 tiles as they are.
+
+        Raises
+        ------
+        TilesError
+            When it is of another size or kind than the TIFF says.
+        """
+        try:
+            if self.jpeg_head:
+                return jpeg.complete_tile(b"", data, self.tile)
+            if jpeg.jpeg2000_size(data) != self.tile:
+                raise ValueError("it has another size")
+        except (ValueError, IndexError) as error:
+            raise TilesError(f"tile {number} is not what the TIFF says ({error})") from None
+        return data
 
     def pixels(self, number: int, data: bytes, buffer: Pixels) -> Pixels:
         """Return a tile's pixels, ``uint8 (height, width, 3)``.
@@ -171,6 +194,7 @@ def _tiled_level(tiff: tifffile.TiffFile, size: Size, file: int) -> TiledLevel:
             jpeg_head=head,
             _decode=_decode_jpeg if head else _library_decoder(page),
             _file=file,
+            form="jpeg" if head else JPEG2000_FORMS.get(page.compression.name, ""),
         )
     except TilesError:
         raise
@@ -237,13 +261,8 @@ def _library_decoder(page: Any) -> Decode:
     jpeg2000 = page.compression.name == "APERIO_JP2000_RGB"
 
     def decoded(data: bytes, _buffer: Pixels) -> Pixels:
-        # OpenSlide takes only bare codestreams (ISO/IEC 15444-1, A.4.1), imagecodecs also those in a file's boxes.
-        if jpeg2000 and not data.startswith(b"\xff\x4f"):
-            raise ValueError("no JPEG 2000 codestream")
-        # Its size is in the SIZ segment, which comes first (A.5.1): the far corner, then the near one.
-        right, bottom, left, top = (int.from_bytes(data[place : place + 4], "big") for place in (8, 12, 16, 20))
-        if jpeg2000 and (right - left, bottom - top) != (page.tilewidth, page.tilelength):
-            raise ValueError(f"{right - left} x {bottom - top} pixels")
+        if jpeg2000 and (size := jpeg.jpeg2000_size(data)) != (page.tilewidth, page.tilelength):
+            raise ValueError(f"{size[0]} x {size[1]} pixels")
         pixels: Pixels = decode(data, 0)[0]
         # tifffile adds an axis for the plane: (depth, height, width, 3).
         return pixels.reshape(pixels.shape[-3:])

@@ -53,6 +53,11 @@ class Grid:
         bounds = self.pyramid.bounds if self.spec.limit_bounds else None
         return bounds or (0, 0, *self.pyramid.dimensions[0])
 
+    @property
+    def origin(self) -> Size:
+        """``(x, y)`` of the sampled area in level-0 pixels."""
+        return self._area[:2]
+
     @cached_property
     def _level_sizes(self) -> tuple[Size, ...]:
         """The part of each native level that the grid covers, in level pixels."""

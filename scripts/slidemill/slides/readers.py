@@ -133,6 +133,11 @@ class TileReader:
             raise TilesError(f"patch {patch.patch_id} begins between the level's pixels, or ends beyond them")
         return Region(left, top, width, height)
 
+    def tile_number(self, patch: PatchRef) -> int:
+        """Return the number of the tile at a patch's top left corner."""
+        left, top, *_ = self.region(patch)
+        return top // self.level.tile[1] * self.level.across + left // self.level.tile[0]
+
     def read(
         self, patches: Sequence[PatchRef], finish: Callable[[Pixels], Result], threads: int
     ) -> Generator[tuple[PatchRef, Result]]:
@@ -220,41 +225,61 @@ def copied_patches(
     TilesError
         When a tile cannot be copied, or decoded where that is asked for.
     """
-    # All patches are checked before the first is copied. More threads would not help: copying holds the interpreter.
-    numbers = _tile_numbers(reader, patch_size, patches)
-    buffer = reader.level.buffer()
+    # All patches are checked before the first is copied.
+    if fault := tile_misfit(reader, patch_size, patches):
+        raise SlideError(fault)
+    level = reader.level
+    numbers = [reader.tile_number(patch) for patch in patches]
+    yield from zip(patches, _copied(level, numbers, level.standalone, checked=checked), strict=True)
+
+
+def copied_tiles(
+    reader: TileReader, tiles: Sequence[tuple[int, int]], *, checked: bool = False
+) -> Generator[EncodedPatch]:
+    """Yield the bytes of tiles, ``(column, row)``, without what all of them share.
+
+    With `checked`, they are decoded, so that a broken one is found here.
+
+    Raises
+    ------
+    TilesError
+        When a tile cannot be copied, or decoded where that is asked for.
+    """
+    level = reader.level
+    numbers = [row * level.across + column for column, row in tiles]
+    return _copied(level, numbers, level.headless, checked=checked)
+
+
+def _copied(
+    level: TiledLevel, numbers: Sequence[int], strip: Callable[[int, bytes], bytes], *, checked: bool
+) -> Generator[EncodedPatch]:
+    # More threads would not help: copying holds the interpreter.
+    buffer = level.buffer()
     for start in range(0, len(numbers), TOGETHER):
         some = numbers[start : start + TOGETHER]
-        for patch, number, data in zip(patches[start : start + TOGETHER], some, reader.level.data(some), strict=True):
-            stream = reader.level.standalone(number, data)
+        for number, data in zip(some, level.data(some), strict=True):
+            stream = strip(number, data)
             if checked:
-                reader.level.pixels(number, data, buffer)
-            yield patch, EncodedPatch(stream, digest(stream))
+                level.pixels(number, data, buffer)
+            yield EncodedPatch(stream, digest(stream))
 
 
-def _tile_numbers(reader: TileReader, patch_size: int, patches: Sequence[PatchRef]) -> list[int]:
-    """Return the tile's number for each patch."""
-    level = reader.level
-    width, height = level.tile
-    if not level.jpeg_head:
-        raise SlideError(
-            "encoding source copies JPEG tiles, and this slide's are compressed otherwise: choose png or zstd"
-        )
+def tile_misfit(reader: TileReader, patch_size: int, patches: Sequence[PatchRef]) -> str:
+    """Return why the patches are not the slide's tiles, one for one; empty if they are."""
+    width, height = reader.level.tile
+    remedy = "store them in lmdb or hdf5, which hold tiles for any grid, or choose another encoding"
+    if reader.level.form != "jpeg":
+        return f"encoding source copies JPEG tiles to this backend, and this slide's are compressed otherwise: {remedy}"
     if width != height:
-        raise SlideError(
-            f"encoding source needs square tiles, and this slide's are {width} x {height}: choose another encoding"
-        )
+        return f"encoding source needs square tiles in this backend, and this slide's are {width} x {height}: {remedy}"
     apart = width * reader.downsample
-    numbers = []
     for patch in patches:
-        column, beside = divmod(patch.read_x0, apart)
-        row, above = divmod(patch.read_y0, apart)
-        if not (patch.read_size == patch.size == level.tile and patch_size == width) or beside or above:
-            raise SlideError(
-                f"encoding source needs patches that are the slide's tiles, {width} x {height} at level "
-                f"{reader.number}, and patch {patch.patch_id} is {patch.read_size[0]} x {patch.read_size[1]} at "
+        is_tile = patch.read_size == patch.size == reader.level.tile and patch_size == width
+        if not is_tile or patch.read_x0 % apart or patch.read_y0 % apart:
+            return (
+                f"encoding source needs patches that are the slide's tiles in this backend, {width} x {height} at "
+                f"level {reader.number}, and patch {patch.patch_id} is {patch.read_size[0]} x {patch.read_size[1]} at "
                 f"{patch.read_x0}, {patch.read_y0} of level 0: set sampling to {{patch_size: {width}, level: "
-                f"{reader.number}}}, or choose another encoding"
+                f"{reader.number}}}; {remedy}"
             )
-        numbers.append(row * level.across + column)
-    return numbers
+    return ""

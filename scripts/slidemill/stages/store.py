@@ -6,7 +6,7 @@ import resource
 import time
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -29,10 +29,11 @@ from slidemill.slides.fingerprint import check_unchanged
 from slidemill.slides.icc import CONVERTED, IGNORED, LITTLECMS, NO_PROFILE, Convert, build_conversion, colour_state
 from slidemill.slides.patch_table import SlidePatches, patches_of
 from slidemill.slides.reader_choice import read_whole
-from slidemill.slides.readers import Reader, TileReader, copied_patches
+from slidemill.slides.readers import Reader, TileReader, copied_patches, copied_tiles
 from slidemill.slides.slide_info import open_slide
+from slidemill.stages._tile_store import as_tiles
 from slidemill.stages.job import Job
-from slidemill.stores.base import Backend
+from slidemill.stores.backend import Backend
 from slidemill.stores.manifest import Manifest
 from slidemill.stores.registry import STORES
 from slidemill.stores.writer import write_store
@@ -187,10 +188,13 @@ def store_slide(asked: SlidePatches, target: Path, manifest: Manifest, *, backen
 
     def store(reader: Reader, wanted: Sequence[PatchRef]) -> None:
         nonlocal written
+        own, stored = manifest, wanted
+        if backend.holds_tiles and copied and isinstance(reader, TileReader):
+            own, stored = as_tiles(reader, replace(asked, patches=wanted), manifest)
         # Its threads read from the slide, so it is closed first.
-        with closing(_encode_patches(reader, manifest, wanted, work=work, convert=convert)) as stored:
-            counted = _check_at_end(source, manifest, log_progress(stored, len(wanted), "patches"))
-            written = write_store(backend, target, manifest, patches=wanted, stored=counted, scratch=work.scratch)
+        with closing(_encode_patches(reader, own, stored, work=work, convert=convert)) as encoded:
+            counted = _check_at_end(source, manifest, log_progress(encoded, len(stored), "patches"))
+            written = write_store(backend, target, own, patches=stored, stored=counted, scratch=work.scratch)
 
     check_unchanged(source, manifest.fingerprint)
     if manifest.codec is SOURCE and manifest.icc == CONVERTED:
@@ -236,10 +240,18 @@ def _encode_patches(
     reader: Reader, manifest: Manifest, patches: Sequence[PatchRef], *, work: WorkSpec, convert: Convert
 ) -> Generator[tuple[PatchRef, EncodedPatch]]:
     """Yield encoded patches, or copies of the slide's tiles."""
+    if manifest.tiles and isinstance(reader, TileReader):
+        places = [(patch.column, patch.row) for patch in patches]
+        return _pairs(patches, copied_tiles(reader, places, checked=work.checked_copies))
     if manifest.codec is SOURCE and patches and isinstance(reader, TileReader):
         return copied_patches(reader, manifest.patch_size, patches, checked=work.checked_copies)
     encode = partial(encode_patch, manifest.codec, manifest.quality)
     return reader.read(patches, lambda pixels: encode(convert(pixels)), work.threads)
+
+
+def _pairs(tiles: Sequence[PatchRef], copies: Generator[EncodedPatch]) -> Generator[tuple[PatchRef, EncodedPatch]]:
+    with closing(copies):
+        yield from zip(tiles, copies, strict=True)
 
 
 def _peak_bytes() -> int:

@@ -1,21 +1,19 @@
-"""Interface of all backends: a writer and a reader."""
+"""Reader of a store, which all backends share."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Self
 
 import numpy as np
 
 from slidemill.core.encodings import RAW, Buffer, Pixels, Shape, decode_patch
-from slidemill.core.patch import PatchRef
 from slidemill.core.text import AGAIN
 from slidemill.errors import MachineError, StoreError, machine_error, machine_errors
 from slidemill.stores.manifest import Manifest
@@ -48,19 +46,6 @@ def output_array(out: Pixels | None, shape: tuple[int, ...]) -> Pixels:
     return out
 
 
-class Writer(Protocol):
-    """Writer of a store: patches in the order of their ids, index and manifest."""
-
-    def add(self, patch: PatchRef, data: Buffer) -> None:
-        """Store the encoded `data` of the next patch; its memory may be reused."""
-
-    def index(self) -> str:
-        """Store the index, and return its digest as `Store.index_digest` does."""
-
-    def finish(self, manifest: Manifest) -> None:
-        """Store the manifest, which completes the store."""
-
-
 class Store(ABC):
     """A store of patches, open for reading; use it in a with block or close it.
 
@@ -74,7 +59,11 @@ class Store(ABC):
             self.manifest = self._open()
         except (OSError, MemoryError) as error:
             raise self._fault(error, f"cannot be opened ({error}): is a run at work there?") from None
-        self._places = {patch_id: place for place, patch_id in enumerate(self.manifest.ids)}
+        self._cuts = self.manifest.cuts()
+        if len(self.stored_names) != len(self.manifest.byte_digests):
+            raise StoreError(f"{path}: its manifest lists other tiles than its patches touch: {AGAIN}")
+        self._places = {name: place for place, name in enumerate(self.stored_names)}
+        self._patches = dict.fromkeys(self.manifest.ids) if self._cuts else self._places
         self._codec, self._shape = self.manifest.codec, self.manifest.shape
         self._raw_size = math.prod(self._shape) if self._codec is RAW else -1
 
@@ -88,11 +77,21 @@ class Store(ABC):
         """Ids of the patches, in raster order."""
         return self.manifest.ids
 
+    @property
+    def stored_names(self) -> Sequence[str]:
+        """Names of what is stored: ids of the patches, or of the tiles that they are cut out of."""
+        return self._cuts.names if self._cuts else self.manifest.ids
+
+    @property
+    def holds_tiles(self) -> bool:
+        """Whether patches are cut out of stored tiles."""
+        return self._cuts is not None
+
     def __len__(self) -> int:
         return len(self.manifest.ids)
 
     def __contains__(self, patch_id: object) -> bool:
-        return patch_id in self._places
+        return patch_id in self._patches
 
     def read(self, patch_id: str) -> Pixels:
         """Return a copy of a patch's pixels, ``uint8 (height, width, 3)``, RGB.
@@ -105,6 +104,8 @@ class Store(ABC):
         try:
             if self._codec is RAW:
                 return self._read_raw(patch_id)
+            if self._cuts:
+                return self._cut_into(patch_id, np.empty(self._shape, np.uint8))
             data, _keeper = self._lend(patch_id)
             try:
                 return decode_patch(self._codec, data, self._shape)
@@ -134,6 +135,10 @@ class Store(ABC):
         if self._codec is RAW:
             data, _keeper = self._lend(patch_id)
             pixels = self._raw(data, patch_id)
+        elif self._cuts and not symmetry:
+            with machine_errors(self.path):
+                self._cut_into(patch_id, out)
+            return
         else:
             pixels = self.read(patch_id)
         if symmetry:
@@ -172,9 +177,25 @@ class Store(ABC):
         return pixels
 
     def read_bytes(self, patch_id: str) -> bytes:
-        """Return a patch's bytes as stored; raises as `read` does."""
+        """Return a patch's bytes as stored.
+
+        Raises
+        ------
+        StoreError
+            As in `read`, and when the patch is cut out of tiles.
+        """
+        if self._cuts:
+            self._check_patch(patch_id)
+            raise StoreError(
+                f"{self.path}: patch {patch_id} has no bytes of its own, since the store holds the slide's tiles: read "
+                "its pixels"
+            )
+        return self.read_stored(patch_id)
+
+    def read_stored(self, name: str) -> bytes:
+        """Return the bytes that are stored by one of `stored_names`; raises as `read` does."""
         with machine_errors(self.path):
-            data, _keeper = self._lend(patch_id)
+            data, _keeper = self._lend(name)
             return bytes(data)
 
     def view(self, patch_id: str) -> Pixels:
@@ -196,6 +217,8 @@ class Store(ABC):
         """Close the store; closing it twice is allowed."""
         if not self._closed:
             self._closed = True
+            if self._cuts:
+                self._cuts.close()
             self._release()
 
     def __enter__(self) -> Self:
@@ -209,7 +232,7 @@ class Store(ABC):
 
     @abstractmethod
     def stored_ids(self) -> list[str]:
-        """Return the ids of the stored patches, independent of the manifest.
+        """Return the `stored_names` that are really stored, independent of the manifest.
 
         Raises
         ------
@@ -234,16 +257,37 @@ class Store(ABC):
     def _fault(self, error: BaseException, message: str) -> MachineError | StoreError:
         return machine_error(error, self.path) or StoreError(f"{self.path}: {message}")
 
-    def _lend(self, patch_id: str) -> LentBytes:
-        """Return a patch's bytes in the store's memory; raise StoreError if none."""
-        place = self._places.get(patch_id)
+    def _check_patch(self, patch_id: str) -> None:
+        """Raise a StoreError if the store is closed or has no such patch."""
         if self._closed:
             raise StoreError(f"{self.path}: the store is closed: open it again to read from it")
-        if place is None:
+        if patch_id not in self._patches:
             raise StoreError(f"{self.path}: has no patch {patch_id!r}: its ids are in store.ids")
-        lent = self._get(place, patch_id)
+
+    def _cut_into(self, patch_id: str, out: Pixels) -> Pixels:
+        """Cut a patch out of its tiles into `out`, and return that."""
+        assert self._cuts is not None
+        self._check_patch(patch_id)
+        self._cuts.read_into(patch_id, out, self._decode_tile)
+        return out
+
+    def _decode_tile(self, name: str) -> Pixels:
+        assert self._cuts is not None
+        data, _keeper = self._lend(name)
+        try:
+            return self._cuts.grid.decode(data)
+        except StoreError as error:
+            raise StoreError(f"{self.path}: tile {name}: {error}") from None
+
+    def _lend(self, name: str) -> LentBytes:
+        """Return the bytes of a patch or tile in the store's memory; raise StoreError if none."""
+        place = self._places.get(name)
+        if self._closed or place is None:
+            self._check_patch(name)
+        lent = None if place is None else self._get(place, name)
         if lent is None:
-            raise StoreError(f"{self.path}: patch {patch_id} is missing or cut short: {AGAIN}")
+            kind = "tile" if self._cuts else "patch"
+            raise StoreError(f"{self.path}: {kind} {name} is missing or cut short: {AGAIN}")
         return lent
 
     def _read_raw(self, patch_id: str) -> Pixels:
@@ -272,29 +316,3 @@ class _View:
     def __init__(self, pixels: Pixels, keeper: object) -> None:
         self.__array_interface__ = pixels.__array_interface__
         self.keeper = (pixels, keeper)
-
-
-@dataclass(frozen=True, slots=True)
-class Backend:
-    """A backend: a kind of store.
-
-    Parameters
-    ----------
-    name
-        Its name in the configuration and in manifests.
-    writing
-        Returns a context manager of a `Writer` for a path, patches, and a manifest without patches.
-    reading
-        The class that opens a store for reading.
-    raw_encoding
-        The encoding that ``raw`` means in this backend.
-    """
-
-    name: str
-    writing: Callable[[Path, Sequence[PatchRef], Manifest], AbstractContextManager[Writer]]
-    reading: type[Store]
-    raw_encoding: str = "raw"
-
-    def encoding(self, name: str) -> str:
-        """Return the encoding that the configuration's `name` means."""
-        return self.raw_encoding if name == "raw" else name

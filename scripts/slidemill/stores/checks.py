@@ -170,8 +170,10 @@ def check_store(path: Path, expected: Expected, threads: int = 1) -> StoreCheck:
             changed += _changed(store, place, one)
             # Where patches were copied, their pixels are seen here for the first time.
             pixels += [] if store.manifest.pixel_digests else [one.pixel_digest]
+        if store.holds_tiles:
+            changed += _changed_tiles(store)
         add("decodes", len(store), *faults)
-        add("digests", len(store), *changed)
+        add("digests", len(store.stored_names), *changed)
         lossless = store.manifest.codec.lossless
         digests = PixelDigests.of(store.ids, store.manifest.pixel_digests or pixels) if lossless else None
         return StoreCheck(tuple(findings), True, digests)
@@ -223,6 +225,11 @@ def _explain(path: Path, error: Exception) -> str:
 def _wrong_ids(store: Store, ids: Sequence[str]) -> Iterator[str]:
     """Yield differences of the manifest's ids and the stored ids from `ids`."""
     listed, stored = store.manifest.ids, store.stored_ids()
+    if store.holds_tiles:
+        names = store.stored_names
+        yield from (f"tile {name} is missing" for name in sorted(set(names) - set(stored)))
+        yield from (f"unexpected tile {name}" for name in sorted(set(stored) - set(names)))
+        stored = list(listed)
     if list(listed) == stored == list(ids):
         return
     there = set(listed) & set(stored)
@@ -264,6 +271,8 @@ def _look(store: Store, backend: str, threads: int) -> Iterator[_Seen]:
     def look(place: int) -> list[tuple[int, _Seen]]:
         data = b""
         try:
+            if store.holds_tiles:
+                return [(place, _Seen("", digest(store.read(store.ids[place]))))]
             data = store.read_bytes(store.ids[place])
             pixels = decode_patch(store.manifest.codec, data, store.manifest.shape)
         except Exception as error:
@@ -276,6 +285,16 @@ def _look(store: Store, backend: str, threads: int) -> Iterator[_Seen]:
     return log_progress(
         run_in_order(steps, len(store), threads, ahead=AHEAD * threads), len(store), f"patches of {backend} checked"
     )
+
+
+def _changed_tiles(store: Store) -> Iterator[str]:
+    """Yield a message for each tile whose bytes differ from the manifest."""
+    for name, written in zip(store.stored_names, store.manifest.byte_digests, strict=True):
+        try:
+            if digest(store.read_stored(name)) != written:
+                yield f"tile {name}'s bytes are not those that were written"
+        except StoreError as error:
+            yield str(error)
 
 
 def _changed(store: Store, place: int, one: _Seen) -> Iterator[str]:

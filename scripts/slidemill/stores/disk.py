@@ -20,7 +20,8 @@ from slidemill.core.patch import PatchRef
 from slidemill.core.results_layout import MANIFEST
 from slidemill.core.text import AGAIN
 from slidemill.errors import SlidemillError, StoreError, machine_error
-from slidemill.stores.base import Backend, LentBytes, Store
+from slidemill.stores.backend import Backend
+from slidemill.stores.base import LentBytes, Store
 from slidemill.stores.manifest import Manifest
 
 INDEX = "index.csv"

@@ -23,7 +23,7 @@ from slidemill.core.files import keep_synced
 from slidemill.core.patch import PatchRef
 from slidemill.errors import StoreError
 from slidemill.stores._mapped import REMEDY, MappedStore
-from slidemill.stores.base import Backend
+from slidemill.stores.backend import Backend
 from slidemill.stores.hdf5_writer import EncodedPatches, RawPatches, discard_on_error
 from slidemill.stores.manifest import Manifest
 
@@ -81,14 +81,14 @@ class Hdf5Store(MappedStore):
     def stored_ids(self) -> list[str]:
         """Return the dataset of ids; StoreError where it cannot be read."""
         with self._structure("its ids cannot be read") as file:
-            ids = _dataset(file, "ids", len(self))[:]
+            ids = _dataset(file, "ids", len(self.stored_names))[:]
             return [bytes(patch_id).decode("utf-8", "backslashreplace") for patch_id in ids]
 
     def index_digest(self) -> str:
         """Return the digest of the index; StoreError where it cannot be read."""
         with self._structure("its index cannot be read") as file:
             for name in {*file} - {"manifest"}:
-                _dataset(file, name, len(self))
+                _dataset(file, name, len(self.stored_names))
             return _index_digest(file)
 
     @contextmanager
@@ -112,7 +112,7 @@ class Hdf5Store(MappedStore):
             dataset = _dataset(file, "manifest")
             place = dataset.id.get_offset() or 0
             manifest = Manifest.from_bytes(self._data[place : place + dataset.nbytes], self.path)
-            count = len(manifest.ids)
+            count = len(manifest.byte_digests)
             if manifest.encoding == "raw":
                 patches = _dataset(file, "patches")
                 if patches.shape != (count, *manifest.shape):
@@ -178,4 +178,4 @@ def _index_digest(file: h5py.File) -> str:
     return digest(b"\n".join(parts))
 
 
-BACKEND = Backend("hdf5", writing, Hdf5Store)
+BACKEND = Backend("hdf5", writing, Hdf5Store, holds_tiles=True)

@@ -19,7 +19,8 @@ from slidemill.core.patch import PatchRef
 from slidemill.core.text import AGAIN
 from slidemill.errors import StoreError
 from slidemill.stores._lmdb_environments import PAGE, SHARED
-from slidemill.stores.base import Backend, LentBytes, Store
+from slidemill.stores.backend import Backend
+from slidemill.stores.base import LentBytes, Store
 from slidemill.stores.manifest import Manifest
 
 MANIFEST_KEY = b"__manifest__"
@@ -115,10 +116,11 @@ class LmdbStore(Store):
             with self._begin() as transaction:
                 entries = transaction.stat()["entries"]
                 # Damaged pages may refer to each other, and give keys without end.
-                keys = list(islice(transaction.cursor().iternext(values=False), len(self) + MOST_EXTRA))
+                most = len(self.stored_names) + MOST_EXTRA
+                keys = list(islice(transaction.cursor().iternext(values=False), most))
         except lmdb.Error as error:
             raise self._fault(error, f"its keys cannot be read ({error}): {AGAIN}") from None
-        if entries != len(keys) and len(keys) < len(self) + MOST_EXTRA:
+        if entries != len(keys) and len(keys) < most:
             raise StoreError(f"{self.path}: counts {entries} keys and has {len(keys)}: {AGAIN}")
         return [bytes(key).decode("utf-8", "backslashreplace") for key in keys if key != MANIFEST_KEY]
 
@@ -204,4 +206,4 @@ def _after_fork() -> None:
 
 _STORES: WeakSet[LmdbStore] = WeakSet()
 os.register_at_fork(after_in_child=_after_fork)
-BACKEND = Backend("lmdb", writing, LmdbStore)
+BACKEND = Backend("lmdb", writing, LmdbStore, holds_tiles=True)

@@ -17,9 +17,11 @@ import xxhash
 
 from slidemill.core.encodings import ENCODINGS, Buffer, Encoding, Shape, digest
 from slidemill.errors import StoreError
+from slidemill.stores.tiled import TileCuts, TileGrid
 
 FORMAT = "slidemill"
-VERSION = 2
+VERSION, TILED_VERSION = 2, 3
+"""The version of manifests, and of those of stores of tiles, which earlier versions of slidemill do not read."""
 SEAL = re.compile(rb',"seal":"([0-9a-f]{32})"\}')
 SEAL_SIZE = len(',"seal":""}') + 32
 LARGE = 16 * 1024 * 1024
@@ -34,6 +36,7 @@ KINDS: Mapping[str, tuple[type, ...]] = {
     **dict.fromkeys(COLUMNS, (list,)),
     "patch_size": (int,),
     "quality": (int, NoneType),
+    "tiles": (dict, NoneType),
 }
 """The types of a manifest's values, which may come from anywhere; lists hold texts."""
 
@@ -65,6 +68,8 @@ class Manifest:
         Versions of slidemill and OpenSlide, and of LittleCMS where it converted the pixels.
     icc
         What was done to the slide's colours, as `slidemill.slides.icc.colour_state` returns it.
+    tiles
+        For a store of tiles, `slidemill.stores.tiled.TileGrid` as it gives it; `byte_digests` are those of the tiles.
     """
 
     backend: str
@@ -81,6 +86,7 @@ class Manifest:
     pixel_digests: tuple[str, ...] = ()
     index_digest: str = ""
     icc: str = "ignore"
+    tiles: Mapping[str, Any] | None = None
 
     @property
     def shape(self) -> Shape:
@@ -95,18 +101,24 @@ class Manifest:
     @property
     def content(self) -> str:
         """A digest of the stored patches and their slide, 32 hex digits."""
-        head = ("slide", "fingerprint", "encoding", "quality", "patch_size", "sampling", "icc")
+        tiles = ("tiles",) if self.tiles else ()
+        head = ("slide", "fingerprint", "encoding", "quality", "patch_size", "sampling", "icc", *tiles)
         hashed = xxhash.xxh3_128(json.dumps([getattr(self, name) for name in head], sort_keys=True).encode())
         for column in (self.ids, self.byte_digests, self.pixel_digests):
             hashed.update("\n".join(column).encode())
             hashed.update(b";")
         return hashed.hexdigest()
 
+    def cuts(self) -> TileCuts | None:
+        """Return how patches are cut out of stored tiles; None where patches are stored."""
+        return TileCuts(TileGrid.from_json(self.tiles), self.ids) if self.tiles else None
+
     def to_bytes(self) -> bytes:
         """Return the manifest as JSON in UTF-8, with its seal."""
         # asdict() would copy every id and digest.
-        own = {field.name: getattr(self, field.name) for field in fields(self)}
-        head = {"format": FORMAT, "version": VERSION, "count": len(self.ids)}
+        own = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "tiles" or self.tiles}
+        version = TILED_VERSION if self.tiles else VERSION
+        head = {"format": FORMAT, "version": version, "count": len(self.ids)}
         text = json.dumps({**head, **own}, separators=(",", ":")).encode()[:-1]
         return text + f',"seal":"{digest(text)}"}}'.encode()
 
@@ -131,7 +143,7 @@ class Manifest:
         if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
             raise StoreError(f"{subject}: its manifest is not slidemill's: {remedy}")
         version = values.pop("version", None)
-        if version != VERSION:
+        if version != (TILED_VERSION if values.get("tiles") else VERSION):
             older = isinstance(version, int) and version < VERSION
             raise StoreError(
                 f"{subject}: has version {version} of the format, and this slidemill reads {VERSION}: "
@@ -149,14 +161,27 @@ class Manifest:
             manifest = cls(**values)
         except (KeyError, TypeError):
             raise StoreError(f"{subject}: its manifest lacks or adds a key: {remedy}") from None
-        columns = (manifest.ids, manifest.byte_digests, manifest.pixel_digests or manifest.ids)
+        stored = manifest.ids if manifest.tiles is None else manifest.byte_digests
+        columns = (manifest.ids, manifest.pixel_digests or manifest.ids)
         # Ids become names of files.
         are_ids = all(map(PATCH_ID.fullmatch, manifest.ids))
         if not (are_ids and 0 < manifest.patch_size <= LARGEST_PATCH):
             raise StoreError(f"{subject}: its manifest holds an id or a size that is not valid: {remedy}")
-        if manifest.encoding not in ENCODINGS or any(len(column) != count for column in columns):
+        is_whole = all(len(column) == count for column in columns) and len(manifest.byte_digests) == len(stored)
+        if manifest.encoding not in ENCODINGS or not is_whole or not _are_tiles(manifest):
             raise StoreError(f"{subject}: its manifest contradicts itself: {remedy}")
         return manifest
+
+
+def _are_tiles(manifest: Manifest) -> bool:
+    """Return whether the grid of a store of tiles is valid; True for other stores."""
+    if manifest.tiles is None:
+        return True
+    try:
+        grid = TileGrid.from_json(manifest.tiles)
+    except (ValueError, TypeError, KeyError):
+        return False
+    return (grid.patch_size, manifest.encoding) == (manifest.patch_size, "source")
 
 
 def _is_kind(value: object, kinds: tuple[type, ...]) -> bool:

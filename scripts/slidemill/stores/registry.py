@@ -11,7 +11,8 @@ from pathlib import Path
 from slidemill.core.files import asides
 from slidemill.core.results_layout import SUFFIXES
 from slidemill.errors import StoreError, machine_error, machine_errors
-from slidemill.stores.base import Backend, Store
+from slidemill.stores.backend import Backend
+from slidemill.stores.base import Store
 
 
 class _Backends(Mapping[str, Backend]):

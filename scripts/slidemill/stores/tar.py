@@ -30,7 +30,7 @@ from slidemill.core.files import keep_synced
 from slidemill.core.patch import PatchRef
 from slidemill.errors import StoreError
 from slidemill.stores._mapped import REMEDY, MappedStore
-from slidemill.stores.base import Backend
+from slidemill.stores.backend import Backend
 from slidemill.stores.manifest import Manifest
 
 OFFSETS_NAME = "__offsets__"

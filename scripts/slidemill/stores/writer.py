@@ -14,7 +14,7 @@ from slidemill.core.encodings import EncodedPatch
 from slidemill.core.files import replacing
 from slidemill.core.patch import PatchRef
 from slidemill.errors import FULL, SlidemillError
-from slidemill.stores.base import Backend
+from slidemill.stores.backend import Backend
 from slidemill.stores.manifest import Manifest
 
 ROOM = 1_048_576
@@ -39,11 +39,11 @@ def write_store(
     path
         The path of the store.
     manifest
-        The manifest without ids and digests.
+        The manifest without digests, and without ids but for a store of tiles.
     patches
-        The patches in raster order.
+        The patches, or the tiles as `slidemill.core.patch.PatchRef`, in raster order.
     stored
-        The same patches as stored, each taken when the one before is written.
+        The same as stored, each taken when the one before is written.
     scratch
         A folder to write in first, see `slidemill.core.files.replacing`.
 
@@ -68,7 +68,7 @@ def write_store(
                 pixel_digests.append(pixel_digest)
         whole = replace(
             manifest,
-            ids=tuple(ids),
+            ids=manifest.ids if manifest.tiles else tuple(ids),
             byte_digests=tuple(byte_digests),
             pixel_digests=tuple(pixel_digests),
             index_digest=writer.index(),

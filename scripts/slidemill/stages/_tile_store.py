@@ -1,0 +1,62 @@
+"""Describe a store of a slide's own tiles, out of which its patches are cut."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from slidemill.core.patch import PatchRef
+from slidemill.errors import SlideError
+from slidemill.slides.grid import Grid
+from slidemill.slides.patch_table import SlidePatches
+from slidemill.slides.readers import TileReader, tile_misfit
+from slidemill.stores.manifest import Manifest
+from slidemill.stores.tiled import TileGrid
+
+
+def as_tiles(reader: TileReader, asked: SlidePatches, manifest: Manifest) -> tuple[Manifest, Sequence[PatchRef]]:
+    """Return the manifest and the contents of a store that holds tiles, or the patches where they are the tiles.
+
+    Raises
+    ------
+    SlideError
+        When the patches are shrunk, or the tiles are no images by themselves.
+    """
+    patches, level = asked.patches, reader.level
+    if not tile_misfit(reader, manifest.patch_size, patches):
+        return manifest, patches
+    if not level.form:
+        raise SlideError(
+            "encoding source copies JPEG and JPEG 2000 tiles, and this slide's are compressed otherwise: choose png or "
+            "zstd"
+        )
+    grid, apart = Grid(asked.info.pyramid, asked.grid), reader.downsample
+    red, green, blue = bytes.fromhex(asked.info.background)
+    tiles = TileGrid(
+        form=level.form,
+        head=level.jpeg_head.hex(),
+        tile=level.tile,
+        level=level.size,
+        origin=(grid.origin[0] // apart, grid.origin[1] // apart),
+        area=grid.size,
+        patch_size=manifest.patch_size,
+        overlap=asked.grid.overlap,
+        background=(red, green, blue),
+    )
+    for patch in patches:
+        across, down = tiles.extent(0, patch.column), tiles.extent(1, patch.row)
+        is_read = across.length and down.length
+        read = (across.first, down.first, across.length, down.length) if is_read else (0, 0, 0, 0)
+        if (reader.region(patch), patch.size, patch.offset) != (read, patch.read_size, (across.offset, down.offset)):
+            raise SlideError(
+                f"encoding source needs patches of a native level, and patch {patch.patch_id} is shrunk from "
+                f"{patch.read_size[0]} x {patch.read_size[1]} to {patch.size[0]} x {patch.size[1]} pixels: set "
+                "sampling.level, or choose another encoding"
+            )
+    places = tiles.wanted([patch.patch_id for patch in patches])
+    width, height = level.tile[0] * apart, level.tile[1] * apart
+    refs = []
+    for column, row in places:
+        at = column * width, row * height
+        refs.append(PatchRef(column, row, *at, width, height, reader.number, *at, level.tile, level.tile, (0, 0)))
+    return replace(manifest, ids=tuple(patch.patch_id for patch in patches), tiles=tiles.to_json()), refs

@@ -1,0 +1,56 @@
+"""What a backend is: a writer of stores, and their reader."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from slidemill.core.encodings import Buffer
+from slidemill.core.patch import PatchRef
+from slidemill.stores.base import Store
+from slidemill.stores.manifest import Manifest
+
+
+class Writer(Protocol):
+    """Writer of a store: patches in the order of their ids, index and manifest."""
+
+    def add(self, patch: PatchRef, data: Buffer) -> None:
+        """Store the encoded `data` of the next patch; its memory may be reused."""
+
+    def index(self) -> str:
+        """Store the index, and return its digest as `Store.index_digest` does."""
+
+    def finish(self, manifest: Manifest) -> None:
+        """Store the manifest, which completes the store."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """A backend: a kind of store.
+
+    Parameters
+    ----------
+    name
+        Its name in the configuration and in manifests.
+    writing
+        Returns a context manager of a `Writer` for a path, patches, and a manifest without patches.
+    reading
+        The class that opens a store for reading.
+    raw_encoding
+        The encoding that ``raw`` means in this backend.
+    holds_tiles
+        Whether its stores can hold the slide's tiles, out of which patches of any grid are cut.
+    """
+
+    name: str
+    writing: Callable[[Path, Sequence[PatchRef], Manifest], AbstractContextManager[Writer]]
+    reading: type[Store]
+    raw_encoding: str = "raw"
+    holds_tiles: bool = False
+
+    def encoding(self, name: str) -> str:
+        """Return the encoding that the configuration's `name` means."""
+        return self.raw_encoding if name == "raw" else name
