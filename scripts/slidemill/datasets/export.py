@@ -46,6 +46,7 @@ from slidemill.core.ordered_threads import Step, run_in_order
 from slidemill.datasets.dataset import Dataset
 from slidemill.errors import SlidemillError, StoreError
 from slidemill.stores.base import Store
+from slidemill.stores.checks import changed_tiles
 from slidemill.stores.hdf5_writer import EncodedPatches, RawPatches, discard_on_error
 from slidemill.stores.tar import BUFFER, PROVENANCE, Members, header
 from slidemill.stores.writer import full_disk_errors
@@ -115,7 +116,7 @@ def export(dataset: Dataset, out: Path, progress: Progress = lambda _: None, *, 
     if not len(dataset):
         raise SlidemillError(f"{dataset.results}: no patch is selected: ask for other slides, labels, or a wider query")
     with dataset.stored.pool.open(dataset.slides[0]) as store:
-        stored, shape = store.manifest.codec, store.manifest.shape
+        stored, shape = _kept(store), store.manifest.shape
     write, written = (_write_tar, _in_tar) if is_tar else (_write_hdf5, _in_hdf5)
     form = _Form(stored, shape, written(stored, encoding))
     with replacing(out) as aside, full_disk_errors(aside), keep_synced(aside):
@@ -216,6 +217,11 @@ def _patches(dataset: Dataset, form: _Form, slides: dict[str, Any]) -> Generator
     for slide, own in groupby(pairs, itemgetter(0)):
         with _opened(dataset, slide, form) as store:
             slides[slide] = _said(store)
+            if store.holds_tiles:
+                if fault := next(changed_tiles(store), ""):
+                    raise StoreError(f"{store.path}: {fault}: see slidemill verify, and store the slide again")
+                yield from ((f"{slide}/{patch_id}", store.read(patch_id).tobytes()) for _, patch_id in own)
+                continue
             digests = dict(zip(store.ids, store.manifest.byte_digests, strict=True))
             for _, patch_id in own:
                 data = store.read_bytes(patch_id)
@@ -230,14 +236,19 @@ def _patches(dataset: Dataset, form: _Form, slides: dict[str, Any]) -> Generator
 def _opened(dataset: Dataset, slide: str, form: _Form) -> Store:
     """Open a slide's store; check that encoding and shape match the first store."""
     store = dataset.stored.pool.open(slide)
-    if store.manifest.codec is not form.stored or store.manifest.shape != form.shape:
+    if _kept(store) is not form.stored or store.manifest.shape != form.shape:
         store.close()
-        found, size = store.manifest.encoding, store.manifest.patch_size
+        found, size = _kept(store).name, store.manifest.patch_size
         raise StoreError(
             f"{store.path}: is {found} of {size} pixels, and the first store is {form.stored.name} of {form.shape[0]}: "
             "one file has patches of one kind: export these slides one by one, or store them again"
         )
     return store
+
+
+def _kept(store: Store) -> Encoding:
+    """Return the encoding of a store's patches; raw for patches that are cut out of tiles."""
+    return RAW if store.holds_tiles else store.manifest.codec
 
 
 def _said(store: Store) -> dict[str, Any]:

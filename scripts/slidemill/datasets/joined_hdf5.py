@@ -2,6 +2,8 @@
 
 It has the content of an exported file (`slidemill.datasets.export`), but ``patches``, or ``payload``, is a virtual
 dataset over the stores, with relative paths: all may be moved together. Row i is row i of metadata.csv.
+
+Where a store holds the slide's tiles, the file has only the table: pixels cut out of tiles are in no file.
 """
 
 from __future__ import annotations
@@ -28,8 +30,12 @@ from slidemill.datasets.export import write_column
 from slidemill.datasets.results import classes_of
 from slidemill.errors import SlidemillError, machine_errors
 from slidemill.stores.hdf5_writer import discard_on_error
+from slidemill.stores.registry import open_store
 
 BACKEND = "hdf5"
+
+TILES = "tiles"
+"""The attribute ``encoding`` of a file without pixels, because a store holds the slide's tiles."""
 
 MADE_OF = "made_of"
 """The attribute with a digest of the table and of the stores' contents, by which an outdated file is recognized."""
@@ -69,7 +75,10 @@ def join_stores(results: Path, path: Path) -> None:
         h5py.File(aside, "w", libver="latest", locking=False) as file,
         discard_on_error(file),
     ):
-        (_join_raw if encodings == ["raw"] else _join_encoded)(file, results, counts)
+        if encodings == ["source"] and _has_tiles(results, counts):
+            encodings = [TILES]
+        else:
+            (_join_raw if encodings == ["raw"] else _join_encoded)(file, results, counts)
         for name, column in table.items():
             write_column(file, f"table/{str(name).replace('/', '_')}", column)
         file.attrs["encoding"] = encodings[0]
@@ -85,6 +94,15 @@ Counts = list[tuple[str, int]]
 def _opened(store: Path) -> Iterator[h5py.File]:
     with machine_errors(store), h5py.File(store, "r", locking=False) as file:
         yield file
+
+
+def _has_tiles(results: Path, counts: Counts) -> bool:
+    """Return whether a store holds tiles, out of which its patches are cut."""
+    for slide, _ in counts:
+        with open_store(results / store_path(BACKEND, slide)) as store:
+            if store.holds_tiles:
+                return True
+    return False
 
 
 def _join_raw(file: h5py.File, results: Path, counts: Counts) -> None:

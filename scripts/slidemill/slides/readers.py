@@ -230,12 +230,12 @@ def copied_patches(
         raise SlideError(fault)
     level = reader.level
     numbers = [reader.tile_number(patch) for patch in patches]
-    yield from zip(patches, _copied(level, numbers, level.standalone, checked=checked), strict=True)
+    streams = _copied(level, numbers, level.standalone, checked=checked)
+    for patch, stream in zip(patches, streams, strict=True):
+        yield patch, EncodedPatch(stream, digest(stream))
 
 
-def copied_tiles(
-    reader: TileReader, tiles: Sequence[tuple[int, int]], *, checked: bool = False
-) -> Generator[EncodedPatch]:
+def copied_tiles(reader: TileReader, tiles: Sequence[tuple[int, int]], *, checked: bool = False) -> Generator[bytes]:
     """Yield the bytes of tiles, ``(column, row)``, without what all of them share.
 
     With `checked`, they are decoded, so that a broken one is found here.
@@ -251,17 +251,17 @@ def copied_tiles(
 
 
 def _copied(
-    level: TiledLevel, numbers: Sequence[int], strip: Callable[[int, bytes], bytes], *, checked: bool
-) -> Generator[EncodedPatch]:
+    level: TiledLevel, numbers: Sequence[int], convert: Callable[[int, bytes], bytes], *, checked: bool
+) -> Generator[bytes]:
     # More threads would not help: copying holds the interpreter.
     buffer = level.buffer()
     for start in range(0, len(numbers), TOGETHER):
         some = numbers[start : start + TOGETHER]
         for number, data in zip(some, level.data(some), strict=True):
-            stream = strip(number, data)
+            stream = convert(number, data)
             if checked:
                 level.pixels(number, data, buffer)
-            yield EncodedPatch(stream, digest(stream))
+            yield stream
 
 
 def tile_misfit(reader: TileReader, patch_size: int, patches: Sequence[PatchRef]) -> str:

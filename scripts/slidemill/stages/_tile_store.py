@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 
+from slidemill.core.encodings import EncodedPatch, digest
 from slidemill.core.patch import PatchRef
 from slidemill.errors import SlideError
 from slidemill.slides.grid import Grid
 from slidemill.slides.patch_table import SlidePatches
-from slidemill.slides.readers import TileReader, tile_misfit
+from slidemill.slides.readers import TileReader, copied_tiles, tile_misfit
 from slidemill.stores.manifest import Manifest
-from slidemill.stores.tiled import TileGrid
+from slidemill.stores.tile_grid import TileGrid
 
 
 def as_tiles(reader: TileReader, asked: SlidePatches, manifest: Manifest) -> tuple[Manifest, Sequence[PatchRef]]:
@@ -53,10 +54,33 @@ def as_tiles(reader: TileReader, asked: SlidePatches, manifest: Manifest) -> tup
                 f"{patch.read_size[0]} x {patch.read_size[1]} to {patch.size[0]} x {patch.size[1]} pixels: set "
                 "sampling.level, or choose another encoding"
             )
-    places = tiles.wanted([patch.patch_id for patch in patches])
-    width, height = level.tile[0] * apart, level.tile[1] * apart
+    ids = tuple(patch.patch_id for patch in patches)
+    size = tiles.strip * level.tile[0], level.tile[1]
+    width, height = size[0] * apart, size[1] * apart
     refs = []
-    for column, row in places:
+    for column, row in tiles.strips(ids):
         at = column * width, row * height
-        refs.append(PatchRef(column, row, *at, width, height, reader.number, *at, level.tile, level.tile, (0, 0)))
-    return replace(manifest, ids=tuple(patch.patch_id for patch in patches), tiles=tiles.to_json()), refs
+        refs.append(PatchRef(column, row, *at, width, height, reader.number, *at, size, size, (0, 0)))
+    return replace(manifest, ids=ids, tiles=tiles.to_json()), refs
+
+
+def copied_strips(
+    reader: TileReader, manifest: Manifest, strips: Sequence[PatchRef], *, checked: bool = False
+) -> Generator[tuple[PatchRef, EncodedPatch]]:
+    """Yield the strips of tiles of a store, as `as_tiles` lists them, with their bytes.
+
+    With `checked`, tiles are decoded, so that a broken one is found here.
+
+    Raises
+    ------
+    TilesError
+        When a tile cannot be copied, or decoded where that is asked for.
+    """
+    assert manifest.tiles is not None
+    grid = TileGrid.from_json(manifest.tiles)
+    wanted = grid.strips(manifest.ids)
+    tiles = [(column, row) for (_, row), columns in wanted.items() for column in columns]
+    copies = copied_tiles(reader, tiles, checked=checked)
+    for strip, columns in zip(strips, wanted.values(), strict=True):
+        data = grid.pack({column: next(copies) for column in columns})
+        yield strip, EncodedPatch(data, digest(data))

@@ -29,9 +29,9 @@ from slidemill.slides.fingerprint import check_unchanged
 from slidemill.slides.icc import CONVERTED, IGNORED, LITTLECMS, NO_PROFILE, Convert, build_conversion, colour_state
 from slidemill.slides.patch_table import SlidePatches, patches_of
 from slidemill.slides.reader_choice import read_whole
-from slidemill.slides.readers import Reader, TileReader, copied_patches, copied_tiles
+from slidemill.slides.readers import Reader, TileReader, copied_patches
 from slidemill.slides.slide_info import open_slide
-from slidemill.stages._tile_store import as_tiles
+from slidemill.stages._tile_store import as_tiles, copied_strips
 from slidemill.stages.job import Job
 from slidemill.stores.backend import Backend
 from slidemill.stores.manifest import Manifest
@@ -241,17 +241,11 @@ def _encode_patches(
 ) -> Generator[tuple[PatchRef, EncodedPatch]]:
     """Yield encoded patches, or copies of the slide's tiles."""
     if manifest.tiles and isinstance(reader, TileReader):
-        places = [(patch.column, patch.row) for patch in patches]
-        return _pairs(patches, copied_tiles(reader, places, checked=work.checked_copies))
+        return copied_strips(reader, manifest, patches, checked=work.checked_copies)
     if manifest.codec is SOURCE and patches and isinstance(reader, TileReader):
         return copied_patches(reader, manifest.patch_size, patches, checked=work.checked_copies)
     encode = partial(encode_patch, manifest.codec, manifest.quality)
     return reader.read(patches, lambda pixels: encode(convert(pixels)), work.threads)
-
-
-def _pairs(tiles: Sequence[PatchRef], copies: Generator[EncodedPatch]) -> Generator[tuple[PatchRef, EncodedPatch]]:
-    with closing(copies):
-        yield from zip(tiles, copies, strict=True)
 
 
 def _peak_bytes() -> int:

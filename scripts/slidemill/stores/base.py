@@ -59,7 +59,7 @@ class Store(ABC):
             self.manifest = self._open()
         except (OSError, MemoryError) as error:
             raise self._fault(error, f"cannot be opened ({error}): is a run at work there?") from None
-        self._cuts = self.manifest.cuts()
+        self._cuts = self.manifest.cuts(self.path)
         if len(self.stored_names) != len(self.manifest.byte_digests):
             raise StoreError(f"{path}: its manifest lists other tiles than its patches touch: {AGAIN}")
         self._places = {name: place for place, name in enumerate(self.stored_names)}
@@ -79,7 +79,7 @@ class Store(ABC):
 
     @property
     def stored_names(self) -> Sequence[str]:
-        """Names of what is stored: ids of the patches, or of the tiles that they are cut out of."""
+        """Names of what is stored: ids of the patches, or of strips of the tiles that they are cut out of."""
         return self._cuts.names if self._cuts else self.manifest.ids
 
     @property
@@ -268,16 +268,15 @@ class Store(ABC):
         """Cut a patch out of its tiles into `out`, and return that."""
         assert self._cuts is not None
         self._check_patch(patch_id)
-        self._cuts.read_into(patch_id, out, self._decode_tile)
-        return out
+        keepers = []
 
-    def _decode_tile(self, name: str) -> Pixels:
-        assert self._cuts is not None
-        data, _keeper = self._lend(name)
-        try:
-            return self._cuts.grid.decode(data)
-        except StoreError as error:
-            raise StoreError(f"{self.path}: tile {name}: {error}") from None
+        def lend(name: str) -> Buffer:
+            data, keeper = self._lend(name)
+            keepers.append(keeper)
+            return data
+
+        self._cuts.read_into(patch_id, out, lend)
+        return out
 
     def _lend(self, name: str) -> LentBytes:
         """Return the bytes of a patch or tile in the store's memory; raise StoreError if none."""
@@ -286,7 +285,7 @@ class Store(ABC):
             self._check_patch(name)
         lent = None if place is None else self._get(place, name)
         if lent is None:
-            kind = "tile" if self._cuts else "patch"
+            kind = "strip of tiles" if self._cuts else "patch"
             raise StoreError(f"{self.path}: {kind} {name} is missing or cut short: {AGAIN}")
         return lent
 

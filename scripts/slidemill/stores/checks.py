@@ -171,7 +171,7 @@ def check_store(path: Path, expected: Expected, threads: int = 1) -> StoreCheck:
             # Where patches were copied, their pixels are seen here for the first time.
             pixels += [] if store.manifest.pixel_digests else [one.pixel_digest]
         if store.holds_tiles:
-            changed += _changed_tiles(store)
+            changed += changed_tiles(store)
         add("decodes", len(store), *faults)
         add("digests", len(store.stored_names), *changed)
         lossless = store.manifest.codec.lossless
@@ -227,8 +227,8 @@ def _wrong_ids(store: Store, ids: Sequence[str]) -> Iterator[str]:
     listed, stored = store.manifest.ids, store.stored_ids()
     if store.holds_tiles:
         names = store.stored_names
-        yield from (f"tile {name} is missing" for name in sorted(set(names) - set(stored)))
-        yield from (f"unexpected tile {name}" for name in sorted(set(stored) - set(names)))
+        yield from (f"strip {name} of tiles is missing" for name in sorted(set(names) - set(stored)))
+        yield from (f"unexpected strip {name} of tiles" for name in sorted(set(stored) - set(names)))
         stored = list(listed)
     if list(listed) == stored == list(ids):
         return
@@ -287,12 +287,12 @@ def _look(store: Store, backend: str, threads: int) -> Iterator[_Seen]:
     )
 
 
-def _changed_tiles(store: Store) -> Iterator[str]:
-    """Yield a message for each tile whose bytes differ from the manifest."""
+def changed_tiles(store: Store) -> Iterator[str]:
+    """Yield a message for each strip of tiles whose bytes differ from the manifest."""
     for name, written in zip(store.stored_names, store.manifest.byte_digests, strict=True):
         try:
             if digest(store.read_stored(name)) != written:
-                yield f"tile {name}'s bytes are not those that were written"
+                yield f"the bytes of strip {name} of tiles are not those that were written"
         except StoreError as error:
             yield str(error)
 

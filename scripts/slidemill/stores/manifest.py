@@ -17,7 +17,8 @@ import xxhash
 
 from slidemill.core.encodings import ENCODINGS, Buffer, Encoding, Shape, digest
 from slidemill.errors import StoreError
-from slidemill.stores.tiled import TileCuts, TileGrid
+from slidemill.stores.tile_grid import TileGrid
+from slidemill.stores.tiled import TileCuts
 
 FORMAT = "slidemill"
 VERSION, TILED_VERSION = 2, 3
@@ -109,9 +110,12 @@ class Manifest:
             hashed.update(b";")
         return hashed.hexdigest()
 
-    def cuts(self) -> TileCuts | None:
-        """Return how patches are cut out of stored tiles; None where patches are stored."""
-        return TileCuts(TileGrid.from_json(self.tiles), self.ids) if self.tiles else None
+    def cuts(self, subject: object) -> TileCuts | None:
+        """Return how patches are cut out of stored tiles; None where patches are stored.
+
+        Messages name `subject`.
+        """
+        return TileCuts(TileGrid.from_json(self.tiles), self.ids, subject) if self.tiles else None
 
     def to_bytes(self) -> bytes:
         """Return the manifest as JSON in UTF-8, with its seal."""
