@@ -17,7 +17,7 @@ from torch.utils.data import Dataset, IterableDataset, get_worker_info
 from slidemill.core.encodings import Pixels
 from slidemill.datasets.batches import Batching, batch_count, symmetries_of
 from slidemill.datasets.dataset import Dataset as Patches
-from slidemill.datasets.shuffle import Shuffle, order
+from slidemill.datasets.shuffle import Shuffle
 from slidemill.datasets.stored_patches import Places
 from slidemill.errors import SlidemillError
 
@@ -152,7 +152,7 @@ class PatchStream(IterableDataset):  # type: ignore[misc]
         worker = get_worker_info()
         first, step = (worker.id, worker.num_workers) if worker else (0, 1)
         batching, epoch = self._batching, int(self._turns.epoch)
-        places = order(self._stored.codes, batching.shuffle, batching.seed, epoch)
+        places = self._stored.order(batching.shuffle, batching.seed, epoch)
         for number in self._own()[first::step]:
             own = places[number * self._batching.size : (number + 1) * self._batching.size]
             pixels = self._stored.read(own, symmetries=self._turns.of(own))

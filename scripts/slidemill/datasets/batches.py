@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from slidemill.core.encodings import Pixels
 from slidemill.core.ordered_threads import Step, run_in_order
-from slidemill.datasets.shuffle import Shuffle, order, random_numbers
+from slidemill.datasets.shuffle import Shuffle, random_numbers
 from slidemill.datasets.stored_patches import Places, StoredPatches
 from slidemill.errors import SlidemillError
 from slidemill.stores.symmetries import COUNT
@@ -79,7 +79,7 @@ def batches(stored: StoredPatches, labels: npt.NDArray[np.int64], classes: int, 
     chosen
         How batches are made.
     """
-    places: Places = order(stored.codes, chosen.shuffle, chosen.seed, chosen.epoch)
+    places: Places = stored.order(chosen.shuffle, chosen.seed, chosen.epoch)
     if chosen.one_hot:
         places = _with_class(places, labels)
     turns = symmetries_of(len(stored), chosen.seed, chosen.epoch) if chosen.augment else None

@@ -16,6 +16,12 @@ RUN = 16
 WINDOW = 64
 """Runs whose patches are mixed."""
 
+BLOCK, BLOCKS = 4, 16
+"""Where patches are cut out of tiles: the side of a square of neighbours, which share tiles, and how many are mixed.
+
+16 squares of 16 patches of 256 pixels touch some 450 tiles of 240, which `slidemill.stores.tiled.CACHE_BYTES` holds.
+"""
+
 SLIDES = 32
 """Slides that are read at the same time: half of the open stores, so that batches may be read ahead."""
 
@@ -31,7 +37,19 @@ def random_numbers(count: int, *seeds: int) -> Numbers:
     return np.random.PCG64(np.random.SeedSequence(first, spawn_key=others)).random_raw(count)
 
 
-def order(slides: npt.NDArray[np.integer], shuffle: Shuffle | bool, seed: int, epoch: int) -> npt.NDArray[np.intp]:
+def square_blocks(columns: npt.NDArray[np.integer], rows: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
+    """Return the number of each patch's square of neighbours within its slide, ``int64 (n,)``."""
+    return (rows // BLOCK).astype(np.int64) << 32 | columns // BLOCK
+
+
+def order(
+    slides: npt.NDArray[np.integer],
+    shuffle: Shuffle | bool,
+    seed: int,
+    epoch: int,
+    *,
+    blocks: npt.NDArray[np.integer] | None = None,
+) -> npt.NDArray[np.intp]:
     """Return the indices of all patches in reading order, ``intp (n,)``.
 
     Parameters
@@ -43,6 +61,8 @@ def order(slides: npt.NDArray[np.integer], shuffle: Shuffle | bool, seed: int, e
         and mixes the patches of up to `WINDOW` random runs of up to `SLIDES` random slides. False keeps the order.
     seed, epoch
         Seeds of the random numbers, at least 0.
+    blocks
+        The number of each patch's block within its slide, ``(n,)``; `BLOCKS` of them take the place of `WINDOW` runs.
     """
     count = len(slides)
     if shuffle is False or not count:
@@ -50,12 +70,13 @@ def order(slides: npt.NDArray[np.integer], shuffle: Shuffle | bool, seed: int, e
     patches = random_numbers(count, seed, epoch)
     if shuffle == "exact":
         return np.argsort(patches, kind="stable")
-    by_slide = np.argsort(slides, kind="stable")
+    by_slide = np.argsort(slides, kind="stable") if blocks is None else np.lexsort((blocks, slides))
     own = slides[by_slide]
     # The first patch of each slide, and the run of each patch.
     first = np.flatnonzero(np.diff(own, prepend=-1))
     number = np.cumsum(np.diff(own, prepend=own[:1]) != 0)
-    run = (np.arange(count) - first[number]) // RUN
+    run = (np.arange(count) - first[number]) // RUN if blocks is None else blocks[by_slide]
+    most = WINDOW if blocks is None else BLOCKS
     starts = np.flatnonzero((np.diff(run, prepend=-1) != 0) | (np.diff(number, prepend=-1) != 0))
     run_of = np.repeat(np.arange(len(starts)), np.diff(starts, append=count))
     # Slides in random order, in groups of about SLIDES; in each group, runs in random order.
@@ -68,7 +89,7 @@ def order(slides: npt.NDArray[np.integer], shuffle: Shuffle | bool, seed: int, e
     # Windows of about WINDOW runs, within a group of slides; then patches in random order within a window.
     begin, size = np.searchsorted(group[runs], group), np.bincount(group)[group]
     # Groups and windows have about equal sizes, so that none is a small remainder.
-    window = (place - begin) * -(-size // WINDOW) // size
+    window = (place - begin) * -(-size // most) // size
     return by_slide[np.lexsort((patches[by_slide], window[run_of], group[run_of]))]
 
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from slidemill.core.encodings import Pixels
 from slidemill.core.patch import format_patch_id
+from slidemill.datasets.shuffle import Shuffle, order, square_blocks
 from slidemill.errors import SlidemillError, StoreError, machine_errors
 from slidemill.stores.base import output_array
 from slidemill.stores.store_pool import StorePool
@@ -63,6 +64,17 @@ class StoredPatches:
 
     def __len__(self) -> int:
         return len(self.codes)
+
+    @property
+    def are_cut(self) -> bool:
+        """Whether patches are cut out of the tiles that the first patch's store holds."""
+        return len(self) > 0 and self.pool[self.slides[self.codes[0]]].holds_tiles
+
+    def order(self, shuffle: Shuffle | bool, seed: int, epoch: int) -> npt.NDArray[np.intp]:
+        """Return the places of all patches in reading order, as `slidemill.datasets.shuffle.order` does."""
+        needs_blocks = shuffle in (True, "blocks") and self.are_cut
+        blocks = square_blocks(self.columns, self.rows) if needs_blocks else None
+        return order(self.codes, shuffle, seed, epoch, blocks=blocks)
 
     def ids(self, places: Places) -> list[str]:
         """Return the patches' names in the cohort, ``SLIDE/PATCH_ID``."""
