@@ -311,8 +311,12 @@ FAULTS = {
         ["stores.hdf5.encoding is 'webp'", "raw, zstd, png, jpeg or source"],
     ),
     "source with an overlap": (
-        {"stores": {"lmdb": {"encoding": "source"}}, "sampling": {"overlap": 3}},
-        ["stores.lmdb.encoding is source", "sampling.overlap is 3", "give 0, or choose another encoding"],
+        {"stores": {"tar": {"encoding": "source"}}, "sampling": {"overlap": 3}},
+        [
+            "stores.tar.encoding is source",
+            "sampling.overlap is 3",
+            "give 0, or choose another encoding, or lmdb or",
+        ],
     ),
     "source with padded edges": (
         {"stores": {"disk": {"encoding": "source"}}, "sampling": {"edges": "pad"}},

@@ -1,5 +1,6 @@
 """Stores of a slide's own tiles, out of which patches of any grid are cut."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,7 @@ from slidemill.slides.openslide_reader import PatchReader
 from slidemill.slides.slide_info import open_slide
 from slidemill.stages.validate import SlideStores, validate_slide
 from slidemill.stores.registry import open_store
-from tests.conftest import painted
+from tests.conftest import ROOT, painted
 from tests.stages.test_source import stored
 from tests.tiffs import STRUCTURES, write
 
@@ -145,3 +146,18 @@ def test_a_broken_tile_leaves_out_the_patches_that_touch_it(tmp_path, picture):
     wrong = {f"r{row:05d}_c{column:05d}" for row in (3, 4, 5) for column in (3, 4, 5)}
     assert {one.patch_id for one in outcome.store.unreadable} == wrong
     assert_openslides_pixels(path, target, info, spec, [one for one in patches if one.patch_id not in wrong])
+
+
+def test_reference_reads_a_cut_patch_without_slidemill(tmp_path, picture):
+    path, spec = tmp_path / "a.tif", GridSpec(100, 8, level=0)
+    write(path, picture, FORMS[0])
+    target, *_ = stored(path, tmp_path, spec)
+    page = (ROOT / "docs/reference/stores.md").read_text(encoding="utf-8")
+    (script,) = (own for own in re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S) if "def cut_patch" in own)
+    found = {}
+    exec(script, found)
+    with open_store(target) as store:
+        # A patch of the first column begins at the area's edge, and lacks the overlap there.
+        for column, row in ((1, 1), (3, 2), (7, 5)):
+            wanted = store.read(format_patch_id(column, row))
+            np.testing.assert_array_equal(found["cut_patch"](str(target), column, row), wanted)

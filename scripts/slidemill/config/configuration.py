@@ -22,6 +22,7 @@ from slidemill.config._sampling_model import Sampling
 from slidemill.config._store_model import Store
 from slidemill.core.results_layout import TOP_LEVEL
 from slidemill.core.specs import (
+    TILE_BACKENDS,
     BenchmarkSpec,
     GridSpec,
     LabelSpec,
@@ -231,13 +232,17 @@ def _contradictions(given: Configuration, slides: Path, results: Path) -> Iterat
 
 def _unfit_for_source(backend: str, given: Configuration) -> Iterator[str]:
     """Yield a line for each setting that prevents copying a slide's tiles."""
-    for key, value, needed in (
-        ("sampling.overlap", given.sampling.overlap, (0,)),
-        ("sampling.edges", given.sampling.edges, ("drop",)),
-        ("reader", given.reader, ("auto", "tiles")),
-    ):
+    needs: list[tuple[str, object, tuple[object, ...]]] = [("reader", given.reader, ("auto", "tiles"))]
+    remedy = "choose another encoding"
+    if backend not in TILE_BACKENDS:
+        needs += [
+            ("sampling.overlap", given.sampling.overlap, (0,)),
+            ("sampling.edges", given.sampling.edges, ("drop",)),
+        ]
+        remedy = f"choose another encoding, or {' or '.join(TILE_BACKENDS)}, which hold tiles for any grid"
+    for key, value, needed in needs:
         if value not in needed:
             yield (
                 f"stores.{backend}.encoding is source, which copies the slide's tiles, and {key} is {value}: give "
-                f"{' or '.join(map(str, needed))}, or choose another encoding"
+                f"{' or '.join(map(str, needed))}, or {remedy}"
             )

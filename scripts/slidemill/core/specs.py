@@ -22,6 +22,10 @@ def normalize_name(name: str) -> str:
     return unicodedata.normalize("NFC", name).strip()
 
 
+TILE_BACKENDS = ("lmdb", "hdf5")
+"""Backends whose stores can hold a slide's tiles, out of which patches of any grid are cut."""
+
+
 @dataclass(frozen=True, slots=True)
 class GridSpec:
     """Grid settings: patch size, overlap, resolution and edges.

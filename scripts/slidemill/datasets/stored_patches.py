@@ -12,7 +12,7 @@ from slidemill.core.encodings import Pixels
 from slidemill.core.patch import format_patch_id
 from slidemill.datasets.shuffle import Shuffle, order, square_blocks
 from slidemill.errors import SlidemillError, StoreError, machine_errors
-from slidemill.stores.base import output_array
+from slidemill.stores.arrays import output_array
 from slidemill.stores.store_pool import StorePool
 
 Places = npt.NDArray[np.integer]

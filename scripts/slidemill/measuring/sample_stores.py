@@ -24,7 +24,7 @@ from slidemill.measuring.candidates import Candidate, Measured
 from slidemill.measuring.reading import BATCH, time_reading
 from slidemill.measuring.sample import Sample
 from slidemill.measuring.sources import StoreSource
-from slidemill.stores.base import Backend
+from slidemill.stores.backend import Backend
 from slidemill.stores.manifest import Manifest
 from slidemill.stores.registry import STORES
 from slidemill.stores.writer import write_store

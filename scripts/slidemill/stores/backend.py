@@ -10,6 +10,7 @@ from typing import Protocol
 
 from slidemill.core.encodings import Buffer
 from slidemill.core.patch import PatchRef
+from slidemill.core.specs import TILE_BACKENDS
 from slidemill.stores.base import Store
 from slidemill.stores.manifest import Manifest
 
@@ -41,15 +42,17 @@ class Backend:
         The class that opens a store for reading.
     raw_encoding
         The encoding that ``raw`` means in this backend.
-    holds_tiles
-        Whether its stores can hold the slide's tiles, out of which patches of any grid are cut.
     """
 
     name: str
     writing: Callable[[Path, Sequence[PatchRef], Manifest], AbstractContextManager[Writer]]
     reading: type[Store]
     raw_encoding: str = "raw"
-    holds_tiles: bool = False
+
+    @property
+    def holds_tiles(self) -> bool:
+        """Whether its stores can hold the slide's tiles, out of which patches of any grid are cut."""
+        return self.name in TILE_BACKENDS
 
     def encoding(self, name: str) -> str:
         """Return the encoding that the configuration's `name` means."""

@@ -16,6 +16,7 @@ import numpy as np
 from slidemill.core.encodings import RAW, Buffer, Pixels, Shape, decode_patch
 from slidemill.core.text import AGAIN
 from slidemill.errors import MachineError, StoreError, machine_error, machine_errors
+from slidemill.stores.arrays import View, output_array
 from slidemill.stores.manifest import Manifest
 from slidemill.stores.symmetries import turn_into
 
@@ -24,26 +25,6 @@ BLOCK = 16
 
 LentBytes = tuple[Buffer, object]
 """Bytes in a store's own memory, and the object that keeps them there while it lives."""
-
-
-def output_array(out: Pixels | None, shape: tuple[int, ...]) -> Pixels:
-    """Return `out` if pixels can be written to it, or a new array for None.
-
-    Raises
-    ------
-    StoreError
-        When `out` is not a writable, C-contiguous array, ``uint8`` of `shape`.
-    """
-    if out is None:
-        return np.empty(shape, np.uint8)
-    if not (isinstance(out, np.ndarray) and out.shape == shape and out.dtype == np.uint8):
-        found = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
-        raise StoreError(f"out is {found}: these patches need an array, uint8 {shape}")
-    if not out.flags.c_contiguous:
-        raise StoreError("out is not contiguous: give an array that is not a slice or a view in another order")
-    if not out.flags.writeable:
-        raise StoreError("out is read-only: give an array that may be written to")
-    return out
 
 
 class Store(ABC):
@@ -211,7 +192,7 @@ class Store(ABC):
         if self._codec is not RAW:
             raise StoreError(f"{self.path}: its patches are {self._codec.name}: only raw ones can be viewed; read them")
         data, keeper = self._lend(patch_id)
-        return np.asarray(_View(self._raw(data, patch_id), keeper))
+        return np.asarray(View(self._raw(data, patch_id), keeper))
 
     def close(self) -> None:
         """Close the store; closing it twice is allowed."""
@@ -307,11 +288,3 @@ class Store(ABC):
     @abstractmethod
     def _release(self) -> None:
         """Close what `_open` opened."""
-
-
-class _View:
-    """Wrapper of an array's memory; an array made of it keeps `keeper` alive."""
-
-    def __init__(self, pixels: Pixels, keeper: object) -> None:
-        self.__array_interface__ = pixels.__array_interface__
-        self.keeper = (pixels, keeper)

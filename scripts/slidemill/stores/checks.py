@@ -22,13 +22,10 @@ from slidemill.stores.registry import open_store
 
 NAMED = 5
 """How many patches a finding names; it counts the others."""
-
 AHEAD = 8
 """Patches per thread that may be checked ahead of the next one in order."""
-
 EVERY_STORE = "all"
 """The backend in findings about all stores of a slide."""
-
 KEPT = 16
 """Bytes that `PixelDigests` keeps of a patch."""
 
@@ -170,8 +167,7 @@ def check_store(path: Path, expected: Expected, threads: int = 1) -> StoreCheck:
             changed += _changed(store, place, one)
             # Where patches were copied, their pixels are seen here for the first time.
             pixels += [] if store.manifest.pixel_digests else [one.pixel_digest]
-        if store.holds_tiles:
-            changed += changed_tiles(store)
+        changed += changed_tiles(store)
         add("decodes", len(store), *faults)
         add("digests", len(store.stored_names), *changed)
         lossless = store.manifest.codec.lossless
@@ -226,18 +222,15 @@ def _wrong_ids(store: Store, ids: Sequence[str]) -> Iterator[str]:
     """Yield differences of the manifest's ids and the stored ids from `ids`."""
     listed, stored = store.manifest.ids, store.stored_ids()
     if store.holds_tiles:
-        names = store.stored_names
-        yield from (f"strip {name} of tiles is missing" for name in sorted(set(names) - set(stored)))
-        yield from (f"unexpected strip {name} of tiles" for name in sorted(set(stored) - set(names)))
+        wrong = set(store.stored_names) ^ set(stored)
+        yield from (f"strip {one} of tiles is {'unexpected' if one in stored else 'missing'}" for one in sorted(wrong))
         stored = list(listed)
     if list(listed) == stored == list(ids):
         return
     there = set(listed) & set(stored)
     missing = [f"{patch_id} is missing" for patch_id in ids if patch_id not in there]
     extra = [f"unexpected patch {patch_id}" for patch_id in sorted((set(listed) | set(stored)) - set(ids))]
-    yield from missing + extra
-    if not (missing or extra):
-        yield "the ids are not in raster order"
+    yield from missing + extra or ["the ids are not in raster order"]
 
 
 def _wrong_manifest(store: Store, expected: Expected) -> Iterator[str]:
@@ -288,8 +281,9 @@ def _look(store: Store, backend: str, threads: int) -> Iterator[_Seen]:
 
 
 def changed_tiles(store: Store) -> Iterator[str]:
-    """Yield a message for each strip of tiles whose bytes differ from the manifest."""
-    for name, written in zip(store.stored_names, store.manifest.byte_digests, strict=True):
+    """Yield a message for each strip of tiles, if the store holds any, whose bytes differ from the manifest."""
+    names = store.stored_names if store.holds_tiles else ()
+    for name, written in zip(names, store.manifest.byte_digests, strict=False):
         try:
             if digest(store.read_stored(name)) != written:
                 yield f"the bytes of strip {name} of tiles are not those that were written"

@@ -178,4 +178,4 @@ def _index_digest(file: h5py.File) -> str:
     return digest(b"\n".join(parts))
 
 
-BACKEND = Backend("hdf5", writing, Hdf5Store, holds_tiles=True)
+BACKEND = Backend("hdf5", writing, Hdf5Store)

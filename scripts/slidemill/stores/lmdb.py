@@ -206,4 +206,4 @@ def _after_fork() -> None:
 
 _STORES: WeakSet[LmdbStore] = WeakSet()
 os.register_at_fork(after_in_child=_after_fork)
-BACKEND = Backend("lmdb", writing, LmdbStore, holds_tiles=True)
+BACKEND = Backend("lmdb", writing, LmdbStore)
