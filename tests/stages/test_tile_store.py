@@ -156,8 +156,10 @@ def test_reference_reads_a_cut_patch_without_slidemill(tmp_path, picture):
     (script,) = (own for own in re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S) if "def cut_patch" in own)
     found = {}
     exec(script, found)
+    # LMDB opens a file only once in a process. The first column and row lack the overlap, and need another script.
+    places = ((1, 1), (3, 2), (7, 5))
     with open_store(target) as store:
-        # A patch of the first column begins at the area's edge, and lacks the overlap there.
-        for column, row in ((1, 1), (3, 2), (7, 5)):
-            wanted = store.read(format_patch_id(column, row))
-            np.testing.assert_array_equal(found["cut_patch"](str(target), column, row), wanted)
+        wanted = [store.read(format_patch_id(column, row)) for column, row in places]
+    del store
+    for place, pixels in zip(places, wanted, strict=True):
+        np.testing.assert_array_equal(found["cut_patch"](str(target), *place), pixels)

@@ -10,7 +10,7 @@ from slidemill.core.outcomes import Outcome, write_outcome
 from slidemill.core.results_layout import REPORT, SLIDES_TABLE, STORES_TABLE, outcome_file
 from slidemill.core.stage_facts import LabelFacts
 from slidemill.terminal._end_summary import Results, summarize
-from slidemill.terminal.run_log import Ended, Job
+from slidemill.terminal._progress import Ended, Job
 
 
 @pytest.fixture

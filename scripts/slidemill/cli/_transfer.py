@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from slidemill.cli._import_pywsi import Unsaid, import_database
 from slidemill.core.results_layout import SLIDES_TABLE, SUFFIXES
 from slidemill.core.text import format_count
 from slidemill.datasets.dataset import Dataset
 from slidemill.datasets.export import ENCODINGS_OF_FILES, IMAGES, export
 from slidemill.datasets.results import open_dataset
 from slidemill.errors import SlidemillError
-from slidemill.stages.import_pywsi import Unsaid, import_database
 
 EVERY = 1000
 """Patches between two lines of progress in a log; `LIVE_EVERY` in a terminal."""

@@ -14,8 +14,7 @@ from slidemill.core.outcomes import UNFINISHED, read_outcome
 from slidemill.core.results_layout import REPORT, SLIDES_TABLE, STORES_TABLE, outcome_file
 from slidemill.core.text import format_count, format_digits
 from slidemill.errors import SlidemillError
-from slidemill.terminal._progress import format_duration
-from slidemill.terminal.run_log import Ended
+from slidemill.terminal._progress import Ended, format_duration
 
 MOST_LABELS = 6
 UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))

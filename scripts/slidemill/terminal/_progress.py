@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 BLOCKS = ("\N{BOX DRAWINGS HEAVY HORIZONTAL}", "\N{BOX DRAWINGS LIGHT HORIZONTAL}")
 PLAIN = ("#", "-")
@@ -18,6 +18,30 @@ class Job:
 
     rule: str
     slide: str = ""
+
+
+@dataclass(slots=True)
+class Ended:
+    """The state of a run at its end.
+
+    Parameters
+    ----------
+    failed_slides, failed_jobs
+        The slides that failed, and the jobs that failed in each attempt.
+    warnings
+        The number of different warnings.
+    written
+        Bytes that this run stored.
+    is_idle, is_interrupted
+        Whether there was nothing to do, and whether the user stopped the run.
+    """
+
+    failed_slides: set[str] = field(default_factory=set)
+    failed_jobs: set[Job] = field(default_factory=set)
+    warnings: int = 0
+    written: int = 0
+    is_idle: bool = False
+    is_interrupted: bool = False
 
 
 class Progress:

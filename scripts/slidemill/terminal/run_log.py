@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -25,31 +25,25 @@ from slidemill.terminal._findings import (
     read_findings,
     without_names,
 )
-from slidemill.terminal._progress import Job, Progress
+from slidemill.terminal._progress import Ended, Job, Progress
 from slidemill.terminal._screen import Screen
 
 PREFIX = "slidemill: "
 NOTHING = "Nothing to be done"
 """How Snakemake's message begins where all files are up to date."""
-
 PLANNING = "Building DAG of jobs"
 TERMINATING = "Terminating processes on user request"
 STOPPING = "Will exit after finishing currently running jobs"
 REDUNDANT = ("Exiting because a job execution failed", "CalledProcessError", "SpawnedJobError")
 """In Snakemake's errors that add nothing to the failure of a job."""
-
 PRINTING = ("estimate",)
 """Rules whose jobs print to the terminal by themselves."""
-
 SLOW = ("conda", "singularity")
 """Snakemake's modules whose messages are shown, since long waits follow them."""
-
 STEPS = 10
 """Lines of progress in a run, where there is no terminal."""
-
 PAUSE = 300.0
 """Seconds after which a line of progress is written all the same."""
-
 MOST_LINES = 10
 """Findings that are shown at a time."""
 
@@ -77,30 +71,6 @@ class RunFacts:
     planned: Callable[[], Iterable[Job]]
     attempts: Callable[[str], int]
     skip_unreadable: bool = False
-
-
-@dataclass(slots=True)
-class Ended:
-    """The state of a run at its end.
-
-    Parameters
-    ----------
-    failed_slides, failed_jobs
-        The slides that failed, and the jobs that failed in each attempt.
-    warnings
-        The number of different warnings.
-    written
-        Bytes that this run stored.
-    is_idle, is_interrupted
-        Whether there was nothing to do, and whether the user stopped the run.
-    """
-
-    failed_slides: set[str] = field(default_factory=set)
-    failed_jobs: set[Job] = field(default_factory=set)
-    warnings: int = 0
-    written: int = 0
-    is_idle: bool = False
-    is_interrupted: bool = False
 
 
 class RunLog(logging.Handler):
