@@ -91,10 +91,11 @@ onerror:
         else:
             ended = "this run did not finish; its report is" if folder else "what failed is listed above, and in"
             if (tables / REPORT).exists():
-                SHOWN.say(f"{ended} {tables / REPORT}")
+                print(f"slidemill: {ended} {tables / REPORT}", file=sys.stderr)
             print("".join(format_warnings(RUN.warnings, tables / SLIDES_TABLE)), end="", file=sys.stderr)
     except (SlidemillError, OSError) as error:
-        SHOWN.say(f"the report of this unfinished run cannot be written: {explain(error)}")
+        message = f"slidemill: the report of this unfinished run cannot be written: {explain(error)}"
+        SHOWN.say(message) if SHOWN else print(message, file=sys.stderr)
 
 
 onsuccess:

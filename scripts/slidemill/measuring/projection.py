@@ -15,6 +15,8 @@ from slidemill.measuring.sample import Sample
 
 ENOUGH = 2000 * 256**2
 """Pixels per second in shuffled batches that keep a fast graphics processor at work (2,000 patches of 256 px)."""
+STARTS = 3.5
+"""Starts of a process per slide: one that stores, two that check, and what Snakemake takes for them."""
 SLOWEST = 1 / 8
 """Candidates with this share of the fastest rate are fast enough too, on machines that reach no more."""
 ABOUT_AS_SMALL = 1.25
@@ -150,13 +152,14 @@ def _durations(cohort: Cohort, sample: Sample, one: Measured, *, now: Circumstan
     """
     each = _seconds_per_patch(sample, one, now.threads)
     total = longest = 0.0
-    core_seconds = 2 * cohort.others * now.job_start
+    starting = STARTS * now.job_start
+    core_seconds = cohort.others * starting
     for slide in cohort.slides:
         threads = min(pixel_threads(slide.megabytes), now.cores)
         written = sample.opening.each + slide.patches * max(each * now.threads / threads, one.writing)
         checked = slide.patches / (one.random * threads)
         compared = min(now.checked, slide.patches) * sample.scattered.each * now.threads
-        jobs = 2 * now.job_start + written + checked + compared
+        jobs = starting + written + checked + compared
         total += written
         core_seconds += threads * jobs
         longest = max(longest, jobs)

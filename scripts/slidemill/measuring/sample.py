@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from slidemill.core.pyramid import Size
 from slidemill.core.specs import GridSpec
 from slidemill.errors import SlideError
 from slidemill.measuring.cohort import Cohort, CohortSlide, draw_places
-from slidemill.slides.icc import CONVERTED, build_conversion, colour_state
+from slidemill.slides.icc import CONVERTED, Convert, build_conversion, colour_state
 from slidemill.slides.patch_table import SlidePatches
 from slidemill.slides.reader_choice import open_reader
 from slidemill.slides.readers import Reader, TileReader, copied_patches
@@ -28,8 +27,11 @@ from slidemill.slides.slide_info import open_slide
 MOST_BYTES = 128 * 1024 * 1024
 """Bytes of sampled pixels that are held at once."""
 
-TIMED_SLIDES, TIMED_PATCHES = 8, 64
-"""Slides on which reading is timed, and neighbouring patches that are read of each."""
+TIMED_SLIDES, TIMED_PATCHES = 8, 512
+"""Most slides on which reading is timed, and neighbouring patches that are read of all of them."""
+
+TIMED_SHARE = 0.25
+"""Share of the time that is spent on timing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,7 @@ class Sample:
     no_copies
         Why some or all tiles cannot be copied; empty if all can.
     opening, reading, copying, scattered
-        Times per slide to open it, per patch to read neighbours, to copy tiles, and to read scattered patches.
+        Times of a slide's first opening, per patch to read neighbours, to copy tiles, and to read scattered patches.
     wanted
         The number of patches that were drawn. Fewer are read if time is up or patches cannot be read.
     """
@@ -136,12 +138,13 @@ def read_sample(cohort: Cohort, spec: SampleSpec) -> Sample:
     drawn = draw_places([slide.patches for slide in cohort.slides], min(spec.count, most), spec.seed)
     found = Sample(wanted=sum(map(len, drawn.values())), no_copies=_copy_obstacle(cohort.grid, spec))
     deadline = time.perf_counter() + spec.seconds
+    timed = TIMED_PATCHES // min(max(len(drawn), 1), TIMED_SLIDES) if spec.is_timed else 0
     for place, places in drawn.items():
         if found.pixels and time.perf_counter() > deadline:
             break
         own = cohort.slides[place]
         try:
-            _SlideSampler(own, cohort.grid, spec, found).read(places)
+            _SlideSampler(own, cohort.grid, spec, found).read(places, timed=timed)
         except SlideError as error:
             LOG.warning("%s: left out of the sample: %s", own.slide, error)
     return found
@@ -163,8 +166,8 @@ class _SlideSampler:
     spec: SampleSpec
     found: Sample
 
-    def read(self, places: Sequence[int]) -> None:
-        """Read the patches at places of the slide's table, and time reading."""
+    def read(self, places: Sequence[int], *, timed: int) -> None:
+        """Read the patches at places of the slide's table, and time reading so many neighbours."""
         slide, found, threads = self.slide, self.found, self.spec.threads
         patches = slide.read_patches(self.grid)
         wanted = [patches[place] for place in places]
@@ -175,24 +178,33 @@ class _SlideSampler:
             tile = _tile_size(handle, wanted[0].level)
         asked = SlidePatches(slide.source, slide.info, self.grid, wanted)
         with open_reader(asked, self.spec.reader, self.spec.seed) as (reader, _):
-            found.opening.add(begun, 1)
+            # The first time, as in each job, libraries are loaded.
+            if not found.opening.work:
+                found.opening.add(begun, 1)
             begun = time.perf_counter()
             with closing(reader.read(wanted, lambda pixels: convert(pixels).copy(), threads)) as read:
                 pixels = [own for _, own in read]
             found.scattered.add(begun, len(wanted))
-            if self.spec.is_timed and found.opening.work <= TIMED_SLIDES:
-                near = _neighbours(patches, wanted[len(wanted) // 2])
-                begun = time.perf_counter()
-                with closing(reader.read(near, lambda pixels: convert(pixels)[0, 0, 0], threads)) as read:
-                    deque(read, maxlen=0)
+            if timed and found.reading.work < TIMED_PATCHES and found.reading.seconds < TIMED_SHARE * self.spec.seconds:
+                near = _neighbours(patches, wanted[len(wanted) // 2], timed)
                 # Neighbours at the border of this square share tiles with patches that are not read here.
                 share = self._tiles(near, tile) * len(patches) / (self._tiles(patches, tile) * len(near))
-                found.reading.add(begun, len(near) * share)
+                self._time(reader, near, convert=convert, share=share)
             if not _copy_obstacle(self.grid, self.spec):
                 reason = self._copy(reader, wanted, converted=colours == CONVERTED)
                 found.no_copies = found.no_copies or reason
         found.pixels += pixels
         found.slides += [slide.slide] * len(pixels)
+
+    def _time(self, reader: Reader, near: Sequence[PatchRef], *, convert: Convert, share: float) -> None:
+        """Time how fast neighbours are read, for a limited time; each stands for `share` patches of the slide."""
+        begun, clock, done = time.perf_counter(), self.found.reading, 0
+        limit = begun + TIMED_SHARE * self.spec.seconds - clock.seconds
+        with closing(reader.read(near, lambda pixels: convert(pixels)[0, 0, 0], self.spec.threads)) as read:
+            for done, _ in enumerate(read, start=1):  # noqa: B007
+                if time.perf_counter() > limit:
+                    break
+        clock.add(begun, done * share)
 
     def _copy(self, reader: Reader, wanted: Sequence[PatchRef], *, converted: bool) -> str:
         """Copy the tiles of patches; return why that is not possible."""
@@ -230,10 +242,10 @@ def _tile_size(slide: openslide.OpenSlide, level: int) -> Size | None:
     return (int(width), int(height)) if width and height else None
 
 
-def _neighbours(patches: Sequence[PatchRef], centre: PatchRef) -> list[PatchRef]:
-    """Return the patches next to one, in raster order."""
+def _neighbours(patches: Sequence[PatchRef], centre: PatchRef, count: int) -> list[PatchRef]:
+    """Return so many patches next to one, in raster order."""
 
     def distance(patch: PatchRef) -> int:
         return max(abs(patch.column - centre.column), abs(patch.row - centre.row))
 
-    return sorted(nsmallest(TIMED_PATCHES, patches, key=distance), key=lambda patch: (patch.row, patch.column))
+    return sorted(nsmallest(count, patches, key=distance), key=lambda patch: (patch.row, patch.column))

@@ -86,12 +86,12 @@ class QuietRun:
                 self._log = None
         return done
 
-    def say(self, text: str) -> None:
-        """Show a message, whoever shows the run."""
+    def say(self, message: str) -> None:
+        """Show a message, which begins with slidemill's name, whoever shows the run."""
         if self._log:
-            self._log.say(text)
+            self._log.say(message.removeprefix(PREFIX))
         else:
-            print(f"{PREFIX}{text}", file=sys.stderr)
+            print(message, file=sys.stderr)
 
     def finish(self, tables: Path | None, *, is_passed: bool, labels: Sequence[str] = ()) -> None:
         """Show the summary of a run; `tables` is the folder of its tables, if any."""
