@@ -98,7 +98,9 @@ def test_bytes_of_copied_tiles_are_estimated_where_grid_and_tiles_agree(tmp_path
 def test_copied_tiles_are_no_candidate_elsewhere(small_cohort, tmp_path):
     (row,) = estimated(small_cohort.cohort(), tmp_path, [Candidate("tar", StoreSpec("source"), True)])
     assert row["sample"] == 0
-    assert row["note"].startswith("not possible: encoding source needs patches that are the slide's tiles, 240 x 240")
+    assert row["note"].startswith("not possible: encoding source needs patches that are the slide's tiles in this ")
+    (row,) = estimated(small_cohort.cohort(), tmp_path, [Candidate("lmdb", StoreSpec("source"), True)])
+    assert row["note"].startswith("not measured: patches would be cut out of the slides' tiles")
 
 
 def test_tiles_of_the_slides_that_allow_it_are_weighed(tmp_path):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slidemill.core.encodings import ENCODINGS
-from slidemill.core.specs import pixel_threads
+from slidemill.core.specs import TILE_BACKENDS, pixel_threads
 from slidemill.measuring.candidates import Measured
 from slidemill.measuring.cohort import Cohort
 from slidemill.measuring.sample import Sample
@@ -135,7 +135,11 @@ def _obstacle(sample: Sample, one: Measured) -> str:
     if not sample.pixels:
         return "not measured: no patch could be read"
     is_possible = one.candidate.spec.encoding != "source" or sample.copies
-    return "not measured: no time was left" if is_possible else f"not possible: {sample.no_copies}"
+    if is_possible:
+        return "not measured: no time was left"
+    if one.candidate.backend in TILE_BACKENDS:
+        return "not measured: patches would be cut out of the slides' tiles, which take about as much as the slides"
+    return f"not possible: {sample.no_copies}"
 
 
 def _seconds_per_patch(sample: Sample, one: Measured, threads: int) -> float:

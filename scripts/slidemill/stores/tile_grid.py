@@ -22,7 +22,7 @@ from slidemill.core.encodings import Buffer, Pixels
 from slidemill.core.patch import parse_patch_id
 from slidemill.core.pyramid import Size
 from slidemill.core.text import AGAIN
-from slidemill.errors import StoreError
+from slidemill.errors import StoreError, machine_error
 
 JPEG, JPEG2000 = "jpeg", "jpeg2000"
 SMALLEST_TILE, LARGEST_TILE = 16, 4096
@@ -170,7 +170,8 @@ class TileGrid:
                 buffer = np.empty((self.tile[1], self.tile[0], 3), np.uint8)
                 pixels = simplejpeg.decode_jpeg(bytes.fromhex(self.head) + bytes(data), "RGB", buffer=buffer)
         except (ValueError, OSError, RuntimeError, TypeError) as error:
-            raise StoreError(f"cannot decode {len(data)} bytes as {self.form} ({error}): {AGAIN}") from None
+            fault = StoreError(f"cannot decode {len(data)} bytes as {self.form} ({error}): {AGAIN}")
+            raise machine_error(error, f"a {self.form} tile") or fault from None
         if pixels.shape != (self.tile[1], self.tile[0], 3) or pixels.dtype != np.uint8:
             raise StoreError(f"expected three bytes a pixel, got {pixels.dtype} {pixels.shape}: {AGAIN}")
         return pixels
