@@ -211,8 +211,8 @@ class Configuration(Section):
         validate_default=True,
         comment="The backends to write (lmdb, hdf5, disk, tar), each with its encoding: raw, zstd (only lmdb and "
         "hdf5), png, jpeg (with `quality`, default 90), or source, which copies the slide's own tiles at "
-        "a native level (to disk and tar only where patches are tiles). {} writes none: tables, pictures, folds and the "
-        "report, without pixels.",
+        "a native level (to disk and tar only where patches are tiles). {} writes none: tables, pictures, folds "
+        "and the report, without pixels.",
     )
     """Backends to write: `lmdb`, `hdf5`, `disk`, and `tar`, see [below](#tar-files). If one is named, only the named
     ones are written. `{}` writes none: tables, pictures, folds and the report, [without pixels](#no-stores).
