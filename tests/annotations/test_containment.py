@@ -12,7 +12,7 @@ from shapely.geometry import MultiPoint, MultiPolygon, Polygon, box
 from slidemill.annotations import containment
 from slidemill.annotations.containment import holds
 from slidemill.annotations.label_image import LabelImage
-from slidemill.annotations.regions import Annotation, Region, polygons
+from slidemill.annotations.regions import Annotation, Region, _crosses_often, polygons
 from slidemill.core.specs import LabelSpec
 from slidemill.sampling._label_rules import labeller, reference_points, region_at
 from tests.examples import examples
@@ -184,3 +184,15 @@ def test_a_hole_that_another_region_fills_leaves_no_gap():
     assert owners(shapes, points).tolist() == [1] * len(points)
     annotation = Annotation(tuple(region(name, shape) for name, shape in zip("AB", shapes, strict=True)))
     assert region_at(annotation, points).tolist() == [1, 0, 1, 0, 1, 0, 1, 0]
+
+
+def test_outlines_that_cross_often_are_counted(monkeypatch):
+    """A zigzag of n strokes over a straight line and back crosses it n times."""
+
+    def crossed(count):
+        zigzag = [(x, 10 * (-1) ** x) for x in range(count + 1)]
+        return shapely.Polygon([(-5, 0), *zigzag, (count + 5, 0.5), (count + 5, 0), (-4, 0)])
+
+    monkeypatch.setattr("slidemill.annotations.regions.MOST_CROSSINGS", 100)
+    assert not _crosses_often(crossed(95))
+    assert _crosses_often(crossed(110))

@@ -7,6 +7,7 @@ A slide of 1024 x 1024 pixels, patches of 128, the square from (300, 300) to (70
 import io
 import json
 import unicodedata
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from slidemill.annotations.frames import Frame
+from slidemill.annotations.halo import is_halo
 from slidemill.annotations.read import read_annotation
 from slidemill.annotations.regions import BEYOND, DROPPED, ISLANDS, LINES, NESTED
 from slidemill.core.specs import LabelSpec, Naming
@@ -821,3 +823,15 @@ def test_holes_beyond_their_outline_are_a_warning(tmp_path, ring, count):
     """A second outline that was written as a hole would cut in place of adding; a rim of a pixel is a slip."""
     warnings = read_annotation(put(tmp_path, feature(polygon(CLOSED, ring)))).warnings
     assert warnings == (f"{BEYOND} [1 region]",) * count
+
+
+def test_halo_is_known_by_its_types_or_its_vertices():
+    for text, is_halos in (
+        ('<Annotations><Annotation><Regions><Region Type="Polygon"/></Regions></Annotation></Annotations>', True),
+        (
+            "<Annotations><Annotation><Regions><Region><Vertices><V/></Vertices></Region></Regions></Annotation></Annotations>",
+            True,
+        ),
+        ('<Annotations><Annotation><Regions><Region Type="1"/></Regions></Annotation></Annotations>', False),
+    ):
+        assert is_halo(ElementTree.fromstring(text)) == is_halos

@@ -174,7 +174,7 @@ def test_patches_are_taken_in_the_order_asked_for(dataset, truth):
     ("arguments", "told"),
     [
         ({"slides": ["a-slid"]}, "a-slid: the dataset has no such slide"),
-        ({"labels": ["tumour"]}, "'tumour' is not a label"),
+        ({"labels": ["tumour"]}, "'tumour' is not a label of these results, which have 0 Normal, 1 Tumour"),
         ({"labels": [7]}, "7 is not a label"),
         ({"query": "colour == 3"}, "colour"),
         ({"query": "x0 +"}, "cannot be evaluated"),

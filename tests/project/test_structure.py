@@ -392,6 +392,15 @@ def test_code_digest_follows_parent_packages(copied):
     assert after["discover_slides"] == before["discover_slides"]
 
 
+def test_code_digest_ignores_imports_for_types_alone(copied):
+    name = "slidemill/stages/sample.py"
+    before = copied.provenance._parsed(copied.scripts / name)[1]
+    for test, is_run in (("TYPE_CHECKING", False), ("ELSEWHERE", True)):
+        copied.append(name, f"\nif {test}:\n    from slidemill.report.plots import draw_benchmark\n")
+        assert (len(copied.provenance._parsed(copied.scripts / name)[1]) > len(before)) == is_run
+        copied.restore()
+
+
 def test_code_digest_rejects_unknown_modules(copied):
     with pytest.raises(ValueError, match=r"^slidemill\.stores\.lmbd: the package has no such module"):
         copied.provenance.code_digest(copied.scripts / "store_patches.py", ["slidemill.stores.lmbd"])

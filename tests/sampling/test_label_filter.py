@@ -6,7 +6,9 @@ from slidemill.annotations.read import read_annotation
 from slidemill.annotations.regions import Annotation
 from slidemill.core.pyramid import SlideInfo
 from slidemill.core.specs import LabelSpec
-from slidemill.sampling.label_filter import REASON, LabelChoice, label_step
+from slidemill.errors import AnnotationError, SlidemillError
+from slidemill.sampling.label_filter import REASON, LabelChoice, LabelStep, label_step
+from slidemill.slides.fingerprint import fingerprint
 from slidemill.testing import write_annotation
 from tests.conftest import AREAS
 from tests.labels import label_rows
@@ -32,3 +34,19 @@ def test_a_slide_without_an_annotation_is_all_outside(tmp_path):
         choice = LabelChoice(tmp_path, None, None, LabelSpec(MAP, "centre", "Normal", only=only))
         assert set(label_step(choice, INFO)(ROWS)) == {reason}
     assert label_rows(ROWS[:1], Annotation(()), choice.spec, {})[0]["label_name"] == "Normal"
+
+
+def test_changed_annotation_is_named_when_reading_it_fails(tmp_path):
+    """A label image is read on demand, when another may have taken its place."""
+    (tmp_path / "a.png").write_bytes(b"one")
+
+    def decide(rows):
+        raise AnnotationError("a.png: cannot be read")
+
+    def step(printed):
+        return LabelStep(LabelChoice(tmp_path, "a.png", printed, LabelSpec(MAP, "centre", "Normal")), decide, None)
+
+    with pytest.raises(AnnotationError, match="cannot be read"):
+        step(fingerprint(tmp_path / "a.png"))(ROWS)
+    with pytest.raises(SlidemillError, match=r"^a\.png: the annotation is not what it was"):
+        step("of another state")(ROWS)

@@ -31,6 +31,9 @@ def test_a_slides_levels_are_listed_with_their_keys(slide_file, tmp_path, capsys
     assert any("deepzoom_level: 11" in line for line in lines)
     with Image.open(tmp_path / "small.png") as sheet:
         assert sheet.width > 256
+        # A frame around the patch, and its key below.
+        assert sheet.getpixel((0, 255)) == sheet.getpixel((255, 0)) == (0x99, 0x99, 0x99)
+        assert sheet.convert("L").crop((4, 260, 200, 280)).getextrema()[0] < 64
 
 
 def rows_of(info, size=256):

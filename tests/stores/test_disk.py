@@ -1,4 +1,5 @@
 import csv
+import errno
 import os
 import shutil
 
@@ -9,6 +10,7 @@ from PIL import Image
 from slidemill import open_store
 from slidemill.errors import StoreError
 from slidemill.stores.checks import Expected, check_store
+from slidemill.stores.writer import full_disk_errors
 from tests.stores.contract import StoreContract
 
 
@@ -107,3 +109,10 @@ class TestDisk(StoreContract):
             (path / name).symlink_to("/dev/zero")
         found = check_store(path, Expected("slide", "disk"))
         assert [finding.message for finding in found.findings if "is not a file" in finding.message]
+
+
+def test_full_disk_is_named_by_file_or_folder(tmp_path):
+    for given, named in ((None, str(tmp_path)), ("/elsewhere/file", "/elsewhere/file")):
+        with pytest.raises(OSError, match="No space left") as raised, full_disk_errors(tmp_path / "aside"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), given)
+        assert raised.value.filename == named

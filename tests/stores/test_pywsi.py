@@ -92,6 +92,7 @@ def test_patches_places_and_labels_are_those_of_the_database(old, pixels, tmp_pa
     table = read_metadata(new)
     assert list(table["patch_id"][:24]) == sorted(table["patch_id"][:24])
     assert set(table["downsample"]) == {4.0}
+    assert set(table["level"]) == {-1}  # py-wsi does not record which native level was read
     assert main(["verify", str(new)]) == 0
 
 
@@ -108,6 +109,7 @@ def test_with_an_overlap_patches_begin_before_their_tile(tmp_path, noise):
 def test_the_file_may_be_named_and_is_not_written_to(old, tmp_path):
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in old.iterdir()}
     assert imported(old / "data.mdb", tmp_path / "new", "--downsample", "1") == 0
+    assert set(read_metadata(tmp_path / "new")["level"]) == {0}
     assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in old.iterdir()} == before
 
 
