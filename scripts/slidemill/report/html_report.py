@@ -194,7 +194,7 @@ def render(page: Path, data: ReportData) -> None:
         "check_terms": CHECK_TERMS,
         "fact_terms": FACT_TERMS,
         "plot": inline_svg(benchmark_figure(measured), PLOT) if measured else "",
-        "pictures": {slide: (alt_text(slide, names[slide], labels), *own) for slide, own in held.items()},
+        "pictures": {slide: (alt_text(slide, names.get(slide, slide), labels), *own) for slide, own in held.items()},
         "linked": {
             slide: [relative_url(file, page.parent) for file in own]
             for slide, own in files.items()
