@@ -53,11 +53,15 @@ class Sampled:
 
 
 def sampled(folder, grid=GRID, pictures=((620, 530, 1), (1030, 777, 2), (64, 40, 3)), tile=240) -> Sampled:
-    """Write slides of these sizes and seeds, and sample them; the last one is too small for a patch."""
+    """Write slides of these sizes and seeds, and sample them; the last one is too small for a patch.
+
+    `tile` is the side of all tiles, or that of each slide's.
+    """
+    sides = [tile] * len(pictures) if isinstance(tile, int) else tile
     made = Sampled(folder / "slides", folder / "results", [])
     made.slides.mkdir(parents=True)
-    for number, (width, height, seed) in enumerate(pictures):
-        write_svs(made.slides / f"s{number}.svs", painted(width, height, seed), downsamples=(1,), tile=tile)
+    for number, ((width, height, seed), side) in enumerate(zip(pictures, sides, strict=True)):
+        write_svs(made.slides / f"s{number}.svs", painted(width, height, seed), downsamples=(1,), tile=side)
     for one in find_slides(made.slides):
         made.ids.append(one.slide)
         facts = made.results / FACTS.format(slide=one.slide)

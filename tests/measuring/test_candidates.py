@@ -8,10 +8,11 @@ import pytest
 from slidemill.config._store_model import FileStore, Store
 from slidemill.core.results_layout import SUFFIXES
 from slidemill.core.specs import GridSpec, StoreSpec
+from slidemill.measuring.bench import Bench, standard_error
 from slidemill.measuring.candidates import Candidate, list_candidates
 from slidemill.measuring.projection import Circumstances, estimate_rows
 from slidemill.measuring.sample import SampleSpec, read_sample
-from slidemill.measuring.sample_stores import Bench, measure_candidates, standard_error
+from slidemill.measuring.sample_stores import measure_candidates
 from slidemill.testing import write_svs
 from tests.conftest import painted
 from tests.measuring.conftest import GRID, sampled
@@ -23,10 +24,10 @@ def weighed(cohort, folder, backend, encoding, count=10_000):
     """Write a candidate on a sample, and return what was measured."""
     sample = read_sample(cohort, SampleSpec(count, 1))
     candidates = [
-        one for one in list_candidates({}, copies=True) if (one.backend, one.spec.encoding) == (backend, encoding)
+        one for one in list_candidates({}, copies=SUFFIXES) if (one.backend, one.spec.encoding) == (backend, encoding)
     ]
     bench = Bench(folder / "measured", 1, 2, cohort.grid.patch_size)
-    (found,) = measure_candidates(sample, candidates, bench, is_read=False)
+    (found,) = measure_candidates(sample, candidates, bench, is_read=False, is_partial=True)
     assert not (folder / "measured").exists()
     return found
 
@@ -50,7 +51,7 @@ def written(sampled_slides, tmp_path, backend, spec, grid=GRID):
 
 
 def test_candidates_are_what_the_configuration_allows():
-    found = {(one.backend, one.spec.encoding) for one in list_candidates({}, copies=True)}
+    found = {(one.backend, one.spec.encoding) for one in list_candidates({}, copies=SUFFIXES)}
     models = {"lmdb": Store, "hdf5": Store, "disk": FileStore, "tar": FileStore}
     allowed = {
         (backend, encoding)
@@ -63,7 +64,7 @@ def test_candidates_are_what_the_configuration_allows():
 
 def test_configured_candidates_come_first_and_once():
     own = {"disk": StoreSpec("jpeg", 75), "lmdb": StoreSpec("zstd")}
-    found = list_candidates(own, copies=False)
+    found = list_candidates(own, copies=())
     assert [(one.backend, one.spec) for one in found[:2]] == list(own.items())
     assert [one.is_configured for one in found] == [True, True, *[False] * (len(found) - 2)]
     assert len({(one.backend, one.spec.encoding) for one in found}) == len(found)
@@ -99,8 +100,53 @@ def test_copied_tiles_are_no_candidate_elsewhere(small_cohort, tmp_path):
     (row,) = estimated(small_cohort.cohort(), tmp_path, [Candidate("tar", StoreSpec("source"), True)])
     assert row["sample"] == 0
     assert row["note"].startswith("not possible: encoding source needs patches that are the slide's tiles in this ")
-    (row,) = estimated(small_cohort.cohort(), tmp_path, [Candidate("lmdb", StoreSpec("source"), True)])
-    assert row["note"].startswith("not measured: patches would be cut out of the slides' tiles")
+
+
+GRIDS = {
+    "smaller": GridSpec(64, level=0),
+    "larger, overlapping": GridSpec(300, 60, level=0),
+    "tile size, padded": GridSpec(240, level=0, edges="pad"),
+}
+
+
+@pytest.mark.parametrize("backend", ["lmdb", "hdf5"])
+@pytest.mark.parametrize("grid", GRIDS)
+def test_bytes_of_cut_patches_follow_from_the_slides_tiles(tmp_path, grid, backend):
+    """A tenth of the patches is sampled; the tiles that all of them touch are counted."""
+    spec = GRIDS[grid]
+    made = sampled(tmp_path, spec, pictures=((3100, 2300, 1), (1030, 777, 2), (200, 40, 3)))
+    cohort = made.cohort(spec)
+    one = weighed(cohort, tmp_path, backend, "source", count=max(cohort.patches // 10, 2))
+    found = written(made, tmp_path, backend, StoreSpec("source"), spec)
+    assert one.bytes_of(len(cohort.slides) + cohort.others, cohort.patches) == pytest.approx(found, rel=0.1)
+
+
+def test_cut_patches_are_written_and_read(small_cohort, tmp_path):
+    rows = estimated(
+        small_cohort.cohort(), tmp_path, [Candidate(own, StoreSpec("source"), True) for own in ("lmdb", "hdf5")]
+    )
+    for row in rows:
+        assert (row["sample"], row["note"], row["margin"]) == (64, "", "0")
+        assert all(float(row[name]) > 0 for name in ("write", "random", "batches", "hours", "seconds"))
+
+
+def test_cut_patches_are_no_candidate_where_tiles_are_not_read(small_cohort, tmp_path):
+    sample = read_sample(small_cohort.cohort(), SampleSpec(64, 1, reader="openslide"))
+    (found,) = measure_candidates(
+        sample, [Candidate("lmdb", StoreSpec("source"), True)], Bench(tmp_path / "measured", 1, 1, 64), is_read=False
+    )
+    (row,) = estimate_rows(small_cohort.cohort(), sample, [found], NOW)
+    assert (row["sample"], row["note"]) == (0, "not possible: reader does not allow it")
+
+
+def test_cohort_of_tiles_and_cut_patches_is_estimated_from_both(tmp_path):
+    grid = GridSpec(128, level=0)
+    made = sampled(tmp_path, grid, pictures=((2060, 1530, 1), (1030, 777, 2)), tile=(240, 128))
+    cohort = made.cohort(grid)
+    one = weighed(cohort, tmp_path, "lmdb", "source")
+    found = written(made, tmp_path, "lmdb", StoreSpec("source"), grid)
+    assert (one.patches, one.margin) == (cohort.patches, pytest.approx(0, abs=0.05))
+    assert one.bytes_of(2, cohort.patches) == pytest.approx(found, rel=0.1)
 
 
 def test_tiles_of_the_slides_that_allow_it_are_weighed(tmp_path):
@@ -117,7 +163,7 @@ def test_tiles_of_the_slides_that_allow_it_are_weighed(tmp_path):
 
 
 def test_candidates_without_time_are_named(small_cohort, tmp_path):
-    first, *rest = estimated(small_cohort.cohort(), tmp_path, list_candidates({}, copies=False), deadline=0)
+    first, *rest = estimated(small_cohort.cohort(), tmp_path, list_candidates({}, copies=()), deadline=0)
     assert first["sample"] == 64
     assert {row["note"] for row in rest} == {"not measured: no time was left"}
 

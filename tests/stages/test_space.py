@@ -63,6 +63,13 @@ def test_stores_that_fit_pass(check, made):
     assert found["stores"]["tar"] == pytest.approx(stored(made, "tar", StoreSpec("png")), rel=0.1)
 
 
+@pytest.mark.parametrize("backend", ["lmdb", "hdf5"])
+def test_sizes_of_cut_patches_are_those_of_the_tiles(check, made, backend):
+    """Patches of 64 px on tiles of 240."""
+    found = check(10**12, {backend: "source"})
+    assert found["stores"][backend] == pytest.approx(stored(made, backend, StoreSpec("source")), rel=0.1)
+
+
 def test_sizes_of_raw_stores_need_no_slide(check, made):
     size = stored(made, "lmdb", StoreSpec("raw"))
     shutil.rmtree(made.results / "stores")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from slidemill.core.results_layout import SUFFIXES
@@ -47,7 +47,7 @@ class Measured:
     margin
         Twice the standard error of the bytes per patch, as a share of them.
     encoding, writing
-        Seconds per patch: encoded by all threads, and written and synced by one.
+        Seconds per patch: encoded by all threads or copied, and written and synced by one.
     random, batches
         Patches per second, read one by one in random order, and in shuffled batches by all processes; both from the
         page cache.
@@ -65,6 +65,30 @@ class Measured:
     random: float = 0.0
     batches: float = 0.0
 
+    def joined(self, other: Measured) -> Measured:
+        """Return what was measured on the patches of both, for which one store holds other things."""
+        if not self.patches:
+            return other
+        patches = self.patches + other.patches
+        one, two = self.patches / patches, other.patches / patches
+
+        def rate(own: float, others: float) -> float:
+            return 1 / (one / own + two / others) if own and others else 0.0
+
+        return Measured(
+            self.candidate,
+            patches=patches,
+            patch_bytes=one * self.patch_bytes + two * other.patch_bytes,
+            empty_bytes=one * self.empty_bytes + two * other.empty_bytes,
+            patch_space=one * self.patch_space + two * other.patch_space,
+            empty_space=one * self.empty_space + two * other.empty_space,
+            margin=one * self.margin + two * other.margin,
+            encoding=one * self.encoding + two * other.encoding,
+            writing=one * self.writing + two * other.writing,
+            random=rate(self.random, other.random),
+            batches=rate(self.batches, other.batches),
+        )
+
     def bytes_of(self, stores: int, patches: int) -> int:
         """Return the bytes of so many stores with so many patches in all."""
         return round(stores * self.empty_bytes + patches * self.patch_bytes)
@@ -74,7 +98,7 @@ class Measured:
         return round(stores * self.empty_space + patches * self.patch_space)
 
 
-def list_candidates(configured: Mapping[str, StoreSpec], *, copies: bool) -> list[Candidate]:
+def list_candidates(configured: Mapping[str, StoreSpec], *, copies: Collection[str]) -> list[Candidate]:
     """Return all candidates, the configured ones first, then all backends with raw patches.
 
     Parameters
@@ -82,15 +106,16 @@ def list_candidates(configured: Mapping[str, StoreSpec], *, copies: bool) -> lis
     configured
         The stores of the configuration.
     copies
-        Whether the slides' own tiles can be copied.
+        The backends that the slides' own tiles can be copied to.
     """
     own = [Candidate(backend, spec, True) for backend, spec in configured.items()]
-    encodings = ("raw", "zstd", "png", "jpeg", *(["source"] if copies else []))
+    encodings = ("raw", "zstd", "png", "jpeg", "source")
     others = [
         Candidate(backend, StoreSpec(encoding, JPEG_QUALITY if encoding == "jpeg" else None))
         for encoding in encodings
         for backend in SUFFIXES
         if not (encoding == "zstd" and STORES[backend].raw_encoding != "raw")
+        and not (encoding == "source" and backend not in copies)
     ]
     known = {(one.backend, one.spec.encoding) for one in own}
     return [*own, *(one for one in others if (one.backend, one.spec.encoding) not in known)]

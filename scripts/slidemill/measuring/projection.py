@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slidemill.core.encodings import ENCODINGS
-from slidemill.core.specs import TILE_BACKENDS, pixel_threads
+from slidemill.core.specs import pixel_threads
 from slidemill.measuring.candidates import Measured
 from slidemill.measuring.cohort import Cohort
 from slidemill.measuring.sample import Sample
@@ -134,19 +134,16 @@ def _obstacle(sample: Sample, one: Measured) -> str:
     """Return why a candidate was not measured."""
     if not sample.pixels:
         return "not measured: no patch could be read"
-    is_possible = one.candidate.spec.encoding != "source" or sample.copies
-    if is_possible:
-        return "not measured: no time was left"
-    if one.candidate.backend in TILE_BACKENDS:
-        return "not measured: patches would be cut out of the slides' tiles, which take about as much as the slides"
-    return f"not possible: {sample.no_copies}"
+    reason = sample.obstacle(one.candidate.backend) if one.candidate.spec.encoding == "source" else ""
+    return f"not possible: {reason}" if reason else "not measured: no time was left"
 
 
 def _seconds_per_patch(sample: Sample, one: Measured, threads: int) -> float:
     """Return the seconds per patch of a job with so many threads that reads, encodes and writes."""
-    reading = sample.copying if one.candidate.spec.encoding == "source" else sample.reading
+    is_copied = one.candidate.spec.encoding == "source"
     # Reading and encoding are timed with all threads of a job; one of them writes, while the others go on.
-    return max(reading.each + one.encoding + one.writing / threads, one.writing)
+    reading = 0.0 if is_copied else sample.reading.each
+    return max(reading + one.encoding + one.writing / threads, one.writing)
 
 
 def _durations(cohort: Cohort, sample: Sample, one: Measured, *, now: Circumstances) -> tuple[float, float]:

@@ -15,8 +15,9 @@ from slidemill.core.encodings import EncodedPatch, Pixels
 from slidemill.core.job_log import LOG
 from slidemill.core.patch import PatchRef
 from slidemill.core.pyramid import Size
-from slidemill.core.specs import GridSpec
+from slidemill.core.specs import TILE_BACKENDS, GridSpec
 from slidemill.errors import SlideError
+from slidemill.measuring._tile_sample import TileSample, sample_tiles
 from slidemill.measuring.cohort import Cohort, CohortSlide, draw_places
 from slidemill.slides.icc import CONVERTED, Convert, build_conversion, colour_state
 from slidemill.slides.patch_table import SlidePatches
@@ -98,7 +99,13 @@ class Sample:
     copies, copied_slides
         The slide's own tile of each patch, and the id of its slide, where tiles can be copied.
     no_copies
-        Why some or all tiles cannot be copied; empty if all can.
+        Why some or all patches are no tiles that can be copied; empty if all can.
+    tiles
+        The tiles of each slide whose patches are cut out of them, as LMDB and HDF5 can hold them.
+    no_tiles
+        Why this is not possible for some slides; empty if it is for all whose patches are no tiles.
+    is_whole
+        Whether all slides with patches were read.
     opening, reading, copying, scattered
         Times of a slide's first opening, per patch to read neighbours, to copy tiles, and to read scattered patches.
     wanted
@@ -110,11 +117,18 @@ class Sample:
     copies: list[EncodedPatch] = field(default_factory=list)
     copied_slides: list[str] = field(default_factory=list)
     no_copies: str = ""
+    tiles: list[TileSample] = field(default_factory=list)
+    no_tiles: str = ""
+    is_whole: bool = False
     opening: Clock = field(default_factory=Clock)
     reading: Clock = field(default_factory=Clock)
     copying: Clock = field(default_factory=Clock)
     scattered: Clock = field(default_factory=Clock)
     wanted: int = 0
+
+    def obstacle(self, backend: str) -> str:
+        """Return why a backend cannot hold the tiles of some slides; empty if it can hold those of all."""
+        return self.no_tiles if backend in TILE_BACKENDS else self.no_copies
 
 
 def read_sample(cohort: Cohort, spec: SampleSpec) -> Sample:
@@ -138,6 +152,7 @@ def read_sample(cohort: Cohort, spec: SampleSpec) -> Sample:
     drawn = draw_places([slide.patches for slide in cohort.slides], min(spec.count, most), spec.seed)
     found = Sample(wanted=sum(map(len, drawn.values())), no_copies=_copy_obstacle(cohort.grid, spec))
     deadline = time.perf_counter() + spec.seconds
+    read = 0
     timed = TIMED_PATCHES // min(max(len(drawn), 1), TIMED_SLIDES) if spec.is_timed else 0
     for place, places in drawn.items():
         if found.pixels and time.perf_counter() > deadline:
@@ -145,8 +160,10 @@ def read_sample(cohort: Cohort, spec: SampleSpec) -> Sample:
         own = cohort.slides[place]
         try:
             _SlideSampler(own, cohort.grid, spec, found).read(places, timed=timed)
+            read += 1
         except SlideError as error:
             LOG.warning("%s: left out of the sample: %s", own.slide, error)
+    found.is_whole = read == len(cohort.slides)
     return found
 
 
@@ -185,14 +202,18 @@ class _SlideSampler:
             with closing(reader.read(wanted, lambda pixels: convert(pixels).copy(), threads)) as read:
                 pixels = [own for _, own in read]
             found.scattered.add(begun, len(wanted))
+            near: list[PatchRef] = []
             if timed and found.reading.work < TIMED_PATCHES and found.reading.seconds < TIMED_SHARE * self.spec.seconds:
                 near = _neighbours(patches, wanted[len(wanted) // 2], timed)
                 # Neighbours at the border of this square share tiles with patches that are not read here.
                 share = self._tiles(near, tile) * len(patches) / (self._tiles(patches, tile) * len(near))
                 self._time(reader, near, convert=convert, share=share)
-            if not _copy_obstacle(self.grid, self.spec):
-                reason = self._copy(reader, wanted, converted=colours == CONVERTED)
-                found.no_copies = found.no_copies or reason
+            is_converted = colours == CONVERTED
+            reason = _copy_obstacle(self.grid, self.spec) or self._copy(reader, wanted, converted=is_converted)
+            found.no_copies = found.no_copies or reason
+            if reason:
+                reason = self._copy_tiles(reader, patches, wanted, near=near, converted=is_converted)
+                found.no_tiles = found.no_tiles or reason
         found.pixels += pixels
         found.slides += [slide.slide] * len(pixels)
 
@@ -208,10 +229,9 @@ class _SlideSampler:
 
     def _copy(self, reader: Reader, wanted: Sequence[PatchRef], *, converted: bool) -> str:
         """Copy the tiles of patches; return why that is not possible."""
-        if converted:
-            return "icc converts the slides' colours"
-        if not isinstance(reader, TileReader):
-            return f"the tiles of slide {self.slide.slide} are not read directly"
+        if fault := self._fault(reader, converted):
+            return fault
+        assert isinstance(reader, TileReader)
         begun = time.perf_counter()
         try:
             self.found.copies += [data for _, data in copied_patches(reader, self.grid.patch_size, wanted)]
@@ -220,6 +240,35 @@ class _SlideSampler:
         self.found.copying.add(begun, len(wanted))
         self.found.copied_slides += [self.slide.slide] * len(wanted)
         return ""
+
+    def _copy_tiles(
+        self,
+        reader: Reader,
+        patches: Sequence[PatchRef],
+        wanted: Sequence[PatchRef],
+        *,
+        near: Sequence[PatchRef],
+        converted: bool,
+    ) -> str:
+        """Copy the tiles that sampled patches touch; return why that is not possible."""
+        if fault := self._fault(reader, converted):
+            return fault
+        assert isinstance(reader, TileReader)
+        try:
+            own = sample_tiles(reader, self.slide, self.grid, patches=patches, wanted=wanted, near=near)
+        except SlideError as error:
+            return str(error)
+        self.found.tiles.append(own)
+        return ""
+
+    def _fault(self, reader: Reader, converted: bool) -> str:
+        """Return why no tile of the slide can be copied; empty if some can."""
+        if self.spec.reader == "openslide":
+            return "reader does not allow it"
+        if converted:
+            return "icc converts the slides' colours"
+        is_tiled = isinstance(reader, TileReader)
+        return "" if is_tiled else f"the tiles of slide {self.slide.slide} are not read directly"
 
     def _tiles(self, patches: Sequence[PatchRef], tile: Size | None) -> int:
         """Return the number of different tiles that patches touch; 1 per patch if the tiles are not known."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import random
 import statistics
 import time
@@ -13,13 +12,16 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from slidemill.core.encodings import DIGEST, ENCODINGS, EncodedPatch, encode_patch
+from slidemill.core.encodings import DIGEST, ENCODINGS, SOURCE, EncodedPatch, encode_patch
 from slidemill.core.files import remove
 from slidemill.core.job_log import LOG
 from slidemill.core.ordered_threads import Step, run_in_order
 from slidemill.core.patch import PatchRef
 from slidemill.core.results_layout import SUFFIXES
 from slidemill.core.specs import StoreSpec
+from slidemill.measuring._tile_sample import FINGERPRINT
+from slidemill.measuring._tile_stores import TileStores
+from slidemill.measuring.bench import REPEATS, Bench, file_sizes, standard_error
 from slidemill.measuring.candidates import Candidate, Measured
 from slidemill.measuring.reading import BATCH, time_reading
 from slidemill.measuring.sample import Sample
@@ -31,47 +33,19 @@ from slidemill.stores.writer import write_store
 
 BATCHES = 4
 """Least number of batches that each process reads."""
-REPEATS = 3
-"""How often a candidate is read in each way."""
 READING, LEAST, MOST = 0.5, 0.15, 2.0
 """Share of the time that is left for a candidate for reading it, and the least and most seconds for it."""
-LEAST_SLIDES = 8
-"""Slides from which on the means of slides show how sizes vary."""
-SAMPLE, FINGERPRINT = "sample", "0" * 32
-"""The slide of the sampled patches' stores, and its fingerprint."""
-
-
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """Where and how candidates are measured.
-
-    Parameters
-    ----------
-    folder
-        A folder on the disk of the results for one store at a time; it is made, and removed afterwards.
-    threads, workers
-        Threads that encode, as in a job that writes a store, and processes that read batches.
-    patch_size
-        Width and height of a patch in pixels.
-    seed
-        Seed of the order in which patches are read.
-    scratch
-        A folder on a local disk where stores are written first; None for none.
-    deadline
-        The value of `time.perf_counter` after which no further candidate is begun.
-    """
-
-    folder: Path
-    threads: int
-    workers: int
-    patch_size: int
-    seed: int = 0
-    scratch: Path | None = None
-    deadline: float = math.inf
+SAMPLE = "sample"
+"""The slide of the sampled patches' stores."""
 
 
 def measure_candidates(
-    sample: Sample, candidates: Sequence[Candidate], bench: Bench, *, is_read: bool = True
+    sample: Sample,
+    candidates: Sequence[Candidate],
+    bench: Bench,
+    *,
+    is_read: bool = True,
+    is_partial: bool = False,
 ) -> list[Measured]:
     """Measure candidates in their order until time is up.
 
@@ -85,6 +59,8 @@ def measure_candidates(
         Where and how.
     is_read
         Whether reading is measured too; otherwise only the size and writing.
+    is_partial
+        Whether copies of tiles are measured on the slides that allow them where others do not.
 
     Raises
     ------
@@ -99,43 +75,33 @@ def measure_candidates(
         kind = STORES[candidate.backend]
         spec = replace(candidate.spec, encoding=kind.encoding(candidate.spec.encoding))
         is_late = bool(found) and time.perf_counter() > bench.deadline
-        if spec not in encoded and not is_late:
-            encoded[spec] = _encode(sample, spec, bench.threads)
-        if is_late or not encoded[spec].patches:
+        is_barred = spec.encoding == SOURCE.name and not is_partial and bool(sample.obstacle(kind.name))
+        if is_late or is_barred:
             found.append(Measured(candidate))
             continue
-        store = _SampleStore(kind, spec, bench.folder / f"{SAMPLE}{SUFFIXES[kind.name]}", bench)
-        try:
-            own = store.weigh(candidate, encoded[spec])
-            share = READING * (bench.deadline - time.perf_counter()) / (len(candidates) - place)
-            found.append(store.time(own, min(max(share, LEAST), MOST)) if is_read else own)
-        finally:
-            remove(bench.folder)
-        LOG.info("%s", found[-1])
+        if spec not in encoded:
+            encoded[spec] = _encode(sample, spec, bench.threads)
+        stores: list[_SampleStore | TileStores] = []
+        if encoded[spec].patches:
+            stores.append(_SampleStore(kind, spec, encoded[spec], bench))
+        if spec.encoding == SOURCE.name and kind.holds_tiles and sample.tiles:
+            stores.append(TileStores(kind, sample.tiles, bench, sample.is_whole))
+        own = Measured(candidate)
+        for store in stores:
+            try:
+                one = store.weigh(candidate)
+                share = READING * (bench.deadline - time.perf_counter()) / (len(candidates) - place) / len(stores)
+                own = own.joined(store.time(one, min(max(share, LEAST), MOST)) if is_read else one)
+            finally:
+                remove(bench.folder)
+        found.append(own)
+        LOG.info("%s", own)
     return found
-
-
-def standard_error(sizes: Sequence[int], slides: Sequence[str]) -> float:
-    """Return the standard error of the mean size of a patch, in bytes.
-
-    Patches of a slide are alike. From `LEAST_SLIDES` slides on, their means are compared, else the patches.
-
-    Parameters
-    ----------
-    sizes, slides
-        The bytes and the slide of each patch.
-    """
-    by_slide: dict[str, list[int]] = {}
-    for slide, size in zip(slides, sizes, strict=True):
-        by_slide.setdefault(slide, []).append(size)
-    means = [statistics.fmean(own) for own in by_slide.values()]
-    values = means if len(means) >= LEAST_SLIDES else sizes
-    return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Encoded patches, the slide of each, and seconds per patch that encoding took."""
+    """Encoded patches, the slide of each, and seconds per patch that encoding or copying took."""
 
     patches: Sequence[EncodedPatch]
     slides: Sequence[str]
@@ -146,7 +112,7 @@ def _encode(sample: Sample, spec: StoreSpec, threads: int) -> Encoded:
     """Encode the sampled patches on several threads, as a job that writes a store does."""
     encoding, count = ENCODINGS[spec.encoding], len(sample.pixels)
     if encoding.encode is None or not count:
-        return Encoded(sample.copies, sample.copied_slides)
+        return Encoded(sample.copies, sample.copied_slides, sample.copying.each)
     begun = time.perf_counter()
 
     def encode(place: int) -> list[tuple[int, EncodedPatch]]:
@@ -164,17 +130,23 @@ class _SampleStore:
 
     kind: Backend
     spec: StoreSpec
-    path: Path
+    encoded: Encoded
     bench: Bench
 
-    def weigh(self, candidate: Candidate, encoded: Encoded) -> Measured:
+    @property
+    def path(self) -> Path:
+        """The store."""
+        return self.bench.folder / f"{SAMPLE}{SUFFIXES[self.kind.name]}"
+
+    def weigh(self, candidate: Candidate) -> Measured:
         """Write an empty store and the whole store; return their sizes and the seconds."""
+        encoded = self.encoded
         self._write([])
-        empty, count = self._sizes(), len(encoded.patches)
+        empty, count = file_sizes(self.path), len(encoded.patches)
         begun = time.perf_counter()
         self._write(encoded.patches)
         seconds = time.perf_counter() - begun
-        each, space = ((whole - least) / count for whole, least in zip(self._sizes(), empty, strict=True))
+        each, space = ((whole - least) / count for whole, least in zip(file_sizes(self.path), empty, strict=True))
         return Measured(
             candidate,
             patches=count,
@@ -210,12 +182,6 @@ class _SampleStore:
         refs = _places(len(patches), size)
         stored = zip(refs, patches, strict=True)
         write_store(self.kind, self.path, manifest, patches=refs, stored=stored, scratch=self.bench.scratch)
-
-    def _sizes(self) -> tuple[int, int]:
-        """Return the bytes of the store's files, and those of their blocks on the disk."""
-        files = list(self.path.iterdir()) if self.path.is_dir() else [self.path]
-        sizes, block = [file.stat().st_size for file in files], os.statvfs(self.path.parent).f_frsize
-        return sum(sizes), sum(-(-size // block) * block for size in sizes)
 
 
 def _places(count: int, patch_size: int) -> list[PatchRef]:

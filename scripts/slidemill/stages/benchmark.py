@@ -19,15 +19,17 @@ from slidemill.core.job_log import LOG
 from slidemill.core.results_layout import FACTS, MEASURED_FOLDER, outcome_file
 from slidemill.core.seals import seal_tables
 from slidemill.core.specs import BenchmarkSpec, GridSpec, StoreSpec, pixel_threads
+from slidemill.measuring.bench import Bench
 from slidemill.measuring.candidates import list_candidates
 from slidemill.measuring.cohort import Cohort, read_cohort
 from slidemill.measuring.projection import Circumstances, estimate_rows
 from slidemill.measuring.reading import benchmark
 from slidemill.measuring.sample import SampleSpec, read_sample
-from slidemill.measuring.sample_stores import Bench, measure_candidates
+from slidemill.measuring.sample_stores import measure_candidates
 from slidemill.measuring.sources import choose_patches, open_sources
 from slidemill.report.plots import plot_benchmark
 from slidemill.stages.job import Job
+from slidemill.stores.registry import STORES
 
 MOST_SLIDES = 16
 """Most slides in the sample, so that a cohort of thousands takes no longer."""
@@ -240,10 +242,7 @@ def candidate_rows(what: Measuring, cohort: Cohort, results: Path, *, deadline: 
     bench = Bench(
         results / MEASURED_FOLDER, threads, what.cores, what.grid.patch_size, what.seed, what.scratch, deadline
     )
-    if sample.no_copies:
-        # Of some slides only: the others would fail.
-        sample.copies.clear()
-    candidates = list_candidates(what.stores, copies=bool(sample.copies))
+    candidates = list_candidates(what.stores, copies=[name for name in STORES if not sample.obstacle(name)])
     measured = measure_candidates(sample, candidates, bench)
     now = Circumstances(what.cores, threads, job_start(), what.checked, shutil.disk_usage(results).free)
     return estimate_rows(cohort, sample, measured, now)

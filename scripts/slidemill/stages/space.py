@@ -17,10 +17,11 @@ from slidemill.core.results_layout import STORE_STAGES, outcome_file, store_path
 from slidemill.core.specs import GridSpec, StoreSpec
 from slidemill.core.text import format_count, format_size
 from slidemill.errors import SlidemillError
+from slidemill.measuring.bench import Bench
 from slidemill.measuring.candidates import Candidate, Measured
 from slidemill.measuring.cohort import read_cohort
 from slidemill.measuring.sample import Sample, SampleSpec, read_sample
-from slidemill.measuring.sample_stores import Bench, measure_candidates
+from slidemill.measuring.sample_stores import measure_candidates
 from slidemill.stages.job import Job
 from slidemill.stores.registry import STORES
 
@@ -204,4 +205,5 @@ def _measure(job: SpaceJob) -> dict[str, Measured]:
     # Not on the disk of the results, which may be full.
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder, "store"), 1, 1, job.grid.patch_size, job.seed)
-        return dict(zip(job.stores, measure_candidates(sample, candidates, bench, is_read=False), strict=True))
+        measured = measure_candidates(sample, candidates, bench, is_read=False, is_partial=True)
+        return dict(zip(job.stores, measured, strict=True))

@@ -13,6 +13,7 @@ from pathlib import Path
 import openslide
 
 from slidemill._version import __version__
+from slidemill.copying.tile_store import as_tiles, copied_strips
 from slidemill.core.columns import UNREADABLE_COLUMNS
 from slidemill.core.csv_tables import read_table
 from slidemill.core.encodings import DIGEST, SOURCE, EncodedPatch, encode_patch
@@ -31,7 +32,6 @@ from slidemill.slides.patch_table import SlidePatches, patches_of
 from slidemill.slides.reader_choice import read_whole
 from slidemill.slides.readers import Reader, TileReader, copied_patches
 from slidemill.slides.slide_info import open_slide
-from slidemill.stages._tile_store import as_tiles, copied_strips
 from slidemill.stages.job import Job
 from slidemill.stores.backend import Backend
 from slidemill.stores.manifest import Manifest

@@ -90,6 +90,11 @@ class TileGrid:
         """Number of rows of tiles."""
         return -(-self.level[1] // self.tile[1])
 
+    @property
+    def head_bytes(self) -> int:
+        """Bytes of a strip in front of its tiles."""
+        return 4 * self.strip
+
     def extent(self, axis: int, index: int) -> Extent:
         """Return the extent of the patches at `index` along an axis (0 = x, 1 = y).
 
@@ -145,7 +150,7 @@ class TileGrid:
 
     def unpack(self, data: Buffer, column: int) -> Buffer:
         """Return the bytes of one tile of a strip; none where the strip is cut off."""
-        head, place = 4 * self.strip, column % self.strip
+        head, place = self.head_bytes, column % self.strip
         if len(data) < head:
             return b""
         lengths = struct.unpack_from(f"<{self.strip}I", data)

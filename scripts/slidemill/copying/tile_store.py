@@ -23,9 +23,22 @@ def as_tiles(reader: TileReader, asked: SlidePatches, manifest: Manifest) -> tup
     SlideError
         When the patches are shrunk, or the tiles are no images by themselves.
     """
-    patches, level = asked.patches, reader.level
-    if not tile_misfit(reader, manifest.patch_size, patches):
-        return manifest, patches
+    if not tile_misfit(reader, manifest.patch_size, asked.patches):
+        return manifest, asked.patches
+    tiles = tiles_of(reader, asked)
+    whole = replace(manifest, ids=tuple(patch.patch_id for patch in asked.patches), tiles=tiles.to_json())
+    return whole, strips_of(reader, tiles, whole.ids)
+
+
+def tiles_of(reader: TileReader, asked: SlidePatches) -> TileGrid:
+    """Return the tiles that patches are cut out of.
+
+    Raises
+    ------
+    SlideError
+        When the patches are shrunk, or the tiles are no images by themselves.
+    """
+    level = reader.level
     if not level.form:
         raise SlideError(
             "encoding source copies JPEG and JPEG 2000 tiles, and this slide's are compressed otherwise: choose png or "
@@ -40,11 +53,11 @@ def as_tiles(reader: TileReader, asked: SlidePatches, manifest: Manifest) -> tup
         level=level.size,
         origin=(grid.origin[0] // apart, grid.origin[1] // apart),
         area=grid.size,
-        patch_size=manifest.patch_size,
+        patch_size=asked.grid.patch_size,
         overlap=asked.grid.overlap,
         background=(red, green, blue),
     )
-    for patch in patches:
+    for patch in asked.patches:
         across, down = tiles.extent(0, patch.column), tiles.extent(1, patch.row)
         is_read = across.length and down.length
         read = (across.first, down.first, across.length, down.length) if is_read else (0, 0, 0, 0)
@@ -54,14 +67,18 @@ def as_tiles(reader: TileReader, asked: SlidePatches, manifest: Manifest) -> tup
                 f"{patch.read_size[0]} x {patch.read_size[1]} to {patch.size[0]} x {patch.size[1]} pixels: set "
                 "sampling.level, or choose another encoding"
             )
-    ids = tuple(patch.patch_id for patch in patches)
-    size = tiles.strip * level.tile[0], level.tile[1]
-    width, height = size[0] * apart, size[1] * apart
+    return tiles
+
+
+def strips_of(reader: TileReader, tiles: TileGrid, ids: Sequence[str]) -> list[PatchRef]:
+    """Return the strips of tiles that patches touch, in raster order."""
+    size = tiles.strip * tiles.tile[0], tiles.tile[1]
+    width, height = size[0] * reader.downsample, size[1] * reader.downsample
     refs = []
     for column, row in tiles.strips(ids):
         at = column * width, row * height
         refs.append(PatchRef(column, row, *at, width, height, reader.number, *at, size, size, (0, 0)))
-    return replace(manifest, ids=ids, tiles=tiles.to_json()), refs
+    return refs
 
 
 def copied_strips(

@@ -1,0 +1,1 @@
+"""Stores of a slide's own tiles, copied without decoding them."""
