@@ -13,7 +13,7 @@ from PIL import Image
 from pydicom.uid import ExplicitVRLittleEndian
 
 from slidemill.testing import write_svs
-from tests.dicoms import write_dicom
+from tests.dicoms import Layout, write_dicom, write_series
 from tests.tiffs import Structure, write
 
 SCN = "http://www.leica-microsystems.com/scn/2010/10/01"
@@ -86,6 +86,11 @@ def _dicom(folder, pixels):
 
 def _plain_dicom(folder, pixels):
     return write_dicom(folder / "series", pixels, syntax=ExplicitVRLittleEndian)
+
+
+def _sparse_dicom(folder, pixels):
+    layout = Layout(organization="TILED_SPARSE", positions="rows", downsamples=(1, 4))
+    return write_series(folder / "series", pixels, layout)
 
 
 def _trestle(folder, pixels):
@@ -179,8 +184,9 @@ FORMATS = [
     Format("generic, no unit", "generic-tiff", _unitless, (1, 2, 4), mpp=None, power=None),
     Format("Philips", "philips", _structured("philips", ".tiff", tile=(512, 512)), (1, 2), mpp=0.25, power=None),
     Format("Ventana", "ventana", _structured("ventana", ".bif", tile=(256, 256)), (1, 2), mpp=0.25, power=40),
-    Format("DICOM, JPEG", "dicom", _dicom, (1, 4), reader="openslide", why=f"format dicom {ALONE}"),
-    Format("DICOM, plain", "dicom", _plain_dicom, (1, 4), reader="openslide", why=f"format dicom {ALONE}"),
+    Format("DICOM, JPEG", "dicom", _dicom, (1, 4)),
+    Format("DICOM, plain", "dicom", _plain_dicom, (1, 4)),
+    Format("DICOM, sparse", "dicom", _sparse_dicom, (1, 4), reader="openslide", why="laid out as TILED_SPARSE"),
     Format("Hamamatsu", "hamamatsu", _hamamatsu, (1, 2, 4, 8, 16, 32), reader="openslide", why=ALONE),
     Format("Trestle", "trestle", _trestle, (1, 2), reader="openslide", why=ALONE),
     Format("Leica", "leica", _leica, (1, 4), reader="openslide", why=ALONE, bounds=(*CORNER, 1024, 768)),

@@ -10,8 +10,8 @@ import tifffile
 from PIL import Image
 
 from slidemill.errors import ConfigError, SlidemillError
-from slidemill.slides.dicom import series_of
 from slidemill.stores.lmdb import LmdbWriter
+from slidemill.tiles.dicom_elements import series_of
 from tests.faults.conftest import damaged, good_bytes, picture
 
 pytestmark = pytest.mark.cases

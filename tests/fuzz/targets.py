@@ -25,7 +25,6 @@ from slidemill.datasets.results import read_metadata
 from slidemill.errors import SlidemillError
 from slidemill.sampling._label_rules import region_at
 from slidemill.sampling.labelled_table import Labelling, label_blocks
-from slidemill.slides._tiled_tiff import open_level
 from slidemill.slides.patch_table import patches_of
 from slidemill.slides.sample_sheet import read_sheet
 from slidemill.slides.slide_info import open_slide, slide_info
@@ -35,7 +34,9 @@ from slidemill.stores.pywsi import parse_item
 from slidemill.stores.registry import STORES, open_store
 from slidemill.stores.writer import write_store
 from slidemill.testing import write_annotation
+from slidemill.tiles.levels import open_level
 from tests.conftest import AREAS, REAL_SLIDES, ROOT, painted
+from tests.dicoms import LAYOUTS, write_series
 from tests.stores.contract import SIZE, as_stored, patches_and_pixels
 from tests.tiffs import STRUCTURES, write
 
@@ -293,13 +294,30 @@ def slides(folder):
 def read_tiles(data, folder):
     info = SlideInfo("generic-tiff", ((400, 300),), (1.0,), None, None, None, None, "ffffff")
     with open_level(put(folder, "s.tif", data), info, 0) as level:
-        buffer = level.buffer()
-        for number in range(len(level.offsets)):
-            try:
-                (own,) = level.data([number])
-                level.pixels(number, own, buffer)
-            except SlidemillError:
-                continue
+        _read_each(level)
+
+
+def _read_each(level):
+    buffer = level.buffer()
+    for number in range(len(level.offsets)):
+        try:
+            (own,) = level.data([number])
+            level.pixels(number, own, buffer)
+        except SlidemillError:
+            continue
+
+
+def dicom_slides(folder):
+    for number, layout in enumerate(LAYOUTS):
+        if layout.tile[0] <= 128:
+            yield write_series(folder / str(number), painted(400, 300), layout).read_bytes()
+
+
+def read_frames(data, folder):
+    info = SlideInfo("dicom", ((400, 300),), (1.0,), None, None, None, None, "ffffff")
+    (folder / "series").mkdir(exist_ok=True)
+    with open_level(put(folder / "series", "s.dcm", data), info, 0) as level:
+        _read_each(level)
 
 
 def read_slides(data, folder):
@@ -322,4 +340,5 @@ TARGETS = {
     "tar": Target("bytes", files_of("tar", ("raw", "png")), lambda data, folder: whole(put(folder, "s.tar", data))),
     "picture": Target("bytes", pictures, read_picture),
     "tiff": Target("bytes", slides, read_tiles),
+    "dicom": Target("bytes", dicom_slides, read_frames),
 }

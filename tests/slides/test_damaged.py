@@ -12,8 +12,9 @@ from slidemill.core.specs import GridSpec
 from slidemill.datasets.results import read_metadata
 from slidemill.errors import ConfigError, SlidemillError
 from slidemill.sampling._label_rules import region_at
-from slidemill.slides._tiled_tiff import TilesError, open_level
 from slidemill.slides.patch_table import patches_of
+from slidemill.tiles.levels import open_level
+from slidemill.tiles.tiled_level import TilesError
 from tests.conftest import painted
 from tests.tiffs import STRUCTURES, write
 
@@ -126,6 +127,6 @@ def test_a_jpeg_2000_tile_that_claims_gigabytes_is_not_decoded(tmp_path):
 
 def test_tiles_of_gigabytes_are_left_to_openslide(tmp_path, monkeypatch):
     info = a_tiff(tmp_path, "jpeg")
-    monkeypatch.setattr("slidemill.slides._tiled_tiff.LARGEST_TILE", 128 * 128 * 3 - 1)
+    monkeypatch.setattr("slidemill.tiles.tiled_level.LARGEST_TILE", 128 * 128 * 3 - 1)
     with pytest.raises(TilesError, match="128 x 128 pixels are larger"), open_level(tmp_path / "s.tif", info, 0):
         pass

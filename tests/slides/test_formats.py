@@ -109,9 +109,17 @@ def test_a_series_whose_coarse_levels_come_first_is_one_slide(picture, tmp_path)
         assert slide.level_dimensions == ((1024, 768), (256, 192))
 
 
-@pytest.mark.parametrize(("name", "reason"), [("DICOM, JPEG", "cannot be used"), ("Aperio", "")])
-def test_source_copies_tiles_of_tiffs_alone(name, reason, picture, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "size", "reason"),
+    [
+        ("DICOM, JPEG", 128, ""),
+        ("DICOM, plain", 128, "compressed otherwise"),
+        ("DICOM, sparse", 128, "TILED_SPARSE, not as TILED_FULL): choose reader auto, and another encoding"),
+        ("Aperio", 256, ""),
+    ],
+)
+def test_source_copies_tiles_of_known_structures(name, size, reason, picture, tmp_path):
     run = Run(tmp_path, BY_NAME[name].write, picture)
-    row, _ = run.stores(GridSpec(256 if name == "Aperio" else 128, 0, level=0), {"lmdb": StoreSpec("source")})
+    row, _ = run.stores(GridSpec(size, 0, level=0), {"lmdb": StoreSpec("source")})
     assert row["status"] == ("failed" if reason else "ok")
     assert reason in row["message"]

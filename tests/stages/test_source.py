@@ -14,7 +14,6 @@ from slidemill.core.encodings import ENCODINGS, encode_patch
 from slidemill.core.results_layout import SUFFIXES
 from slidemill.core.specs import GridSpec, StoreSpec, ValidationSpec, WorkSpec
 from slidemill.errors import SlideError, StoreError
-from slidemill.slides._tiled_tiff import TiledLevel, TilesError
 from slidemill.slides.fingerprint import fingerprint
 from slidemill.slides.grid import Grid
 from slidemill.slides.openslide_reader import PatchReader
@@ -23,6 +22,7 @@ from slidemill.slides.slide_info import open_slide, slide_info
 from slidemill.stages.store import new_manifest, store_slide
 from slidemill.stages.validate import SlideStores, validate_slide
 from slidemill.stores.registry import STORES, open_store
+from slidemill.tiles.tiled_level import TiledLevel, TilesError
 from tests.conftest import painted
 from tests.tiffs import STRUCTURES, Structure, write
 

@@ -157,13 +157,13 @@ class Configuration(Section):
     reader: Literal["auto", "openslide", "tiles"] = key(
         "auto",
         "what reads the slides' pixels, auto (tiles where they can be trusted), openslide or tiles",
-        comment="The reader of pixels: auto decodes the tiles of a TIFF itself where this is seen to give OpenSlide's "
+        comment="The reader of pixels: auto decodes a slide's tiles itself where this is seen to give OpenSlide's "
         "own pixels, and uses OpenSlide elsewhere; openslide and tiles use only one of them.",
     )
-    """The reader of pixels. `tiles` decodes each tile of a TIFF once (Aperio, generic, Philips and Ventana TIFF; JPEG,
-    JPEG 2000 as RGB, deflate, LZW, none). `openslide` reads through OpenSlide. `auto` uses `tiles` if the slide's
-    structure is known and samples of it, edges and the last tile included, equal OpenSlide's pixels. `slides.csv`
-    records the reader and the reason. The stores are the same with each.
+    """The reader of pixels. `tiles` decodes each tile once (Aperio, generic, Philips and Ventana TIFF: JPEG, JPEG 2000
+    as RGB, deflate, LZW, none; DICOM as TILED_FULL: JPEG, JPEG 2000, none). `openslide` reads through OpenSlide. `auto`
+    uses `tiles` if the slide's structure is known and samples of it, edges and the last tile included, equal
+    OpenSlide's pixels. `slides.csv` records the reader and the reason. The stores are the same with each.
     """
 
     icc: Literal["ignore", "srgb"] = key(

@@ -15,6 +15,9 @@ DHT, DQT, DRI, COM, APP0, APP14, APP15 = 0xC4, 0xDB, 0xDD, 0xFE, 0xE0, 0xEE, 0xE
 FRAMES = (0xC0, 0xC1, 0xC2)
 """Markers of ITU-T T.81, table B.1; the frames are baseline, extended and progressive, with Huffman codes."""
 
+THREE_BYTES = b"\x00\x03" + 3 * b"\x07\x01\x01"
+"""In JPEG 2000: number of components, and for each its bits less one and its steps along x and y."""
+
 _ADOBE = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00"
 """Adobe's APP14 segment without its last byte, the transform: 0 for RGB, 1 for YCbCr (ITU-T T.872, 6.5.3)."""
 
@@ -72,19 +75,23 @@ def complete_tile(head: bytes, tile: bytes, size: tuple[int, int]) -> bytes:
 
 
 def jpeg2000_size(data: bytes | memoryview) -> tuple[int, int]:
-    """Return ``(width, height)`` of a bare codestream.
+    """Return ``(width, height)`` of a bare codestream of three 8-bit components.
 
-    Its size is in the SIZ segment, which comes first: the far corner, then the near one (ISO/IEC 15444-1, A.5.1).
+    Its size is in the SIZ segment, which comes first: the far corner, then the near one, and at its end the components
+    with their bits and their steps (ISO/IEC 15444-1, A.5.1).
 
     Raises
     ------
     ValueError
-        When it is not a bare codestream: OpenSlide takes no other, and decoders also those in a file's boxes.
+        When it is not a bare codestream: OpenSlide takes no other, and decoders also those in a file's boxes. When its
+        components are others, which decoders convert in ways of their own.
     """
-    if bytes(data[:2]) != b"\xff\x4f":
+    if bytes(data[:4]) != b"\xff\x4f\xff\x51":
         raise ValueError("no JPEG 2000 codestream")
     right, bottom, left, top = (int.from_bytes(data[place : place + 4], "big") for place in (8, 12, 16, 20))
-    return right - left, bottom - top
+    if left or top or bytes(data[40:51]) != THREE_BYTES:
+        raise ValueError("JPEG 2000, but not three 8-bit components of full size")
+    return right, bottom
 
 
 @lru_cache(maxsize=64)

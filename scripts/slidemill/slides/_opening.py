@@ -110,6 +110,7 @@ def refusal(path: Path, said: str) -> str:
         except ValueError:
             name = ""
         return f"{path.name}: compression {number[1]}{name} is not supported by OpenSlide: {CONVERT}"
-    if re.search("unsupported|not supported", said, re.IGNORECASE):
+    # The second is how OpenSlide rejects DICOM pixels of other bits, samples or planes.
+    if re.search(r"unsupported|not supported|Attribute \w+ value", said, re.IGNORECASE):
         return f"{path.name}: OpenSlide does not support this kind of slide ({said}): {CONVERT}"
     return f"{path.name}: OpenSlide cannot open it ({said}): check whether it is whole"

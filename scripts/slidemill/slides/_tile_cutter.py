@@ -19,7 +19,7 @@ import numpy as np
 
 from slidemill.core.encodings import Pixels
 from slidemill.core.ordered_threads import Step
-from slidemill.slides._tiled_tiff import TiledLevel
+from slidemill.tiles.tiled_level import TiledLevel
 
 Result = TypeVar("Result")
 

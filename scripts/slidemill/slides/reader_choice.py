@@ -23,7 +23,6 @@ from slidemill.core.job_log import LOG
 from slidemill.core.patch import PatchRef
 from slidemill.errors import SlideError, SlidemillError, UnreadablePatchError
 from slidemill.slides._tile_cutter import Region
-from slidemill.slides._tiled_tiff import TilesError, open_level
 from slidemill.slides.grid import Grid
 from slidemill.slides.patch_table import SlidePatches
 from slidemill.slides.readers import (
@@ -35,6 +34,8 @@ from slidemill.slides.readers import (
     unreadable_patches,
 )
 from slidemill.slides.slide_info import open_slide
+from slidemill.tiles.levels import open_level
+from slidemill.tiles.tiled_level import TilesError
 
 COMPARED = 4
 """Patches chosen at random that are compared, in addition to those at the edges."""

@@ -22,11 +22,11 @@ from slidemill.core.pyramid import SlideInfo
 from slidemill.core.specs import GridSpec
 from slidemill.errors import SlideError, UnreadablePatchError
 from slidemill.slides._tile_cutter import Cutter, Region
-from slidemill.slides._tiled_tiff import TiledLevel, TilesError
 from slidemill.slides.grid import Grid
 from slidemill.slides.openslide_reader import PatchReader, pad_patch, shrink
 from slidemill.slides.patch_table import SlidePatches
 from slidemill.slides.slide_info import open_slide
+from slidemill.tiles.tiled_level import TiledLevel, TilesError
 
 Result = TypeVar("Result")
 

@@ -7,19 +7,18 @@ sections 14 and 15, and https://openslide.org/formats/ for what each vendor does
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import simplejpeg
 
 from slidemill.core import jpeg
 from slidemill.core.encodings import Pixels
-from slidemill.core.pyramid import Size, SlideInfo
-from slidemill.errors import SlideError
+from slidemill.core.pyramid import Size
+from slidemill.tiles import tiled_level
+from slidemill.tiles.tiled_level import Decode, TiledLevel, TilesError, decode_jpeg
 
 if TYPE_CHECKING:
     import tifffile
@@ -33,137 +32,16 @@ LIBRARY_CODECS = ("NONE", "LZW", "ADOBE_DEFLATE", "DEFLATE", "APERIO_JP2000_RGB"
 JPEG2000_FORMS = {"APERIO_JP2000_RGB": "jpeg2000"}
 """Of these, the compressions whose tiles are JPEG 2000 codestreams."""
 
-LARGEST_TILE = 64 * 1024 * 1024
-"""Bytes of a decoded tile; a few bytes of a file may claim gigabytes."""
-
-Decode = Callable[[bytes, Pixels], Pixels]
-"""From a tile's bytes and an array to reuse to its pixels, ``uint8 (height, width, 3)``."""
-
-
-class TilesError(SlideError):
-    """The tiles of a slide cannot be read here; OpenSlide may be able to read them."""
-
-
-@dataclass(frozen=True, slots=True)
-class TiledLevel:
-    """One level of a slide as the tiles of an open file.
-
-    Parameters
-    ----------
-    size
-        ``(width, height)`` of the level in its pixels; the last tiles may reach beyond it.
-    tile
-        ``(width, height)`` of a tile.
-    across
-        Tiles in a row; they are numbered row by row from 0 at the top left.
-    offsets, counts
-        Where each tile's bytes begin in the file, and how many there are.
-    jpeg_head
-        What `jpeg.complete_tile` puts in front of a tile; empty for other compressions.
-    form
-        ``"jpeg"`` or ``"jpeg2000"`` for tiles that are image files by themselves; else empty.
-    """
-
-    size: Size
-    tile: Size
-    across: int
-    offsets: Sequence[int]
-    counts: Sequence[int]
-    jpeg_head: bytes
-    _decode: Decode
-    _file: int
-    form: str = ""
-
-    def data(self, numbers: Sequence[int]) -> Iterator[bytes]:
-        """Yield the bytes of tiles as they are stored; adjacent tiles are read at once.
-
-        Raises
-        ------
-        TilesError
-            When they cannot be read.
-        """
-        ends = [self.offsets[number] + self.counts[number] for number in numbers]
-        first = 0
-        for last, end in enumerate(ends):
-            if last + 1 < len(ends) and self.offsets[numbers[last + 1]] == end:
-                continue
-            start = self.offsets[numbers[first]]
-            try:
-                block = os.pread(self._file, end - start, start)
-            except OSError as error:
-                raise TilesError(f"tile {numbers[first]} cannot be read ({error.strerror})") from None
-            if len(block) != end - start:
-                raise TilesError(f"tile {numbers[first]} or one after it is cut off by the end of the file")
-            for place in range(first, last + 1):
-                yield block[self.offsets[numbers[place]] - start : ends[place] - start]
-            first = last + 1
-
-    def standalone(self, number: int, data: bytes) -> bytes:
-        """Return a tile's bytes as a JPEG file, without decoding it.
-
-        Any program decodes it to the slide's pixels.
-
-        Raises
-        ------
-        TilesError
-            When it is a JPEG of another kind than the TIFF says.
-        """
-        try:
-            return jpeg.complete_tile(self.jpeg_head, data, self.tile)
-        except (ValueError, IndexError) as error:
-            raise TilesError(f"tile {number} is not what the TIFF says ({error})") from None
-
-    def headless(self, number: int, data: bytes) -> bytes:
-        """Return a tile's bytes without `jpeg_head`; JPEG 2000 tiles as they are.
-
-        Raises
-        ------
-        TilesError
-            When it is of another size or kind than the TIFF says.
-        """
-        try:
-            if self.jpeg_head:
-                return jpeg.complete_tile(b"", data, self.tile)
-            if jpeg.jpeg2000_size(data) != self.tile:
-                raise ValueError("it has another size")
-        except (ValueError, IndexError) as error:
-            raise TilesError(f"tile {number} is not what the TIFF says ({error})") from None
-        return data
-
-    def pixels(self, number: int, data: bytes, buffer: Pixels) -> Pixels:
-        """Return a tile's pixels, ``uint8 (height, width, 3)``.
-
-        They may be in `buffer`, an array of the same shape.
-
-        Raises
-        ------
-        TilesError
-            When it cannot be decoded.
-        """
-        try:
-            pixels = self._decode(self.standalone(number, data) if self.jpeg_head else data, buffer)
-        except (ValueError, RuntimeError, OSError, TypeError) as error:
-            raise TilesError(f"tile {number} cannot be decoded ({error})") from None
-        if pixels.shape != buffer.shape or pixels.dtype != np.uint8:
-            raise TilesError(f"tile {number} is {pixels.dtype} {pixels.shape}, not {buffer.shape}")
-        return pixels
-
-    def buffer(self) -> Pixels:
-        """Return a new array for `pixels`."""
-        return np.empty((self.tile[1], self.tile[0], 3), np.uint8)
-
 
 @contextmanager
-def open_level(path: Path, info: SlideInfo, level: int) -> Iterator[TiledLevel]:
-    """Open a native level's tiles for reading; close it when the block ends.
+def open_tiff(path: Path, size: Size) -> Iterator[TiledLevel]:
+    """Open the tiles of the level of a size, and close the file when the block ends.
 
     Raises
     ------
     TilesError
         When its structure is unknown; the message says what is.
     """
-    if info.vendor not in VENDORS:
-        raise TilesError(f"format {info.vendor} is read only by OpenSlide")
     import tifffile
 
     try:
@@ -173,7 +51,7 @@ def open_level(path: Path, info: SlideInfo, level: int) -> Iterator[TiledLevel]:
     with tiff:
         descriptor = os.open(path, os.O_RDONLY)
         try:
-            yield _tiled_level(tiff, info.dimensions[level], descriptor)
+            yield _tiled_level(tiff, size, descriptor)
         finally:
             os.close(descriptor)
 
@@ -192,7 +70,7 @@ def _tiled_level(tiff: tifffile.TiffFile, size: Size, file: int) -> TiledLevel:
             offsets=page.dataoffsets,
             counts=page.databytecounts,
             jpeg_head=head,
-            _decode=_decode_jpeg if head else _library_decoder(page),
+            _decode=decode_jpeg if head else _library_decoder(page),
             _file=file,
             form="jpeg" if head else JPEG2000_FORMS.get(page.compression.name, ""),
         )
@@ -200,11 +78,6 @@ def _tiled_level(tiff: tifffile.TiffFile, size: Size, file: int) -> TiledLevel:
         raise
     except Exception as error:  # tags may be anything
         raise TilesError(f"tifffile cannot make out its structure ({error!r})") from None
-
-
-def _decode_jpeg(data: bytes, out: Pixels) -> Pixels:
-    pixels: Pixels = simplejpeg.decode_jpeg(data, "RGB", buffer=out)
-    return pixels
 
 
 def _page(tiff: tifffile.TiffFile, size: Size) -> Any:
@@ -234,7 +107,7 @@ def _fault(page: Any, size: Size, length: int) -> str:
         return "its pixels are not three interleaved bytes"
     if page.photometric.name != "RGB" and not (_is_jpeg(page) and page.photometric.name == "YCBCR"):
         return f"its colours are {page.photometric.name}"
-    if page.tilewidth * page.tilelength * 3 > LARGEST_TILE:
+    if page.tilewidth * page.tilelength * 3 > tiled_level.LARGEST_TILE:
         return f"its tiles of {page.tilewidth} x {page.tilelength} pixels are larger than are read here"
     orientation = page.tags.get("Orientation")
     if (orientation is not None and orientation.value != 1) or page.fillorder != 1:
