@@ -52,8 +52,8 @@ test: $(VENV)/test.stamp ## the tests, but for those that take long
 	$(BIN)/python -m pytest -n $(CORES) --dist worksteal
 
 .PHONY: torture
-torture: $(VENV)/test.stamp ## kills of runs at many random moments, about six minutes
-	$(BIN)/python -m pytest -m torture -n $(CORES) tests/torture
+torture: $(VENV)/test.stamp ## kills of runs at many random moments, and a thousand flipped bits, about six minutes
+	$(BIN)/python -m pytest -m torture -n $(CORES) tests/torture tests/core/test_seals.py
 
 .PHONY: fuzz
 fuzz: export FUZZ_SECONDS := $(or $(FUZZ_SECONDS),180)

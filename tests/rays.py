@@ -1,8 +1,9 @@
-"""Which points a shape holds, slowly and obviously: by rational numbers, edge by edge."""
+"""Which points a shape holds, slowly and obviously: edge by edge, of one point exactly or of many at once."""
 
 import itertools
 from fractions import Fraction
 
+import numpy as np
 import shapely
 
 
@@ -14,4 +15,14 @@ def in_fractions(shape, x, y):
         for (x0, y0), (x1, y1) in itertools.pairwise(places):
             if (y0 > y) != (y1 > y) and x0 + (x1 - x0) * (y - y0) / (y1 - y0) > x:
                 odd = not odd
+    return odd
+
+
+def in_floats(shape, x, y):
+    """Return which points of two arrays a shape holds, by the same rule; points on an edge are those of rounding."""
+    odd = np.zeros(np.shape(x), bool)
+    for ring in shapely.get_rings(shapely.get_parts(shape)):
+        for (x0, y0), (x1, y1) in itertools.pairwise(shapely.get_coordinates(ring).tolist()):
+            if y0 != y1:
+                odd ^= ((y0 > y) != (y1 > y)) & (x0 + (x1 - x0) * (y - y0) / (y1 - y0) > x)
     return odd

@@ -150,9 +150,11 @@ def test_verify_names_flipped_bits_that_readers_see(results, capsys):
     assert flips(results, capsys, 60, seed=1) == []
 
 
-@pytest.mark.long
-def test_verify_names_1000_flipped_bits(results, capsys):
-    assert flips(results, capsys, 1000, seed=2) == []
+@pytest.mark.parametrize(
+    "count", [pytest.param(100, marks=pytest.mark.long), pytest.param(1000, marks=pytest.mark.torture)]
+)
+def test_verify_names_many_flipped_bits(results, capsys, count):
+    assert flips(results, capsys, count, seed=2) == []
 
 
 @pytest.mark.parametrize(

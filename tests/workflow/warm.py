@@ -1,13 +1,17 @@
 """Snakemake in forks of a process that has loaded it: loading is most of what a start takes."""
 
 import atexit
+import gc
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 from functools import cache
 from pathlib import Path
+
+from tests.workflow import warm_jobs
 
 LOADED = (
     "PIL.Image",
@@ -47,12 +51,18 @@ def _server():
 
 def serve():
     """Fork for each request on standard input, and print how the fork ended."""
-    for name in LOADED:
+    for name in (*LOADED, *warm_jobs.LIBRARIES):
         __import__(name)
+    gc.freeze()  # else a fork's collector would touch, and so copy, all of it
+    folder = Path(tempfile.mkdtemp(prefix="slidemill-"))
+    python, stop = warm_jobs.start(folder)
     while line := sys.stdin.readline():
         if not (child := os.fork()):
+            warm_jobs.use(python)
             _become_snakemake(**json.loads(line))
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+    stop()
+    shutil.rmtree(folder)  # here, and not as a fork ends
 
 
 def _become_snakemake(arguments, cwd, environment, out, err):
@@ -68,7 +78,7 @@ def _become_snakemake(arguments, cwd, environment, out, err):
 
     sys.argv = [str(Path(snakemake.__file__).with_name("__main__.py")), *arguments]
     sys.path[0] = cwd
-    sys.exit(snakemake.cli.main())
+    warm_jobs.end_after(lambda: sys.exit(snakemake.cli.main()))
 
 
 if __name__ == "__main__":
