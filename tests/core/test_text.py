@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slidemill.core.text import format_digits, format_duration, format_ratio, format_size
+from slidemill.core.text import format_digits, format_duration, format_ratio, format_size, name_slide
 
 
 @given(st.floats(1e-9, 1e12), st.integers(1, 6))
@@ -57,7 +57,20 @@ def test_sizes_have_three_digits(number, words):
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0, "0 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (91, "1 min 31 s"), (3600, "1 h 0 min"), (90_061, "25 h 1 min")],
+    [(0, "0 s"), (59.4, "59 s"), (59.6, "1 min"), (91, "1 min 31 s"), (3600, "1 h"), (90_061, "25 h 1 min")],
 )
 def test_durations_have_their_two_largest_units(seconds, words):
     assert format_duration(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("sub/a b.svs", "sub/a b.svs (a_b-1234567890)"),
+        ("two\nlines.svs", r"'two\nlines.svs' (a_b-1234567890)"),
+        ("", "a_b-1234567890"),
+        ("a_b-1234567890", "a_b-1234567890"),
+    ],
+)
+def test_slides_are_named_by_path_and_id(path, words):
+    assert name_slide("a_b-1234567890", path) == words

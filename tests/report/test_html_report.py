@@ -110,7 +110,7 @@ CANDIDATES = [
 def test_candidates_are_shown_with_what_was_not_measured(tmp_path):
     page = rendered(tmp_path, [slide_row(slide="a", status="ok", patches="7")], [], candidates=CANDIDATES)
     words = text_of("</style>" + page[page.index("Other backends and encodings") :])
-    assert "* lmdb zstd 1.7 GB 30 min 0 s 812 3,100 12,345" in words
+    assert "* lmdb zstd 1.7 GB 30 min 812 3,100 12,345" in words
     assert "Not measured: tar png (&lt;script&gt;" in words
     assert 'id="estimate"' not in page
 

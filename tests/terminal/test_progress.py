@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slidemill.terminal._progress import Job, Progress, format_duration
+from slidemill.terminal._progress import Job, Progress
 
 JOBS = [Job(rule, slide) for slide in "abc" for rule in ("sample", "store")] + [Job("gather")]
 
@@ -72,11 +72,3 @@ def test_bar_shows_what_is_done():
         "######------------------  28 %  2 failed  2/7 jobs  1/3 slides  12 s left  40 patches/s"
     )
     assert progress.bar(5.0, 30, has_blocks=True, failed=0) == "━━━━──────────  28 %  2/7 jobs"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.4, "0 s"), (59.4, "59 s"), (60, "1 min"), (200, "3 min 20 s"), (3600, "1 h"), (7500, "2 h 5 min")],
-)
-def test_duration_has_two_units(seconds, text):
-    assert format_duration(seconds) == text

@@ -66,12 +66,17 @@ def format_size(number: float) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """Return a duration in its two largest units, such as ``1 h 5 min``."""
+    """Return a duration in its two largest units, such as ``12 s``, ``3 min 20 s`` or ``2 h``."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours:,} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    large, small = (f"{hours:,} h", f"{minutes} min") if hours else (f"{minutes} min", f"{rest} s")
+    parts = [part for part in (large, small) if not part.startswith("0 ")]
+    return " ".join(parts) or "0 s"
+
+
+def name_slide(slide: str, path: str) -> str:
+    """Return how messages name a slide: its path, and its id in brackets; on one line, whatever the path holds."""
+    return f"{format_name(path)} ({slide})" if path and path != slide else slide
 
 
 def suggest(name: str, known: Iterable[str]) -> list[str]:
@@ -96,10 +101,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 def format_suggestions(near: Sequence[str]) -> str:
     """Return names as a question in brackets, quoted if characters are invisible."""
-    return f" (did you mean {' or '.join(map(_visible, near))}?)" if near else ""
+    return f" (did you mean {' or '.join(map(format_name, near))}?)" if near else ""
 
 
-def _visible(name: str) -> str:
+def format_name(name: str) -> str:
+    """Return a name of a file or label, quoted if characters are invisible."""
     return name if name.isprintable() and name == " ".join(name.split()) else repr(name)
 
 

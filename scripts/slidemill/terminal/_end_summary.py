@@ -12,12 +12,11 @@ from pathlib import Path
 from slidemill.core.csv_tables import read_table
 from slidemill.core.outcomes import UNFINISHED, read_outcome
 from slidemill.core.results_layout import REPORT, SLIDES_TABLE, STORES_TABLE, outcome_file
-from slidemill.core.text import format_count, format_digits
+from slidemill.core.text import format_count, format_duration, format_size
 from slidemill.errors import SlidemillError
-from slidemill.terminal._progress import Ended, format_duration
+from slidemill.terminal._progress import Ended
 
 MOST_LABELS = 6
-UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 STATES = ("ok", "empty", "failed", UNFINISHED)
 
 
@@ -64,7 +63,7 @@ def summarize(one: Results) -> list[str]:
         lines.append(_line("patches", _patches(one, rows)))
         lines.append(_line("stores", _stores(one.tables / STORES_TABLE, ended.written)))
     elif ended.written:
-        lines.append(_line("written", _size(ended.written)))
+        lines.append(_line("written", format_size(ended.written)))
     if ended.warnings:
         lines.append(_line("warnings", f"{ended.warnings:,}, shown above and at the top of the report"))
     if one.tables or ended.written or not one.is_passed:
@@ -116,15 +115,10 @@ def _stores(table: Path, written: int) -> str:
         sizes[row["backend"]] += int(row["bytes"] or 0)
     if not sizes:
         return "none"
-    each = ", ".join(f"{name} {_size(size)}" for name, size in sizes.items())
+    each = ", ".join(f"{name} {format_size(size)}" for name, size in sizes.items())
     total = sum(sizes.values())
-    own = "" if written == total else f"; {_size(written)} written by this run"
-    return f"{_size(total)} ({each}){own}" if len(sizes) > 1 else f"{each}{own}"
-
-
-def _size(size: int) -> str:
-    unit, name = next(((one, name) for one, name in UNITS if size >= one), UNITS[-1])
-    return f"{format_digits(size / unit, 2)} {name}"
+    own = "" if written == total else f"; {format_size(written)} written by this run"
+    return f"{format_size(total)} ({each}){own}" if len(sizes) > 1 else f"{each}{own}"
 
 
 def _next(one: Results) -> str:

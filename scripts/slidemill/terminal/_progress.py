@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from slidemill.core.text import format_duration
+
 BLOCKS = ("\N{BOX DRAWINGS HEAVY HORIZONTAL}", "\N{BOX DRAWINGS LIGHT HORIZONTAL}")
 PLAIN = ("#", "-")
 """What a bar is drawn of, full and empty; the first pair needs a terminal with UTF-8."""
@@ -150,15 +152,3 @@ class Progress:
         full, empty = BLOCKS if has_blocks else PLAIN
         filled = int(self.fraction * length)
         return f"{full * filled}{empty * (length - filled)} {text}"[:width]
-
-
-def format_duration(seconds: float) -> str:
-    """Return a duration such as ``12 s``, ``3 min 20 s`` or ``2 h 5 min``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
