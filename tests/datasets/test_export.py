@@ -236,7 +236,24 @@ def test_a_slide_without_patches_is_said_to_be_one(results, tmp_path, capsys):
         table.write("broken" + "," * (len(SLIDE_COLUMNS) - 1) + "\n")
     unseal(own)
     assert main(["export", str(own), str(tmp_path / "out.h5"), "--slides", "broken"]) == 1
-    assert f"'broken', which has no patches: {own / 'slides.csv'} says why" in capsys.readouterr().err
+    assert "broken: the dataset has no patch of this slide; slides.csv says why" in capsys.readouterr().err
+
+
+def test_slides_are_named_as_in_select(results, tmp_path, capsys):
+    """By path, file name or stem where only one slide has it, as `ds.select` takes them."""
+    own = unseal(shutil.copytree(results, tmp_path / "own"))
+    paths = {"b-slide": "first/case one.svs", "a-slide": "first/twin.svs", "c-slide": "second/twin.svs"}
+    table = pandas.read_csv(own / "slides.csv", dtype=str)
+    table.assign(path=table["slide"].map(paths)).to_csv(own / "slides.csv", index=False)
+    for number, (name, slide) in enumerate(
+        {"case one": "b-slide", "case one.svs": "b-slide", "second/twin.svs": "c-slide"}.items()
+    ):
+        out = tmp_path / f"{number}.h5"
+        assert main(["export", str(own), str(out), "--slides", name]) == 0
+        with h5py.File(out) as file:
+            assert set(columns_of(file)["slide"]) == {slide}
+    assert main(["export", str(own), str(tmp_path / "out.h5"), "--slides", "twin"]) == 1
+    assert "twin: 2 slides have this name; give an id: a-slide, c-slide" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["all.h5", "all.hdf5", "all.tar"])
@@ -277,8 +294,8 @@ def test_it_tells_how_far_it_is_and_what_it_wrote(results, tmp_path, capsys):
         ("out.zip", [], "out.zip: is neither .h5 nor .tar"),
         ("out.h5", ["--query", "x0 > 9999"], "no patch is selected"),
         ("out.h5", ["--labels", "Tumor"], "'Tumor' is not a label"),
-        ("out.h5", ["--slides", "d-slide"], "no slide is called so (there is "),
-        ("out.h5", ["--slides", "42"], "no slide is called so: "),
+        ("out.h5", ["--slides", "d-slide"], "d-slide: the dataset has no such slide (did you mean "),
+        ("out.h5", ["--slides", "42"], "42: the dataset has no such slide; its slides are "),
         ("out.h5", ["--query", "x0 +"], "--query is 'x0 +': "),
         (
             "out.h5",

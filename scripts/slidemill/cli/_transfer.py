@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from slidemill.cli._import_pywsi import Unsaid, import_database
-from slidemill.core.results_layout import SLIDES_TABLE, SUFFIXES
+from slidemill.core.results_layout import SUFFIXES
 from slidemill.core.text import format_count
 from slidemill.datasets.dataset import Dataset
 from slidemill.datasets.export import ENCODINGS_OF_FILES, IMAGES, export
@@ -29,7 +29,7 @@ def add_commands(commands: Any) -> None:
     out.add_argument("results", type=Path, metavar="RESULTS")
     out.add_argument("out", type=Path, metavar="OUT", help="the file to write, a .h5 or a .tar")
     out.add_argument("--backend", choices=SUFFIXES, help="the stores to copy from (default: the first there is)")
-    out.add_argument("--slides", nargs="+", metavar="ID", help="only these slides")
+    out.add_argument("--slides", nargs="+", metavar="SLIDE", help="only these slides, by id, path, file name or stem")
     out.add_argument("--labels", nargs="+", metavar="LABEL", help="only these labels, by name or number")
     out.add_argument("--query", help="only patches that match, such as 'tissue_fraction > 0.5'")
     out.add_argument(
@@ -51,10 +51,9 @@ def add_commands(commands: Any) -> None:
 
 def _export(options: argparse.Namespace) -> int:
     with open_dataset(options.results, options.backend) as dataset:
-        _check_slides(dataset, options.slides or ())
         names = set(dataset.table["label_name"])
         labels = [_label(text, names) for text in options.labels] if options.labels else None
-        chosen = _fulfilling(dataset, options.query).select(options.slides, labels)
+        chosen = _fulfilling(dataset.select(options.slides), options.query).select(labels=labels)
         codec = export(
             chosen,
             options.out,
@@ -67,17 +66,6 @@ def _export(options: argparse.Namespace) -> int:
             f"{options.out}: {format_count(len(chosen), 'patch', 'patches')} of {slides}, {codec.name}, {size:,} bytes"
         )
     return 0
-
-
-def _check_slides(dataset: Dataset, slides: Sequence[str]) -> None:
-    for slide in slides:
-        if slide not in dataset.slides:
-            table = dataset.results / SLIDES_TABLE
-            if slide in dataset.fingerprints:
-                raise SlidemillError(f"--slides names {slide!r}, which has no patches: {table} says why")
-            raise SlidemillError(
-                f"--slides names {slide!r}: no slide is called so{_near(slide, dataset.slides)}: {table} has their ids"
-            )
 
 
 def _fulfilling(dataset: Dataset, query: str | None) -> Dataset:
