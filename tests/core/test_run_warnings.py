@@ -76,9 +76,10 @@ def test_ten_slides_of_a_warning_are_named():
 
 def test_terminal_lists_warnings(tmp_path):
     table = tmp_path / "slides.csv"
-    write_table(table, ("slide", "warnings"), [{"slide": "a", "warnings": "pale"}])
+    rows = [{"slide": "a-12", "path": "x/a.svs", "warnings": "pale"}, {"slide": "b", "path": "", "warnings": "pale"}]
+    write_table(table, ("slide", "path", "warnings"), rows)
     assert "".join(format_warnings(["one file fits no slide"], table)) == (
-        "slidemill: 2 warnings, see the top of the report:\n  one file fits no slide\n  pale (1 slide: a)\n"
+        "slidemill: 2 warnings, see the top of the report:\n  one file fits no slide\n  pale (2 slides: x/a.svs, b)\n"
     )
 
 

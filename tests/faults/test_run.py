@@ -97,8 +97,8 @@ def test_the_run_fails_at_its_very_end_with_a_table_of_what_failed(zoo, table):
     (joined,) = (line for line in text.splitlines() if "1 more slide failed with the same reason" in line)
     for path in FAILED:
         row = table[path]
-        line = f"slidemill: failed: {row['slide']}: {row['stage']}: {row['message']}"
-        assert text.count(f"{line}\n") == (not joined.endswith(f": {row['slide']}"))
+        line = f"slidemill: failed: {path} ({row['slide']}): {row['stage']}: {row['message']}"
+        assert text.count(f"{line}\n") == (not joined.endswith(f": {path}"))
     for words in ("text.svs", "empty.ndpi", "broken-xml.xml: line 3"):
         assert words in zoo.finished.text
     assert "Traceback" not in zoo.finished.text

@@ -9,6 +9,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from slidemill.core.text import name_slide
 from slidemill.errors import ConfigError, SlidemillError
 from slidemill.stores.lmdb import LmdbWriter
 from slidemill.tiles.dicom_elements import series_of
@@ -30,7 +31,7 @@ def only(cohort, name):
     row = rows[name]
     if row["status"] == "failed":
         assert cohort.verdict.startswith("1 slide failed")
-        assert f"{row['slide']}  {row['stage']}  {row['message']}" in cohort.verdict
+        assert f"{name_slide(row['slide'], row['path'])}  {row['stage']}  {row['message']}" in cohort.verdict
         assert {patch["slide"] for patch in cohort.table("metadata")} == {rows["good.svs"]["slide"]}
     return row
 

@@ -24,7 +24,9 @@ class Shown:
     def __init__(self, results, **facts):
         self.results = results
         self.stream = io.StringIO()
-        run = RunFacts(results, len(SLIDES), planned=lambda: JOBS, attempts=lambda rule: 3, **facts)
+        run = RunFacts(
+            results, {slide: f"{slide}.svs" for slide in SLIDES}, planned=lambda: JOBS, attempts=lambda rule: 3, **facts
+        )
         self.log = RunLog(Screen(self.stream, {}), run)
         self.now = 0.0
 
@@ -101,12 +103,12 @@ def test_each_warning_is_shown_once(shown):
     shown.log.finish(has_tables=True)
     said = [line for line in shown.lines if "%" not in line][1:]
     assert said == [
-        "slidemill: warning: s0: pale",
-        "slidemill: warning: s0: no label: 1 patch",
-        "slidemill: warning: s0: far",
-        "slidemill: 3 more slides with the same warning (pale): s1, s2, s3",
-        "slidemill: 3 more slides with the same warning (no label): s1, s2, s3",
-        "slidemill: 3 more slides with the same warning (far): s1, s2, s3",
+        "slidemill: warning: s0.svs (s0): pale",
+        "slidemill: warning: s0.svs (s0): no label: 1 patch",
+        "slidemill: warning: s0.svs (s0): far",
+        "slidemill: 3 more slides with the same warning (pale): s1.svs, s2.svs, s3.svs",
+        "slidemill: 3 more slides with the same warning (no label): s1.svs, s2.svs, s3.svs",
+        "slidemill: 3 more slides with the same warning (far): s1.svs, s2.svs, s3.svs",
     ]
     assert shown.log.ended.warnings == 3
 
@@ -119,9 +121,9 @@ def test_failed_slides_with_one_reason_are_joined(shown):
     shown.log.finish(has_tables=False)
     said = [line for line in shown.lines if "%" not in line][1:]
     assert said == [
-        "slidemill: failed: s0: sample_patches: s0.svs: OpenSlide knows no format",
-        "slidemill: 3 more slides failed with the same reason (sample_patches: *: OpenSlide knows no format): s1, s2, "
-        "s3",
+        "slidemill: failed: s0.svs (s0): sample_patches: s0.svs: OpenSlide knows no format",
+        "slidemill: 3 more slides failed with the same reason (sample_patches: *: OpenSlide knows no format): "
+        "s1.svs, s2.svs, s3.svs",
     ]
     assert shown.log.ended.failed_slides == set(SLIDES)
 
@@ -133,7 +135,7 @@ def test_unreadable_patches_fail_a_slide_unless_skipped(tmp_path, skip):
     bad = UnreadablePatch(patch_id="r1", column=0, row=0, x0=0, y0=0, width0=1, height0=1, reason="cut")
     facts = StoreFacts(backend="lmdb", patches=11, bytes=5, unreadable=(bad,))
     one.finish(Job("store_patches_lmdb", "s1"), Outcome("s1", "store_patches", path="s1.svs", store=facts))
-    said = "slidemill: failed: s1: store_patches: 1 of 12 patches cannot be read; the first: cut"
+    said = "slidemill: failed: s1.svs (s1): store_patches: 1 of 12 patches cannot be read; the first: cut"
     assert (said in one.lines) is not skip
     assert one.log.ended.written == 5
 
@@ -149,12 +151,12 @@ def test_failed_job_says_reason_and_log(shown, tmp_path):
         shown.fail(other)
     shown.log.finish(has_tables=False)
     assert shown.lines[1:] == [
-        "slidemill: store_patches_lmdb of s0 failed: the disk is full: make room and run again; trying again, 3 times "
-        "at most",
+        "slidemill: store_patches_lmdb of s0.svs (s0) failed: the disk is full: make room and run again; trying again, "
+        "3 times at most",
         f"  log: {tmp_path / 'job.log'}",
-        "slidemill: store_patches_lmdb of s0 failed 3 times; the next run tries it again",
+        "slidemill: store_patches_lmdb of s0.svs (s0) failed 3 times; the next run tries it again",
         "slidemill: 1 more job failed with the same reason (the disk is full: make room and run again): "
-        "store_patches_lmdb of s1",
+        "store_patches_lmdb of s1.svs (s1)",
     ]
     assert shown.log.ended.failed_jobs == {job, other}
 
@@ -170,13 +172,13 @@ def test_gate_repeats_no_slide(shown, tmp_path):
     shown.finish(JOBS[0], sampled("s0", "failed", "s0.svs: is cut"))
     (tmp_path / "gate.log").write_text(
         "2026-01-01 00:00:01,000 ERROR 1 slide failed; everything else is done and kept in /r:\n"
-        "  slide  stage  what is wrong\n  s0  sample_patches  s0.svs: is cut\n"
+        "  slide  stage  what is wrong\n  s0.svs (s0)  sample_patches  s0.svs: is cut\n"
         "the folds in splits.csv are not to be trusted; all is kept in /r:\n  a, b share a patient\n"
     )
     shown.fail(Job("gate"), "gate.log")
     said = [line for line in shown.lines if "%" not in line][1:]
     assert said == [
-        "slidemill: failed: s0: sample_patches: s0.svs: is cut",
+        "slidemill: failed: s0.svs (s0): sample_patches: s0.svs: is cut",
         "slidemill: 1 slide failed; everything else is done and kept in /r:",
         "the folds in splits.csv are not to be trusted; all is kept in /r:",
         "  a, b share a patient",
@@ -248,7 +250,7 @@ def test_group_failure_names_the_jobs_with_errors(shown, tmp_path):
     for info in infos:
         shown.send("job_error", level=logging.ERROR, indent=True, **info)
     assert [line for line in shown.lines if "failed" in line] == [
-        "slidemill: store_patches_lmdb of s0 failed: the disk is full; trying again, 3 times at most"
+        "slidemill: store_patches_lmdb of s0.svs (s0) failed: the disk is full; trying again, 3 times at most"
     ]
     shown.send("group_error", level=logging.ERROR, job_error_info=infos[:1], aux_logs=["slurm.log"])
     assert shown.lines[-2:] == [

@@ -21,6 +21,7 @@ SHOWN = None
 
 if workflow.is_main_process:
     from slidemill.runs.level_check import check_levels
+    from slidemill.slides.discovery import decode_path
     from slidemill.terminal.quiet_run import QuietRun
     from slidemill.terminal.run_log import Job, RunFacts
 
@@ -40,7 +41,7 @@ if workflow.is_main_process:
         workflow.logger_manager,
         run=RunFacts(
             RUN.config.results,
-            len(RUN.slides),
+            {slide: str(decode_path(one.path)) for slide, one in RUN.slides.items()},
             planned=lambda: [
                 Job(job.rule.name, job.wildcards_dict.get("slide", "")) for job in workflow.dag.needrun_jobs()
             ],

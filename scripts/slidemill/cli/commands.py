@@ -103,9 +103,9 @@ def _verify(options: argparse.Namespace) -> int:
         raise SlidemillError(f"--jobs is {options.jobs}: give 1 or more")
     live = sys.stderr.isatty()
 
-    def report(done: int, total: int, faults: Sequence[Finding]) -> None:
+    def report(done: int, total: int, slide: str, faults: Sequence[Finding]) -> None:
         for one in faults:
-            subject = one.slide if one.backend == EVERY_STORE else results / store_path(one.backend, one.slide)
+            subject = slide if one.backend == EVERY_STORE else results / store_path(one.backend, one.slide)
             print(f"{subject}: {one.check}: {one.message}{_remedy(one, faults)}", flush=True)
         if live or done == total or done % 100 == 0:
             sys.stderr.write(f"{done} of {total} slides verified" + ("\r" if live and done < total else "\n"))

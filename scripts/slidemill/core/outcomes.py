@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import unquote
 
 from slidemill.core.pyramid import SlideInfo
 from slidemill.core.seals import Seal, read_sealed, write_sealed
@@ -25,6 +26,7 @@ from slidemill.core.stage_facts import (
     StoreFacts,
     UnreadablePatch,
 )
+from slidemill.core.text import name_slide
 from slidemill.errors import SlideError, SlidemillError
 
 UNFINISHED = "unfinished"
@@ -79,20 +81,22 @@ class Outcome:
         return self.status == "failed"
 
     @property
-    def info(self) -> SlideInfo:
-        """The facts that OpenSlide reports of the slide.
+    def name(self) -> str:
+        """The slide as messages name it."""
+        return name_slide(self.slide, unquote(self.path))
 
-        Raises `SlidemillError` if discover_slides has not found them.
-        """
+    @property
+    def info(self) -> SlideInfo:
+        """The facts that OpenSlide reports of the slide; `SlidemillError` if discover_slides has not found them."""
         if self.facts is None:
-            raise SlidemillError(f"{self.slide}: its outcome of {self.stage} has no info: remove it and run again")
+            raise SlidemillError(f"{self.name}: its outcome of {self.stage} has no info: remove it and run again")
         return self.facts.info
 
     @property
     def kept(self) -> SampleFacts:
         """The findings of sample_patches; `SlidemillError` if it has not run."""
         if self.sample is None:
-            raise SlidemillError(f"{self.slide}: its outcome of {self.stage} has no patches: remove it and run again")
+            raise SlidemillError(f"{self.name}: its outcome of {self.stage} has no patches: remove it and run again")
         return self.sample
 
     def to_json(self) -> dict[str, Any]:

@@ -27,7 +27,7 @@ COUNTED = re.compile(rf"(.*) \[(\d+) ({'|'.join([*PLURALS, *PLURALS.values()])})
 
 @dataclass(frozen=True, slots=True)
 class RunWarning:
-    """A warning and its slides; without slides, it concerns the whole run."""
+    """A warning and the paths of its slides; without slides, it concerns the whole run."""
 
     text: str
     slides: tuple[str, ...] = ()
@@ -78,7 +78,7 @@ def collect_warnings(planned: Sequence[str], slides: Iterable[Mapping[str, str]]
             match = COUNTED.fullmatch(warning)
             text, number, unit = match.groups() if match else (warning, "0", "")
             key = text, next((one for one in PLURALS if unit.startswith(one)), "")
-            found.setdefault(key, []).append(row["slide"])
+            found.setdefault(key, []).append(row.get("path") or row["slide"])
             numbers[key] += int(number)
     about_slides = [
         RunWarning(f"{text}: {format_count(numbers[text, unit], unit, PLURALS[unit])}" if unit else text, tuple(names))

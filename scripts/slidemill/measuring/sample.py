@@ -268,7 +268,7 @@ class _SlideSampler:
         if converted:
             return "icc converts the slides' colours"
         is_tiled = isinstance(reader, TileReader)
-        return "" if is_tiled else f"the tiles of slide {self.slide.slide} are not read directly"
+        return "" if is_tiled else f"the tiles of {self.slide.source.name} are not read directly"
 
     def _tiles(self, patches: Sequence[PatchRef], tile: Size | None) -> int:
         """Return the number of different tiles that patches touch; 1 per patch if the tiles are not known."""

@@ -6,7 +6,7 @@ import base64
 import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -128,10 +128,7 @@ def render(page: Path, data: ReportData) -> None:
     held = embed_pictures(files, [slide for slide in first if slide in files], page.parent)
     splits = data.splits
     names = {row["slide"]: row["path"] or row["slide"] for row in slides}
-    warnings = [
-        replace(one, slides=tuple(names.get(slide, slide) for slide in one.slides))
-        for one in collect_warnings(data.run.warnings, slides)
-    ]
+    warnings = collect_warnings(data.run.warnings, slides)
     faults = label_faults(slides, data.run.parameters.get("labels", {}).get("unmapped", "ignore"))
     is_on = data.run.parameters.get("benchmark") is not False
     unmeasured = SWITCHED_OFF if not is_on else NOT_MEASURED if data.unmade and not measured else ""

@@ -9,7 +9,7 @@ from pathlib import Path
 from slidemill.core.csv_tables import read_cohort_table
 from slidemill.core.job_log import LOG
 from slidemill.core.specs import SplitSpec
-from slidemill.core.text import format_count
+from slidemill.core.text import format_count, name_slide
 from slidemill.errors import SlidemillError
 from slidemill.report.split_summary import split_faults
 from slidemill.sampling.label_faults import label_faults
@@ -86,11 +86,14 @@ def require_success(job: GateJob) -> None:
 def _complaints(slides: Iterable[Mapping[str, str]], validation: Iterable[Mapping[str, str]]) -> dict[str, list[str]]:
     """Return a line per failed stage or check of each failed slide."""
     lines: dict[str, dict[str, None]] = {}
+    names: dict[str, str] = {}
     for row in slides:
+        name = names[row["slide"]] = name_slide(row["slide"], row["path"])
         if row["status"] == "failed":
-            lines[row["slide"]] = {f"{row['slide']}  {row['stage']}  {row['message']}": None}
+            lines[row["slide"]] = {f"{name}  {row['stage']}  {row['message']}": None}
     for row in validation:
         if row["status"] == "failed":
-            line = f"{row['slide']}  validate_stores  {row['backend']}, {row['check']}: {row['message']}"
+            name = names.get(row["slide"], row["slide"])
+            line = f"{name}  validate_stores  {row['backend']}, {row['check']}: {row['message']}"
             lines.setdefault(row["slide"], {})[line] = None
     return {slide: list(own) for slide, own in lines.items()}

@@ -25,6 +25,7 @@ from slidemill.core.results_layout import COHORT_SEALS, COHORT_TABLES, PLAN, STO
 from slidemill.core.run_warnings import join_warnings
 from slidemill.core.seals import seal_tables
 from slidemill.core.stage_facts import UnreadablePatch, describe_unreadable
+from slidemill.core.text import name_slide
 from slidemill.runs.job_settings import Settings, check_cohort_settings, cohort_digest
 from slidemill.runs.run_plan import read_plan
 from slidemill.sampling.quality_notes import annotation_warnings, focus_notes
@@ -238,7 +239,7 @@ def write_cohort(
             slide = one.facts.slide
             notes = [blurred[slide]] if slide in blurred else []
             row = slide_row(one, list(_findings(one)), skip_unreadable, notes=notes, warnings=doubts.get(slide, ()))
-            LOG.info("%s: %s %s", row["slide"], row["status"], row["message"])
+            LOG.info("%s: %s %s", name_slide(slide, str(row["path"])), row["status"], row["message"])
             left_out = unreadable_patches(one.later)
             unreadable.extend({"slide": slide, **asdict(patch)} for patch in left_out)
             if row["status"] == "ok" and one.metadata:

@@ -115,7 +115,7 @@ def label_patches(job: LabelJob) -> None:
             warnings = [*found.warnings, *warnings, *coarseness(regions, patch_side(before.info, before.kept.sampling))]
         if before.regions:
             counts = replace(counts, label_patches=before.regions.label_patches)
-        LOG.info("%s: %s", before.slide, facts)
+        LOG.info("%s: %s", before.name, facts)
         return Outcome(before.slide, STAGE, before.status, labels=facts, regions=counts, warnings=warnings)
 
     result = with_settings(attempt(before.slide, STAGE, label, after=before, unchanged=unchanged), STAGE, job.settings)

@@ -16,7 +16,7 @@ from queue import SimpleQueue
 from slidemill.core.child_process import ChildKilledError, ChildProcess
 from slidemill.core.csv_tables import read_cohort_table, read_table
 from slidemill.core.results_layout import JOINED, SLIDES_TABLE, STORES_TABLE, SUFFIXES, VALIDATION_TABLE, store_path
-from slidemill.core.text import AGAIN
+from slidemill.core.text import AGAIN, name_slide
 from slidemill.errors import MachineError, SlidemillError, machine_error, machine_errors
 from slidemill.runs.job_settings import gathered_settings
 from slidemill.stages._joined_checks import OUTDATED, joined_fault
@@ -109,7 +109,7 @@ def read_results_table(
 
 
 def verify(
-    results: Path, processes: int, report: Callable[[int, int, Sequence[Finding]], None] = lambda *_: None
+    results: Path, processes: int, report: Callable[[int, int, str, Sequence[Finding]], None] = lambda *_: None
 ) -> Verification:
     """Check the tables and outcomes of finished results, and all their stores.
 
@@ -120,7 +120,8 @@ def verify(
     processes
         Number of slides that are checked at once, each in a child process.
     report
-        Called after each slide with the numbers of checked and of all slides, and the slide's failed checks.
+        Called after each slide with the numbers of checked and of all slides, the slide's name in messages, and its
+        failed checks.
 
     Raises
     ------
@@ -129,6 +130,7 @@ def verify(
     """
     cohort = check_cohort(results)
     slides, backends = _expected_stores(results, cohort)
+    names = {slide: name_slide(slide, row.get("path") or "") for slide, row in slides.items()}
     contents = _contents(results, cohort)
     # A run without stores lists none of any slide; what lies there is of another run.
     has_stores = bool(contents) or any(backends.values()) or bool(cohort.bad)
@@ -147,14 +149,14 @@ def verify(
                 )
                 for backend, content in tables[slide].contents.items():
                     if content and contents.get((slide, backend), content) != content:
-                        cohort.faults.append(FileFault(STORED, f"its row of {slide}, {backend}, {OTHERWISE}"))
+                        cohort.faults.append(FileFault(STORED, f"its row of {names[slide]}, {backend}, {OTHERWISE}"))
                         contents.pop((slide, backend))
                 if not has_stores:
                     return []
                 own = {backend: contents.get((slide, backend), "") for backend in backends[slide]}
                 return _faults_of(process, results, slides[slide], contents=own, tables=tables[slide])
             except (MachineError, ChildKilledError) as error:
-                unseen.append(f"{slide}: {error}")
+                unseen.append(f"{names[slide]}: {error}")
                 return []
             finally:
                 idle.put(process)
@@ -166,8 +168,9 @@ def verify(
         with machine_errors(results):  # where no thread can be started
             looking = {pool.submit(look, slide): slide for slide in slides}
         for done, future in enumerate(as_completed(looking), start=1):
-            found = faults[looking[future]] = future.result()
-            report(done, len(looking), found)
+            slide = looking[future]
+            found = faults[slide] = future.result()
+            report(done, len(looking), names[slide], found)
         joined, process = None, idle.get()
         miss_seals(cohort, tables.values())
         cohort.faults += [fault for own in tables.values() for fault in own.faults]

@@ -11,8 +11,9 @@ from slidemill.core.outcomes import Outcome, read_outcome
 from slidemill.core.results_layout import SLIDES_TABLE, STORE_STAGES, VALIDATION, outcome_file
 from slidemill.core.run_warnings import SEPARATOR, split_count
 from slidemill.core.stage_facts import describe_unreadable
-from slidemill.core.text import format_count, format_list
+from slidemill.core.text import format_count, format_list, name_slide
 from slidemill.errors import SlidemillError
+from slidemill.slides.discovery import decode_path
 from slidemill.terminal._progress import Job
 
 FAILED, WARNING, JOB = "failed", "warning", "job"
@@ -52,14 +53,13 @@ class Finding:
     @property
     def reason(self) -> str:
         """The message without count and names, equal for slides with the same trouble."""
-        name = Path(self.path).name
-        return without_names(split_count(self.text)[0], (self.path, name, self.slide, Path(name).stem))
+        return without_names(split_count(self.text)[0], names_of(self.slide, self.path))
 
     @property
     def line(self) -> str:
         """The message for the terminal."""
         text, count = split_count(self.text)
-        return f"{self.kind}: {self.slide}: {f'{text}: {count}' if count else text}"
+        return f"{self.kind}: {name_slide(self.slide, self.path)}: {f'{text}: {count}' if count else text}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +82,14 @@ def read_findings(results: Path, job: Job, *, skip_unreadable: bool) -> Found:
         return Found()
     try:
         outcome = read_outcome(results / outcome_file(stage, job.slide))
+        path = str(decode_path(outcome.path)) if outcome.path else ""
         failure = _failure(outcome, skip_unreadable)
         if not failure and stage == "validate_stores":
             failure = _failed_check(results / VALIDATION.format(slide=job.slide))
     except (SlidemillError, OSError):
         return Found()
-    findings = [Finding(FAILED, job.slide, outcome.path, failure)] if failure else []
-    findings += [Finding(WARNING, job.slide, outcome.path, warning) for warning in outcome.warnings]
+    findings = [Finding(FAILED, job.slide, path, failure)] if failure else []
+    findings += [Finding(WARNING, job.slide, path, warning) for warning in outcome.warnings]
     store = outcome.store
     if store is None or stage not in STORE_STAGES.values():
         return Found(tuple(findings))
@@ -123,6 +124,12 @@ def _failed_check(table: Path) -> str:
     return ""
 
 
+def names_of(slide: str, path: str) -> tuple[str, ...]:
+    """Return the names by which a message may call a slide, the longest first."""
+    name = Path(path).name
+    return name_slide(slide, path), path, name, slide, Path(name).stem
+
+
 def without_names(text: str, names: Iterable[str]) -> str:
     """Return a message with ``*`` in place of these names."""
     for name in filter(None, names):
@@ -134,13 +141,13 @@ class Repeats:
     """Messages that are shown once, with the names of all that share them."""
 
     def __init__(self) -> None:
-        self._names: dict[tuple[str, str], dict[str, None]] = {}
+        self._names: dict[tuple[str, str], dict[str, str]] = {}
 
-    def is_new(self, kind: str, reason: str, name: str) -> bool:
-        """Add a name to a message; return whether the message is new."""
+    def is_new(self, kind: str, reason: str, own: str, name: str = "") -> bool:
+        """Add a job, a file or a slide to a message, with the name that is shown; return whether the message is new."""
         key = kind, reason
         is_new = key not in self._names
-        self._names.setdefault(key, {}).setdefault(name)
+        self._names.setdefault(key, {}).setdefault(own, name or own)
         return is_new
 
     def count(self, kind: str) -> int:
@@ -151,7 +158,7 @@ class Repeats:
         """Return a line for each message that several names share."""
         lines = []
         for (kind, reason), names in self._names.items():
-            _, *others = names
+            _, *others = names.values()
             if others:
                 what, said = SHARED[kind]
                 short = reason if len(reason) <= LONGEST_REASON else f"{reason[: LONGEST_REASON - 3]}..."

@@ -14,13 +14,14 @@ from typing import Any
 
 from slidemill.core.job_log import last_error_lines
 from slidemill.core.results_layout import SLIDES_TABLE
-from slidemill.core.text import format_count
+from slidemill.core.text import format_count, format_name, name_slide
 from slidemill.terminal._findings import (
     FAILED,
     JOB,
     WARNING,
     Finding,
     Repeats,
+    names_of,
     read_cohort_findings,
     read_findings,
     without_names,
@@ -57,7 +58,7 @@ class RunFacts:
     results
         The folder of results.
     slides
-        The number of slides, those without jobs included.
+        By id of each slide, those without jobs included, its path.
     planned
         Returns the jobs that will run; called when the plan is made.
     attempts
@@ -67,7 +68,7 @@ class RunFacts:
     """
 
     results: Path
-    slides: int
+    slides: Mapping[str, str]
     planned: Callable[[], Iterable[Job]]
     attempts: Callable[[str], int]
     skip_unreadable: bool = False
@@ -150,7 +151,7 @@ class RunLog(logging.Handler):
         self._progress = Progress(self._run.planned(), record.created)
         self._screen.clear()
         self._shown_at = (0.0, record.created)
-        own, every = self._progress.slides, self._run.slides
+        own, every = self._progress.slides, len(self._run.slides)
         slides = format_count(every, "slide") if own in (0, every) else f"{own:,} of {format_count(every, 'slide')}"
         self.say(f"{slides}, {format_count(self._progress.total, 'job')}; results in {self._run.results}")
 
@@ -224,7 +225,7 @@ class RunLog(logging.Handler):
                 if one.slide in self.ended.failed_slides:
                     continue
                 self.ended.failed_slides.add(one.slide)
-            if self._repeats.is_new(one.kind, one.reason, one.slide):
+            if self._repeats.is_new(one.kind, one.reason, one.slide, format_name(one.path)):
                 new.append(one)
         for one in new[:MOST_LINES]:
             self.say(one.line, "red" if one.kind == FAILED else "yellow")
@@ -240,11 +241,12 @@ class RunLog(logging.Handler):
             return
         tried = self._tries[job] = self._tries.get(job, 0) + 1
         most = self._run.attempts(job.rule)
-        name = f"{job.rule} of {job.slide}" if job.slide else job.rule
+        path = self._run.slides.get(job.slide, "")
+        name = f"{job.rule} of {name_slide(job.slide, path)}" if job.slide else job.rule
         text = "\n".join(lines)
         if tried >= most:
             self.ended.failed_jobs.add(job)
-        if self._repeats.is_new(JOB, without_names(text, [job.slide]), name):
+        if self._repeats.is_new(JOB, without_names(text, names_of(job.slide, path)), name):
             more = f"; trying again, {most} times at most" if tried < most else ""
             paths = "".join(f"\n  log: {self._run.results / path}" for path in logs)
             self.say(f"{name} failed: {text}{more}{paths}", "red")
@@ -254,9 +256,12 @@ class RunLog(logging.Handler):
 
     def _show_gate(self, lines: Sequence[str]) -> None:
         """Show why the run does not pass, without the slides that were shown before."""
-        self._show(read_cohort_findings(self._run.results))
-        known = {*self.ended.failed_slides, "slide"}
-        left = [line for line in lines if not line.startswith("  ") or line.split(maxsplit=1)[0] not in known]
+        found = list(read_cohort_findings(self._run.results))
+        self._show(found)
+        known = {name_slide(one.slide, one.path) for one in found if one.kind == FAILED}
+        known |= {name_slide(slide, self._run.slides.get(slide, "")) for slide in self.ended.failed_slides}
+        heads = tuple(f"  {name}  " for name in (*known, "slide"))
+        left = [line for line in lines if not line.startswith(heads)]
         self.say("\n".join(left).rstrip(":"), "red")
 
     def _error_lines(self, logs: Iterable[str]) -> list[str]:
