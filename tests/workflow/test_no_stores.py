@@ -50,6 +50,9 @@ def test_run_without_stores_and_stores_added_later(project, capsys):
     assert main(["verify", str(project.results)]) == 0
     assert "the tables of 2 slides are whole; there are no stores of them" in capsys.readouterr().out
     assert "Nothing to be done" in project.plan().text
+    for target in ("stores", "validated"):
+        asked = project.plan(target)
+        assert asked.text.count(f"slidemill: warning: the target {target} writes and checks no store") == 1
     drawn = montages(project)
     project.config["stores"] = {"lmdb": {}}
     added = project.snakemake()

@@ -3,7 +3,7 @@
 from slidemill.core.run_warnings import format_warnings
 from slidemill.errors import SlidemillError, explain
 from slidemill.runs.exclusive_run import exclusive, lift_default_rate
-from slidemill.runs.planning import NOTHING_RUN, WRONG_CONFIG, exits, report_unrecorded
+from slidemill.runs.planning import NOTHING_RUN, WRONG_CONFIG, exits, report_no_stores, report_unrecorded
 from slidemill.runs.run_lock import hold, look_on, take
 from slidemill.runs.run_plan import write_plan
 
@@ -33,6 +33,7 @@ if workflow.is_main_process:
         lift_default_rate(workflow.scheduling_settings)
         with exits(WRONG_CONFIG):
             check_levels(RUN)
+        report_no_stores(RUN, getattr(workflow.dag_settings, "targets", ()))
 
     # What a user sees of a run; --verbose, --printshellcmds and --quiet choose Snakemake's own output.
     SHOWN = QuietRun(

@@ -111,6 +111,16 @@ def report_unrecorded(run: Workflow) -> None:
         )
 
 
+def report_no_stores(run: Workflow, targets: Collection[str]) -> None:
+    """Print a warning where stores are asked for and none is configured."""
+    if not run.backends and (asked := sorted({"stores", "validated"}.intersection(targets))):
+        print(
+            f"slidemill: warning: the target {asked[0]} writes and checks no store: stores is {{}} in the "
+            "configuration; name a store, such as stores: {lmdb: {}}",
+            file=sys.stderr,
+        )
+
+
 def list_slides(config: Config, sheet_schema: Mapping[str, Any]) -> tuple[list[SlideFile], PlanRemarks]:
     """Return the configured slides, and remarks on their annotations and masks.
 
