@@ -129,6 +129,23 @@ def test_a_deepzoom_level_takes_the_place_of_the_native_level():
     assert read(sampling={"deepzoom_level": 12}).sampling == GridSpec(deepzoom_level=12, level=None)
 
 
+@pytest.mark.parametrize("resolution", [{"mpp": 0.5}, {"magnification": 20}])
+def test_resolutions_are_shrunk_by_area(resolution):
+    """Unless the configuration names the filter of earlier versions, whose rules had no such parameter."""
+    assert read(sampling=resolution).sampling.filter == "area"
+    assert read(sampling=resolution).sampling.to_json()["filter"] == "area"
+    earlier = read(sampling=resolution | {"filter": "lanczos"}).sampling
+    assert earlier == GridSpec(**resolution)
+    assert earlier.to_json().keys() == {name for name in GridSpec.__slots__ if name != "filter"}
+
+
+@pytest.mark.parametrize("level", [{}, {"level": 1}, {"deepzoom_level": 12}])
+def test_levels_keep_the_shrinking_of_openslide(level):
+    spec = read(sampling=level).sampling
+    assert spec.filter == "lanczos"
+    assert "filter" not in spec.to_json()
+
+
 def test_stores_are_the_users_alone():
     assert read(stores={"hdf5": {}}).stores == {"hdf5": StoreSpec("raw")}
 
@@ -293,6 +310,12 @@ FAULTS = {
         {"sampling": {"level": 0, "mpp": 0.5, "magnification": 20}},
         ["sampling.level is 0", "sampling.mpp is 0.5", "sampling.magnification is 20", "give one of the 3"],
     ),
+    "a filter of a level": ({"sampling": {"filter": "area"}}, ["sampling.filter is area", "leave it out"]),
+    "a filter of a DeepZoom level": (
+        {"sampling": {"deepzoom_level": 9, "filter": "lanczos"}},
+        ["sampling.filter is lanczos", "only patches by mpp or magnification"],
+    ),
+    "an unknown filter": ({"sampling": {"mpp": 1, "filter": "box"}}, ["sampling.filter is 'box'", "area, lanczos"]),
     "no resolution": ({"sampling": {"mpp": 0}}, ["sampling.mpp is 0", "more than 0"]),
     "large patches of a resolution": (
         {"sampling": {"mpp": 0.5, "patch_size": 2048}},
@@ -481,7 +504,7 @@ def test_config_yaml_is_what_a_short_configuration_means():
     given = yaml.safe_load(CONFIG_FILE.read_text(encoding="utf-8"))
     assert read_config(given, BASE) == read(slides=given["slides"], results=given["results"])
     optional = {name for name, schema in KEYS.items() if "default" in schema and "properties" not in schema}
-    for name in optional - {"labels.min_fraction"}:
+    for name in optional - {"labels.min_fraction", "sampling.filter"}:
         inside = given
         for part in name.split("."):
             inside = inside.get(part, ...) if isinstance(inside, dict) else ...

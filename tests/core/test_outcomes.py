@@ -56,7 +56,9 @@ SAMPLE = st.builds(
     SampleFacts,
     grid=COUNT,
     patches=COUNT,
-    sampling=st.none() | st.builds(GridSpec, overlap=COUNT, level=st.none() | COUNT),
+    sampling=st.none()
+    | st.builds(GridSpec, overlap=COUNT, level=st.none() | COUNT)
+    | st.builds(GridSpec, mpp=st.floats(0.1, 9), filter=st.sampled_from(["area", "lanczos"])),
     dropped=COUNTS,
     mask_fingerprint=st.none() | NAME,
     ink_fraction=st.none() | NAME,

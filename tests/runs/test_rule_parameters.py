@@ -97,6 +97,7 @@ def parameters(config: Config):
     """Return a configuration's values in their order; stores stand in the order of their names."""
     values = {field.name: getattr(config, field.name) for field in fields(config)}
     specs = {name: asdict(value) for name, value in values.items() if is_dataclass(value)}
+    specs["sampling"] = config.sampling.to_json()
     stores = {name: asdict(config.stores[name]) for name in sorted(config.stores)}
     return json.dumps(values | specs | {"stores": stores}, default=str)
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from slidemill.core.pyramid import SlideInfo, halve_to_pixel
 from slidemill.core.specs import GridSpec
-from slidemill.slides import openslide_reader
+from slidemill.shrinking import strips
 from slidemill.slides.grid import Grid
 from slidemill.slides.openslide_reader import PatchReader, thumbnail
 from slidemill.slides.slide_info import slide_info
@@ -104,13 +104,13 @@ def test_every_patch_of_a_real_slide_is_deepzooms(real_slide_file, patch_size, o
 
 @pytest.mark.parametrize("strip_pixels", [pytest.param(1, marks=pytest.mark.long), 5_000, 100_000])
 def test_pixels_do_not_depend_on_how_many_are_read_at_once(flat_slide_file, monkeypatch, strip_pixels):
-    monkeypatch.setattr(openslide_reader, "STRIP_PIXELS", strip_pixels)
+    monkeypatch.setattr(strips, "STRIP_PIXELS", strip_pixels)
     with openslide.OpenSlide(flat_slide_file) as slide:
         compare(slide, 64, 4, True, levels=6)
 
 
 def test_large_patches_read_strip_by_strip_are_read_region(flat_slide_file, monkeypatch):
-    monkeypatch.setattr(openslide_reader, "STRIP_PIXELS", 50_000)
+    monkeypatch.setattr(strips, "STRIP_PIXELS", 50_000)
     with openslide.OpenSlide(flat_slide_file) as slide:
         info = slide_info(slide)
         grid = Grid(info.pyramid, GridSpec(patch_size=1024, level=0))

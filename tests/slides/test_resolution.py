@@ -1,16 +1,19 @@
 """Patches by micrometres a pixel and by magnification: which level, which places, which pixels."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
+import openslide
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from PIL import Image
 
 from slidemill.core.pyramid import Pyramid
-from slidemill.core.specs import GridSpec
+from slidemill.core.specs import AREA, LANCZOS, GridSpec
 from slidemill.errors import SlideError
+from slidemill.shrinking.area import shrink_area
 from slidemill.slides._resolution import wanted_downsample
 from slidemill.slides.grid import Grid
 from slidemill.slides.openslide_reader import PatchReader
@@ -96,7 +99,8 @@ def grids(draw, overlaps=(0, 13, 20), edges=("drop", "pad")):
     size, overlap = draw(st.sampled_from([64, 100])), draw(st.sampled_from(overlaps))
     wanted = mpp * draw(st.floats(1.0, 12.0))
     pyramid = Pyramid(tuple(sizes), downsamples, bounds, mpp, None)
-    return Grid(pyramid, GridSpec(size, overlap, edges=draw(st.sampled_from(edges)), mpp=wanted))
+    named = draw(st.sampled_from([AREA, LANCZOS]))
+    return Grid(pyramid, GridSpec(size, overlap, edges=draw(st.sampled_from(edges)), mpp=wanted, filter=named))
 
 
 @given(grids())
@@ -115,6 +119,21 @@ def test_what_is_read_is_the_patchs_square_but_for_a_pixel_of_the_level(grid):
             end, read_end = wanted + grid.downsample * patch.size[axis], read + own * patch.read_size[axis]
             assert abs(end - read_end) <= 2 * own + 1
             assert end <= start + extent + 2 * own
+
+
+@given(grids())
+@examples(300)
+def test_area_reads_all_level_pixels_that_a_patch_covers(grid):
+    assume(grid.averages)
+    sizes = [math.ceil(side / grid.pyramid.downsamples[grid.level]) + 1 for side in grid.pyramid.dimensions[0]]
+    for patch in grid.patches():
+        for axis, start in enumerate(grid.start(patch)):
+            assert start == (0 if patch.offset[axis] else grid.spec.step * (patch.column, patch.row)[axis]) - (
+                0 if patch.offset[axis] or not (patch.column, patch.row)[axis] else grid.spec.overlap
+            )
+            first, end = math.floor(grid.shrink * start), math.ceil(grid.shrink * (start + patch.size[axis]) - 1e-9)
+            assert end <= sizes[axis]
+            assert end <= first + patch.read_size[axis] <= end + 1
 
 
 @given(grids(overlaps=(0,), edges=("drop",)))
@@ -178,9 +197,19 @@ def test_a_level_that_is_near_enough_gives_its_own_pixels(cohort):
     assert Grid(info.pyramid, near).size == Grid(info.pyramid, native).size
 
 
-@pytest.mark.parametrize("spec", [GridSpec(64, mpp=0.8), GridSpec(64, 5, mpp=0.37, edges="pad"), GridSpec(32, mpp=3.1)])
-def test_tiles_give_the_pixels_of_openslide(cohort, spec):
-    file = cohort[1]
+@pytest.mark.parametrize("filtered", [AREA, LANCZOS])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        GridSpec(64, mpp=0.8),
+        GridSpec(64, 5, mpp=0.37, edges="pad"),
+        GridSpec(32, mpp=3.1),
+        GridSpec(100, 7, mpp=0.5, edges="pad"),
+        GridSpec(64, 3, magnification=17, edges="pad"),
+    ],
+)
+def test_tiles_give_the_pixels_of_openslide(cohort, spec, filtered):
+    file, spec = cohort[1], replace(spec, filter=filtered)
     with open_slide(file) as slide:
         info = slide_info(slide)
         patches = list(Grid(info.pyramid, spec).patches())
@@ -190,6 +219,104 @@ def test_tiles_give_the_pixels_of_openslide(cohort, spec):
             for patch, pixels in reader.read(patches, np.copy, 2):
                 np.testing.assert_array_equal(pixels, oracle.read(patch))
                 assert pixels.shape == (spec.patch_size, spec.patch_size, 3)
+
+
+def whole_grid(file, grid):
+    """All pixels of a grid by the area filter, shrunk in one piece from a level that is read in one piece."""
+    with open_slide(file) as slide:
+        left, top = grid.origin
+        size = [math.ceil(grid.shrink * side) for side in grid.size]
+        level = slide.read_region((left, top), grid.level, size)
+    return shrink_area(np.asarray(level.convert("RGB")), grid.shrink, (0, 0), size=grid.size)
+
+
+@pytest.mark.parametrize("levels", [(1,), (1, 4, 16)], ids=["flat", "levels"])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        GridSpec(64, 9, mpp=0.5, edges="pad", filter=AREA),
+        GridSpec(100, 0, mpp=0.37, edges="pad", filter=AREA),
+        GridSpec(64, 20, mpp=0.66, filter=AREA),
+        GridSpec(48, 3, magnification=3, edges="pad", filter=AREA),
+    ],
+    ids=["2", "1.48", "2.64", "13.3"],
+)
+def test_area_patches_are_parts_of_the_whole(tmp_path, levels, spec):
+    """Patches that overlap agree in each pixel, and so do all with one shrunken picture of the slide."""
+    file = tmp_path / "even.svs"
+    write_svs(file, painted(1024, 768), downsamples=levels, scan=Scan(0.25, 40))
+    with open_slide(file) as slide:
+        info = slide_info(slide)
+        grid, reader = Grid(info.pyramid, spec), PatchReader(slide, info, spec)
+        whole, size = whole_grid(file, grid), spec.patch_size
+        for patch in grid.patches():
+            (x, y), (width, height), (left, top) = grid.start(patch), patch.size, patch.offset
+            pixels = reader.read(patch)
+            np.testing.assert_array_equal(
+                pixels[top : top + height, left : left + width], whole[y : y + height, x : x + width]
+            )
+            inside = np.zeros((size, size), bool)
+            inside[top : top + height, left : left + width] = True
+            assert (pixels[~inside] == tuple(bytes.fromhex(info.background))).all()
+
+
+def test_area_counts_from_the_bounds_of_a_scan(cohort):
+    """Of a part of the slide, the grid and its pixels begin in the corner of that part."""
+    spec = GridSpec(64, 4, mpp=0.37, edges="pad", filter=AREA)
+    with open_slide(cohort[1]) as slide:
+        info = replace(slide_info(slide), bounds=(37, 51, 901, 613))
+        grid, reader = Grid(info.pyramid, spec), PatchReader(slide, info, spec)
+        whole = whole_grid(cohort[1], grid)
+        for patch in grid.patches():
+            (x, y), (width, height), (left, top) = grid.start(patch), patch.size, patch.offset
+            own = reader.read(patch)[top : top + height, left : left + width]
+            np.testing.assert_array_equal(own, whole[y : y + height, x : x + width])
+
+
+@pytest.mark.parametrize("number", [1, 2], ids=["flat", "levels"])
+def test_area_does_not_depend_on_how_many_rows_are_read_at_once(cohort, monkeypatch, number):
+    spec = GridSpec(64, 4, mpp=0.9, edges="pad", filter=AREA)
+    with open_slide(cohort[number]) as slide:
+        info = slide_info(slide)
+        reader = PatchReader(slide, info, spec)
+        patches = list(Grid(info.pyramid, spec).patches())
+        expected = [reader.read(patch) for patch in patches]
+        for pixels in (1, 2_000, 20_000):
+            monkeypatch.setattr("slidemill.shrinking.strips.STRIP_PIXELS", pixels)
+            for patch, own in zip(patches, expected, strict=True):
+                np.testing.assert_array_equal(reader.read(patch), own)
+
+
+def test_area_lays_transparent_pixels_over_the_background(cohort):
+    """They are opaque before they are averaged, as for all other patches."""
+
+    class Holed(openslide.OpenSlide):
+        def read_region(self, location, level, size):
+            region = super().read_region(location, level, size)
+            alpha = np.asarray(region).copy()
+            alpha[:, :, 3] = 0
+            return Image.fromarray(alpha)
+
+    spec = GridSpec(64, mpp=0.6, filter=AREA)
+    with Holed(cohort[1]) as slide:
+        info = replace(slide_info(slide), background="20C040")
+        patch = Grid(info.pyramid, spec).patch(1, 1)
+        assert (PatchReader(slide, info, spec).read(patch) == (0x20, 0xC0, 0x40)).all()
+
+
+@pytest.mark.parametrize("mpp", [0.998, 0.8, 1.3])
+def test_filters_differ_little_on_a_real_slide(real_slide_file, mpp):
+    """Lanczos is sharper; the mean of all pixels is the same."""
+    with open_slide(real_slide_file) as slide:
+        info = slide_info(slide)
+        pixels = {}
+        for name in (AREA, LANCZOS):
+            spec = GridSpec(256, mpp=mpp, filter=name)
+            reader = PatchReader(slide, info, spec)
+            pixels[name] = np.stack([reader.read(patch) for patch in list(Grid(info.pyramid, spec).patches())[::3]])
+    assert 30 < psnr(pixels[AREA], pixels[LANCZOS]) < 50
+    assert pixels[AREA].mean() == pytest.approx(pixels[LANCZOS].mean(), abs=0.2)
+    assert pixels[AREA].std() < pixels[LANCZOS].std()
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import openslide
 import pytest
 
 from slidemill.core.results_layout import SUFFIXES
-from slidemill.core.specs import GridSpec, StoreSpec, ValidationSpec, WorkSpec
+from slidemill.core.specs import AREA, LANCZOS, GridSpec, StoreSpec, ValidationSpec, WorkSpec
 from slidemill.errors import SlidemillError
 from slidemill.slides import readers
 from slidemill.slides.fingerprint import fingerprint
@@ -49,6 +49,33 @@ def findings(sampled, paths, spec=CHECKS, patches=None):
     wanted = wanted if patches is None else patches
     rows = validate_slide(SlideStores("slide", paths, SPEC, wanted, source=source, info=info), spec, seed=3)
     return rows, {(row.backend, row.check): row.message for row in rows if row.status == "failed"}
+
+
+@pytest.mark.parametrize("name", [AREA, LANCZOS])
+@pytest.mark.parametrize("backend", SUFFIXES)
+def test_stores_are_validated_by_their_filter(slide_file, tmp_path, backend, name):
+    """A store without a filter in its manifest is of an earlier version, and was shrunk by Lanczos."""
+    with open_slide(slide_file) as slide:
+        info = slide_info(slide)
+    grid = GridSpec(64, 5, mpp=1.1, filter=name)
+    patches = list(Grid(info.pyramid, grid).patches())
+    kind = STORES[backend]
+    manifest = new_manifest(kind, StoreSpec("png"), "slide", fingerprint=fingerprint(slide_file), grid=grid)
+    path = tmp_path / f"{backend}{SUFFIXES[backend]}"
+    asked = SlidePatches(slide_file, info, grid, patches)
+    assert not store_slide(asked, path, manifest, backend=kind, work=WorkSpec("auto", 2, seed=0)).failed
+    with open_store(path) as stored:
+        recorded = dict(stored.manifest.sampling)
+    assert ("filter" in recorded) == (name == AREA)
+    assert GridSpec(**recorded) == grid
+
+    def failed(by):
+        own = SlideStores("slide", {backend: path}, by, patches, source=slide_file, info=info)
+        return {row.check for row in validate_slide(own, CHECKS, seed=3) if row.status == "failed"}
+
+    assert failed(GridSpec(**recorded)) == set()
+    other = replace(grid, filter=LANCZOS if name == AREA else AREA)
+    assert failed(other) == {"manifest", "equals slide"}
 
 
 @pytest.fixture

@@ -526,6 +526,11 @@ def test_slides_of_several_scanners_give_the_same_physical_patches(project):
     assert mended.code == 0, mended.text
     (silent,) = [row for row in rows(project.results / "slides.csv") if row["path"] == "silent.svs"]
     assert (silent["status"], silent["mpp_source"], silent["mpp_x"]) == ("ok", "assumed", "0.5")
+    # Another filter samples and stores again, and the default one, by its name, nothing.
+    project.config["sampling"]["filter"] = "area"
+    assert not project.plan("validated").rules
+    project.config["sampling"]["filter"] = "lanczos"
+    assert project.plan("validated").rules >= {"sample_patches", "store_patches_lmdb", "validate_stores"}
 
 
 class TestCopiedTiles:

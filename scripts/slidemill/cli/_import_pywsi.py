@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -168,7 +168,7 @@ def _import_slide(
 
     path = folder / layout.store_path(BACKEND.name, slide)
     written = write_store(BACKEND, path, manifest, patches=patches, stored=encode_patches())
-    expected = Expected(slide, BACKEND.name, [one.patch_id for one in patches], asdict(grid), manifest.fingerprint)
+    expected = Expected(slide, BACKEND.name, [one.patch_id for one in patches], grid.to_json(), manifest.fingerprint)
     known = {"slide": slide, "patches": len(patches)}
     return _Written(
         {

@@ -9,7 +9,7 @@ from pydantic import Field, create_model
 
 from slidemill.config._key import AS_GIVEN, Count, Documentation, NonEmpty, Positive, Section, Share, key
 from slidemill.core.quality_measures import MEASURES, Measure
-from slidemill.core.specs import MOST_PATCHES
+from slidemill.core.specs import AREA, MOST_PATCHES
 
 MaskValue = Annotated[int, Field(ge=1, le=2**32 - 1)]
 
@@ -40,20 +40,29 @@ class Sampling(Section):
         0,
         "a native level, counted from 0 = full resolution (`slidemill inspect` lists them)",
         comment="Native level, 0 = full resolution. Alternatives: `deepzoom_level`, 0 = one pixel (`slidemill inspect "
-        "SLIDE` lists both), `mpp`, µm per pixel, or `magnification`.",
+        "SLIDE` lists both), `mpp`, µm per pixel, or `magnification`, both with `filter`, area or lanczos.",
     )
     """Native level, 0 = full resolution."""
 
     mpp: Positive = key(None, "the micrometres a pixel that are wanted, more than 0, such as 0.5")
     """µm per pixel, so that slides of several scanners give patches of the same physical size. slidemill reads the
-    coarsest native level that is fine enough, and shrinks it by Pillow's Lanczos filter, above a factor of four after
-    averaging blocks of pixels. A level within 2 % of the requested value is used unchanged; `mpp` in the tables has its
-    value. Slides that are coarser fail, and so do slides whose pixels are not square (`mpp_x` and `mpp_y` differ by
-    more than 2 %); by a native level, the latter are sampled with a note.
+    coarsest native level that is fine enough, and shrinks it by `filter`. A level within 2 % of the requested value is
+    used unchanged; `mpp` in the tables has its value. Slides that are coarser fail, and so do slides whose pixels are
+    not square (`mpp_x` and `mpp_y` differ by more than 2 %); by a native level, the latter are sampled with a note.
     """
 
     magnification: Positive = key(None, "the magnification that is wanted, more than 0, such as 20")
     """The same, by objective power. A slide without one counts as 10 / mpp."""
+
+    filter: Literal["area", "lanczos"] = key(
+        AREA, "how patches by mpp or magnification are shrunk, area (the mean of the covered pixels) or lanczos"
+    )
+    """How pixels are shrunk to `mpp` or `magnification`. `area` gives each pixel the mean of the area that it covers,
+    the same on every machine and in every patch that shows it. `lanczos` is Pillow's filter, above a factor of four
+    after averaging blocks of pixels: sharper, and several times as slow. Native levels are not shrunk, and DeepZoom
+    levels always by `lanczos`, so that neither takes this key. See [what the filters
+    do](../docs/explanation/resolution.md#the-filter).
+    """
 
     assume_mpp: Positive | None = key(
         None,

@@ -22,6 +22,7 @@ from slidemill.config._sampling_model import Sampling
 from slidemill.config._store_model import Store
 from slidemill.core.results_layout import TOP_LEVEL
 from slidemill.core.specs import (
+    LANCZOS,
     TILE_BACKENDS,
     BenchmarkSpec,
     GridSpec,
@@ -151,10 +152,12 @@ def _refuse(wrong: Iterator[str]) -> None:
 def _grid_spec(sampling: Sampling) -> GridSpec:
     """Return the grid's settings.
 
-    Another resolution takes precedence over the native level.
+    Another resolution takes precedence over the native level, and levels have no filter of choice.
     """
     spec = spec_of(GridSpec, sampling)
-    return spec if _resolutions(sampling) in ([], ["level"]) else replace(spec, level=None)
+    if _resolutions(sampling) not in ([], ["level"]):
+        spec = replace(spec, level=None)
+    return spec if spec.by_resolution else replace(spec, filter=LANCZOS)
 
 
 def _resolutions(sampling: Sampling) -> list[str]:
@@ -190,6 +193,11 @@ def _contradictions(given: Configuration, slides: Path, results: Path) -> Iterat
         yield (
             f"sampling.patch_size is {sampling.patch_size}: patches by {resolutions[0]} are read several times as wide "
             f"and shrunk, so that memory allows for {LARGEST_SHRUNK}: choose no more, or give a native level"
+        )
+    if "filter" in sampling.model_fields_set and not {"mpp", "magnification"} & {*resolutions}:
+        yield (
+            f"sampling.filter is {sampling.filter}: only patches by mpp or magnification can have another filter: "
+            "leave it out, or give one of these"
         )
     yield from wrong_labels(given.labels)
     if 2 * sampling.overlap >= sampling.patch_size:

@@ -104,11 +104,11 @@ class Outcome:
         details: dict[str, Any] = {}
         for name, own in ((one.name, getattr(self, one.name)) for one in fields(self)[4:]):
             if name in _GROUPS and own:
-                details |= {key: value for key, value in asdict(own).items() if value is not None}
+                grid = {"sampling": own.sampling.to_json()} if getattr(own, "sampling", None) else {}
+                details |= {key: value for key, value in asdict(own).items() if value is not None} | grid
             elif own or (name == "slide_notes" and self.facts):
                 details[name] = {key: asdict(seal) for key, seal in own.items()} if name == "tables" else own
-        heads = {one.name: getattr(self, one.name) for one in fields(self)[:4]}
-        return {**heads, "details": details}
+        return {one.name: getattr(self, one.name) for one in fields(self)[:4]} | {"details": details}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Outcome:

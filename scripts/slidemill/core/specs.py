@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 MOST_PATCHES = 50_000_000
 """The default limit of patches per slide: their table has about 5 GB."""
@@ -21,6 +22,9 @@ def normalize_name(name: str) -> str:
     """Return a label's name in Unicode's NFC, without outer blanks, for comparison."""
     return unicodedata.normalize("NFC", name).strip()
 
+
+AREA, LANCZOS = "area", "lanczos"
+"""Filters by which patches are shrunk: `slidemill.shrinking.area` and `slidemill.shrinking.lanczos`."""
 
 TILE_BACKENDS = ("lmdb", "hdf5")
 """Backends whose stores can hold a slide's tiles, out of which patches of any grid are cut."""
@@ -48,6 +52,9 @@ class GridSpec:
         Micrometres per grid pixel; or None.
     magnification
         Magnification to sample; or None. Exactly one of this, `mpp` and the two levels is given.
+    filter
+        How level pixels are shrunk to grid pixels: `LANCZOS`, as OpenSlide's DeepZoomGenerator does, or `AREA`, which
+        only `mpp` and `magnification` can have.
     """
 
     patch_size: int = 256
@@ -58,6 +65,7 @@ class GridSpec:
     edges: str = "drop"
     mpp: float | None = None
     magnification: float | None = None
+    filter: str = LANCZOS
 
     @property
     def step(self) -> int:
@@ -68,6 +76,17 @@ class GridSpec:
     def by_resolution(self) -> bool:
         """Whether the grid is set by a resolution, and not by a level."""
         return self.mpp is not None or self.magnification is not None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings as JSON values, without the filter `LANCZOS`.
+
+        Results of earlier versions name no filter and were shrunk by this one: what is recorded of such grids, and so
+        the stores' content and the jobs' parameters, stays the same.
+        """
+        values = asdict(self)
+        if self.filter == LANCZOS:
+            del values["filter"]
+        return values
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,9 @@ def report_parameters(config: Config, backends: Mapping[str, Mapping[str, Any]])
     backends
         The settings of each store, in the order of the report.
     """
+    sampling = config.sampling
     return {
-        "sampling": asdict(config.sampling),
+        "sampling": sampling.to_json() | ({"filter": sampling.filter} if sampling.by_resolution else {}),
         "tissue": asdict(config.tissue),
         "reader": config.reader,
         "icc": config.icc,

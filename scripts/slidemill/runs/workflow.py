@@ -186,7 +186,7 @@ class Workflow:
         A rule has the name of its script.
         """
         config = self.config
-        pixels = {"grid": asdict(config.sampling), "icc": config.icc, "seed": config.seed}
+        pixels = {"grid": config.sampling.to_json(), "icc": config.icc, "seed": config.seed}
         if rule in STAGES:
             own = self._stage_parameters[rule]
         elif rule == "store_patches":
@@ -233,7 +233,7 @@ class Workflow:
         """The parameters, without code, of the stages that select and label patches."""
         config = self.config
         sampled = {
-            "grid": asdict(config.sampling),
+            "grid": config.sampling.to_json(),
             "max_patches": config.max_patches,
             "tissue": asdict(config.tissue),
             "custom_mask": self.of_slide.custom_mask if self.has_custom_masks else None,

@@ -19,7 +19,7 @@ from itertools import product
 
 from slidemill.core.patch import PatchRef, Span, SpanKind
 from slidemill.core.pyramid import Pyramid, Size, halve_to_pixel, thumbnail_size
-from slidemill.core.specs import GridSpec
+from slidemill.core.specs import AREA, GridSpec
 from slidemill.errors import SlideError
 from slidemill.slides._resolution import wanted_downsample
 
@@ -103,18 +103,28 @@ class Grid:
         if self._shrinks_freely:
             # No pixel reaches beyond the area.
             width, height = self._level_sizes[self.level]
-            return max(int(width / self._shrink), 1), max(int(height / self._shrink), 1)
+            return max(int(width / self.shrink), 1), max(int(height / self.shrink), 1)
         return self._level_sizes[self.level]
 
     @cached_property
-    def _shrink(self) -> float:
+    def shrink(self) -> float:
         """Level pixels per grid pixel."""
         return self.downsample / self.pyramid.downsamples[self.level]
 
     @cached_property
     def _shrinks_freely(self) -> bool:
         """Whether a level is shrunk by a factor that DeepZoom does not have."""
-        return self.spec.by_resolution and self._shrink != 1
+        return self.spec.by_resolution and self.shrink != 1
+
+    @property
+    def averages(self) -> bool:
+        """Whether patches are shrunk by `slidemill.shrinking.area`."""
+        return self._shrinks_freely and self.spec.filter == AREA
+
+    def start(self, patch: PatchRef) -> Size:
+        """Return ``(x, y)`` of the patch's first pixel within the sampled area, in grid pixels."""
+        step, overlap = self.spec.step, self.spec.overlap
+        return step * patch.column - overlap + patch.offset[0], step * patch.row - overlap + patch.offset[1]
 
     @cached_property
     def shape(self) -> Size:
@@ -197,7 +207,7 @@ class Grid:
         after = overlap if index < self.shape[axis] - 1 else 0
         fit_size = min(step, self.size[axis] - step * index) + before + after
         level_downsample = self.pyramid.downsamples[self.level]
-        shrink = self._shrink
+        shrink = self.shrink
         read_at = shrink * (step * index - before)
         if self._shrinks_freely:
             # The overlap beyond the area is not part of the patch; elsewhere less is read, and the result is smaller.
@@ -206,6 +216,10 @@ class Grid:
             read_at = math.floor(read_at)
         # Rounded as OpenSlide does: the place down, and the size up, but not beyond the level.
         read_size = min(math.ceil(shrink * fit_size), self._level_sizes[self.level][axis] - math.ceil(read_at))
+        if self.averages:
+            # All pixels that the patch covers, if only in part.
+            end = math.ceil(shrink * (step * index - before + fit_size))
+            read_size = min(end, self._level_sizes[self.level][axis]) - math.floor(read_at)
         return Span(
             origin0=math.floor(self.downsample * (step * index - overlap)) + self._area[axis],
             read0=int(level_downsample * read_at + self._area[axis]),

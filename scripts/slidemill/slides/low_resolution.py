@@ -16,8 +16,9 @@ from PIL import Image
 
 from slidemill.core.pyramid import Size, SlideInfo
 from slidemill.errors import SlideError
+from slidemill.shrinking.lanczos import read_shrunk
 from slidemill.slides.icc import IGNORED, build_conversion
-from slidemill.slides.openslide_reader import over_background, read_shrunk, thumbnail, thumbnail_level, thumbnail_size
+from slidemill.slides.openslide_reader import over_background, thumbnail, thumbnail_level, thumbnail_size
 from slidemill.slides.slide_info import open_slide
 
 COARSEST = 4

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 
 import numpy as np
 import openslide
@@ -13,10 +13,11 @@ from slidemill.core.patch import PatchRef
 from slidemill.core.pyramid import Size, SlideInfo
 from slidemill.core.specs import GridSpec
 from slidemill.errors import SlideError, UnreadablePatchError
+from slidemill.shrinking.area import shrink_area
+from slidemill.shrinking.lanczos import read_shrunk
+from slidemill.shrinking.strips import ReadRegion, rows_at_once
+from slidemill.slides.grid import Grid
 from slidemill.slides.icc import IGNORED, build_conversion
-
-STRIP_PIXELS = 8_000_000
-"""At most this many pixels are read at once when a patch is shrunk from many (32 MB of RGBA)."""
 
 
 class PatchReader:
@@ -36,6 +37,7 @@ class PatchReader:
         self._slide = slide
         self._background = f"#{info.background}"
         self._patch_size = spec.patch_size
+        self._grid = Grid(info.pyramid, spec)
 
     def read(self, patch: PatchRef) -> Pixels:
         """Return the patch's pixels, ``uint8 (patch_size, patch_size, 3)``.
@@ -57,14 +59,32 @@ class PatchReader:
         return np.asarray(pad_patch(image, patch, self._patch_size, background=self._background))
 
     def _fit(self, patch: PatchRef) -> Image.Image:
-        """Return the patch's part of the slide, shrunk as by DeepZoomGenerator."""
+        """Return the patch's part of the slide, shrunk by the grid's filter."""
         place = (patch.read_x0, patch.read_y0)
         downsample = self._slide.level_downsamples[patch.level]
 
         def read(own: tuple[int, int], size: Size) -> Image.Image:
             return over_background(self._slide, patch.level, own, size=size, background=self._background)
 
+        if self._grid.averages:
+            return Image.fromarray(self._average(read, downsample, patch))
         return read_shrunk(read, downsample, place, read_size=patch.read_size, size=patch.size)
+
+    def _average(self, read: ReadRegion, downsample: float, patch: PatchRef) -> Pixels:
+        """Return the patch's part of the slide, shrunk by `shrink_area` in bounded memory."""
+        (width, height), (columns, rows) = patch.read_size, patch.size
+        shrink, (x, y) = self._grid.shrink, self._grid.start(patch)
+        top, result = math.floor(shrink * y), np.empty((rows, columns, 3), np.uint8)
+        at_once = rows_at_once(patch.read_size, downsample)
+        step = rows if at_once >= height else max(int(at_once / shrink) - 1, 1)
+        for row in range(0, rows, step):
+            count = min(step, rows - row)
+            # Strips overlap where a border between rows of the grid crosses a pixel of the level.
+            first, end = math.floor(shrink * (y + row)), min(math.ceil(shrink * (y + row + count)), top + height)
+            place = (patch.read_x0, int(patch.read_y0 + (first - top) * downsample))
+            strip = np.asarray(read(place, (width, end - first)))
+            result[row : row + count] = shrink_area(strip, shrink, (x, y + row), size=(columns, count))
+        return result
 
 
 def pad_patch(image: Image.Image | None, patch: PatchRef, patch_size: int, *, background: str) -> Image.Image:
@@ -80,13 +100,6 @@ def pad_patch(image: Image.Image | None, patch: PatchRef, patch_size: int, *, ba
     if image is not None:
         canvas.paste(image, patch.offset)
     return canvas
-
-
-def shrink(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Return an image shrunk to `size`, with the pixels of ``Image.thumbnail``."""
-    factor = _factor(image.size, size)
-    reduced = image.reduce(factor) if factor != (1, 1) else image
-    return _resized(reduced, image.size, factor, size=size)
 
 
 def thumbnail_size(info: SlideInfo, longest: int) -> Size:
@@ -142,62 +155,6 @@ def thumbnail(
             f"the slide's level {level} cannot be read whole ({error}): check whether it is whole"
         ) from None
     return Image.fromarray(build_conversion(slide, icc)(np.asarray(image)))
-
-
-def read_shrunk(
-    read: Callable[[tuple[int, int], Size], Image.Image],
-    downsample: float,
-    place: tuple[int, int],
-    *,
-    read_size: Size,
-    size: Size,
-) -> Image.Image:
-    """Return part of a level, with the pixels of `shrink`, in bounded memory.
-
-    As ``Image.thumbnail`` does with ``reducing_gap=2``, blocks of pixels are averaged first, and the rest is filtered.
-    The averages are computed strip by strip.
-
-    Parameters
-    ----------
-    read
-        From a place in level-0 pixels and a size in pixels of the level to that region, RGB.
-    downsample
-        The level's.
-    place
-        The part's first pixel, in level-0 pixels.
-    read_size, size
-        ``(width, height)`` of the part, in pixels of the level, and of the result.
-    """
-    width, height = read_size
-    factor = _factor(read_size, size)
-    reduced = Image.new("RGB", (-(-width // factor[0]), -(-height // factor[1])))
-    # OpenSlide interpolates between the pixels of a level whose downsample is a fraction, and strips would differ from
-    # the whole: such a part is read in one piece unless it is too large.
-    most = STRIP_PIXELS if downsample.is_integer() else 2 * STRIP_PIXELS
-    rows = height if width * height <= most else max(STRIP_PIXELS // width // factor[1], 1) * factor[1]
-    for top in range(0, height, rows):
-        y0 = int(place[1] + top * downsample)
-        strip = read((place[0], y0), (width, min(rows, height - top)))
-        reduced.paste(strip.reduce(factor) if factor != (1, 1) else strip, (0, top // factor[1]))
-    return _resized(reduced, read_size, factor, size=size)
-
-
-def _factor(whole: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
-    """Return the size of the blocks of pixels that are averaged before the filter."""
-    return int(whole[0] / size[0] / 2.0) or 1, int(whole[1] / size[1] / 2.0) or 1
-
-
-def _resized(
-    reduced: Image.Image, whole: tuple[int, int], factor: tuple[int, int], *, size: tuple[int, int]
-) -> Image.Image:
-    """Return an averaged image, filtered to `size`.
-
-    It was averaged from `whole` pixels by `factor`.
-    """
-    if reduced.size == size:
-        return reduced
-    box = (0.0, 0.0, whole[0] / factor[0], whole[1] / factor[1])
-    return reduced.resize(size, Image.Resampling.LANCZOS, box=box)
 
 
 def over_background(

@@ -21,9 +21,11 @@ from slidemill.core.patch import PatchRef
 from slidemill.core.pyramid import SlideInfo
 from slidemill.core.specs import GridSpec
 from slidemill.errors import SlideError, UnreadablePatchError
+from slidemill.shrinking.area import shrink_area
+from slidemill.shrinking.lanczos import shrink
 from slidemill.slides._tile_cutter import Cutter, Region
 from slidemill.slides.grid import Grid
-from slidemill.slides.openslide_reader import PatchReader, pad_patch, shrink
+from slidemill.slides.openslide_reader import PatchReader, pad_patch
 from slidemill.slides.patch_table import SlidePatches
 from slidemill.slides.slide_info import open_slide
 from slidemill.tiles.tiled_level import TiledLevel, TilesError
@@ -103,7 +105,8 @@ class TileReader:
     name: ClassVar[str] = "tiles"
 
     def __init__(self, level: TiledLevel, info: SlideInfo, spec: GridSpec) -> None:
-        self.number = Grid(info.pyramid, spec).level
+        self._grid = Grid(info.pyramid, spec)
+        self.number = self._grid.level
         self.level = level
         self._patch_size = spec.patch_size
         self._background = f"#{info.background}"
@@ -171,7 +174,15 @@ class TileReader:
         """
         if pixels is not None and pixels.shape[:2] == (self._patch_size, self._patch_size) == patch.size:
             return pixels
-        image = None if pixels is None or not min(patch.size) else shrink(Image.fromarray(pixels), patch.size)
+        image = None
+        if pixels is not None and min(patch.size):
+            if self._grid.averages:
+                pixels = shrink_area(pixels, self._grid.shrink, self._grid.start(patch), size=patch.size)
+                if patch.size == (self._patch_size, self._patch_size):
+                    return pixels
+                image = Image.fromarray(pixels)
+            else:
+                image = shrink(Image.fromarray(pixels), patch.size)
         return np.asarray(pad_patch(image, patch, self._patch_size, background=self._background))
 
 

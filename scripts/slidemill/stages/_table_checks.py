@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
@@ -209,7 +209,7 @@ def check_slide(results: Path, slide: str, backends: Sequence[str], *, expected:
         left_out = {patch.patch_id for patch in unreadable_patches(known)}
         rows = read_table(results / tables[PATCHES], ("patch_id",))
         check.ids = tuple(row["patch_id"] for row in rows if row["patch_id"] not in left_out)
-        check.sampling = asdict(spec) if (spec := sampled.kept.sampling) else None
+        check.sampling = spec.to_json() if (spec := sampled.kept.sampling) else None
     return check
 
 

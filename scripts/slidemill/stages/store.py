@@ -6,7 +6,7 @@ import resource
 import time
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -146,7 +146,7 @@ def new_manifest(
         slide=slide,
         fingerprint=fingerprint,
         patch_size=grid.patch_size,
-        sampling=asdict(grid),
+        sampling=grid.to_json(),
         digest=DIGEST,
         versions={
             "slidemill": __version__,

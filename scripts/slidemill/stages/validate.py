@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -201,7 +201,7 @@ def validate_slide(
     """
     ids = [patch.patch_id for patch in own.patches]
     checks = {
-        backend: check(path, Expected(own.slide, backend, ids, asdict(own.grid), icc=own.icc), threads=threads)
+        backend: check(path, Expected(own.slide, backend, ids, own.grid.to_json(), icc=own.icc), threads=threads)
         for backend, path in own.stores.items()
     }
     findings = [finding for one in checks.values() for finding in one.findings]

@@ -1,0 +1,1 @@
+"""Filters that shrink the pixels of a level, exactly defined; imports core."""
