@@ -468,3 +468,60 @@ def test_the_digest_is_the_same_in_every_process():
     assert digests[0].keys() == set(SCRIPT_NAMES)
     changing = [script for script in SCRIPT_NAMES if len({digest[script] for digest in digests}) > 1]
     assert changing == []
+
+
+KEPT_DIGESTS = """
+import ast, importlib.util, json, os, pathlib
+
+folder = pathlib.Path(os.environ["COPY"])
+spec = importlib.util.spec_from_file_location("provenance", folder / "slidemill/runs/_code_digest.py")
+provenance = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(provenance)
+parsed, parse = [], ast.parse
+ast.parse = lambda data: parsed.append(data) or parse(data)
+print(json.dumps([provenance.code_digest(folder / "sample_patches.py"), len(parsed)]))
+"""
+
+
+@pytest.fixture
+def started(tmp_path):
+    """A copy of the scripts from yesterday, and a function for its digest in a new process, and how much was parsed."""
+    folder = tmp_path / "scripts"
+    shutil.copytree(SCRIPTS, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in folder.rglob("*.py"):
+        os.utime(path, ns=(0, path.stat().st_mtime_ns - 86_400 * 10**9))
+    return folder, lambda: json.loads(run(KEPT_DIGESTS, COPY=str(folder)))
+
+
+def test_code_digest_parses_changed_files_only(started):
+    folder, digest = started
+    before, parsed = digest()
+    assert parsed > 20
+    assert digest() == [before, 0]
+    grid = folder / "slidemill/slides/grid.py"
+    grid.write_text(grid.read_text(encoding="utf-8") + "\nCHANGED = True\n", encoding="utf-8")
+    after, parsed = digest()
+    assert (after != before, parsed) == (True, 1)
+    # A second edit may be within the clock's step: what is that young is parsed each time.
+    assert digest() == [after, 1]
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[1]", '{"by": 1, "files": {}}'])
+def test_code_digest_survives_damaged_memory(started, content):
+    folder, digest = started
+    before, parsed = digest()
+    (kept,) = (folder / "__pycache__").glob("code_digest.*.json")
+    whole = kept.read_text()
+    kept.write_text(content)
+    assert digest() == [before, parsed]
+    kept.write_text(whole.replace("[[", "[1, [", 1))
+    assert digest() == [before, 1]
+
+
+def test_code_digest_needs_no_memory(started):
+    """In a folder that may not be written, or is told to keep nothing."""
+    folder, digest = started
+    before, parsed = digest()
+    shutil.rmtree(folder / "__pycache__")
+    (folder / "__pycache__").touch()
+    assert digest() == digest() == [before, parsed]

@@ -7,11 +7,21 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
+import os
+import sys
+import time
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 PACKAGE = Path(__file__).parents[1]
+KEPT = PACKAGE.parent / "__pycache__" / f"code_digest.{sys.implementation.cache_tag}.json"
+"""What was parsed in earlier starts: parsing took half of a start. It lies with Python's own compiled modules."""
+SETTLED = 2 * 10**9
+"""Nanoseconds after which a file's time distinguishes it from later edits, as git assumes too."""
 
 
 def code_digest(script: Path, unused: Collection[str] = ()) -> str:
@@ -44,18 +54,66 @@ def code_digest(script: Path, unused: Collection[str] = ()) -> str:
         path = waiting.pop()
         if path not in modules and path not in left_out:
             modules.add(path)
-            waiting.extend(_parsed(path)[1])
+            waiting.extend(file for name in _parsed(path)[1] if (file := _file(name)))
     digest = hashlib.blake2b(digest_size=8)
     for path in sorted(modules):
-        digest.update(_parsed(path)[0].encode())
+        digest.update(bytes.fromhex(_parsed(path)[0]))
+    _kept().save()
     return digest.hexdigest()
 
 
+class _Kept:
+    """The parsed files of earlier starts, by path, each with its time and size."""
+
+    def __init__(self) -> None:
+        self._is_changed = False
+        # Another version of this module may parse otherwise.
+        self._own = [Path(__file__).stat().st_mtime_ns, Path(__file__).stat().st_size]
+        self._files: dict[str, list[Any]] = {}
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            found = json.loads(KEPT.read_bytes())
+            if found["by"] == self._own:
+                self._files = dict(found["files"])
+
+    def parsed(self, path: Path) -> tuple[str, tuple[str, ...]]:
+        """Return what `_parse` returns for a file."""
+        status, name = path.stat(), os.path.relpath(path, PACKAGE.parent)
+        stamp = [status.st_mtime_ns, status.st_size]
+        with suppress(KeyError, TypeError, ValueError):
+            kept, code, imports = self._files[name]
+            if kept == stamp:
+                return code, tuple(imports)
+        found = _parse(path)
+        if time.time_ns() - status.st_mtime_ns > SETTLED:
+            self._files[name] = [stamp, *found]
+            self._is_changed = True
+        return found
+
+    def save(self) -> None:
+        """Keep what is new, if Python may keep compiled modules."""
+        if self._is_changed and not sys.dont_write_bytecode:
+            self._is_changed = False
+            aside = KEPT.with_name(f"{KEPT.name}.{os.getpid()}")
+            with suppress(OSError):
+                KEPT.parent.mkdir(exist_ok=True)
+                aside.write_text(json.dumps({"by": self._own, "files": self._files}), encoding="utf-8")
+                aside.replace(KEPT)
+
+
 @cache
-def _parsed(path: Path) -> tuple[str, tuple[Path, ...]]:
-    """Return a module's code without comments, and the package files it imports."""
+def _kept() -> _Kept:
+    return _Kept()
+
+
+@cache
+def _parsed(path: Path) -> tuple[str, tuple[str, ...]]:
+    return _kept().parsed(path)
+
+
+def _parse(path: Path) -> tuple[str, tuple[str, ...]]:
+    """Return a digest of a module's code without comments, and the names of package modules that it may import."""
     tree = ast.parse(path.read_bytes())
-    imports: list[Path] = []
+    imports: list[str] = []
     statements: list[tuple[ast.AST, bool]] = [(node, True) for node in tree.body]
     # Imports and docstrings are statements: to walk through all expressions too took most of a start of Snakemake.
     while statements:
@@ -67,14 +125,14 @@ def _parsed(path: Path) -> tuple[str, tuple[Path, ...]]:
         is_run = is_run and not _is_for_types(node)
         for block in ("body", "orelse", "finalbody", "handlers", "cases"):
             statements += [(inner, is_run) for inner in getattr(node, block, ())]
-    return ast.dump(tree), tuple(imports)
+    return hashlib.blake2b(ast.dump(tree).encode(), digest_size=16).hexdigest(), tuple(dict.fromkeys(imports))
 
 
 def _is_for_types(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
-def _imported(node: ast.AST) -> Iterator[Path]:
+def _imported(node: ast.AST) -> Iterator[str]:
     names: list[str] = []
     if isinstance(node, ast.Import):
         names = [alias.name for alias in node.names]
@@ -85,10 +143,10 @@ def _imported(node: ast.AST) -> Iterator[Path]:
         if parts[0] == PACKAGE.name:
             # Importing a.b.c runs a.b first. It runs a too, but the package's own `__init__` only names what is public:
             # it counts where it is imported by itself, lest each new version run everything again.
-            files = (_file(".".join(parts[:depth])) for depth in range(min(2, len(parts)), len(parts) + 1))
-            yield from (file for file in files if file)
+            yield from (".".join(parts[:depth]) for depth in range(min(2, len(parts)), len(parts) + 1))
 
 
+@cache
 def _file(module: str) -> Path | None:
     """Return the file of a module of the package; None if it does not exist."""
     base = PACKAGE.joinpath(*module.split(".")[1:])
