@@ -80,6 +80,9 @@ def test_inspect_tells_of_each_format(run, tmp_path, capsys):
     mpp = f"{kind.mpp:g} µm per pixel" if kind.mpp else "mpp unknown"
     assert text.splitlines()[0] == f"{run.source.name}: {kind.vendor}, {power}, {mpp}"
     # Levels under 64 pixels are omitted.
+    assert f"level 0: reader {kind.reader} (" in text
+    if kind.reader == "openslide":
+        assert kind.why in text.split("level 0: reader")[1].splitlines()[0]
     listed = [str(n) for n, downsample in enumerate(kind.downsamples) if max(run.info.size) // downsample >= 64]
     assert re.findall(r"^ +level: (\d+) ", text, re.MULTILINE) == listed
 
@@ -113,7 +116,7 @@ def test_a_series_whose_coarse_levels_come_first_is_one_slide(picture, tmp_path)
     ("name", "size", "reason"),
     [
         ("DICOM, JPEG", 128, ""),
-        ("DICOM, plain", 128, "compressed otherwise"),
+        ("DICOM, plain", 128, "JPEG 2000 tiles, and this slide's are neither"),
         ("DICOM, sparse", 128, "TILED_SPARSE, not as TILED_FULL): choose reader auto, and another encoding"),
         ("Aperio", 256, ""),
     ],

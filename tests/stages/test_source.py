@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import simplejpeg
 from PIL import Image
+from pydicom.uid import JPEGBaseline8Bit
 
 from slidemill.core import jpeg
 from slidemill.core.encodings import ENCODINGS, encode_patch
@@ -24,6 +25,7 @@ from slidemill.stages.validate import SlideStores, validate_slide
 from slidemill.stores.registry import STORES, open_store
 from slidemill.tiles.tiled_level import TiledLevel, TilesError
 from tests.conftest import painted
+from tests.dicoms import LAYOUTS, write_series
 from tests.tiffs import STRUCTURES, Structure, write
 
 pytestmark = pytest.mark.cases
@@ -31,6 +33,8 @@ pytestmark = pytest.mark.cases
 SPEC = GridSpec(128, 0, level=0)
 CHECKS = ValidationSpec(sample=10, min_psnr=30)
 SQUARE_JPEG = [one for one in STRUCTURES if one.compression == "jpeg" and one.tile == (128, 128)]
+
+SQUARE_FRAMES = [one for one in LAYOUTS if one.syntax == JPEGBaseline8Bit and one.tile == (128, 128)]
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +71,21 @@ def test_any_decoder_gives_openslides_pixels(tmp_path, picture, structure, backe
             np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(data)).convert("RGB")), wanted)
             bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
             np.testing.assert_array_equal(bgr[..., ::-1], wanted)
+
+
+@pytest.mark.parametrize("backend", SUFFIXES)
+@pytest.mark.parametrize("layout", SQUARE_FRAMES, ids=lambda one: one.name)
+def test_frames_of_dicom_are_patches_that_any_decoder_reads(tmp_path, picture, layout, backend):
+    path = write_series(tmp_path / "series", picture, layout)
+    target, outcome, info, patches = stored(path, tmp_path, backend=backend)
+    assert (outcome.status, outcome.store.patches) == ("ok", (1030 // 128) * (777 // 128))
+    with open_slide(path) as slide, open_store(target) as store:
+        reader = PatchReader(slide, info, SPEC)
+        for patch in patches:
+            wanted = reader.read(patch)
+            np.testing.assert_array_equal(store.read(patch.patch_id), wanted)
+            stream = io.BytesIO(store.read_bytes(patch.patch_id))
+            np.testing.assert_array_equal(np.asarray(Image.open(stream).convert("RGB")), wanted)
 
 
 def test_nothing_is_decoded_but_what_is_compared(tmp_path, picture, monkeypatch):
@@ -125,7 +144,7 @@ MISFITS = {
         GridSpec(64, level=0),
         "needs square tiles in this backend, and this slide's are 64 x 176: store them in lmdb or hdf5",
     ),
-    "no JPEG": (STRUCTURES[-1], SPEC, "copies JPEG tiles to this backend, and this slide's are compressed otherwise"),
+    "no JPEG": (STRUCTURES[-1], SPEC, "copies JPEG tiles to this backend, and this slide's are not: store them"),
 }
 
 

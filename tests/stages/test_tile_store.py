@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from pydicom.uid import JPEG2000, ExplicitVRLittleEndian
 
 from slidemill.core.patch import format_patch_id
 from slidemill.core.specs import GridSpec, ValidationSpec
@@ -14,6 +15,7 @@ from slidemill.slides.slide_info import open_slide
 from slidemill.stages.validate import SlideStores, validate_slide
 from slidemill.stores.registry import open_store
 from tests.conftest import ROOT, painted
+from tests.dicoms import LAYOUTS, Layout, write_series
 from tests.stages.test_source import stored
 from tests.tiffs import STRUCTURES, write
 
@@ -62,6 +64,34 @@ def test_tiles_of_any_form_give_openslides_pixels(tmp_path, picture, structure):
     write(path, picture, structure)
     target, _, info, patches = stored(path, tmp_path, spec)
     assert_openslides_pixels(path, target, info, spec, patches)
+
+
+DICOM = [one for one in LAYOUTS if one.syntax != ExplicitVRLittleEndian]
+
+
+@pytest.mark.parametrize("backend", TILES)
+@pytest.mark.parametrize("layout", DICOM, ids=lambda one: one.name)
+def test_frames_of_dicom_give_openslides_pixels(tmp_path, picture, layout, backend):
+    spec = GridSpec(100, 8, level=0, edges="pad")
+    path = write_series(tmp_path / "series", picture, layout)
+    target, outcome, info, patches = stored(path, tmp_path, spec, backend)
+    assert outcome.store.reader == "tiles"
+    assert_openslides_pixels(path, target, info, spec, patches)
+
+
+def test_frames_of_dicom_are_stored_as_they_are(tmp_path, picture):
+    """JPEG 2000 frames byte by byte, and JPEG frames but for application segments."""
+    spec = GridSpec(100, level=0)
+    for number, layout in enumerate((Layout(syntax=JPEG2000), Layout())):
+        frames = []
+        layout = replace(layout, frame=lambda _, data, frames=frames: frames.append(data) or data)
+        path = write_series(tmp_path / str(number) / "series", picture, layout)
+        target, *_ = stored(path, tmp_path / str(number), spec)
+        with open_store(target) as store:
+            held = b"".join(bytes(store.read_stored(name)) for name in store.stored_names)
+        kept = frames if layout.syntax == JPEG2000 else [one[one.index(b"\xff\xda") :] for one in frames]
+        # The last column and row are touched by no whole patch.
+        assert all(kept[row * 9 + column] in held for row in range(6) for column in range(8))
 
 
 def test_coarser_levels_are_cut_out_of_their_tiles(tmp_path):

@@ -18,6 +18,7 @@ from slidemill.errors import INTERRUPTED, MachineError, SlidemillError, explain
 from slidemill.runs.run_lock import LOOK_AGAIN, at_rest, working
 from slidemill.slides.discovery import decode_path, find_slides
 from slidemill.slides.level_overview import contact_sheet, describe, levels_of, resolutions_of
+from slidemill.slides.reader_choice import describe_readers
 from slidemill.slides.slide_info import open_slide, slide_info
 from slidemill.stages.prune import delete, find_left_over
 from slidemill.stages.verify import verify
@@ -80,7 +81,9 @@ def _inspect(options: argparse.Namespace) -> int:
             with open_slide(file) as slide:
                 info = slide_info(slide)
             levels = levels_of(info, spec)
-            print(describe(file, info, [*levels, *resolutions_of(info, spec)]), end="\n\n")
+            print(describe(file, info, [*levels, *resolutions_of(info, spec)]))
+            native = [int(level.number) for level in levels if level.key == "level"]
+            print(*describe_readers(file, info, native), sep="\n", end="\n\n")
             if options.out is None:
                 continue
             options.out.mkdir(parents=True, exist_ok=True)

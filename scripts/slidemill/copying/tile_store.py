@@ -41,8 +41,7 @@ def tiles_of(reader: TileReader, asked: SlidePatches) -> TileGrid:
     level = reader.level
     if not level.form:
         raise SlideError(
-            "encoding source copies JPEG and JPEG 2000 tiles, and this slide's are compressed otherwise: choose png or "
-            "zstd"
+            "encoding source copies JPEG and JPEG 2000 tiles, and this slide's are neither: choose png or zstd"
         )
     grid, apart = Grid(asked.info.pyramid, asked.grid), reader.downsample
     red, green, blue = bytes.fromhex(asked.info.background)

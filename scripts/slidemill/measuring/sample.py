@@ -169,12 +169,12 @@ def read_sample(cohort: Cohort, spec: SampleSpec) -> Sample:
 
 def _copy_obstacle(grid: GridSpec, spec: SampleSpec) -> str:
     """Return which setting prevents copying tiles, or an empty text."""
-    settings = {"sampling.overlap": grid.overlap == 0, "sampling.edges": grid.edges == "drop"}
-    settings["reader"] = spec.reader != "openslide"
-    return next((f"{name} does not allow it" for name, fits in settings.items() if not fits), "")
+    is_direct = spec.reader != "openslide"
+    fits = {"sampling.overlap": grid.overlap == 0, "sampling.edges": grid.edges == "drop", "reader": is_direct}
+    return next((f"{name} does not allow it" for name, own in fits.items() if not own), "")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _SlideSampler:
     """Adds the patches of a slide to a sample."""
 
@@ -182,6 +182,7 @@ class _SlideSampler:
     grid: GridSpec
     spec: SampleSpec
     found: Sample
+    reason: str = ""  # of the choice of its reader, once it is open
 
     def read(self, places: Sequence[int], *, timed: int) -> None:
         """Read the patches at places of the slide's table, and time reading so many neighbours."""
@@ -194,7 +195,7 @@ class _SlideSampler:
             convert = build_conversion(handle, colours)
             tile = _tile_size(handle, wanted[0].level)
         asked = SlidePatches(slide.source, slide.info, self.grid, wanted)
-        with open_reader(asked, self.spec.reader, self.spec.seed) as (reader, _):
+        with open_reader(asked, self.spec.reader, self.spec.seed) as (reader, self.reason):
             # The first time, as in each job, libraries are loaded.
             if not found.opening.work:
                 found.opening.add(begun, 1)
@@ -267,8 +268,8 @@ class _SlideSampler:
             return "reader does not allow it"
         if converted:
             return "icc converts the slides' colours"
-        is_tiled = isinstance(reader, TileReader)
-        return "" if is_tiled else f"the tiles of {self.slide.source.name} are not read directly"
+        reason = f"the tiles of {self.slide.source.name} are not read directly ({self.reason})"
+        return "" if isinstance(reader, TileReader) else reason
 
     def _tiles(self, patches: Sequence[PatchRef], tile: Size | None) -> int:
         """Return the number of different tiles that patches touch; 1 per patch if the tiles are not known."""
@@ -293,8 +294,6 @@ def _tile_size(slide: openslide.OpenSlide, level: int) -> Size | None:
 
 def _neighbours(patches: Sequence[PatchRef], centre: PatchRef, count: int) -> list[PatchRef]:
     """Return so many patches next to one, in raster order."""
-
-    def distance(patch: PatchRef) -> int:
-        return max(abs(patch.column - centre.column), abs(patch.row - centre.row))
-
-    return sorted(nsmallest(count, patches, key=distance), key=lambda patch: (patch.row, patch.column))
+    column, row = centre.column, centre.row
+    near = nsmallest(count, patches, key=lambda patch: max(abs(patch.column - column), abs(patch.row - row)))
+    return sorted(near, key=lambda patch: (patch.row, patch.column))

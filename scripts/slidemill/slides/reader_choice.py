@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from operator import attrgetter
+from pathlib import Path
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -21,6 +22,8 @@ import openslide
 
 from slidemill.core.job_log import LOG
 from slidemill.core.patch import PatchRef
+from slidemill.core.pyramid import SlideInfo
+from slidemill.core.specs import GridSpec
 from slidemill.errors import SlideError, SlidemillError, UnreadablePatchError
 from slidemill.slides._tile_cutter import Region
 from slidemill.slides.grid import Grid
@@ -88,6 +91,31 @@ def open_reader(asked: SlidePatches, choice: str, seed: int) -> Iterator[tuple[R
         if reader is None:
             reader = OpenSlideReader(stack.enter_context(open_slide(asked.source)), asked.info, asked.grid)
         yield reader, why
+
+
+FORMS = {"jpeg": "JPEG", "jpeg2000": "JPEG 2000"}
+"""The names of tiles that encoding source copies."""
+
+
+def describe_readers(path: Path, info: SlideInfo, levels: Sequence[int]) -> list[str]:
+    """Return a line for each native level: its reader, and its tiles or why OpenSlide reads it.
+
+    Only the last tile is compared with OpenSlide's pixels.
+
+    Raises
+    ------
+    SlideError
+        When OpenSlide cannot open the slide.
+    """
+    lines = []
+    for level in levels:
+        with open_reader(SlidePatches(path, info, GridSpec(1, level=level), ()), "auto", 0) as (reader, why):
+            if isinstance(reader, TileReader):
+                width, height = reader.level.tile
+                form = FORMS.get(reader.level.form, "which encoding source does not copy")
+                why = f"tiles of {width} x {height} pixels, {form}"
+            lines.append(f"level {level}: reader {reader.name} ({why})")
+    return lines
 
 
 def _trusted(stack: ExitStack, asked: SlidePatches, seed: int) -> tuple[TileReader, str]:

@@ -94,7 +94,7 @@ class OpenSlideReader:
 
 
 class TileReader:
-    """Decode each tile of a TIFF once, and cut the patches out of the tiles.
+    """Decode each of a slide's tiles once, and cut the patches out of the tiles.
 
     Raises
     ------
@@ -280,7 +280,7 @@ def tile_misfit(reader: TileReader, patch_size: int, patches: Sequence[PatchRef]
     width, height = reader.level.tile
     remedy = "store them in lmdb or hdf5, which hold tiles for any grid, or choose another encoding"
     if reader.level.form != "jpeg":
-        return f"encoding source copies JPEG tiles to this backend, and this slide's are compressed otherwise: {remedy}"
+        return f"encoding source copies JPEG tiles to this backend, and this slide's are not: {remedy}"
     if width != height:
         return f"encoding source needs square tiles in this backend, and this slide's are {width} x {height}: {remedy}"
     apart = width * reader.downsample
