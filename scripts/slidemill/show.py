@@ -173,7 +173,7 @@ def compare(ds: Dataset, slide: str, slides_folder: str | Path, longest: int = L
     file = slide_path(Path(slides_folder), own.outcome.path)
     if fingerprint(file) != own.outcome.fingerprint:
         raise SlidemillError(f"{file.name}: is not the slide that these patches are of: name the folder that holds it")
-    icc = ds.store(slide).manifest.icc
+    icc = ds.stored.pool.colours(own.outcome.slide)
     # Not finer than the patches, which take its grid: sizes that are rounded separately would drift.
     longest = max(min(longest, math.floor(max(own.info.size) / own.downsample + 1e-9)), 1)
     whole = low_resolution(file, own.info, longest, icc=CONVERTED if icc == CONVERTED else IGNORED).image

@@ -24,9 +24,10 @@ from slidemill.datasets.joined_hdf5 import join_stores
 from slidemill.datasets.shuffle import order, square_blocks
 from slidemill.errors import StoreError
 from slidemill.slides.grid import Grid
-from slidemill.stores import _tiled
+from slidemill.stores import tile_cuts
 from slidemill.stores.checks import Expected, check_in_child, check_store
 from slidemill.stores.registry import open_store
+from slidemill.stores.tile_cuts import TileCache
 from slidemill.stores.tile_grid import TileGrid
 from tests import results as tables
 from tests.results import INFO, PATCHES, SIZE, write_metadata, write_slide, write_stored, write_tables
@@ -170,7 +171,7 @@ def test_blocks_share_tiles(tmp_path, monkeypatch):
     for name, own in (("blocks", blocks), ("exact", None)):
         places = order(slides, name, 0, 0, blocks=own)
         assert sorted(places) == list(range(len(patches)))
-        monkeypatch.setattr(_tiled, "CACHE", _tiled.TileCache(100 * math.prod(TILE) * 3))
+        monkeypatch.setattr(tile_cuts, "CACHE", TileCache(100 * math.prod(TILE) * 3))
         with open_store(tmp_path / "a.lmdb") as store:
             for place in places:
                 store.read(patches[place].patch_id)

@@ -223,8 +223,8 @@ def test_pixels_without_stores_are_refused(unstored, read):
     with open_dataset(unstored) as bare, pytest.raises(SlidemillError) as refused:
         read(bare)
     assert str(refused.value) == (
-        f"{unstored}: the run wrote no stores (stores: {{}}), so there are no pixels, only tables: name a backend, "
-        "such as stores: {lmdb: {encoding: zstd}}, and run again"
+        f"{unstored}: the run wrote no stores (stores: {{}}), so there are no pixels, only tables: read the slides "
+        "with backend 'slides', or name a backend, such as stores: {lmdb: {encoding: zstd}}, and run again"
     )
 
 

@@ -19,6 +19,7 @@ from slidemill.config.configuration import read_config
 from slidemill.core.csv_tables import read_table
 from slidemill.core.results_layout import store_path
 from slidemill.core.specs import WorkSpec
+from slidemill.datasets.slide_records import ReadingChoice
 from slidemill.errors import SlidemillError
 from slidemill.runs.planning import list_slides
 from slidemill.sampling.label_filter import LabelChoice
@@ -188,6 +189,7 @@ class Cohort:
                 work=WorkSpec(self.checked.reader, 2, 0, True),
                 store=self.results / store_path(backend, one.slide),
                 outcome=self.place(f"outcomes/store_patches/{backend}", one.slide),
+                icc=self.checked.icc,
             )
         )
 
@@ -205,6 +207,7 @@ class Cohort:
                 threads=2,
                 table=self.place("validation", one.slide, "csv"),
                 outcome=self.place("outcomes/validate_stores", one.slide),
+                icc=self.checked.icc,
             )
         )
 
@@ -249,6 +252,7 @@ class Cohort:
                 validation=[self.place("validation", slide, "csv") for slide in ids if self.checked.stores],
                 skip_unreadable=self.checked.unreadable_patches == "skip",
                 tables=CohortTables.below(self.results),
+                reading=ReadingChoice(self.checked.root, self.checked.reader, self.checked.icc),
             )
         )
 

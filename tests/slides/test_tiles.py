@@ -22,10 +22,9 @@ from slidemill.errors import SlideError, UnreadablePatchError
 from slidemill.slides import _tile_cutter, reader_choice, readers
 from slidemill.slides._tile_cutter import Region
 from slidemill.slides.grid import Grid
-from slidemill.slides.openslide_reader import PatchReader
+from slidemill.slides.openslide_reader import PatchReader, unreadable_patches
 from slidemill.slides.patch_table import SlidePatches
 from slidemill.slides.reader_choice import open_reader
-from slidemill.slides.readers import unreadable_patches
 from slidemill.slides.slide_info import open_slide, slide_info
 from slidemill.tiles.levels import open_level
 from slidemill.tiles.tiled_level import TiledLevel, TilesError

@@ -11,7 +11,7 @@ import pytest
 from slidemill.core.results_layout import SUFFIXES
 from slidemill.core.specs import AREA, LANCZOS, GridSpec, StoreSpec, ValidationSpec, WorkSpec
 from slidemill.errors import SlidemillError
-from slidemill.slides import readers
+from slidemill.slides import openslide_reader, readers
 from slidemill.slides.fingerprint import fingerprint
 from slidemill.slides.grid import Grid
 from slidemill.slides.openslide_reader import PatchReader
@@ -99,7 +99,8 @@ def breaking(monkeypatch):
 
     def breaks(*ids):
         Breaking.bad = frozenset(ids)
-        monkeypatch.setattr(readers, "PatchReader", Breaking)
+        for module in (readers, openslide_reader):
+            monkeypatch.setattr(module, "PatchReader", Breaking)
 
     return breaks
 

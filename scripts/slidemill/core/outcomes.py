@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -20,6 +21,7 @@ from slidemill.core.stage_facts import (
     LabelAudit,
     LabelFacts,
     QualitySummary,
+    ReaderFacts,
     RegionCounts,
     SampleFacts,
     SlideFacts,
@@ -211,8 +213,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "Mapping[str, Seal]": _mapping(_seal),
     "SlideInfo": SlideInfo.from_json,
     "GridSpec": lambda value: GridSpec(**value),
-    "QualitySummary": lambda value: _build(QualitySummary, value),
-    "LabelAudit": lambda value: _build(LabelAudit, value),
+    **{kind.__name__: partial(_build, kind) for kind in (QualitySummary, ReaderFacts, LabelAudit)},
 }
 """By annotation of a field, the function that reads its JSON value."""
 
@@ -238,10 +239,7 @@ def read_outcome(path: Path) -> Outcome:
 
 
 def add_seals(outcome: Outcome, **seals: Seal) -> Outcome:
-    """Return the outcome with the seals of the tables that its stage wrote.
-
-    Seals of earlier stages are kept.
-    """
+    """Return the outcome with seals of its stage's tables, next to earlier ones."""
     return replace(outcome, tables={**outcome.tables, **seals})
 
 

@@ -28,6 +28,9 @@ METADATA_TABLE, METADATA_PARQUET, VALIDATION_TABLE = "metadata.csv", "metadata.p
 COHORT_SEALS = "tables.seal.json"
 """The seals of the cohort's tables, written after them."""
 
+SLIDE_RECORDS = "slide_records.json"
+"""How the patches of each slide are read from the slide itself."""
+
 SPLITS_TABLE, SPLITS_SEAL = "splits.csv", "splits.seal.json"
 BENCHMARK_TABLE, BENCHMARK_PLOT = "benchmark.csv", "figures/benchmark.png"
 CANDIDATES_TABLE = "candidates.csv"
@@ -115,6 +118,7 @@ COHORT_TABLES = {
     "stores": STORES_TABLE,
     "unreadable": UNREADABLE_TABLE,
     "validation": VALIDATION_TABLE,
+    "records": SLIDE_RECORDS,
 }
 """By name, the tables that gather_results writes and seals."""
 

@@ -59,6 +59,23 @@ class QualitySummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReaderFacts:
+    """Which reader gives OpenSlide's pixels of a slide, as found by comparing parts of it.
+
+    Parameters
+    ----------
+    reader, reason
+        ``"tiles"`` where the slide's tiles can be trusted, else ``"openslide"``; and why.
+    versions
+        By name, the versions of the libraries whose pixels were compared; empty where none were.
+    """
+
+    reader: str
+    reason: str
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SampleFacts:
     """The findings of sample_patches.
 
@@ -76,6 +93,8 @@ class SampleFacts:
         Share of the slide that was left out as ink, as text.
     quality
         Summary of the quality measures.
+    reading
+        The reader of the slide; None in files of earlier versions, and for a slide without patches.
     """
 
     grid: int
@@ -85,6 +104,7 @@ class SampleFacts:
     mask_fingerprint: str | None = None
     ink_fraction: str | None = None
     quality: QualitySummary | None = None
+    reading: ReaderFacts | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

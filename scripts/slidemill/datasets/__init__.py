@@ -1,4 +1,4 @@
 """Read stores for training, split slides into folds, and export patches.
 
-It imports core and stores.
+It imports core, stores and slides.
 """

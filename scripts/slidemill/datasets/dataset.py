@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ from slidemill.datasets.slide_names import slide_ids
 from slidemill.datasets.split import every_kth, split
 from slidemill.datasets.stored_patches import Places, StoredPatches, places_of
 from slidemill.stores.base import Store
-from slidemill.stores.store_pool import StorePool
+from slidemill.stores.store_pool import Pool, require_stores
 
 if TYPE_CHECKING:
     import pandas
@@ -84,7 +84,7 @@ class Dataset:
 
     @property
     def backend(self) -> str:
-        """The backend whose stores are read; empty if the run wrote no stores."""
+        """The backend whose stores are read, or ``"slides"``; empty if the run wrote no stores."""
         return self.stored.pool.backend
 
     @property
@@ -138,7 +138,7 @@ class Dataset:
 
         Raises
         ------
-        StoreError
+        StoreError, SlideError
             As `slidemill.datasets.stored_patches.StoredPatches.read` does.
         """
         return self.stored.read(places_of(places, len(self)), out)
@@ -149,11 +149,11 @@ class Dataset:
         Raises
         ------
         SlidemillError
-            When the dataset has no such slide, or several.
+            When the dataset has no such slide, or several, or reads the slides themselves.
         StoreError
             When the store cannot be opened.
         """
-        return self.stored.pool[slide_ids(self.paths, self.slides, [slide])[0]]
+        return require_stores(self.stored.pool)[slide_ids(self.paths, self.slides, [slide])[0]]
 
     def take(self, places: Sequence[int] | Places | npt.NDArray[np.bool_]) -> Dataset:
         """Return a dataset of some of the patches.
@@ -266,7 +266,7 @@ class Dataset:
         return every_kth(self, total)
 
     def close(self) -> None:
-        """Close the stores; reading reopens them."""
+        """Close the stores or slides; reading reopens them."""
         self.stored.pool.close()
 
     def __enter__(self) -> Self:
@@ -278,7 +278,7 @@ class Dataset:
 
 def dataset_of(
     table: pandas.DataFrame,
-    pool: StorePool,
+    pool: Pool[Any],
     fingerprints: Mapping[str, str],
     *,
     classes: Mapping[int, str],

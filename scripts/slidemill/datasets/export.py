@@ -48,6 +48,7 @@ from slidemill.errors import SlidemillError, StoreError
 from slidemill.stores.base import Store
 from slidemill.stores.checks import changed_tiles
 from slidemill.stores.hdf5_writer import EncodedPatches, RawPatches, discard_on_error
+from slidemill.stores.store_pool import require_stores
 from slidemill.stores.tar import BUFFER, PROVENANCE, Members, header
 from slidemill.stores.writer import full_disk_errors
 
@@ -115,7 +116,7 @@ def export(dataset: Dataset, out: Path, progress: Progress = lambda _: None, *, 
         raise SlidemillError(f"{out}: is there already: remove it, or name another file")
     if not len(dataset):
         raise SlidemillError(f"{dataset.results}: no patch is selected: ask for other slides, labels, or a wider query")
-    with dataset.stored.pool.open(dataset.slides[0]) as store:
+    with require_stores(dataset.stored.pool).open(dataset.slides[0]) as store:
         stored, shape = _kept(store), store.manifest.shape
     write, written = (_write_tar, _in_tar) if is_tar else (_write_hdf5, _in_hdf5)
     form = _Form(stored, shape, written(stored, encoding))
@@ -235,7 +236,7 @@ def _patches(dataset: Dataset, form: _Form, slides: dict[str, Any]) -> Generator
 
 def _opened(dataset: Dataset, slide: str, form: _Form) -> Store:
     """Open a slide's store; check that encoding and shape match the first store."""
-    store = dataset.stored.pool.open(slide)
+    store = require_stores(dataset.stored.pool).open(slide)
     if _kept(store) is not form.stored or store.manifest.shape != form.shape:
         store.close()
         found, size = _kept(store).name, store.manifest.patch_size

@@ -21,14 +21,19 @@ from slidemill.core.results_layout import (
 from slidemill.core.seals import Seal, read_cohort_seal
 from slidemill.datasets.dataset import Dataset, dataset_of
 from slidemill.errors import SlidemillError, machine_error, machine_errors
-from slidemill.stores.store_pool import MOST_OPEN, StorePool, no_pixels
+from slidemill.stores.store_pool import MOST_OPEN, SLIDES, StorePool, no_pixels
 
 if TYPE_CHECKING:
     import pandas
 
 
 def open_dataset(
-    results: str | Path, backend: str | None = None, where: str | None = None, most_open: int = MOST_OPEN
+    results: str | Path,
+    backend: str | None = None,
+    where: str | None = None,
+    most_open: int = MOST_OPEN,
+    *,
+    slides: str | Path | None = None,
 ) -> Dataset:
     """Open the patches of finished results as one sequence.
 
@@ -40,16 +45,21 @@ def open_dataset(
         The results folder.
     backend
         ``"lmdb"``, ``"hdf5"``, ``"disk"`` or ``"tar"``; None takes the first of these that has stores. Where the run
-        wrote none (``stores: {}``), the dataset has a table and no pixels.
+        wrote none (``stores: {}``), the dataset has a table and no pixels. ``"slides"`` reads the slides themselves,
+        and gives the pixels that a lossless store has: by their tiles where these equalled OpenSlide's pixels when the
+        slide was sampled, else by OpenSlide.
     where
         A query that selects patches, as of `Dataset.select`.
     most_open
-        Number of stores that are open at once; with fewer than 64, shuffled batches may reopen some often.
+        Number of stores or slides that are open at once; with fewer than 64, shuffled batches may reopen some often.
+    slides
+        With backend ``"slides"``, the folder of the slides, or of their sheet; None for the one of the run.
 
     Returns
     -------
     Dataset
-        The patches of all slides that are ok. Stores open on demand; one that a later run has written is an error.
+        The patches of all slides that are ok. Stores and slides open on demand; a store that a later run has written is
+        an error, and so is a slide that has changed.
 
     Raises
     ------
@@ -60,11 +70,25 @@ def open_dataset(
     results = Path(results).absolute()
     if most_open < 1:
         raise SlidemillError(f"most_open is {most_open}: give 1 or more")
+    if slides is not None and backend != SLIDES:
+        raise SlidemillError(f"slides is {str(slides)!r} and backend {backend!r}: only backend {SLIDES!r} reads slides")
     with machine_errors(results):  # includes loading the libraries that read tables
-        return _opened(results, backend, where, most_open=most_open)
+        if backend == SLIDES:
+            dataset = _of_slides(results, most_open, None if slides is None else Path(slides))
+        else:
+            dataset = _of_stores(results, backend, most_open)
+        return dataset if where is None else dataset.select(query=where)
 
 
-def _opened(results: Path, backend: str | None, where: str | None, *, most_open: int) -> Dataset:
+def _of_slides(results: Path, most_open: int, root: Path | None) -> Dataset:
+    from slidemill.datasets.slide_pool import open_pool  # stores need no OpenSlide
+
+    table, (prints, paths) = read_parquet(results / METADATA_PARQUET), _slides(results)
+    pool = open_pool(results, table, prints, most_open=most_open, root=root)
+    return dataset_of(table, pool, prints, classes=classes_of(table), paths=paths)
+
+
+def _of_stores(results: Path, backend: str | None, most_open: int) -> Dataset:
     table = read_parquet(results / METADATA_PARQUET)
     stores = _rows(results / STORES_TABLE, ("slide", "backend", "content"))
     stored = {row["backend"] for row in stores}
@@ -76,13 +100,17 @@ def _opened(results: Path, backend: str | None, where: str | None, *, most_open:
         raise SlidemillError(no_pixels(results))
     if kinds and chosen not in kinds:
         raise SlidemillError(f"{results}: there are no stores of {chosen}: there are {', '.join(kinds)}")
-    slides = _rows(results / SLIDES_TABLE, ("slide", "fingerprint"))
-    prints = {row["slide"]: row["fingerprint"] for row in slides}
-    paths = {row["slide"]: row.get("path") or "" for row in slides}
+    prints, paths = _slides(results)
     contents = {row["slide"]: row["content"] for row in stores if row["backend"] == chosen}
     pool = StorePool(results, chosen, most_open, contents)
-    dataset = dataset_of(table, pool, prints, classes=classes_of(table), paths=paths)
-    return dataset if where is None else dataset.select(query=where)
+    return dataset_of(table, pool, prints, classes=classes_of(table), paths=paths)
+
+
+def _slides(results: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the fingerprint and the path of each slide of the results."""
+    rows = _rows(results / SLIDES_TABLE, ("slide", "fingerprint"))
+    prints = {row["slide"]: row["fingerprint"] for row in rows}
+    return prints, {row["slide"]: row.get("path") or "" for row in rows}
 
 
 def _rows(table: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:

@@ -19,7 +19,7 @@ WINDOW = 64
 BLOCK, BLOCKS = 4, 16
 """Where patches are cut out of tiles: the side of a square of neighbours, which share tiles, and how many are mixed.
 
-16 squares of 16 patches of 256 pixels touch some 450 tiles of 240, which `slidemill.stores._tiled.CACHE_BYTES` holds.
+16 squares of 16 patches of 256 pixels touch some 450 tiles of 240, which `slidemill.stores.tile_cuts` holds.
 """
 
 SLIDES = 32

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ from slidemill.core.patch import format_patch_id
 from slidemill.datasets.shuffle import Shuffle, order, square_blocks
 from slidemill.errors import SlidemillError, StoreError, machine_errors
 from slidemill.stores.arrays import output_array
-from slidemill.stores.store_pool import StorePool
+from slidemill.stores.store_pool import Pool
 
 Places = npt.NDArray[np.integer]
 
@@ -49,14 +50,14 @@ class StoredPatches:
     Parameters
     ----------
     pool
-        The stores.
+        The stores, or the slides.
     slides
         Ids of slides.
     codes, columns, rows
         Per patch, the place of its slide in `slides`, and its column and row in the slide's grid; integers ``(n,)``.
     """
 
-    pool: StorePool
+    pool: Pool[Any]
     slides: Sequence[str]
     codes: Places
     columns: Places
@@ -67,8 +68,8 @@ class StoredPatches:
 
     @property
     def are_cut(self) -> bool:
-        """Whether patches are cut out of the tiles that the first patch's store holds."""
-        return len(self) > 0 and self.pool[self.slides[self.codes[0]]].holds_tiles
+        """Whether patches of the first patch's slide are cut out of tiles that neighbours share."""
+        return len(self) > 0 and self.pool.shares_tiles(self.slides[self.codes[0]])
 
     def order(self, shuffle: Shuffle | bool, seed: int, epoch: int) -> npt.NDArray[np.intp]:
         """Return the places of all patches in reading order, as `slidemill.datasets.shuffle.order` does."""
@@ -99,6 +100,8 @@ class StoredPatches:
         StoreError
             When a store cannot be opened, a patch is missing or broken, patches differ in size, or `out` has another
             shape.
+        SlideError
+            When a slide that is read itself is missing, has changed, or cannot be read.
         """
         wanted = self._named(places)
         pool, slides = self.pool, self.slides

@@ -170,7 +170,7 @@ def open_canvas(ds: Dataset, slide: str) -> SlideCanvas:
             f"{facts}: what is known of the slide cannot be read ({error.strerror}): copy the folder slides of the "
             "results too; what import-pywsi has made has none"
         ) from None
-    return SlideCanvas(ds, outcome, GridSpec(**ds.store(slide).manifest.sampling))
+    return SlideCanvas(ds, outcome, ds.stored.pool.grid(slide))
 
 
 def stitch_slide(

@@ -204,7 +204,7 @@ class Workflow:
                     **pixels,
                 },
                 "draw_slide": {"annotation": self.of_slide.annotation_path, "labels": asdict(config.labels), **pixels},
-                "gather_results": {"unreadable_patches": config.unreadable_patches},
+                "gather_results": {name: getattr(config, name) for name in ("unreadable_patches", "reader", "icc")},
                 "join_hdf5": {},
                 "split_slides": {"splits": self.report_parameters["splits"], "seed": config.seed},
                 "check_space": {"stores": self.backends, "reader": config.reader, **pixels},

@@ -39,6 +39,45 @@ class Region(NamedTuple):
     height: int
 
 
+def cut_region(level: TiledLevel, region: Region, decoded: Callable[[int], Pixels], out: Pixels) -> None:
+    """Cut one region out of its tiles.
+
+    Parameters
+    ----------
+    level
+        The tiles.
+    region
+        A region within the level, at least one pixel.
+    decoded
+        From a tile's number to its pixels, ``uint8 (height, width, 3)``, which are copied.
+    out
+        The region is written to it, ``uint8 (height, width, 3)``.
+
+    Raises
+    ------
+    TilesError
+        When a tile cannot be read.
+    """
+    (width, height), (left, top) = level.tile, region[:2]
+    right, bottom = left + region.width, top + region.height
+    rows, columns = range(top // height, (bottom - 1) // height + 1), range(left // width, (right - 1) // width + 1)
+    if region == (columns[0] * width, rows[0] * height, width, height):
+        # A patch that is a tile shares it with no other patch: it is decoded in place.
+        number = rows[0] * level.across + columns[0]
+        pixels = level.pixels(number, next(level.data([number])), out)
+        if not np.may_share_memory(pixels, out):
+            out[:] = pixels
+        return
+    for row in rows:
+        above = row * height
+        y0, y1 = max(top, above), min(bottom, above + height)
+        for column in columns:
+            before = column * width
+            x0, x1 = max(left, before), min(right, before + width)
+            tile = decoded(row * level.across + column)
+            out[y0 - top : y1 - top, x0 - left : x1 - left] = tile[y0 - above : y1 - above, x0 - before : x1 - before]
+
+
 @dataclass(slots=True)
 class _Cut:
     """A region that is being cut out.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 
 import numpy as np
 import openslide
@@ -18,6 +19,8 @@ from slidemill.shrinking.lanczos import read_shrunk
 from slidemill.shrinking.strips import ReadRegion, rows_at_once
 from slidemill.slides.grid import Grid
 from slidemill.slides.icc import IGNORED, build_conversion
+from slidemill.slides.patch_table import SlidePatches
+from slidemill.slides.slide_info import open_slide
 
 
 class PatchReader:
@@ -85,6 +88,24 @@ class PatchReader:
             strip = np.asarray(read(place, (width, end - first)))
             result[row : row + count] = shrink_area(strip, shrink, (x, y + row), size=(columns, count))
         return result
+
+
+def unreadable_patches(asked: SlidePatches) -> dict[str, str]:
+    """Return the patches that OpenSlide cannot read, by id, with its reasons."""
+    reasons: dict[str, str] = {}
+    waiting = deque(asked.patches)
+    while waiting:
+        with open_slide(asked.source) as slide:
+            reader = PatchReader(slide, asked.info, asked.grid)
+            while waiting:
+                patch = waiting.popleft()
+                try:
+                    reader.read(patch)
+                except UnreadablePatchError as error:
+                    # OpenSlide reads nothing more from a handle that failed once: open another.
+                    reasons[patch.patch_id] = str(error)
+                    break
+    return reasons
 
 
 def pad_patch(image: Image.Image | None, patch: PatchRef, patch_size: int, *, background: str) -> Image.Image:

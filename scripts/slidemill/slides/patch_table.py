@@ -14,6 +14,9 @@ from slidemill.core.specs import GridSpec
 from slidemill.errors import SlidemillError
 from slidemill.slides.grid import Grid
 
+SPREAD = 16
+"""Patches that `spread_patches` spreads over a table."""
+
 
 @dataclass(frozen=True, slots=True)
 class SlidePatches:
@@ -68,6 +71,34 @@ def patch_side(info: SlideInfo, spec: GridSpec | None) -> float:
     It is infinite if the grid is not known.
     """
     return Grid(info.pyramid, spec).extent0 if spec else math.inf
+
+
+def spread_patches(rows: Iterable[Mapping[str, str]], count: int, info: SlideInfo, spec: GridSpec) -> list[PatchRef]:
+    """Return some patches of a patch table in raster order: outermost ones, and others spread evenly.
+
+    Parameters
+    ----------
+    rows, count
+        The rows of the table, and their number, at least 1.
+    info, spec
+        The slide's facts, and the grid of the patches.
+
+    Raises
+    ------
+    SlidemillError
+        When a row is not of the grid.
+    """
+    spread = {place * count // SPREAD for place in range(SPREAD)} | {count - 1}
+    chosen: dict[int, Mapping[str, str]] = {}
+    furthest: dict[str, tuple[int, Mapping[str, str]]] = {}
+    for place, row in enumerate(rows):
+        for axis in ("column", "row"):
+            if place == 0 or int(row[axis]) > int(furthest[axis][1][axis]):
+                furthest[axis] = place, row
+        if place in spread:
+            chosen[place] = row
+    found = chosen | dict(furthest.values())
+    return patches_of((found[place] for place in sorted(found)), info, spec)
 
 
 def patches_of(rows: Iterable[Mapping[str, str]], info: SlideInfo, spec: GridSpec) -> list[PatchRef]:

@@ -13,6 +13,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from operator import attrgetter
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -24,9 +25,11 @@ from slidemill.core.job_log import LOG
 from slidemill.core.patch import PatchRef
 from slidemill.core.pyramid import SlideInfo
 from slidemill.core.specs import GridSpec
+from slidemill.core.stage_facts import ReaderFacts
 from slidemill.errors import SlideError, SlidemillError, UnreadablePatchError
 from slidemill.slides._tile_cutter import Region
 from slidemill.slides.grid import Grid
+from slidemill.slides.openslide_reader import unreadable_patches
 from slidemill.slides.patch_table import SlidePatches
 from slidemill.slides.readers import (
     PATCHES_UNDER_WAY,
@@ -34,7 +37,6 @@ from slidemill.slides.readers import (
     Reader,
     TileReader,
     largest_read,
-    unreadable_patches,
 )
 from slidemill.slides.slide_info import open_slide
 from slidemill.tiles.levels import open_level
@@ -44,6 +46,8 @@ COMPARED = 4
 """Patches chosen at random that are compared, in addition to those at the edges."""
 LARGEST_COMPARED = 512
 """The largest width and height, in pixels, of the compared part of a patch or a tile."""
+DECODERS = ("imagecodecs", "simplejpeg", "tifffile")
+"""The packages that read tiles."""
 
 
 @contextmanager
@@ -116,6 +120,24 @@ def describe_readers(path: Path, info: SlideInfo, levels: Sequence[int]) -> list
                 why = f"tiles of {width} x {height} pixels, {form}"
             lines.append(f"level {level}: reader {reader.name} ({why})")
     return lines
+
+
+def find_reader(asked: SlidePatches, seed: int) -> ReaderFacts:
+    """Return which reader gives OpenSlide's pixels of a slide's patches, by comparing some of them.
+
+    Parameters are those of `open_reader`. A slide that cannot be read at all is left to OpenSlide.
+    """
+    try:
+        with ExitStack() as stack:
+            _, why = _trusted(stack, asked, seed)
+    except SlideError as error:
+        return ReaderFacts(reader=OpenSlideReader.name, reason=str(error))
+    return ReaderFacts(reader=TileReader.name, reason=why, versions=library_versions())
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of the libraries whose pixels `find_reader` compares, by name."""
+    return {"openslide": openslide.__library_version__} | {name: version(name) for name in DECODERS}
 
 
 def _trusted(stack: ExitStack, asked: SlidePatches, seed: int) -> tuple[TileReader, str]:

@@ -5,7 +5,6 @@ They are read tile by tile, or through OpenSlide.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from functools import partial
@@ -20,14 +19,12 @@ from slidemill.core.ordered_threads import Step, run_in_order
 from slidemill.core.patch import PatchRef
 from slidemill.core.pyramid import SlideInfo
 from slidemill.core.specs import GridSpec
-from slidemill.errors import SlideError, UnreadablePatchError
+from slidemill.errors import SlideError
 from slidemill.shrinking.area import shrink_area
 from slidemill.shrinking.lanczos import shrink
-from slidemill.slides._tile_cutter import Cutter, Region
+from slidemill.slides._tile_cutter import Cutter, Region, cut_region
 from slidemill.slides.grid import Grid
 from slidemill.slides.openslide_reader import PatchReader, pad_patch
-from slidemill.slides.patch_table import SlidePatches
-from slidemill.slides.slide_info import open_slide
 from slidemill.tiles.tiled_level import TiledLevel, TilesError
 
 Result = TypeVar("Result")
@@ -167,6 +164,32 @@ class TileReader:
         assert pixels is not None
         return pixels
 
+    def cut(self, patch: PatchRef, decoded: Callable[[int], Pixels], out: Pixels) -> None:
+        """Cut one patch out of the tiles that it touches.
+
+        Parameters
+        ----------
+        patch
+            A patch of the slide's grid.
+        decoded
+            From a tile's number to its pixels, ``uint8 (height, width, 3)``, which are copied.
+        out
+            The patch is written to it, ``uint8 (patch_size, patch_size, 3)``.
+
+        Raises
+        ------
+        TilesError
+            When the patch is not whole pixels within the level, or a tile cannot be read.
+        """
+        region, side = self.region(patch), self._patch_size
+        if (region.width, region.height) == (side, side) == patch.size:
+            cut_region(self.level, region, decoded, out)
+            return
+        part = np.empty((region.height, region.width, 3), np.uint8) if region.width else None
+        if part is not None:
+            cut_region(self.level, region, decoded, part)
+        out[:] = self._whole(patch, part)
+
     def _whole(self, patch: PatchRef, pixels: Pixels | None) -> Pixels:
         """Return the patch as OpenSlide reads it.
 
@@ -186,34 +209,13 @@ class TileReader:
         return np.asarray(pad_patch(image, patch, self._patch_size, background=self._background))
 
 
-def unreadable_patches(asked: SlidePatches) -> dict[str, str]:
-    """Return the patches that OpenSlide cannot read, by id, with its reasons."""
-    reasons: dict[str, str] = {}
-    waiting = deque(asked.patches)
-    while waiting:
-        with open_slide(asked.source) as slide:
-            reader = PatchReader(slide, asked.info, asked.grid)
-            while waiting:
-                patch = waiting.popleft()
-                try:
-                    reader.read(patch)
-                except UnreadablePatchError as error:
-                    # OpenSlide reads nothing more from a handle that failed once: open another.
-                    reasons[patch.patch_id] = str(error)
-                    break
-    return reasons
-
-
 def largest_read(patches: Sequence[PatchRef]) -> int:
     """Return the bytes of the largest region that is read for a patch, at least 1."""
     return max((patch.read_size[0] * patch.read_size[1] * 3 for patch in patches), default=1) or 1
 
 
 def _fitting(patches: Sequence[PatchRef], most: int) -> int:
-    """Return how many patches may be under way at a time, at least 1.
-
-    This bounds memory.
-    """
+    """Return how many patches, at least 1, may be under way, to bound memory."""
     return max(1, min(most, PATCHES_UNDER_WAY // largest_read(patches)))
 
 

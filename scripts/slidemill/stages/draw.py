@@ -22,7 +22,7 @@ from slidemill.slides.discovery import decode_path, slide_path
 from slidemill.slides.fingerprint import check_unchanged
 from slidemill.slides.icc import build_conversion, colour_state
 from slidemill.slides.low_resolution import low_resolution
-from slidemill.slides.openslide_reader import PatchReader
+from slidemill.slides.openslide_reader import PatchReader, unreadable_patches
 from slidemill.slides.patch_table import SlidePatches, patches_of
 from slidemill.slides.slide_info import open_slide
 from slidemill.stages.job import Job
@@ -146,8 +146,6 @@ def draw_slide_sample(job: DrawJob, found: Outcome) -> Image.Image:
     SlideError
         When the slide cannot be read.
     """
-    from slidemill.slides.readers import unreadable_patches  # loads imagecodecs, which runs with stores do not need
-
     rows = sample_rows(job.metadata, None, job.seed, names=job.labels.map)
     source, patches = slide_path(job.slides, found.path), patches_of(rows, found.info, job.grid)
     unreadable = unreadable_patches(SlidePatches(source, found.info, job.grid, patches))

@@ -26,6 +26,7 @@ from slidemill.core.run_warnings import join_warnings
 from slidemill.core.seals import seal_tables
 from slidemill.core.stage_facts import UnreadablePatch, describe_unreadable
 from slidemill.core.text import name_slide
+from slidemill.datasets.slide_records import ReadingChoice, SlideRecord, SlideRecords, write_records
 from slidemill.runs.job_settings import Settings, check_cohort_settings, cohort_digest
 from slidemill.runs.run_plan import read_plan
 from slidemill.sampling.quality_notes import annotation_warnings, focus_notes
@@ -93,16 +94,14 @@ def slide_row(
         status, stage = "failed", "validate_stores"
         message = f"{wrong[0]['backend']}, {wrong[0]['check']}: {wrong[0]['message']}"
     else:
-        status = "empty" if any(outcome.status == "empty" for outcome in stages) else "ok"
-        stage = message = ""
-    colours = _join(store.colour_note for store in stores)
+        status, stage, message = "empty" if any(outcome.status == "empty" for outcome in stages) else "ok", "", ""
     row: dict[str, Any] = {
         "slide": facts.slide,
         "path": decode_path(facts.path),
         "status": status,
         "stage": stage,
         "message": message,
-        "notes": "; ".join([*facts.slide_notes, *filter(None, [colours]), *notes]),
+        "notes": "; ".join([*facts.slide_notes, *filter(None, [_join(store.colour_note for store in stores)]), *notes]),
         "warnings": join_warnings([*(warning for outcome in stages for warning in outcome.warnings), *warnings]),
         "patches": patches,
         "unreadable": len(unreadable),
@@ -111,18 +110,17 @@ def slide_row(
         "fingerprint": facts.fingerprint,
     }
     if sample:
-        row |= {"grid_patches": sample.grid, "ink_fraction": sample.ink_fraction}
-        row["dropped"] = "; ".join(f"{reason} {count}" for reason, count in sample.dropped.items())
+        dropped = "; ".join(f"{reason} {count}" for reason, count in sample.dropped.items())
+        row |= {"grid_patches": sample.grid, "ink_fraction": sample.ink_fraction, "dropped": dropped}
     if labels:
         row |= {name: getattr(labels, name) for name in ("annotation", *LABEL_NUMBERS)}
     if known := facts.facts:
         info = known.info
-        width, height = info.size
         row |= {name: getattr(info, name) for name in ("vendor", "mpp_x", "mpp_y", "objective_power", "icc")}
         row |= {name: getattr(known, name) for name in ("mpp_source", "deepzoom_levels", "file_size")}
-        row |= {"width": width, "height": height, "levels": len(info.dimensions)}
+        row |= {"width": info.size[0], "height": info.size[1], "levels": len(info.dimensions)}
         row["level_downsamples"] = ";".join(f"{value:.10g}" for value in info.downsamples)
-        row["bounds"] = ";".join(map(str, info.bounds)) if info.bounds else ""
+        row["bounds"] = ";".join(map(str, info.bounds or ()))
     return row
 
 
@@ -136,6 +134,7 @@ class CohortTables:
     stores: Path
     unreadable: Path
     validation: Path
+    records: Path
     seals: Path
 
     @classmethod
@@ -151,8 +150,7 @@ class GatherJob:
     Parameters
     ----------
     labelled, metadata, validation
-        The outcomes of write_metadata and two tables, of the same slides in the same order; no validation where there
-        are no stores.
+        The outcomes of write_metadata and two tables, of the same slides in the same order; without stores none.
     stored
         The outcomes of store_patches of all slides.
     skip_unreadable
@@ -161,6 +159,8 @@ class GatherJob:
         The cohort's tables.
     settings
         By slide, the settings of this run, if they are known; tables of another run are refused.
+    reading
+        As of `write_cohort`.
     """
 
     labelled: Sequence[Path]
@@ -170,13 +170,16 @@ class GatherJob:
     skip_unreadable: bool
     tables: CohortTables
     settings: Mapping[str, Settings] = field(default_factory=dict)
+    reading: ReadingChoice | None = None
 
     @classmethod
     def from_job(cls, job: Job) -> GatherJob:
         """Return the inputs and outputs of the rule gather_results."""
         skip = job.params["unreadable_patches"] == "skip"
         settings = read_plan(PLAN).settings
-        return cls(skip_unreadable=skip, tables=CohortTables(**job.outputs), settings=settings, **job.input_lists)
+        reading = ReadingChoice(job.roots.slides, job.params["reader"], job.params["icc"])
+        tables = CohortTables(**job.outputs)
+        return cls(skip_unreadable=skip, tables=tables, settings=settings, reading=reading, **job.input_lists)
 
 
 def gather_results(job: GatherJob) -> None:
@@ -204,11 +207,17 @@ def gather_results(job: GatherJob) -> None:
     for one in slides:
         stages[one.facts.slide]["write_metadata"] = one.facts
     check_cohort_settings(Path(), stages, job.settings)
-    write_cohort(slides, job.skip_unreadable, job.tables, settings=cohort_digest(job.settings) if job.settings else "")
+    known = cohort_digest(job.settings) if job.settings else ""
+    write_cohort(slides, job.skip_unreadable, job.tables, settings=known, reading=job.reading)
 
 
 def write_cohort(
-    slides: Sequence[SlideResults], skip_unreadable: bool, tables: CohortTables, *, settings: str = ""
+    slides: Sequence[SlideResults],
+    skip_unreadable: bool,
+    tables: CohortTables,
+    *,
+    settings: str = "",
+    reading: ReadingChoice | None = None,
 ) -> None:
     """Publish the cohort's tables; their seals are written last.
 
@@ -223,6 +232,8 @@ def write_cohort(
         The tables.
     settings
         Digest of the settings of all slides, or nothing.
+    reading
+        How slides are read; None writes no records of it.
 
     Raises
     ------
@@ -230,9 +241,8 @@ def write_cohort(
         When a slide's table is damaged.
     """
     metadata: list[tuple[SlideResults, frozenset[str]]] = []
-    unreadable: list[dict[str, Any]] = []
-    blurred = focus_notes(one.facts for one in slides)
-    doubts = annotation_warnings([one.facts for one in slides])
+    unreadable, records = list[dict[str, Any]](), dict[str, SlideRecord]()
+    blurred, doubts = focus_notes(one.facts for one in slides), annotation_warnings([one.facts for one in slides])
 
     def slide_rows() -> Iterator[dict[str, Any]]:
         for one in slides:
@@ -240,9 +250,13 @@ def write_cohort(
             notes = [blurred[slide]] if slide in blurred else []
             row = slide_row(one, list(_findings(one)), skip_unreadable, notes=notes, warnings=doubts.get(slide, ()))
             LOG.info("%s: %s %s", name_slide(slide, str(row["path"])), row["status"], row["message"])
+            record = reading.record(one.facts) if reading else None
+            if record and record.reading and not row["reader"]:
+                row |= {"reader": record.reading.reader, "reader_reason": record.reading.reason}
             left_out = unreadable_patches(one.later)
             unreadable.extend({"slide": slide, **asdict(patch)} for patch in left_out)
             if row["status"] == "ok" and one.metadata:
+                records.update({slide: record} if record else {})
                 metadata.append((one, frozenset(patch.patch_id for patch in left_out)))
             yield row
 
@@ -261,6 +275,8 @@ def write_cohort(
     rows[tables.unreadable.name] = write_table(tables.unreadable, UNREADABLE_COLUMNS, unreadable)
     findings = chain.from_iterable(_findings(one) for one in slides)
     rows[tables.validation.name] = write_table(tables.validation, VALIDATION_COLUMNS, findings)
+    if reading:
+        rows[tables.records.name] = write_records(tables.records, SlideRecords(reading.root, records))
     seal_tables(tables.seals.parent, rows, tables.seals.name, settings=settings)
 
 

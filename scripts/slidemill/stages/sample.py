@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from slidemill.core.columns import DROPPED_COLUMNS, PATCH_COLUMNS
-from slidemill.core.csv_tables import write_table
+from slidemill.core.csv_tables import read_table, write_table
 from slidemill.core.outcomes import Outcome, add_seals, attempt, read_outcome, write_outcome
 from slidemill.core.seals import Seal
 from slidemill.core.specs import GridSpec, LabelSpec, QualitySpec, TissueSpec, WorkSpec
@@ -15,9 +15,14 @@ from slidemill.sampling.patch_selection import Choice, write_selection
 from slidemill.sampling.tissue_mask import NOTHING, save_mask
 from slidemill.slides.discovery import decode_path
 from slidemill.slides.fingerprint import check_unchanged
+from slidemill.slides.patch_table import SlidePatches, spread_patches
+from slidemill.slides.reader_choice import find_reader
+from slidemill.slides.readers import TileReader
 from slidemill.stages.job import Job
 
 STAGE = "sample_patches"
+SEED = 0
+"""Of the choice of compared patches: another seed of the configuration samples nothing again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +91,13 @@ def sample_patches(job: SampleJob) -> None:
 
     def sample() -> Outcome:
         sampled = write_selection(source, found, choice, table=job.table, dropped=job.dropped, mask=job.mask)
+        facts = sampled.sample
+        if facts and facts.patches:
+            compared = spread_patches(read_table(job.table), facts.patches, found.info, choice.grid)
+            reading = find_reader(SlidePatches(source, found.info, choice.grid, compared), SEED)
+            sampled = replace(sampled, sample=replace(facts, reading=reading))
+            if reading.reader == TileReader.name:
+                check_unchanged(source, found.fingerprint)
         return replace(sampled, stage=STAGE)
 
     outcome = attempt(found.slide, STAGE, sample, after=found, unchanged=check_inputs)

@@ -17,7 +17,7 @@ import xxhash
 
 from slidemill.core.encodings import ENCODINGS, Buffer, Encoding, Shape, digest
 from slidemill.errors import StoreError
-from slidemill.stores._tiled import TileCuts
+from slidemill.stores.tile_cuts import TileCuts
 from slidemill.stores.tile_grid import TileGrid
 
 FORMAT = "slidemill"
@@ -70,7 +70,7 @@ class Manifest:
     icc
         What was done to the slide's colours, as `slidemill.slides.icc.colour_state` returns it.
     tiles
-        For a store of tiles, `slidemill.stores._tiled.TileGrid` as it gives it; `byte_digests` are those of the tiles.
+        For a store of tiles, their `slidemill.stores.tile_grid.TileGrid` as JSON; `byte_digests` are those of tiles.
     """
 
     backend: str

@@ -7,8 +7,9 @@ sections 14 and 15, and https://openslide.org/formats/ for what each vendor does
 from __future__ import annotations
 
 import os
+from array import array
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,12 +49,14 @@ def open_tiff(path: Path, size: Size) -> Iterator[TiledLevel]:
         tiff = tifffile.TiffFile(path)
     except Exception as error:  # OpenSlide may read what tifffile cannot
         raise TilesError(f"tifffile cannot open it ({error})") from None
-    with tiff:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            yield _tiled_level(tiff, size, descriptor)
-        finally:
-            os.close(descriptor)
+    with ExitStack() as stack:
+        with tiff:
+            descriptor = os.open(path, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+            tiles = _tiled_level(tiff, size, descriptor)
+        # The tags of all levels take much more memory than one level's tiles.
+        del tiff
+        yield tiles
 
 
 def _tiled_level(tiff: tifffile.TiffFile, size: Size, file: int) -> TiledLevel:
@@ -67,8 +70,8 @@ def _tiled_level(tiff: tifffile.TiffFile, size: Size, file: int) -> TiledLevel:
             size=size,
             tile=(page.tilewidth, page.tilelength),
             across=-(-page.imagewidth // page.tilewidth),
-            offsets=page.dataoffsets,
-            counts=page.databytecounts,
+            offsets=array("Q", page.dataoffsets),
+            counts=array("Q", page.databytecounts),
             jpeg_head=head,
             _decode=decode_jpeg if head else _library_decoder(page),
             _file=file,

@@ -1,4 +1,4 @@
-"""Patches cut out of a slide's own tiles, each of which a store holds once."""
+"""Patches cut out of a slide's own tiles, and the decoded tiles that a process keeps."""
 
 from __future__ import annotations
 
@@ -17,8 +17,20 @@ CACHE_BYTES = 96 * 1024 * 1024
 """Bytes of decoded tiles that a process keeps: two rows of tiles of most slides, or a window of shuffled blocks."""
 
 
+ROUND = 1024
+"""Decoded tiles after which it is decided again whether to keep all of them."""
+ONE_OF = 8
+"""One of so many tiles is kept where reads are scattered."""
+FEW, MANY = 0.15, 1.0
+"""Reads of kept tiles per kept tile, below which reads are scattered, and above which they no longer are."""
+
+
 class TileCache:
-    """Decoded tiles of this process, least recently used ones dropped first; threads may share it."""
+    """Decoded tiles of this process, least recently used ones dropped first; threads may share it.
+
+    Keeping a tile takes a quarter of the time of decoding it, since its memory is in no cache of the processor. Where
+    few kept tiles are read again, as in scattered reads of large slides, most tiles are not kept.
+    """
 
     def __init__(self, most: int = CACHE_BYTES) -> None:
         self._most = most
@@ -26,9 +38,12 @@ class TileCache:
 
     def renew(self) -> None:
         """Drop all tiles, and the lock, which another thread may have held during a fork."""
-        self._lock = threading.Lock()
+        # Taken again where collecting garbage closes a slide in the middle of `get`.
+        self._lock = threading.RLock()
         self._tiles: OrderedDict[tuple[object, Place], Pixels] = OrderedDict()
         self._bytes = 0
+        self._is_scattered = False
+        self._hits = self._misses = 0
 
     def get(self, owner: object, tile: Place, decode: Callable[[Place], Pixels]) -> Pixels:
         """Return a tile of an owner, decoded if it is not kept; not to be written to."""
@@ -37,20 +52,30 @@ class TileCache:
             pixels = self._tiles.get(key)
             if pixels is not None:
                 self._tiles.move_to_end(key)
+                self._hits += 1
                 return pixels
         pixels = decode(tile)
         with self._lock:
-            if key not in self._tiles:
+            self._misses += 1
+            is_kept = not self._is_scattered or self._misses % ONE_OF == 0
+            if self._misses == ROUND:
+                self._end_round()
+            if is_kept and key not in self._tiles:
                 self._tiles[key] = pixels
                 self._bytes += pixels.nbytes
                 while self._bytes > self._most and len(self._tiles) > 1:
                     self._bytes -= self._tiles.popitem(last=False)[1].nbytes
         return pixels
 
+    def _end_round(self) -> None:
+        kept = ROUND // ONE_OF if self._is_scattered else ROUND
+        self._is_scattered = self._hits < (MANY if self._is_scattered else FEW) * kept
+        self._hits = self._misses = 0
+
     def drop(self, owner: object) -> None:
         """Drop the tiles of an owner."""
         with self._lock:
-            for key in [key for key in self._tiles if key[0] is owner]:
+            for key in [key for key in list(self._tiles) if key[0] is owner]:
                 self._bytes -= self._tiles.pop(key).nbytes
 
 
