@@ -99,11 +99,11 @@ def test_a_store_that_ends_the_process_is_said_and_the_others_are_looked_at(resu
     assert out.splitlines()[-1].startswith("1 of 8 stores, of 1 of 2 slides")
 
 
-def dies_over_lmdb_of_one(path, expected, threads=1):
+def dies_over_lmdb_of_one(path, expected, threads=1, known=()):
     """Stands for `check_store` in the process of its own."""
     if path.name == "one.lmdb":
         os.kill(os.getpid(), signal.SIGSEGV)
-    return really_checked(path, expected, threads)
+    return really_checked(path, expected, threads, known)
 
 
 def test_stores_in_no_table_are_said_and_are_no_fault(results, capsys):

@@ -200,10 +200,11 @@ def validate_slide(
         Checks one store: `slidemill.stores.checks.check_store`, or the same in a child process.
     """
     ids = [patch.patch_id for patch in own.patches]
-    checks = {
-        backend: check(path, Expected(own.slide, backend, ids, own.grid.to_json(), icc=own.icc), threads=threads)
-        for backend, path in own.stores.items()
-    }
+    checks: dict[str, StoreCheck] = {}
+    for backend, path in own.stores.items():
+        expected = Expected(own.slide, backend, ids, own.grid.to_json(), icc=own.icc)
+        known = [one.decoded for one in checks.values() if one.decoded]
+        checks[backend] = check(path, expected, threads=threads, known=known)
     findings = [finding for one in checks.values() for finding in one.findings]
     findings.extend(check_agreement(own.slide, checks))
     if own.source is not None and own.info is not None and spec.sample:

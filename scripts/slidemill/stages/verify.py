@@ -263,7 +263,8 @@ def _faults_of(
     for backend, content in contents.items():
         path = results / store_path(backend, slide)
         expected = Expected(slide, backend, ids, tables.sampling, row.get("fingerprint"))
-        checks[backend] = check_in_child(process, path, expected)
+        known = [one.decoded for one in checks.values() if one.decoded]
+        checks[backend] = check_in_child(process, path, expected, known=known)
         if checks[backend].is_open and content and process.call(_stored_content, path) != content:
             other.append(Finding(slide, backend, "content", 0, f"it is another store than {STORED} has"))
     findings = [finding for check in checks.values() for finding in check.findings]

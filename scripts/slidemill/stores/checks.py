@@ -6,17 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
-
-import xxhash
+from typing import Any
 
 from slidemill.core.child_process import ChildCrashedError, ChildProcess
-from slidemill.core.encodings import decode_patch, digest
+from slidemill.core.encodings import RAW, decode_patch, digest
 from slidemill.core.files import check_readable
 from slidemill.core.job_log import log_progress
 from slidemill.core.ordered_threads import Step, run_in_order
 from slidemill.core.text import format_list
 from slidemill.errors import StoreError, machine_error
+from slidemill.stores._digests import Decoded, PixelDigests, layout_of, pack, unpack
 from slidemill.stores.base import Store
 from slidemill.stores.registry import open_store
 
@@ -26,8 +25,6 @@ AHEAD = 8
 """Patches per thread that may be checked ahead of the next one in order."""
 EVERY_STORE = "all"
 """The backend in findings about all stores of a slide."""
-KEPT = 16
-"""Bytes that `PixelDigests` keeps of a patch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,36 +70,6 @@ class Expected:
 
 
 @dataclass(frozen=True, slots=True)
-class PixelDigests:
-    """Pixel digests of a store, packed to send millions between processes.
-
-    Parameters
-    ----------
-    ids
-        The patches' ids, one per line.
-    packed
-        `KEPT` bytes per patch, in the order of the ids.
-    """
-
-    ids: str
-    packed: bytes
-
-    @classmethod
-    def of(cls, ids: Sequence[str], digests: Sequence[str]) -> Self:
-        """Pack digests, which may be any text in a manifest, as hashes."""
-        packed = b"".join(xxhash.xxh3_128_digest(own.encode(errors="surrogatepass")) for own in digests)
-        return cls("\n".join(ids), packed)
-
-    def __len__(self) -> int:
-        return len(self.packed) // KEPT
-
-    def by_id(self) -> dict[str, bytes]:
-        """Return the packed bytes of each patch by its id."""
-        ids = self.ids.split("\n") if self.packed else []
-        return {own: self.packed[place * KEPT : (place + 1) * KEPT] for place, own in enumerate(ids)}
-
-
-@dataclass(frozen=True, slots=True)
 class StoreCheck:
     """The results of checking a store.
 
@@ -114,14 +81,17 @@ class StoreCheck:
         Whether the store could be opened and read.
     pixel_digests
         The digests of all patches' pixels; None where the encoding is lossy or the store could not be opened.
+    decoded
+        What its bytes were decoded to; None where it could not be opened, or nothing was decoded.
     """
 
     findings: tuple[Finding, ...]
     is_open: bool = True
     pixel_digests: PixelDigests | None = None
+    decoded: Decoded | None = None
 
 
-def check_store(path: Path, expected: Expected, threads: int = 1) -> StoreCheck:
+def check_store(path: Path, expected: Expected, threads: int = 1, known: Sequence[Decoded] = ()) -> StoreCheck:
     """Check that a store opens, and holds exactly the bytes that were written.
 
     Parameters
@@ -132,6 +102,8 @@ def check_store(path: Path, expected: Expected, threads: int = 1) -> StoreCheck:
         The expected content of its manifest.
     threads
         How many threads decode its patches.
+    known
+        What was decoded of the slide's other stores: patches of the same bytes are not decoded again.
 
     Raises
     ------
@@ -161,24 +133,33 @@ def check_store(path: Path, expected: Expected, threads: int = 1) -> StoreCheck:
             add("index", len(store), *([] if same else ["the index is not what was written"]))
         except Exception as error:
             add("index", 0, _explain(path, error))
-        faults, changed, pixels = list[str](), list[str](), list[str]()
-        for place, one in enumerate(_look(store, expected.backend, threads)):
+        faults, changed, stored, pixels = list[str](), list[str](), list[str](), list[str]()
+        layout = layout_of(store)
+        before = next((one for one in known if one.layout == layout), None)
+        if store.holds_tiles:
+            strips = list(_look_at_tiles(store))
+            stored, changed = [found for found, _ in strips], [message for _, message in strips if message]
+            before = before if before and before.stored == pack(stored) else None
+        for place, one in enumerate(_look(store, expected.backend, threads, before)):
             faults += filter(None, [one.fault])
             changed += _changed(store, place, one)
-            # Where patches were copied, their pixels are seen here for the first time.
-            pixels += [] if store.manifest.pixel_digests else [one.pixel_digest]
-        changed += changed_tiles(store)
+            stored += [] if store.holds_tiles else [one.byte_digest]
+            pixels.append(one.pixel_digest)
         add("decodes", len(store), *faults)
         add("digests", len(store.stored_names), *changed)
         lossless = store.manifest.codec.lossless
+        # Where patches were copied, their pixels are seen here for the first time.
         digests = PixelDigests.of(store.ids, store.manifest.pixel_digests or pixels) if lossless else None
-        return StoreCheck(tuple(findings), True, digests)
+        decoded = None if store.manifest.codec is RAW else Decoded(layout, pack(stored), pack(pixels))
+        return StoreCheck(tuple(findings), True, digests, decoded)
 
 
-def check_in_child(process: ChildProcess, path: Path, expected: Expected, *, threads: int = 1) -> StoreCheck:
+def check_in_child(
+    process: ChildProcess, path: Path, expected: Expected, *, threads: int = 1, known: Sequence[Decoded] = ()
+) -> StoreCheck:
     """Check a store in a child process; report its crash as a finding."""
     try:
-        return process.call(check_store, path, expected, threads)
+        return process.call(check_store, path, expected, threads, known)
     except ChildCrashedError as error:
         # A disk that fails to read a mapped file kills the process as damage does.
         check_readable(path)
@@ -258,21 +239,31 @@ class _Seen:
     fault: str = ""
 
 
-def _look(store: Store, backend: str, threads: int) -> Iterator[_Seen]:
-    """Read all patches, and yield their digests or faults in order."""
+def _look(store: Store, backend: str, threads: int, before: Decoded | None) -> Iterator[_Seen]:
+    """Read all patches, and yield their digests or faults in order.
+
+    Raw bytes are the pixels, and what was decoded `before` is not decoded again.
+    """
+    manifest, is_raw = store.manifest, store.manifest.codec is RAW
 
     def look(place: int) -> list[tuple[int, _Seen]]:
-        data = b""
+        found, own = "", store.ids[place]
+        pixels = unpack(before.pixels, place) if before else ""
         try:
             if store.holds_tiles:
-                return [(place, _Seen("", digest(store.read(store.ids[place]))))]
-            data = store.read_bytes(store.ids[place])
-            pixels = decode_patch(store.manifest.codec, data, store.manifest.shape)
+                return [(place, _Seen("", pixels or digest(store.read(own))))]
+            if is_raw:
+                found = digest(store.view(own))
+                return [(place, _Seen(found, found))]
+            data = store.read_bytes(own)
+            found = digest(data)
+            if not (pixels and before and found == unpack(before.stored, place)):
+                pixels = digest(decode_patch(manifest.codec, data, manifest.shape))
         except Exception as error:
             if fault := machine_error(error, store.path):
                 raise fault from error
-            return [(place, _Seen(digest(data) if data else "", fault=f"{store.ids[place]}: {error}"))]
-        return [(place, _Seen(digest(data), digest(pixels)))]
+            return [(place, _Seen(found, fault=f"{own}: {error}"))]
+        return [(place, _Seen(found, pixels))]
 
     steps = (Step(place, partial(look, place)) for place in range(len(store)))
     return log_progress(
@@ -282,13 +273,21 @@ def _look(store: Store, backend: str, threads: int) -> Iterator[_Seen]:
 
 def changed_tiles(store: Store) -> Iterator[str]:
     """Yield a message for each strip of tiles, if the store holds any, whose bytes differ from the manifest."""
+    return (message for _, message in _look_at_tiles(store) if message)
+
+
+def _look_at_tiles(store: Store) -> Iterator[tuple[str, str]]:
+    """Yield the digest of each strip of tiles, if the store holds any, and a message if it is not the manifest's."""
     names = store.stored_names if store.holds_tiles else ()
     for name, written in zip(names, store.manifest.byte_digests, strict=False):
         try:
-            if digest(store.read_stored(name)) != written:
-                yield f"the bytes of strip {name} of tiles are not those that were written"
+            found = digest(store.read_stored(name))
+            yield (
+                found,
+                "" if found == written else f"the bytes of strip {name} of tiles are not those that were written",
+            )
         except StoreError as error:
-            yield str(error)
+            yield "", str(error)
 
 
 def _changed(store: Store, place: int, one: _Seen) -> Iterator[str]:

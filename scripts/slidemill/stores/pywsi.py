@@ -28,7 +28,7 @@ import xxhash
 
 from slidemill.core.encodings import Pixels
 from slidemill.errors import SlidemillError, machine_error
-from slidemill.stores._lmdb_environments import PAGE
+from slidemill.stores.lmdb import PAGE
 from slidemill.stores.manifest import LARGEST_PATCH
 
 KEY = re.compile(r"(?P<slide>.+)-(?P<column>\d{1,5})-(?P<row>\d{1,5})", re.DOTALL)
