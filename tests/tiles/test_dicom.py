@@ -6,10 +6,12 @@ import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import openslide
 import pydicom
 import pytest
+import simplejpeg
 from pydicom.encaps import generate_frames
 from pydicom.uid import JPEG2000, ExplicitVRLittleEndian
 
@@ -239,13 +241,13 @@ def test_a_copy_of_a_level_is_openslides(tmp_path, small):
     assert_openslides(path, SPEC, "openslide")
 
 
-def test_too_many_fragments_without_a_table_are_no_frames(tmp_path, small):
+def test_fragments_without_a_table_are_no_frames(tmp_path, small):
     found = strict(write_series(tmp_path, small, Layout(fragments=2, table="none")))
     assert str(found) == "it has more fragments than frames, and no table of offsets"
 
 
 @pytest.mark.parametrize("frames", [11, 13])
-def test_a_wrong_number_of_frames_is_told(tmp_path, small, frames):
+def test_wrong_number_of_frames_is_named(tmp_path, small, frames):
     def edit(dataset):
         dataset.NumberOfFrames = frames
 
@@ -309,7 +311,7 @@ TABLES = {
 
 @pytest.mark.parametrize("table", ["basic", "extended"])
 @pytest.mark.parametrize("kind", TABLES)
-def test_a_wrong_table_gives_a_fault_and_no_wrong_pixels(tmp_path, small, kind, table):
+def test_wrong_table_of_offsets_is_a_fault(tmp_path, small, kind, table):
     path = write_series(tmp_path, small, Layout(table=table))
     data = path.read_bytes()
     if table == "basic":
@@ -326,7 +328,7 @@ def test_a_wrong_table_gives_a_fault_and_no_wrong_pixels(tmp_path, small, kind, 
         assert reader.name == "openslide", why
 
 
-def test_a_table_of_another_length_is_told(tmp_path, small):
+def test_table_of_another_length_is_named(tmp_path, small):
     def edit(dataset):
         dataset.ExtendedOffsetTable = dataset.ExtendedOffsetTable[:-8]
 
@@ -335,7 +337,7 @@ def test_a_table_of_another_length_is_told(tmp_path, small):
 
 
 @pytest.mark.parametrize("table", ["basic", "none"])
-def test_a_cut_file_is_a_fault_wherever_it_is_cut(tmp_path, small, table):
+def test_truncated_file_is_a_fault(tmp_path, small, table):
     path = write_series(tmp_path, small, Layout(table=table))
     info, data = facts(path), path.read_bytes()
     for end in [*range(len(data) - 20, len(data)), *range(140, len(data) - 20, len(data) // 97)]:
@@ -344,7 +346,7 @@ def test_a_cut_file_is_a_fault_wherever_it_is_cut(tmp_path, small, table):
             pass
 
 
-def test_a_cut_file_without_compression_is_a_fault(tmp_path, small):
+def test_truncated_file_of_plain_frames_is_a_fault(tmp_path, small):
     path = write_series(tmp_path, small, PLAIN)
     info = facts(path)
     path.write_bytes(path.read_bytes()[:-1])
@@ -354,7 +356,7 @@ def test_a_cut_file_without_compression_is_a_fault(tmp_path, small):
 
 @pytest.mark.parametrize("layout", [Layout(), Layout(subsampling="4:2:0"), Layout(syntax=JPEG2000)], ids=str)
 @pytest.mark.parametrize("seed", range(25))
-def test_a_damaged_frame_gives_openslides_pixels_or_a_fault(tmp_path, small, layout, seed):
+def test_damaged_frame_equals_openslide_or_is_a_fault(tmp_path, small, layout, seed):
     generator = random.Random(seed)
 
     def flip(number, data):
@@ -380,7 +382,7 @@ def test_a_damaged_frame_gives_openslides_pixels_or_a_fault(tmp_path, small, lay
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda one: one.name)
 @pytest.mark.parametrize("seed", range(15))
-def test_a_damaged_file_gives_openslides_pixels_or_a_fault(tmp_path, small, layout, seed):
+def test_damaged_file_equals_openslide_or_is_a_fault(tmp_path, small, layout, seed):
     """Its elements, tables and headers of fragments included."""
     path = write_series(tmp_path, small, layout)
     data, generator = bytearray(path.read_bytes()), random.Random(seed)
@@ -408,12 +410,41 @@ def test_a_damaged_frame_fails_only_its_patches(tmp_path, picture):
     assert bad == "r00003_c00003"
 
 
-def test_a_frame_that_says_it_is_larger_is_not_decoded(tmp_path, small):
+def test_frame_that_claims_gigabytes_is_not_decoded(tmp_path, small):
     def claim(number, data):
         return data[:8] + (60_000).to_bytes(4, "big") * 2 + data[16:] if number == 1 else data
 
     path = write_series(tmp_path, small, Layout(syntax=JPEG2000, frame=claim))
     assert "60000 x 60000 pixels" in str(strict(path))
+
+
+ODD_JPEG2000 = {
+    "grey": lambda: imagecodecs.jpeg2k_encode(np.full((128, 128), 90, np.uint8), codecformat="J2K"),
+    "four components": lambda: imagecodecs.jpeg2k_encode(np.full((128, 128, 4), 90, np.uint8), codecformat="J2K"),
+    "16 bits": lambda: imagecodecs.jpeg2k_encode(np.full((128, 128, 3), 900, np.uint16), codecformat="J2K"),
+    "in a file's boxes": lambda: imagecodecs.jpeg2k_encode(np.full((128, 128, 3), 90, np.uint8), codecformat="JP2"),
+    "smaller": lambda: imagecodecs.jpeg2k_encode(np.full((64, 128, 3), 90, np.uint8), codecformat="J2K"),
+    "JPEG": lambda: simplejpeg.encode_jpeg(np.full((128, 128, 3), 90, np.uint8)),
+}
+
+
+@pytest.mark.parametrize("kind", ODD_JPEG2000)
+def test_odd_jpeg_2000_frame_is_a_fault(tmp_path, small, kind):
+    def change(number, data):
+        return ODD_JPEG2000[kind]() if number == 5 else data
+
+    path = write_series(tmp_path, small, Layout(syntax=JPEG2000, frame=change))
+    assert "tile 5 cannot be decoded" in str(strict(path))
+
+
+def test_subsampled_jpeg_2000_frame_is_a_fault(tmp_path, small):
+    """OpenSlide repeats its pixels, and decoders take such components for YCbCr."""
+
+    def change(number, data):
+        return data[:46] + b"\x02\x01" + data[48:] if number == 5 else data
+
+    path = write_series(tmp_path, small, Layout(syntax=JPEG2000, frame=change))
+    assert "not three 8-bit components of full size" in str(strict(path))
 
 
 @pytest.mark.parametrize("table", ["extended", "none"])
@@ -465,7 +496,7 @@ def test_files_are_closed_whatever_happens(tmp_path, small):
     assert len(list(OPEN_FILES.iterdir())) == before
 
 
-def test_a_level_that_is_gone_is_told(tmp_path, small):
+def test_missing_file_is_named(tmp_path, small):
     path = write_series(tmp_path, small, Layout())
     info = facts(path)
     path.unlink()
