@@ -18,10 +18,10 @@ from pydicom.uid import JPEG2000, ExplicitVRLittleEndian
 from slidemill.core.specs import GridSpec
 from slidemill.errors import SlideError
 from slidemill.slides.grid import Grid
-from slidemill.slides.openslide_reader import PatchReader
+from slidemill.slides.openslide_reader import PatchReader, unreadable_patches
 from slidemill.slides.patch_table import SlidePatches
 from slidemill.slides.reader_choice import open_reader
-from slidemill.slides.readers import TileReader, unreadable_patches
+from slidemill.slides.readers import TileReader
 from slidemill.slides.slide_info import open_slide, slide_info
 from slidemill.tiles import _dicom
 from slidemill.tiles.levels import open_level
