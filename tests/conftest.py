@@ -1,6 +1,7 @@
 """Slides that the tests write: small pyramids with several levels, deterministic."""
 
 import fcntl
+import json
 import os
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ from slidemill.testing import Scan, Tissue, paint, write_svs
 from tests import examples  # noqa: F401, registers the profiles
 
 ROOT = Path(__file__).parent.parent
+NOTEBOOK = ROOT / "docs" / "tutorials" / "slidemill-in-ten-minutes.ipynb"
 REAL_SLIDES = ROOT.parent / "shared" / "slides"
 AREAS = [
     Tissue("Benign", (100, 120, 420, 400), 9.0, 6),
@@ -110,6 +112,21 @@ def once(tmp_path_factory, name, make):
             make(folder)
             made.touch()
     return folder
+
+
+def demo_at(folder):
+    """Make the demo and its results as the notebook's first cell does where there are none."""
+    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    code = "".join(next(cell["source"] for cell in cells if cell["cell_type"] == "code"))
+    environment = os.environ | {"SLIDEMILL_RESULTS": os.devnull, "TMPDIR": str(folder)}
+    subprocess.run([sys.executable, "-c", code], cwd=NOTEBOOK.parent, env=environment, capture_output=True, check=True)
+
+
+@pytest.fixture(scope="session")
+def demo_results(tmp_path_factory):
+    """The results of the whole demo, which nobody changes."""
+    (results,) = once(tmp_path_factory, "a demo", demo_at).glob("*/demo/results")
+    return results
 
 
 def site_at(folder):

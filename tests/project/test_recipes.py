@@ -4,7 +4,6 @@ import importlib.util
 import json
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from slidemill.slides.slide_info import open_slide, slide_info
 from slidemill.testing import Scan, Tissue, paint, write_annotation, write_svs
 from tests.cohorts import write_cohort
 from tests.conftest import ROOT, painted
+from tests.workflow import warm
 
 GUIDES = sorted((ROOT / "docs" / "how-to").glob("*.md"))
 HAS_TORCH = importlib.util.find_spec("torch") is not None
@@ -83,17 +83,10 @@ def test_recipe_of_the_readme(tmp_path, monkeypatch):
     (tmp_path / "sheet.csv").write_text("\n".join(rows) + "\n")
     (configuration,) = blocks("README.md", "yaml")
     (tmp_path / "study.yaml").write_text(configuration)
-    command = ["-m", "snakemake", "--cores", "2", "--snakefile", str(ROOT / "workflow/Snakefile"), "--configfile"]
+    arguments = ["--cores", "2", "--snakefile", str(ROOT / "workflow/Snakefile"), "--configfile", "study.yaml"]
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    done = subprocess.run(
-        [sys.executable, *command, "study.yaml"],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    code, out, complaints = warm.snakemake(arguments, tmp_path, environment)
+    assert code == 0, out + complaints
     monkeypatch.chdir(tmp_path)
     left = run("README.md")
     ds, train, test = left["ds"], left["train"], left["test"]
