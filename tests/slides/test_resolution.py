@@ -14,6 +14,8 @@ from slidemill.core.pyramid import Pyramid
 from slidemill.core.specs import AREA, LANCZOS, GridSpec
 from slidemill.errors import SlideError
 from slidemill.shrinking.area import shrink_area
+from slidemill.slides import readers
+from slidemill.slides._halved_level import HalvedLevel
 from slidemill.slides._resolution import wanted_downsample
 from slidemill.slides.grid import Grid
 from slidemill.slides.openslide_reader import PatchReader
@@ -219,6 +221,26 @@ def test_tiles_give_the_pixels_of_openslide(cohort, spec, filtered):
             for patch, pixels in reader.read(patches, np.copy, 2):
                 np.testing.assert_array_equal(pixels, oracle.read(patch))
                 assert pixels.shape == (spec.patch_size, spec.patch_size, 3)
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (36, 50), (37, 51), (36, 51)])
+@pytest.mark.parametrize("edges", ["drop", "pad"])
+def test_halved_tiles_give_the_pixels_of_openslide(cohort, monkeypatch, corner, edges):
+    """Tiles are halved one by one only where squares of two by two pixels do not cross their borders."""
+    made = []
+    monkeypatch.setattr(readers, "HalvedLevel", lambda level: made.append(level) or HalvedLevel(level))
+    spec = GridSpec(100, 7, mpp=0.5, edges=edges, filter=AREA)
+    with open_slide(cohort[1]) as slide:
+        info = replace(slide_info(slide), bounds=(*corner, 1501, 1203))
+        patches = list(Grid(info.pyramid, spec).patches())
+        oracle = PatchReader(slide, info, spec)
+        expected = {patch.patch_id: oracle.read(patch) for patch in patches}
+    for threads in (1, 3):
+        for wanted in (patches, patches[1::3]):
+            with open_reader(SlidePatches(cohort[1], info, spec, wanted), "tiles", seed=0) as (reader, _):
+                for patch, pixels in reader.read(wanted, np.copy, threads):
+                    np.testing.assert_array_equal(pixels, expected[patch.patch_id])
+    assert len(made) == (4 if corner[0] % 2 == corner[1] % 2 == 0 else 0)
 
 
 def whole_grid(file, grid):

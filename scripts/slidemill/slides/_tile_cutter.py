@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
 from slidemill.core.encodings import Pixels
 from slidemill.core.ordered_threads import Step
+from slidemill.core.pyramid import Size
 from slidemill.tiles.tiled_level import TiledLevel
 
 Result = TypeVar("Result")
@@ -37,6 +38,27 @@ class Region(NamedTuple):
     top: int
     width: int
     height: int
+
+
+class Tiles(Protocol):
+    """The tiles that regions are cut out of, as `TiledLevel` has them."""
+
+    @property
+    def tile(self) -> Size:
+        """``(width, height)`` of a tile."""
+
+    @property
+    def across(self) -> int:
+        """Tiles in a row."""
+
+    def data(self, numbers: Sequence[int]) -> Iterator[bytes]:
+        """Yield the bytes of tiles."""
+
+    def pixels(self, number: int, data: bytes, buffer: Pixels) -> Pixels:
+        """Return a tile's pixels, which may be in `buffer`."""
+
+    def buffer(self) -> Pixels:
+        """Return a new array for `pixels`."""
 
 
 def cut_region(level: TiledLevel, region: Region, decoded: Callable[[int], Pixels], out: Pixels) -> None:
@@ -117,7 +139,7 @@ class Cutter(Generic[Result]):
 
     def __init__(
         self,
-        level: TiledLevel,
+        level: Tiles,
         regions: Callable[[int], Region],
         count: int,
         *,

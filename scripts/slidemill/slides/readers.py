@@ -22,6 +22,7 @@ from slidemill.core.specs import GridSpec
 from slidemill.errors import SlideError
 from slidemill.shrinking.area import shrink_area
 from slidemill.shrinking.lanczos import shrink
+from slidemill.slides._halved_level import HalvedLevel, halved, is_halved_by_tiles
 from slidemill.slides._tile_cutter import Cutter, Region, cut_region
 from slidemill.slides.grid import Grid
 from slidemill.slides.openslide_reader import PatchReader, pad_patch
@@ -142,10 +143,12 @@ class TileReader:
         self, patches: Sequence[PatchRef], finish: Callable[[Pixels], Result], threads: int
     ) -> Generator[tuple[PatchRef, Result]]:
         """Yield patches as `Reader.read` says."""
-        window = _fitting(patches, len(patches))
+        region = next((own for own in map(self.region, patches) if own.width), None)
+        by_tile = self._grid.averages and self._grid.shrink == 2 and is_halved_by_tiles(self.level, region)
+        window = _fitting(patches, len(patches), PATCHES_UNDER_WAY * (4 if by_tile else 1))
         cutter = Cutter(
-            self.level,
-            lambda place: self.region(patches[place]),
+            HalvedLevel(self.level) if by_tile else self.level,
+            lambda place: halved(self.region(patches[place])) if by_tile else self.region(patches[place]),
             len(patches),
             window=window,
             finish=lambda place, pixels: finish(self._whole(patches[place], pixels)),
@@ -195,17 +198,11 @@ class TileReader:
 
         It is shrunk, and padded where it reaches beyond the slide.
         """
+        if pixels is not None and self._grid.averages and pixels.shape[:2] != patch.size[::-1]:
+            pixels = shrink_area(pixels, self._grid.shrink, self._grid.start(patch), size=patch.size)
         if pixels is not None and pixels.shape[:2] == (self._patch_size, self._patch_size) == patch.size:
             return pixels
-        image = None
-        if pixels is not None and min(patch.size):
-            if self._grid.averages:
-                pixels = shrink_area(pixels, self._grid.shrink, self._grid.start(patch), size=patch.size)
-                if patch.size == (self._patch_size, self._patch_size):
-                    return pixels
-                image = Image.fromarray(pixels)
-            else:
-                image = shrink(Image.fromarray(pixels), patch.size)
+        image = None if pixels is None or not min(patch.size) else shrink(Image.fromarray(pixels), patch.size)
         return np.asarray(pad_patch(image, patch, self._patch_size, background=self._background))
 
 
@@ -214,9 +211,9 @@ def largest_read(patches: Sequence[PatchRef]) -> int:
     return max((patch.read_size[0] * patch.read_size[1] * 3 for patch in patches), default=1) or 1
 
 
-def _fitting(patches: Sequence[PatchRef], most: int) -> int:
+def _fitting(patches: Sequence[PatchRef], most: int, memory: int = PATCHES_UNDER_WAY) -> int:
     """Return how many patches, at least 1, may be under way, to bound memory."""
-    return max(1, min(most, PATCHES_UNDER_WAY // largest_read(patches)))
+    return max(1, min(most, memory // largest_read(patches)))
 
 
 TOGETHER = 64
