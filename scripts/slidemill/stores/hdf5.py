@@ -33,6 +33,7 @@ KINDS = dict.fromkeys(COORDINATES, "i") | {"ids": "S", "offsets": "i", "patches"
 LONGEST_ID = 64
 """Most bytes of a patch's id."""
 _PIXELS = ("patches", "payload")
+_NOTHING: Pixels = np.empty(0, np.uint8)
 _BROKEN = (KeyError, TypeError, ValueError, AttributeError, OSError, RuntimeError)
 """What h5py raises on a broken structure."""
 
@@ -77,6 +78,9 @@ def writing(path: Path, patches: Sequence[PatchRef], manifest: Manifest) -> Iter
 
 class Hdf5Store(MappedStore):
     """An HDF5 store, mapped for reading; only opening and checks need h5py."""
+
+    _all = _NOTHING
+    """All raw patches in the mapped file, ``uint8 (n, height, width, 3)``."""
 
     def stored_ids(self) -> list[str]:
         """Return the dataset of ids; StoreError where it cannot be read."""
@@ -125,17 +129,24 @@ class Hdf5Store(MappedStore):
             raise StoreError(f"{self.path}: the offsets do not fit {count} patches: {REMEDY}")
         if offsets[-1] > len(self._data):
             raise StoreError(f"{self.path}: the file ends before its last patch: {REMEDY}")
+        if manifest.encoding == "raw":
+            self._all = np.ndarray((count, *manifest.shape), UINT8, self._data, int(offsets[0]))
         places = offsets.tolist()
         self._starts, self._ends = places[:-1], places[1:]
         return manifest
 
     def _read_raw(self, patch_id: str) -> Pixels:
-        # As few calls as possible: the copy takes as long as about ten.
+        # As few calls as possible: the copy takes as long as about ten. An item of an array is made in a third of the
+        # time of an array over a buffer.
         try:
-            start = self._starts[self._places[patch_id]]
-            return np.ndarray(self._shape, UINT8, self._data, start).copy()
-        except (KeyError, TypeError):
+            pixels: Pixels = self._all[self._places[patch_id]].copy()
+            return pixels
+        except (KeyError, TypeError, IndexError):
             return super()._read_raw(patch_id)  # which reports what is wrong
+
+    def _release(self) -> None:
+        self._all = _NOTHING
+        super()._release()
 
 
 def _dataset(file: h5py.File, name: str, count: int | None = None) -> h5py.Dataset:
