@@ -125,6 +125,15 @@ def through_json(outcome):
     return Outcome.from_json(json.loads(json.dumps(outcome.to_json())))
 
 
+@pytest.mark.parametrize("name", ["area", "lanczos"])
+def test_outcome_records_only_the_filter_area(name):
+    """Outcomes of earlier versions name no filter, and their patches were shrunk by Lanczos."""
+    facts = SampleFacts(grid=1, patches=1, sampling=GridSpec(mpp=0.5, filter=name))
+    value = Outcome("a", "sample_patches", sample=facts).to_json()
+    assert value["details"]["sampling"].get("filter", "none") == ("area" if name == "area" else "none")
+    assert Outcome.from_json(value).kept.sampling == GridSpec(mpp=0.5, filter=name)
+
+
 @pytest.mark.parametrize("name", PARTS)
 @examples(50)
 @given(data=st.data(), outcome=OUTCOMES)

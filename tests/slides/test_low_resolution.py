@@ -69,7 +69,7 @@ def test_finer_levels_come_before_level_0(tmp_path):
 
 @pytest.mark.parametrize("strip", [2_000, lowres.MOST_UNREAD * 10_000])
 def test_broken_tile_of_level_0_is_unread_and_no_more(tmp_path, monkeypatch, strip):
-    monkeypatch.setattr("slidemill.slides.openslide_reader.STRIP_PIXELS", strip)
+    monkeypatch.setattr("slidemill.shrinking.strips.STRIP_PIXELS", strip)
     path, info, whole = written(tmp_path, (1,), (0, 9 * 2 + 3))
     found = low_resolution(path, info, 200)
     row, column = np.nonzero(found.unread)
@@ -83,7 +83,7 @@ def test_broken_tile_of_level_0_is_unread_and_no_more(tmp_path, monkeypatch, str
 
 
 def test_memory_is_that_of_a_strip(tmp_path, monkeypatch):
-    monkeypatch.setattr("slidemill.slides.openslide_reader.STRIP_PIXELS", 10_000)
+    monkeypatch.setattr("slidemill.shrinking.strips.STRIP_PIXELS", 10_000)
     path, info, _ = written(tmp_path, (1,), (0, 5))
     asked = []
     read = openslide.OpenSlide.read_region
