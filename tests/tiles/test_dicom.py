@@ -336,6 +336,80 @@ def test_table_of_another_length_is_named(tmp_path, small):
     assert str(strict(path)) == "its table of offsets has 88 bytes, and 12 frames need 96"
 
 
+PIXELS = b"\xe0\x7f\x10\x00OB\0\0\xff\xff\xff\xff"
+END = b"\xfe\xff\xdd\xe0\0\0\0\0"
+
+
+def second_table(data):
+    return data.replace(PIXELS + b"\xfe\xff\0\xe0\0\0\0\0", PIXELS + b"\xfe\xff\0\xe0\x30\0\0\0" + bytes(48))
+
+
+BROKEN = {
+    "two tables": (Layout(table="extended"), second_table, "or with a second one"),
+    "no table": (Layout(), lambda data: data[: data.index(PIXELS) + 12] + END, "its pixels begin with no table"),
+    "fewer fragments": (
+        Layout(table="none"),
+        lambda data: data[: data.rindex(b"\xfe\xff\0\xe0")] + END,
+        "it has fewer fragments than frames",
+    ),
+    "no pixels": (Layout(), lambda data: data[: data.index(PIXELS)], "it has no pixels"),
+    "a length, though compressed": (
+        Layout(),
+        lambda data: data.replace(PIXELS, PIXELS[:8] + b"\0\0\1\0"),
+        "its pixels are not stored as its transfer syntax says",
+    ),
+    "no end": (Layout(table="none"), lambda data: data[: -len(END)], "the file ends before its last frame"),
+    "a fragment of unknown length": (
+        Layout(table="none"),
+        lambda data: data[: (place := data.rindex(b"\xfe\xff\0\xe0")) + 4] + b"\xff" * 4 + data[place + 8 :],
+        "its frames are not where its table of offsets says, or are broken",
+    ),
+    "fewer pixels": (
+        PLAIN,
+        lambda data: data.replace(PIXELS[:8] + struct.pack("<I", 589_824), PIXELS[:8] + struct.pack("<I", 589_822)),
+        "its pixels have 589822 bytes, and 12 frames need 589824",
+    ),
+    "elements out of order": (
+        Layout(),
+        lambda data: data.replace(b"\x28\0\2\0US", b"\7\0\2\0US", 1),
+        r"its files cannot be read as DICOM \(element 00070002 comes after 00209311\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_broken_structure_is_named(tmp_path, small, kind):
+    layout, change, words = BROKEN[kind]
+    path = write_series(tmp_path, small, layout)
+    info, data = facts(path), path.read_bytes()
+    path.write_bytes(change(data))
+    assert path.read_bytes() != data
+    with pytest.raises(TilesError, match=words), open_level(path, info, 0):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("name", "limit", "words"),
+    [
+        ("slidemill.tiles._dicom.MOST_FRAMES", 11, "it has 12 frames, more than are read here"),
+        ("slidemill.tiles.tiled_level.LARGEST_TILE", 128 * 128 * 3 - 1, "128 x 128 pixels are larger than are read"),
+        ("slidemill.tiles._dicom.LONGEST_HEAD", -6 * 128 * 128 + 100, "not one of frames that follow each other"),
+    ],
+)
+def test_sizes_are_limited(tmp_path, small, monkeypatch, name, limit, words):
+    path = write_series(tmp_path, small, Layout())
+    monkeypatch.setattr(name, limit)
+    assert words in str(strict(path))
+
+
+def test_offsets_beyond_any_file_are_a_fault(tmp_path, small):
+    def edit(dataset):
+        dataset.ExtendedOffsetTable = dataset.ExtendedOffsetTable[:-8] + b"\xff" * 8
+
+    path = write_series(tmp_path, small, Layout(table="extended", edit=edit))
+    assert str(strict(path)) == "the file ends before its last frame"
+
+
 @pytest.mark.parametrize("table", ["basic", "none"])
 def test_truncated_file_is_a_fault(tmp_path, small, table):
     path = write_series(tmp_path, small, Layout(table=table))
