@@ -172,7 +172,7 @@ def _npy_head(shape: Shape) -> bytes:
 
 def _encode_png(pixels: Pixels, _quality: int | None) -> Buffer:
     # libdeflate takes two thirds of libpng's time for fewer bytes, which are the same on every processor
-    # (benchmarks/RESULTS.md). Rows begin with their filter, 2 for Up: bytes minus those above, modulo 256
+    # (benchmarks/encode_patches.py). Rows begin with their filter, 2 for Up: bytes minus those above, modulo 256
     # (https://www.w3.org/TR/png-3/#9Filter-types).
     height, width, _ = pixels.shape
     rows = pixels.reshape(height, -1)
