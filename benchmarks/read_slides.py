@@ -19,7 +19,7 @@ import numpy.typing as npt
 import openslide
 
 from slidemill.core.patch import PatchRef
-from slidemill.core.specs import GridSpec
+from slidemill.core.specs import SLIDES, GridSpec
 from slidemill.datasets.slide_pool import SlidePool
 from slidemill.datasets.slide_records import SlideRecord, SlideRecords
 from slidemill.datasets.stored_patches import StoredPatches
@@ -29,7 +29,6 @@ from slidemill.slides.grid import Grid
 from slidemill.slides.patch_table import SlidePatches
 from slidemill.slides.reader_choice import find_reader
 from slidemill.slides.slide_info import open_slide, slide_info
-from slidemill.stores.store_pool import SLIDES
 
 BATCH = 32
 WANTED = {("random", False): 2.4, ("random", True): 3.8, ("blocks", False): 5.0, ("blocks", True): 5.0}

@@ -2,7 +2,9 @@
 
 import pytest
 
+from slidemill.core.columns import ESTIMATE_COLUMNS
 from slidemill.measuring.projection import recommended
+from slidemill.report.estimate_table import recommendation_lines
 
 
 def row(backend, encoding, space, batches, configured=""):
@@ -56,6 +58,16 @@ JPEG, COPY = row("lmdb", "jpeg", 20, 3000), row("tar", "source", 20, 3000)
 )
 def test_recommended_candidate(rows, best):
     assert recommended(rows, 256) == best
+
+
+def test_no_store_is_recommended_where_slides_are_fast_enough():
+    slides = row("slides", "tiles", 0, 2500)
+    assert recommended([PNG, slides], 256) == slides
+    assert recommended([row("lmdb", "raw", 400, 90_000), row("slides", "tiles", 0, 1500)], 256)["backend"] == "lmdb"
+    filled = {**dict.fromkeys(ESTIMATE_COLUMNS, ""), **{name: str(value) for name, value in slides.items()}}
+    text, line = recommendation_lines([filled | {"recommended": "yes"}])
+    assert text.startswith("Recommended: no store. Straight from the slides come 2,500 patches per second")
+    assert line.strip() == "stores: {}"
 
 
 def test_lossy_candidates_are_not_recommended_by_themselves():

@@ -9,7 +9,8 @@ from slidemill.core.columns import BENCHMARK_COLUMNS, ESTIMATE_COLUMNS
 from slidemill.core.specs import BenchmarkSpec
 from slidemill.measuring.reading import benchmark
 from slidemill.measuring.sources import Source, choose_blocks, choose_scattered
-from slidemill.report.plots import claim, plot_benchmark, recommendation
+from slidemill.report._advice import advice, claim, recommendation
+from slidemill.report.plots import plot_benchmark
 
 IDS = {"a": [f"a{n:03}" for n in range(100)], "b": ["b0", "b1"], "c": [f"c{n:03}" for n in range(50)]}
 
@@ -98,7 +99,7 @@ def measured(random_rates, batch_rates, sizes):
 
 
 def test_the_fastest_is_recommended_and_among_equals_the_smallest():
-    fast = measured({}, {"lmdb": 1000, "hdf5": 500, "slide": 9000}, {"lmdb": 9, "hdf5": 1})
+    fast = measured({}, {"lmdb": 1000, "hdf5": 500, "slide": 100, "slide tiles": 300}, {"lmdb": 9, "hdf5": 1})
     assert "train from lmdb: 1,000 patches per second" in recommendation(fast)
     alike = measured({}, {"lmdb": 1000, "hdf5": 950}, {"lmdb": 9, "hdf5": 1})
     assert "train from hdf5: 950 patches" in recommendation(alike)
@@ -107,8 +108,19 @@ def test_the_fastest_is_recommended_and_among_equals_the_smallest():
         in recommendation(alike)
     )
     assert "as fast within the spread" not in recommendation(fast)
-    assert "0.11 times as fast" in recommendation(fast)
+    assert "give 300 by their tiles, and 100 by OpenSlide, so a store is about 3.3 times as fast" in recommendation(
+        fast
+    )
+    assert "3.3 times as fast as straight from the slides" in advice(fast)
     assert "nothing to recommend" in recommendation([])
+
+
+@pytest.mark.parametrize("rate", [950, 9000])
+def test_no_store_is_needed_where_slides_are_as_fast(rate):
+    rows = measured({}, {"lmdb": 1000, "slide": 100, "slide tiles": rate}, {"lmdb": 9})
+    wanted = f"you need no store: straight from the slides, tiles, come {rate:,} patches per second in shuffled batches"
+    assert wanted in recommendation(rows)
+    assert wanted.replace("you", "You") in advice(rows)
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ VALIDATION: Rows = (
     (("message",), "of a failure"),
 )
 BENCHMARK: Rows = (
-    (("source", "encoding"), "a backend, or `slide`: directly from the slides through OpenSlide"),
+    (("source", "encoding"), "a backend; `slide tiles` or `slide`: straight from the slides by tiles or by OpenSlide"),
     (
         ("measure",),
         "`bytes`, `files`, `write` seconds and peak `write memory` of the stores' jobs, summed from `stores.csv`; "
@@ -111,7 +111,7 @@ BENCHMARK: Rows = (
     (("unit", "median", "low", "high", "repeats", "note"), "the figure"),
 )
 ESTIMATE: Rows = (
-    (("backend", "encoding", "quality"), "the candidate; the quality only of `jpeg`"),
+    (("backend", "encoding", "quality"), "the candidate; the quality only of `jpeg`; `slides`: without a store"),
     (("configured", "recommended"), "whether `stores` has it; whether it is recommended"),
     (("slides", "patches", "sample"), "slides and patches of the cohort; patches that were measured"),
     (("patch_bytes", "margin"), "mean bytes of a patch; twice its standard error, as a share of it"),

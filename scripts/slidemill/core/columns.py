@@ -32,8 +32,8 @@ SLIDE_COLUMNS = (
 STORE_COLUMNS = ("slide", "backend", "encoding", "patches", "content", "bytes", "files", "seconds", "peak_mb")
 UNREADABLE_COLUMNS = ("slide", "patch_id", "column", "row", "x0", "y0", "width0", "height0", "reason")
 VALIDATION_COLUMNS = ("slide", "backend", "check", "status", "checked", "message")
-SLIDE_SOURCE = "slide"
-"""The `source` of the benchmark that reads the slides themselves."""
+SLIDE_SOURCE, TILE_SOURCE = "slide", "slide tiles"
+"""The `source` of the benchmark that reads the slides themselves, by OpenSlide, and by their tiles."""
 
 BENCHMARK_COLUMNS = (
     *("source", "encoding", "measure", "workers", "cache", "unit", "median", "low", "high", "repeats", "note"),

@@ -26,6 +26,9 @@ def normalize_name(name: str) -> str:
 AREA, LANCZOS = "area", "lanczos"
 """Filters by which patches are shrunk: `slidemill.shrinking.area` and `slidemill.shrinking.lanczos`."""
 
+SLIDES = "slides"
+"""The name, in place of a backend's, for reading patches from the slides themselves."""
+
 TILE_BACKENDS = ("lmdb", "hdf5")
 """Backends whose stores can hold a slide's tiles, out of which patches of any grid are cut."""
 

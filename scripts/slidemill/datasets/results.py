@@ -19,9 +19,10 @@ from slidemill.core.results_layout import (
     outcome_file,
 )
 from slidemill.core.seals import Seal, read_cohort_seal
+from slidemill.core.specs import SLIDES
 from slidemill.datasets.dataset import Dataset, dataset_of
 from slidemill.errors import SlidemillError, machine_error, machine_errors
-from slidemill.stores.store_pool import MOST_OPEN, SLIDES, StorePool, no_pixels
+from slidemill.stores.store_pool import MOST_OPEN, StorePool, no_pixels
 
 if TYPE_CHECKING:
     import pandas

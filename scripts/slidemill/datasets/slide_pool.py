@@ -14,7 +14,7 @@ import openslide
 
 from slidemill.core.outcomes import read_outcome
 from slidemill.core.results_layout import SUFFIXES, outcome_file, store_path
-from slidemill.core.specs import GridSpec
+from slidemill.core.specs import SLIDES, GridSpec
 from slidemill.core.stage_facts import ReaderFacts
 from slidemill.datasets._slide_patches import SlideSource, check_slide
 from slidemill.datasets.slide_records import ReadingChoice, SlideRecord, SlideRecords, read_records
@@ -26,7 +26,7 @@ from slidemill.slides.patch_table import SlidePatches, spread_patches
 from slidemill.slides.reader_choice import find_reader, library_versions
 from slidemill.slides.readers import OPENSLIDE_CACHE, TileReader
 from slidemill.stores.registry import open_store
-from slidemill.stores.store_pool import SLIDES, Pool
+from slidemill.stores.store_pool import Pool
 
 if TYPE_CHECKING:
     import pandas

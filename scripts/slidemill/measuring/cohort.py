@@ -38,6 +38,8 @@ class CohortSlide:
         The table of its patches, and the table's seal; None in results of earlier versions.
     megabytes
         The size of its file in MB.
+    outcome
+        The file of its outcome.
     """
 
     slide: str
@@ -47,6 +49,7 @@ class CohortSlide:
     table: Path
     seal: Seal | None
     megabytes: int
+    outcome: Path
 
     def read_patches(self, grid: GridSpec) -> list[PatchRef]:
         """Return the slide's patches in raster order.
@@ -115,6 +118,7 @@ def read_cohort(root: Path, outcomes: Iterable[Path], grid: GridSpec) -> Cohort:
                 table=path.parents[2] / PATCHES.format(slide=found.slide),
                 seal=find_seal([found], "patches"),
                 megabytes=((found.facts.file_size if found.facts else None) or 0) // 1_000_000,
+                outcome=path,
             )
         )
     return Cohort(grid, slides, others)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slidemill.core.encodings import ENCODINGS
-from slidemill.core.specs import pixel_threads
+from slidemill.core.specs import SLIDES, pixel_threads
 from slidemill.measuring.candidates import Measured
 from slidemill.measuring.cohort import Cohort
 from slidemill.measuring.sample import Sample
@@ -77,13 +77,16 @@ def estimate_rows(
 def recommended(rows: Sequence[Mapping[str, Any]], patch_size: int) -> Mapping[str, Any] | None:
     """Return the row of the candidate to choose, if any was measured.
 
+    Where the slides themselves are read fast enough, it is these: no store is needed.
+
     A lossy candidate is chosen only if it is configured. Of those that fit on the disk and are read fast enough, it is
     the smallest. Of about equally small ones, it is the fastest, then a configured one, then the first.
     """
     lossless = [
         row
         for row in rows
-        if row.get("patch_bytes") and (ENCODINGS[str(row["encoding"])].lossless or row["configured"] == "yes")
+        if row.get("patch_bytes")
+        and (row["backend"] == SLIDES or ENCODINGS[str(row["encoding"])].lossless or row["configured"] == "yes")
     ]
     fitting = [row for row in lossless if float(row["space"]) <= float(row["free"])] or lossless
     if not fitting:
@@ -111,6 +114,11 @@ def _row(cohort: Cohort, sample: Sample, one: Measured, now: Circumstances) -> d
     }
     if not one.patches:
         return {**row, "note": _obstacle(sample, one)}
+    rates = {"random": f"{one.random:.6g}", "batches": f"{one.batches:.6g}"}
+    if candidate.backend == SLIDES:
+        # Nothing is written, and nothing is checked.
+        nothing = dict.fromkeys(("patch_bytes", "margin", "bytes", "space", "seconds", "hours"), "0")
+        return {**row, **nothing, **rates, "note": ""}
     stores, count = len(cohort.slides) + cohort.others, cohort.patches
     each = _seconds_per_patch(sample, one, now.threads)
     seconds, wall = _durations(cohort, sample, one, now=now)
@@ -124,15 +132,14 @@ def _row(cohort: Cohort, sample: Sample, one: Measured, now: Circumstances) -> d
         "seconds": f"{seconds:.6g}",
         "hours": f"{wall / 3600:.4g}",
         "write": f"{now.cores / now.threads / each:.6g}",
-        "random": f"{one.random:.6g}",
-        "batches": f"{one.batches:.6g}",
+        **rates,
         "note": "" if one.patches == sample.wanted else f"measured on {one.patches} of {sample.wanted} patches",
     }
 
 
 def _obstacle(sample: Sample, one: Measured) -> str:
     """Return why a candidate was not measured."""
-    if not sample.pixels:
+    if not sample.pixels or one.candidate.backend == SLIDES:
         return "not measured: no patch could be read"
     reason = sample.obstacle(one.candidate.backend) if one.candidate.spec.encoding == "source" else ""
     return f"not possible: {reason}" if reason else "not measured: no time was left"

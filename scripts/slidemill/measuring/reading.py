@@ -96,7 +96,7 @@ def benchmark(
             reading = _measure(sources[measurement.source], measurement, keys, seconds=share)
             readings[measurement].append(reading)
             LOG.info("turn %d of %d: %s: %.0f patches/s", turn + 1, spec.repeats, measurement, reading.rate)
-    return [_row(one, sources[one.source].encoding, readings[one]) for one in plan]
+    return [_row(one, sources[one.source], readings[one]) for one in plan]
 
 
 def _measure(source: Source, measurement: Measurement, keys: Sequence[Key], *, seconds: float) -> Reading:
@@ -116,17 +116,17 @@ def _measure(source: Source, measurement: Measurement, keys: Sequence[Key], *, s
     return Reading(rate, done, done == len(keys), dropped)
 
 
-def _row(measurement: Measurement, encoding: str, readings: Sequence[Reading]) -> dict[str, object]:
+def _row(measurement: Measurement, source: Source, readings: Sequence[Reading]) -> dict[str, object]:
     rates = [reading.rate for reading in readings]
     least = min(reading.patches for reading in readings)
-    notes = []
+    notes = [source.note] if source.note else []
     if not all(reading.complete for reading in readings):
         notes.append(f"{format_count(least, 'patch', 'patches')} read in its share of the time")
     if not all(reading.dropped for reading in readings):
         notes.append("the page cache could not be dropped here: this is as warm")
     return {
         "source": measurement.source,
-        "encoding": encoding,
+        "encoding": source.encoding,
         "measure": measurement.measure,
         "workers": measurement.workers,
         "cache": "cold" if measurement.cold else "warm",

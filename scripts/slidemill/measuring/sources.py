@@ -7,23 +7,21 @@ import random
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 
-from slidemill.core.columns import SLIDE_SOURCE
+import numpy as np
+
+from slidemill.core.columns import SLIDE_SOURCE, TILE_SOURCE
 from slidemill.core.encodings import Pixels
 from slidemill.core.outcomes import read_outcome
-from slidemill.core.patch import PatchRef
-from slidemill.core.pyramid import SlideInfo
 from slidemill.core.results_layout import store_path
-from slidemill.core.specs import GridSpec, StoreSpec
-from slidemill.slides.discovery import slide_path
+from slidemill.core.specs import SLIDES, StoreSpec
+from slidemill.core.text import format_count
+from slidemill.datasets.slide_pool import SlidePool
+from slidemill.datasets.slide_records import AS_CONFIGURED, ReadingChoice, SlideRecord, SlideRecords
 from slidemill.slides.fingerprint import companions
-from slidemill.slides.grid import Grid
-from slidemill.slides.icc import build_conversion, colour_state
-from slidemill.slides.openslide_reader import PatchReader
-from slidemill.slides.slide_info import open_slide
 from slidemill.stores.registry import open_store
 
 Key = tuple[str, str]
@@ -38,6 +36,8 @@ class Source(ABC):
 
     encoding = ""
     """How the patches are stored; empty for slides."""
+    note = ""
+    """A remark on what is read."""
 
     def __init__(self) -> None:
         self._stack = ExitStack()
@@ -92,33 +92,28 @@ class StoreSource(Source):
         return stack.enter_context(open_store(self._paths[slide])).read
 
 
-@dataclass(frozen=True, slots=True)
-class SampledSlide:
-    """A slide of the sample: its file, its facts, and its patches by id."""
+class SlidesSource(Source):
+    """The slides, read as a dataset reads them."""
 
-    path: Path
-    info: SlideInfo
-    patches: Mapping[str, PatchRef]
-
-
-class SlideSource(Source):
-    """The slides, read by OpenSlide."""
-
-    def __init__(self, slides: Mapping[str, SampledSlide], spec: GridSpec, icc: str = "ignore") -> None:
+    def __init__(self, pool: SlidePool, note: str = "") -> None:
         super().__init__()
-        self._slides, self._spec, self._icc = slides, spec, icc
+        self._pool, self.note = pool, note
 
     def files(self) -> Iterator[Path]:
         """Yield all files of the slides."""
-        for slide in self._slides.values():
-            yield from (slide.path, *companions(slide.path))
+        for slide in self._pool.records.slides:
+            path = self._pool.path(slide)
+            yield from (path, *companions(path))
 
     def _reader(self, slide: str, stack: ExitStack) -> Read:
-        known = self._slides[slide]
-        handle = stack.enter_context(open_slide(known.path))
-        reader = PatchReader(handle, known.info, self._spec)
-        convert = build_conversion(handle, colour_state(self._icc, known.info.icc))
-        return lambda patch_id: convert(reader.read(known.patches[patch_id]))
+        opened = stack.enter_context(closing(self._pool.open(slide)))
+
+        def read(patch_id: str) -> Pixels:
+            pixels = np.empty(opened.shape, np.uint8)
+            opened.read_into(patch_id, pixels)
+            return pixels
+
+        return read
 
 
 def choose_patches(backend: str, slides: Iterable[str], count: int, *, seed: int) -> dict[str, list[Key]]:
@@ -146,46 +141,47 @@ def choose_patches(backend: str, slides: Iterable[str], count: int, *, seed: int
 
 
 def open_sources(
-    root: Path,
-    facts: Mapping[str, Path],
-    stores: Mapping[str, StoreSpec],
-    *,
-    chosen: Mapping[str, Sequence[Key]],
-    grid: GridSpec,
-    icc: str = "ignore",
+    outcomes: Mapping[str, Path], stores: Mapping[str, StoreSpec], reading: ReadingChoice
 ) -> dict[str, Source]:
     """Return the sources to read from, by name.
 
     Parameters
     ----------
-    root
-        The folder of the slides.
-    facts
-        The outcome of discover_slides of each slide of the sample.
+    outcomes
+        The outcome of sample_patches of each slide of the sample.
     stores
         The backends, and how they encode.
-    chosen
-        The patches to read, as `choose_patches` returns them.
-    grid, icc
-        The grid of the patches, and how colours are converted.
+    reading
+        How slides are read.
 
     Raises
     ------
     SlidemillError
-        When an outcome is damaged, or a slide is missing.
+        When an outcome is damaged.
     """
-    sources: dict[str, Source] = {
-        backend: StoreSource({slide: store_path(backend, slide) for slide in facts}, own.encoding)
+    known = {slide: reading.record(read_outcome(path)) for slide, path in outcomes.items()}
+    records = {slide: record for slide, record in known.items() if record}
+    stored: dict[str, Source] = {
+        backend: StoreSource({slide: store_path(backend, slide) for slide in outcomes}, own.encoding)
         for backend, own in stores.items()
     }
-    wanted = {key for keys in chosen.values() for key in keys}
-    slides: dict[str, SampledSlide] = {}
-    for slide, path in facts.items():
-        found = read_outcome(path)
-        patches = Grid(found.info.pyramid, grid).patches()
-        own = {patch.patch_id: patch for patch in patches if (slide, patch.patch_id) in wanted}
-        slides[slide] = SampledSlide(slide_path(root, found.path), found.info, own)
-    return {**sources, SLIDE_SOURCE: SlideSource(slides, grid, icc)}
+    return {**stored, **slide_sources(reading.root, records)}
+
+
+def slide_sources(root: Path, records: Mapping[str, SlideRecord]) -> dict[str, Source]:
+    """Return the sources that read the slides in a folder: by tiles, if that is possible for any, and by OpenSlide."""
+    sources: dict[str, Source] = {}
+    others = [slide for slide, record in records.items() if not record.reading or record.reading.reader != "tiles"]
+    slow = {slide: replace(record, reading=AS_CONFIGURED) for slide, record in records.items()}
+    if len(others) < len(records):
+        note = f"OpenSlide reads {len(others)} of {format_count(len(records), 'slide')}" if others else ""
+        sources[TILE_SOURCE] = SlidesSource(_pool(root, records), note)
+    sources[SLIDE_SOURCE] = SlidesSource(_pool(root, slow))
+    return sources
+
+
+def _pool(root: Path, records: Mapping[str, SlideRecord]) -> SlidePool:
+    return SlidePool(Path.cwd(), SLIDES, records=SlideRecords(root.absolute(), records))
 
 
 def choose_scattered(ids: Mapping[str, Sequence[str]], count: int, seed: int) -> list[Key]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slidemill.core.csv_tables import read_cohort_table
+from slidemill.core.specs import SLIDES
 from slidemill.core.text import format_count, format_digits, format_duration, format_size
 
 Row = Mapping[str, str]
@@ -127,6 +128,12 @@ def recommendation_lines(rows: Sequence[Row]) -> list[str]:
     best = next((row for row in rows if row["recommended"]), None)
     if best is None:
         return []
+    if best["backend"] == SLIDES:
+        return [
+            f"Recommended: no store. Straight from the slides come {float(best['batches']):,.0f} patches per second in "
+            'shuffled batches: open_dataset(results, "slides").',
+            f"  {yaml_line(best)}",
+        ]
     raw = next((row for row in rows if (row["backend"], row["encoding"]) == (best["backend"], "raw")), None)
     size = format_size(float(best["space"]))
     if raw and raw["patch_bytes"] and raw is not best:
@@ -142,11 +149,13 @@ def recommendation_lines(rows: Sequence[Row]) -> list[str]:
 
 def yaml_line(row: Row) -> str:
     """Return the line of a configuration that chooses a candidate."""
+    if row["backend"] == SLIDES:
+        return "stores: {}"
     quality = f", quality: {row['quality']}" if row["quality"] else ""
     return f"stores: {{{row['backend']}: {{encoding: {row['encoding']}{quality}}}}}"
 
 
 def _cells(row: Row) -> tuple[str, ...]:
     name = f"{'*' if row['configured'] else ' '} {row['backend']} {row['encoding']}"
-    rates = (f"{float(row[key]):,.0f}" for key in ("write", "random", "batches"))
+    rates = (f"{float(row[key]):,.0f}" if row[key] else "" for key in ("write", "random", "batches"))
     return (name, format_size(float(row["space"])), format_duration(3600 * float(row["hours"])), *rates)

@@ -15,6 +15,7 @@ from slidemill.core.outcomes import Outcome
 from slidemill.core.quality_measures import MEASURES
 from slidemill.core.run_warnings import collect_warnings
 from slidemill.core.text import format_count, format_digits, format_duration, format_size
+from slidemill.report._advice import advice, claim, recommendation
 from slidemill.report._embedded_images import embed_pictures, relative_url
 from slidemill.report._inline_plots import inline_svg
 from slidemill.report._label_tables import alt_text, audits, label_table, quality_rows, unmapped_names
@@ -28,7 +29,7 @@ from slidemill.report._summary import (
     verdict,
 )
 from slidemill.report.estimate_table import HEADS, show_candidates
-from slidemill.report.plots import advice, benchmark_figure, claim, quality_figure, recommendation
+from slidemill.report.plots import benchmark_figure, quality_figure
 from slidemill.report.split_summary import SplitSummary
 from slidemill.report.versions import Run
 from slidemill.sampling.label_faults import label_faults

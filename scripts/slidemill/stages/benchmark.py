@@ -16,9 +16,10 @@ from slidemill.core.columns import BENCHMARK_COLUMNS, ESTIMATE_COLUMNS
 from slidemill.core.csv_tables import read_cohort_table, read_table, write_table
 from slidemill.core.files import scratch_folder
 from slidemill.core.job_log import LOG
-from slidemill.core.results_layout import FACTS, MEASURED_FOLDER, outcome_file
+from slidemill.core.results_layout import MEASURED_FOLDER, outcome_file
 from slidemill.core.seals import seal_tables
 from slidemill.core.specs import BenchmarkSpec, GridSpec, StoreSpec, pixel_threads
+from slidemill.datasets.slide_records import ReadingChoice
 from slidemill.measuring.bench import Bench
 from slidemill.measuring.candidates import list_candidates
 from slidemill.measuring.cohort import Cohort, read_cohort
@@ -26,6 +27,7 @@ from slidemill.measuring.projection import Circumstances, estimate_rows
 from slidemill.measuring.reading import benchmark
 from slidemill.measuring.sample import SampleSpec, read_sample
 from slidemill.measuring.sample_stores import measure_candidates
+from slidemill.measuring.slide_speed import measure_slides
 from slidemill.measuring.sources import choose_patches, open_sources
 from slidemill.report.plots import plot_benchmark
 from slidemill.stages.job import Job
@@ -150,16 +152,18 @@ def benchmark_stores(job: BenchmarkJob) -> None:
     sample = set(random.Random(what.seed).sample(good, min(MOST_SLIDES, len(good))))  # noqa: S311
     if sample:
         # Inputs of the rule cannot depend on the sample; the table of slides changes whenever these files do.
-        by_slide = {slide: Path(FACTS.format(slide=slide)) for slide in good if slide in sample}
+        by_slide = {slide: Path(outcome_file("sample_patches", slide)) for slide in good if slide in sample}
         chosen = choose_patches(next(iter(what.stores)), by_slide, what.spec.patches, seed=what.seed)
-        sources = open_sources(what.root, by_slide, what.stores, chosen=chosen, grid=what.grid, icc=what.icc)
+        sources = open_sources(by_slide, what.stores, ReadingChoice(what.root, what.reader, what.icc))
         LOG.info("%d patches of %d slides, %d workers at most", len(chosen["random"]), len(sample), what.cores)
         spec = replace(what.spec, time_limit=seconds / 2)
         rows += benchmark(sources, chosen, spec, workers=what.cores, seed=what.seed)
     write_table(job.table, BENCHMARK_COLUMNS, rows)
     plot_benchmark(list(read_table(job.table)), job.plot)
     cohort = read_cohort(what.root, [Path(outcome_file("sample_patches", slide)) for slide in slides], what.grid)
-    found = candidate_rows(what, cohort, Path.cwd(), deadline=begun + seconds)
+    # Starting many processes may take longer than planned; candidates have their half of the time in any case.
+    deadline = max(begun + seconds, time.perf_counter() + seconds / 2)
+    found = candidate_rows(what, cohort, Path.cwd(), deadline=deadline)
     write_table(job.candidates, ESTIMATE_COLUMNS, found)
 
 
@@ -244,6 +248,7 @@ def candidate_rows(what: Measuring, cohort: Cohort, results: Path, *, deadline: 
     )
     candidates = list_candidates(what.stores, copies=[name for name in STORES if not sample.obstacle(name)])
     measured = measure_candidates(sample, candidates, bench)
+    measured.append(measure_slides(cohort, bench, what.spec.patches, ReadingChoice(what.root, what.reader, what.icc)))
     now = Circumstances(what.cores, threads, job_start(), what.checked, shutil.disk_usage(results).free)
     return estimate_rows(cohort, sample, measured, now)
 

@@ -12,16 +12,13 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from slidemill.core.encodings import Pixels, Shape
 from slidemill.core.results_layout import store_path
-from slidemill.core.specs import GridSpec
+from slidemill.core.specs import SLIDES, GridSpec
 from slidemill.errors import SlidemillError, StoreError
 from slidemill.stores.base import Store
 from slidemill.stores.registry import open_store
 
 MOST_OPEN = 64
 """Stores that are held open; each has a file handle, and 160 bytes of memory per patch."""
-
-SLIDES = "slides"
-"""The name, in place of a backend's, for reading patches from the slides themselves."""
 
 
 def no_pixels(results: Path) -> str:
