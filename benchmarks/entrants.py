@@ -33,8 +33,20 @@ RIVALS: Mapping[str, Rival] = {
     "cucim": Rival(("cucim-cu12", "numpy"), "from cucim import CuImage"),
     "pyvips": Rival(("pyvips", "pyvips-binary", "numpy"), "import numpy, pyvips"),
     "dlup": Rival(("dlup", "openslide-python", "openslide-bin", "numpy"), "import dlup, openslide"),
+    "hs2p": Rival(("hs2p", "openslide-python", "openslide-bin", "numpy"), "import hs2p, openslide"),
+    "tiatoolbox": Rival(
+        ("tiatoolbox", "openslide-python", "openslide-bin", "numpy"), "from tiatoolbox.wsicore import wsireader"
+    ),
     "wsistream": Rival(("wsistream", "openslide-python", "openslide-bin", "numpy"), "import openslide, wsistream"),
 }
+
+
+LEFT_OUT: Mapping[str, str] = {
+    "histolab": "its versions after 0.2.0 need a numpy and a scipy without a build for Python 3.11; the grid of 0.2.0 "
+    "covers only the largest piece of tissue",
+    "histoslice": "its requirements conflict with each other in what can be installed for Python 3.11",
+}
+"""Tools that people may ask for, and why they are not raced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +108,8 @@ _ALL = (
     Entrant("cucim", "cuCIM: batches of 32, {threads} workers, no GPU", "rivals", "cucim"),
     Entrant("pyvips", "pyvips: Region.fetch, {threads} processes", "rivals", "pyvips"),
     Entrant("dlup", "dlup: SlideDataset, {threads} processes", "toolkits", "dlup"),
+    Entrant("hs2p", "hs2p: iter_tile_records_from_result, OpenSlide, {threads} workers", "toolkits", "hs2p"),
+    Entrant("tiatoolbox", "tiatoolbox: sliding-window extractor, {threads} processes", "toolkits", "tiatoolbox"),
     Entrant("wsistream", "wsistream: PatchPipeline of a GridSampler, one process", "toolkits", "wsistream"),
     Entrant("limit-decode", "limit: decoding each tile, {threads} threads", "limits", tiles=True),
     Entrant("limit-copy", "limit: copying the tiles' bytes", "limits", tiles=True),

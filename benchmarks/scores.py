@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from benchmarks.entrants import ENTRANTS, Entrant
+from benchmarks.entrants import ENTRANTS, LEFT_OUT, Entrant
 from benchmarks.runner import Run
 
 MB = 1e6
@@ -113,6 +113,8 @@ def table(scores: Scores, names: Sequence[str]) -> str:
         if name in scores.absent:
             title = ENTRANTS[name].title.format(threads=scores.threads)
             lines.append(f"| {title} | not raced: {scores.absent[name].replace('|', '/')} |" + " |" * 8)
+    if set(names) == set(ENTRANTS):
+        lines += [f"| {name} | not raced: {why} |" + " |" * 8 for name, why in LEFT_OUT.items()]
     return "\n".join(lines)
 
 

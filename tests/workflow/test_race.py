@@ -5,6 +5,8 @@ import subprocess
 import sys
 
 import pytest
+from benchmarks import scores
+from benchmarks.entrants import ENTRANTS, LEFT_OUT
 
 from slidemill.testing import write_svs
 from tests.conftest import ROOT, painted
@@ -30,3 +32,9 @@ def test_the_race_measures_and_compares_pixels(tmp_path):
     for title in ("slidemill: into LMDB, raw", "OpenSlide: loop of read_region", "limit: decoding each tile"):
         row = next(line for line in page.splitlines() if line.startswith(f"| {title}"))
         assert row.rstrip(" |").endswith("yes"), row
+
+
+def test_the_table_names_tools_that_are_not_raced():
+    lines = scores.table(scores.Scores(2), list(ENTRANTS)).splitlines()
+    assert [name for name in LEFT_OUT if not any(line.startswith(f"| {name} | not raced: ") for line in lines)] == []
+    assert not any("not raced" in line for line in scores.table(scores.Scores(2), ["read"]).splitlines())

@@ -53,6 +53,7 @@ def serve():
     """Fork for each request on standard input, and print how the fork ended."""
     for name in (*LOADED, *warm_jobs.LIBRARIES):
         __import__(name)
+    sys.modules["snakemake.cli"].get_argument_parser()  # finds and loads Snakemake's plugins
     gc.freeze()  # else a fork's collector would touch, and so copy, all of it
     folder = Path(tempfile.mkdtemp(prefix="slidemill-"))
     python, stop = warm_jobs.start(folder)
