@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from slidemill.cli._parsers import add_parser
+from slidemill.config.config_file import check_file
 from slidemill.errors import SlidemillError
 
 SNAKEFILE = Path(__file__).parents[3] / "workflow" / "Snakefile"
@@ -17,11 +19,11 @@ SNAKEFILE = Path(__file__).parents[3] / "workflow" / "Snakefile"
 
 def add_command(commands: Any) -> None:
     """Add the command to argparse's subparsers."""
-    own = commands.add_parser("estimate", help="size, time and speed of each kind of store, before any is written")
+    own = add_parser(commands, "estimate", "size, time and speed of each kind of store, before any is written")
     own.add_argument("--config", type=Path, metavar="FILE", help="the configuration (default: config/config.yaml)")
     for name, what in (("slides", "slides, or their sheet"), ("results", "results"), ("annotations", "annotations")):
         own.add_argument(f"--{name}", metavar="FOLDER", help=f"the {what}, in place of the configuration's")
-    own.add_argument("--cores", type=int, default=os.cpu_count() or 1, help="cores to use (default: all)")
+    own.add_argument("--cores", type=int, default=os.cpu_count() or 1, metavar="N", help="cores to use (default: all)")
     own.set_defaults(run=_estimate)
 
 
@@ -34,6 +36,8 @@ def _estimate(options: argparse.Namespace) -> int:
             f"estimate: this installation has only the package, without {missing}: clone the repository, run "
             "make estimate SLIDES=folder there"
         )
+    if options.config:
+        check_file(options.config)
     given = [f"{name}={value}" for name in ("slides", "results", "annotations") if (value := getattr(options, name))]
     command: list[str | Path] = [
         sys.executable,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from slidemill.cli._import_pywsi import Unsaid, import_database
+from slidemill.cli._parsers import add_parser, add_results
 from slidemill.core.results_layout import SUFFIXES
 from slidemill.core.text import format_count
 from slidemill.datasets.dataset import Dataset
@@ -25,8 +26,8 @@ LIVE_EVERY = 50
 
 def add_commands(commands: Any) -> None:
     """Add the commands to argparse's subparsers."""
-    out = commands.add_parser("export", help="patches with their labels in one file, to share")
-    out.add_argument("results", type=Path, metavar="RESULTS")
+    out = add_parser(commands, "export", "patches with their labels in one file, to share")
+    add_results(out)
     out.add_argument("out", type=Path, metavar="OUT", help="the file to write, a .h5 or a .tar")
     out.add_argument("--backend", choices=SUFFIXES, help="the stores to copy from (default: the first there is)")
     out.add_argument("--slides", nargs="+", metavar="SLIDE", help="only these slides, by id, path, file name or stem")
@@ -37,14 +38,14 @@ def add_commands(commands: Any) -> None:
         help="images: PNG or JPEG files in a tar, an array in HDF5 (default); stored: the bytes of the stores",
     )  # fmt: skip
     out.set_defaults(run=_export)
-    old = commands.add_parser("import-pywsi", help="an LMDB database of py-wsi as results that open_dataset opens")
+    old = add_parser(commands, "import-pywsi", "an LMDB database of py-wsi as results that open_dataset opens")
     old.add_argument("old", type=Path, metavar="OLD", help="the database's folder, or its data.mdb")
     old.add_argument("new", type=Path, metavar="NEW", help="the folder to write")
     old.add_argument(
         "--downsample", type=int, required=True, metavar="N",
         help="level-0 pixels per patch pixel: 1 if the last DeepZoom level was sampled, 2 for the one before, 4, ...",
     )  # fmt: skip
-    old.add_argument("--overlap", type=int, default=0, help="as py-wsi was given it (default: 0)")
+    old.add_argument("--overlap", type=int, default=0, metavar="PIXELS", help="as py-wsi was given it (default: 0)")
     old.add_argument("--labels", nargs="+", default=[], metavar="NAME=N", help="the label map that py-wsi was given")
     old.set_defaults(run=_import_pywsi)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from slidemill._version import __version__
 from slidemill.cli import _estimate
+from slidemill.cli._parsers import add_parser, add_results
 from slidemill.cli._transfer import add_commands
 from slidemill.core.results_layout import JOINED, store_path
 from slidemill.core.specs import GridSpec
@@ -30,21 +31,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="slidemill", description="Patch stores from whole-slide images.")
     parser.add_argument("--version", action="version", version=f"slidemill {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    inspect = commands.add_parser("inspect", help="a slide's levels and resolutions, to choose one")
-    inspect.add_argument("path", type=Path, metavar="SLIDE_OR_FOLDER")
-    inspect.add_argument("--patch-size", type=int, default=256, help="pixels (default: 256)")
-    inspect.add_argument("--overlap", type=int, default=0, help="pixels on each side (default: 0)")
+    inspect = add_parser(commands, "inspect", "a slide's levels and resolutions, to choose one")
+    inspect.add_argument("path", type=Path, metavar="SLIDE_OR_FOLDER", help="a slide, or a folder of slides")
+    inspect.add_argument("--patch-size", type=int, default=256, metavar="PIXELS", help="side of a patch (default: 256)")
+    inspect.add_argument("--overlap", type=int, default=0, metavar="PIXELS", help="overlap on each side (default: 0)")
     inspect.add_argument(
         "--out", type=Path, metavar="FOLDER", help="also draw a patch of each level: the folder of the pictures"
     )
     inspect.set_defaults(run=_inspect)
     _estimate.add_command(commands)
-    again = commands.add_parser("verify", help="whether finished results are still whole: stores, tables and outcomes")
-    again.add_argument("results", type=Path, metavar="RESULTS")
-    again.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="slides at once (default: all cores)")
+    again = add_parser(commands, "verify", "whether finished results are still whole: stores, tables and outcomes")
+    add_results(again)
+    again.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="slides at once (default: all cores)"
+    )
     again.set_defaults(run=_verify)
-    prune = commands.add_parser("prune", help="what removed slides and backends have left in the results")
-    prune.add_argument("results", type=Path, metavar="RESULTS")
+    prune = add_parser(commands, "prune", "what removed slides and backends have left in the results")
+    add_results(prune)
     prune.add_argument("--delete", action="store_true", help="delete it, and do not only list it")
     prune.set_defaults(run=_prune)
     add_commands(commands)
