@@ -13,6 +13,7 @@ from slidemill.core.text import name_slide
 from slidemill.errors import ConfigError, SlidemillError
 from slidemill.stores.lmdb import LmdbWriter
 from slidemill.tiles.dicom_elements import series_of
+from tests.dicoms import Layout, write_series
 from tests.faults.conftest import damaged, good_bytes, picture
 
 pytestmark = pytest.mark.cases
@@ -288,6 +289,16 @@ def test_other_dicom_files_of_a_folder_are_no_second_series(cohort, other):
     cohort.add("case/two.dcm", other)
     row = only(cohort, "case/one.dcm")
     assert "series" not in row["message"], "what is wrong is that it ends here, which OpenSlide tells"
+
+
+@pytest.mark.parametrize("table", ["basic", "extended", "none"])
+def test_truncated_dicom_slide_fails(cohort, tmp_path, table):
+    """Its header is whole; of its frames OpenSlide reads those that are there, if it can say where they are."""
+    path = write_series(tmp_path / "series", picture(), Layout(table=table))
+    cohort.add("case/one.dcm", path.read_bytes()[:-20_000])
+    row = only(cohort, "case/one.dcm")
+    assert (row["status"], row["stage"]) == ("failed", "store_patches")
+    assert "patches cannot be read" in row["message"]
 
 
 def test_results_within_the_slides_are_not_searched(cohort):
