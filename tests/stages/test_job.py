@@ -1,5 +1,8 @@
 """What Snakemake gives a script, as values with types."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +14,7 @@ from slidemill.errors import SlidemillError
 from slidemill.stages.gate import GateJob
 from slidemill.stages.job import Job, Roots, script_job
 from slidemill.stages.sample import SampleJob
+from tests.conftest import ROOT
 
 ROOTS = {"slides": "/s", "annotations": "/a", "masks": "/m"}
 
@@ -105,3 +109,21 @@ def test_gate_job_has_folds_only_of_runs_that_split(split):
     found = GateJob.from_job(job(inputs=inputs, params=params))
     assert (found.splits, found.spec and found.spec.folds) == ((Path("splits.csv"), 2) if split else (None, None))
     assert (found.max_failed, found.unmapped) == (1, "fail")
+
+
+LOADED = """
+import os, sys
+import slidemill.stages.store
+print(len(os.listdir("/proc/self/task")), *(name for name in ("importlib.metadata", "shapely") if name in sys.modules))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
+def test_storing_job_loads_no_more_than_it_needs():
+    """NumPy's linear algebra would start a thread per core."""
+    environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    command = [sys.executable, "-c", LOADED]
+    done = subprocess.run(
+        command, env=environment | {"PYTHONPATH": str(ROOT / "scripts")}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["1"]

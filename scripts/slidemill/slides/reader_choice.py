@@ -13,7 +13,6 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from operator import attrgetter
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -137,6 +136,8 @@ def find_reader(asked: SlidePatches, seed: int) -> ReaderFacts:
 
 def library_versions() -> dict[str, str]:
     """Return the versions of the libraries whose pixels `find_reader` compares, by name."""
+    from importlib.metadata import version  # loads the parser of e-mails, which most jobs do not need
+
     return {"openslide": openslide.__library_version__} | {name: version(name) for name in DECODERS}
 
 
