@@ -68,7 +68,7 @@ class SlideSource:
             with open_slide(path) as slide:
                 self._convert = build_conversion(slide, record.colours)
         self._tiles: TileReader | None = None
-        self._slow: PatchReader | None = None
+        self._slow: tuple[PatchReader, ExitStack] | None = None
         if reading.reader == TileReader.name:
             try:
                 level = self._stack.enter_context(open_level(path, record.info, self._grid.level))
@@ -121,6 +121,7 @@ class SlideSource:
 
     def close(self) -> None:
         """Close the slide; closing it twice is allowed."""
+        self._slow = None
         _close(self._stack, self._owner)
 
     def _read(self, patch: PatchRef, out: Pixels) -> None:
@@ -146,16 +147,18 @@ class SlideSource:
     def _by_openslide(self, patch: PatchRef) -> Pixels:
         with self._lock:
             if self._slow is None:
-                slide = self._stack.enter_context(open_slide(self.path))
+                stack = ExitStack()
+                slide = stack.enter_context(open_slide(self.path))
                 slide.set_cache(self._cache)
-                self._slow = PatchReader(slide, self._record.info, self._record.grid)
-            reader = self._slow
+                self._slow = PatchReader(slide, self._record.info, self._record.grid), stack
+            # The last thread that drops the stack closes the handle: closing it under another would end the process.
+            reader, _held = opened = self._slow
         try:
             return reader.read(patch)
         except UnreadablePatchError:
             # OpenSlide reads nothing more from that handle, and another thread's patch may have ended it.
             with self._lock:
-                self._slow = None if self._slow is reader else self._slow
+                self._slow = None if self._slow is opened else self._slow
             with open_slide(self.path) as slide:
                 return PatchReader(slide, self._record.info, self._record.grid).read(patch)
 
