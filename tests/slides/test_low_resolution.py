@@ -37,6 +37,26 @@ def test_whole_slide_is_its_thumbnail(tmp_path, downsamples):
     assert found.notes == ()
 
 
+def test_large_level_is_read_by_its_tiles(tmp_path, monkeypatch):
+    monkeypatch.setattr(lowres, "LARGE", 0)
+    monkeypatch.setattr(lowres, "_Parts", None)
+    monkeypatch.setattr("slidemill.shrinking.strips.STRIP_PIXELS", 100_000)
+    path, info, whole = written(tmp_path, (1,))
+    found = low_resolution(path, info, 200)
+    np.testing.assert_array_equal(np.asarray(found.image), whole)
+    assert (found.unread.any(), found.notes) == (False, ())
+
+
+def test_broken_tile_of_a_large_level_is_unread_as_in_a_small_one(tmp_path, monkeypatch):
+    path, info, _ = written(tmp_path, (1,), (0, 9 * 2 + 3))
+    small = low_resolution(path, info, 200)
+    monkeypatch.setattr(lowres, "LARGE", 0)
+    large = low_resolution(path, info, 200)
+    np.testing.assert_array_equal(np.asarray(large.image), np.asarray(small.image))
+    np.testing.assert_array_equal(large.unread, small.unread)
+    assert large.notes == small.notes != ()
+
+
 @pytest.mark.parametrize(
     ("broken", "used"),
     [([1], "level 2"), ([1, 2], "level 3"), ([1, 2, 3], "level 0"), ([2, 3], None)],
