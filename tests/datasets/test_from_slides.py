@@ -256,6 +256,7 @@ def test_open_slides_are_bounded(made):
         assert len(dataset.stored.pool._open) == 1
         assert open_files() <= before + 4
     assert open_files() == before
+    assert dataset.stored.pool._cache is None  # what OpenSlide has decoded goes with the slides
 
 
 def test_decoded_tiles_are_bounded_and_dropped(made, monkeypatch):

@@ -85,6 +85,11 @@ class SlidePool(Pool[SlideSource]):
             self._cache = openslide.OpenSlideCache(OPENSLIDE_CACHE)
         return SlideSource(path, record, reading=reading, cache=self._cache)
 
+    def close(self) -> None:
+        """Drop all slides, and what OpenSlide has decoded of them."""
+        Pool.close(self)
+        self._cache = None
+
     def record(self, slide: str) -> SlideRecord:
         """Return how a slide's patches are read; `SlideError` where the results do not say it."""
         record = self.records.slides.get(slide)

@@ -105,6 +105,11 @@ class SlidesSource(Source):
             path = self._pool.path(slide)
             yield from (path, *companions(path))
 
+    def close(self) -> None:
+        """Close what is open, and drop what OpenSlide has decoded."""
+        super().close()
+        self._pool.close()
+
     def _reader(self, slide: str, stack: ExitStack) -> Read:
         opened = stack.enter_context(closing(self._pool.open(slide)))
 
