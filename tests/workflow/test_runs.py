@@ -121,7 +121,7 @@ class TestFinishedRun:
     def test_validation_and_benchmark_are_told(self, done):
         assert {row["status"] for row in rows(done.results / "validation.csv")} == {"ok"}
         measured = rows(done.results / "benchmark.csv")
-        assert {row["source"] for row in measured} == {"lmdb", "hdf5", "disk", "slide"}
+        assert {row["source"] for row in measured} == {"lmdb", "hdf5", "disk", "slide", "slide tiles"}
         rates = [row for row in measured if row["unit"] == "patches/s"]
         assert {row["cache"] for row in rates} == {"cold", "warm"}
         assert all(float(row["low"]) <= float(row["median"]) <= float(row["high"]) for row in rates)

@@ -33,7 +33,7 @@ def test_tar_files_are_stored_validated_measured_verified_and_pruned(project, ca
     assert {row["check"] for row in found if row["backend"] == "tar"} >= {"opens", "ids", "index", "digests"}
     assert {row["check"] for row in found if row["backend"] == "all"} == {"stores agree"}
     with (project.results / "benchmark.csv").open() as file:
-        assert {row["source"] for row in csv.DictReader(file)} == {"lmdb", "tar", "slide"}
+        assert {row["source"] for row in csv.DictReader(file)} == {"lmdb", "tar", "slide", "slide tiles"}
     assert main(["verify", str(project.results)]) == 0
     assert "4 stores of 2 slides are whole" in capsys.readouterr().out
     assert "Nothing to be done" in project.plan().text
