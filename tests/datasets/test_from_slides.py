@@ -314,6 +314,42 @@ def test_changed_slide_is_refused_by_its_fingerprint(made, tmp_path):
         assert len(dataset.read(others)) == len(others) > 0
 
 
+@pytest.mark.parametrize("reader", ["auto", "openslide"])
+@pytest.mark.parametrize("how", ["replaced", "overwritten", "truncated", "deleted"])
+def test_slide_that_changes_while_it_is_open_is_refused(tmp_path, reader, how):
+    """OpenSlide opens a file anew while it reads, and both readers would take the pixels of another slide."""
+    slides, other = tmp_path / "slides", tmp_path / "other.svs"
+    slides.mkdir()
+    for path, seed in ((slides / "a.svs", 1), (other, 2)):
+        write_svs(path, painted(1000, 800, seed=seed), tile=128)
+    done = run(tmp_path, reader=reader, sampling={"patch_size": 100, "level": 0})
+    with open_dataset(done.results, "slides") as dataset:
+        dataset.read([0])
+        slide, size = slides / "a.svs", (slides / "a.svs").stat().st_size
+        if how == "replaced":
+            other.replace(slide)
+        elif how == "overwritten":
+            slide.write_bytes(other.read_bytes())
+        elif how == "truncated":
+            os.truncate(slide, size // 2)
+        else:
+            slide.unlink()
+        for place in range(len(dataset)):
+            with pytest.raises(SlideError, match=r"is not the slide that was sampled|there is no such slide"):
+                dataset.read([place])
+
+
+def test_slide_that_was_copied_over_itself_is_read_on(made, tmp_path):
+    results, slides, _ = copied(made, tmp_path)
+    with open_dataset(results, "slides", slides=slides) as dataset:
+        truth = dataset.read(range(len(dataset)))
+        for slide in slides.glob("*.svs"):
+            again = slide.with_suffix(".copy")
+            again.write_bytes(slide.read_bytes())
+            again.replace(slide)
+        np.testing.assert_array_equal(dataset.read(range(len(dataset))), truth)
+
+
 def test_run_without_stores_is_read(made, both, tmp_path):
     write_slides(tmp_path)
     done = run(tmp_path, stores={}, sampling={"patch_size": 100, "level": 0})

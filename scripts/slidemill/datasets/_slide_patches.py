@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +55,7 @@ class SlideSource:
     ) -> None:
         self.path = path
         self._record, self._cache = record, cache
+        self._state = _file_state(path)
         check_slide(path, record.fingerprint)
         side = record.grid.patch_size
         self._shape: Shape = (side, side, 3)
@@ -68,7 +69,7 @@ class SlideSource:
             with open_slide(path) as slide:
                 self._convert = build_conversion(slide, record.colours)
         self._tiles: TileReader | None = None
-        self._slow: tuple[PatchReader, ExitStack] | None = None
+        self._slow: PatchReader | None = None
         if reading.reader == TileReader.name:
             try:
                 level = self._stack.enter_context(open_level(path, record.info, self._grid.level))
@@ -101,7 +102,7 @@ class SlideSource:
         Raises
         ------
         SlideError
-            When the slide's grid has no such patch, or OpenSlide cannot read it.
+            When the slide's grid has no such patch, OpenSlide cannot read it, or reads a slide that has changed.
         StoreError
             When `out` is not such an array.
         """
@@ -113,7 +114,10 @@ class SlideSource:
                 f"{self.path}: has no patch {patch_id!r} in its grid of {self._grid.shape}: run the workflow again"
             ) from None
         target = np.empty(self._shape, np.uint8) if symmetry else out
-        self._read(patch, target)
+        try:
+            self._read(patch, target)
+        finally:
+            self._check_again()
         if self._convert:
             target[:] = self._convert(target)
         if symmetry:
@@ -134,6 +138,13 @@ class SlideSource:
                 self._fall_back(error)
         out[:] = self._by_openslide(patch)
 
+    def _check_again(self) -> None:
+        """Check the slide's content again if its file was written or replaced: OpenSlide opens it anew as it reads."""
+        state = _file_state(self.path)
+        if state != self._state:
+            check_slide(self.path, self._record.fingerprint)
+            self._state = state
+
     def _decoded(self, tiles: TileReader) -> Callable[[int], Pixels]:
         """Return a function from a tile's number to its pixels, which this process keeps."""
         level, owner = tiles.level, self._owner
@@ -150,15 +161,16 @@ class SlideSource:
                 stack = ExitStack()
                 slide = stack.enter_context(open_slide(self.path))
                 slide.set_cache(self._cache)
-                self._slow = PatchReader(slide, self._record.info, self._record.grid), stack
-            # The last thread that drops the stack closes the handle: closing it under another would end the process.
-            reader, _held = opened = self._slow
+                self._slow = PatchReader(slide, self._record.info, self._record.grid)
+                # The last thread that drops the reader closes it: closing it under another would end the process.
+                weakref.finalize(self._slow, stack.close).atexit = False
+            reader = self._slow
         try:
             return reader.read(patch)
         except UnreadablePatchError:
             # OpenSlide reads nothing more from that handle, and another thread's patch may have ended it.
             with self._lock:
-                self._slow = None if self._slow is opened else self._slow
+                self._slow = None if self._slow is reader else self._slow
             with open_slide(self.path) as slide:
                 return PatchReader(slide, self._record.info, self._record.grid).read(patch)
 
@@ -186,6 +198,14 @@ def check_slide(path: Path, expected: str) -> None:
             f"{path}: is not the slide that was sampled (its fingerprint is {found}, and was {expected}): restore it, "
             "or run the workflow again"
         )
+
+
+def _file_state(path: Path) -> tuple[int, int, int] | None:
+    """Return what changes when a file is written or replaced; None if there is none."""
+    with suppress(OSError):
+        status = path.stat()
+        return status.st_ino, status.st_size, status.st_mtime_ns
+    return None
 
 
 def _close(stack: ExitStack, owner: object) -> None:
