@@ -68,17 +68,19 @@ class _Kept:
     def __init__(self) -> None:
         self._is_changed = False
         # Another version of this module may parse otherwise.
-        self._own = [Path(__file__).stat().st_mtime_ns, Path(__file__).stat().st_size]
+        self._own = _stamp(Path(__file__).stat())
         self._files: dict[str, list[Any]] = {}
         with suppress(OSError, ValueError, KeyError, TypeError):
-            found = json.loads(KEPT.read_bytes())
+            known, _, content = KEPT.read_bytes().partition(b"\n")
+            # One wrong digit of a digest would run everything again.
+            found = json.loads(content) if known == _digest(content) else {}
             if found["by"] == self._own:
                 self._files = dict(found["files"])
 
     def parsed(self, path: Path) -> tuple[str, tuple[str, ...]]:
         """Return what `_parse` returns for a file."""
         status, name = path.stat(), os.path.relpath(path, PACKAGE.parent)
-        stamp = [status.st_mtime_ns, status.st_size]
+        stamp = _stamp(status)
         with suppress(KeyError, TypeError, ValueError):
             kept, code, imports = self._files[name]
             if kept == stamp:
@@ -96,8 +98,18 @@ class _Kept:
             aside = KEPT.with_name(f"{KEPT.name}.{os.getpid()}")
             with suppress(OSError):
                 KEPT.parent.mkdir(exist_ok=True)
-                aside.write_text(json.dumps({"by": self._own, "files": self._files}), encoding="utf-8")
+                content = json.dumps({"by": self._own, "files": self._files}).encode()
+                aside.write_bytes(_digest(content) + b"\n" + content)
                 aside.replace(KEPT)
+
+
+def _stamp(status: os.stat_result) -> list[int]:
+    """Return what changes with a file's content, also where a copy sets its time back, as of packages and archives."""
+    return [status.st_mtime_ns, status.st_ctime_ns, status.st_size]
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=16).hexdigest().encode()
 
 
 @cache
