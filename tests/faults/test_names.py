@@ -45,7 +45,7 @@ def test_a_slide_of_any_name_is_done(tmp_path, name):
     assert made == {
         *("slides", "patches", "dropped", "metadata", "outcomes", "stores", "validation"),
         *("slides.csv", "metadata.csv", "metadata.parquet", "stores.csv", "unreadable.csv", "validation.csv"),
-        "tables.seal.json",
+        *("slide_records.json", "tables.seal.json"),
     }
     assert sorted(path.name for path in cohort.folder.iterdir()) == ["annotations", "results", "slides"]
 

@@ -77,7 +77,7 @@ def large_store(folder, backend):
     """A store of one patch of 50 MB, for which there is no room in little memory."""
     grid = GridSpec(4096, level=0)
     patches = list(Grid(Pyramid(((4096, 4096),), (1.0,)), grid).patches())
-    manifest = new_manifest(STORES[backend], StoreSpec("raw"), "large", fingerprint="f", grid=grid)
+    manifest = new_manifest(STORES[backend], StoreSpec("raw"), "large", fingerprint=FINGERPRINT, grid=grid)
     path = folder / f"large{SUFFIXES[backend]}"
     pixels = [np.full((4096, 4096, 3), 7, np.uint8)]
     write_store(
