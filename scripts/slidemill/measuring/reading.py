@@ -104,9 +104,8 @@ def _measure(source: Source, measurement: Measurement, keys: Sequence[Key], *, s
     if measurement.cold:
         drop_from_cache(source.files())
     else:
-        source.open(keys)
-        warmed = _read_until(source, keys, time.perf_counter() + seconds / 2)
-        source.close()
+        # By as many workers, which read a batch each at least: fewer warm patches than that would leave some idle.
+        _, warmed = time_reading(source, measurement.workers, keys, seconds=seconds / 2)
     before = bytes_from_disk()
     # Only patches that were reached in time are warm.
     wanted = keys if measurement.cold else keys[:warmed]
