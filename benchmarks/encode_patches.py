@@ -1,4 +1,4 @@
-"""Encode and decode patches of a slide, each way beside the others.
+"""Encode and decode patches of a slide, each way next to the others.
 
     python -m benchmarks.encode_patches SLIDE [--patches 80] [--repeats 5]
 

@@ -1,4 +1,4 @@
-"""Read patches straight from a slide, beside OpenSlide's read_region at the same places.
+"""Read patches straight from a slide, next to OpenSlide's read_region at the same places.
 
     python -m benchmarks.read_slides SLIDE [--patches 2048] [--repeats 5]
 

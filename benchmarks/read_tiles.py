@@ -1,4 +1,4 @@
-"""Read patches that are cut out of a store's tiles, beside bare decoding of the tiles that each patch touches.
+"""Read patches that are cut out of a store's tiles, next to bare decoding of the tiles that each patch touches.
 
     python -m benchmarks.read_tiles SLIDE [--patches 1000] [--repeats 5] [--patch-size 256]
 

@@ -1,6 +1,6 @@
 """What sampling by ``mpp`` costs over reading: ``python -m benchmarks.shrink_patches SLIDE``.
 
-The same area is read at native resolution alone, and is sampled into LMDB with zstd at coarser resolutions, by each
+The same area is only read at native resolution, and is sampled into LMDB with zstd at coarser resolutions, by each
 filter. All alternate, so that they see the same machine; figures are processor seconds of all threads, without start.
 """
 
@@ -60,9 +60,9 @@ def main() -> None:
             if turn:  # the first round fills the page cache
                 seconds[name].append(took)
     print("| what | patches | processor s | x reading | wall s |\n|---|---|---|---|---|")
-    alone = seconds["reading at native resolution"]
+    native = seconds["reading at native resolution"]
     for name, both in seconds.items():
-        ratio = statistics.median(own[1] / other[1] for own, other in zip(both, alone, strict=True))
+        ratio = statistics.median(own[1] / other[1] for own, other in zip(both, native, strict=True))
         middle = [statistics.median(own[at] for own in both) for at in (0, 1)]
         print(f"| {name} | {counts[name]} | {middle[1]:.2f} | {ratio:.2f} | {middle[0]:.2f} |", flush=True)
 

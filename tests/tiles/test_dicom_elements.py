@@ -83,7 +83,7 @@ def test_nested_sequences_are_skipped(tmp_path, small, syntax, undefined, window
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"", "it is no DICOM file"),
+        (b"", "it is not a DICOM file"),
         (bytes(128) + b"DICM" + bytes(100), "element 00000000 comes after 00000000"),
         (bytes(128) + b"DICM" + b"\2\0\x10\0UI\4\0ab", None),
         (bytes(128) + b"DICM" + b"\2\0\x10\0U", "it ends within an element"),

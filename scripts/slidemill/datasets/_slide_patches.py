@@ -139,7 +139,7 @@ class SlideSource:
         out[:] = self._by_openslide(patch)
 
     def _check_again(self) -> None:
-        """Check the slide's content again if its file was written or replaced: OpenSlide opens it anew as it reads."""
+        """Check the slide's content again if its file was written or replaced: OpenSlide reopens it while it reads."""
         state = _file_state(self.path)
         if state != self._state:
             check_slide(self.path, self._record.fingerprint)
@@ -189,7 +189,7 @@ def check_slide(path: Path, expected: str) -> None:
     """
     if not path.exists():
         raise SlideError(
-            f"{path}: there is no such slide: restore it, or name the folder that it has moved to, "
+            f"{path}: the slide does not exist: restore it, or name the folder that it has moved to, "
             "open_dataset(..., slides=FOLDER)"
         )
     found = fingerprint(path)

@@ -24,7 +24,7 @@ STRAIGHT = {
 }
 """What the sources of slides are called."""
 
-NOTHING = "There is no patch to measure, so there is nothing to recommend."
+NOTHING = "No patch could be measured, so there is nothing to recommend."
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from typing import Any
 
 PACKAGE = Path(__file__).parents[1]
 KEPT = PACKAGE.parent / "__pycache__" / f"code_digest.{sys.implementation.cache_tag}.json"
-"""What was parsed in earlier starts: parsing took half of a start. It lies with Python's own compiled modules."""
+"""What was parsed in earlier starts: parsing took half of a start. It is next to Python's own compiled modules."""
 SETTLED = 2 * 10**9
 """Nanoseconds after which a file's time distinguishes it from later edits, as git assumes too."""
 

@@ -51,7 +51,7 @@ Source = TypeVar("Source", bound=PatchSource)
 class Pool(ABC, Generic[Source]):
     """What the patches of many slides are read from, with a limit on how much is open.
 
-    Threads may share it, it goes on reading after a fork, and a pickled pool opens anew where it is unpickled.
+    Threads may share it, it goes on reading after a fork, and a pickled pool opens its files again.
 
     Parameters
     ----------

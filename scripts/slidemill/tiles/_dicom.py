@@ -44,7 +44,7 @@ SYNTAXES = {
 }
 """Transfer syntaxes with the form of their frames, and the colours with which OpenSlide reads them.
 
-JPEG decoders are told the colours. JPEG 2000 streams say themselves how their components become RGB.
+JPEG decoders need the colours as an argument. JPEG 2000 streams state how their components become RGB.
 """
 
 MEDIA_CLASS, IMAGE_TYPE = 0x0002_0002, 0x0008_0008

@@ -103,7 +103,7 @@ def join_fragments(data: bytes) -> bytes:
         start = place + ITEM_HEADER
         place = start + length
         if data[start - ITEM_HEADER : start - 4] != ITEM_TAG or place > len(data):
-            raise ValueError("there is no fragment of its length")
+            raise ValueError("no fragment has its length")
         parts.append(data[start:place])
     return parts[0] if len(parts) == 1 else b"".join(parts)
 

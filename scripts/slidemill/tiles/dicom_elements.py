@@ -30,7 +30,7 @@ MOST_ELEMENTS = 1 << 24
 
 
 class DicomError(ValueError):
-    """A file ends within an element, or holds what is no element."""
+    """A file ends within an element, or holds what is not an element."""
 
 
 class Element(NamedTuple):
@@ -50,11 +50,11 @@ def elements(file: int) -> Iterator[Element]:
     Raises
     ------
     DicomError
-        When it is no DICOM file, or is broken here.
+        When it is not a DICOM file, or is broken here.
     """
     begin, window = 0, os.pread(file, WINDOW, 0)
     if window[PREAMBLE : PREAMBLE + 4] != b"DICM":
-        raise DicomError("it is no DICOM file")
+        raise DicomError("it is not a DICOM file")
     place, depth, last, is_implicit = PREAMBLE + 4, 0, 0, False
     for _ in range(MOST_ELEMENTS):
         if place + LONGEST_HEADER > begin + len(window):
@@ -89,7 +89,7 @@ def value_of(file: int, start: int, length: int) -> bytes:
 
 
 def text_of(value: bytes | None) -> bytes:
-    """Return a text's bytes without those that fill it up; none where there is no value."""
+    """Return a text's bytes without padding; empty where the value is missing."""
     return (value or b"").rstrip(b"\0 ")
 
 
