@@ -23,6 +23,7 @@ from slidemill.core.specs import GridSpec, LabelSpec, StoreSpec
 from slidemill.core.stage_facts import SlideFacts
 from slidemill.datasets.results import read_metadata
 from slidemill.errors import SlidemillError
+from slidemill.exchange.pywsi import parse_item
 from slidemill.sampling._label_rules import region_at
 from slidemill.sampling.labelled_table import Labelling, label_blocks
 from slidemill.slides.patch_table import patches_of
@@ -30,7 +31,6 @@ from slidemill.slides.sample_sheet import read_sheet
 from slidemill.slides.slide_info import open_slide, slide_info
 from slidemill.stages.store import new_manifest
 from slidemill.stores.manifest import Manifest
-from slidemill.stores.pywsi import parse_item
 from slidemill.stores.registry import STORES, open_store
 from slidemill.stores.writer import write_store
 from slidemill.testing import write_annotation

@@ -18,11 +18,11 @@ from slidemill.core.patch import PatchRef
 from slidemill.core.seals import seal_tables
 from slidemill.core.specs import GridSpec, StoreSpec
 from slidemill.errors import SlidemillError
+from slidemill.exchange.pywsi import Item, Survey, open_items, survey_database
 from slidemill.slides.discovery import slide_id
 from slidemill.stages.store import new_manifest
 from slidemill.stores.checks import Expected, check_store
 from slidemill.stores.lmdb import BACKEND
-from slidemill.stores.pywsi import Item, Survey, open_items, survey_database
 from slidemill.stores.writer import write_store
 
 ENDING = ".svs"

@@ -15,8 +15,8 @@ import pytest
 
 from slidemill import open_dataset, read_metadata
 from slidemill.cli.commands import main
+from slidemill.exchange.pywsi import parse_item
 from slidemill.slides.discovery import slide_id
-from slidemill.stores.pywsi import parse_item
 
 SIZE = 16
 
@@ -313,7 +313,7 @@ def test_database_without_open_files_is_not_damaged(old, tmp_path, monkeypatch, 
     def refuse(*_, **__):
         raise lmdb.Error(f"{old}: Too many open files")
 
-    monkeypatch.setattr("slidemill.stores.pywsi.lmdb.open", refuse)
+    monkeypatch.setattr("slidemill.exchange.pywsi.lmdb.open", refuse)
     imported(old, tmp_path / "new", "--downsample", "1")
     said = capsys.readouterr().err
     assert "Too many open files" in said
@@ -325,6 +325,6 @@ def test_too_little_memory_is_not_called_a_broken_pickle(noise, monkeypatch):
         raise MemoryError
 
     (pixels,) = noise(1, SIZE)
-    monkeypatch.setattr("slidemill.stores.pywsi._Unpickler.load", refuse)
+    monkeypatch.setattr("slidemill.exchange.pywsi._Unpickler.load", refuse)
     with pytest.raises(MemoryError):
         parse_item(pickled(pixels, 0, 0), 0, 0)

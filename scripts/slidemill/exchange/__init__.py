@@ -1,0 +1,1 @@
+"""Layouts of other programs, read and written."""
