@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed
-from torch.utils.data import Dataset, IterableDataset, get_worker_info
+from torch.utils.data import Dataset, IterableDataset, default_collate, get_worker_info
 
 from slidemill.core.encodings import Pixels
 from slidemill.datasets.batches import Batching, batch_count, symmetries_of
@@ -107,6 +107,9 @@ class PatchStream(IterableDataset):  # type: ignore[misc]
         The number of this process among those that train together, and their count; None asks torch.distributed, and
         is 0 of 1 if that is not initialized. Shuffled, all ranks get equally many batches, so that none waits forever:
         each epoch leaves out other remaining batches. In the table's order, none is left out.
+    transform
+        Is called with each patch, a tensor ``uint8 (3, height, width)``; a batch has its results, as PyTorch's
+        ``default_collate`` joins them.
 
     Raises
     ------
@@ -124,8 +127,10 @@ class PatchStream(IterableDataset):  # type: ignore[misc]
         drop_last: bool = False,
         rank: int | None = None,
         world_size: int | None = None,
+        *,
+        transform: Transform | None = None,
     ) -> None:
-        self._stored, self._labels = patches.stored, patches.labels
+        self._stored, self._labels, self._transform = patches.stored, patches.labels, transform
         self._batching = Batching(size, shuffle, seed, drop_last=drop_last)
         self._turns = _Turns(len(patches), seed, augment)
         if (rank is None) != (world_size is None):
@@ -148,15 +153,16 @@ class PatchStream(IterableDataset):  # type: ignore[misc]
     def __len__(self) -> int:
         return len(self._own())
 
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def __iter__(self) -> Iterator[tuple[Any, torch.Tensor]]:
         worker = get_worker_info()
         first, step = (worker.id, worker.num_workers) if worker else (0, 1)
         batching, epoch = self._batching, int(self._turns.epoch)
         places = self._stored.order(batching.shuffle, batching.seed, epoch)
         for number in self._own()[first::step]:
             own = places[number * self._batching.size : (number + 1) * self._batching.size]
-            pixels = self._stored.read(own, symmetries=self._turns.of(own))
-            yield _tensor(pixels), torch.from_numpy(self._labels[own])
+            images = _tensor(self._stored.read(own, symmetries=self._turns.of(own)))
+            labels = torch.from_numpy(self._labels[own])
+            yield images if self._transform is None else default_collate(list(map(self._transform, images))), labels
 
     def _own(self) -> range:
         """Return the numbers of this rank's batches."""

@@ -91,6 +91,28 @@ def test_a_stream_is_the_datasets_batches_whatever_the_workers(dataset, workers)
             assert labels.tolist() == batch.labels.tolist()
 
 
+def crop_pair(image):
+    """A transform whose results are no tensors."""
+    return {"image": image[:, 2:10, 1:9].float() / 255, "mean": float(image.float().mean())}
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_stream_transform_equals_that_of_items(dataset, workers):
+    """A law: the batch of a stream is what a DataLoader makes of the transformed items in the stream's order."""
+    loader = DataLoader(PatchStream(dataset, 4, seed=7, augment=True, transform=crop_pair), batch_size=None, **workers)
+    items = PatchDataset(dataset, crop_pair, augment=True, seed=7)
+    order = dataset.stored.order("blocks", 7, 0).tolist()
+    expected = DataLoader(items, batch_sampler=[order[start : start + 4] for start in range(0, len(order), 4)])
+    count = 0
+    for (batch, labels), (own, own_labels) in zip(loader, expected, strict=True):
+        assert batch["image"].shape[1:] == (3, 8, 8)
+        assert torch.equal(batch["image"], own["image"])
+        assert torch.equal(batch["mean"], own["mean"])
+        assert torch.equal(labels, own_labels)
+        count += len(labels)
+    assert count == len(dataset)
+
+
 @pytest.mark.parametrize("ranks", [1, 2, 3, 5])
 @pytest.mark.parametrize("workers", [0, 2])
 def test_ranks_share_the_batches_and_get_as_many(dataset, ranks, workers):
