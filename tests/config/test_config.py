@@ -123,6 +123,7 @@ def test_slides_are_parted_where_somebody_asks_for_it():
     assert read(splits={}).splits == SplitSpec(5, "slide", "label")
     given = {"folds": 3, "by": "patient", "stratify": None}
     assert read(splits=given).splits == SplitSpec(3, "patient", None)
+    assert read(splits={"stratify": "diagnosis"}).splits == SplitSpec(5, "slide", "diagnosis")
 
 
 def test_a_deepzoom_level_takes_the_place_of_the_native_level():
@@ -246,9 +247,9 @@ FAULTS = {
     "too large": ({"sampling": {"patch_size": 5000}}, ["sampling.patch_size is 5000", "16 to 4096"]),
     "unknown choice": ({"sampling": {"edges": "crop"}}, ["sampling.edges is 'crop'", "drop", "pad"]),
     "one fold": ({"splits": {"folds": 1}}, ["splits.folds is 1, not 2 or more", "how many folds"]),
-    "folds of another stratum": (
-        {"splits": {"stratify": "x"}},
-        ["splits.stratify is 'x', not one of label, null", "null balances only the number of patches"],
+    "folds of no stratum": (
+        {"splits": {"stratify": 3}},
+        ["splits.stratify is 3, not text", "null balances only the number of patches"],
     ),
     "splits as a list": ({"splits": [5]}, ["splits is [5]", "folds, by, stratify"]),
     "a seed of splits": ({"splits": {"seed": 1}}, ["splits.seed is 1, an unknown key", "folds, by, stratify"]),

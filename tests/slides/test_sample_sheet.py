@@ -75,7 +75,8 @@ FAULTS = {
     "tabs in a .csv": ("slide\tpath\na\ta.svs\n", ["'slide' is missing", "by commas"]),
     "a column twice": ("slide,path,x,x\na,a.svs,1,2\n", ["'x'", "used twice", "its own name"]),
     "a nameless column": ("slide,path,\na,a.svs,1\n", ["''", "nameless", "its own name"]),
-    "a clash": ("slide,path,label\na,a.svs,1\n", ["'label'", "metadata.csv's own", "rename it"]),
+    "a clash": ("slide,path,label_name\na,a.svs,1\n", ["'label_name'", "metadata.csv's own", "rename it"]),
+    "a label twice": ("slide,path,label,slide_label\na,a.svs,1,2\n", ["'label' and 'slide_label'", "rename one"]),
     "a bad id": ("slide,path\nok,a.svs\na b,b.svs\n", ["line 3", "slide is 'a b'", "rename it in the sheet"]),
     "an empty path": ("slide,path,x\na,,1\n", ["line 2", "incomplete", "'path'"]),
     "an empty id": ("slide,path\n,a.svs\n", ["line 2", "incomplete", "'slide'"]),
@@ -112,7 +113,15 @@ def test_safe_ids_stay_as_they_are(listed, slide):
     assert listed(f"slide,path\n{slide},a.svs\n") == [SlideFile(slide, "a.svs")]
 
 
-@pytest.mark.parametrize("column", sorted(set(METADATA_COLUMNS) - {"slide", "mpp"}))
+def test_label_column_is_the_slides_label(listed):
+    """Patches have a label too, so that tables name the sheet's column otherwise."""
+    one, two = listed("slide,label,path,grade\na,tumour,a.svs,3\nb,,b.svs,1\n")
+    assert list(one.columns.items()) == [("slide_label", "tumour"), ("grade", "3")]
+    assert two.columns == {"slide_label": "", "grade": "1"}
+    assert listed("slide,path,slide_label\na,a.svs,x\n")[0].columns == {"slide_label": "x"}
+
+
+@pytest.mark.parametrize("column", sorted(set(METADATA_COLUMNS) - {"slide", "mpp", "label"}))
 def test_every_column_of_the_metadata_is_reserved(listed, column):
     with pytest.raises(ConfigError, match=f"the column '{column}' is one of metadata.csv's own"):
         listed(f"slide,path,{column}\na,a.svs,1\n")

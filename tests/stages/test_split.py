@@ -35,6 +35,17 @@ class TestSheet:
         with pytest.raises(ConfigError, match=r"splits\.by is centre: .*and there are patient, site: add it"):
             check_sheet(SplitSpec(2, "centre", None), sheet(a="1", b="2"))
 
+    def test_stratify_names_a_column_of_the_sheet(self):
+        slides = sheet(a="1", b="2")
+        for known in ("site", "patient", "label", None):
+            check_sheet(SplitSpec(2, "patient", known), slides)
+        with pytest.raises(
+            ConfigError, match=r"splits\.stratify is sit \(did you mean site\?\): .*patient, site: .*stratify: label"
+        ):
+            check_sheet(SplitSpec(2, "patient", "sit"), slides)
+        with pytest.raises(ConfigError, match=r"splits\.stratify is diagnosis: .*there are none: add it"):
+            check_sheet(SplitSpec(2, "slide", "diagnosis"), [SlideFile("a", "a.svs"), SlideFile("b", "b.svs")])
+
     def test_slides_without_a_patient_are_named(self):
         with pytest.raises(ConfigError, match=r"splits\.by is patient: b, c: without a patient"):
             check_sheet(SplitSpec(2, "patient", None), sheet(a="1", b="", c=" ", d="4"))
@@ -58,16 +69,18 @@ class TestSheet:
 class Cohort:
     """The tables of a run: a patch or more of each slide that is ok."""
 
-    def __init__(self, folder, patches, status="ok", **fingerprints):
+    def __init__(self, folder, patches, status="ok", columns=None, **fingerprints):
         self.folder, self.table = folder, folder / "splits.csv"
         rows = [
             dict.fromkeys(METADATA_COLUMNS, "")
             | dict.fromkeys(NUMBERS, 1)
             | {"patch_id": f"r{row}", "slide": slide, "label": row % 2, "label_name": "ab"[row % 2]}
+            | (columns or {}).get(slide, {})
             for slide, count in patches.items()
             for row in range(count)
         ]
-        write_table(folder / "metadata.csv", METADATA_COLUMNS, rows)
+        names = sorted({name for own in (columns or {}).values() for name in own})
+        write_table(folder / "metadata.csv", (*METADATA_COLUMNS, *names), rows)
         write_parquet(folder / "metadata.parquet", folder / "metadata.csv")
         slides = [
             {"slide": slide, "status": status if count else "empty", "fingerprint": fingerprints.get(slide, slide)}
@@ -184,3 +197,25 @@ def test_failed_slides_and_folds_are_told_together(tmp_path):
     cohort.split(BY_SLIDE)
     with pytest.raises(SlidemillError, match=r"^1 slide failed; [^\0]*the folds in splits\.csv"):
         cohort.gate(BY_SLIDE)
+
+
+def test_target_balance_is_summarized(tmp_path):
+    """Two patients of each diagnosis for two folds, and one slide whose diagnosis nobody knows."""
+    known = {"a": ("P1", "ductal"), "b": ("P1", "ductal"), "c": ("P2", "ductal"), "d": ("P3", "lobular")}
+    known |= {"e": ("P4", "lobular"), "f": ("P5", " ")}
+    columns = {slide: {"patient": patient, "diagnosis": value} for slide, (patient, value) in known.items()}
+    sizes = {"a": 5, "b": 4, "c": 8, "d": 8, "e": 9, "f": 2}
+    cohort, spec = Cohort(tmp_path, sizes, columns=columns), SplitSpec(2, "patient", "diagnosis")
+    cohort.split(spec)
+    splits = read_splits(cohort.table)
+    assert (splits.by, splits.stratify) == ("patient", "diagnosis")
+    fold_of = {row.slide: row.fold for row in splits.slides}
+    told = cohort.told(spec)
+    assert told.target == "diagnosis"
+    for fold in told.folds:
+        own = [slide for slide, number in fold_of.items() if str(number) == fold.fold]
+        values = [known[slide][1].strip() or "(missing)" for slide in own]
+        assert fold.targets == {value: values.count(value) for value in sorted(set(values))}
+        assert {"ductal", "lobular"} <= set(fold.targets)
+    assert told.lonely == [f"diagnosis (missing) (fold {fold_of['f']})"]
+    assert cohort.told(SplitSpec(2, "patient", "label")).target == ""

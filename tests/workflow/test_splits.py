@@ -87,3 +87,36 @@ def test_a_copy_under_another_patient_fails_the_run_after_all_else_is_done(cohor
     done = cohort.snakemake()
     assert done.code == 0, done.text
     assert "store_patches_lmdb" not in done.rules
+
+
+def test_targets_balance_folds_and_follow_the_sheet(cohort):
+    """A changed diagnosis rewrites tables, folds and the report, and no store."""
+    diagnoses = {"slide": "diagnosis", "a": "ductal", "b": "lobular", "c": "ductal", "d": "ductal"}
+
+    def write_sheet():
+        lines = [line.split(",") for line in cohort.sheet.read_text().splitlines()]
+        cohort.sheet.write_text("".join(",".join([*line[:3], diagnoses[line[0]]]) + "\n" for line in lines))
+
+    write_sheet()
+    cohort.config["splits"] = {"folds": 2, "by": "patient", "stratify": "diagnosys"}
+    done = cohort.snakemake("--dry-run")
+    assert done.code != 0
+    assert "splits.stratify is diagnosys (did you mean diagnosis?)" in done.text
+    cohort.config["splits"]["stratify"] = "diagnosis"
+    done = cohort.snakemake()
+    assert done.code == 0, done.text
+    with open_dataset(cohort.results) as dataset:
+        assert dict(dataset.targets("diagnosis")) == {slide: diagnoses[slide] for slide in "abcd"}
+        assert read_splits(cohort.results / "splits.csv", dataset) == dataset.split(2, stratify="diagnosis")
+    page = (cohort.results / "report.html").read_text()
+    assert "slides of diagnosis lobular</th>" in page
+    assert "Labels and values of diagnosis in only one fold" in page
+
+    diagnoses["d"] = "lobular"
+    write_sheet()
+    done = cohort.snakemake()
+    assert done.code == 0, done.text
+    assert done.rules >= {"write_metadata", "gather_results", "split_slides", "render_report"}
+    assert not {"sample_patches", "store_patches_lmdb"} & done.rules
+    with open_dataset(cohort.results) as dataset:
+        assert dict(dataset.targets("diagnosis")) == {slide: diagnoses[slide] for slide in "abcd"}

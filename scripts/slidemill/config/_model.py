@@ -24,10 +24,15 @@ class Splits(Section):
     value. A sheet's patients stay together in either case.
     """
 
-    stratify: Literal["label", None] = key(
-        "label", "label gives all folds similar shares of each label; null balances only the number of patches"
+    stratify: NonEmpty | None = key(
+        "label",
+        "label, or a column of the sheet such as diagnosis, gives all folds similar shares of each value; null "
+        "balances only the number of patches",
     )
-    """`label` gives all folds similar shares of each label; `null` balances only the number of patches."""
+    """What all folds have similar shares of: `label`, the patches' labels, or a column of the sheet, such as
+    `diagnosis`, a [target](../docs/how-to/train-mil.md). A sheet's own column `label` is `slide_label` here. `null`
+    balances only the number of patches.
+    """
 
 
 class Validation(Section):
@@ -233,7 +238,7 @@ class Configuration(Section):
         "a mapping of folds, by and stratify parts the slides into folds; null parts nothing",
         comment="Folds of slides for training and testing, in splits.csv and the report: a mapping of `folds`, their "
         "number; `by`, the column of the sheet whose values stay together, such as patient, or slide; and "
-        "`stratify`, label or null. Null makes none.",
+        "`stratify`, label, a column of the sheet such as diagnosis, or null. Null makes none.",
     )
     """Splits the slides with patches into folds for training and testing: `splits.csv` and a section of the report. A
     mapping of the next three keys; `{}` takes their defaults. See [Folds](../docs/how-to/splits.md).

@@ -10,7 +10,9 @@ PLACE_COLUMNS = (
 )
 PATCH_COLUMNS = (*PLACE_COLUMNS, *MEASURE_COLUMNS)
 DROPPED_COLUMNS = (*PATCH_COLUMNS, "reason")
-LABEL_COLUMNS = ("label", "label_name", "label_fraction")
+LABEL, SLIDE_LABEL = "label", "slide_label"
+"""The patches' label, and how tables name a sheet's column `label`, which is the slide's."""
+LABEL_COLUMNS = (LABEL, "label_name", "label_fraction")
 METADATA_COLUMNS = (*PATCH_COLUMNS, *LABEL_COLUMNS)
 """Those that every cohort has; a sheet's own columns follow."""
 NEEDED_COLUMNS = (*PLACE_COLUMNS, *LABEL_COLUMNS)

@@ -252,7 +252,7 @@ class SplitSpec:
     by
         The sheet's column whose groups stay in one fold, or ``"slide"``.
     stratify
-        The column whose values have the same shares in every fold, or None.
+        The column whose values have the same shares in every fold: ``"label"``, or a column of the sheet; or None.
     """
 
     folds: int

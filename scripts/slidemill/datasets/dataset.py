@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
 import numpy.typing as npt
 
+from slidemill.bags.targets import Targets, read_targets
 from slidemill.core.encodings import Pixels
 from slidemill.datasets._row_filter import select_rows
 from slidemill.datasets.batches import Batch, Batching, batches
@@ -18,39 +19,12 @@ from slidemill.datasets.shuffle import Shuffle
 from slidemill.datasets.slide_groups import PATIENT
 from slidemill.datasets.slide_names import slide_ids
 from slidemill.datasets.split import every_kth, split
-from slidemill.datasets.stored_patches import Places, StoredPatches, places_of
+from slidemill.datasets.stored_patches import Patch, Places, StoredPatches, places_of
 from slidemill.stores.base import Store
 from slidemill.stores.store_pool import Pool, require_stores
 
 if TYPE_CHECKING:
     import pandas
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Patch:
-    """A patch with its label and its place in the slide.
-
-    Parameters
-    ----------
-    pixels
-        ``uint8 (height, width, 3)``, RGB; the caller may change it.
-    label, label_name
-        Its label, -1 if `labels.map` lacks the name, and the name.
-    slide, patch_id
-        The slide's id, and the patch's, unique within the slide.
-    x0, y0, width0, height0
-        Its square in level-0 pixels.
-    """
-
-    pixels: Pixels = field(repr=False)
-    label: int
-    label_name: str
-    slide: str
-    patch_id: str
-    x0: int
-    y0: int
-    width0: int
-    height0: int
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -97,6 +71,16 @@ class Dataset:
         """The patches' labels, ``int64 (n,)``; -1 if `labels.map` lacks the name."""
         labels: npt.NDArray[np.int64] = self.table["label"].to_numpy()
         return labels
+
+    def targets(self, column: str) -> Targets:
+        """Return the slides' values of a column of the sheet: ``ds.targets("diagnosis")["case-01"]``.
+
+        Raises
+        ------
+        SlidemillError
+            When the sheet had no such column.
+        """
+        return read_targets(self.table, self.slides, column)
 
     def __len__(self) -> int:
         return len(self.table)

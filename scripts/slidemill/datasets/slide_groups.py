@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from slidemill.core.text import format_list
+from slidemill.core.text import did_you_mean, format_list
 from slidemill.errors import SplitError
 
 if TYPE_CHECKING:
@@ -44,7 +44,9 @@ def count_patches(table: pandas.DataFrame, by: str, stratify: str | None = None)
 
     for column in (by,) if stratify is None else (by, stratify):
         if not isinstance(column, str) or column not in table:
-            raise SplitError(f"the table has no column {column!r}: name one of {', '.join(map(str, table.columns))}")
+            near = did_you_mean(column, table.columns) if isinstance(column, str) else ""
+            known = ", ".join(map(str, table.columns))
+            raise SplitError(f"the table has no column {column!r}{near}: name one of {known}")
     keys = list(dict.fromkeys((SLIDE, by, stratify or SLIDE)))
     sizes = table.groupby(keys, observed=True, dropna=False, sort=False).size()
     frame = sizes.index.to_frame(index=False)

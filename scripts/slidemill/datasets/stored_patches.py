@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,33 @@ def places_of(wanted: object, count: int) -> npt.NDArray[np.intp]:
     if wrong := given[(given < -count) | (given >= count)].tolist():
         raise SlidemillError(f"patch {wrong[0]} does not exist: there are {count}, counted from 0")
     return np.where(given < 0, given + count, given).astype(np.intp)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Patch:
+    """A patch with its label and its place in the slide.
+
+    Parameters
+    ----------
+    pixels
+        ``uint8 (height, width, 3)``, RGB; the caller may change it.
+    label, label_name
+        Its label, -1 if `labels.map` lacks the name, and the name.
+    slide, patch_id
+        The slide's id, and the patch's, unique within the slide.
+    x0, y0, width0, height0
+        Its square in level-0 pixels.
+    """
+
+    pixels: Pixels = field(repr=False)
+    label: int
+    label_name: str
+    slide: str
+    patch_id: str
+    x0: int
+    y0: int
+    width0: int
+    height0: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -203,6 +203,7 @@ def render(page: Path, data: ReportData) -> None:
         "unmade": data.unmade,
         "splits": splits,
         "split_labels": _ordered_names(splits, data.label_map) if splits else [],
+        "split_targets": sorted({value for fold in splits.folds for value in fold.targets}) if splits else [],
     }
     with replacing(page) as aside:
         aside.write_text(environment.get_template(TEMPLATE).render(context), encoding="utf-8")

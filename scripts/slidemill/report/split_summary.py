@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from slidemill.core.columns import METADATA_COLUMNS
 from slidemill.core.csv_tables import read_cohort_table
 from slidemill.core.specs import SplitSpec
 from slidemill.core.text import format_count, format_list
@@ -14,17 +15,20 @@ from slidemill.datasets.folds import COLUMNS, read_splits
 from slidemill.datasets.slide_groups import SLIDE, count_patches, find_shared
 
 LABEL_NAME = "label_name"
+MISSING = "(missing)"
+"""How the report names an empty cell of the target's column."""
 
 
 @dataclass(frozen=True, slots=True)
 class FoldSummary:
-    """A fold: its numbers of slides, groups and patches, and patches per label."""
+    """A fold: its numbers of slides, groups and patches, patches per label, and slides per value of the target."""
 
     fold: str
     slides: int
     groups: int
     patches: int
     labels: Mapping[str, int]
+    targets: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,9 @@ class SplitSummary:
     leaks
         A line per fault.
     lonely
-        Labels that only one fold has.
+        Labels, and values of the target, that only one fold has.
+    target
+        The sheet's column that the folds are balanced by; empty for none.
     """
 
     by: str
@@ -50,6 +56,7 @@ class SplitSummary:
     verdict: str
     leaks: Sequence[str] = ()
     lonely: Sequence[str] = ()
+    target: str = ""
 
 
 def split_faults(table: Path, spec: SplitSpec) -> list[str]:
@@ -85,7 +92,10 @@ def summarize_splits(
     """
     from slidemill.core.parquet import read_parquet
 
-    labels = count_patches(read_parquet(metadata, [SLIDE, LABEL_NAME]), SLIDE, LABEL_NAME)
+    target = spec.stratify if spec.stratify and spec.stratify not in METADATA_COLUMNS else ""
+    frame = read_parquet(metadata, [SLIDE, LABEL_NAME, *filter(None, [target])])
+    labels = count_patches(frame, SLIDE, LABEL_NAME)
+    values = {slide: next(iter(own.strata)) for slide, own in count_patches(frame, SLIDE, target or None).items()}
     leaks = split_faults(table, spec)
     parted = read_splits(table).slides if next(read_cohort_table(table), None) else ()
     folds: list[FoldSummary] = []
@@ -93,7 +103,9 @@ def summarize_splits(
         own = [row for row in parted if row.fold == number]
         counts = sum((Counter(labels[row.slide].strata) for row in own), Counter[str]())
         groups, patches = len({row.group for row in own}), sum(row.patches for row in own)
-        folds.append(FoldSummary(str(number), len(own), groups, patches, dict(sorted(counts.items()))))
+        targets = Counter(values[row.slide].strip() or MISSING for row in own) if target else Counter[str]()
+        sorted_counts = (dict(sorted(one.items())) for one in (counts, targets))
+        folds.append(FoldSummary(str(number), len(own), groups, patches, *sorted_counts))
     named = "" if spec.by == SLIDE else f"{spec.by} and no "
     verdict = f"No {named}slide is in more than one fold, not even as a copy."
     if leaks:
@@ -104,7 +116,7 @@ def summarize_splits(
         verdict += f" {count} in no fold: {format_list(left_out)}."
     holders: dict[str, list[str]] = defaultdict(list)
     for fold in folds:
-        for name in fold.labels:
+        for name in (*fold.labels, *(f"{target} {value}" for value in fold.targets)):
             holders[name].append(fold.fold)
     lonely = [f"{name} (fold {own[0]})" for name, own in holders.items() if len(own) == 1]
-    return SplitSummary(spec.by, folds, verdict, leaks, lonely)
+    return SplitSummary(spec.by, folds, verdict, leaks, lonely, target)

@@ -14,11 +14,10 @@ import yaml
 
 from slidemill.config.config_file import check_file, check_size
 from slidemill.config.configuration import Config, is_sheet, read_config
-from slidemill.core.columns import METADATA_COLUMNS
+from slidemill.core.columns import LABEL, METADATA_COLUMNS
 from slidemill.core.results_layout import PLAN
 from slidemill.core.specs import SplitSpec
-from slidemill.core.text import format_count
-from slidemill.core.text import format_count as counted_noun
+from slidemill.core.text import did_you_mean, format_count
 from slidemill.datasets.slide_groups import PATIENT, SLIDE, check_groups, find_shared
 from slidemill.errors import INTERRUPTED, ConfigError, SlidemillError, SplitError, explain
 from slidemill.runs._annotation_check import PlanRemarks, check_annotations
@@ -144,18 +143,16 @@ def check_sheet(spec: SplitSpec | None, slides: Collection[SlideFile]) -> None:
     Raises
     ------
     ConfigError
-        When a slide has no group, there are fewer groups than folds, or a patient's slides are in several groups.
+        When the sheet lacks a column, a slide has no group, there are fewer groups than folds, or a patient's slides
+        are in several groups.
     """
     if spec is None:
         return
     by = spec.by
     known = dict.fromkeys(name for slide in slides for name in slide.columns)
-    if by != SLIDE and by not in known:
-        there = f"there are {', '.join(known)}" if known else "there are none"
-        raise ConfigError(
-            f"splits.by is {by}: slides have such a column in a sheet that lists them, and {there}: add it to the "
-            f"sheet, or give by: {SLIDE}"
-        )
+    _check_column("by", by, known, other=SLIDE)
+    if spec.stratify is not None:
+        _check_column("stratify", spec.stratify, known, other=LABEL)
     groups = {slide.slide: slide.slide if by == SLIDE else slide.columns[by] for slide in slides}
     try:
         check_groups(groups, by)
@@ -164,8 +161,19 @@ def check_sheet(spec: SplitSpec | None, slides: Collection[SlideFile]) -> None:
     count = len(set(groups.values()))
     if count < spec.folds:
         raise ConfigError(
-            f"splits.folds is {spec.folds}: {by} has {counted_noun(count, 'value')}: give no more folds than that"
+            f"splits.folds is {spec.folds}: {by} has {format_count(count, 'value')}: give no more folds than that"
         )
     patients = {slide.slide: slide.columns.get(PATIENT, "") for slide in slides}
     if lines := find_shared(groups, by, fingerprints={}, patients=patients):
         raise ConfigError("\n".join(f"splits.by is {by}: {line}" for line in lines))
+
+
+def _check_column(key: str, column: str, known: Collection[str], *, other: str) -> None:
+    """Check that a key of `splits` names a column of the sheet, or the `other` value that needs no sheet."""
+    if column == other or column in known:
+        return
+    there = f"there are {', '.join(known)}" if known else "there are none"
+    raise ConfigError(
+        f"splits.{key} is {column}{did_you_mean(column, [*known, other])}: slides have such a column in a sheet that "
+        f"lists them, and {there}: add it to the sheet, or give {key}: {other}"
+    )

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from slidemill.core.columns import LABEL, SLIDE_LABEL
 from slidemill.errors import ConfigError
 from slidemill.slides.discovery import SlideFile, check_unique, encode_path
 
@@ -28,7 +29,7 @@ def read_sheet(sheet: Path, schema: Mapping[str, Any], reserved: frozenset[str])
     schema
         JSON schema of a row.
     reserved
-        Columns of the metadata table, whose names no further column may have.
+        Columns of the metadata table, whose names no further column may have; `label` becomes `slide_label`.
 
     Raises
     ------
@@ -71,7 +72,12 @@ def _check_header(sheet: Path, header: list[str], reserved: frozenset[str], *, d
     twice = [column for column, count in Counter(header).items() if count > 1 or not column]
     if twice:
         raise ConfigError(f"{sheet}: the column {twice[0]!r} is nameless or used twice: give each its own name")
-    clash = sorted(reserved.intersection(header) - {"slide", "mpp"})
+    if {LABEL, SLIDE_LABEL} <= set(header):
+        raise ConfigError(
+            f"{sheet}: the columns {LABEL!r} and {SLIDE_LABEL!r} have one name in metadata.csv, {SLIDE_LABEL!r}: "
+            "rename one in the sheet"
+        )
+    clash = sorted(reserved.intersection(header) - {"slide", "mpp", LABEL})
     if clash:
         raise ConfigError(f"{sheet}: the column {clash[0]!r} is one of metadata.csv's own: rename it in the sheet")
 
@@ -101,7 +107,7 @@ def _sheet_row(sheet: Path, line: int, row: Mapping[str, Any], *, schema: Mappin
         slide=row["slide"],
         path=encode_path(Path(row["path"])),
         annotation=annotation,
-        columns={name: value for name, value in row.items() if name not in KNOWN},
+        columns={SLIDE_LABEL if name == LABEL else name: value for name, value in row.items() if name not in KNOWN},
         mpp=float(values["mpp"]) if "mpp" in values else None,
         tissue_mask=mask,
     )
