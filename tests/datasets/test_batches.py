@@ -14,7 +14,7 @@ from slidemill.datasets.batches import one_hot, symmetries_of
 from slidemill.datasets.shuffle import RUN, SLIDES, WINDOW, order, random_numbers
 from slidemill.errors import SlidemillError, StoreError
 from slidemill.stores import store_pool
-from slidemill.stores.symmetries import COUNT, turn_into, turn_view
+from slidemill.stores.arrays import SYMMETRIES, turn_into, turn_view
 from tests.results import SIZE
 
 KINDS = ("blocks", "exact", True, False)
@@ -91,19 +91,19 @@ class TestSymmetries:
     pixels = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
 
     def test_they_are_eight_and_each_is_there_once(self):
-        assert len({turn_view(self.pixels, number).tobytes() for number in range(COUNT)}) == COUNT == 8
+        assert len({turn_view(self.pixels, number).tobytes() for number in range(SYMMETRIES)}) == SYMMETRIES == 8
 
     def test_they_are_flips_and_quarter_turns_and_no_others(self):
         turns = {np.rot90(own, count).tobytes() for own in (self.pixels, self.pixels[:, ::-1]) for count in range(4)}
-        assert {turn_view(self.pixels, number).tobytes() for number in range(COUNT)} == turns
+        assert {turn_view(self.pixels, number).tobytes() for number in range(SYMMETRIES)} == turns
 
     def test_one_after_another_is_one_of_them_and_each_is_undone_by_one(self):
-        known = {turn_view(self.pixels, number).tobytes() for number in range(COUNT)}
-        for first in range(COUNT):
-            after = [turn_view(turn_view(self.pixels, first), second).tobytes() for second in range(COUNT)]
+        known = {turn_view(self.pixels, number).tobytes() for number in range(SYMMETRIES)}
+        for first in range(SYMMETRIES):
+            after = [turn_view(turn_view(self.pixels, first), second).tobytes() for second in range(SYMMETRIES)]
             assert set(after) == known
 
-    @pytest.mark.parametrize("number", range(COUNT))
+    @pytest.mark.parametrize("number", range(SYMMETRIES))
     def test_they_are_views_and_are_written_as_they_are_seen(self, number):
         view = turn_view(self.pixels, number)
         assert np.shares_memory(view, self.pixels)

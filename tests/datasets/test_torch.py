@@ -9,7 +9,7 @@ import pytest
 
 from slidemill.datasets.batches import symmetries_of
 from slidemill.errors import SlidemillError
-from slidemill.stores.symmetries import turn_view
+from slidemill.stores.arrays import turn_view
 from tests.conftest import ROOT
 from tests.results import SIZE
 

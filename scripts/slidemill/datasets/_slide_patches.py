@@ -23,8 +23,7 @@ from slidemill.slides.icc import CONVERTED, Convert, build_conversion
 from slidemill.slides.openslide_reader import PatchReader
 from slidemill.slides.readers import TileReader
 from slidemill.slides.slide_info import open_slide
-from slidemill.stores.arrays import output_array
-from slidemill.stores.symmetries import turn_into
+from slidemill.stores.arrays import output_array, turn_into
 from slidemill.stores.tile_cuts import CACHE
 from slidemill.stores.tile_grid import Place
 from slidemill.tiles.levels import open_level
@@ -97,7 +96,7 @@ class SlideSource:
         out
             The array, writable and C-contiguous.
         symmetry
-            How the patch is turned, see `slidemill.stores.symmetries`.
+            How the patch is turned, see `slidemill.stores.arrays`.
 
         Raises
         ------

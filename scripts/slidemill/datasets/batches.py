@@ -16,7 +16,7 @@ from slidemill.core.ordered_threads import Step, run_in_order
 from slidemill.datasets.shuffle import Shuffle, random_numbers
 from slidemill.datasets.stored_patches import Places, StoredPatches
 from slidemill.errors import SlidemillError
-from slidemill.stores.symmetries import COUNT
+from slidemill.stores.arrays import SYMMETRIES
 
 AHEAD = 2
 """Batches that each worker may read ahead; this bounds memory."""
@@ -103,7 +103,7 @@ def batch_count(patches: int, chosen: Batching) -> int:
 
 def symmetries_of(count: int, seed: int, epoch: int) -> Places:
     """Return a random symmetry of the square per patch, ``uint8 (count,)``."""
-    return (random_numbers(count, seed, epoch, AUGMENTING) % COUNT).astype(np.uint8)
+    return (random_numbers(count, seed, epoch, AUGMENTING) % SYMMETRIES).astype(np.uint8)
 
 
 def one_hot(labels: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np.float32]:

@@ -120,7 +120,7 @@ class StoredPatches:
         out
             An array of that shape to write to and return, in place of a new one.
         symmetries
-            Per patch, the symmetry of the square to apply, 0 to 7, ``(patches,)``, see `slidemill.stores.symmetries`.
+            Per patch, the symmetry of the square to apply, 0 to 7, ``(patches,)``, see `slidemill.stores.arrays`.
 
         Raises
         ------

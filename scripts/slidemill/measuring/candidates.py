@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from slidemill.core.results_layout import SUFFIXES
 from slidemill.core.specs import StoreSpec
+from slidemill.stores.backend import OFFERED
 from slidemill.stores.registry import STORES
 
 JPEG_QUALITY = 90
@@ -109,13 +110,11 @@ def list_candidates(configured: Mapping[str, StoreSpec], *, copies: Collection[s
         The backends that the slides' own tiles can be copied to.
     """
     own = [Candidate(backend, spec, True) for backend, spec in configured.items()]
-    encodings = ("raw", "zstd", "png", "jpeg", "source")
     others = [
         Candidate(backend, StoreSpec(encoding, JPEG_QUALITY if encoding == "jpeg" else None))
-        for encoding in encodings
+        for encoding in OFFERED
         for backend in SUFFIXES
-        if not (encoding == "zstd" and STORES[backend].raw_encoding != "raw")
-        and not (encoding == "source" and backend not in copies)
+        if encoding in STORES[backend].offered and not (encoding == "source" and backend not in copies)
     ]
     known = {(one.backend, one.spec.encoding) for one in own}
     return [*own, *(one for one in others if (one.backend, one.spec.encoding) not in known)]

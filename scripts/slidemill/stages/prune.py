@@ -10,14 +10,12 @@ from pathlib import Path
 
 from slidemill.core import results_layout as layout
 from slidemill.core.columns import SLIDE_COLUMNS, VALIDATION_COLUMNS
-from slidemill.core.encodings import ENCODINGS
 from slidemill.core.files import asides, remove
 from slidemill.core.outcomes import read_outcome
 from slidemill.errors import SlidemillError
 from slidemill.runs.run_plan import read_plan
 from slidemill.stages.verify import read_results_table
-from slidemill.stores.disk import INDEX
-from slidemill.stores.manifest import PATCH_ID
+from slidemill.stores.registry import STORES
 
 MADE_BY = {stage: (layout.log_file(stage), *reversed(files)) for stage, files in layout.SLIDE_FILES.items()}
 """By stage, the files of one slide. The outcome is deleted last, so that an interrupted removal is found again."""
@@ -154,9 +152,9 @@ def _strange(path: Path) -> str:
     """Return the first file in a store's folder that is not part of a store, or ""."""
     if not path.is_dir():
         return ""
-    suffixes = {encoding.suffix for encoding in ENCODINGS.values()}
+    kind = STORES.get(path.parent.name)
+    names = kind.files if kind else None
     for file in sorted(path.iterdir()):
-        own = file.name in (INDEX, layout.MANIFEST) or (PATCH_ID.fullmatch(file.stem) and file.suffix in suffixes)
-        if not own or file.is_dir() or file.is_symlink():
+        if not (names and names.fullmatch(file.name)) or file.is_dir() or file.is_symlink():
             return file.name
     return ""

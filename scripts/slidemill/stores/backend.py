@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -13,6 +14,11 @@ from slidemill.core.patch import PatchRef
 from slidemill.core.specs import TILE_BACKENDS
 from slidemill.stores.base import Store
 from slidemill.stores.manifest import Manifest
+
+OFFERED = ("raw", "zstd", "png", "jpeg", "source")
+"""All encodings, as the configuration names them."""
+FILES_OFFERED = tuple(name for name in OFFERED if name != "zstd")
+"""The encodings of patches that other programs read as single files."""
 
 
 class Writer(Protocol):
@@ -42,12 +48,18 @@ class Backend:
         The class that opens a store for reading.
     raw_encoding
         The encoding that ``raw`` means in this backend.
+    offered
+        The encodings that the configuration may name.
+    files
+        The names of the files of a store that is a folder; None where a store is a file.
     """
 
     name: str
     writing: Callable[[Path, Sequence[PatchRef], Manifest], AbstractContextManager[Writer]]
     reading: type[Store]
     raw_encoding: str = "raw"
+    offered: Sequence[str] = OFFERED
+    files: re.Pattern[str] | None = None
 
     @property
     def holds_tiles(self) -> bool:

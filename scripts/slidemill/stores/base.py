@@ -16,9 +16,8 @@ import numpy as np
 from slidemill.core.encodings import RAW, Buffer, Pixels, Shape, decode_patch
 from slidemill.core.text import AGAIN
 from slidemill.errors import MachineError, StoreError, machine_error, machine_errors
-from slidemill.stores.arrays import View, output_array
+from slidemill.stores.arrays import View, output_array, turn_into
 from slidemill.stores.manifest import Manifest
-from slidemill.stores.symmetries import turn_into
 
 BLOCK = 16
 """Patches that a thread of `Store.read_many` reads at once."""
@@ -105,7 +104,7 @@ class Store(ABC):
         out
             ``uint8 (height, width, 3)``, writable and C-contiguous.
         symmetry
-            How the patch is turned, see `slidemill.stores.symmetries`.
+            How the patch is turned, see `slidemill.stores.arrays`.
 
         Raises
         ------

@@ -30,7 +30,7 @@ from slidemill.core.files import keep_synced
 from slidemill.core.patch import PatchRef
 from slidemill.errors import StoreError
 from slidemill.stores._mapped import REMEDY, MappedStore
-from slidemill.stores.backend import Backend
+from slidemill.stores.backend import FILES_OFFERED, Backend
 from slidemill.stores.manifest import Manifest
 
 OFFSETS_NAME = "__offsets__"
@@ -209,4 +209,4 @@ def _size_of_offsets(data: memoryview) -> int:
     return member.size if same and member.size % PAIR == 0 else 0
 
 
-BACKEND = Backend("tar", writing, TarStore, raw_encoding="npy")
+BACKEND = Backend("tar", writing, TarStore, raw_encoding="npy", offered=FILES_OFFERED)
