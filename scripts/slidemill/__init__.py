@@ -1,7 +1,7 @@
 """slidemill: from a folder of whole slides to validated, benchmarked patch stores.
 
 Training code needs `open_dataset`; `read_splits` and `check_leakage` support it, and `open_store` and `read_metadata`
-are the layer below it. The workflow uses the rest.
+are the layer below it. `open_features` opens the features of a slide. The workflow uses the rest.
 """
 
 from __future__ import annotations
@@ -15,13 +15,23 @@ if TYPE_CHECKING:
     from slidemill.datasets.folds import read_splits
     from slidemill.datasets.leakage import check_leakage
     from slidemill.datasets.results import open_dataset, read_metadata
+    from slidemill.features.feature_file import open_features
     from slidemill.stores.registry import open_store
 
-__all__ = ["__version__", "check_leakage", "open_dataset", "open_store", "read_metadata", "read_splits"]
+__all__ = [
+    "__version__",
+    "check_leakage",
+    "open_dataset",
+    "open_features",
+    "open_store",
+    "read_metadata",
+    "read_splits",
+]
 
 _HOMES = {
     "check_leakage": "slidemill.datasets.leakage",
     "open_dataset": "slidemill.datasets.results",
+    "open_features": "slidemill.features.feature_file",
     "open_store": "slidemill.stores.registry",
     "read_metadata": "slidemill.datasets.results",
     "read_splits": "slidemill.datasets.folds",

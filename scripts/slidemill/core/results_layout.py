@@ -85,6 +85,11 @@ def store_of_file(file: Path) -> Path:
     return file.parent if file.name == MANIFEST else file
 
 
+def feature_file(name: str, slide: str = "{slide}") -> str:
+    """Return the path of a slide's features by the model of that name."""
+    return f"features/{name}/{slide}.h5"
+
+
 def outcome_file(stage: str, slide: str = "{slide}") -> str:
     """Return the path of a slide's outcome of a stage.
 

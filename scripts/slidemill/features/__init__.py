@@ -1,0 +1,1 @@
+"""Features of patches: what a model returns for each, one file per slide and model."""

@@ -1,0 +1,248 @@
+"""Features in HDF5, in TRIDENT's layout: one file per slide and model, mapped for reading.
+
+The datasets are ``features`` (n, dim), ``coords`` ``int64 (n, 2)``, the top left of each patch in level-0 pixels,
+``patch_id`` (n,) as ASCII bytes, and ``manifest``, UTF-8 JSON as ``uint8``. All are contiguous. The attributes of
+``coords`` are those of `PatchPlaces.attributes`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+import xxhash
+
+from slidemill.core.files import keep_synced, replacing
+from slidemill.core.patch import PatchRef
+from slidemill.core.pyramid import SlideInfo
+from slidemill.core.specs import GridSpec
+from slidemill.core.text import AGAIN
+from slidemill.errors import StoreError, machine_error
+from slidemill.features._manifest import FeatureManifest as FeatureManifest
+
+KINDS = {"features": "f", "coords": "i", "patch_id": "S", "manifest": "u"}
+"""The datasets of a file, with NumPy's letter for the kind of each."""
+_BROKEN = (KeyError, TypeError, ValueError, AttributeError, OSError, RuntimeError)
+"""What h5py raises on a broken structure."""
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PatchPlaces:
+    """The ids and places of a slide's patches, in the order of their features.
+
+    Parameters
+    ----------
+    ids
+        Of each patch, its id.
+    coords
+        ``int64 (n, 2)``: x and y of each patch's top left, in level-0 pixels.
+    attributes
+        TRIDENT's: ``patch_size`` and ``overlap`` (pixels that two neighbours share) in pixels of a patch,
+        ``patch_size_level0``, ``level0_width`` and ``level0_height`` in level-0 pixels, ``level0_magnification`` and
+        ``target_magnification`` where the slide records its objective power or µm per pixel, and ``name``.
+    """
+
+    ids: Sequence[str]
+    coords: npt.NDArray[np.int64]
+    attributes: dict[str, Any]
+
+    @classmethod
+    def of(cls, slide: str, patches: Sequence[PatchRef], info: SlideInfo | None, *, grid: GridSpec) -> PatchPlaces:
+        """Return the places of a slide's patches; `info` is None for a slide that failed."""
+        coords = np.array([(patch.x0, patch.y0) for patch in patches], np.int64).reshape(-1, 2)
+        attributes: dict[str, Any] = {"name": slide, "patch_size": grid.patch_size, "overlap": 2 * grid.overlap}
+        if info is not None:
+            attributes |= {"level0_width": info.size[0], "level0_height": info.size[1]}
+        if info is not None and patches:
+            width = patches[0].width0
+            attributes["patch_size_level0"] = width
+            if power := info.objective_power or (10 / info.mpp if info.mpp else None):
+                attributes["level0_magnification"] = float(power)
+                attributes["target_magnification"] = power * grid.patch_size / width
+        return cls([patch.patch_id for patch in patches], coords, attributes)
+
+
+def write_features(
+    path: Path, manifest: FeatureManifest, places: PatchPlaces, *, batches: Iterable[Array], scratch: Path | None = None
+) -> FeatureManifest:
+    """Publish a slide's features by one rename; return the manifest with its count, dim and content.
+
+    Parameters
+    ----------
+    path, manifest
+        The file, and its manifest.
+    places
+        The patches.
+    batches
+        Arrays (b, dim) of one dtype, float16 or float32, in the order of the patches; together as many rows as these.
+    scratch
+        A folder on a local disk to write in first, or None.
+
+    Raises
+    ------
+    ValueError
+        When there are more or fewer rows than patches.
+    """
+    count, hashed, written, dim = len(places.ids), xxhash.xxh3_128(), 0, 0
+    with (
+        replacing(path, scratch) as aside,
+        keep_synced(aside),
+        h5py.File(aside, "w", libver="latest", locking=False) as file,
+    ):
+        features = None
+        for batch in batches:
+            if features is None:
+                dim = batch.shape[1]
+                features = _create(file, "features", (count, dim), batch.dtype)
+            features[written : written + len(batch)] = batch
+            hashed.update(np.ascontiguousarray(batch).data)
+            written += len(batch)
+        if written != count:
+            raise ValueError(f"{path}: {written} rows for {count} patches")
+        if features is None:
+            features = _create(file, "features", (0, 0), np.dtype(np.float32))
+        features.attrs["name"], features.attrs["encoder"] = manifest.slide, manifest.name
+        coords = file.create_dataset("coords", data=places.coords, track_times=False)
+        coords.attrs.update(places.attributes)
+        ids = np.array([patch_id.encode() for patch_id in places.ids], "S") if count else np.array([], "S1")
+        file.create_dataset("patch_id", data=ids, track_times=False)
+        hashed.update(places.coords.tobytes() + "\n".join(places.ids).encode())
+        whole = replace(manifest, count=count, dim=dim, content=hashed.hexdigest())
+        file.create_dataset("manifest", data=np.frombuffer(whole.to_bytes(), np.uint8), track_times=False)
+    return whole
+
+
+def _create(file: h5py.File, name: str, shape: tuple[int, int], dtype: npt.DTypeLike) -> h5py.Dataset:
+    return file.create_dataset(name, shape, dtype, track_times=False, fill_time="never")
+
+
+class FeatureFile:
+    """A slide's features, opened for reading; nothing stays open except mapped arrays while they are in use.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Attributes
+    ----------
+    path, manifest
+        The file and its manifest.
+    coords
+        ``int64 (n, 2)``: x and y of each patch's top left, in level-0 pixels.
+    attributes
+        The attributes of ``coords``.
+
+    Raises
+    ------
+    StoreError
+        When it is not a complete file of features.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = path = Path(path)
+        try:
+            if not path.exists():
+                raise StoreError(f"{path}: there is no such file of features: run the workflow, or correct the path")
+            with h5py.File(path, "r", locking=False) as file:
+                found = {name: _dataset(file, name) for name in KINDS}
+                self.manifest = FeatureManifest.from_bytes(found["manifest"][:].tobytes(), path)
+                count, dim = self.manifest.count, self.manifest.dim
+                shapes = {"features": (count, dim), "coords": (count, 2), "patch_id": (count,)}
+                if wrong := [name for name, shape in shapes.items() if found[name].shape != shape]:
+                    raise StoreError(
+                        f"{path}: {wrong[0]} has the shape {found[wrong[0]].shape} for {count} patches: {AGAIN}"
+                    )
+                self.coords: npt.NDArray[np.int64] = found["coords"][:]
+                self.attributes = {name: _plain(value) for name, value in found["coords"].attrs.items()}
+                self._ids: Array = found["patch_id"][:]
+                features = found["features"]
+                self._place = features.id.get_offset() or 0
+                self.dtype: np.dtype[Any] = features.dtype
+        except _BROKEN as error:
+            raise machine_error(error, path) or StoreError(f"{path}: cannot be read ({error}): {AGAIN}") from None
+
+    def __len__(self) -> int:
+        return self.manifest.count
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(n, dim)``."""
+        return self.manifest.count, self.manifest.dim
+
+    @cached_property
+    def patch_ids(self) -> list[str]:
+        """The patches' ids, in the order of the rows."""
+        return [value.decode("ascii") for value in self._ids]
+
+    def features(self) -> Array:
+        """Map the features, ``(n, dim)``, read-only; the mapping lives as long as the array."""
+        if not math.prod(self.shape):
+            return np.empty(self.shape, self.dtype)
+        return np.memmap(self.path, self.dtype, "r", self._place, self.shape)
+
+    def check(self) -> None:
+        """Compare all bytes with the manifest's digest.
+
+        Raises
+        ------
+        StoreError
+            When they differ.
+        """
+        hashed = xxhash.xxh3_128()
+        hashed.update(np.ascontiguousarray(self.features()).data)
+        hashed.update(self.coords.tobytes() + b"\n".join(self._ids))
+        if hashed.hexdigest() != self.manifest.content:
+            raise StoreError(f"{self.path}: its rows are not what was written: it is damaged; {AGAIN}")
+
+
+def open_features(path: str | Path) -> FeatureFile:
+    """Open a slide's features for reading.
+
+    Parameters
+    ----------
+    path
+        A file such as ``results/features/uni/one.h5``.
+
+    Raises
+    ------
+    StoreError
+        When it is not a complete file of features.
+    """
+    return FeatureFile(path)
+
+
+def _dataset(file: h5py.File, name: str) -> h5py.Dataset:
+    """Return a contiguous dataset of this file.
+
+    Raises
+    ------
+    StoreError
+        When it is missing, is kept in another file, or is of another type or size.
+    """
+    link = file.get(name, getlink=True) if name in file else None
+    dataset: Any = file[name] if isinstance(link, h5py.HardLink) else None
+    whole = isinstance(dataset, h5py.Dataset) and not dataset.external and not dataset.is_virtual
+    if not whole or dataset.dtype.kind != KINDS[name] or dataset.dtype.itemsize > 64:
+        raise StoreError(f"{file.filename}: its dataset {name} is missing or of another kind: {AGAIN}")
+    size, start = math.prod(dataset.shape) * dataset.dtype.itemsize, dataset.id.get_offset()
+    if size and (start is None or start + size > file.id.get_filesize()):
+        raise StoreError(f"{file.filename}: its dataset {name}, {size} bytes, is not in one piece: {AGAIN}")
+    return dataset
+
+
+def _plain(value: Any) -> Any:
+    """Return an attribute's value as one of Python's own types."""
+    with suppress(AttributeError):
+        return value.item()
+    return value
