@@ -13,6 +13,7 @@ from slidemill.measuring.candidates import Candidate, list_candidates
 from slidemill.measuring.projection import Circumstances, estimate_rows
 from slidemill.measuring.sample import SampleSpec, read_sample
 from slidemill.measuring.sample_stores import measure_candidates
+from slidemill.measuring.timing import Deadline
 from slidemill.testing import write_svs
 from tests.conftest import painted
 from tests.measuring.conftest import GRID, sampled
@@ -163,7 +164,7 @@ def test_tiles_of_the_slides_that_allow_it_are_weighed(tmp_path):
 
 
 def test_candidates_without_time_are_named(small_cohort, tmp_path):
-    first, *rest = estimated(small_cohort.cohort(), tmp_path, list_candidates({}, copies=()), deadline=0)
+    first, *rest = estimated(small_cohort.cohort(), tmp_path, list_candidates({}, copies=()), deadline=Deadline(0))
     assert first["sample"] == 64
     assert {row["note"] for row in rest} == {"not measured: no time was left"}
 

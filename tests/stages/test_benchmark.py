@@ -7,7 +7,7 @@ from slidemill.core.csv_tables import read_cohort_table, read_table, write_table
 from slidemill.core.results_layout import store_path
 from slidemill.core.specs import BenchmarkSpec, StoreSpec
 from slidemill.errors import SlidemillError
-from slidemill.report._advice import claim
+from slidemill.report._advice import claim, recommendation, unmeasured
 from slidemill.stages.benchmark import (
     BenchmarkJob,
     EstimateJob,
@@ -39,8 +39,8 @@ def test_a_benchmark_takes_a_tenth_of_storing_and_five_seconds_in_any_case(stori
     assert time_limit(BenchmarkSpec(1, 1, 2), storing) == 2
 
 
-def test_one_store_is_compared_with_candidates(made, monkeypatch):
-    monkeypatch.setattr("slidemill.stages.benchmark.LEAST_SECONDS", 30.0)  # enough on a busy machine
+def run_benchmark(made):
+    """Write LMDBs of all slides, measure them, and return the rows of both tables."""
     rows = []
     for slide in made.ids:
         path = made.results / store_path("lmdb", slide)
@@ -53,7 +53,14 @@ def test_one_store_is_compared_with_candidates(made, monkeypatch):
     write_table(made.results / "stores.csv", STORE_COLUMNS, rows)
     names = ("slides.csv", "stores.csv", "benchmark.csv", "plot.png", "candidates.csv")
     benchmark_stores(BenchmarkJob(measuring(made, ZSTD), *(made.results / name for name in names)))
-    measured, tried = (list(read_table(made.results / name)) for name in ("benchmark.csv", "candidates.csv"))
+    assert (made.results / "plot.png").stat().st_size
+    assert not list(made.results.glob(".*"))
+    return (list(read_table(made.results / name)) for name in ("benchmark.csv", "candidates.csv"))
+
+
+def test_one_store_is_compared_with_candidates(made, monkeypatch):
+    monkeypatch.setattr("slidemill.stages.benchmark.LEAST_SECONDS", 60.0)  # enough on a busy machine
+    measured, tried = run_benchmark(made)
     assert {row["source"] for row in measured} == {"lmdb", "slide", "slide tiles"}
     # 14 of pixels, the slides' tiles in LMDB and HDF5, and the slides themselves.
     assert len(tried) == 17
@@ -63,7 +70,20 @@ def test_one_store_is_compared_with_candidates(made, monkeypatch):
     assert [row["backend"] for row in tried if row["configured"]] == ["lmdb"]
     assert all(row["random"] for row in tried if row["encoding"] == "raw")
     assert "on a sample of 8 patches" in claim(measured, tried)
-    assert not list(made.results.glob(".*"))
+    assert unmeasured(measured) == ""
+
+
+def test_without_time_the_tables_say_what_is_missing(made, monkeypatch):
+    """The store is read once in random order, and the first candidate is written, both on few patches."""
+    monkeypatch.setattr("slidemill.stages.benchmark.LEAST_SECONDS", 0.0)
+    measured, tried = run_benchmark(made)
+    rates = [row for row in measured if row["unit"] == "patches/s"]
+    assert {(row["source"], row["measure"]) for row in rates if row["median"]} == {("lmdb", "random")}
+    assert {row["note"] for row in rates if not row["median"]} == {"not measured: no time was left"}
+    assert "There was no time to measure sequential; random (slide tiles, slide);" in unmeasured(measured)
+    assert "train from lmdb (zstd)" in recommendation(measured)
+    assert [row["backend"] for row in tried if row["patch_bytes"]] == ["lmdb"]
+    assert {row["note"] for row in tried[1:]} == {"not measured: no time was left"}
 
 
 def test_an_estimate_is_sealed_and_needs_no_stores(made):

@@ -122,10 +122,12 @@ class TestFinishedRun:
         assert {row["status"] for row in rows(done.results / "validation.csv")} == {"ok"}
         measured = rows(done.results / "benchmark.csv")
         assert {row["source"] for row in measured} == {"lmdb", "hdf5", "disk", "slide", "slide tiles"}
-        rates = [row for row in measured if row["unit"] == "patches/s"]
+        # In little time, at least the stores are read; the other rows say why they are empty.
+        rates = [row for row in measured if row["unit"] == "patches/s" and row["median"]]
+        assert {row["source"] for row in rates} >= {"lmdb", "hdf5", "disk"}
         assert {row["cache"] for row in rates} == {"cold", "warm"}
         assert all(float(row["low"]) <= float(row["median"]) <= float(row["high"]) for row in rates)
-        assert all(float(row["median"]) > 0 for row in measured)
+        assert all(float(row["median"]) > 0 if row["median"] else row["note"] for row in measured)
 
     def test_the_report_is_one_page_that_asks_no_network(self, done):
         page = (done.results / "report.html").read_text(encoding="utf-8")

@@ -108,7 +108,10 @@ BENCHMARK: Rows = (
     ),
     (("workers",), "0: one process; else the number of processes that assemble batches of 32"),
     (("cache",), "`cold`: the pages of the files are dropped from the page cache first; `warm`"),
-    (("unit", "median", "low", "high", "repeats", "note"), "the figure"),
+    (
+        ("unit", "median", "low", "high", "repeats", "note"),
+        "the figure; empty, with a note, without time to measure it",
+    ),
 )
 ESTIMATE: Rows = (
     (("backend", "encoding", "quality"), "the candidate; the quality only of `jpeg`; `slides`: without a store"),

@@ -77,9 +77,9 @@ class Benchmark(Section):
         "seconds that the whole benchmark may take, more than 0",
         comment="Seconds that the whole benchmark, or an estimate, may take.",
     )
-    """Seconds that all measurements together may take, approximately. Each has an equal share, and reads at least one
-    patch or batch. The benchmark of a run also takes at most a tenth of the time that storing took, but 5 s in any
-    case.
+    """Seconds that all measurements together may take, with opening files, starting processes and drawing. Where they
+    do not suffice, fewer things are measured, and the table and the report name the others. The benchmark of a run also
+    takes at most a tenth of the time that storing took, but may take 5 s.
     """
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,9 +12,8 @@ from pathlib import Path
 from slidemill.core.encodings import SOURCE
 from slidemill.core.results_layout import SUFFIXES
 from slidemill.measuring._tile_sample import TileSample
-from slidemill.measuring.bench import REPEATS, Bench, file_sizes, standard_error
+from slidemill.measuring.bench import Bench, file_sizes, standard_error
 from slidemill.measuring.candidates import Candidate, Measured
-from slidemill.measuring.reading import time_reading
 from slidemill.measuring.sources import Key, StoreSource
 from slidemill.stores.backend import Backend
 from slidemill.stores.manifest import Manifest
@@ -98,13 +96,8 @@ class TileStores:
         near: list[Key] = []
         for one in self.samples:
             near += [(one.slide, patch_id) for patch_id in generator.sample(list(one.near), len(one.near))]
-        # Patches are not read again: their tiles would be decoded already.
-        rates = [
-            statistics.median(
-                time_reading(source, workers, keys, seconds=seconds / (2 * REPEATS))[0] for _ in range(REPEATS)
-            )
-            for workers, keys in ((0, scattered), (self.bench.workers, near or scattered))
-        ]
+        ways = {0: scattered, self.bench.workers: near or scattered}
+        rates = self.bench.read_rates(source, ways, seconds=seconds)
         return replace(found, random=rates[0], batches=rates[1])
 
     def _paths(self) -> Mapping[str, Path]:

@@ -5,12 +5,18 @@ from __future__ import annotations
 import math
 import os
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from slidemill.measuring.readers import open_readers
+from slidemill.measuring.sources import Key, Source
+from slidemill.measuring.timing import Deadline
 
 REPEATS = 3
 """How often a candidate is read in each way."""
+BATCHES = 4
+"""Least number of batches that each process reads."""
 LEAST_SLIDES = 8
 """Slides from which on the means of slides show how sizes vary."""
 
@@ -32,7 +38,7 @@ class Bench:
     scratch
         A folder on a local disk where stores are written first; None for none.
     deadline
-        The value of `time.perf_counter` after which no further candidate is begun.
+        When the last candidate is measured.
     """
 
     folder: Path
@@ -41,7 +47,35 @@ class Bench:
     patch_size: int
     seed: int = 0
     scratch: Path | None = None
-    deadline: float = math.inf
+    deadline: Deadline = field(default_factory=Deadline)
+
+    def read_rates(self, source: Source, ways: Mapping[int, Sequence[Key]], *, seconds: float) -> list[float]:
+        """Return patches per second of each way: the median of `REPEATS`, of fewer after the deadline.
+
+        Parameters
+        ----------
+        source
+            What is read.
+        ways
+            By number of workers (0: this process), the patches to read.
+        seconds
+            Seconds for reading; each repeat has an equal share, and reads at least one patch or batch.
+
+        Raises
+        ------
+        SlidemillError
+            When a store or a slide cannot be read.
+        """
+        rates = []
+        for workers, keys in ways.items():
+            found: list[float] = []
+            with open_readers(source, workers, keys) as readers:
+                while not found or (len(found) < REPEATS and self.deadline.left > 0):
+                    if found:
+                        readers.reopen()
+                    found.append(readers.read(keys, seconds / (len(ways) * REPEATS)).rate)
+            rates.append(statistics.median(found))
+        return rates
 
 
 def file_sizes(path: Path) -> tuple[int, int]:

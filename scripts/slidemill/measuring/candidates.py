@@ -52,6 +52,8 @@ class Measured:
     random, batches
         Patches per second, read one by one in random order, and in shuffled batches by all processes; both from the
         page cache.
+    reason
+        Why nothing was measured, where the sample does not say it.
     """
 
     candidate: Candidate
@@ -65,6 +67,7 @@ class Measured:
     writing: float = 0.0
     random: float = 0.0
     batches: float = 0.0
+    reason: str = ""
 
     def joined(self, other: Measured) -> Measured:
         """Return what was measured on the patches of both, for which one store holds other things."""

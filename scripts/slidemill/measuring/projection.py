@@ -11,6 +11,7 @@ from slidemill.core.encodings import ENCODINGS
 from slidemill.core.specs import SLIDES, pixel_threads
 from slidemill.measuring.candidates import Measured
 from slidemill.measuring.cohort import Cohort
+from slidemill.measuring.reading import NO_TIME
 from slidemill.measuring.sample import Sample
 
 ENOUGH = 2000 * 256**2
@@ -139,10 +140,12 @@ def _row(cohort: Cohort, sample: Sample, one: Measured, now: Circumstances) -> d
 
 def _obstacle(sample: Sample, one: Measured) -> str:
     """Return why a candidate was not measured."""
+    if one.reason:
+        return one.reason
     if not sample.pixels or one.candidate.backend == SLIDES:
         return "not measured: no patch could be read"
     reason = sample.obstacle(one.candidate.backend) if one.candidate.spec.encoding == "source" else ""
-    return f"not possible: {reason}" if reason else "not measured: no time was left"
+    return f"not possible: {reason}" if reason else NO_TIME
 
 
 def _seconds_per_patch(sample: Sample, one: Measured, threads: int) -> float:

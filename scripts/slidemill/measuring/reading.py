@@ -1,62 +1,102 @@
-"""Time how fast patches are read from stores and slides."""
+"""Time how fast patches are read from stores and slides, within a deadline."""
 
 from __future__ import annotations
 
 import math
-import multiprocessing
 import random
 import statistics
-import sys
-import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
-from multiprocessing.synchronize import Barrier
-
-import numpy as np
-import numpy.typing as npt
+from dataclasses import dataclass, field
 
 from slidemill.core.job_log import LOG
 from slidemill.core.specs import BenchmarkSpec
 from slidemill.core.text import format_count
+from slidemill.measuring.readers import BATCH, Timed, open_readers
 from slidemill.measuring.sources import Key, Source, bytes_from_disk, drop_from_cache
+from slidemill.measuring.timing import Deadline
 
-BATCH = 32
-"""Patches per batch."""
+LEAST = 0.04
+"""Least seconds for reading in a series from a cold cache, and the same from a warm one."""
+
+READINGS = 2.5
+"""What a series may take, in these seconds: cold, half for warming further patches, and warm."""
+
+STARTING = 0.05
+"""Assumed seconds until a process has started, before any was."""
+
+SHOWN = ("sequential", "random", "batches")
+"""Ways of reading in the order of the table."""
+
+NO_TIME = "not measured: no time was left"
 
 Chosen = Mapping[str, Sequence[Key]]
 """The patches to read: neighbours, ``"sequential"``, and scattered ones, ``"random"``."""
 
 
 @dataclass(frozen=True, slots=True)
-class Measurement:
-    """A measurement: source, way of reading, workers (0: this process), cold cache."""
+class Way:
+    """A way of reading: sequential, random or batches, by so many workers (0: this process)."""
 
-    source: str
     measure: str
     workers: int
-    cold: bool
+
+    @property
+    def name(self) -> str:
+        """What it is called in the log."""
+        return f"{self.measure}, {format_count(self.workers, 'worker')}" if self.workers else self.measure
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """Patches per second, their number, whether all were read, and the cache dropped."""
+class Series:
+    """What was read from a cold and then a warm cache, of so many patches, and whether the cache was dropped."""
 
-    rate: float
-    patches: int
-    complete: bool
+    cold: Timed
+    warm: Timed
+    wanted: int
     dropped: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Costs:
+    """What series cost besides reading."""
+
+    known: dict[tuple[str, Way], float] = field(default_factory=dict)
+    batch: dict[str, float] = field(default_factory=dict)
+
+    def add(self, source: str, way: Way, *, seconds: float, found: Series) -> None:
+        """Note the seconds that a series took besides reading, and those of a batch of scattered patches."""
+        self.known[source, way] = max(seconds, 0.0)
+        if way.measure == "random":
+            self.batch[source] = BATCH * (1 / found.cold.rate + 1 / found.warm.rate)
+
+    def expect(self, source: str, way: Way) -> float:
+        """Return the expected seconds of a series besides reading."""
+        if (source, way) in self.known:
+            return self.known[source, way]
+        opening = max((cost for (name, _), cost in self.known.items() if name == source), default=0.0)
+        return opening + (way.workers * STARTING + self.batch.get(source, 0.0) if way.workers else 0.0)
+
+
 def benchmark(
-    sources: Mapping[str, Source], chosen: Chosen, spec: BenchmarkSpec, *, workers: int, seed: int
+    sources: Mapping[str, Source],
+    chosen: Chosen,
+    spec: BenchmarkSpec,
+    *,
+    workers: int,
+    seed: int,
+    deadline: Deadline,
 ) -> list[dict[str, object]]:
-    """Measure each source and way of reading; return rows of the benchmark's table.
+    """Measure each source and way of reading until a deadline; return rows of the benchmark's table.
 
     Ways are ``sequential`` and ``random`` in this process, and ``batches``: 32 scattered patches, assembled into one
     reused array by 1 and by `workers` processes, without handing them to another process. Each is measured cold, with
-    the files dropped from the page cache, and warm, right after reading the same patches. Starting processes and
-    opening stores is not timed.
+    the files dropped from the page cache, and then warm, on the same patches. Starting processes and opening stores
+    counts for the deadline, but not for the rates.
+
+    Scattered reads by this process come first, of every store even after the deadline; then batches by the most
+    workers, neighbours, batches by one worker, and the other turns. A way is left out where it would end late, for the
+    slides first, and for all stores alike.
 
     Parameters
     ----------
@@ -65,11 +105,13 @@ def benchmark(
     chosen
         The patches to read.
     spec
-        Number of turns, and the time limit in seconds, of which each measurement has an equal share.
+        The number of turns.
     workers
         Most processes that read at once.
     seed
         Seed of the order of the sources in each turn.
+    deadline
+        When the last series ends.
 
     Returns
     -------
@@ -81,140 +123,105 @@ def benchmark(
     SlidemillError
         When a store or a slide cannot be read.
     """
-    ways = [("sequential", 0), ("random", 0), *(("batches", n) for n in sorted({1, workers}))]
-    plan = [Measurement(source, way, n, cold) for cold in (True, False) for way, n in ways for source in sources]
-    share = spec.time_limit / (1.5 * len(plan) * spec.repeats)
-    readings: dict[Measurement, list[Reading]] = {measurement: [] for measurement in plan}
+    # More workers than there are batches would have nothing to read.
+    most = min(workers, math.ceil(len(chosen["random"]) / BATCH))
+    ways = [Way("random", 0), Way("batches", most), Way("sequential", 0), *([Way("batches", 1)] if most > 1 else [])]
+    turns = _Turns(sources, chosen, deadline, left=len(ways) * len(sources) * spec.repeats)
     # Ways take turns, and sources change their order, so that what disturbs the machine disturbs all of them.
     for turn in range(spec.repeats):
         order = list(sources)
         random.Random(f"{seed} {turn}").shuffle(order)  # noqa: S311
-        for measurement in sorted(
-            plan, key=lambda one: (not one.cold, one.measure, one.workers, order.index(one.source))
-        ):
-            keys = chosen["sequential" if measurement.measure == "sequential" else "random"]
-            reading = _measure(sources[measurement.source], measurement, keys, seconds=share)
-            readings[measurement].append(reading)
-            LOG.info("turn %d of %d: %s: %.0f patches/s", turn + 1, spec.repeats, measurement, reading.rate)
-    return [_row(one, sources[one.source], readings[one]) for one in plan]
-
-
-def _measure(source: Source, measurement: Measurement, keys: Sequence[Key], *, seconds: float) -> Reading:
-    """Measure for at most `seconds`, after warming for at most half of that."""
-    if measurement.cold:
-        drop_from_cache(source.files())
-    else:
-        # By as many workers, which read a batch each at least: fewer warm patches than that would leave some idle.
-        _, warmed = time_reading(source, measurement.workers, keys, seconds=seconds / 2)
-    before = bytes_from_disk()
-    # Only patches that were reached in time are warm.
-    wanted = keys if measurement.cold else keys[:warmed]
-    rate, done = time_reading(source, measurement.workers, wanted, seconds=seconds)
-    # Reads of worker processes are not counted here: dropping is assumed to have worked for them.
-    dropped = not measurement.cold or measurement.workers > 0 or bytes_from_disk() != before
-    return Reading(rate, done, done == len(keys), dropped)
-
-
-def _row(measurement: Measurement, source: Source, readings: Sequence[Reading]) -> dict[str, object]:
-    rates = [reading.rate for reading in readings]
-    least = min(reading.patches for reading in readings)
-    notes = [source.note] if source.note else []
-    if not all(reading.complete for reading in readings):
-        notes.append(f"{format_count(least, 'patch', 'patches')} read in its share of the time")
-    if not all(reading.dropped for reading in readings):
-        notes.append("the page cache could not be dropped here: this is as warm")
-    return {
-        "source": measurement.source,
-        "encoding": source.encoding,
-        "measure": measurement.measure,
-        "workers": measurement.workers,
-        "cache": "cold" if measurement.cold else "warm",
-        "unit": "patches/s",
-        "median": f"{statistics.median(rates):.6g}",
-        "low": f"{min(rates):.6g}",
-        "high": f"{max(rates):.6g}",
-        "repeats": len(rates),
-        "note": "; ".join(notes),
-    }
-
-
-def time_reading(source: Source, workers: int, keys: Sequence[Key], *, seconds: float) -> tuple[float, int]:
-    """Return patches per second, and the number of patches read in time.
-
-    Parameters
-    ----------
-    source
-        What is read from.
-    workers
-        Number of processes that read batches; 0 reads patch by patch in this process.
-    keys
-        The patches in the order of reading.
-    seconds
-        The time limit; at least one patch or batch is read.
-
-    Raises
-    ------
-    SlidemillError
-        When a store or a slide cannot be read.
-    """
-    if not workers:
-        source.open(keys)
-        begun = time.perf_counter()
-        done = _read_until(source, keys, begun + seconds)
-        elapsed = time.perf_counter() - begun
-        source.close()
-        return done / elapsed, done
-    batches = [keys[start : start + BATCH] for start in range(0, len(keys), BATCH)]
-    # On Linux processes are forked: spawned ones would run the job's script again.
-    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-    barrier = context.Barrier(workers)
-    with ProcessPoolExecutor(workers, context, initializer=_start, initargs=(source, keys, barrier)) as pool:
-        list(pool.map(_wait_for_all, range(workers)))
-        begun = time.perf_counter()
-        # The first batch is always read, so that there is a result.
-        deadlines = [math.inf, *[begun + seconds] * (len(batches) - 1)]
-        done = sum(pool.map(_read_batch, batches, deadlines))
-        return done / (time.perf_counter() - begun), done
-
-
-def _read_until(source: Source, keys: Sequence[Key], deadline: float) -> int:
-    """Read patches, at least one, until `deadline`; return their number."""
-    for done, key in enumerate(keys, start=1):
-        source.read(key)
-        if time.perf_counter() > deadline:
-            return done
-    return len(keys)
+        # Stores come before the slides, for which there may be no time.
+        order.sort(key=lambda source: not sources[source].encoding)
+        for way in ways:
+            turns.measure(way, order, turn=turn, is_first=not turn and way is ways[0])
+    shown = sorted(ways, key=lambda way: (SHOWN.index(way.measure), way.workers))
+    return [
+        _row(name, source, way, cache=cache, series=turns.found[name, way], repeats=spec.repeats)
+        for cache in ("cold", "warm")
+        for way in shown
+        for name, source in sources.items()
+    ]
 
 
 @dataclass(slots=True)
-class _Worker:
-    """A worker process: its source, its batch, and the barrier of all workers."""
+class _Turns:
+    """The series of all sources, and the number of those that are left."""
 
-    source: Source
-    batch: npt.NDArray[np.uint8]
-    barrier: Barrier
+    sources: Mapping[str, Source]
+    chosen: Chosen
+    deadline: Deadline
+    left: int
+    found: dict[tuple[str, Way], list[Series]] = field(default_factory=lambda: defaultdict(list))
+    costs: _Costs = field(default_factory=_Costs)
+
+    def measure(self, way: Way, order: Sequence[str], *, turn: int, is_first: bool) -> None:
+        """Measure one way of all sources in this order, if the time suffices; the first one of stores in any case."""
+        needed = {source: self.costs.expect(source, way) + READINGS * LEAST for source in order}
+        chosen = list(order) if is_first else self._fitting(needed)
+        skipped = []
+        for source in order:
+            is_late = source not in chosen or needed[source] > self.deadline.left
+            if not is_late or (is_first and self.sources[source].encoding):
+                self._add(source, way, turn)
+            else:
+                skipped.append(source)
+            self.left -= 1
+        if skipped:
+            LOG.info("turn %d: %s of %s: no time was left", turn + 1, way.name, ", ".join(skipped))
+
+    def _fitting(self, needed: Mapping[str, float]) -> list[str]:
+        """Return the sources for which the time suffices: all, without the slowest slides, or none."""
+        chosen = sorted(needed, key=lambda source: (not self.sources[source].encoding, needed[source]))
+        while chosen and sum(needed[source] for source in chosen) > self.deadline.left:
+            if self.sources[chosen.pop()].encoding:
+                return []
+        return chosen
+
+    def _add(self, source: str, way: Way, turn: int) -> None:
+        clock = self.deadline.clock
+        seconds = max((self.deadline.left / self.left - self.costs.expect(source, way)) / READINGS, LEAST)
+        begun, keys = clock(), self.chosen["sequential" if way.measure == "sequential" else "random"]
+        series = _measure(self.sources[source], way, keys, seconds=seconds)
+        self.costs.add(source, way, seconds=clock() - begun - READINGS * seconds, found=series)
+        self.found[source, way].append(series)
+        rates = (series.cold.rate, series.warm.rate)
+        LOG.info("turn %d: %s of %s: %.0f patches/s cold, %.0f warm", turn + 1, way.name, source, *rates)
 
 
-_worker: _Worker
+def _measure(source: Source, way: Way, keys: Sequence[Key], *, seconds: float) -> Series:
+    """Read for so many seconds from a cold cache, then what is in the cache for as many."""
+    drop_from_cache(source.files())
+    before = bytes_from_disk()
+    with open_readers(source, way.workers, keys) as readers:
+        cold = readers.read(keys, seconds)
+        # Reads of worker processes are not counted here: dropping is assumed to have worked for them.
+        dropped = way.workers > 0 or bytes_from_disk() != before
+        warmed = cold.patches
+        # Cold reads may be so slow that too few patches are warm. Batches that are slow are enough: one per worker.
+        if warmed < len(keys) and (not way.workers or cold.seconds < 2 * seconds):
+            warmed += readers.read(keys[warmed:], seconds / 2).patches
+        readers.reopen()
+        warm = readers.read(keys[:warmed], seconds)
+    return Series(cold, warm, len(keys), dropped)
 
 
-def _start(source: Source, keys: Sequence[Key], barrier: Barrier) -> None:
-    """Open the source in a worker process."""
-    global _worker
-    source.open(keys)
-    shape = source.read(keys[0]).shape
-    _worker = _Worker(source, np.empty((BATCH, *shape), np.uint8), barrier)
-
-
-def _wait_for_all(_index: int) -> None:
-    """Wait until all workers have started, so that each takes one of these tasks."""
-    _worker.barrier.wait()
-
-
-def _read_batch(keys: Sequence[Key], deadline: float) -> int:
-    """Assemble a batch of patches, and return its size."""
-    if time.perf_counter() > deadline:
-        return 0
-    for place, key in enumerate(keys):
-        _worker.batch[place] = _worker.source.read(key)
-    return len(keys)
+def _row(
+    name: str, source: Source, way: Way, *, cache: str, series: Sequence[Series], repeats: int
+) -> dict[str, object]:
+    """Return the row of a source and a way, read from a cold or a warm cache."""
+    known = {"source": name, "encoding": source.encoding, "measure": way.measure, "workers": way.workers}
+    row: dict[str, object] = {**known, "cache": cache, "unit": "patches/s", "repeats": len(series)}
+    if not series:
+        return {**row, "note": NO_TIME}
+    timed = [one.cold if cache == "cold" else one.warm for one in series]
+    rates, least = [one.rate for one in timed], min(one.patches for one in timed)
+    notes = [source.note] if source.note else []
+    if least < series[0].wanted:
+        notes.append(f"{format_count(least, 'patch', 'patches')} read in its share of the time")
+    if len(series) < repeats:
+        notes.append(f"{len(series)} of {format_count(repeats, 'repeat')}: no time was left for more")
+    if cache == "cold" and not all(one.dropped for one in series):
+        notes.append("the page cache could not be dropped here: this is as warm")
+    figures = {"median": statistics.median(rates), "low": min(rates), "high": max(rates)}
+    return {**row, **{key: f"{rate:.6g}" for key, rate in figures.items()}, "note": "; ".join(notes)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -19,6 +20,7 @@ from slidemill.core.specs import TILE_BACKENDS, GridSpec
 from slidemill.errors import SlideError
 from slidemill.measuring._tile_sample import TileSample, sample_tiles
 from slidemill.measuring.cohort import Cohort, CohortSlide, draw_places
+from slidemill.measuring.timing import Clock, Deadline
 from slidemill.slides.icc import CONVERTED, Convert, build_conversion, colour_state
 from slidemill.slides.patch_table import SlidePatches
 from slidemill.slides.reader_choice import open_reader
@@ -34,6 +36,9 @@ TIMED_SLIDES, TIMED_PATCHES = 8, 512
 TIMED_SHARE = 0.25
 """Share of the time that is spent on timing."""
 
+FIRST = 8
+"""Of so many patches that were drawn of a slide, one is read first, to know how many there is time for."""
+
 
 @dataclass(frozen=True, slots=True)
 class SampleSpec:
@@ -48,7 +53,7 @@ class SampleSpec:
     threads
         Threads that read, as in a job that writes a store.
     seconds
-        Time limit; at least one slide is read.
+        Time limit; at least an eighth of the patches of one slide is read.
     is_timed
         Whether reading is timed on neighbouring patches.
     """
@@ -60,30 +65,6 @@ class SampleSpec:
     threads: int = 1
     seconds: float = float("inf")
     is_timed: bool = True
-
-
-@dataclass(slots=True)
-class Clock:
-    """Seconds that parts of the work took, and how much work that was.
-
-    Parameters
-    ----------
-    seconds, work
-        Seconds, and the number of patches or slides.
-    """
-
-    seconds: float = 0.0
-    work: float = 0.0
-
-    def add(self, begun: float, work: float) -> None:
-        """Add the seconds since a time of `time.perf_counter`, and the work that was done."""
-        self.seconds += time.perf_counter() - begun
-        self.work += work
-
-    @property
-    def each(self) -> float:
-        """Seconds per patch or slide; 0 if nothing was timed."""
-        return self.seconds / self.work if self.work else 0.0
 
 
 @dataclass(slots=True)
@@ -151,15 +132,15 @@ def read_sample(cohort: Cohort, spec: SampleSpec) -> Sample:
     most = max(MOST_BYTES // (3 * cohort.grid.patch_size**2), 1)
     drawn = draw_places([slide.patches for slide in cohort.slides], min(spec.count, most), spec.seed)
     found = Sample(wanted=sum(map(len, drawn.values())), no_copies=_copy_obstacle(cohort.grid, spec))
-    deadline = time.perf_counter() + spec.seconds
+    deadline = Deadline.after(spec.seconds)
     read = 0
     timed = TIMED_PATCHES // min(max(len(drawn), 1), TIMED_SLIDES) if spec.is_timed else 0
     for place, places in drawn.items():
-        if found.pixels and time.perf_counter() > deadline:
+        if found.pixels and deadline.left < 0:
             break
         own = cohort.slides[place]
         try:
-            _SlideSampler(own, cohort.grid, spec, found).read(places, timed=timed)
+            _SlideSampler(own, cohort.grid, spec, found, deadline).read(places, timed=timed)
             read += 1
         except SlideError as error:
             LOG.warning("%s: left out of the sample: %s", own.slide, error)
@@ -182,11 +163,12 @@ class _SlideSampler:
     grid: GridSpec
     spec: SampleSpec
     found: Sample
+    deadline: Deadline
     reason: str = ""  # of the choice of its reader, once it is open
 
     def read(self, places: Sequence[int], *, timed: int) -> None:
         """Read the patches at places of the slide's table, and time reading so many neighbours."""
-        slide, found, threads = self.slide, self.found, self.spec.threads
+        slide, found = self.slide, self.found
         patches = slide.read_patches(self.grid)
         wanted = [patches[place] for place in places]
         colours = colour_state(self.spec.icc, slide.info.icc)
@@ -199,10 +181,7 @@ class _SlideSampler:
             # The first time, as in each job, libraries are loaded.
             if not found.opening.work:
                 found.opening.add(begun, 1)
-            begun = time.perf_counter()
-            with closing(reader.read(wanted, lambda pixels: convert(pixels).copy(), threads)) as read:
-                pixels = [own for _, own in read]
-            found.scattered.add(begun, len(wanted))
+            wanted, pixels = self._scattered(reader, wanted, convert)
             near: list[PatchRef] = []
             if timed and found.reading.work < TIMED_PATCHES and found.reading.seconds < TIMED_SHARE * self.spec.seconds:
                 near = _neighbours(patches, wanted[len(wanted) // 2], timed)
@@ -217,6 +196,27 @@ class _SlideSampler:
                 found.no_tiles = found.no_tiles or reason
         found.pixels += pixels
         found.slides += [slide.slide] * len(pixels)
+
+    def _scattered(
+        self, reader: Reader, wanted: Sequence[PatchRef], convert: Convert
+    ) -> tuple[list[PatchRef], list[Pixels]]:
+        """Read the patches that were drawn, or as many of them, spread evenly, as there is time for."""
+        begun = time.perf_counter()
+        done: dict[PatchRef, Pixels] = {}
+        # How long the first take says how many there is time for.
+        first = wanted[::FIRST]
+        for own in (first, [patch for place, patch in enumerate(wanted) if place % FIRST]):
+            each = (time.perf_counter() - begun) / max(len(done), 1)
+            fitting = len(own) if not each or not done else int(min(max(self.deadline.left, 0) / each, len(own)))
+            chosen = own[:: math.ceil(len(own) / fitting)] if fitting else []
+            with closing(reader.read(chosen, lambda pixels: convert(pixels).copy(), self.spec.threads)) as read:
+                for patch, pixels in read:
+                    done[patch] = pixels
+                    if self.deadline.left < 0 and own is not first:
+                        break
+        self.found.scattered.add(begun, len(done))
+        kept = [patch for patch in wanted if patch in done]
+        return kept, [done[patch] for patch in kept]
 
     def _time(self, reader: Reader, near: Sequence[PatchRef], *, convert: Convert, share: float) -> None:
         """Time how fast neighbours are read, for a limited time; each stands for `share` patches of the slide."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-import statistics
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -21,9 +20,9 @@ from slidemill.core.results_layout import SUFFIXES
 from slidemill.core.specs import StoreSpec
 from slidemill.measuring._tile_sample import FINGERPRINT
 from slidemill.measuring._tile_stores import TileStores
-from slidemill.measuring.bench import REPEATS, Bench, file_sizes, standard_error
+from slidemill.measuring.bench import BATCHES, Bench, file_sizes, standard_error
 from slidemill.measuring.candidates import Candidate, Measured
-from slidemill.measuring.reading import BATCH, time_reading
+from slidemill.measuring.readers import BATCH
 from slidemill.measuring.sample import Sample
 from slidemill.measuring.sources import StoreSource
 from slidemill.stores.backend import Backend
@@ -31,8 +30,6 @@ from slidemill.stores.manifest import Manifest
 from slidemill.stores.registry import STORES
 from slidemill.stores.writer import write_store
 
-BATCHES = 4
-"""Least number of batches that each process reads."""
 READING, LEAST, MOST = 0.5, 0.15, 2.0
 """Share of the time that is left for a candidate for reading it, and the least and most seconds for it."""
 SAMPLE = "sample"
@@ -71,14 +68,17 @@ def measure_candidates(
     """
     encoded: dict[StoreSpec, Encoded] = {}
     found: list[Measured] = []
+    longest = 0.0
     for place, candidate in enumerate(candidates):
         kind = STORES[candidate.backend]
         spec = replace(candidate.spec, encoding=kind.encoding(candidate.spec.encoding))
-        is_late = bool(found) and time.perf_counter() > bench.deadline
+        # No candidate is begun that would end late if it takes as long as the longest before it.
+        is_late = bool(found) and bench.deadline.left < longest
         is_barred = spec.encoding == SOURCE.name and not is_partial and bool(sample.obstacle(kind.name))
         if is_late or is_barred:
             found.append(Measured(candidate))
             continue
+        begun = bench.deadline.clock()
         if spec not in encoded:
             encoded[spec] = _encode(sample, spec, bench.threads)
         stores: list[_SampleStore | TileStores] = []
@@ -86,17 +86,27 @@ def measure_candidates(
             stores.append(_SampleStore(kind, spec, encoded[spec], bench))
         if spec.encoding == SOURCE.name and kind.holds_tiles and sample.tiles:
             stores.append(TileStores(kind, sample.tiles, bench, sample.is_whole))
-        own = Measured(candidate)
-        for store in stores:
-            try:
-                one = store.weigh(candidate)
-                share = READING * (bench.deadline - time.perf_counter()) / (len(candidates) - place) / len(stores)
-                own = own.joined(store.time(one, min(max(share, LEAST), MOST)) if is_read else one)
-            finally:
-                remove(bench.folder)
-        found.append(own)
-        LOG.info("%s", own)
+        share = READING * bench.deadline.left / (len(candidates) - place) if is_read else None
+        found.append(_measure(candidate, stores, bench, seconds=share))
+        longest = max(longest, bench.deadline.clock() - begun)
+        LOG.info("%s", found[-1])
     return found
+
+
+def _measure(
+    candidate: Candidate, stores: Sequence[_SampleStore | TileStores], bench: Bench, *, seconds: float | None
+) -> Measured:
+    """Write the stores of a candidate, and read them for about so many seconds, or for None not at all."""
+    own = Measured(candidate)
+    for store in stores:
+        try:
+            one = store.weigh(candidate)
+            if seconds is not None:
+                one = store.time(one, min(max(seconds / len(stores), LEAST), MOST))
+            own = own.joined(one)
+        finally:
+            remove(bench.folder)
+    return own
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,12 +176,7 @@ class _SampleStore:
         random.Random(self.bench.seed).shuffle(keys)  # noqa: S311
         # As many batches as keep all processes at work.
         ways = {0: keys, workers: keys * math.ceil(BATCHES * BATCH * workers / len(keys))}
-        rates = [
-            statistics.median(
-                time_reading(source, way, wanted, seconds=seconds / (2 * REPEATS))[0] for _ in range(REPEATS)
-            )
-            for way, wanted in ways.items()
-        ]
+        rates = self.bench.read_rates(source, ways, seconds=seconds)
         return replace(found, random=rates[0], batches=rates[1])
 
     def _write(self, patches: Sequence[EncodedPatch]) -> None:

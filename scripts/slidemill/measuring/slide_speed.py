@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-import statistics
 
 from slidemill.core.columns import SLIDE_SOURCE, TILE_SOURCE
 from slidemill.core.job_log import LOG
@@ -12,18 +11,17 @@ from slidemill.core.outcomes import read_outcome
 from slidemill.core.specs import SLIDES, StoreSpec
 from slidemill.datasets.slide_records import ReadingChoice
 from slidemill.errors import SlideError
-from slidemill.measuring.bench import REPEATS, Bench
+from slidemill.measuring.bench import BATCHES, REPEATS, Bench
 from slidemill.measuring.candidates import Candidate, Measured
 from slidemill.measuring.cohort import Cohort, draw_places
-from slidemill.measuring.reading import BATCH, time_reading
+from slidemill.measuring.readers import BATCH
+from slidemill.measuring.reading import NO_TIME
 from slidemill.measuring.sources import Key, slide_sources
 
 MOST_SLIDES = 8
 """Slides that are read."""
-SECONDS = 0.3
-"""Seconds of each repeat of each way of reading: a store takes as long."""
-BATCHES = 4
-"""Least number of batches that each process reads."""
+SECONDS, PART = 0.3, 0.05
+"""Most seconds of each repeat of a way of reading, as a store takes, and share of the time left for all of them."""
 
 
 def measure_slides(cohort: Cohort, bench: Bench, count: int, reading: ReadingChoice) -> Measured:
@@ -65,16 +63,17 @@ def measure_slides(cohort: Cohort, bench: Bench, count: int, reading: ReadingCho
     if not keys:
         return Measured(candidate)
     random.Random(bench.seed).shuffle(keys)  # noqa: S311
-    workers = bench.workers
-    ways = {0: keys, workers: keys * math.ceil(BATCHES * BATCH * workers / len(keys))}
+    many = keys * math.ceil(BATCHES * BATCH * bench.workers / len(keys))
+    share = min(PART * max(bench.deadline.left, 0), SECONDS * REPEATS)
     try:
-        rates = [
-            statistics.median(time_reading(sources[name], way, own, seconds=SECONDS)[0] for _ in range(REPEATS))
-            for way, own in ways.items()
-        ]
+        (alone,) = bench.read_rates(sources[name], {0: keys}, seconds=share)
+        # Each process reads at least one batch.
+        if BATCH / alone > bench.deadline.left:
+            return Measured(candidate, reason=NO_TIME)
+        (together,) = bench.read_rates(sources[name], {bench.workers: many}, seconds=share)
     except SlideError as error:
         LOG.warning("the slides are not measured: %s", error)
         return Measured(candidate)
-    found = Measured(candidate, patches=len(keys), random=rates[0], batches=rates[1])
+    found = Measured(candidate, patches=len(keys), random=alone, batches=together)
     LOG.info("%s", found)
     return found

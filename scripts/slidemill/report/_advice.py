@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from slidemill.core.columns import SLIDE_SOURCE, TILE_SOURCE
-from slidemill.core.text import format_digits, format_ratio, format_size
+from slidemill.core.text import format_digits, format_list, format_ratio, format_size
 
 Row = Mapping[str, str]
 Rows = Sequence[Row]
@@ -24,6 +24,12 @@ STRAIGHT = {
 }
 """What the sources of slides are called."""
 
+ORDERS = {"batches": "in shuffled batches", "random": "in random order"}
+"""What the ways of reading that are compared are called."""
+
+NO_TIME = "no time was left"
+"""What the note of a row says that was not measured, or less often than configured."""
+
 NOTHING = "No patch could be measured, so there is nothing to recommend."
 
 
@@ -35,6 +41,7 @@ class Comparison:
     ----------
     rates
         By source, its row of shuffled batches with the most workers: cold for stores that exceed the memory, else warm.
+        Where there was no time for the batches of all stores, its row of reads in random order.
     exceeding
         The stores that exceed the memory.
     alike
@@ -54,7 +61,8 @@ def compare_stores(rows: Rows, memory: int | None) -> Comparison:
 
     A store that exceeds the memory is read from the disk in every epoch, as from a cold cache.
     """
-    warm, cold = (_rates(rows, "batches", cache) for cache in ("warm", "cold"))
+    measure = _measure(rows)
+    warm, cold = (_rates(rows, measure, cache) for cache in ("warm", "cold"))
     exceeding = {source for source in warm if memory and source in cold and fact(rows, source, "bytes") > memory}
     rates = {source: cold[source] if source in exceeding else row for source, row in warm.items()}
     alike = _fastest(rates)
@@ -71,12 +79,13 @@ def advice(rows: Rows, memory: int | None = None) -> str:
     if not best:
         return NOTHING
     slides = _straight(found.rates)
+    rate = f"patches per second {ORDERS[best['measure']]} on this machine"
     if slides and _suffice(slides, best):
         return (
-            f"You need no store: {source_name(slides)}, come {_speed(slides)} patches per second in shuffled batches "
-            f"on this machine, and {_speed(best)} from {source_name(best)}."
+            f"You need no store: {source_name(slides)}, come {_speed(slides)} {rate}, "
+            f"and {_speed(best)} from {source_name(best)}."
         )
-    text = f"Train from {source_name(best)}: {_speed(best)} patches per second in shuffled batches on this machine"
+    text = f"Train from {source_name(best)}: {_speed(best)} {rate}"
     if best["source"] in found.exceeding:
         text += ", read from the disk since the store exceeds the memory"
     if slides:
@@ -94,8 +103,7 @@ def recommendation(rows: Rows, memory: int | None = None) -> str:
     best = found.best
     if not best:
         return NOTHING
-    workers = f"{best['workers']} worker{'s' * (best['workers'] != '1')}"
-    slides, rate = _straight(found.rates), f"patches per second in shuffled batches with {workers}"
+    slides, rate = _straight(found.rates), f"patches per second {ORDERS[best['measure']]} {_readers(best)}"
     here = "For these patches on this machine,"
     if slides and _suffice(slides, best):
         text = [
@@ -128,9 +136,27 @@ def recommendation(rows: Rows, memory: int | None = None) -> str:
             f"This machine's memory of {format_size(memory)} cannot hold {names}, so for these the speed of a first "
             "reading counts, from a cold cache"
         )
-    elif cold := [f"{source_name(row)} {_speed(row)}" for row in _rates(rows, "batches", "cold").values()]:
+    elif cold := [f"{source_name(row)} {_speed(row)}" for row in _rates(rows, best["measure"], "cold").values()]:
         text.append(f"From a cold cache, as on the first reading: {', '.join(cold)}")
     return f"{'. '.join(text)}."
+
+
+def unmeasured(rows: Rows) -> str:
+    """Return in words what there was no time to measure; empty if all was measured."""
+    rates = [row for row in rows if row["unit"] == "patches/s"]
+    ways = {way: [row for row in rates if way_name(row) == way] for way in dict.fromkeys(map(way_name, rates))}
+    missing = []
+    for way, own in ways.items():
+        lacking = dict.fromkeys(row["source"] for row in own if not row["median"])
+        if lacking:
+            missing.append(f"{way} ({', '.join(lacking)})" if any(row["median"] for row in own) else way)
+    text = [f"There was no time to measure {format_list(missing, between='; ')}"] if missing else []
+    if any(row["measure"] == "batches" and not row["median"] for row in rates) and _measure(rows) != "batches":
+        text.append("Batches are how training reads, so the comparison of stores is a rough one")
+    if fewer := {int(row["repeats"]) for row in rates if row["median"] and NO_TIME in row["note"]}:
+        times = "once" if max(fewer) == 1 else f"{max(fewer)} times"
+        text.append(f"There was no time for all repeats: some rates were measured {times} only")
+    return f"{'. '.join(text)}." if text else ""
 
 
 def claim(rows: Rows, candidates: Rows = ()) -> str:
@@ -162,9 +188,15 @@ def claim(rows: Rows, candidates: Rows = ()) -> str:
     )
 
 
+def _measure(rows: Rows) -> str:
+    """Return the way of reading by which stores are compared: batches, if all stores have a rate of them."""
+    random, batches = (_rates(rows, measure, "warm") for measure in ("random", "batches"))
+    return "random" if random.keys() - STRAIGHT.keys() - batches.keys() else "batches"
+
+
 def _rates(rows: Rows, measure: str, cache: str) -> dict[str, Row]:
     """Return a measure's row by source, for the largest number of workers."""
-    chosen = [row for row in rows if row["measure"] == measure and row["cache"] == cache]
+    chosen = [row for row in rows if row["measure"] == measure and row["cache"] == cache and row["median"]]
     most = max((int(row["workers"]) for row in chosen), default=0)
     return {row["source"]: row for row in chosen if int(row["workers"]) == most}
 
@@ -205,6 +237,18 @@ def _speed(row: Row) -> str:
     """Return a rate in whole patches per second; slow ones with two digits."""
     rate = _rate(row)
     return f"{rate:,.0f}" if rate >= 10 else format_digits(rate, 2)
+
+
+def _readers(row: Row) -> str:
+    """Return how many processes read, in words."""
+    workers = row["workers"]
+    return "by one process" if workers == "0" else f"with {workers} worker{'s' * (workers != '1')}"
+
+
+def way_name(row: Row) -> str:
+    """Return what a row's way of reading is called: its measure, and its workers if these are other processes."""
+    workers = row["workers"]
+    return row["measure"] if workers in ("", "0") else f"{row['measure']}, {workers} worker{'s' * (workers != '1')}"
 
 
 def source_name(row: Row) -> str:

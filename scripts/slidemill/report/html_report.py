@@ -15,7 +15,7 @@ from slidemill.core.outcomes import Outcome
 from slidemill.core.quality_measures import MEASURES
 from slidemill.core.run_warnings import collect_warnings
 from slidemill.core.text import format_count, format_digits, format_duration, format_size
-from slidemill.report._advice import advice, claim, recommendation
+from slidemill.report._advice import advice, claim, recommendation, unmeasured
 from slidemill.report._embedded_images import embed_pictures, relative_url
 from slidemill.report._inline_plots import inline_svg
 from slidemill.report._label_tables import alt_text, audits, label_table, quality_rows, unmapped_names
@@ -132,7 +132,7 @@ def render(page: Path, data: ReportData) -> None:
     warnings = collect_warnings(data.run.warnings, slides)
     faults = label_faults(slides, data.run.parameters.get("labels", {}).get("unmapped", "ignore"))
     is_on = data.run.parameters.get("benchmark") is not False
-    unmeasured = SWITCHED_OFF if not is_on else NOT_MEASURED if data.unmade and not measured else ""
+    no_benchmark = SWITCHED_OFF if not is_on else NOT_MEASURED if data.unmade and not measured else ""
     has_stores = data.run.parameters.get("stores") != {}
     method = data.run.parameters.get("tissue", {}).get("method", "")
     masked = sum(bool(one.sample and one.sample.mask_fingerprint) for one in outcomes)
@@ -173,9 +173,10 @@ def render(page: Path, data: ReportData) -> None:
         "stores": list(dict.fromkeys(row["backend"] for row in validation)),
         "facts": [row for row in measured if row["unit"] != "patches/s"],
         "rates": [row for row in measured if row["unit"] == "patches/s"],
-        "advice": STORE_LATER if not has_stores else unmeasured or advice(measured, data.run.memory),
-        "recommendation": unmeasured or recommendation(measured, data.run.memory) if has_stores else NOT_COMPARED,
+        "advice": STORE_LATER if not has_stores else no_benchmark or advice(measured, data.run.memory),
+        "recommendation": no_benchmark or recommendation(measured, data.run.memory) if has_stores else NOT_COMPARED,
         "has_benchmark": has_stores and is_on,
+        "unmeasured": unmeasured(measured),
         "claim": claim(measured, data.candidates),
         "candidates": show_candidates(data.candidates),
         "estimate": show_candidates(data.estimate),
@@ -225,7 +226,7 @@ def _environment() -> Environment:
     environment.filters["count"] = format_count
     environment.filters["thousands"] = lambda value: f"{float(value):,.0f}" if value else ""
     environment.filters["significant"] = lambda value: (
-        format_digits(float(value), 3) if abs(float(value)) < 1000 else f"{float(value):,.0f}"
+        "" if not value else format_digits(float(value), 3) if abs(float(value)) < 1000 else f"{float(value):,.0f}"
     )
     return environment
 

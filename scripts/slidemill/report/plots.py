@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slidemill.core.files import replacing
 from slidemill.core.quality_measures import MEASURES
-from slidemill.report._advice import Row, Rows, fact, source_name
+from slidemill.report._advice import Rows, fact, source_name, way_name
 
 if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
+
+
+def load_matplotlib() -> None:
+    """Load what plots need, so that it is not loaded when one is drawn."""
+    for name in ("matplotlib.figure", "matplotlib.ticker", "matplotlib.backends.backend_agg"):
+        import_module(name)
 
 
 def plot_benchmark(rows: Rows, path: Path) -> None:
@@ -27,16 +34,17 @@ def benchmark_figure(rows: Rows) -> Figure:
     """Plot patches per second per way of reading, and the sizes of stores."""
     from matplotlib.figure import Figure
 
-    ways = list(dict.fromkeys(_way(row) for row in rows if row["unit"] == "patches/s"))
+    measured = [row for row in rows if row["unit"] == "patches/s" and row["median"]]
+    ways = list(dict.fromkeys(way_name(row) for row in measured))
     sources = list(dict.fromkeys(row["source"] for row in rows))
     names = [source_name(next(row for row in rows if row["source"] == source)) for source in sources]
     figure = Figure(figsize=(10, 1.6 + 0.42 * len(sources)), layout="constrained")
     panels = figure.subplots(1, len(ways) + 1, sharey=True, squeeze=False)[0]
-    rates = [float(row[bound]) for row in rows if row["unit"] == "patches/s" for bound in ("low", "high")]
+    rates = [float(row[bound]) for row in measured for bound in ("low", "high")]
     limits = (min(rates, default=1) / 1.5, max(rates, default=1) * 1.5)
     for panel, way in zip(panels, ways, strict=False):
         for cache, colour, face, offset in (("warm", "#d55e00", "#d55e00", -0.12), ("cold", "#0072b2", "white", 0.12)):
-            own = {row["source"]: row for row in rows if _way(row) == way and row["cache"] == cache}
+            own = {row["source"]: row for row in measured if way_name(row) == way and row["cache"] == cache}
             known = [source for source in sources if source in own]
             middle = [float(own[source]["median"]) for source in known]
             low = [value - float(own[source]["low"]) for value, source in zip(middle, known, strict=True)]
@@ -101,8 +109,3 @@ def quality_figure(counts: Mapping[str, Sequence[int]]) -> Figure:
         panel.grid(alpha=0.3)
     panels[0].set_ylabel("patches", fontsize=9)
     return figure
-
-
-def _way(row: Row) -> str:
-    workers = row["workers"]
-    return row["measure"] if workers in ("", "0") else f"{row['measure']}, {workers} worker{'s' * (workers != '1')}"

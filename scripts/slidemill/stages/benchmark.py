@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from slidemill.core.columns import BENCHMARK_COLUMNS, ESTIMATE_COLUMNS
@@ -24,12 +24,14 @@ from slidemill.measuring.bench import Bench
 from slidemill.measuring.candidates import list_candidates
 from slidemill.measuring.cohort import Cohort, read_cohort
 from slidemill.measuring.projection import Circumstances, estimate_rows
+from slidemill.measuring.readers import BATCH
 from slidemill.measuring.reading import benchmark
 from slidemill.measuring.sample import SampleSpec, read_sample
 from slidemill.measuring.sample_stores import measure_candidates
 from slidemill.measuring.slide_speed import measure_slides
 from slidemill.measuring.sources import choose_patches, open_sources
-from slidemill.report.plots import plot_benchmark
+from slidemill.measuring.timing import Deadline
+from slidemill.report.plots import load_matplotlib, plot_benchmark
 from slidemill.stages.job import Job
 from slidemill.stores.registry import STORES
 
@@ -38,6 +40,15 @@ MOST_SLIDES = 16
 
 READING = 0.3
 """Share of the time for candidates that may be spent on reading the sampled patches."""
+
+STORED = 0.65
+"""Share of the time of a benchmark for the stores and slides; the rest is for candidates."""
+
+DRAWING = 1.0
+"""Time that is kept for drawing the plot, as a share of the time that loading Matplotlib took on this machine."""
+
+RATE = 40
+"""Most sampled patches per second of the time for candidates, so that several candidates are measured in it."""
 
 LEAST_SECONDS, MOST_OF_STORING = 5.0, 0.1
 """Seconds that the benchmark of a run may take in any case, and share of the time that storing took."""
@@ -133,16 +144,19 @@ class BenchmarkJob:
 def benchmark_stores(job: BenchmarkJob) -> None:
     """Publish the benchmark, its plot and the table of candidates.
 
-    Half of the time is for the stores and slides, the rest for candidates. Without patches, only sizes are measured.
+    Opening files, starting processes and drawing count for the time limit. Without patches, only sizes are measured.
 
     Raises
     ------
     SlidemillError
         When a table, a store or a slide cannot be read.
     """
-    begun, what = time.perf_counter(), job.what
+    begun, what = Deadline.after(0), job.what
     written = list(read_cohort_table(job.stored))
     seconds = time_limit(what.spec, sum(float(row["seconds"]) for row in written) / what.cores)
+    load_matplotlib()
+    loading = -begun.left
+    deadline = begun.before(DRAWING * loading - seconds)
     rows: list[dict[str, object]] = []
     for backend, settings in what.stores.items():
         own = [row for row in written if row["backend"] == backend]
@@ -156,15 +170,13 @@ def benchmark_stores(job: BenchmarkJob) -> None:
         chosen = choose_patches(next(iter(what.stores)), by_slide, what.spec.patches, seed=what.seed)
         sources = open_sources(by_slide, what.stores, ReadingChoice(what.root, what.reader, what.icc))
         LOG.info("%d patches of %d slides, %d workers at most", len(chosen["random"]), len(sample), what.cores)
-        spec = replace(what.spec, time_limit=seconds / 2)
-        rows += benchmark(sources, chosen, spec, workers=what.cores, seed=what.seed)
+        own_deadline = deadline.share(STORED)
+        rows += benchmark(sources, chosen, what.spec, workers=what.cores, seed=what.seed, deadline=own_deadline)
+    cohort = read_cohort(what.root, [Path(outcome_file("sample_patches", slide)) for slide in slides], what.grid)
+    write_table(job.candidates, ESTIMATE_COLUMNS, candidate_rows(what, cohort, Path.cwd(), deadline=deadline))
     write_table(job.table, BENCHMARK_COLUMNS, rows)
     plot_benchmark(list(read_table(job.table)), job.plot)
-    cohort = read_cohort(what.root, [Path(outcome_file("sample_patches", slide)) for slide in slides], what.grid)
-    # Starting many processes may take longer than planned; candidates have their half of the time in any case.
-    deadline = max(begun + seconds, time.perf_counter() + seconds / 2)
-    found = candidate_rows(what, cohort, Path.cwd(), deadline=deadline)
-    write_table(job.candidates, ESTIMATE_COLUMNS, found)
+    LOG.info("%.1f s of %.1f s", -begun.left, seconds)
 
 
 def time_limit(spec: BenchmarkSpec, storing: float) -> float:
@@ -231,25 +243,27 @@ def estimate_stores(job: EstimateJob) -> None:
     SlidemillError
         When an outcome or a table is damaged.
     """
-    deadline = time.perf_counter() + job.what.spec.time_limit
+    deadline = Deadline.after(job.what.spec.time_limit)
     cohort = read_cohort(job.what.root, job.sampled, job.what.grid)
     rows = candidate_rows(job.what, cohort, job.table.parent.absolute(), deadline=deadline)
     count = write_table(job.table, ESTIMATE_COLUMNS, rows)
     seal_tables(job.table.parent, {job.table.name: count}, job.seal.name)
 
 
-def candidate_rows(what: Measuring, cohort: Cohort, results: Path, *, deadline: float) -> list[dict[str, object]]:
+def candidate_rows(what: Measuring, cohort: Cohort, results: Path, *, deadline: Deadline) -> list[dict[str, object]]:
     """Measure all candidates until a deadline, and return their rows."""
-    threads, seconds = min(typical_threads(cohort), what.cores), READING * (deadline - time.perf_counter())
-    sample = read_sample(cohort, SampleSpec(what.spec.patches, what.seed, what.reader, what.icc, threads, seconds))
+    starting, reading = job_start(), ReadingChoice(what.root, what.reader, what.icc)
+    threads, seconds = min(typical_threads(cohort), what.cores), max(deadline.left, 0.0)
+    count = max(min(what.spec.patches, int(RATE * seconds)), min(what.spec.patches, BATCH))
+    sample = read_sample(cohort, SampleSpec(count, what.seed, what.reader, what.icc, threads, READING * seconds))
     LOG.info("%d patches of %d slides", len(sample.pixels), len(set(sample.slides)))
     bench = Bench(
         results / MEASURED_FOLDER, threads, what.cores, what.grid.patch_size, what.seed, what.scratch, deadline
     )
+    slides = measure_slides(cohort, bench, count, reading)
     candidates = list_candidates(what.stores, copies=[name for name in STORES if not sample.obstacle(name)])
-    measured = measure_candidates(sample, candidates, bench)
-    measured.append(measure_slides(cohort, bench, what.spec.patches, ReadingChoice(what.root, what.reader, what.icc)))
-    now = Circumstances(what.cores, threads, job_start(), what.checked, shutil.disk_usage(results).free)
+    measured = [*measure_candidates(sample, candidates, bench), slides]
+    now = Circumstances(what.cores, threads, starting, what.checked, shutil.disk_usage(results).free)
     return estimate_rows(cohort, sample, measured, now)
 
 
