@@ -18,24 +18,48 @@ from slidemill.datasets.dataset import Dataset
 from slidemill.datasets.export import ENCODINGS_OF_FILES, IMAGES, export
 from slidemill.datasets.results import open_dataset
 from slidemill.errors import SlidemillError
+from slidemill.exchange.exported_slide import FILE, NAMES
+from slidemill.exchange.layouts import (
+    GEOJSON,
+    LAYOUTS,
+    LayoutOptions,
+    export_layout,
+    slides_without_patches,
+)
+from slidemill.exchange.patch_geojson import BOUNDS, ORIGINS
 
 EVERY = 1000
 """Patches between two lines of progress in a log; `LIVE_EVERY` in a terminal."""
 LIVE_EVERY = 50
+
+OPTIONS_OF_LAYOUTS = {"names": LAYOUTS, "columns": (GEOJSON,), "origin": (GEOJSON,)}
+"""By option, the layouts that have it."""
 
 
 def add_commands(commands: Any) -> None:
     """Add the commands to argparse's subparsers."""
     out = add_parser(commands, "export", "patches with their labels in one file, to share")
     add_results(out)
-    out.add_argument("out", type=Path, metavar="OUT", help="the file to write, a .h5 or a .tar")
+    out.add_argument("out", type=Path, metavar="OUT", help="the file to write, a .h5 or a .tar; a folder with --layout")
+    out.add_argument("--layout", choices=LAYOUTS, help="write a folder as another program reads it")
     out.add_argument("--backend", choices=SUFFIXES, help="the stores to copy from (default: the first there is)")
     out.add_argument("--slides", nargs="+", metavar="SLIDE", help="only these slides, by id, path, file name or stem")
     out.add_argument("--labels", nargs="+", metavar="LABEL", help="only these labels, by name or number")
     out.add_argument("--query", help="only patches that match, such as 'tissue_fraction > 0.5'")
     out.add_argument(
-        "--encoding", choices=ENCODINGS_OF_FILES, default=IMAGES,
+        "--encoding", choices=ENCODINGS_OF_FILES,
         help="images: PNG or JPEG files in a tar, an array in HDF5 (default); stored: the bytes of the stores",
+    )  # fmt: skip
+    out.add_argument(
+        "--names", choices=NAMES,
+        help="with --layout: name files by the slide's file, as other programs find it (default), or by its id",
+    )  # fmt: skip
+    out.add_argument(
+        "--columns", nargs="+", metavar="COLUMN", help="with --layout geojson: columns to add to each patch"
+    )
+    out.add_argument(
+        "--origin", choices=ORIGINS,
+        help="with --layout geojson: where coordinates start; bounds, as in QuPath (default), or the whole canvas",
     )  # fmt: skip
     out.set_defaults(run=_export)
     old = add_parser(commands, "import-pywsi", "an LMDB database of py-wsi as results that open_dataset opens")
@@ -54,18 +78,57 @@ def _export(options: argparse.Namespace) -> int:
     with open_dataset(options.results, options.backend) as dataset:
         names = set(dataset.table["label_name"])
         labels = [_label(text, names) for text in options.labels] if options.labels else None
-        chosen = _fulfilling(dataset.select(options.slides), options.query).select(labels=labels)
+        asked = dataset.select(options.slides)
+        chosen = _fulfilling(asked, options.query).select(labels=labels)
+        if options.layout:
+            return _export_layout(asked, chosen, options)
+        _require_layout(options)
         codec = export(
             chosen,
             options.out,
             lambda done: _report_progress(done, len(chosen), "exported"),
-            encoding=options.encoding,
+            encoding=options.encoding or IMAGES,
         )
         size = options.out.stat().st_size
         slides = format_count(len(chosen.slides), "slide")
         print(
             f"{options.out}: {format_count(len(chosen), 'patch', 'patches')} of {slides}, {codec.name}, {size:,} bytes"
         )
+    return 0
+
+
+def _require_layout(options: argparse.Namespace) -> None:
+    """Check that the options of layouts are given with the layouts that have them."""
+    for name, layouts in OPTIONS_OF_LAYOUTS.items():
+        if getattr(options, name) is not None and options.layout not in layouts:
+            raise SlidemillError(f"--{name}: only --layout {' or '.join(layouts)} has this option; leave it out")
+
+
+def _export_layout(asked: Dataset, chosen: Dataset, options: argparse.Namespace) -> int:
+    """Write a folder in another program's layout; slides of `asked` without a chosen patch are empty there."""
+    _require_layout(options)
+    if options.encoding:
+        raise SlidemillError("--encoding: a file has this option, and a folder of --layout has not; leave it out")
+    empty = [] if options.slides else slides_without_patches(asked.results)
+    total, last = len(chosen), 0
+
+    def report(done: int) -> None:
+        nonlocal last
+        every = LIVE_EVERY if sys.stderr.isatty() else EVERY
+        if done == total or done // every > last // every:
+            _report_progress(done, total, "exported", always=True)
+        last = done
+
+    files = export_layout(
+        chosen,
+        options.out,
+        options.layout,
+        slides=[*asked.slides, *empty],
+        options=LayoutOptions(options.names or FILE, tuple(options.columns or ()), options.origin or BOUNDS),
+        progress=report,
+    )
+    slides = format_count(len(chosen.slides), "slide")
+    print(f"{options.out}: {format_count(total, 'patch', 'patches')} of {slides}, {format_count(len(files), 'file')}")
     return 0
 
 
@@ -116,10 +179,10 @@ def _import_pywsi(options: argparse.Namespace) -> int:
     return 0
 
 
-def _report_progress(done: int, total: int, what: str) -> None:
-    """Write the progress to stderr; in a terminal, update one line."""
+def _report_progress(done: int, total: int, what: str, *, always: bool = False) -> None:
+    """Write the progress to stderr, every so often or always; in a terminal, update one line."""
     live = sys.stderr.isatty()
-    if done == total or done % (LIVE_EVERY if live else EVERY) == 0:
+    if always or done == total or done % (LIVE_EVERY if live else EVERY) == 0:
         sys.stderr.write(f"{done} of {total} patches {what}" + ("\r" if live and done < total else "\n"))
 
 

@@ -1,0 +1,129 @@
+"""Export the patches of a cohort as a folder in the layout of another program."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from slidemill.core.csv_tables import read_cohort_table
+from slidemill.core.files import replacing, sync
+from slidemill.core.results_layout import SLIDES_TABLE
+from slidemill.datasets.dataset import Dataset
+from slidemill.errors import SlidemillError
+from slidemill.exchange import _clam, _trident, patch_geojson
+from slidemill.exchange.exported_slide import FILE, ExportedSlide, exported_slides, file_names
+from slidemill.stores.writer import full_disk_errors
+
+TRIDENT, CLAM, GEOJSON = "trident", "clam", "geojson"
+LAYOUTS = (TRIDENT, CLAM, GEOJSON)
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class LayoutOptions:
+    """Choices of an export.
+
+    Parameters
+    ----------
+    names
+        How files are named, as of `slidemill.exchange.exported_slide.file_names`.
+    columns
+        For `GEOJSON`, the columns of the table that are exported with each patch.
+    origin
+        For `GEOJSON`, where coordinates start.
+    """
+
+    names: str = FILE
+    columns: Sequence[str] = ()
+    origin: str = patch_geojson.BOUNDS
+
+
+@dataclass(frozen=True, slots=True)
+class _Writer:
+    """How a layout checks and writes one slide.
+
+    Parameters
+    ----------
+    check
+        Raises an error if the layout cannot hold the slide's patches exactly.
+    write
+        Writes the files of the slide below a folder, and yields the number of patches as they are written.
+    """
+
+    check: Callable[[ExportedSlide], None]
+    write: Callable[[ExportedSlide, Path], Iterator[int]]
+
+
+def export_layout(
+    dataset: Dataset, out: Path, layout: str, *, slides: Sequence[str], options: LayoutOptions, progress: Progress
+) -> list[Path]:
+    """Write the patches of a dataset as a folder in a layout of `LAYOUTS`.
+
+    Parameters
+    ----------
+    dataset
+        The patches.
+    out
+        The folder, which must not exist.
+    layout
+        Its layout.
+    slides
+        Ids of the slides to export, also those without a patch in the dataset, of which some layouts have a file.
+    options
+        Names of files, and columns.
+    progress
+        Called with the number of written patches.
+
+    Returns
+    -------
+    list of Path
+        The files, relative to `out`.
+
+    Raises
+    ------
+    SlidemillError
+        When no patch is selected, the folder exists, two slides share a name, or the program would read other squares
+        than those of the patches. Nothing is then written.
+    """
+    if out.exists():
+        raise SlidemillError(f"{out}: is there already: remove it, or name another folder")
+    if not len(dataset):
+        raise SlidemillError(f"{dataset.results}: no patch is selected: ask for other slides, labels, or a wider query")
+    names = file_names(dataset.paths, slides, options.names)
+    writer = _writer(layout, dataset, options)
+    # All slides are checked before the first is written.
+    for own in exported_slides(dataset, names):
+        writer.check(own)
+    done = 0
+    with replacing(out) as aside, full_disk_errors(aside):
+        aside.mkdir()
+        for own in exported_slides(dataset, names):
+            for count in writer.write(own, aside):
+                done += count
+                progress(done)
+        files = [Path(folder, name) for folder, _, names_ in os.walk(aside) for name in names_]
+        for path in files:
+            sync(path)
+        return sorted(path.relative_to(aside) for path in files)
+
+
+def slides_without_patches(results: Path) -> list[str]:
+    """Return the ids of slides of which a run kept no patch."""
+    return [
+        row["slide"]
+        for row in read_cohort_table(results / SLIDES_TABLE, ("slide", "status"))
+        if row["status"] == "empty"
+    ]
+
+
+def _writer(layout: str, dataset: Dataset, options: LayoutOptions) -> _Writer:
+    if layout == TRIDENT:
+        return _Writer(_trident.check, _trident.write)
+    if layout == CLAM:
+        return _Writer(_clam.check, _clam.write)
+    patch_geojson.check_columns(options.columns, [str(name) for name in dataset.table.columns])
+    return _Writer(lambda _: None, partial(patch_geojson.write, columns=options.columns, origin=options.origin))
