@@ -3,7 +3,8 @@
     python -m benchmarks.encode_patches SLIDE [--patches 80] [--repeats 5]
 
 CPU milliseconds a patch of 256 pixels from the middle of the slide, medians of rounds in which all ways take turns.
-PNG is written as stores have it, and by libpng, libspng and OpenCV; every PNG is decoded as stores do and by libpng.
+zstd is written as stores have it, at level 1 as they had it before, and at other levels and lengths of matches. PNG is
+written as stores have it, and by libpng, libspng and OpenCV; every PNG is decoded as stores do and by libpng.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from pathlib import Path
 import cv2
 import imagecodecs
 import numpy as np
+import xxhash
+import zstandard
 
 from slidemill.core.encodings import ENCODINGS, PNG, Buffer, Pixels
 from slidemill.core.specs import GridSpec
@@ -45,6 +48,19 @@ def by_opencv(pixels: Pixels) -> bytes:
     return cv2.imencode(".png", np.ascontiguousarray(pixels[..., ::-1]), options)[1].tobytes()
 
 
+def by_imagecodecs_zstd(pixels: Pixels) -> bytes:
+    """Encode at level 1 and add a checksum, as slidemill did before it took python-zstandard."""
+    frame = bytearray(imagecodecs.zstd_encode(pixels, level=1))
+    frame[4] |= 0b100
+    return bytes(frame + (xxhash.xxh64_intdigest(pixels.data) & 0xFFFFFFFF).to_bytes(4, "little"))
+
+
+def by_zstd(level: int, min_match: int, pixels: Pixels) -> bytes:
+    """Encode by python-zstandard, with a checksum."""
+    parameters = zstandard.ZstdCompressionParameters.from_level(level, min_match=min_match, write_checksum=True)
+    return zstandard.ZstdCompressor(compression_params=parameters).compress(pixels.data)
+
+
 def by_store(name: str, pixels: Pixels) -> Buffer:
     """Encode as stores do."""
     encode = ENCODINGS[name].encode
@@ -54,6 +70,11 @@ def by_store(name: str, pixels: Pixels) -> Buffer:
 
 WAYS: dict[str, Encode] = {
     "zstd": partial(by_store, "zstd"),
+    "zstd before: level 1": by_imagecodecs_zstd,
+    **{
+        f"zstd: level {level}, matches of {length}": partial(by_zstd, level, length)
+        for level, length in ((1, 7), (-1, 6), (-1, 7), (-2, 7), (-4, 7))
+    },
     "PNG": partial(by_store, "png"),
     "PNG by libpng": by_libpng,
     "PNG by libspng": partial(imagecodecs.spng_encode, level=1),
@@ -93,11 +114,9 @@ def main() -> None:
     data = {name: [bytes(encode(pixels)) for pixels in patches] for name, encode in WAYS.items()}
     for turn in range(given.repeats):
         for name in random.Random(turn).sample(list(WAYS), len(WAYS)):  # noqa: S311
-            own = ENCODINGS["zstd"] if name == "zstd" else PNG
-            decoders = [
-                lambda one, own=own: own.decode(one, SHAPE),
-                *([] if name == "zstd" else [imagecodecs.png_decode]),
-            ]
+            is_zstd = name.startswith("zstd")
+            own = ENCODINGS["zstd"] if is_zstd else PNG
+            decoders = [lambda one, own=own: own.decode(one, SHAPE), *([] if is_zstd else [imagecodecs.png_decode])]
             if not all(np.array_equal(decode(data[name][0]), patches[0]) for decode in decoders):
                 raise SystemExit(f"{name}: decodes to other pixels: this is a fault")
             found[name].append(

@@ -75,7 +75,7 @@ def shrink_area(pixels: Pixels, shrink: float, start: Size, *, size: Size) -> Pi
     """
     width, height = size
     if shrink == 2 and pixels.shape[:2] == (2 * height, 2 * width):
-        return _halve(pixels, size)
+        return halve_area(pixels, np.empty((height, width, 3), np.uint8))
     across, down = _weights(shrink, start[0], width), _weights(shrink, start[1], height)
     result = np.empty((height, width, 3), np.uint8)
     for top in range(0, height, BAND):
@@ -129,18 +129,24 @@ def _weighted_sums(lines: Numbers, axis: _Weights, kind: type[np.unsignedinteger
     return sums
 
 
-def _halve(pixels: Pixels, size: Size) -> Pixels:
-    """Return the means of squares of two by two pixels.
+def halve_area(pixels: Pixels, out: Pixels) -> Pixels:
+    """Write the means of squares of two by two pixels to `out`, and return it.
 
     OpenCV computes ``(a + b + c + d + 2) >> 2`` for them, which is the definition for ``s = 2``; for other factors it
     rounds otherwise.
+
+    Parameters
+    ----------
+    pixels
+        ``uint8 (2 * height, 2 * width, 3)``.
+    out
+        ``uint8 (height, width, 3)``, C-contiguous.
     """
     import cv2
 
-    width, height = size
-    result = np.empty((height, width, 3), np.uint8)
+    height, width, _ = out.shape
     rows = max(HALVED // width, 1)
     for top in range(0, height, rows):
-        part, end = result[top : top + rows], 2 * min(top + rows, height)
-        cv2.resize(pixels[2 * top : end], (width, len(part)), dst=part, interpolation=cv2.INTER_AREA)
-    return result
+        part = out[top : top + rows]
+        cv2.resize(pixels[2 * top : 2 * (top + len(part))], (width, len(part)), dst=part, interpolation=cv2.INTER_AREA)
+    return out

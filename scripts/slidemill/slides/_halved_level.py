@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from slidemill.core.encodings import Pixels
-from slidemill.shrinking.area import shrink_area
+from slidemill.shrinking.area import halve_area
 from slidemill.slides._tile_cutter import Region
 from slidemill.tiles.tiled_level import TiledLevel
 
@@ -35,8 +35,7 @@ class HalvedLevel:
         own = getattr(self._thread, "buffer", None)
         if own is None:
             own = self._thread.buffer = self._level.buffer()
-        buffer[:] = shrink_area(self._level.pixels(number, data, own), 2, (0, 0), size=self.tile)
-        return buffer
+        return halve_area(self._level.pixels(number, data, own), buffer)
 
     def buffer(self) -> Pixels:
         """Return a new array for `pixels`."""
