@@ -1,4 +1,4 @@
-"""Serve patches to PyTorch's DataLoader.
+"""Serve patches and bags to PyTorch's DataLoader.
 
 Only this module needs torch (``pip install slidemill[torch]``).
 """
@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.distributed
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset, IterableDataset, default_collate, get_worker_info
 
+from slidemill.bags.bags import Bags
 from slidemill.core.encodings import Pixels
 from slidemill.datasets.batches import Batching, batch_count, symmetries_of
 from slidemill.datasets.dataset import Dataset as Patches
@@ -88,6 +90,81 @@ class PatchDataset(Dataset):  # type: ignore[misc]
         if self._transform is None:
             return list(zip(images, labels, strict=True))
         return [(self._transform(image), label) for image, label in zip(images, labels, strict=True)]
+
+
+class BagBatch(NamedTuple):
+    """Several bags in one tensor, padded to the longest.
+
+    Parameters
+    ----------
+    features
+        ``(bags, longest, dim)``, 0 where `mask` is False.
+    mask
+        ``bool (bags, longest)``: whether there is a patch.
+    coords
+        The top left of each patch in level-0 pixels of its slide, ``int64 (bags, longest, 2)``.
+    targets
+        As `BagDataset` gives them, ``(bags,)``.
+    ids
+        The ids of the slides or patients.
+    """
+
+    features: torch.Tensor
+    mask: torch.Tensor
+    coords: torch.Tensor
+    targets: torch.Tensor
+    ids: Sequence[str]
+
+
+Item = tuple[torch.Tensor, torch.Tensor, torch.Tensor, str]
+"""Features, coordinates, target and id of a bag."""
+
+
+class BagDataset(Dataset):  # type: ignore[misc]
+    """Bags by position, as a map-style PyTorch dataset, for ``DataLoader(dataset, collate_fn=collate_bags)``.
+
+    An item is the features, ``(n, dim)`` in the type of the file; the coordinates, ``int64 (n, 2)``; the target; and
+    the id. Workers started by fork or by spawn open and close the files themselves.
+
+    Parameters
+    ----------
+    bags
+        Of `slidemill.datasets.dataset.Dataset.bags`.
+    numbers
+        Whether targets are numbers, ``float32``, NaN if unknown. By default, they are the places of the classes,
+        ``int64``, -1 if unknown or if the bags have no target.
+
+    Raises
+    ------
+    SlidemillError
+        When numbers are requested and a target is not a number, or the bags have none.
+    """
+
+    def __init__(self, bags: Bags, numbers: bool = False) -> None:
+        if numbers and bags.targets is None:
+            raise SlidemillError("numbers are requested and the bags have no target: ds.bags(name, target=column)")
+        self._bags = bags
+        self.targets = torch.full((len(bags),), -1)
+        if bags.targets is not None:
+            self.targets = (
+                torch.from_numpy(bags.targets.numbers).float() if numbers else torch.from_numpy(bags.targets.labels)
+            )
+
+    def __len__(self) -> int:
+        return len(self._bags)
+
+    def __getitem__(self, number: int) -> Item:
+        bag = self._bags[number]
+        return torch.from_numpy(bag.features), torch.from_numpy(bag.coords), self.targets[number], bag.id
+
+
+def collate_bags(items: Sequence[Item]) -> BagBatch:
+    """Join bags of different lengths to one batch, padded with 0."""
+    features, coords, targets, ids = zip(*items, strict=True)
+    lengths = torch.tensor([len(own) for own in features])
+    mask = torch.arange(int(lengths.max())) < lengths[:, None]
+    padded = (pad_sequence(list(own), batch_first=True) for own in (features, coords))
+    return BagBatch(next(padded), mask, next(padded), torch.stack(targets), list(ids))
 
 
 class PatchStream(IterableDataset):  # type: ignore[misc]

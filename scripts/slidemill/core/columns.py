@@ -10,6 +10,7 @@ PLACE_COLUMNS = (
 )
 PATCH_COLUMNS = (*PLACE_COLUMNS, *MEASURE_COLUMNS)
 DROPPED_COLUMNS = (*PATCH_COLUMNS, "reason")
+SLIDE, PATIENT = "slide", "patient"
 LABEL, SLIDE_LABEL = "label", "slide_label"
 """The patches' label, and how tables name a sheet's column `label`, which is the slide's."""
 LABEL_COLUMNS = (LABEL, "label_name", "label_fraction")

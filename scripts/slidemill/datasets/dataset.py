@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Self, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from slidemill.bags.targets import Targets, read_targets
+from slidemill.core.columns import PATIENT
 from slidemill.core.encodings import Pixels
 from slidemill.datasets._row_filter import select_rows
 from slidemill.datasets.batches import Batch, Batching, batches
 from slidemill.datasets.folds import Splits
 from slidemill.datasets.shuffle import Shuffle
-from slidemill.datasets.slide_groups import PATIENT
 from slidemill.datasets.slide_names import slide_ids
 from slidemill.datasets.split import every_kth, split
 from slidemill.datasets.stored_patches import Patch, Places, StoredPatches, places_of
 from slidemill.stores.base import Store
-from slidemill.stores.store_pool import Pool, require_stores
+from slidemill.stores.store_pool import require_stores
 
 if TYPE_CHECKING:
     import pandas
+
+    from slidemill.bags.bags import Bags, Level
+    from slidemill.bags.feature_array import FeatureArray
+    from slidemill.bags.feature_rows import FeatureRows
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -81,6 +85,47 @@ class Dataset:
             When the sheet had no such column.
         """
         return read_targets(self.table, self.slides, column)
+
+    def features(self, name: str) -> FeatureArray:
+        """Return the features of all patches by the model of this name, an array ``(n, dim)`` over mapped files.
+
+        Raises
+        ------
+        StoreError
+            When slides have no such features.
+        """
+        from slidemill.bags.feature_array import FeatureArray  # patches need no h5py
+
+        return FeatureArray(self._feature_rows(name))
+
+    def bags(self, name: str, target: str | None = None, level: Level = "slide") -> Bags:
+        """Return the features of each slide or patient, with its target: ``ds.bags("uni", target="diagnosis")``.
+
+        Parameters
+        ----------
+        name
+            The name of the features in the configuration.
+        target
+            A column of the sheet, as of `targets`; None for no target.
+        level
+            ``"slide"``, or ``"patient"``, a column of the sheet, whose slides make one bag.
+
+        Raises
+        ------
+        SlidemillError
+            When an argument is wrong, slides have no such features, or a patient's slides differ in the target.
+        """
+        from slidemill.bags.bags import make_bags
+
+        return make_bags(self._feature_rows(name), self.table, target, level)
+
+    def _feature_rows(self, name: str) -> FeatureRows:
+        from slidemill.bags.feature_rows import find_features
+
+        stored, prints = self.stored, self.fingerprints
+        return find_features(
+            self.results, name, self.table, slides=self.slides, codes=stored.codes, fingerprints=prints
+        )
 
     def __len__(self) -> int:
         return len(self.table)
@@ -150,9 +195,8 @@ class Dataset:
         SlidemillError
             When `places` is neither, or a patch does not exist.
         """
-        table = self.table.iloc[places_of(places, len(self))]
-        table = table.reset_index(drop=True)
-        return dataset_of(table, self.stored.pool, self.fingerprints, classes=self.classes, paths=self.paths)
+        table = self.table.iloc[places_of(places, len(self))].reset_index(drop=True)
+        return replace(self, table=table, stored=StoredPatches.of(self.stored.pool, table))
 
     def select(
         self,
@@ -233,15 +277,7 @@ class Dataset:
     ) -> Splits[Dataset]:
         """Split the slides into folds: ``train, test = ds.split(5).fold(0)``.
 
-        Parameters
-        ----------
-        folds, by, stratify, seed
-            As of `slidemill.datasets.split.split`.
-
-        Raises
-        ------
-        SplitError, LeakageError
-            As `slidemill.datasets.split.split`.
+        Arguments and errors are those of `slidemill.datasets.split.split`.
         """
         return split(self, folds, by, stratify=stratify, seed=seed)
 
@@ -258,23 +294,3 @@ class Dataset:
 
     def __exit__(self, *_exc: object) -> None:
         self.close()
-
-
-def dataset_of(
-    table: pandas.DataFrame,
-    pool: Pool[Any],
-    fingerprints: Mapping[str, str],
-    *,
-    classes: Mapping[int, str],
-    paths: Mapping[str, str],
-) -> Dataset:
-    """Build the dataset of a table's patches."""
-    slide = table["slide"].cat.remove_unused_categories()
-    stored = StoredPatches(
-        pool,
-        tuple(map(str, slide.cat.categories)),
-        slide.cat.codes.to_numpy(),
-        table["column"].to_numpy(),
-        table["row"].to_numpy(),
-    )
-    return Dataset(table, stored, fingerprints, classes, paths)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from slidemill.core.columns import PATIENT, SLIDE
 from slidemill.core.text import MOST_LISTED, format_count, format_list
 from slidemill.datasets._overlaps import count_overlaps
-from slidemill.datasets.slide_groups import PATIENT, SLIDE
 from slidemill.errors import LeakageError, SplitError
 
 if TYPE_CHECKING:

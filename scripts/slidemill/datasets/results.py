@@ -20,7 +20,8 @@ from slidemill.core.results_layout import (
 )
 from slidemill.core.seals import Seal, read_cohort_seal
 from slidemill.core.specs import SLIDES
-from slidemill.datasets.dataset import Dataset, dataset_of
+from slidemill.datasets.dataset import Dataset
+from slidemill.datasets.stored_patches import StoredPatches
 from slidemill.errors import SlidemillError, machine_error, machine_errors
 from slidemill.stores.store_pool import MOST_OPEN, StorePool, no_pixels
 
@@ -86,7 +87,7 @@ def _of_slides(results: Path, most_open: int, root: Path | None) -> Dataset:
 
     table, (prints, paths) = read_parquet(results / METADATA_PARQUET), _slides(results)
     pool = open_pool(results, table, prints, most_open=most_open, root=root)
-    return dataset_of(table, pool, prints, classes=classes_of(table), paths=paths)
+    return Dataset(table, StoredPatches.of(pool, table), prints, classes_of(table), paths)
 
 
 def _of_stores(results: Path, backend: str | None, most_open: int) -> Dataset:
@@ -104,7 +105,7 @@ def _of_stores(results: Path, backend: str | None, most_open: int) -> Dataset:
     prints, paths = _slides(results)
     contents = {row["slide"]: row["content"] for row in stores if row["backend"] == chosen}
     pool = StorePool(results, chosen, most_open, contents)
-    return dataset_of(table, pool, prints, classes=classes_of(table), paths=paths)
+    return Dataset(table, StoredPatches.of(pool, table), prints, classes_of(table), paths)
 
 
 def _slides(results: Path) -> tuple[dict[str, str], dict[str, str]]:

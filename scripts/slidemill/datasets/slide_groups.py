@@ -7,14 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from slidemill.core.columns import PATIENT, SLIDE
 from slidemill.core.text import did_you_mean, format_list
 from slidemill.errors import SplitError
 
 if TYPE_CHECKING:
     import pandas
-
-PATIENT = "patient"
-SLIDE = "slide"
 
 
 @dataclass(frozen=True, slots=True)

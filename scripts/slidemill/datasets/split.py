@@ -8,11 +8,12 @@ from dataclasses import replace
 from numbers import Integral
 from typing import Any
 
+from slidemill.core.columns import PATIENT, SLIDE
 from slidemill.core.specs import SplitSpec
 from slidemill.core.text import format_count
 from slidemill.datasets._balancing import balance_groups
 from slidemill.datasets.folds import DIGITS, D, SlideFold, Splits
-from slidemill.datasets.slide_groups import PATIENT, SLIDE, SlidePatches, count_patches, find_shared
+from slidemill.datasets.slide_groups import SlidePatches, count_patches, find_shared
 from slidemill.errors import LeakageError, SplitError
 
 

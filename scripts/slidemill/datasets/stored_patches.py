@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,9 @@ from slidemill.datasets.shuffle import Shuffle, order, square_blocks
 from slidemill.errors import SlidemillError, StoreError, machine_errors
 from slidemill.stores.arrays import output_array
 from slidemill.stores.store_pool import Pool
+
+if TYPE_CHECKING:
+    import pandas
 
 Places = npt.NDArray[np.integer]
 
@@ -89,6 +92,13 @@ class StoredPatches:
     codes: Places
     columns: Places
     rows: Places
+
+    @classmethod
+    def of(cls, pool: Pool[Any], table: pandas.DataFrame) -> StoredPatches:
+        """Return the places of a table's patches; its slides are categories."""
+        slide = table["slide"].cat.remove_unused_categories()
+        slides = tuple(map(str, slide.cat.categories))
+        return cls(pool, slides, slide.cat.codes.to_numpy(), table["column"].to_numpy(), table["row"].to_numpy())
 
     def __len__(self) -> int:
         return len(self.codes)

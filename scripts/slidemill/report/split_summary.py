@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from slidemill.core.columns import METADATA_COLUMNS
+from slidemill.core.columns import METADATA_COLUMNS, SLIDE
 from slidemill.core.csv_tables import read_cohort_table
 from slidemill.core.specs import SplitSpec
 from slidemill.core.text import format_count, format_list
 from slidemill.datasets.folds import COLUMNS, read_splits
-from slidemill.datasets.slide_groups import SLIDE, count_patches, find_shared
+from slidemill.datasets.slide_groups import count_patches, find_shared
 
 LABEL_NAME = "label_name"
 MISSING = "(missing)"

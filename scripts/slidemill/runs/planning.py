@@ -14,11 +14,11 @@ import yaml
 
 from slidemill.config.config_file import check_file, check_size
 from slidemill.config.configuration import Config, is_sheet, read_config
-from slidemill.core.columns import LABEL, METADATA_COLUMNS
+from slidemill.core.columns import LABEL, METADATA_COLUMNS, PATIENT, SLIDE
 from slidemill.core.results_layout import PLAN
 from slidemill.core.specs import SplitSpec
 from slidemill.core.text import did_you_mean, format_count
-from slidemill.datasets.slide_groups import PATIENT, SLIDE, check_groups, find_shared
+from slidemill.datasets.slide_groups import check_groups, find_shared
 from slidemill.errors import INTERRUPTED, ConfigError, SlidemillError, SplitError, explain
 from slidemill.runs._annotation_check import PlanRemarks, check_annotations
 from slidemill.runs.run_lock import unrecorded

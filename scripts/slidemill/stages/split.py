@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from slidemill.core.columns import SLIDE
 from slidemill.core.csv_tables import read_cohort_table, write_table
 from slidemill.core.job_log import LOG
 from slidemill.core.results_layout import SPLITS_SEAL
 from slidemill.core.seals import seal_tables
 from slidemill.core.specs import SplitSpec
 from slidemill.datasets.folds import COLUMNS
-from slidemill.datasets.slide_groups import SLIDE, count_patches
+from slidemill.datasets.slide_groups import count_patches
 from slidemill.datasets.split import split_slides
 from slidemill.report.split_summary import split_faults
 from slidemill.stages.job import Job

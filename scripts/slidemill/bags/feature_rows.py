@@ -1,0 +1,177 @@
+"""Find the features of a dataset's patches in the files of its slides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from slidemill.core.results_layout import feature_file
+from slidemill.core.text import did_you_mean, format_count, format_list
+from slidemill.errors import StoreError
+from slidemill.features.feature_file import FeatureFile, open_features
+
+if TYPE_CHECKING:
+    import pandas
+
+Places = npt.NDArray[np.integer]
+Array = npt.NDArray[Any]
+
+EARLIER = "the features are of other patches than the dataset: run the workflow to its end, and open the dataset again"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FeatureRows:
+    """The patches of a dataset, and the files with their features; small enough to pickle cheaply.
+
+    Parameters
+    ----------
+    results, name
+        The results folder, and the name of the features in the configuration.
+    slides, fingerprints
+        Ids of slides, and the fingerprint of each one's content; empty where it is not known.
+    codes
+        Per patch, the place of its slide in `slides`, integers ``(n,)``.
+    corners, widths
+        Per patch, x and y of its top left, and per slide, the width of a patch, in level-0 pixels; integers ``(2, n)``
+        and ``(slides,)``.
+    """
+
+    results: Path
+    name: str
+    slides: Sequence[str]
+    fingerprints: Sequence[str]
+    codes: Places
+    corners: Places
+    widths: Places
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def open(self, code: int) -> FeatureFile:
+        """Open the features of a slide, by its place in `slides`.
+
+        Raises
+        ------
+        StoreError
+            When there is no complete file, or it is of another slide or of patches of another size.
+        """
+        file = open_features(self.results / feature_file(self.name, self.slides[code]))
+        known, found = self.fingerprints[code], file.manifest.fingerprint
+        if known and found != known:
+            raise StoreError(
+                f"{file.path}: slide {self.slides[code]} has changed since (its fingerprint was {found}, and is "
+                f"{known}): run the workflow to its end"
+            )
+        width = file.attributes.get("patch_size_level0")
+        if len(file) and width is not None and int(width) != self.widths[code]:
+            raise StoreError(f"{file.path}: patches are {width} pixels wide, not {self.widths[code]}: {EARLIER}")
+        return file
+
+    def rows(self, file: FeatureFile, places: Places) -> npt.NDArray[np.intp]:
+        """Return the rows of patches of one slide in its file, ``intp (patches,)``.
+
+        Parameters
+        ----------
+        file
+            The file of their slide.
+        places
+            Their places in the dataset, ``(patches,)``.
+
+        Raises
+        ------
+        StoreError
+            When the file lacks a patch.
+        """
+        wanted, there = _keys(*self.corners[:, places]), _keys(file.coords[:, 0], file.coords[:, 1])
+        ascends = bool(np.all(there[1:] > there[:-1]))
+        # A whole slide in the table's order, as most are read.
+        if ascends and np.array_equal(wanted, there):
+            return np.arange(len(there), dtype=np.intp)
+        order = np.arange(len(there)) if ascends else np.argsort(there, kind="stable")
+        there = there[order]
+        if np.any(there[1:] == there[:-1]):
+            raise StoreError(f"{file.path}: two patches begin at one level-0 pixel: sample with a larger step")
+        found = np.searchsorted(there, wanted)
+        lacks = np.ones(len(wanted), bool)
+        inside = found < len(there)
+        lacks[inside] = there[found[inside]] != wanted[inside]
+        if lacks.any():
+            first = ", ".join(map(str, self.corners[:, places[lacks][0]].tolist()))
+            count = format_count(int(lacks.sum()), "patch of the dataset", "patches of the dataset")
+            raise StoreError(f"{file.path}: lacks {count}, such as the one at ({first}): {EARLIER}")
+        return order[found]
+
+
+def find_features(
+    results: Path,
+    name: str,
+    table: pandas.DataFrame,
+    *,
+    slides: Sequence[str],
+    codes: Places,
+    fingerprints: Mapping[str, str],
+) -> FeatureRows:
+    """Return the rows of a dataset, after checking that each of its slides has a file of features.
+
+    Parameters
+    ----------
+    results, name
+        The results folder, and the name of the features in the configuration.
+    table
+        A row per patch, with ``x0``, ``y0`` and ``width0``.
+    slides, codes
+        The ids of the slides, and per row the place of its slide among them.
+    fingerprints
+        By slide, the fingerprint of its content.
+
+    Raises
+    ------
+    StoreError
+        When there are no such features, or slides lack them.
+    """
+    every = (results / feature_file("name", "slide")).parents[1]
+    known = sorted(_names(every))
+    if name not in known:
+        near = did_you_mean(name, known) if isinstance(name, str) else ""
+        raise StoreError(
+            f"{results}: there are no features {name!r}{near}, only {', '.join(known) or 'none'}: name their model "
+            "under `features` in the configuration, and run the workflow"
+        )
+    folder, there = every / name, set(_names(every / name))
+    if missing := [slide for slide in slides if f"{slide}.h5" not in there]:
+        count = format_count(len(missing), "slide has", "slides have")
+        raise StoreError(
+            f"{folder}: {count} no features: {format_list(missing)}: run the workflow to its end, or select others"
+        )
+    _, first = np.unique(codes, return_index=True)
+    corners = np.stack([table["x0"].to_numpy(), table["y0"].to_numpy()])
+    prints = [fingerprints.get(slide, "") for slide in slides]
+    return FeatureRows(results, name, slides, prints, codes, corners, table["width0"].to_numpy()[first])
+
+
+def group_places(codes: Places) -> Iterator[tuple[int, npt.NDArray[np.intp]]]:
+    """Yield each code with the places that have it, in ascending order."""
+    order = np.arange(len(codes)) if np.all(codes[1:] >= codes[:-1]) else np.argsort(codes, kind="stable")
+    if len(order):
+        ends = np.flatnonzero(np.diff(codes[order])) + 1
+        for places in np.split(order, ends):
+            yield int(codes[places[0]]), places
+
+
+def _names(folder: Path) -> list[str]:
+    """Return the names in a folder; none if it does not exist."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        return [path.name for path in folder.iterdir()]
+    return []
+
+
+def _keys(x: Places, y: Places) -> npt.NDArray[np.int64]:
+    """Return one number per corner; they ascend in raster order."""
+    keys: npt.NDArray[np.int64] = (y.astype(np.int64) << 32) + x
+    return keys
