@@ -20,8 +20,11 @@ from slidemill.datasets.results import open_dataset
 from slidemill.errors import SlidemillError
 from slidemill.exchange.exported_slide import FILE, NAMES
 from slidemill.exchange.layouts import (
+    CLAM,
+    CLAM_TENSORS,
     GEOJSON,
     LAYOUTS,
+    TRIDENT,
     LayoutOptions,
     export_layout,
     slides_without_patches,
@@ -32,7 +35,12 @@ EVERY = 1000
 """Patches between two lines of progress in a log; `LIVE_EVERY` in a terminal."""
 LIVE_EVERY = 50
 
-OPTIONS_OF_LAYOUTS = {"names": LAYOUTS, "columns": (GEOJSON,), "origin": (GEOJSON,)}
+OPTIONS_OF_LAYOUTS = {
+    "names": LAYOUTS,
+    "features": (TRIDENT, CLAM, CLAM_TENSORS),
+    "columns": (GEOJSON,),
+    "origin": (GEOJSON,),
+}
 """By option, the layouts that have it."""
 
 
@@ -53,6 +61,10 @@ def add_commands(commands: Any) -> None:
     out.add_argument(
         "--names", choices=NAMES,
         help="with --layout: name files by the slide's file, as other programs find it (default), or by its id",
+    )  # fmt: skip
+    out.add_argument(
+        "--features", nargs="+", metavar="NAME",
+        help="with --layout trident, clam or clam-pt: these features (default: all that the results have)",
     )  # fmt: skip
     out.add_argument(
         "--columns", nargs="+", metavar="COLUMN", help="with --layout geojson: columns to add to each patch"
@@ -124,7 +136,12 @@ def _export_layout(asked: Dataset, chosen: Dataset, options: argparse.Namespace)
         options.out,
         options.layout,
         slides=[*asked.slides, *empty],
-        options=LayoutOptions(options.names or FILE, tuple(options.columns or ()), options.origin or BOUNDS),
+        options=LayoutOptions(
+            names=options.names or FILE,
+            features=options.features,
+            columns=tuple(options.columns or ()),
+            origin=options.origin or BOUNDS,
+        ),
         progress=report,
     )
     slides = format_count(len(chosen.slides), "slide")

@@ -1,6 +1,7 @@
-"""Layout of CLAM: coordinates of whole pixels of a level.
+"""Layout of CLAM: coordinates of whole pixels of a level, and features.
 
-As CLAM's ``WholeSlideImage.py`` and ``file_utils.py`` write them, and its ``dataset_h5.py`` reads them.
+As CLAM's ``WholeSlideImage.py``, ``extract_features_fp.py`` and ``file_utils.py`` write them, and its
+``dataset_h5.py`` and ``dataset_generic.py`` read them. Of a slide without patches, CLAM has no file.
 """
 
 from __future__ import annotations
@@ -9,7 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
+import numpy as np
+import numpy.typing as npt
 
+from slidemill.exchange._features import FeatureSet, SlideFeatures
 from slidemill.exchange._squares import require_same_square
 from slidemill.exchange.exported_slide import ExportedSlide
 
@@ -25,16 +29,13 @@ def check(own: ExportedSlide) -> None:
     require_same_square(own, "CLAM", _read)
 
 
-def write(own: ExportedSlide, folder: Path) -> Iterator[int]:
-    """Write the coordinates of a slide, and yield the number of patches; without patches, CLAM has no file."""
-    count = len(own.table)
-    if not count:
+def write(own: ExportedSlide, folder: Path, features: FeatureSet | None) -> Iterator[int]:
+    """Write the coordinates of a slide, and its features if there are any; yield the number of patches."""
+    if not len(own.table):
         return
     level, patch_size = _read(own)
-    path = folder / "patches" / f"{own.name}.h5"
-    path.parent.mkdir(parents=True, exist_ok=True)
     width, height = own.info.dimensions[level]
-    with h5py.File(path, "w") as file:
+    with h5py.File(_place(folder, "patches", f"{own.name}.h5"), "w") as file:
         coords = file.create_dataset("coords", data=own.coords, chunks=(1, 2), maxshape=(None, 2), track_times=False)
         coords.attrs["patch_size"] = patch_size
         coords.attrs["patch_level"] = level
@@ -43,7 +44,44 @@ def write(own: ExportedSlide, folder: Path) -> Iterator[int]:
         coords.attrs["level_dim"] = width, height
         coords.attrs["name"] = own.name
         coords.attrs["save_path"] = ""
-    yield count
+    if features:
+        _write_features(own, folder, features.of(own))
+    yield len(own.table)
+
+
+def write_tensors(own: ExportedSlide, folder: Path, features: FeatureSet) -> Iterator[int]:
+    """Write the features of a slide as HDF5 and as a tensor of PyTorch; yield the number of patches."""
+    import torch
+
+    if not len(own.table):
+        return
+    found = features.of(own)
+    _write_features(own, folder, found)
+    rows = np.empty((len(own.table), found.dim), np.float32)
+    for block, values in found.blocks():
+        rows[block] = values
+    torch.save(torch.from_numpy(rows), _place(folder, "pt_files", f"{own.name}.pt"))
+    yield len(own.table)
+
+
+def _write_features(own: ExportedSlide, folder: Path, found: SlideFeatures) -> None:
+    with h5py.File(_place(folder, "h5_files", f"{own.name}.h5"), "w") as file:
+        features = _add(file, "features", (len(own.table), found.dim), np.float32)
+        for block, values in found.blocks():
+            features[block] = values
+        _add(file, "coords", (len(own.table), 2), np.int32)[:] = own.coords
+
+
+def _add(file: h5py.File, name: str, shape: tuple[int, int], dtype: npt.DTypeLike) -> h5py.Dataset:
+    """Add a dataset as CLAM does: 32 rows per chunk, and any number of rows."""
+    chunks, most = (32, shape[1]), (None, shape[1])
+    return file.create_dataset(name, shape, dtype, chunks=chunks, maxshape=most, track_times=False)
+
+
+def _place(folder: Path, kind: str, name: str) -> Path:
+    """Return the path of a file in a folder that is made."""
+    (folder / kind).mkdir(exist_ok=True)
+    return folder / kind / name
 
 
 def _read(own: ExportedSlide) -> tuple[int, int]:

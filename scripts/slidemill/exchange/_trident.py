@@ -6,16 +6,16 @@ As TRIDENT's ``IO.py`` and ``WSIPatcher.py`` of June 2026 write and read them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 
 from slidemill.core.results_layout import TISSUE_MASK
 from slidemill.errors import SlidemillError
+from slidemill.exchange._features import FeatureSet
 from slidemill.exchange._outlines import outlines, write_outlines
 from slidemill.exchange._squares import require_same_square
 from slidemill.exchange.exported_slide import ExportedSlide
@@ -43,33 +43,44 @@ def check(own: ExportedSlide) -> None:
     require_same_square(own, "TRIDENT", _read)
 
 
-def write(own: ExportedSlide, folder: Path) -> Iterator[int]:
-    """Write the coordinates of a slide, and the outlines of its tissue; yield the number of patches."""
+def write(own: ExportedSlide, folder: Path, features: Sequence[FeatureSet]) -> Iterator[int]:
+    """Write coordinates, features and outlines of the tissue of a slide; yield the number of patches."""
     target = _magnifications(own)[1]
-    grid = f"{target:g}x_{own.spec.patch_size}px_{2 * own.spec.overlap}px_overlap"
-    path = folder / grid / "patches" / f"{own.name}_patches.h5"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with h5py.File(path, "w") as file:
-        add_coords(file, own)
-    mask_path = own.patches.results / TISSUE_MASK.format(slide=own.slide)
-    mask = load_mask(mask_path, own.info.size) if mask_path.is_file() else None
+    grid = folder / f"{target:g}x_{own.spec.patch_size}px_{2 * own.spec.overlap}px_overlap"
+    with _created(grid / "patches" / f"{own.name}_patches.h5") as file:
+        _add_coords(file, own)
+    for each in features:
+        found = each.of(own)
+        with _created(grid / f"features_{each.name}" / f"{own.name}.h5") as file:
+            rows = _add(file, "features", (len(own.table), found.dim), found.dtype)
+            rows.attrs.update({"name": own.name, "savetodir": "", "encoder": each.name})
+            for block, values in found.blocks():
+                rows[block] = values
+            _add_coords(file, own)
+    path = own.patches.results / TISSUE_MASK.format(slide=own.slide)
+    mask = load_mask(path, own.info.size) if path.is_file() else None
     if mask is not None:
-        write_outlines(
-            folder / "contours_geojson" / f"{own.name}.geojson", outlines(mask), {"name": own.name, "crs": CRS}
-        )
+        header = {"name": own.name, "crs": CRS}
+        write_outlines(folder / "contours_geojson" / f"{own.name}.geojson", outlines(mask), header)
     yield len(own.table)
 
 
-def add_coords(file: h5py.File, own: ExportedSlide) -> None:
-    """Add the dataset ``coords`` with its attributes to an open file."""
-    add_rows(file, "coords", own.coords, coords_attributes(own))
+def _created(path: Path) -> h5py.File:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return h5py.File(path, "w")
 
 
-def add_rows(file: h5py.File, name: str, rows: npt.NDArray[Any], attributes: dict[str, Any]) -> None:
+def _add_coords(file: h5py.File, own: ExportedSlide) -> None:
+    """Add the dataset ``coords`` with its attributes."""
+    coords = _add(file, "coords", (len(own.table), 2), np.dtype(np.int64))
+    coords[:] = own.coords
+    coords.attrs.update(coords_attributes(own))
+
+
+def _add(file: h5py.File, name: str, shape: tuple[int, int], dtype: np.dtype[Any]) -> h5py.Dataset:
     """Add a dataset as TRIDENT does: one row per chunk, and any number of rows."""
-    width = rows.shape[1]
-    added = file.create_dataset(name, data=rows, chunks=(1, width), maxshape=(None, width), track_times=False)
-    added.attrs.update(attributes)
+    chunks, most = (1, shape[1]), (None, shape[1])
+    return file.create_dataset(name, shape, dtype, chunks=chunks, maxshape=most, track_times=False)
 
 
 def coords_attributes(own: ExportedSlide) -> dict[str, Any]:
@@ -129,8 +140,3 @@ def _read(own: ExportedSlide) -> tuple[int, int]:
     level = near[0] if near else max(finer, default=0)
     # TRIDENT cuts the level's downsample to a whole number.
     return level, round(own.side / int(levels[level]))
-
-
-def empty_features(width: int) -> npt.NDArray[np.float32]:
-    """Return the features of a slide without patches, ``float32 (0, width)``."""
-    return np.empty((0, width), np.float32)

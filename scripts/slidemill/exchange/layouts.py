@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 from slidemill.core.csv_tables import read_cohort_table
@@ -14,11 +15,12 @@ from slidemill.core.results_layout import SLIDES_TABLE
 from slidemill.datasets.dataset import Dataset
 from slidemill.errors import SlidemillError
 from slidemill.exchange import _clam, _trident, patch_geojson
+from slidemill.exchange._features import find_feature_sets, open_feature_set
 from slidemill.exchange.exported_slide import FILE, ExportedSlide, exported_slides, file_names
 from slidemill.stores.writer import full_disk_errors
 
-TRIDENT, CLAM, GEOJSON = "trident", "clam", "geojson"
-LAYOUTS = (TRIDENT, CLAM, GEOJSON)
+TRIDENT, CLAM, CLAM_TENSORS, GEOJSON = "trident", "clam", "clam-pt", "geojson"
+LAYOUTS = (TRIDENT, CLAM, CLAM_TENSORS, GEOJSON)
 
 Progress = Callable[[int], None]
 
@@ -31,6 +33,8 @@ class LayoutOptions:
     ----------
     names
         How files are named, as of `slidemill.exchange.exported_slide.file_names`.
+    features
+        Names of the features to export; None for all that the results have.
     columns
         For `GEOJSON`, the columns of the table that are exported with each patch.
     origin
@@ -38,6 +42,7 @@ class LayoutOptions:
     """
 
     names: str = FILE
+    features: Sequence[str] | None = None
     columns: Sequence[str] = ()
     origin: str = patch_geojson.BOUNDS
 
@@ -54,7 +59,7 @@ class _Writer:
         Writes the files of the slide below a folder, and yields the number of patches as they are written.
     """
 
-    check: Callable[[ExportedSlide], None]
+    check: Callable[[ExportedSlide], object]
     write: Callable[[ExportedSlide, Path], Iterator[int]]
 
 
@@ -121,9 +126,34 @@ def slides_without_patches(results: Path) -> list[str]:
 
 
 def _writer(layout: str, dataset: Dataset, options: LayoutOptions) -> _Writer:
+    if layout == GEOJSON:
+        patch_geojson.check_columns(options.columns, [str(name) for name in dataset.table.columns])
+        return _Writer(lambda _: None, partial(patch_geojson.write, columns=options.columns, origin=options.origin))
+    sets = [
+        open_feature_set(name, dataset.results, dataset.fingerprints, dataset.slides)
+        for name in find_feature_sets(dataset.results, options.features)
+    ]
     if layout == TRIDENT:
-        return _Writer(_trident.check, _trident.write)
+        return _Writer(_all(_trident.check, *(own.of for own in sets)), partial(_trident.write, features=sets))
+    if len(sets) > 1:
+        found = ", ".join(own.name for own in sets)
+        raise SlidemillError(f"{dataset.results}: has several features ({found}), and CLAM one; choose by --features")
+    chosen = sets[0] if sets else None
     if layout == CLAM:
-        return _Writer(_clam.check, _clam.write)
-    patch_geojson.check_columns(options.columns, [str(name) for name in dataset.table.columns])
-    return _Writer(lambda _: None, partial(patch_geojson.write, columns=options.columns, origin=options.origin))
+        checks = _all(_clam.check, *(own.of for own in sets))
+        return _Writer(checks, partial(_clam.write, features=chosen))
+    if chosen is None:
+        raise SlidemillError(
+            f"{dataset.results}: has no features for --layout {CLAM_TENSORS}: run with features, or use --layout {CLAM}"
+        )
+    if find_spec("torch") is None:
+        raise SlidemillError(f"--layout {CLAM_TENSORS} needs PyTorch, which is not installed: pip install torch")
+    return _Writer(chosen.of, partial(_clam.write_tensors, features=chosen))
+
+
+def _all(*checks: Callable[[ExportedSlide], object]) -> Callable[[ExportedSlide], None]:
+    def check(own: ExportedSlide) -> None:
+        for one in checks:
+            one(own)
+
+    return check
