@@ -12,7 +12,7 @@ from slidemill.core.columns import BENCHMARK_COLUMNS, ESTIMATE_COLUMNS
 from slidemill.core.specs import BenchmarkSpec
 from slidemill.measuring.readers import Timed
 from slidemill.measuring.reading import LEAST, READINGS, benchmark
-from slidemill.measuring.sources import Source, choose_blocks, choose_scattered
+from slidemill.measuring.sources import Source, StoreSource, choose_blocks, choose_scattered
 from slidemill.measuring.timing import Deadline
 from slidemill.report._advice import advice, claim, recommendation, unmeasured
 from slidemill.report.plots import benchmark_figure, plot_benchmark
@@ -31,7 +31,7 @@ class Counting(Source):
 
     encoding = "none"
 
-    def files(self):
+    def files(self, keys):
         yield from ()
 
     def _reader(self, slide, stack: ExitStack):
@@ -79,6 +79,19 @@ def test_every_way_reads_every_patch_of_its_sample():
         for measure, workers in (("sequential", 0), ("random", 0), ("batches", 1), ("batches", 2))
     ]
     assert all(row["repeats"] == 2 and float(row["low"]) <= float(row["median"]) <= float(row["high"]) for row in rows)
+
+
+def test_cold_files_are_those_of_the_patches(tmp_path):
+    """A folder with a file per patch may hold millions."""
+    folder = tmp_path / "one"
+    (folder / "within").mkdir(parents=True)
+    for name in ("r00001_c00002.png", "r00001_c00003.png", "manifest.json", "within/c.0.1"):
+        (folder / name).touch()
+    source = StoreSource({"one": folder, "two": tmp_path / "two.lmdb"}, "png")
+    found = [
+        str(file.relative_to(tmp_path)) for file in source.files([("one", "r00001_c00003"), ("two", "r00001_c00002")])
+    ]
+    assert sorted(found) == ["one/manifest.json", "one/r00001_c00003.png", "one/within/c.0.1", "two.lmdb"]
 
 
 def test_without_time_each_store_is_read_once_and_the_rest_is_said():
@@ -287,12 +300,12 @@ def test_stores_are_compared_in_random_order_where_batches_are_missing():
         assert f"{text} by one process" in recommendation(rows)
         assert f"T{text[1:]} on this machine, about 30 times as fast as straight" in advice(rows)
     assert unmeasured(without(SOME, measure="batches")) == (
-        "There was no time to measure batches, 2 workers; batches, 1 worker. "
-        "Batches are how training reads, so the comparison of stores is a rough one."
+        "For lack of time these ways of reading were not measured: batches, 2 workers; batches, 1 worker. "
+        "Batches are how training reads, so this comparison of stores is rough."
     )
     assert unmeasured(without(SOME, measure="batches", source="hdf5", workers="2")) == (
-        "There was no time to measure batches, 2 workers (hdf5). "
-        "Batches are how training reads, so the comparison of stores is a rough one."
+        "For lack of time these ways of reading were not measured: batches, 2 workers (hdf5). "
+        "Batches are how training reads, so this comparison of stores is rough."
     )
 
 
@@ -300,12 +313,15 @@ def test_slides_that_were_not_measured_are_not_compared():
     rows = without(SOME, source="slide", measure="batches")
     assert "train from hdf5" in recommendation(rows)
     assert "straight from the slides" not in recommendation(rows)
-    assert unmeasured(rows) == ("There was no time to measure batches, 2 workers (slide); batches, 1 worker (slide).")
+    assert unmeasured(rows) == (
+        "For lack of time these ways of reading were not measured: "
+        "batches, 2 workers (slide); batches, 1 worker (slide)."
+    )
 
 
 def test_fewer_repeats_are_said():
     rows = [row | {"repeats": "1", "note": "1 of 3 repeats: no time was left for more"} for row in SOME]
-    assert unmeasured(rows) == "There was no time for all repeats: some rates were measured once only."
+    assert unmeasured(rows) == "For lack of time some rates were measured once only."
 
 
 def test_the_plot_has_no_place_for_ways_without_time():

@@ -191,7 +191,7 @@ class _Turns:
 
 def _measure(source: Source, way: Way, keys: Sequence[Key], *, seconds: float) -> Series:
     """Read for so many seconds from a cold cache, then what is in the cache for as many."""
-    drop_from_cache(source.files())
+    drop_from_cache(source.files(keys))
     before = bytes_from_disk()
     with open_readers(source, way.workers, keys) as readers:
         cold = readers.read(keys, seconds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,6 +27,9 @@ from slidemill.stores.registry import open_store
 
 Key = tuple[str, str]
 """A slide's id and a patch's id."""
+
+PATCH_ID = re.compile(r"r\d+_c\d+")
+"""The name of a file with one patch."""
 
 Read = Callable[[str], Pixels]
 """Patch id to pixels."""
@@ -68,8 +72,8 @@ class Source(ABC):
         self._readers.clear()
 
     @abstractmethod
-    def files(self) -> Iterator[Path]:
-        """Yield the files of the patches."""
+    def files(self, keys: Iterable[Key]) -> Iterator[Path]:
+        """Yield the files that hold patches."""
 
     @abstractmethod
     def _reader(self, slide: str, stack: ExitStack) -> Read:
@@ -83,10 +87,17 @@ class StoreSource(Source):
         super().__init__()
         self._paths, self.encoding = paths, encoding
 
-    def files(self) -> Iterator[Path]:
-        """Yield the files of the stores."""
-        for path in self._paths.values():
-            yield from (file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    def files(self, keys: Iterable[Key]) -> Iterator[Path]:
+        """Yield the files of the stores; of files with one patch each, those of `keys`."""
+        wanted = set(keys)
+        for slide, path in self._paths.items():
+            if not path.is_dir():
+                yield path
+            for folder, _, names in os.walk(path):
+                for name in names:
+                    stem = name.partition(".")[0]
+                    if (slide, stem) in wanted or not PATCH_ID.fullmatch(stem):
+                        yield Path(folder, name)
 
     def _reader(self, slide: str, stack: ExitStack) -> Read:
         return stack.enter_context(open_store(self._paths[slide])).read
@@ -99,7 +110,7 @@ class SlidesSource(Source):
         super().__init__()
         self._pool, self.note = pool, note
 
-    def files(self) -> Iterator[Path]:
+    def files(self, keys: Iterable[Key]) -> Iterator[Path]:
         """Yield all files of the slides."""
         for slide in self._pool.records.slides:
             path = self._pool.path(slide)

@@ -150,12 +150,16 @@ def unmeasured(rows: Rows) -> str:
         lacking = dict.fromkeys(row["source"] for row in own if not row["median"])
         if lacking:
             missing.append(f"{way} ({', '.join(lacking)})" if any(row["median"] for row in own) else way)
-    text = [f"There was no time to measure {format_list(missing, between='; ')}"] if missing else []
+    text = (
+        [f"For lack of time these ways of reading were not measured: {format_list(missing, between='; ')}"]
+        if missing
+        else []
+    )
     if any(row["measure"] == "batches" and not row["median"] for row in rates) and _measure(rows) != "batches":
-        text.append("Batches are how training reads, so the comparison of stores is a rough one")
+        text.append("Batches are how training reads, so this comparison of stores is rough")
     if fewer := {int(row["repeats"]) for row in rates if row["median"] and NO_TIME in row["note"]}:
         times = "once" if max(fewer) == 1 else f"{max(fewer)} times"
-        text.append(f"There was no time for all repeats: some rates were measured {times} only")
+        text.append(f"For lack of time some rates were measured {times} only")
     return f"{'. '.join(text)}." if text else ""
 
 
