@@ -34,7 +34,7 @@ def test_an_estimate_is_a_table_with_one_recommendation(tmp_path):
     assert lines[3].split() == ["*", "lmdb", "zstd", "1.7", "GB", "30", "min", "812", "3,100", "12,346"]
     assert len({len(line) for line in lines[2:5]}) == 1
     assert "on 4 cores" in lines[6]
-    assert lines[7] == "Not measured: tar png (not measured: no time was left)."
+    assert lines[7] == "Not measured: tar png (no time was left)."
     assert lines[8].startswith(f"Free at {tmp_path}: ")
     assert lines[9] == (
         "Recommended: lmdb with zstd: 1.7 GB, a factor of 4 less than raw, and 12,346 patches per second in shuffled "

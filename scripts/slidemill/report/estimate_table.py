@@ -64,7 +64,7 @@ def describe_estimate(rows: Sequence[Row], results: Path) -> str:
             "",
             "* configured. Size: all stores on the disk. Time: until they are written and checked on "
             f"{format_count(int(first['cores']), 'core')}.",
-            *([f"Not measured: {', '.join(left_out)}."] if left_out else []),
+            *([f"Not measured: {'; '.join(left_out)}."] if left_out else []),
             f"Free at {results}: {format_size(shutil.disk_usage(results).free)}.",
             *recommendation_lines(rows),
         ]
@@ -120,7 +120,13 @@ def show_candidates(rows: Sequence[Row]) -> Shown | None:
 
 
 def _left_out(rows: Sequence[Row]) -> list[str]:
-    return [f"{row['backend']} {row['encoding']} ({row['note']})" for row in rows if not row["patch_bytes"]]
+    """Return the candidates that were not measured, with their reasons; those with the same reason together."""
+    names: dict[str, list[str]] = {}
+    for row in rows:
+        if not row["patch_bytes"]:
+            reason = row["note"].removeprefix("not measured: ")
+            names.setdefault(reason, []).append(f"{row['backend']} {row['encoding']}")
+    return [f"{', '.join(own)} ({reason})" for reason, own in names.items()]
 
 
 def recommendation_lines(rows: Sequence[Row]) -> list[str]:

@@ -36,7 +36,7 @@ def benchmark_figure(rows: Rows) -> Figure:
 
     measured = [row for row in rows if row["unit"] == "patches/s" and row["median"]]
     ways = list(dict.fromkeys(way_name(row) for row in measured))
-    sources = list(dict.fromkeys(row["source"] for row in rows))
+    sources = list(dict.fromkeys(row["source"] for row in rows if row["median"]))
     names = [source_name(next(row for row in rows if row["source"] == source)) for source in sources]
     figure = Figure(figsize=(10, 1.6 + 0.42 * len(sources)), layout="constrained")
     panels = figure.subplots(1, len(ways) + 1, sharey=True, squeeze=False)[0]
@@ -53,7 +53,7 @@ def benchmark_figure(rows: Rows) -> Figure:
             panel.errorbar(middle, places, xerr=(low, high), fmt="o", color=colour, mfc=face, ms=6, label=cache)
         panel.set_xscale("log")
         panel.set_xlim(limits)
-        _mark_rates(panel.xaxis, *limits)
+        _mark_rates(panel.xaxis, *limits, panels=len(panels))
         panel.tick_params(axis="x", labelsize=8)
         panel.set_title(way, fontsize=10)
         panel.set_xlabel("patches/s", fontsize=9)
@@ -72,11 +72,12 @@ def benchmark_figure(rows: Rows) -> Figure:
     return figure
 
 
-def _mark_rates(axis: Axis, low: float, high: float) -> None:
-    """Mark a logarithmic axis with as many round numbers as fit: 1k, 2k, 5k, 10k."""
+def _mark_rates(axis: Axis, low: float, high: float, *, panels: int) -> None:
+    """Mark a logarithmic axis with as many round numbers as fit next to so many panels: 1k, 2k, 5k, 10k."""
     from matplotlib.ticker import EngFormatter, FixedLocator, NullLocator
 
-    decades = math.log10(high / low)
+    # Five panels were measured to have room for a decade.
+    decades = math.log10(high / low) * panels / 5
     digits = (1, 2, 3, 5, 7) if decades < 0.7 else (1, 2, 5) if decades < 1.3 else (1,)
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)))
     # Matplotlib's locator falls back to linear steps, whose numbers run into each other.
