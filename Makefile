@@ -14,7 +14,7 @@ export SLIDES RESULTS ANNOTATIONS CONFIG
 .PHONY: help demo run train test check format lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo 'make run takes SLIDES=folder RESULTS=folder ANNOTATIONS=folder CORES=number, or CONFIG=file.yaml'
 
 demo: $(VENV)/run.stamp ## synthetic slides through the whole pipeline, about a minute
@@ -47,6 +47,13 @@ race: $(VENV)/run.stamp ## beside others on one slide: BENCH_SLIDE=slide PYWSI=c
 
 train: demo ## a small network on the demo's labels; needs PyTorch in .venv: .venv/bin/pip install torch
 	$(BIN)/python scripts/train_demo.py $(DEMO)/results
+
+.PHONY: train-mil
+train-mil: $(VENV)/run.stamp ## an attention MIL head on twelve small slides; needs PyTorch, as train does
+	$(BIN)/python scripts/make_mil_slides.py $(DEMO)/mil
+	$(BIN)/snakemake --cores $(CORES) --configfile config/mil.yaml
+	$(BIN)/python scripts/embed_mil.py $(DEMO)/mil/results
+	$(BIN)/python scripts/train_mil.py $(DEMO)/mil/results
 
 test: $(VENV)/test.stamp ## the tests, but for those that take long
 	$(BIN)/python -m pytest -n $(CORES) --dist worksteal

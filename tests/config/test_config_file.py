@@ -44,7 +44,7 @@ def refused(tmp_path):
     return check
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "demo.yaml", "pywsi.yaml"])
+@pytest.mark.parametrize("name", ["config.yaml", "demo.yaml", "mil.yaml", "pywsi.yaml"])
 def test_the_configurations_that_come_along_are_accepted(name):
     check_file(ROOT / "config" / name)
 

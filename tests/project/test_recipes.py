@@ -21,8 +21,10 @@ from slidemill.core.specs import GridSpec, Naming
 from slidemill.sampling._custom_mask import read_mask
 from slidemill.slides.slide_info import open_slide, slide_info
 from slidemill.testing import Scan, Tissue, paint, write_annotation, write_svs
+from tests.bags import conftest as bagged
 from tests.cohorts import write_cohort
 from tests.conftest import ROOT, painted
+from tests.results import unseal
 from tests.workflow import warm
 
 GUIDES = sorted((ROOT / "docs" / "how-to").glob("*.md"))
@@ -188,3 +190,18 @@ def test_label_checks_run(cohort, capsys):
     printed = capsys.readouterr().out
     assert "0 patches have no label" in printed
     assert {len(left[part]) > 0 for part in ("train", "test")} == {True}
+
+
+def test_mil_guide_runs(tmp_path, capsys):
+    features = bagged.write_cohort(tmp_path)
+    table = pd.read_csv(unseal(tmp_path) / "slides.csv", dtype=str)
+    table.assign(fingerprint=table["slide"] * 32).to_csv(tmp_path / "slides.csv", index=False)
+    for slide, values in features.items():
+        bagged.write_own(tmp_path, slide, values, fingerprint=slide * 32)
+    left = run("docs/how-to/train-mil.md", {"results": str(tmp_path)})
+    assert len(left["all_rows"]) == len(left["ds"]) == 24
+    assert left["features"].shape == (6, bagged.DIM)
+    assert left["target"] in ("ductal", "lobular")
+    assert "'d': 'ductal', 'a': 'lobular', 'c': 'ductal', 'b': None" in capsys.readouterr().out
+    if HAS_TORCH:
+        assert left["train_head"](left["bags"], 2, epochs=1).weight.shape == (2, bagged.DIM)
