@@ -33,7 +33,7 @@ SIZE = 16
 GRID = GridSpec(SIZE, level=0)
 INFO = SlideInfo("aperio", ((SIZE * 3, SIZE * 2),), (1.0,), None, None, None, None, "ffffff")
 PATCHES = list(Grid(INFO.pyramid, GRID).patches())
-ENCODING = {"lmdb": "zstd", "hdf5": "raw", "disk": "png", "tar": "png"}
+ENCODING = {"lmdb": "zstd", "hdf5": "raw", "disk": "png", "tar": "png", "zarr": "zstd"}
 FINGERPRINT = "f" * 32
 LABELS = ((0, "Normal"), (1, "Tumour"), (-1, "Other"))
 

@@ -324,11 +324,11 @@ FAULTS = {
     ),
     "label below 0": ({"labels": {"map": {"Fold": -1}}}, ["labels.map.Fold is -1", "0 or more"]),
     "label a word": ({"labels": {"map": {"Fold": "one"}}}, ["labels.map.Fold is 'one'", "whole number"]),
-    "unknown backend": ({"stores": {"zarr": {}}}, ["stores.zarr is {}", "lmdb, hdf5, disk, tar"]),
+    "unknown backend": ({"stores": {"n5": {}}}, ["stores.n5 is {}", "lmdb, hdf5, disk, tar"]),
     "misspelt backend": ({"stores": {"lmbd": {}}}, ["stores.lmbd is {}", "did you mean lmdb?"]),
     "stores left empty": (
         {"stores": None},
-        ["stores is None, not a mapping", "lmdb, hdf5, disk and tar; {} writes none"],
+        ["stores is None, not a mapping", "lmdb, hdf5, disk, tar and zarr; {} writes none"],
     ),
     "unknown encoding": (
         {"stores": {"hdf5": {"encoding": "webp"}}},
@@ -407,9 +407,9 @@ def test_slides_and_results_must_be_given(missing):
 
 
 def test_several_faults_are_told_at_once():
-    message = fault(sampling={"patch_size": "big", "lvel": 1}, stores={"zarr": {}}, seed=-1)
+    message = fault(sampling={"patch_size": "big", "lvel": 1}, stores={"n5": {}}, seed=-1)
     keys = [line.split(" is ")[0] for line in message.splitlines()]
-    assert sorted(keys) == ["sampling.lvel", "sampling.patch_size", "seed", "stores.zarr"]
+    assert sorted(keys) == ["sampling.lvel", "sampling.patch_size", "seed", "stores.n5"]
 
 
 def test_both_missing_keys_are_told_at_once():

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from slidemill.config._store_model import FileStore, Store
+from slidemill.config._store_model import FileStore, Store, ZarrStore
 from slidemill.core.results_layout import SUFFIXES
 from slidemill.core.specs import GridSpec, StoreSpec
 from slidemill.measuring.bench import Bench, standard_error
@@ -53,7 +53,7 @@ def written(sampled_slides, tmp_path, backend, spec, grid=GRID):
 
 def test_candidates_are_what_the_configuration_allows():
     found = {(one.backend, one.spec.encoding) for one in list_candidates({}, copies=SUFFIXES)}
-    models = {"lmdb": Store, "hdf5": Store, "disk": FileStore, "tar": FileStore}
+    models = {"lmdb": Store, "hdf5": Store, "disk": FileStore, "tar": FileStore, "zarr": ZarrStore}
     allowed = {
         (backend, encoding)
         for backend, model in models.items()

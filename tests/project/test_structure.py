@@ -125,7 +125,7 @@ def test_folders_and_modules_are_small():
 def test_modules_of_one_folder_are_private():
     """What only its own folder imports begins with an underscore; formats and backends do not."""
     named = {f"slidemill.annotations.{name}" for name in ("asap", "geojson", "halo", "imagescope", "label_image_file")}
-    named |= {f"slidemill.stores.{name}" for name in ("disk", "hdf5", "lmdb", "tar")}
+    named |= {f"slidemill.stores.{name}" for name in ("disk", "hdf5", "lmdb", "tar", "zarr")}
     outside = [*SCRIPTS.glob("*.py"), *ROOT.glob("benchmarks/*.py"), *WORKFLOW]
     imports = {path: set(re.findall(r"slidemill[\w.]*", path.read_text(encoding="utf-8"))) for path in outside}
     imports |= {

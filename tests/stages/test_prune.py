@@ -51,7 +51,7 @@ def test_it_names_all_of_a_slide_that_was_taken_away_and_removes_nothing(results
         *(results / store_path(backend, "gone") for backend in SUFFIXES),
         *(path for path in results.rglob("gone.*") if path.is_file()),
     }
-    assert len(named(out)) == 18
+    assert len(named(out)) == 20
     assert "of 1 slides that were removed; nothing removed: --delete does that" in out
     assert everything(results) == before
 
@@ -145,8 +145,8 @@ def test_what_killed_jobs_left_aside_goes_with_the_slide(results, capsys):
 def without_hdf5(results, monkeypatch):
     """Results whose last run was planned for LMDB and files alone, and came to its end."""
     monkeypatch.chdir(results)
-    write_tables(results, {"kept": "ok", "kept.2": "failed"}, ("lmdb", "disk", "tar"))
-    write_plan(Plan({}, {}, ("lmdb", "disk", "tar")))
+    write_tables(results, {"kept": "ok", "kept.2": "failed"}, ("lmdb", "disk", "tar", "zarr"))
+    write_plan(Plan({}, {}, ("lmdb", "disk", "tar", "zarr")))
     age(results)
     return results
 
@@ -200,7 +200,7 @@ def test_the_file_over_the_stores_goes_with_them_and_stays_otherwise(without_hdf
     write_plan(Plan({}, {}, ("lmdb", "hdf5", "disk")))
     assert main(["prune", str(without_hdf5), "--delete"]) == 0
     assert joined.exists()
-    write_plan(Plan({}, {}, ("lmdb", "disk", "tar")))
+    write_plan(Plan({}, {}, ("lmdb", "disk", "tar", "zarr")))
     assert main(["prune", str(without_hdf5), "--delete"]) == 0
     assert f"              5  {joined}\n" in capsys.readouterr().out
     assert not joined.exists()

@@ -60,7 +60,7 @@ def test_stores_are_validated_by_their_filter(slide_file, tmp_path, backend, nam
     grid = GridSpec(64, 5, mpp=1.1, filter=name)
     patches = list(Grid(info.pyramid, grid).patches())
     kind = STORES[backend]
-    manifest = new_manifest(kind, StoreSpec("png"), "slide", fingerprint=fingerprint(slide_file), grid=grid)
+    manifest = new_manifest(kind, StoreSpec("raw"), "slide", fingerprint=fingerprint(slide_file), grid=grid)
     path = tmp_path / f"{backend}{SUFFIXES[backend]}"
     asked = SlidePatches(slide_file, info, grid, patches)
     assert not store_slide(asked, path, manifest, backend=kind, work=WorkSpec("auto", 2, seed=0)).failed

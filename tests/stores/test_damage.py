@@ -27,6 +27,7 @@ from slidemill.core.results_layout import SUFFIXES
 from slidemill.errors import StoreError
 from slidemill.stores.checks import Expected, check_in_child, check_store
 from slidemill.stores.registry import open_store
+from slidemill.stores.zarr import crc32c
 from tests.results import PATCHES, SIZE, write_a_store
 
 pytestmark = pytest.mark.cases
@@ -34,6 +35,7 @@ pytestmark = pytest.mark.cases
 CASES = [
     ("lmdb", "raw"), ("lmdb", "zstd"), ("lmdb", "jpeg"), ("hdf5", "raw"), ("hdf5", "png"), ("hdf5", "zstd"),
     ("disk", "raw"), ("disk", "png"), ("disk", "jpeg"), ("tar", "raw"), ("tar", "png"),
+    ("zarr", "raw"), ("zarr", "zstd"),
 ]  # fmt: skip
 EACH = 70
 IDS = [patch.patch_id for patch in PATCHES]
@@ -121,7 +123,23 @@ def by_tarfile(path):
     return found
 
 
-OTHERS = {".h5": by_h5py, ".lmdb": by_lmdb, "": by_files, ".tar": by_tarfile}
+def by_zarr(path):
+    found = {("file", name): tried((path / name).read_bytes) for name in ("index.csv", "manifest.json")}
+    try:
+        import zarr
+    except ModuleNotFoundError:
+        return found
+    try:
+        array = zarr.open_array(path, mode="r")
+        found["zarr", "array"] = (array.shape, array.dtype, array.metadata.dimension_names, dict(array.attrs))
+        return found | {
+            ("patch by zarr", one): tried(lambda p=place: digest(array[p])) for place, one in enumerate(IDS)
+        }
+    except Exception:
+        return found | {("zarr", "opens"): "raised"}
+
+
+OTHERS = {".h5": by_h5py, ".lmdb": by_lmdb, "": by_files, ".tar": by_tarfile, ".zarr": by_zarr}
 
 
 def flip(path, draw):
@@ -140,7 +158,9 @@ def cut(path, draw):
 
 def delete_patch(path, draw):
     one = draw.choice(IDS)
-    if path.is_dir():
+    if path.suffix == ".zarr":
+        edit_shard(path, lambda places: places.__setitem__(IDS.index(one), 2**64 - 1))
+    elif path.is_dir():
         patch_file(path, one).unlink()
     elif path.suffix == ".tar":
         edit_tar(path, lambda members: [each for each in members if one not in each[0].name])
@@ -156,7 +176,11 @@ def delete_patch(path, draw):
 def add_patch(path, draw):
     """Give a patch that is there to an id that is not."""
     one, other = draw.choice(IDS), f"r{draw.randrange(5, 99):05d}_c00000"
-    if path.is_dir():
+    if path.suffix == ".zarr":
+        rows = (path / "index.csv").read_text().splitlines(keepends=True)
+        row = next(row for row in rows if row.startswith(one))
+        (path / "index.csv").write_text("".join([*rows, row.replace(one, other)]))
+    elif path.is_dir():
         shutil.copyfile(patch_file(path, one), patch_file(path, one).with_stem(other))
     elif path.suffix == ".tar":
         with tarfile.open(path, "a") as file:
@@ -175,7 +199,10 @@ def add_patch(path, draw):
 
 def swap_patches(path, draw):
     one, other = draw.sample(IDS, 2)
-    if path.is_dir():
+    if path.suffix == ".zarr":
+        pair = [IDS.index(one), IDS.index(other)]
+        edit_shard(path, lambda places: places.__setitem__(pair, places[pair[::-1]]))
+    elif path.is_dir():
         files = patch_file(path, one), patch_file(path, other)
         values = [file.read_bytes() for file in files]
         for file, value in zip(files, reversed(values), strict=True):
@@ -208,7 +235,12 @@ def swap_patches(path, draw):
 
 def edit_index(path, draw):
     """Change one number beside the pixels; LMDB has none."""
-    if path.is_dir():
+    if path.suffix == ".zarr" and draw.random() < 0.5:
+        place, column, change = draw.randrange(len(IDS)), draw.randrange(2), draw.choice((-1, 1, 4096))
+        edit_shard(
+            path, lambda places: places.__setitem__((place, column), int(places[place, column]) + change & 2**64 - 1)
+        )
+    elif path.is_dir():
         text = (path / "index.csv").read_text()
         place = draw.choice([match.start() for match in re.finditer(r"\d", text)])
         digit = str((int(text[place]) + draw.randrange(1, 10)) % 10)
@@ -262,6 +294,8 @@ def a_file(path, draw):
     """A file of the store; of a folder, the index and the manifest as often as the patches."""
     if not path.is_dir():
         return path
+    if path.suffix == ".zarr":
+        return path / draw.choice(["index.csv", "manifest.json", "zarr.json", "c.0.0.0.0", "c.0.0.0.0"])
     return path / draw.choice(
         ["index.csv", "manifest.json", *(patch_file(path, one).name for one in draw.choices(IDS, k=2))]
     )
@@ -269,6 +303,16 @@ def a_file(path, draw):
 
 def patch_file(path, patch_id):
     return next(path.glob(f"{patch_id}.*"))
+
+
+def edit_shard(path, change):
+    """Change a shard's index, and renew its checksum."""
+    data = (path / "c.0.0.0.0").read_bytes()
+    size = 16 * len(IDS)
+    places = np.frombuffer(data[-size - 4 : -4], "<u8").reshape(-1, 2).copy()
+    change(places)
+    index = places.tobytes()
+    (path / "c.0.0.0.0").write_bytes(data[: -size - 4] + index + crc32c(index).to_bytes(4, "little"))
 
 
 def members_of(path):

@@ -38,7 +38,7 @@ def a_store(folder, noise, backend="hdf5", encoding="raw"):
         grid=GridSpec(SIZE, level=0),
     )
     patches, pixels = patches_and_pixels(noise)
-    path = folder / {"hdf5": "s.h5", "lmdb": "s.lmdb", "disk": "s", "tar": "s.tar"}[backend]
+    path = folder / {"hdf5": "s.h5", "lmdb": "s.lmdb", "disk": "s", "tar": "s.tar", "zarr": "s.zarr"}[backend]
     write_store(kind, path, manifest, patches=patches, stored=as_stored(manifest, zip(patches, pixels, strict=True)))
     return path
 
@@ -214,7 +214,7 @@ class TestTar:
 
 @pytest.mark.parametrize("backend", STORES)
 def test_a_store_that_went_away_a_moment_ago_is_told_as_such(tmp_path, noise, backend):
-    path = a_store(tmp_path, noise, backend, "png")
+    path = a_store(tmp_path, noise, backend, "raw")
     path.rename(tmp_path / "gone")
     with pytest.raises(StoreError, match=str(path)):
         STORES[backend].reading(path)

@@ -41,8 +41,8 @@ def encode(encoding, pixels):
 def write_earlier(folder):
     """Write a store of each backend and encoding, and the results of a cohort of two slides."""
     for backend, suffix in SUFFIXES.items():
-        for encoding in ENCODINGS.keys() - {"npy"}:  # by which folders of files store "raw"
-            kind = STORES[backend]
+        kind = STORES[backend]
+        for encoding in kind.offered:
             spec = StoreSpec(encoding, QUALITY if encoding == "jpeg" else None)
             manifest = new_manifest(kind, spec, "slide", fingerprint=FINGERPRINT, grid=GRID)
             path = folder / "stores" / f"{backend}-{encoding}{suffix}"

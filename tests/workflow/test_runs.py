@@ -566,7 +566,7 @@ CONFIGURATION_FAULTS = [
         {"sampling": {"level": 0, "deepzoom_level": 3}},
         ["deepzoom_level is 3", "level is 0", "one of the two"],
     ),
-    ({"stores": {"zarr": {}}}, ["stores.zarr", "lmdb, hdf5, disk"]),
+    ({"stores": {"n5": {}}}, ["stores.n5", "lmdb, hdf5, disk"]),
     ({"slides": "/nowhere/at/all"}, ["/nowhere/at/all", "name the folder"]),
     ({"slides": "."}, ["no slide found", ".svs"]),
     ({"results": "with {braces}"}, ["results", "braces"]),

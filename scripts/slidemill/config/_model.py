@@ -212,15 +212,16 @@ class Configuration(Section):
 
     stores: Stores = key(
         {"lmdb": {"encoding": "zstd"}},
-        "the stores that are written, of lmdb, hdf5, disk and tar; {} writes none",
+        "the stores that are written, of lmdb, hdf5, disk, tar and zarr; {} writes none",
         validate_default=True,
-        comment="The backends to write (lmdb, hdf5, disk, tar), each with its encoding: raw, zstd (only lmdb and "
-        "hdf5), png, jpeg (with `quality`, default 90), or source, which copies the slide's own tiles at "
-        "a native level (to disk and tar only where patches are tiles). {} writes none: tables, pictures, folds "
-        "and the report, without pixels.",
+        comment="The backends to write (lmdb, hdf5, disk, tar, zarr), each with its encoding: raw, zstd (only lmdb, "
+        "hdf5 and zarr), png, jpeg (with `quality`, default 90), or source, which copies the slide's own tiles at "
+        "a native level (to disk and tar only where patches are tiles). zarr has raw and zstd. {} writes none: tables, "
+        "pictures, folds and the report, without pixels.",
     )
-    """Backends to write: `lmdb`, `hdf5`, `disk`, and `tar`, see [below](#tar-files). If one is named, only the named
-    ones are written. `{}` writes none: tables, pictures, folds and the report, [without pixels](#no-stores).
+    """Backends to write: `lmdb`, `hdf5`, `disk`, `tar`, see [below](#tar-files), and `zarr`, see [below](#zarr). If one
+    is named, only the named ones are written. `{}` writes none: tables, pictures, folds and the report, [without
+    pixels](#no-stores).
     """
 
     force: Annotated[bool, BeforeValidator(_spelt_out)] = key(

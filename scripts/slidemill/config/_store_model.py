@@ -41,6 +41,12 @@ class FileStore(Store):
     )
 
 
+class ZarrStore(Store):
+    """How Zarr encodes patches: by codecs that each of its readers knows."""
+
+    encoding: Literal["raw", "zstd"] = key("zstd", "raw or zstd (Zarr's own codecs)")
+
+
 class Stores(Section):
     """The stores to write; a backend that is left out is None."""
 
@@ -48,6 +54,7 @@ class Stores(Section):
     hdf5: Store = key(None)
     disk: FileStore = key(None)
     tar: FileStore = key(None)
+    zarr: ZarrStore = key(None)
 
     def written(self) -> dict[str, Store]:
         """Return the stores to write by the names of their backends."""

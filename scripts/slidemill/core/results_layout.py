@@ -9,8 +9,11 @@ from __future__ import annotations
 from itertools import chain
 from pathlib import Path
 
-SUFFIXES = {"lmdb": ".lmdb", "hdf5": ".h5", "disk": "", "tar": ".tar"}
-"""By backend, the suffix of its stores; a folder has none."""
+SUFFIXES = {"lmdb": ".lmdb", "hdf5": ".h5", "disk": "", "tar": ".tar", "zarr": ".zarr"}
+"""By backend, the suffix of its stores."""
+
+FOLDERS = ("disk", "zarr")
+"""Backends whose stores are folders."""
 
 JOINED = Path("stores", "hdf5", "all.h5")
 """The one file over the cohort's stores in HDF5; no slide has this name."""
@@ -77,7 +80,7 @@ def store_file(backend: str, slide: str) -> Path:
     Snakemake would remove a folder file by file before its job runs again, and readers would see what is left.
     """
     path = store_path(backend, slide)
-    return path if SUFFIXES[backend] else path / MANIFEST
+    return path / MANIFEST if backend in FOLDERS else path
 
 
 def store_of_file(file: Path) -> Path:

@@ -46,10 +46,10 @@ def open_dataset(
     results
         The results folder.
     backend
-        ``"lmdb"``, ``"hdf5"``, ``"disk"`` or ``"tar"``; None takes the first of these that has stores. Where the run
-        wrote none (``stores: {}``), the dataset has a table and no pixels. ``"slides"`` reads the slides themselves,
-        and gives the pixels that a lossless store has: by their tiles where these equalled OpenSlide's pixels when the
-        slide was sampled, else by OpenSlide.
+        ``"lmdb"``, ``"hdf5"``, ``"disk"``, ``"tar"`` or ``"zarr"``; None takes the first of these that has stores.
+        Where the run wrote none (``stores: {}``), the dataset has a table and no pixels. ``"slides"`` reads the slides
+        themselves, and gives the pixels that a lossless store has: by their tiles where these equalled OpenSlide's
+        pixels when the slide was sampled, else by OpenSlide.
     where
         A query that selects patches, as of `Dataset.select`.
     most_open

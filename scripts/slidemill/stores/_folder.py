@@ -25,6 +25,9 @@ INDEX = "index.csv"
 class FolderStore(Store):
     """A store in a folder; a backend's `_get` reads patches out of its files."""
 
+    backend: str
+    """The name of the backend."""
+
     def index_digest(self) -> str:
         """Return the digest of index.csv; StoreError as in `stored_ids`."""
         with self._index() as path:
@@ -56,7 +59,10 @@ class FolderStore(Store):
                 f"is not a store ({MANIFEST}: {error.strerror}): name one slide's folder of patches, or its .lmdb, "
                 ".h5 or .tar file",
             ) from None
-        return Manifest.from_bytes(data, self.path)
+        manifest = Manifest.from_bytes(data, self.path)
+        if manifest.backend != self.backend:
+            raise StoreError(f"{self.path}: lacks a file by which {manifest.backend} is recognized: {AGAIN}")
+        return manifest
 
     def _check_same(self) -> None:
         """Raise a StoreError if another folder has replaced the one that is held open."""
@@ -86,6 +92,10 @@ class Folder:
         """Return the bytes of a file."""
         with open(name, "rb", buffering=0, opener=self._open) as file:
             return file.read()
+
+    def open(self, name: str) -> int:
+        """Open a file for reading, and return its descriptor."""
+        return self._open(name, os.O_RDONLY)
 
     def _open(self, name: str, flags: int) -> int:
         return _open_file(name, flags, self._descriptor)

@@ -87,6 +87,8 @@ def writing(path: Path, patches: Sequence[PatchRef], manifest: Manifest) -> Iter
 class DiskStore(FolderStore):
     """A folder of patches."""
 
+    backend = "disk"
+
     def stored_ids(self) -> list[str]:
         """Return indexed ids whose files exist, then files that are not in the index.
 

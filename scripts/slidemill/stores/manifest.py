@@ -64,7 +64,7 @@ class Manifest:
         The digests of each patch's stored bytes, and of its decoded pixels (empty where the encoding is lossy).
     index_digest
         The digest of the index, as the backend's `Store.index_digest` returns it: HDF5's datasets but the pixels,
-        index.csv of a folder, headers and places of a tar file; empty for LMDB.
+        index.csv of a folder, headers and places of a tar file, those of Zarr's shards; empty for LMDB.
     versions
         Versions of slidemill and OpenSlide, and of LittleCMS where it converted the pixels.
     icc

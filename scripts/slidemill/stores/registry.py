@@ -37,6 +37,10 @@ class _Backends(Mapping[str, Backend]):
                 from slidemill.stores.tar import BACKEND as TAR
 
                 return TAR
+            case "zarr":
+                from slidemill.stores.zarr import BACKEND as ZARR
+
+                return ZARR
         raise KeyError(name)
 
     def __iter__(self) -> Iterator[str]:
@@ -55,7 +59,7 @@ def open_store(path: str | Path) -> Store:
     Parameters
     ----------
     path
-        A ``.lmdb``, ``.h5`` or ``.tar`` file, or a folder of patches.
+        A ``.lmdb``, ``.h5`` or ``.tar`` file, or a ``.zarr`` folder or one of patches.
 
     Returns
     -------
@@ -78,7 +82,7 @@ def _open(path: Path) -> Store:
     except OSError as error:
         raise machine_error(error, path) or StoreError(f"{path}: {_why_missing(path)}") from None
     if stat.S_ISDIR(mode):
-        return STORES["disk"].reading(path)
+        return STORES["zarr" if (path / "zarr.json").exists() else "disk"].reading(path)
     if not stat.S_ISREG(mode):
         raise StoreError(f"{path}: is neither a file nor a folder: name a store")
     for name, suffix in SUFFIXES.items():
