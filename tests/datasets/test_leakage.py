@@ -28,7 +28,7 @@ def table(rows, slide="a", **columns):
 
 
 def dataset(frame, **fingerprints):
-    return SimpleNamespace(table=frame, fingerprints=fingerprints)
+    return SimpleNamespace(table=frame, fingerprints=fingerprints, paths={"a": "Å, 1/a.svs"})
 
 
 def corners(rows):
@@ -93,8 +93,8 @@ def test_an_overlap_is_told_with_the_two_patches():
     train, test = table([(0, 0, 10, 10), (-20, 5, 10, 10)]), table([(10, 0, 10, 10), (-11, 14, 4, 4)])
     found = find_leakage(train, test, by="patch")
     assert (found.groups, found.contents, found.patches) == (0, 0, 1)
-    assert found.listed == ("patch a r000001_c000000 overlaps a r000001_c000000",)
-    with pytest.raises(LeakageError, match=r"0 groups, 0 slides and 1 patch .*\n  patch a r000001"):
+    assert found.listed == ("patch r000001_c000000 of a overlaps r000001_c000000 of a",)
+    with pytest.raises(LeakageError, match=r"0 groups, 0 slides and 1 patch .*\n  patch r000001_c000000 of a"):
         check_leakage(train, test, by="patch")
 
 
@@ -116,8 +116,8 @@ def test_copies_of_a_slide_leak_under_any_name_and_are_told_with_all_their_names
     assert not find_leakage(train, test)
     found = find_leakage(dataset(train, a="1"), dataset(test, copy="1"))
     assert (found.groups, found.contents, found.patches) == (0, 1, 0)
-    assert found.listed == ("the content of a, copy is on both sides",)
-    with pytest.raises(LeakageError, match="the content of a, copy"):
+    assert found.listed == ("the content of Å, 1/a.svs (a), copy is on both sides",)
+    with pytest.raises(LeakageError, match=r"the content of Å, 1/a\.svs \(a\), copy"):
         check_leakage(dataset(train, a="1"), dataset(test, copy="1"))
 
 

@@ -34,6 +34,7 @@ class Cohort:
 
     def __init__(self, table, fingerprints=None):
         self.table = table.reset_index(drop=True)
+        self.paths = {}
         self.fingerprints = {slide: f"print of {slide}" for slide in table["slide"].unique()} | (fingerprints or {})
 
     def take(self, mask):
@@ -318,7 +319,7 @@ class TestSplit:
         with pytest.raises(LeakageError, match=r"s00, s01 have the same content.* give them the same patient"):
             split(cohort(s00="1", s01="1"), 3)
         assert split(cohort(s00="1", s06="1"), 3).folds == 3
-        with pytest.raises(LeakageError, match=r"s00, s06 have the same content.*take one away"):
+        with pytest.raises(LeakageError, match=r"s00, s06 have the same content.*remove one"):
             split(cohort(patients=12, s00="1", s06="1"), 3, "slide")
 
     def test_slides_whose_contents_are_not_known_are_no_copies(self):

@@ -47,7 +47,7 @@ class TestSheet:
             check_sheet(SplitSpec(2, "slide", "diagnosis"), [SlideFile("a", "a.svs"), SlideFile("b", "b.svs")])
 
     def test_slides_without_a_patient_are_named(self):
-        with pytest.raises(ConfigError, match=r"splits\.by is patient: b, c: without a patient"):
+        with pytest.raises(ConfigError, match=r"splits\.by is patient: b\.svs \(b\), c\.svs \(c\): without a patient"):
             check_sheet(SplitSpec(2, "patient", None), sheet(a="1", b="", c=" ", d="4"))
 
     def test_fewer_patients_than_folds_are_refused(self):
@@ -58,9 +58,11 @@ class TestSheet:
 
     def test_a_patient_that_slides_would_cut_is_named(self):
         check_sheet(SplitSpec(2, "slide", None), sheet(a="1", b="2", c="", d=""))
-        with pytest.raises(ConfigError, match=r"splits\.by is slide: patient 1 has a, c, .*split by patient"):
+        with pytest.raises(
+            ConfigError, match=r"splits\.by is slide: patient 1 has a\.svs \(a\), c\.svs \(c\), .*split by patient"
+        ):
             check_sheet(SplitSpec(2, "slide", None), sheet(a="1", b="2", c="1"))
-        with pytest.raises(ConfigError, match=r"splits\.by is slide: patient 1 has a, c, "):
+        with pytest.raises(ConfigError, match=r"splits\.by is slide: patient 1 has a\.svs \(a\), c\.svs \(c\), "):
             check_sheet(SplitSpec(2, "slide", None), sheet(a="1", b="2", c="1 "))
         check_sheet(SplitSpec(2, "slide", None), sheet(a="1", b=" ", c=" "))
         check_sheet(SplitSpec(2, "patient", None), sheet(a="1", b="2", c="1"))
@@ -83,7 +85,12 @@ class Cohort:
         write_table(folder / "metadata.csv", (*METADATA_COLUMNS, *names), rows)
         write_parquet(folder / "metadata.parquet", folder / "metadata.csv")
         slides = [
-            {"slide": slide, "status": status if count else "empty", "fingerprint": fingerprints.get(slide, slide)}
+            {
+                "slide": slide,
+                "path": f"{slide}.svs",
+                "status": status if count else "empty",
+                "fingerprint": fingerprints.get(slide, slide),
+            }
             for slide, count in patches.items()
         ]
         write_table(folder / "slides.csv", SLIDE_COLUMNS, slides)
@@ -126,7 +133,7 @@ def test_the_folds_of_slides_that_have_patches_are_written_and_told(tmp_path):
         first = sum({"a": 2, "b": 2, "c": 1}[slide] for slide in own)
         assert fold.labels == {"a": first, "b": fold.patches - first}
     assert told.leaks == []
-    assert told.verdict == f"{APART} 1 slide without patches is in no fold: z."
+    assert told.verdict == f"{APART} 1 slide without patches is in no fold: z.svs."
 
 
 def test_the_seed_of_the_run_is_that_of_the_folds(tmp_path):
@@ -144,11 +151,14 @@ def test_a_copy_of_a_slide_fails_the_run_at_its_end_and_is_not_repaired(tmp_path
     cohort = Cohort(tmp_path, {"a": 3, "b": 4, "c": 2}, a="same", c="same")
     cohort.split(BY_SLIDE)
     assert len(read_splits(cohort.table).slides) == 3
-    with pytest.raises(SlidemillError, match=r"splits\.csv are not to be trusted; everything else .*\n  a, c have the"):
+    with pytest.raises(
+        SlidemillError,
+        match=r"splits\.csv are not to be trusted; everything else .*\n  a\.svs \(a\), c\.svs \(c\) have the",
+    ):
         cohort.gate(BY_SLIDE, max_failed=9)
     assert cohort.told(BY_SLIDE).leaks == [
-        "a, c have the same content, and could be in training and test data: take one away, or give them one patient "
-        "in a sheet and split by it"
+        "a.svs (a), c.svs (c) have the same content, and could be in training and test data: remove one, or give "
+        "them one patient in a sheet and split by it"
     ]
 
 
@@ -161,7 +171,7 @@ def test_too_few_slides_with_patches_are_told_by_the_gate_and_the_report(tmp_pat
     told = cohort.told(BY_SLIDE)
     assert told.folds == []
     assert len(told.leaks) == 1
-    assert told.verdict == "These folds leak or are incomplete. 2 slides without patches are in no fold: b, c."
+    assert told.verdict == "These folds leak or are incomplete. 2 slides without patches are in no fold: b.svs, c.svs."
 
 
 def test_slides_that_have_patches_are_not_told_to_be_without_where_there_are_too_few_groups(tmp_path):
@@ -178,7 +188,7 @@ def test_labels_of_one_fold_alone_are_told_and_fail_nothing(tmp_path):
     (fold,) = (row.fold for row in read_splits(cohort.table).slides if row.slide == "c")
     told = cohort.told(BY_SLIDE)
     assert told.leaks == []
-    assert told.verdict == f"{APART} 1 slide without patches is in no fold: e."
+    assert told.verdict == f"{APART} 1 slide without patches is in no fold: e.svs."
     assert told.lonely == [f"b (fold {fold})"]
     cohort.gate(BY_SLIDE)
 

@@ -78,8 +78,11 @@ def test_a_copy_under_another_patient_fails_the_run_after_all_else_is_done(cohor
     done = cohort.snakemake()
     assert done.code != 0
     assert "the folds in splits.csv are not to be trusted; everything else is done and kept in" in done.text
-    assert "a, e have the same content, and could be in training and test data: give them the same patient" in done.text
-    assert "a, e have the same content" in (cohort.results / "report.html").read_text()
+    assert (
+        "slides/a.svs (a), slides/e.svs (e) have the same content, and could be in training and test data: "
+        "give them the same patient"
+    ) in done.text
+    assert "(a), slides/e.svs (e) have the same content" in (cohort.results / "report.html").read_text()
     assert {row["status"] for row in rows(cohort.results / "slides.csv")} == {"ok"}
     assert not (cohort.results / "passed/all").exists()
 

@@ -6,7 +6,7 @@ import difflib
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 MOST_LISTED = 10
 LIKENESS = 0.75
@@ -77,6 +77,19 @@ def format_duration(seconds: float) -> str:
 def name_slide(slide: str, path: str) -> str:
     """Return how messages name a slide: its path, and its id in brackets; on one line, whatever the path holds."""
     return f"{format_name(path)} ({slide})" if path and path != slide else slide
+
+
+def name_slides(slides: Iterable[str], paths: Mapping[str, str]) -> str:
+    """Return how messages name several slides: the first of them by id, each as `name_slide` does.
+
+    Parameters
+    ----------
+    slides
+        Their ids.
+    paths
+        By id, paths as in ``slides.csv``; slides without one are named by their ids.
+    """
+    return format_list(name_slide(slide, paths.get(slide, "")) for slide in sorted(slides))
 
 
 def suggest(name: str, known: Iterable[str]) -> list[str]:

@@ -38,6 +38,10 @@ class Divisible(Protocol):
     def fingerprints(self) -> Mapping[str, str]:
         """By slide, the fingerprint of its content."""
 
+    @property
+    def paths(self) -> Mapping[str, str]:
+        """By slide, its path."""
+
     def take(self, places: npt.NDArray[np.bool_]) -> Self:
         """Return the patches for which a mask is True."""
 
@@ -94,24 +98,32 @@ class Splits(Generic[D]):
         SplitError
             When the dataset has others.
         """
-        own = {row.slide: row for row in self.slides}
-        found = count_patches(dataset.table, self.by, None)
-        refuse(found.keys() - own, ("is", "are"), "in no fold: split again, or give each a row in the file of folds")
+        own, paths = {row.slide: row for row in self.slides}, dataset.paths
+        found = count_patches(dataset.table, self.by, paths=paths)
+        refuse(
+            found.keys() - own,
+            ("is", "are"),
+            "in no fold: split again, or give each a row in the file of folds",
+            paths=paths,
+        )
         refuse(
             own.keys() - found,
             ("has", "have"),
             "a fold, but no patch in the dataset: apply the folds before you select, or split again",
+            paths=paths,
         )
         prints = dataset.fingerprints
         refuse(
             [name for name, row in own.items() if prints.get(name, row.fingerprint) != row.fingerprint],
             ("has", "have"),
             "other content than when the folds were made: split again",
+            paths=paths,
         )
         refuse(
             [name for name, row in own.items() if found[name].group != row.group],
             ("has", "have"),
             f"another {self.by} than when the folds were made: split again",
+            paths=paths,
         )
         return Splits(self.by, self.stratify, self.seed, self.slides, dataset)
 

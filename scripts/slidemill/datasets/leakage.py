@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slidemill.core.columns import PATIENT, SLIDE
-from slidemill.core.text import MOST_LISTED, format_count, format_list
+from slidemill.core.text import MOST_LISTED, format_count, name_slides
 from slidemill.datasets._overlaps import count_overlaps
 from slidemill.errors import LeakageError, SplitError
 
@@ -74,7 +74,7 @@ def check_leakage(train: Dataset | pandas.DataFrame, test: Dataset | pandas.Data
         When a table lacks the column.
     """
     if found := find_leakage(train, test, by):
-        raise LeakageError(f"{found}\nsplit by what they have in common, or take one of them away")
+        raise LeakageError(f"{found}\nsplit by what they have in common, or remove one of them")
 
 
 def find_leakage(train: Dataset | pandas.DataFrame, test: Dataset | pandas.DataFrame, by: str | None = None) -> Leakage:
@@ -93,6 +93,12 @@ def find_leakage(train: Dataset | pandas.DataFrame, test: Dataset | pandas.DataF
         {} if isinstance(side, pd.DataFrame) else side.fingerprints for side in (train, test)
     ]
     prints = prints if all(prints) else [{}, {}]
+    paths = {
+        slide: path
+        for side in (train, test)
+        if not isinstance(side, pd.DataFrame)
+        for slide, path in side.paths.items()
+    }
     column = by or (PATIENT if all(PATIENT in table for table in tables) else SLIDE)
     for name in ([] if column == PATCH else [column]) + [SLIDE, *SQUARE]:
         if not isinstance(name, str) or not all(name in table for table in tables):
@@ -102,10 +108,11 @@ def find_leakage(train: Dataset | pandas.DataFrame, test: Dataset | pandas.DataF
     groups: list[str] = []
     copies: list[str] = []
     if column != PATCH:
-        copies = sorted(format_list(sorted({*slides[0][content], *slides[1][content]})) for content in shared)
+        copies = sorted(name_slides({*slides[0][content], *slides[1][content]}, paths) for content in shared)
         groups = [] if column == SLIDE else sorted(_values(tables[0], column) & _values(tables[1], column))
     first, second = (
-        _Placed.of(table, [own[content] for content in shared]) for table, own in zip(tables, slides, strict=True)
+        _Placed.of(table, [own[content] for content in shared], paths)
+        for table, own in zip(tables, slides, strict=True)
     )
     count, pairs = 0, list[str]()
     for content in range(len(shared)):
@@ -144,15 +151,18 @@ class _Placed:
         The first row of each content, and the end of the last one.
     squares
         ``int64 (rows, 4)``: x0, y0, and the first x and y behind the patch.
+    paths
+        By slide, its path.
     """
 
     table: pandas.DataFrame
     rows: npt.NDArray[np.intp]
     bounds: npt.NDArray[np.intp]
     squares: npt.NDArray[np.int64]
+    paths: Mapping[str, str]
 
     @classmethod
-    def of(cls, table: pandas.DataFrame, contents: Sequence[Sequence[str]]) -> _Placed:
+    def of(cls, table: pandas.DataFrame, contents: Sequence[Sequence[str]], paths: Mapping[str, str]) -> _Placed:
         """Collect the patches of contents, each given by the ids of its slides."""
         import pandas as pd
 
@@ -162,12 +172,12 @@ class _Placed:
         rows = np.flatnonzero(numbers >= 0)
         rows = rows[np.argsort(numbers[rows], kind="stable")]
         bounds = np.searchsorted(numbers[rows], np.arange(len(contents) + 1))
-        return cls(table, rows, bounds, _squares(table[[*SQUARE]].iloc[rows]))
+        return cls(table, rows, bounds, _squares(table[[*SQUARE]].iloc[rows]), paths)
 
     def name(self, place: int) -> str:
         """Return the slide and the patch at an index of the rows."""
         row = self.table.iloc[self.rows[place]]
-        return f"{row[SLIDE]} {row['patch_id']}"
+        return f"{row['patch_id']} of {name_slides([str(row[SLIDE])], self.paths)}"
 
 
 def _squares(rows: pandas.DataFrame) -> npt.NDArray[np.int64]:

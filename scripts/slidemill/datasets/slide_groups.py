@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from slidemill.core.columns import PATIENT, SLIDE
-from slidemill.core.text import did_you_mean, format_list
+from slidemill.core.text import did_you_mean, name_slides
 from slidemill.errors import SplitError
 
 if TYPE_CHECKING:
     import pandas
+
+NO_PATHS: Mapping[str, str] = MappingProxyType({})
+"""Where the paths of slides are not known, messages name them by their ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +27,9 @@ class SlidePatches:
     strata: Mapping[str, int]
 
 
-def count_patches(table: pandas.DataFrame, by: str, stratify: str | None = None) -> dict[str, SlidePatches]:
+def count_patches(
+    table: pandas.DataFrame, by: str, stratify: str | None = None, *, paths: Mapping[str, str] = NO_PATHS
+) -> dict[str, SlidePatches]:
     """Return the group and the patches per stratum of each slide.
 
     Parameters
@@ -32,6 +38,8 @@ def count_patches(table: pandas.DataFrame, by: str, stratify: str | None = None)
         A row per patch, with the column ``slide``.
     by, stratify
         The columns of the groups and of the strata; None counts all patches as one stratum.
+    paths
+        By slide, its path, for messages.
 
     Raises
     ------
@@ -55,15 +63,15 @@ def count_patches(table: pandas.DataFrame, by: str, stratify: str | None = None)
     for slide, group, stratum, count in zip(texts[SLIDE], texts[by], strata, sizes, strict=True):
         if groups.setdefault(slide, group) != group:
             raise SplitError(
-                f"{slide}: its patches have several values of {by}, {groups[slide]!r} and {group!r} among them: "
-                "split by a column that is the same in a whole slide"
+                f"{name_slides([slide], paths)}: its patches have several values of {by}, {groups[slide]!r} and "
+                f"{group!r} among them: split by a column that is the same in a whole slide"
             )
         counts[slide][stratum] += int(count)
-    check_groups(groups, by)
+    check_groups(groups, by, paths=paths)
     return {slide: SlidePatches(group, counts[slide]) for slide, group in groups.items()}
 
 
-def check_groups(groups: Mapping[str, str], by: str) -> None:
+def check_groups(groups: Mapping[str, str], by: str, *, paths: Mapping[str, str]) -> None:
     """Check that each slide has a valid group.
 
     Parameters
@@ -72,6 +80,8 @@ def check_groups(groups: Mapping[str, str], by: str) -> None:
         By slide.
     by
         The column of the groups, such as ``"patient"``.
+    paths
+        By slide, its path, for messages.
 
     Raises
     ------
@@ -80,17 +90,22 @@ def check_groups(groups: Mapping[str, str], by: str) -> None:
     """
     nameless = [slide for slide, group in groups.items() if not group.strip()]
     if nameless:
-        raise SplitError(f"{format_list(sorted(nameless))}: without a {by}: give each slide its {by} in the sheet")
+        raise SplitError(f"{name_slides(nameless, paths)}: without a {by}: give each slide its {by} in the sheet")
     blank = [slide for slide, group in groups.items() if group != group.strip()]
     if blank:
         raise SplitError(
-            f"{format_list(sorted(blank))}: {by} is {groups[min(blank)]!r}, with blanks around it: "
+            f"{name_slides(blank, paths)}: {by} is {groups[min(blank)]!r}, with blanks around it: "
             "remove them from the sheet"
         )
 
 
 def find_shared(
-    groups: Mapping[str, str], by: str, *, fingerprints: Mapping[str, str], patients: Mapping[str, str]
+    groups: Mapping[str, str],
+    by: str,
+    *,
+    fingerprints: Mapping[str, str],
+    patients: Mapping[str, str],
+    paths: Mapping[str, str],
 ) -> list[str]:
     """Return a line per content or patient whose slides are in several groups.
 
@@ -104,17 +119,19 @@ def find_shared(
         The column of the groups.
     fingerprints, patients
         By slide: its content's fingerprint, and its patient; slides without one do not count.
+    paths
+        By slide, its path, for messages.
     """
-    remedy = "take one away" if by == SLIDE else f"give them the same {by}, or take one away"
+    remedy = "remove one" if by == SLIDE else f"give them the same {by}, or remove one"
     if by == SLIDE:
         remedy += f", or give them one {PATIENT} in a sheet and split by it"
     copies = [
-        f"{format_list(slides)} have the same content, and could be in training and test data: {remedy}"
+        f"{name_slides(slides, paths)} have the same content, and could be in training and test data: {remedy}"
         for _, slides in _slides_in_several(groups, fingerprints)
     ]
     return copies + [
-        f"{PATIENT} {patient} has {format_list(slides)}, which have several values of {by} and could be in training "
-        f"and test data: split by {PATIENT}"
+        f"{PATIENT} {patient} has {name_slides(slides, paths)}, which have several values of {by} and could be in "
+        f"training and test data: split by {PATIENT}"
         for patient, slides in sorted(_slides_in_several(groups, patients))
     ]
 
@@ -131,10 +148,12 @@ def _slides_in_several(groups: Mapping[str, str], values: Mapping[str, str]) -> 
     return ((value, slides) for value, slides in slides_of.items() if len({groups[slide] for slide in slides}) > 1)
 
 
-def refuse(names: Iterable[str], verb: tuple[str, str], complaint: str) -> None:
-    """Raise a `SplitError` that lists the names, unless there are none.
+def refuse(
+    slides: Iterable[str], verb: tuple[str, str], complaint: str, *, paths: Mapping[str, str] = NO_PATHS
+) -> None:
+    """Raise a `SplitError` that lists slides, unless there are none.
 
-    The verb is in singular or plural.
+    The verb is in singular or plural; `paths` are those of the slides.
     """
-    if names := list(names):
-        raise SplitError(f"{format_list(sorted(names))}: {verb[len(names) > 1]} {complaint}")
+    if names := list(slides):
+        raise SplitError(f"{name_slides(names, paths)}: {verb[len(names) > 1]} {complaint}")

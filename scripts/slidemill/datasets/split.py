@@ -41,12 +41,14 @@ def split(dataset: D, folds: int, by: str = PATIENT, *, stratify: str | None = "
         When slides of one content, or of one patient, are in two groups.
     """
     table, spec = dataset.table, SplitSpec(folds, by, stratify)
-    splits = split_slides(count_patches(table, by, stratify), dataset.fingerprints, spec, seed=seed)
+    splits = split_slides(
+        count_patches(table, by, stratify, paths=dataset.paths), dataset.fingerprints, spec, seed=seed
+    )
     groups, patients = {row.slide: row.group for row in splits.slides}, {}
     if PATIENT in table:
         pairs = table[[SLIDE, PATIENT]].drop_duplicates().astype("object").fillna("").astype(str)
         patients = dict(zip(pairs[SLIDE], pairs[PATIENT], strict=True))
-    if lines := find_shared(groups, by, fingerprints=dataset.fingerprints, patients=patients):
+    if lines := find_shared(groups, by, fingerprints=dataset.fingerprints, patients=patients, paths=dataset.paths):
         raise LeakageError("\n".join(lines))
     return replace(splits, dataset=dataset)
 

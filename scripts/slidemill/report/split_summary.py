@@ -59,8 +59,8 @@ class SplitSummary:
     target: str = ""
 
 
-def split_faults(table: Path, spec: SplitSpec) -> list[str]:
-    """Return a line per fault of folds: too few groups, or shared content."""
+def split_faults(table: Path, spec: SplitSpec, paths: Mapping[str, str]) -> list[str]:
+    """Return a line per fault of folds: too few groups, or shared content; `paths` are by slide."""
     if next(read_cohort_table(table, COLUMNS), None) is None:
         return [
             f"splits.folds is {spec.folds}, and fewer values of {spec.by} have patches: give fewer folds, or see why "
@@ -68,7 +68,7 @@ def split_faults(table: Path, spec: SplitSpec) -> list[str]:
         ]
     rows = read_splits(table).slides
     groups, prints = ({row.slide: getattr(row, name) for row in rows} for name in ("group", "fingerprint"))
-    return find_shared(groups, spec.by, fingerprints=prints, patients={})
+    return find_shared(groups, spec.by, fingerprints=prints, patients={}, paths=paths)
 
 
 def summarize_splits(
@@ -96,7 +96,8 @@ def summarize_splits(
     frame = read_parquet(metadata, [SLIDE, LABEL_NAME, *filter(None, [target])])
     labels = count_patches(frame, SLIDE, LABEL_NAME)
     values = {slide: next(iter(own.strata)) for slide, own in count_patches(frame, SLIDE, target or None).items()}
-    leaks = split_faults(table, spec)
+    slides = list(slides)
+    leaks = split_faults(table, spec, {row["slide"]: row.get("path") or "" for row in slides})
     parted = read_splits(table).slides if next(read_cohort_table(table), None) else ()
     folds: list[FoldSummary] = []
     for number in range(1 + max((row.fold for row in parted), default=-1)):

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import yaml
 
@@ -154,8 +155,9 @@ def check_sheet(spec: SplitSpec | None, slides: Collection[SlideFile]) -> None:
     if spec.stratify is not None:
         _check_column("stratify", spec.stratify, known, other=LABEL)
     groups = {slide.slide: slide.slide if by == SLIDE else slide.columns[by] for slide in slides}
+    paths = {slide.slide: unquote(slide.path) for slide in slides}
     try:
-        check_groups(groups, by)
+        check_groups(groups, by, paths=paths)
     except SplitError as error:
         raise ConfigError(f"splits.by is {by}: {error}") from None
     count = len(set(groups.values()))
@@ -164,7 +166,7 @@ def check_sheet(spec: SplitSpec | None, slides: Collection[SlideFile]) -> None:
             f"splits.folds is {spec.folds}: {by} has {format_count(count, 'value')}: give no more folds than that"
         )
     patients = {slide.slide: slide.columns.get(PATIENT, "") for slide in slides}
-    if lines := find_shared(groups, by, fingerprints={}, patients=patients):
+    if lines := find_shared(groups, by, fingerprints={}, patients=patients, paths=paths):
         raise ConfigError("\n".join(f"splits.by is {by}: {line}" for line in lines))
 
 

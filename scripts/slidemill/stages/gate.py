@@ -74,7 +74,8 @@ def require_success(job: GateJob) -> None:
         ]
     if wrong := label_faults(read_cohort_table(job.slides), job.unmapped):
         message += [f"the labels cannot be trusted; {kept}:", *(f"  {line}" for line in wrong)]
-    if job.splits and job.spec and (wrong := split_faults(job.splits, job.spec)):
+    paths = {row["slide"]: row["path"] for row in read_cohort_table(job.slides)}
+    if job.splits and job.spec and (wrong := split_faults(job.splits, job.spec, paths)):
         message += [f"the folds in {job.splits.name} are not to be trusted; {kept}:", *(f"  {line}" for line in wrong)]
     if message:
         raise SlidemillError("\n".join(message))

@@ -59,8 +59,9 @@ def write_splits(job: SplitJob) -> None:
 
     spec, table = job.spec, job.table
     wanted = dict.fromkeys((SLIDE, spec.by, spec.stratify or SLIDE))
-    found = count_patches(read_parquet(job.metadata, list(wanted)), spec.by, spec.stratify)
-    prints = {row["slide"]: row["fingerprint"] for row in read_cohort_table(job.slides, ("slide", "fingerprint"))}
+    rows = list(read_cohort_table(job.slides, ("slide", "path", "fingerprint")))
+    paths, prints = ({row["slide"]: row[name] for row in rows} for name in ("path", "fingerprint"))
+    found = count_patches(read_parquet(job.metadata, list(wanted)), spec.by, spec.stratify, paths=paths)
     if len({own.group for own in found.values()}) < spec.folds:
         # The report and the gate still run.
         count = write_table(table, COLUMNS, ())
@@ -69,5 +70,5 @@ def write_splits(job: SplitJob) -> None:
         splits.save(table)
         count = len(splits.slides)
     seal_tables(table.parent, {table.name: count}, SPLITS_SEAL)
-    for fault in split_faults(table, spec):
+    for fault in split_faults(table, spec, paths):
         LOG.warning("%s", fault)
