@@ -23,7 +23,7 @@ from slidemill.datasets.slide_records import ReadingChoice
 from slidemill.errors import SlidemillError
 from slidemill.runs.planning import list_slides
 from slidemill.sampling.label_filter import LabelChoice
-from slidemill.sampling.patch_selection import Choice
+from slidemill.sampling.patch_selection import Choice, GivenPlaces
 from slidemill.slides.discovery import decode_path
 from slidemill.slides.fingerprint import fingerprint
 from slidemill.stages.discover import DiscoverJob, discover_slide
@@ -139,12 +139,16 @@ class Cohort:
 
     def sample(self, one):
         labels = LabelChoice(self.checked.annotations_root, one.annotation, self.marks[one.slide], self.checked.labels)
-        policy = self.checked.unannotated
+        policy, folder, given = self.checked.unannotated, self.checked.coordinates, None
+        if folder:
+            path = folder / decode_path(one.coordinates) if one.coordinates else None
+            given = GivenPlaces(path, path and fingerprint(path), self.checked.stated, folder)
         choice = Choice(
             self.checked.sampling,
             self.checked.tissue,
             labels=labels if labels.spec.only else None,
             unannotated=None if one.annotation or policy == "outside" else policy,
+            given=given,
         )
         sample_patches(
             SampleJob(

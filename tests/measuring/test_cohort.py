@@ -44,4 +44,4 @@ def test_slides_without_patches_are_counted(small_cohort):
     cohort = small_cohort.cohort()
     assert [slide.patches for slide in cohort.slides] == [72, 192]
     assert (cohort.patches, cohort.others) == (264, 1)
-    assert len(cohort.slides[0].read_patches(cohort.grid)) == 72
+    assert len(cohort.slides[0].read_patches()) == 72

@@ -84,6 +84,7 @@ Share = Annotated[float, Field(ge=0, le=1), AS_GIVEN]
 def spec_of(spec: type[Spec], section: Section) -> Spec:
     """Return a section as the dataclass that stages take.
 
-    The dataclass's fields have the names of keys.
+    The dataclass's fields have the names of keys; others keep their defaults.
     """
-    return spec(**{field.name: getattr(section, field.name) for field in fields(cast("Any", spec))})
+    names = [field.name for field in fields(cast("Any", spec)) if field.name in type(section).model_fields]
+    return spec(**{name: getattr(section, name) for name in names})

@@ -47,7 +47,10 @@ LARGEST_SHRUNK = 1024
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A checked configuration, with absolute paths."""
+    """A checked configuration, with absolute paths.
+
+    With `coordinates`, `stated` has the keys of `sampling` that decide a patch's square and are not left out.
+    """
 
     slides: Path
     annotations: Path | None
@@ -72,6 +75,8 @@ class Config:
     unannotated: str | None = None
     unmapped: str = "fail_if_most"
     force: bool = False
+    coordinates: Path | None = None
+    stated: tuple[str, ...] = ()
 
     @property
     def root(self) -> Path:
@@ -87,6 +92,11 @@ class Config:
     def masks_root(self) -> Path:
         """The folder to which masks' paths are relative."""
         return self.tissue_masks or self.root
+
+    @property
+    def coordinates_root(self) -> Path:
+        """The folder to which files of coordinates are relative."""
+        return self.coordinates or self.root
 
 
 def is_sheet(slides: Path) -> bool:
@@ -116,7 +126,7 @@ def read_config(values: Mapping[str, Any], base: Path) -> Config:
     _refuse(_impossible_paths(given, base))
     slides, results = (base / given.slides).resolve(), (base / given.results).resolve()
     _refuse(_contradictions(given, slides, results))
-    annotations, masks = given.annotations, given.tissue.masks
+    annotations, masks, coordinates = given.annotations, given.tissue.masks, given.sampling.coordinates
     return Config(
         slides=slides,
         annotations=(base / annotations).resolve() if annotations else None,
@@ -141,6 +151,10 @@ def read_config(values: Mapping[str, Any], base: Path) -> Config:
         seed=given.seed,
         quality=QualitySpec(given.quality.model_dump(exclude_none=True)) if given.quality else None,
         splits=spec_of(SplitSpec, given.splits) if given.splits else None,
+        coordinates=(base / coordinates).resolve() if coordinates else None,
+        stated=tuple(
+            key for key in ("patch_size", *RESOLUTIONS) if coordinates and key in given.sampling.model_fields_set
+        ),
     )
 
 
@@ -172,7 +186,8 @@ def _store_spec(store: Store) -> StoreSpec:
 def _impossible_paths(given: Configuration, base: Path) -> Iterator[str]:
     """Yield a line for each path that no file can have."""
     paths = {key: getattr(given, key) for key in ("slides", "annotations", "results")}
-    for key, path in (paths | {"tissue.masks": given.tissue.masks}).items():
+    folders = {"tissue.masks": given.tissue.masks, "sampling.coordinates": given.sampling.coordinates}
+    for key, path in (paths | folders).items():
         try:
             (base / (path or "")).lstat()
         except ValueError:

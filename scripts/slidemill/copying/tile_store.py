@@ -43,6 +43,11 @@ def tiles_of(reader: TileReader, asked: SlidePatches) -> TileGrid:
         raise SlideError(
             "encoding source copies JPEG and JPEG 2000 tiles, and this slide's are neither: choose png or zstd"
         )
+    if asked.grid.is_free:
+        raise SlideError(
+            "encoding source cuts patches of a grid out of tiles, and sampling.coordinates has places on none: choose "
+            "raw, zstd, png or jpeg"
+        )
     grid, apart = Grid(asked.info.pyramid, asked.grid), reader.downsample
     red, green, blue = bytes.fromhex(asked.info.background)
     tiles = TileGrid(

@@ -1,4 +1,4 @@
-"""A patch of a grid as a value, and its id."""
+"""A patch as a value, and its id."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from slidemill.core.pyramid import Size
 
 @dataclass(frozen=True, slots=True)
 class PatchRef:
-    """A patch of a grid: its place, and the region to read for it.
+    """A patch: its place, and the region to read for it.
 
     Parameters
     ----------
     column, row
-        Place in the grid, counted from 0 at the top left.
+        Place in the grid, counted from 0 at the top left; of patches at any place, `x0` and `y0`.
     x0, y0, width0, height0
         The patch's square in level-0 pixels. The origin is rounded down, the size to the nearest pixel.
         Padded patches may begin before 0 and end beyond the slide.
@@ -62,12 +62,29 @@ class Span:
     kind: SpanKind
 
 
+DIGITS = 5
+"""Digits of a number in an id. A longer number follows a letter for its length, so that ids still sort as numbers."""
+
+LONGER = "abcd"
+"""The letters of numbers with 6 digits, with 7, and so on; they sort behind all digits."""
+
+
 def format_patch_id(column: int, row: int) -> str:
-    """Return the id of the patch at `column` and `row`, such as ``r00012_c00034``."""
-    return f"r{row:05d}_c{column:05d}"
+    """Return the id of the patch at `column` and `row`, such as ``r00012_c00034`` or ``r00012_ca204800``.
+
+    Ids sort in raster order. Numbers have at most 9 digits.
+    """
+    if column < 10**DIGITS > row:
+        return f"r{row:05d}_c{column:05d}"
+    return f"r{_sortable(row)}_c{_sortable(column)}"
 
 
 def parse_patch_id(patch_id: str) -> tuple[int, int]:
     """Return the column and row in an id that `format_patch_id` gave."""
     row, _, column = patch_id.partition("_c")
-    return int(column), int(row[1:])
+    return int(column.lstrip(LONGER)), int(row[1:].lstrip(LONGER))
+
+
+def _sortable(number: int) -> str:
+    digits = f"{number:0{DIGITS}d}"
+    return digits if len(digits) == DIGITS else f"{LONGER[len(digits) - DIGITS - 1]}{digits}"

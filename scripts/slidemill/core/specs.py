@@ -54,10 +54,14 @@ class GridSpec:
     mpp
         Micrometres per grid pixel; or None.
     magnification
-        Magnification to sample; or None. Exactly one of this, `mpp` and the two levels is given.
+        Magnification to sample; or None. Exactly one of this, `mpp`, `downsample` and the two levels is given.
     filter
         How level pixels are shrunk to grid pixels: `LANCZOS`, as OpenSlide's DeepZoomGenerator does, or `AREA`, which
-        only `mpp` and `magnification` can have.
+        only `mpp`, `magnification` and `downsample` can have.
+    downsample
+        Level-0 pixels per grid pixel, as a file of coordinates has it; or None.
+    is_free
+        Whether patches begin at any level-0 pixel, so that columns and rows count these, and not on a grid.
     """
 
     patch_size: int = 256
@@ -69,6 +73,8 @@ class GridSpec:
     mpp: float | None = None
     magnification: float | None = None
     filter: str = LANCZOS
+    downsample: float | None = None
+    is_free: bool = False
 
     @property
     def step(self) -> int:
@@ -78,18 +84,16 @@ class GridSpec:
     @property
     def by_resolution(self) -> bool:
         """Whether the grid is set by a resolution, and not by a level."""
-        return self.mpp is not None or self.magnification is not None
+        return not (self.mpp is self.magnification is self.downsample is None)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the settings as JSON values, without the filter `LANCZOS`.
+        """Return the settings as JSON values, without those that earlier versions do not have.
 
-        Results of earlier versions name no filter and were shrunk by this one: what is recorded of such grids, and so
+        Results of earlier versions name no filter and were shrunk by `LANCZOS`: what is recorded of such grids, and so
         the stores' content and the jobs' parameters, stays the same.
         """
-        values = asdict(self)
-        if self.filter == LANCZOS:
-            del values["filter"]
-        return values
+        later = {"filter": LANCZOS, "downsample": None, "is_free": False}
+        return {name: value for name, value in asdict(self).items() if name not in later or value != later[name]}
 
 
 @dataclass(frozen=True, slots=True)

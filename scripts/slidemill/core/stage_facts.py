@@ -82,13 +82,15 @@ class SampleFacts:
     Parameters
     ----------
     grid, patches
-        Number of patches of the grid, and of those that are kept.
+        Number of patches of the grid, or of the file of coordinates, and of those that are kept.
     sampling
         The grid; None in files of earlier versions.
     dropped
         Number of dropped patches by reason.
     mask_fingerprint
         Fingerprint of the slide's custom mask of tissue.
+    coordinates_fingerprint
+        Fingerprint of the file with the coordinates of the slide's patches; None for a grid.
     ink_fraction
         Share of the slide that was left out as ink, as text.
     quality
@@ -102,6 +104,7 @@ class SampleFacts:
     sampling: GridSpec | None = None
     dropped: Mapping[str, int] = field(default_factory=dict)
     mask_fingerprint: str | None = None
+    coordinates_fingerprint: str | None = None
     ink_fraction: str | None = None
     quality: QualitySummary | None = None
     reading: ReaderFacts | None = None

@@ -73,6 +73,25 @@ class Patch:
     height0: int
 
 
+def _steps(table: pandas.DataFrame, codes: Places, count: int) -> Places | None:
+    """Return the columns between neighbours per slide, ``(count,)``: 1, and the patch's side where patches are free.
+
+    None if no slide has free patches. Columns and rows of free patches are level-0 pixels.
+
+    Parameters
+    ----------
+    table, codes
+        The patches, and the number of each one's slide.
+    count
+        Number of slides.
+    """
+    on_grid = ((table["column"] != table["x0"]) | (table["row"] != table["y0"])).to_numpy()
+    steps = np.ones(count, np.int64)
+    steps[codes] = table["width0"].to_numpy()
+    steps[codes[on_grid]] = 1
+    return None if (steps == 1).all() else steps
+
+
 @dataclass(frozen=True, slots=True)
 class StoredPatches:
     """The stores and patch places of a dataset, small enough to pickle cheaply.
@@ -85,6 +104,8 @@ class StoredPatches:
         Ids of slides.
     codes, columns, rows
         Per patch, the place of its slide in `slides`, and its column and row in the slide's grid; integers ``(n,)``.
+    steps
+        Per slide, the columns or rows between neighbours, integers ``(slides,)``; None for 1.
     """
 
     pool: Pool[Any]
@@ -92,13 +113,15 @@ class StoredPatches:
     codes: Places
     columns: Places
     rows: Places
+    steps: Places | None = None
 
     @classmethod
     def of(cls, pool: Pool[Any], table: pandas.DataFrame) -> StoredPatches:
         """Return the places of a table's patches; its slides are categories."""
         slide = table["slide"].cat.remove_unused_categories()
-        slides = tuple(map(str, slide.cat.categories))
-        return cls(pool, slides, slide.cat.codes.to_numpy(), table["column"].to_numpy(), table["row"].to_numpy())
+        slides, codes = tuple(map(str, slide.cat.categories)), slide.cat.codes.to_numpy()
+        steps = _steps(table, codes, len(slides))
+        return cls(pool, slides, codes, table["column"].to_numpy(), table["row"].to_numpy(), steps)
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -111,7 +134,8 @@ class StoredPatches:
     def order(self, shuffle: Shuffle | bool, seed: int, epoch: int) -> npt.NDArray[np.intp]:
         """Return the places of all patches in reading order, as `slidemill.datasets.shuffle.order` does."""
         needs_blocks = shuffle in (True, "blocks") and self.are_cut
-        blocks = square_blocks(self.columns, self.rows) if needs_blocks else None
+        steps = 1 if self.steps is None else self.steps[self.codes]
+        blocks = square_blocks(self.columns // steps, self.rows // steps) if needs_blocks else None
         return order(self.codes, shuffle, seed, epoch, blocks=blocks)
 
     def ids(self, places: Places) -> list[str]:

@@ -18,7 +18,7 @@ from slidemill.core.results_layout import PATCHES
 from slidemill.core.seals import Seal
 from slidemill.core.specs import GridSpec
 from slidemill.slides.discovery import decode_path
-from slidemill.slides.patch_table import patches_of
+from slidemill.slides.patch_table import patches_of, sampled_grid
 
 MOST_GROUPS = 64
 """Most places in the cohort that patches are drawn at, so that a cohort of thousands takes no longer."""
@@ -30,8 +30,8 @@ class CohortSlide:
 
     Parameters
     ----------
-    slide, source, info
-        Its id, its file, and its facts.
+    slide, source, info, grid
+        Its id, its file, its facts, and the grid of its patches.
     patches
         The number of its patches.
     table, seal
@@ -45,13 +45,14 @@ class CohortSlide:
     slide: str
     source: Path
     info: SlideInfo
+    grid: GridSpec
     patches: int
     table: Path
     seal: Seal | None
     megabytes: int
     outcome: Path
 
-    def read_patches(self, grid: GridSpec) -> list[PatchRef]:
+    def read_patches(self) -> list[PatchRef]:
         """Return the slide's patches in raster order.
 
         Raises
@@ -59,7 +60,7 @@ class CohortSlide:
         SlidemillError
             When the table is damaged.
         """
-        return patches_of(read_table(self.table, seal=self.seal), self.info, grid)
+        return patches_of(read_table(self.table, seal=self.seal), self.info, self.grid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class Cohort:
     Parameters
     ----------
     grid
-        The grid of the patches.
+        The grid of the first slide's patches; slides differ where the patches are those of files.
     slides
         The slides that have patches.
     others
@@ -114,6 +115,7 @@ def read_cohort(root: Path, outcomes: Iterable[Path], grid: GridSpec) -> Cohort:
                 slide=found.slide,
                 source=root / decode_path(found.path),
                 info=found.info,
+                grid=sampled_grid(found, grid),
                 patches=found.sample.patches,
                 table=path.parents[2] / PATCHES.format(slide=found.slide),
                 seal=find_seal([found], "patches"),
@@ -121,7 +123,7 @@ def read_cohort(root: Path, outcomes: Iterable[Path], grid: GridSpec) -> Cohort:
                 outcome=path,
             )
         )
-    return Cohort(grid, slides, others)
+    return Cohort(slides[0].grid if slides else grid, slides, others)
 
 
 def draw_places(counts: Sequence[int], count: int, seed: int) -> dict[int, list[int]]:

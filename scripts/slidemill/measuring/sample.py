@@ -140,7 +140,7 @@ def read_sample(cohort: Cohort, spec: SampleSpec) -> Sample:
             break
         own = cohort.slides[place]
         try:
-            _SlideSampler(own, cohort.grid, spec, found, deadline).read(places, timed=timed)
+            _SlideSampler(own, own.grid, spec, found, deadline).read(places, timed=timed)
             read += 1
         except SlideError as error:
             LOG.warning("%s: left out of the sample: %s", own.slide, error)
@@ -169,7 +169,7 @@ class _SlideSampler:
     def read(self, places: Sequence[int], *, timed: int) -> None:
         """Read the patches at places of the slide's table, and time reading so many neighbours."""
         slide, found = self.slide, self.found
-        patches = slide.read_patches(self.grid)
+        patches = slide.read_patches()
         wanted = [patches[place] for place in places]
         colours = colour_state(self.spec.icc, slide.info.icc)
         begun = time.perf_counter()

@@ -55,7 +55,7 @@ def measure_slides(cohort: Cohort, bench: Bench, count: int, reading: ReadingCho
         own = cohort.slides[place]
         if record := reading.record(read_outcome(own.outcome)):
             records[own.slide] = record
-            patches = own.read_patches(cohort.grid)
+            patches = own.read_patches()
             keys += [(own.slide, patches[one].patch_id) for one in places]
     sources = slide_sources(reading.root, records)
     name = TILE_SOURCE if TILE_SOURCE in sources else SLIDE_SOURCE

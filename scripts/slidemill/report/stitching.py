@@ -7,7 +7,7 @@ At a lower resolution each pixel is the mean of the area that it covers, to frac
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from slidemill.core.specs import GridSpec
 from slidemill.datasets.slide_names import slide_ids
 from slidemill.errors import SlidemillError
 from slidemill.report._area_sums import pixel_edges, sum_pieces
+from slidemill.report._seen_parts import overlap_finder
 from slidemill.slides.grid import Grid
 from slidemill.slides.patch_table import patches_of
 
@@ -77,21 +78,24 @@ class SlideCanvas:
         return self.outcome.info
 
     @cached_property
+    def grid(self) -> Grid:
+        """The grid of the patches."""
+        return Grid(self.info.pyramid, self.spec)
+
+    @property
     def downsample(self) -> float:
         """Level-0 pixels per pixel of a patch."""
-        return Grid(self.info.pyramid, self.spec).downsample
+        return self.grid.downsample
 
     @property
     def corner(self) -> tuple[int, int]:
         """The origin of the grid in level-0 pixels."""
         return self.info.corner if self.spec.limit_bounds else (0, 0)
 
-    def crop(self, patch: PatchRef, pixels: Any) -> tuple[Any, tuple[int, int]]:
+    def crop(self, patch: PatchRef, pixels: Any) -> tuple[Any, tuple[float, float]]:
         """Return the part of a patch within the slide, and its corner in grid pixels."""
         (left, top), (width, height) = patch.offset, patch.size
-        step, overlap = self.spec.step, self.spec.overlap
-        start = step * patch.column - overlap + left, step * patch.row - overlap + top
-        return pixels[top : top + height, left : left + width], start
+        return pixels[top : top + height, left : left + width], self.grid.start(patch)
 
     def patches(self) -> Iterator[tuple[PatchRef, Pixels]]:
         """Yield each patch and its pixels, ``uint8 (height, width, 3)``, in blocks."""
@@ -237,14 +241,17 @@ def stitch_canvas(
     scales = own.downsample / steps[0], own.downsample / steps[1]
     sums = _Sums(own, np.zeros((height, width, 3), np.float32), np.zeros((height, width), np.float32), scales)
     table = own.ds.table[own.ds.table["slide"] == own.outcome.slide]
-    there = set(zip(table["column"].tolist(), table["row"].tolist(), strict=True))
+    places = list(zip(table["column"].tolist(), table["row"].tolist(), strict=True))
+    seen_parts = overlap_finder(places, own.spec, own.downsample)
     for patch, one in own.patches():
         mask = np.ones(one.shape[:2], np.uint8)
-        for seen in _overlaps(patch, there, own.spec):
+        for seen in seen_parts(patch):
             one[seen] = mask[seen] = 0
         sums.add(patch, one, mask)
     # 2. Fill the rest of each pixel with the background.
     total = sums.pixels
+    if own.spec.is_free:  # Corners of free patches are between the pixels of others, so seams may count twice.
+        total /= np.maximum(sums.weights, 1)[..., None]
     total += np.maximum(1 - sums.weights, 0)[..., None] * ground
     # 3. Rounding errors of the sums stay out of the range.
     return Stitched(np.rint(np.clip(total, 0, 255)).astype(np.uint8), np.minimum(sums.weights, 1), max(steps))
@@ -278,20 +285,8 @@ def _parse_colour(name: str) -> tuple[int, ...]:
 
 def _paste(pixels: Pixels, share: Floats, own: SlideCanvas, *, patch: PatchRef, one: Pixels) -> None:
     part, (x, y) = own.crop(patch, one)
-    x, y = (start + round(corner / own.downsample) for start, corner in zip((x, y), own.corner, strict=True))
+    x, y = (round(start) + round(corner / own.downsample) for start, corner in zip((x, y), own.corner, strict=True))
     place = pixels[y : y + part.shape[0], x : x + part.shape[1]]
     # The mean of both axes' downsamples may make the canvas a pixel narrower than a level.
     place[:] = part[: place.shape[0], : place.shape[1]]
     share[y : y + part.shape[0], x : x + part.shape[1]] = 1
-
-
-def _overlaps(patch: PatchRef, there: Container[tuple[int, int]], spec: GridSpec) -> Iterator[tuple[slice, slice]]:
-    """Yield the parts of a patch that earlier patches in raster order also cover."""
-    # So many neighbours on each side reach into the patch.
-    reach = (spec.patch_size - 1) // spec.step
-    for down in range(-reach, 1):
-        # Rows above count whole; of the patch's own row, only the neighbours to its left.
-        for across in range(-reach, reach + 1 if down else 0):
-            if (patch.column + across, patch.row + down) in there:
-                left, bottom = spec.step * across, spec.step * down + spec.patch_size
-                yield slice(bottom), slice(max(left, 0), left + spec.patch_size)

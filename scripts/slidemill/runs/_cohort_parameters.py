@@ -22,9 +22,8 @@ def report_parameters(config: Config, backends: Mapping[str, Mapping[str, Any]])
     backends
         The settings of each store, in the order of the report.
     """
-    sampling = config.sampling
     return {
-        "sampling": sampling.to_json() | ({"filter": sampling.filter} if sampling.by_resolution else {}),
+        "sampling": _sampling(config),
         "tissue": asdict(config.tissue),
         "reader": config.reader,
         "icc": config.icc,
@@ -37,6 +36,16 @@ def report_parameters(config: Config, backends: Mapping[str, Mapping[str, Any]])
         "benchmark": asdict(config.benchmark) if config.benchmark else False,
         "seed": config.seed,
     }
+
+
+def _sampling(config: Config) -> dict[str, Any]:
+    """Return the settings of the grid, or of the patches at the coordinates of files."""
+    spec = config.sampling
+    values = spec.to_json() | ({"filter": spec.filter} if spec.by_resolution else {})
+    if config.coordinates:
+        # What is not stated is as the files have it.
+        values = {key: values[key] for key in (*config.stated, "edges")} | {"coordinates": str(config.coordinates)}
+    return values
 
 
 def measuring_parameters(config: Config, backends: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -34,13 +34,14 @@ class SlideParameters:
     known_prints: dict[str, Prints]
 
     def prints(self, slide: str) -> Prints:
-        """Return the fingerprints of a slide's file, annotation and mask."""
+        """Return the fingerprints of a slide's file, annotation, mask and coordinates."""
         if slide not in self.known_prints:
             file, config = self.slides[slide], self.config
             places = (
                 (config.root, file.path, "discover_slides", "fingerprint"),
                 (config.annotations_root, file.annotation, "write_metadata", "annotation_fingerprint"),
                 (config.masks_root, file.tissue_mask, "sample_patches", "mask_fingerprint"),
+                (config.coordinates_root, file.coordinates, "sample_patches", "coordinates_fingerprint"),
             )
             self.known_prints[slide] = tuple(
                 planned_print(root, path, outcome_file(stage, slide), key=key) for root, path, stage, key in places
@@ -70,6 +71,12 @@ class SlideParameters:
         slide = self.slides[wildcards.slide]
         own = self.prints(slide.slide)[2]
         return {"path": slide.tissue_mask, "fingerprint": own} if slide.tissue_mask else None
+
+    def coordinates(self, wildcards: OfSlide) -> dict[str, Any]:
+        """Return a slide's file of coordinates, its fingerprint, and the keys of `sampling` that must agree with it."""
+        slide = self.slides[wildcards.slide]
+        own = self.prints(slide.slide)[3]
+        return {"path": slide.coordinates, "fingerprint": own, "stated": list(self.config.stated)}
 
     def unannotated(self, wildcards: OfSlide) -> str | None:
         """Return how a slide without an annotation is treated, as configured.

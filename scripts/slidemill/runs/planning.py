@@ -15,6 +15,7 @@ import yaml
 
 from slidemill.config.config_file import check_file, check_size
 from slidemill.config.configuration import Config, is_sheet, read_config
+from slidemill.coordinates.matching import match_coordinates
 from slidemill.core.columns import LABEL, METADATA_COLUMNS, PATIENT, SLIDE
 from slidemill.core.results_layout import PLAN
 from slidemill.core.specs import SplitSpec
@@ -129,13 +130,19 @@ def list_slides(config: Config, sheet_schema: Mapping[str, Any]) -> tuple[list[S
     Raises
     ------
     ConfigError
-        When there is no slide, the sheet is wrong, annotations fit no slide, or `labels.unannotated` is missing.
+        When there is no slide, the sheet is wrong, annotations or coordinates fit no slide, or `labels.unannotated` is
+        missing.
     """
     if is_sheet(config.slides):
         found = Found(read_sheet(config.slides, sheet_schema, frozenset(METADATA_COLUMNS)))
     else:
         found = search_slides(config.slides, config.annotations, config.results, masks=config.tissue_masks)
-    return found.slides, check_annotations(found, config)
+    remarks = check_annotations(found, config)
+    if config.coordinates is None:
+        return found.slides, remarks
+    given = match_coordinates(config.coordinates, found.slides)
+    remarks.warnings.extend(given.warnings)
+    return given.slides, remarks
 
 
 def check_sheet(spec: SplitSpec | None, slides: Collection[SlideFile]) -> None:

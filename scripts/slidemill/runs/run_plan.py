@@ -17,11 +17,11 @@ from slidemill.slides.discovery import SlideFile, decode_path
 from slidemill.slides.fingerprint import UNREADABLE, fingerprint
 
 Prints = tuple[str | None, ...]
-"""The fingerprints of a slide's file, annotation and mask; None for a file that it does not have."""
+"""The fingerprints of a slide's file, annotation, mask and coordinates; None for a file that it does not have."""
 
 
 def planned_print(root: Path, path: str | None, outcome: str, *, key: str) -> str | None:
-    """Return the fingerprint of a slide's file, annotation or mask for this run.
+    """Return the fingerprint of a slide's file, or of one of its other files, for this run.
 
     A file that cannot be read now, but could be in the last run, keeps that run's fingerprint, so that its results are
     not discarded for a disk that is missing. A warning in slidemill's log says so. Jobs that need the file fail.
@@ -42,8 +42,8 @@ def planned_print(root: Path, path: str | None, outcome: str, *, key: str) -> st
     from slidemill.core.outcomes import read_outcome
 
     last = read_outcome(Path(outcome))
-    parts = {"fingerprint": last, "annotation_fingerprint": last.labels, "mask_fingerprint": last.sample}
-    known = None if last.failed else getattr(parts[key], key, None)
+    parts = {"fingerprint": last, "annotation_fingerprint": last.labels}
+    known = None if last.failed else getattr(parts.get(key, last.sample), key, None)
     if known:
         LOG.warning(
             "slidemill: %s: could be read in the last run, and cannot be now (%s); what was made of it is kept: check "

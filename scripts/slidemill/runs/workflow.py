@@ -81,11 +81,10 @@ class Workflow:
 
     @property
     def job_config(self) -> dict[str, Any]:
-        """What jobs take and no rule has as a parameter; slides, annotations and masks are relative to the roots."""
+        """What jobs take and no rule has as a parameter; slides and their other files are relative to the roots."""
         config = self.config
-        roots = {"slides": config.root, "annotations": config.annotations_root, "masks": config.masks_root}
-        named = {name: str(folder) for name, folder in roots.items()}
-        return {"roots": named, "scratch": config.scratch, "force": config.force}
+        named = {name: str(getattr(config, f"{name}_root")) for name in ("annotations", "masks", "coordinates")}
+        return {"roots": {"slides": str(config.root), **named}, "scratch": config.scratch, "force": config.force}
 
     # What there is to make.
 
@@ -242,6 +241,7 @@ class Workflow:
         # Without measures, sampling reads no pixel, and another reader samples nothing again.
         if config.quality:
             sampled |= {"quality": asdict(config.quality), "reader": config.reader, "seed": config.seed}
+        sampled |= {"coordinates": self.of_slide.coordinates} if config.coordinates else {}
         # Where all labels are sampled, other annotations and other labels sample nothing again.
         if config.labels.only:
             sampled["labels"] = self.of_slide.label_choice
@@ -266,6 +266,7 @@ class Workflow:
         if rule == "sample_patches":
             # Otherwise an edit of how annotations are read would sample and store again.
             unused += [] if self.config.labels.only else ["slidemill.sampling.label_filter"]
+            unused += [] if self.config.coordinates else ["slidemill.coordinates.placing"]
             unused += [] if self.has_custom_masks else ["slidemill.sampling._custom_mask"]
         return code_digest(SCRIPTS / f"{rule}.py", unused)
 

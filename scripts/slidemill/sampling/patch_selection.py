@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from slidemill.core.job_log import LOG
 from slidemill.core.outcomes import Outcome
+from slidemill.core.patch import PatchRef
 from slidemill.core.pyramid import SlideInfo
 from slidemill.core.specs import MOST_PATCHES, GridSpec, QualitySpec, TissueSpec, WorkSpec
 from slidemill.core.stage_facts import SampleFacts
@@ -32,6 +34,26 @@ SKIPPED = "it has no annotation, and labels.unannotated is skip"
 
 
 @dataclass(frozen=True, slots=True)
+class GivenPlaces:
+    """The file with the coordinates of a slide's patches.
+
+    Parameters
+    ----------
+    path, fingerprint
+        The file and its fingerprint; None where the slide has none.
+    stated
+        The keys of `sampling` that the configuration states.
+    folder
+        The folder of these files.
+    """
+
+    path: Path | None
+    fingerprint: str | None
+    stated: Sequence[str]
+    folder: Path = Path()
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
     """Settings for selecting a slide's patches.
 
@@ -39,6 +61,8 @@ class Choice:
     ----------
     grid, tissue
         The grid, and the tissue that patches must have.
+    given
+        The file with the places of the patches; None for those of the grid.
     custom_mask, mask_fingerprint
         A custom mask of tissue and its fingerprint, or None.
     quality, work
@@ -63,6 +87,7 @@ class Choice:
     max_patches: int = MOST_PATCHES
     unannotated: str | None = None
     settings: str | None = None
+    given: GivenPlaces | None = None
 
 
 def write_selection(
@@ -82,13 +107,13 @@ def write_selection(
     Raises
     ------
     SlideError
-        When the slide lacks the requested level, its grid is too large, or it or its annotation cannot be read or is
-        missing.
+        When the slide lacks the requested level, its grid is too large, or it or its annotation or coordinates cannot
+        be read or are missing.
     SlidemillError
         When the slide changed meanwhile.
     """
     info = found.info
-    _check_count(Grid(info.pyramid, choice.grid), choice.max_patches)
+    choice, patches = _wanted_patches(source, found, choice)
     if choice.unannotated:
         # No pixel is read: an empty mask suffices.
         if mask:
@@ -97,9 +122,15 @@ def write_selection(
             raise SlideError(
                 "it has no annotation, and labels.unannotated is fail: give it one, or choose outside or skip"
             )
-        rows = patch_rows(found.slide, info, choice.grid)
+        rows = patch_rows(found.slide, info, choice.grid, patches)
         reasons = write_filtered(rows, [lambda block: [UNANNOTATED] * len(block)], kept=table, dropped=dropped)
-        sample = SampleFacts(grid=reasons.total(), patches=0, sampling=choice.grid, dropped=dict(reasons))
+        sample = SampleFacts(
+            grid=reasons.total(),
+            patches=0,
+            sampling=choice.grid,
+            dropped=dict(reasons),
+            coordinates_fingerprint=choice.given.fingerprint if choice.given else None,
+        )
         return replace(found, status="empty", sample=sample, slide_notes=(*found.slide_notes, SKIPPED))
     planned = source, found.fingerprint
     steps: list[Step] = []
@@ -131,7 +162,8 @@ def write_selection(
             asked = quality_step(*planned, info, grid=choice.grid, spec=choice.quality, work=choice.work)
             quality = stack.enter_context(asked)
             steps.append(quality)
-        reasons = write_filtered(patch_rows(found.slide, info, choice.grid), steps, kept=table, dropped=dropped)
+        rows = patch_rows(found.slide, info, choice.grid, patches)
+        reasons = write_filtered(rows, steps, kept=table, dropped=dropped)
     measures = quality.summary() if quality else None
     if measures:
         notes += ink_notes(measures)
@@ -148,6 +180,7 @@ def write_selection(
         sampling=choice.grid,
         dropped=dict(reasons),
         mask_fingerprint=choice.mask_fingerprint if mask else None,
+        coordinates_fingerprint=choice.given.fingerprint if choice.given else None,
         ink_fraction=ink_fraction,
         quality=measures,
     )
@@ -159,6 +192,33 @@ def write_selection(
         slide_notes=tuple(notes),
         warnings=tuple(warnings),
     )
+
+
+def _wanted_patches(source: Path, found: Outcome, choice: Choice) -> tuple[Choice, Sequence[PatchRef] | None]:
+    """Return the choice with the grid of the slide's patches, and patches from a file; None for those of the grid."""
+    given, info = choice.given, found.info
+    if given is None:
+        _check_count(Grid(info.pyramid, choice.grid), choice.max_patches)
+        return choice, None
+    if given.path is None:
+        raise SlideError(
+            f"no file in {given.folder} (sampling.coordinates) has its coordinates: add {source.stem}_patches.h5, "
+            f"{source.stem}.h5 or {source.stem}.csv, or leave the slide out"
+        )
+    from slidemill.coordinates.placing import read_patches
+
+    names = (source.name, source.stem, found.slide)
+    placed = read_patches(given.path, info, choice.grid, stated=given.stated, names=names)
+    check_unchanged(given.path, given.fingerprint, "file of coordinates")
+    if len(placed.patches) > choice.max_patches:
+        raise SlideError(
+            f"the file of coordinates {given.path.name}: has {len(placed.patches):,} places, and sampling.max_patches "
+            f"is {choice.max_patches:,}: allow more"
+        )
+    LOG.info(
+        "%s: %d places, %s", given.path.name, len(placed.patches), "free" if placed.spec.is_free else "on the grid"
+    )
+    return replace(choice, grid=placed.spec), placed.patches
 
 
 def _check_count(grid: Grid, most: int) -> None:

@@ -58,7 +58,7 @@ class _Weights:
     weights: Numbers
 
 
-def shrink_area(pixels: Pixels, shrink: float, start: Size, *, size: Size) -> Pixels:
+def shrink_area(pixels: Pixels, shrink: float, start: tuple[float, float], *, size: Size) -> Pixels:
     """Return part of the grid, ``uint8 (height, width, 3)``.
 
     Parameters
@@ -69,7 +69,7 @@ def shrink_area(pixels: Pixels, shrink: float, start: Size, *, size: Size) -> Pi
     shrink
         Level pixels per grid pixel, at least 1.
     start
-        ``(x, y)`` of the part's first pixel, in grid pixels of the sampled area.
+        ``(x, y)`` of the part's first pixel, in grid pixels of the sampled area; fractions for patches at any place.
     size
         ``(width, height)`` of the part, in grid pixels.
     """
@@ -86,9 +86,9 @@ def shrink_area(pixels: Pixels, shrink: float, start: Size, *, size: Size) -> Pi
 
 
 @lru_cache(maxsize=256)
-def _weights(shrink: float, start: int, count: int) -> _Weights:
+def _weights(shrink: float, start: float, count: int) -> _Weights:
     """Return the weights of `count` grid pixels from `start`. Neighbouring patches share them, so some are kept."""
-    places = np.arange(start, start + count, dtype=np.float64)
+    places = start + np.arange(count, dtype=np.float64)
     first = np.floor(shrink * places)
     # 1. The borders of all pixels that a grid pixel can touch, in units of its own extent.
     borders = first + np.arange(np.ceil(shrink) + 2)[:, None]

@@ -42,9 +42,10 @@ class HalvedLevel:
         return np.empty((self.tile[1], self.tile[0], 3), np.uint8)
 
 
-def is_halved_by_tiles(level: TiledLevel, region: Region | None) -> bool:
-    """Return whether halved patches, of which one reads `region`, consist of halved tiles."""
-    return region is not None and not (level.tile[0] % 2 or level.tile[1] % 2 or region.left % 2 or region.top % 2)
+def is_halved_by_tiles(level: TiledLevel, regions: Sequence[Region]) -> bool:
+    """Return whether halved patches, which read `regions`, consist of halved tiles."""
+    is_even = not (level.tile[0] % 2 or level.tile[1] % 2)
+    return is_even and bool(regions) and not any(region.left % 2 or region.top % 2 for region in regions)
 
 
 def halved(region: Region) -> Region:

@@ -42,6 +42,8 @@ class SlideFile:
         Micrometres per level-0 pixel from the sheet, or None.
     tissue_mask
         The file of a custom tissue mask, in the form of `annotation`; or None.
+    coordinates
+        The file of the coordinates of its patches, relative to the folder of these files, percent-encoded; or None.
     """
 
     slide: str
@@ -50,6 +52,7 @@ class SlideFile:
     columns: Mapping[str, str] = field(default_factory=dict)
     mpp: float | None = None
     tissue_mask: str | None = None
+    coordinates: str | None = None
 
 
 def encode_path(path: Path) -> str:

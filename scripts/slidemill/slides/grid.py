@@ -24,7 +24,10 @@ from slidemill.errors import SlideError
 from slidemill.slides._resolution import wanted_downsample
 
 MOST_ALONG_A_SIDE = 100_000
-"""Ids have five digits for the column and for the row, and sort in raster order only up to that."""
+"""Most columns, and rows, of a grid."""
+
+NOISE = 1e-6
+"""Pixels by which a quotient of floats may miss a whole number."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Grid:
 
     def __post_init__(self) -> None:
         _ = self.level  # Raises where the slide lacks it.
-        if max(self.shape) > MOST_ALONG_A_SIDE:
+        if not self.spec.is_free and max(self.shape) > MOST_ALONG_A_SIDE:
             raise SlideError(
                 f"the grid has {self.shape[0]} x {self.shape[1]} patches, and ids count to {MOST_ALONG_A_SIDE} along a "
                 "side: choose larger patches, less overlap or a coarser level"
@@ -50,7 +53,7 @@ class Grid:
 
     @cached_property
     def _area(self) -> tuple[int, int, int, int]:
-        bounds = self.pyramid.bounds if self.spec.limit_bounds else None
+        bounds = self.pyramid.bounds if self.spec.limit_bounds and not self.spec.is_free else None
         return bounds or (0, 0, *self.pyramid.dimensions[0])
 
     @property
@@ -75,6 +78,8 @@ class Grid:
         """Level-0 pixels per grid pixel."""
         if self.spec.deepzoom_level is not None:
             return float(2 ** (len(self.deepzoom_sizes) - 1 - self.spec.deepzoom_level))
+        if self.spec.downsample is not None:
+            return self.spec.downsample
         if self.spec.by_resolution:
             return wanted_downsample(self.pyramid, self.spec.mpp, self.spec.magnification)
         return self.pyramid.downsamples[self.level]
@@ -121,15 +126,25 @@ class Grid:
         """Whether patches are shrunk by `slidemill.shrinking.area`."""
         return self._shrinks_freely and self.spec.filter == AREA
 
-    def start(self, patch: PatchRef) -> Size:
+    def start(self, patch: PatchRef) -> tuple[float, float]:
         """Return ``(x, y)`` of the patch's first pixel within the sampled area, in grid pixels."""
+        if self.spec.is_free:
+            return patch.column / self.downsample, patch.row / self.downsample
         step, overlap = self.spec.step, self.spec.overlap
         return step * patch.column - overlap + patch.offset[0], step * patch.row - overlap + patch.offset[1]
 
     @cached_property
     def shape(self) -> Size:
-        """``(columns, rows)`` of the grid, including patches at the edges."""
+        """``(columns, rows)`` of the grid, including patches at the edges; level-0 pixels if patches are free."""
+        if self.spec.is_free:
+            return self.pyramid.dimensions[0]
         return -(-self.size[0] // self.spec.step), -(-self.size[1] // self.spec.step)
+
+    @property
+    def origins0(self) -> tuple[list[int], list[int]]:
+        """The first level-0 pixel of all columns, and of all rows."""
+        across, down = ([span.origin0 for span in spans] for spans in self._spans)
+        return across, down
 
     def patch(self, column: int, row: int) -> PatchRef:
         """Return the patch at `column` and `row`.
@@ -143,7 +158,7 @@ class Grid:
         """
         if not (0 <= column < self.shape[0] and 0 <= row < self.shape[1]):
             raise IndexError(f"column {column}, row {row} lies outside the grid of {self.shape} patches")
-        across, down = self._spans[0][column], self._spans[1][row]
+        across, down = self._span_at(0, column), self._span_at(1, row)
         extent0, level = self.extent0, self.level
         place0 = (across.origin0, down.origin0, extent0, extent0)
         return PatchRef(column, row, *place0, level, across.read0, down.read0, *self._sizes(across.kind, down.kind))
@@ -152,10 +167,11 @@ class Grid:
     def count(self) -> int:
         """The number of patches that `patches` yields, computed without making any."""
         across, down = (Counter(span.kind for span in spans) for spans in self._spans)
-        kept = (kinds for kinds in product(across, down) if self._keeps(self._sizes(*kinds)[1]))
+        kept = (kinds for kinds in product(across, down) if self.keeps(self._sizes(*kinds)[1]))
         return sum(across[one] * down[other] for one, other in kept)
 
-    def _keeps(self, size: Size) -> bool:
+    def keeps(self, size: Size) -> bool:
+        """Return whether `GridSpec.edges` keeps patches with pixels of this size within the slide."""
         return self.spec.edges == "pad" or size == (self.spec.patch_size, self.spec.patch_size)
 
     def patches(self) -> Iterator[PatchRef]:
@@ -167,7 +183,7 @@ class Grid:
         for row in range(rows):
             for column in range(columns):
                 patch = self.patch(column, row)
-                if self._keeps(patch.size):
+                if self.keeps(patch.size):
                     yield patch
 
     @cached_property
@@ -199,6 +215,23 @@ class Grid:
             size = fit_size if self._shrinks_freely else thumbnail_size(read_size, fit_size)
             known = self._known_sizes[across, down] = (read_size, size, offset)
         return known
+
+    def _span_at(self, axis: int, index: int) -> Span:
+        return self._free_span(axis, index) if self.spec.is_free else self._spans[axis][index]
+
+    def _free_span(self, axis: int, index: int) -> Span:
+        """Return the extent, along one axis, of a patch that begins at a level-0 pixel."""
+        start, end, shrink = index / self.downsample, self._level_sizes[self.level][axis], self.shrink
+        fit_size = min(self.spec.patch_size, max(math.floor(end / shrink - start + NOISE), 0))
+        # OpenSlide takes level-0 pixels, and interpolates between pixels of coarser levels.
+        read_at, read0 = shrink * start, index
+        if self._shrinks_freely:
+            read_at = math.floor(read_at)
+            read0 = int(self.pyramid.downsamples[self.level] * read_at)
+        read_end = math.ceil(read_at - NOISE) + math.ceil(shrink * fit_size - NOISE)
+        if self.averages:
+            read_end = math.ceil(shrink * (start + fit_size))
+        return Span(index, read0, kind=(min(read_end, end) - math.ceil(read_at - NOISE), fit_size, 0))
 
     def _span(self, axis: int, index: int) -> Span:
         """Return one patch's extent along one axis (0 = x, 1 = y)."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from slidemill.core.outcomes import Outcome
 from slidemill.core.patch import PatchRef
 from slidemill.core.pyramid import SlideInfo
 from slidemill.core.specs import GridSpec
@@ -38,8 +39,17 @@ class SlidePatches:
     patches: Sequence[PatchRef]
 
 
-def patch_rows(slide: str, info: SlideInfo, spec: GridSpec) -> Iterator[dict[str, Any]]:
-    """Yield a row of the patch table for every patch of the slide, in raster order.
+def patch_rows(
+    slide: str, info: SlideInfo, spec: GridSpec, patches: Iterable[PatchRef] | None = None
+) -> Iterator[dict[str, Any]]:
+    """Yield a row of the patch table for patches of the slide, in raster order.
+
+    Parameters
+    ----------
+    slide, info, spec
+        The slide's id and facts, and the grid.
+    patches
+        The patches; None for all that the grid keeps.
 
     Raises
     ------
@@ -49,7 +59,7 @@ def patch_rows(slide: str, info: SlideInfo, spec: GridSpec) -> Iterator[dict[str
     grid = Grid(info.pyramid, spec)
     mpp = "" if info.mpp is None else f"{info.mpp * grid.downsample:.6g}"
     downsample = f"{grid.downsample:.10g}"
-    for patch in grid.patches():
+    for patch in grid.patches() if patches is None else patches:
         yield {
             "patch_id": patch.patch_id,
             "slide": slide,
@@ -63,6 +73,14 @@ def patch_rows(slide: str, info: SlideInfo, spec: GridSpec) -> Iterator[dict[str
             "downsample": downsample,
             "mpp": mpp,
         }
+
+
+def sampled_grid(found: Outcome, planned: GridSpec) -> GridSpec:
+    """Return the grid of a slide's patches: `planned`, unless sample_patches recorded another.
+
+    Patches at the coordinates of a file have their own.
+    """
+    return found.sample.sampling if found.sample and found.sample.sampling else planned
 
 
 def patch_side(info: SlideInfo, spec: GridSpec | None) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from functools import partial
+from itertools import islice
 from typing import ClassVar, Protocol, TypeVar
 
 import numpy as np
@@ -143,8 +144,10 @@ class TileReader:
         self, patches: Sequence[PatchRef], finish: Callable[[Pixels], Result], threads: int
     ) -> Generator[tuple[PatchRef, Result]]:
         """Yield patches as `Reader.read` says."""
-        region = next((own for own in map(self.region, patches) if own.width), None)
-        by_tile = self._grid.averages and self._grid.shrink == 2 and is_halved_by_tiles(self.level, region)
+        regions = (own for own in map(self.region, patches) if own.width)
+        # All patches of a grid are as far from even pixels as the first.
+        aligned = list(regions if self._grid.spec.is_free else islice(regions, 1))
+        by_tile = self._grid.averages and self._grid.shrink == 2 and is_halved_by_tiles(self.level, aligned)
         window = _fitting(patches, len(patches), PATCHES_UNDER_WAY * (4 if by_tile else 1))
         cutter = Cutter(
             HalvedLevel(self.level) if by_tile else self.level,

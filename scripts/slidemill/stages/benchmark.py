@@ -258,7 +258,7 @@ def candidate_rows(what: Measuring, cohort: Cohort, results: Path, *, deadline: 
     sample = read_sample(cohort, SampleSpec(count, what.seed, what.reader, what.icc, threads, READING * seconds))
     LOG.info("%d patches of %d slides", len(sample.pixels), len(set(sample.slides)))
     bench = Bench(
-        results / MEASURED_FOLDER, threads, what.cores, what.grid.patch_size, what.seed, what.scratch, deadline
+        results / MEASURED_FOLDER, threads, what.cores, cohort.grid.patch_size, what.seed, what.scratch, deadline
     )
     slides = measure_slides(cohort, bench, count, reading)
     candidates = list_candidates(what.stores, copies=[name for name in STORES if not sample.obstacle(name)])

@@ -23,7 +23,7 @@ from slidemill.slides.fingerprint import check_unchanged
 from slidemill.slides.icc import build_conversion, colour_state
 from slidemill.slides.low_resolution import low_resolution
 from slidemill.slides.openslide_reader import PatchReader, unreadable_patches
-from slidemill.slides.patch_table import SlidePatches, patches_of
+from slidemill.slides.patch_table import SlidePatches, patches_of, sampled_grid
 from slidemill.slides.slide_info import open_slide
 from slidemill.stages.job import Job
 
@@ -146,13 +146,13 @@ def draw_slide_sample(job: DrawJob, found: Outcome) -> Image.Image:
     SlideError
         When the slide cannot be read.
     """
-    rows = sample_rows(job.metadata, None, job.seed, names=job.labels.map)
-    source, patches = slide_path(job.slides, found.path), patches_of(rows, found.info, job.grid)
-    unreadable = unreadable_patches(SlidePatches(source, found.info, job.grid, patches))
+    rows, grid = sample_rows(job.metadata, None, job.seed, names=job.labels.map), sampled_grid(found, job.grid)
+    source, patches = slide_path(job.slides, found.path), patches_of(rows, found.info, grid)
+    unreadable = unreadable_patches(SlidePatches(source, found.info, grid, patches))
     for patch_id, reason in unreadable.items():
         LOG.warning("%s: %s", patch_id, reason)
     with open_slide(source) as slide:
-        reader = PatchReader(slide, found.info, job.grid)
+        reader = PatchReader(slide, found.info, grid)
         convert = build_conversion(slide, colour_state(job.icc, found.info.icc))
         pixels = [convert(reader.read(patch)) for patch in patches if patch.patch_id not in unreadable]
     shown = [row for row in rows if row["patch_id"] not in unreadable]

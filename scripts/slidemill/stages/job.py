@@ -26,11 +26,12 @@ class Snakemake(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Roots:
-    """The folders of slides, annotations and tissue masks."""
+    """The folders of slides, annotations, tissue masks and files of coordinates."""
 
     slides: Path
     annotations: Path
     masks: Path
+    coordinates: Path = Path()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ def script_job(snakemake: Snakemake) -> Iterator[Job]:
 
     with job_log(snakemake.log[0]), chdir(results):
         yield Job(
-            Roots(**{name: Path(config["roots"][name]) for name in ("slides", "annotations", "masks")}),
+            Roots(**{name: Path(folder) for name, folder in config["roots"].items()}),
             {name: own(file) for name, file in inputs.items() if isinstance(file, str)},
             {name: [own(file) for file in files] for name, files in inputs.items() if not isinstance(files, str)},
             {name: own(file) for name, file in snakemake.output.items()},

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from slidemill.core.columns import DROPPED_COLUMNS, PATCH_COLUMNS
 from slidemill.core.csv_tables import read_table, write_table
@@ -11,7 +13,7 @@ from slidemill.core.outcomes import Outcome, add_seals, attempt, read_outcome, w
 from slidemill.core.seals import Seal
 from slidemill.core.specs import GridSpec, LabelSpec, QualitySpec, TissueSpec, WorkSpec
 from slidemill.runs.job_settings import settings_digest, with_settings
-from slidemill.sampling.patch_selection import Choice, write_selection
+from slidemill.sampling.patch_selection import Choice, GivenPlaces, write_selection
 from slidemill.sampling.tissue_mask import NOTHING, save_mask
 from slidemill.slides.discovery import decode_path
 from slidemill.slides.fingerprint import check_unchanged
@@ -59,6 +61,7 @@ class SampleJob:
             from slidemill.sampling.label_filter import LabelChoice
 
             chosen = LabelChoice(roots.annotations, **{**labels, "spec": LabelSpec(**labels["spec"])})
+        places = params.get("coordinates")
         choice = Choice(
             GridSpec(**params["grid"]),
             TissueSpec(**params["tissue"]),
@@ -70,8 +73,14 @@ class SampleJob:
             params["max_patches"],
             params["unannotated"],
             settings_digest(params),
+            _given(places, roots.coordinates) if places else None,
         )
         return cls(root=roots.slides, facts=job.inputs["facts"], choice=choice, **job.outputs)
+
+
+def _given(places: Mapping[str, Any], folder: Path) -> GivenPlaces:
+    path = folder / decode_path(places["path"]) if places["path"] else None
+    return GivenPlaces(path, places["fingerprint"], places["stated"], folder)
 
 
 def sample_patches(job: SampleJob) -> None:
@@ -88,13 +97,16 @@ def sample_patches(job: SampleJob) -> None:
     def check_inputs() -> None:
         check_unchanged(source, found.fingerprint)
         check_unchanged(choice.custom_mask or source, choice.mask_fingerprint, "mask of tissue")
+        if choice.given and choice.given.path:
+            check_unchanged(choice.given.path, choice.given.fingerprint, "file of coordinates")
 
     def sample() -> Outcome:
         sampled = write_selection(source, found, choice, table=job.table, dropped=job.dropped, mask=job.mask)
         facts = sampled.sample
         if facts and facts.patches:
-            compared = spread_patches(read_table(job.table), facts.patches, found.info, choice.grid)
-            reading = find_reader(SlidePatches(source, found.info, choice.grid, compared), SEED)
+            grid = facts.sampling or choice.grid
+            compared = spread_patches(read_table(job.table), facts.patches, found.info, grid)
+            reading = find_reader(SlidePatches(source, found.info, grid, compared), SEED)
             sampled = replace(sampled, sample=replace(facts, reading=reading))
             if reading.reader == TileReader.name:
                 check_unchanged(source, found.fingerprint)

@@ -28,7 +28,7 @@ from slidemill.errors import SlideError
 from slidemill.slides.discovery import decode_path
 from slidemill.slides.fingerprint import check_unchanged
 from slidemill.slides.icc import CONVERTED, IGNORED, LITTLECMS, NO_PROFILE, Convert, build_conversion, colour_state
-from slidemill.slides.patch_table import SlidePatches, patches_of
+from slidemill.slides.patch_table import SlidePatches, patches_of, sampled_grid
 from slidemill.slides.reader_choice import read_whole
 from slidemill.slides.readers import Reader, TileReader, copied_patches
 from slidemill.slides.slide_info import open_slide
@@ -107,7 +107,7 @@ def store_patches(job: StoreJob) -> None:
         When the slide has changed since the run was planned, or the table of patches is damaged.
     """
     found = read_outcome(job.sampled)
-    kind, grid = STORES[job.backend], job.grid
+    kind, grid = STORES[job.backend], sampled_grid(found, job.grid)
     colours = colour_state(job.icc, found.facts.info.icc if found.facts else "")
     printed = found.fingerprint
     manifest = new_manifest(kind, job.settings, found.slide, fingerprint=printed, grid=grid, icc=colours)

@@ -26,7 +26,7 @@ from slidemill.slides.discovery import slide_path
 from slidemill.slides.fingerprint import check_unchanged
 from slidemill.slides.icc import IGNORED, build_conversion, colour_state
 from slidemill.slides.openslide_reader import PatchReader
-from slidemill.slides.patch_table import SlidePatches, patches_of
+from slidemill.slides.patch_table import SlidePatches, patches_of, sampled_grid
 from slidemill.slides.slide_info import open_slide
 from slidemill.stages.job import Job
 from slidemill.stages.store import STAGE as STORED
@@ -138,15 +138,16 @@ def validate_stores(job: ValidateJob) -> None:
     outcomes = [read_outcome(path) for path in job.stored]
     found = outcomes[0]
     # A slide without the requested level has facts but no grid.
+    grid = sampled_grid(found, job.grid)
     sampled = not any(outcome.failed and outcome.stage != STORED for outcome in outcomes)
     info = found.info if sampled else None
     source = slide_path(job.root, found.path) if sampled else None
     unreadable = {patch.patch_id for outcome in outcomes if outcome.store for patch in outcome.store.unreadable}
-    wanted = patches_of(read_table(job.patches, seal=find_seal(outcomes, "patches")), info, job.grid) if info else []
+    wanted = patches_of(read_table(job.patches, seal=find_seal(outcomes, "patches")), info, grid) if info else []
     wanted = [patch for patch in wanted if patch.patch_id not in unreadable]
     # The stores of a slide that failed name these colours too.
     colours = colour_state(job.icc, found.facts.info.icc if found.facts else "")
-    own = SlideStores(found.slide, job.stores, job.grid, wanted, colours, source, info)
+    own = SlideStores(found.slide, job.stores, grid, wanted, colours, source, info)
     # A damaged store may end the process that reads it.
     with ChildProcess() as process:
         findings = validate_slide(own, job.spec, job.seed, threads=job.threads, check=partial(check_in_child, process))

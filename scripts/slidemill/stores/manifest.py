@@ -29,7 +29,7 @@ LARGE = 16 * 1024 * 1024
 """Manifests of more bytes are checked at both ends before they are copied into memory."""
 LARGEST_PATCH = 4096
 """Largest patch_size, in pixels, that the configuration allows."""
-PATCH_ID = re.compile(r"r\d{5,}_c\d{5,}")
+PATCH_ID = re.compile(r"r[a-d]?\d{5,}_c[a-d]?\d{5,}")
 COLUMNS = ("ids", "byte_digests", "pixel_digests")
 KINDS: Mapping[str, tuple[type, ...]] = {
     **dict.fromkeys(("backend", "encoding", "slide", "fingerprint", "digest", "icc"), (str,)),

@@ -1,0 +1,1 @@
+"""Read coordinates of patches from other programs' files; imports core and slides."""

@@ -1,0 +1,192 @@
+"""Slides sampled at the coordinates of files, through all stages: stores, tables, datasets."""
+
+import numpy as np
+import openslide
+import pytest
+
+from slidemill import open_dataset, open_store
+from slidemill.core.outcomes import read_outcome
+from slidemill.core.results_layout import store_path
+from slidemill.core.specs import GridSpec
+from slidemill.errors import SlideError
+from slidemill.sampling.patch_selection import Choice, GivenPlaces, write_selection
+from slidemill.slides.grid import Grid
+from slidemill.slides.slide_info import slide_info
+from slidemill.testing import write_svs
+from tests.conftest import painted
+from tests.coordinates.files import clam, table, trident
+from tests.faults.conftest import Cohort
+
+BACKENDS = {
+    "lmdb": {"encoding": "zstd"},
+    "hdf5": {"encoding": "raw"},
+    "disk": {"encoding": "png"},
+    "tar": {"encoding": "png"},
+}
+WIDTH, HEIGHT = 1030, 777
+
+
+@pytest.fixture
+def given(tmp_path):
+    """A cohort with one slide, and a folder of coordinates."""
+    cohort = Cohort(tmp_path)
+    write_svs(cohort.slides / "a.svs", painted(WIDTH, HEIGHT), downsamples=(1, 2, 4))
+    folder = tmp_path / "coordinates"
+    folder.mkdir()
+    cohort.config |= {"sampling": {"coordinates": str(folder)}, "stores": BACKENDS, "validation": {"sample": 8}}
+    return cohort
+
+
+def sampling(cohort, **keys):
+    cohort.config["sampling"] = {"coordinates": cohort.config["sampling"]["coordinates"], **keys}
+
+
+def run(cohort):
+    (row,) = cohort.run().values()
+    return row
+
+
+def read_region(cohort, place, level, side):
+    with openslide.OpenSlide(cohort.slides / "a.svs") as slide:
+        return np.asarray(slide.read_region(place, level, (side, side)))[..., :3]
+
+
+def stored(cohort):
+    """The pixels of all patches by id, which all stores and the slide itself agree on."""
+    found = []
+    slide = cohort.listed[0].slide
+    for backend in cohort.checked.stores:
+        with open_store(cohort.results / store_path(backend, slide)) as store:
+            found.append({patch_id: store.read(patch_id).tobytes() for patch_id in store.ids})
+    with open_dataset(cohort.results, backend="slides") as ds:
+        pixels = ds.read(range(len(ds)))
+        found.append({row: own.tobytes() for row, own in zip(ds.table["patch_id"], pixels, strict=True)})
+        assert sorted(ds.stored.order(True, 1, 0)) == list(range(len(ds)))
+    assert all(one == found[0] for one in found)
+    return found[0]
+
+
+def scattered(count, side, seed=3):
+    places = np.random.default_rng(seed).integers(0, (WIDTH - side, HEIGHT - side), (count, 2))
+    return np.random.default_rng(seed).permutation(np.unique(places, axis=0))
+
+
+@pytest.mark.parametrize("level", [0, 1])
+def test_scattered_patches_are_openslides_pixels(given, tmp_path, level):
+    """Between the pixels of a level, too, where OpenSlide interpolates."""
+    places = scattered(40, 64 * 2**level)
+    clam(tmp_path / "coordinates" / "a.h5", places, 64, level, name="a")
+    row = run(given)
+    assert (row["status"], row["message"], given.verdict) == ("ok", "", "")
+    pixels = stored(given)
+    table = given.table("metadata")
+    assert [(int(own["y0"]), int(own["x0"])) for own in table] == sorted((y, x) for x, y in places.tolist())
+    for own in table:
+        place = int(own["x0"]), int(own["y0"])
+        assert pixels[own["patch_id"]] == read_region(given, place, level, 64).tobytes()
+    assert all(found["status"] == "ok" for found in given.table("validation"))
+
+
+def test_order_of_a_file_does_not_matter(given, tmp_path):
+    places, results = scattered(20, 128), []
+    for own in (places, places[::-1]):
+        trident(tmp_path / "coordinates" / "a_patches.h5", own, 64, 128, name="a")
+        assert run(given)["status"] == "ok"
+        results.append((stored(given), given.table("metadata")))
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"patch_size": 64, "level": 0},
+        {"patch_size": 64, "level": 1, "overlap": 4},
+        {"patch_size": 64, "mpp": 0.93},
+        {"patch_size": 64, "magnification": 10},
+    ],
+    ids=str,
+)
+def test_round_trip_of_a_grid_gives_the_same_stores(given, tmp_path, keys):
+    """From our own grid to each of the three formats and back: patches, ids, pixels."""
+    folder = tmp_path / "coordinates"
+    given.config["sampling"] = keys
+    run(given)
+    expected, rows = stored(given), given.table("metadata")
+    places = [[row["x0"], row["y0"]] for row in rows]
+    places = np.random.default_rng(0).permutation(np.array(places, np.int64))
+    with openslide.OpenSlide(given.slides / "a.svs") as slide:
+        info = slide_info(slide)
+    grid = Grid(info.pyramid, given.checked.sampling)
+    writers = {"a.csv": lambda path: table(path, places)}
+    writers["a_patches.h5"] = lambda path: trident(
+        path, places, 64, grid.extent0, name="a", level0_width=WIDTH, level0_height=HEIGHT
+    )
+    if grid.shrink == 1:
+        writers["a.h5"] = lambda path: clam(path, places, 64, grid.level, level_dim=info.dimensions[grid.level])
+    for name, write in writers.items():
+        write(folder / name)
+        given.config["sampling"] = {**keys, "coordinates": str(folder)}
+        assert run(given)["status"] == "ok"
+        assert (stored(given), given.table("metadata")) == (expected, rows)
+        (folder / name).unlink()
+
+
+def test_tissue_and_labels_count_as_always(given, tmp_path):
+    given.annotate("a")
+    places = scattered(60, 64)
+    table(tmp_path / "coordinates" / "a.csv", places)
+    sampling(given, patch_size=64, level=0)
+    given.config |= {"tissue": {"method": "otsu", "min_fraction": 0.9}}
+    given.config["labels"] = {"map": {"Normal": 0, "Benign": 1, "Carcinoma invasive": 2}}
+    row = run(given)
+    assert row["grid_patches"] == "60"
+    assert 0 < int(row["patches"]) < 60
+    assert {own["label_name"] for own in given.table("metadata")} == {"Normal", "Benign", "Carcinoma invasive"}
+    for one in given.listed:
+        given.draw(one)
+
+
+def test_slides_with_wrong_files_fail_by_themselves(given, tmp_path):
+    folder = tmp_path / "coordinates"
+    for name in "bcde":
+        write_svs(given.slides / f"{name}.svs", painted(WIDTH, HEIGHT), downsamples=(1, 2, 4))
+    trident(folder / "a_patches.h5", [[1, 2]], 64, 64)
+    trident(folder / "b_patches.h5", [[1, 2]], 64, 64, name="a")
+    trident(folder / "c_patches.h5", [[1, 2], [2000, 1]], 64, 64)
+    (folder / "d.csv").write_text("x,y\n1,2.5\n")
+    rows = given.run()
+    assert {path: row["status"] for path, row in rows.items()} == {
+        "a.svs": "ok",
+        **dict.fromkeys(["b.svs", "c.svs", "d.svs", "e.svs"], "failed"),
+    }
+    assert rows["b.svs"]["message"].startswith("the file of coordinates b_patches.h5: is of the slide 'a'")
+    assert "beyond the slide, 2000, 1" in rows["c.svs"]["message"]
+    assert "line 2 has '2.5'" in rows["d.svs"]["message"]
+    assert "sampling.coordinates) has its coordinates: add e_patches.h5, e.h5 or e.csv" in rows["e.svs"]["message"]
+    assert any("1 of 5 slides has no file, and fails" in warning for warning in given.remarks.warnings)
+
+
+def test_more_places_than_allowed_are_refused(given, tmp_path):
+    table(tmp_path / "coordinates" / "a.csv", scattered(9, 64))
+    given.config["sampling"] |= {"patch_size": 64, "level": 0}
+    given.plan()
+    (one,) = given.listed
+    given.discover(one)
+    found = read_outcome(given.place("slides", one.slide))
+    choice = Choice(
+        GridSpec(64, level=0),
+        given.checked.tissue,
+        max_patches=8,
+        given=GivenPlaces(tmp_path / "coordinates" / "a.csv", None, ()),
+    )
+    with pytest.raises(SlideError, match=r"has 9 places, and sampling.max_patches is 8: allow more"):
+        write_selection(given.slides / "a.svs", found, choice, table=tmp_path / "t.csv", dropped=tmp_path / "d.csv")
+
+
+def test_tiles_are_no_source_of_scattered_patches(given, tmp_path):
+    table(tmp_path / "coordinates" / "a.csv", scattered(9, 64))
+    sampling(given, patch_size=64, level=0)
+    given.config["stores"] = {"lmdb": {"encoding": "source"}}
+    row = run(given)
+    assert row["status"] == "failed"
+    assert "sampling.coordinates has places on none: choose raw, zstd, png or jpeg" in row["message"]
