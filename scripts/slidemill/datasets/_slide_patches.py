@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -24,9 +23,10 @@ from slidemill.slides.openslide_reader import PatchReader
 from slidemill.slides.readers import TileReader
 from slidemill.slides.slide_info import open_slide
 from slidemill.stores.arrays import output_array, turn_into
-from slidemill.stores.tile_cuts import CACHE
+from slidemill.stores.tile_cuts import CACHE, TileOwner
 from slidemill.stores.tile_grid import Place
 from slidemill.tiles.levels import open_level
+from slidemill.tiles.tiled_level import CopyPart, Rectangle, TiledLevel
 
 
 class SlideSource:
@@ -59,20 +59,22 @@ class SlideSource:
         side = record.grid.patch_size
         self._shape: Shape = (side, side, 3)
         self._grid = Grid(record.info.pyramid, record.grid)
-        self._lock, self._owner = threading.Lock(), object()
-        self._stack = ExitStack()
+        self._lock, self._stack = threading.Lock(), ExitStack()
         # Closed with the last reference, since another thread may be reading when the pool drops it.
-        weakref.finalize(self, _close, self._stack, self._owner).atexit = False
+        weakref.finalize(self, self._stack.close).atexit = False
         self._convert: Convert | None = None
         if record.colours == CONVERTED:
             with open_slide(path) as slide:
                 self._convert = build_conversion(slide, record.colours)
-        self._tiles: TileReader | None = None
+        self._tiles: tuple[TileReader, CopyPart] | None = None
         self._slow: PatchReader | None = None
         if reading.reader == TileReader.name:
             try:
                 level = self._stack.enter_context(open_level(path, record.info, self._grid.level))
-                self._tiles = TileReader(level, record.info, record.grid)
+                tiles = TileReader(level, record.info, record.grid)
+                owner = TileOwner(level.shape)
+                self._stack.callback(CACHE.drop, owner)
+                self._tiles = tiles, _kept_tiles(level, owner)
             except SlideError as error:
                 self._fall_back(error)
 
@@ -125,13 +127,13 @@ class SlideSource:
     def close(self) -> None:
         """Close the slide; closing it twice is allowed."""
         self._slow = None
-        _close(self._stack, self._owner)
+        self._stack.close()
 
     def _read(self, patch: PatchRef, out: Pixels) -> None:
-        tiles = self._tiles
-        if tiles is not None:
+        if self._tiles is not None:
+            tiles, copy = self._tiles
             try:
-                tiles.cut(patch, self._decoded(tiles), out)
+                tiles.cut(patch, copy, out)
                 return
             except SlideError as error:
                 self._fall_back(error)
@@ -143,16 +145,6 @@ class SlideSource:
         if state != self._state:
             check_slide(self.path, self._record.fingerprint)
             self._state = state
-
-    def _decoded(self, tiles: TileReader) -> Callable[[int], Pixels]:
-        """Return a function from a tile's number to its pixels, which this process keeps."""
-        level, owner = tiles.level, self._owner
-
-        def decode(place: Place) -> Pixels:
-            number = place[1]
-            return level.pixels(number, next(level.data([number])), level.buffer())
-
-        return lambda number: CACHE.get(owner, (0, number), decode)
 
     def _by_openslide(self, patch: PatchRef) -> Pixels:
         with self._lock:
@@ -207,6 +199,14 @@ def _file_state(path: Path) -> tuple[int, int, int] | None:
     return None
 
 
-def _close(stack: ExitStack, owner: object) -> None:
-    stack.close()
-    CACHE.drop(owner)
+def _kept_tiles(level: TiledLevel, owner: TileOwner) -> CopyPart:
+    """Return a function that copies parts of a level's tiles, which this process keeps."""
+
+    def decode(place: Place, memory: Pixels) -> Pixels:
+        number = place[1]
+        return level.pixels(number, next(level.data([number])), memory)
+
+    def copy(number: int, part: Rectangle, out: Pixels) -> None:
+        CACHE.copy(owner, (0, number), decode, part=part, out=out)
+
+    return copy

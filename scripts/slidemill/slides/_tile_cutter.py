@@ -20,7 +20,7 @@ import numpy as np
 from slidemill.core.encodings import Pixels
 from slidemill.core.ordered_threads import Step
 from slidemill.core.pyramid import Size
-from slidemill.tiles.tiled_level import TiledLevel
+from slidemill.tiles.tiled_level import CopyPart, TiledLevel
 
 Result = TypeVar("Result")
 
@@ -61,7 +61,7 @@ class Tiles(Protocol):
         """Return a new array for `pixels`."""
 
 
-def cut_region(level: TiledLevel, region: Region, decoded: Callable[[int], Pixels], out: Pixels) -> None:
+def cut_region(level: TiledLevel, region: Region, copy: CopyPart, out: Pixels) -> None:
     """Cut one region out of its tiles.
 
     Parameters
@@ -70,8 +70,8 @@ def cut_region(level: TiledLevel, region: Region, decoded: Callable[[int], Pixel
         The tiles.
     region
         A region within the level, at least one pixel.
-    decoded
-        From a tile's number to its pixels, ``uint8 (height, width, 3)``, which are copied.
+    copy
+        Copies parts of tiles.
     out
         The region is written to it, ``uint8 (height, width, 3)``.
 
@@ -90,14 +90,17 @@ def cut_region(level: TiledLevel, region: Region, decoded: Callable[[int], Pixel
         if not np.may_share_memory(pixels, out):
             out[:] = pixels
         return
+    spans = []
+    for column in columns:
+        before = column * width
+        x0, x1 = max(left, before), min(right, before + width)
+        spans.append((column, slice(x0 - before, x1 - before), slice(x0 - left, x1 - left)))
     for row in rows:
-        above = row * height
+        above, first = row * height, row * level.across
         y0, y1 = max(top, above), min(bottom, above + height)
-        for column in columns:
-            before = column * width
-            x0, x1 = max(left, before), min(right, before + width)
-            tile = decoded(row * level.across + column)
-            out[y0 - top : y1 - top, x0 - left : x1 - left] = tile[y0 - above : y1 - above, x0 - before : x1 - before]
+        lines, own = slice(y0 - above, y1 - above), out[y0 - top : y1 - top]
+        for column, span, place in spans:
+            copy(first + column, (lines, span), own[:, place])
 
 
 @dataclass(slots=True)

@@ -27,7 +27,7 @@ from slidemill.slides._halved_level import HalvedLevel, halved, is_halved_by_til
 from slidemill.slides._tile_cutter import Cutter, Region, cut_region
 from slidemill.slides.grid import Grid
 from slidemill.slides.openslide_reader import PatchReader, pad_patch
-from slidemill.tiles.tiled_level import TiledLevel, TilesError
+from slidemill.tiles.tiled_level import CopyPart, TiledLevel, TilesError
 
 Result = TypeVar("Result")
 
@@ -170,15 +170,15 @@ class TileReader:
         assert pixels is not None
         return pixels
 
-    def cut(self, patch: PatchRef, decoded: Callable[[int], Pixels], out: Pixels) -> None:
+    def cut(self, patch: PatchRef, copy: CopyPart, out: Pixels) -> None:
         """Cut one patch out of the tiles that it touches.
 
         Parameters
         ----------
         patch
             A patch of the slide's grid.
-        decoded
-            From a tile's number to its pixels, ``uint8 (height, width, 3)``, which are copied.
+        copy
+            Copies parts of tiles.
         out
             The patch is written to it, ``uint8 (patch_size, patch_size, 3)``.
 
@@ -189,11 +189,11 @@ class TileReader:
         """
         region, side = self.region(patch), self._patch_size
         if (region.width, region.height) == (side, side) == patch.size:
-            cut_region(self.level, region, decoded, out)
+            cut_region(self.level, region, copy, out)
             return
         part = np.empty((region.height, region.width, 3), np.uint8) if region.width else None
         if part is not None:
-            cut_region(self.level, region, decoded, part)
+            cut_region(self.level, region, copy, part)
         out[:] = self._whole(patch, part)
 
     def _whole(self, patch: PatchRef, pixels: Pixels | None) -> Pixels:

@@ -2,34 +2,47 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
-from slidemill.core.encodings import Buffer, Pixels
+import numpy as np
+
+from slidemill.core.encodings import Buffer, Pixels, Shape
 from slidemill.core.patch import format_patch_id, parse_patch_id
 from slidemill.errors import StoreError
 from slidemill.stores.tile_grid import Part, Place, TileGrid
+from slidemill.tiles.tiled_level import Rectangle
 
 CACHE_BYTES = 96 * 1024 * 1024
 """Bytes of decoded tiles that a process keeps: two rows of tiles of most slides, or a window of shuffled blocks."""
 
-
+SLAB = 8 * 1024 * 1024
+"""Bytes that are allocated at once for tiles, since the system gives large pages for them, with few page faults."""
 ROUND = 1024
 """Decoded tiles after which it is decided again whether to keep all of them."""
 ONE_OF = 8
-"""One of so many tiles is kept where reads are scattered."""
+"""One of so many tiles is kept where reads are scattered and the cache is full."""
 FEW, MANY = 0.15, 1.0
 """Reads of kept tiles per kept tile, below which reads are scattered, and above which they no longer are."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TileOwner:
+    """A slide or a store in the cache; ``shape`` is ``(height, width, 3)`` of its tiles."""
+
+    shape: Shape
 
 
 class TileCache:
     """Decoded tiles of this process, least recently used ones dropped first; threads may share it.
 
-    Keeping a tile takes a quarter of the time of decoding it, since its memory is in no cache of the processor. Where
-    few kept tiles are read again, as in scattered reads of large slides, most tiles are not kept.
+    Keeping a tile takes time, since its memory is in no cache of the processor. Where few kept tiles are read again,
+    as in scattered reads of large slides, most tiles are decoded into the same memory.
     """
 
     def __init__(self, most: int = CACHE_BYTES) -> None:
@@ -38,45 +51,94 @@ class TileCache:
 
     def renew(self) -> None:
         """Drop all tiles, and the lock, which another thread may have held during a fork."""
-        # Taken again where collecting garbage closes a slide in the middle of `get`.
+        # Taken again where collecting garbage closes a slide in the middle of `copy`.
         self._lock = threading.RLock()
-        self._tiles: OrderedDict[tuple[object, Place], Pixels] = OrderedDict()
+        self._tiles: OrderedDict[tuple[TileOwner, Place], Pixels] = OrderedDict()
+        self._free: dict[Shape, list[Pixels]] = {}
         self._bytes = 0
         self._is_scattered = False
-        self._hits = self._misses = 0
+        self._hits = self._misses = self._kept = 0
 
-    def get(self, owner: object, tile: Place, decode: Callable[[Place], Pixels]) -> Pixels:
-        """Return a tile of an owner, decoded if it is not kept; not to be written to."""
+    def copy(
+        self,
+        owner: TileOwner,
+        tile: Place,
+        decode: Callable[[Place, Pixels], Pixels],
+        *,
+        part: Rectangle,
+        out: Pixels,
+    ) -> None:
+        """Copy a part of a tile, which is decoded if it is not kept.
+
+        Parameters
+        ----------
+        owner, tile
+            The tile.
+        decode
+            Returns a tile's pixels, ``uint8`` of the owner's shape, which may be in the array that it is given.
+        part
+            The part of the tile.
+        out
+            The part is written to it, ``uint8 (height, width, 3)``.
+        """
         key = (owner, tile)
         with self._lock:
-            pixels = self._tiles.get(key)
-            if pixels is not None:
+            kept = self._tiles.get(key)
+            if kept is not None:
                 self._tiles.move_to_end(key)
                 self._hits += 1
-                return pixels
-        pixels = decode(tile)
+                # Under the lock: another thread that drops the tile decodes the next one into its memory.
+                out[:] = kept[part]
+                return
+            memory = self._memory(owner.shape)
+        pixels = decode(tile, memory)
+        out[:] = pixels[part]
         with self._lock:
             self._misses += 1
-            is_kept = not self._is_scattered or self._misses % ONE_OF == 0
+            is_kept = not self._is_scattered or not self._misses % ONE_OF or self._bytes + memory.nbytes <= self._most
             if self._misses == ROUND:
                 self._end_round()
-            if is_kept and key not in self._tiles:
-                self._tiles[key] = pixels
-                self._bytes += pixels.nbytes
-                while self._bytes > self._most and len(self._tiles) > 1:
-                    self._bytes -= self._tiles.popitem(last=False)[1].nbytes
-        return pixels
+            if not is_kept or key in self._tiles:
+                self._release(memory)
+                return
+            if not np.may_share_memory(pixels, memory):
+                memory[:] = pixels
+            self._kept += 1
+            self._tiles[key] = memory
+            self._bytes += memory.nbytes
+            while self._bytes > self._most and len(self._tiles) > 1:
+                dropped = self._tiles.popitem(last=False)[1]
+                self._bytes -= dropped.nbytes
+                self._release(dropped)
+
+    def _memory(self, shape: Shape) -> Pixels:
+        """Return the memory of a tile that has been dropped, the latest first, or new memory."""
+        free = self._free.get(shape)
+        if not free:
+            count = max(SLAB // math.prod(shape), 1)
+            free = list(np.empty((count, *shape), np.uint8))
+            # What other slides have left is in the way: a slab is freed with the last of its tiles.
+            self._free = {shape: free}
+        return free.pop()
+
+    def _release(self, memory: Pixels) -> None:
+        free = self._free.get(memory.shape)
+        if free is not None:
+            free.append(memory)
 
     def _end_round(self) -> None:
-        kept = ROUND // ONE_OF if self._is_scattered else ROUND
-        self._is_scattered = self._hits < (MANY if self._is_scattered else FEW) * kept
-        self._hits = self._misses = 0
+        self._is_scattered = self._hits < (MANY if self._is_scattered else FEW) * self._kept
+        self._hits = self._misses = self._kept = 0
 
-    def drop(self, owner: object) -> None:
-        """Drop the tiles of an owner."""
+    def drop(self, owner: TileOwner) -> None:
+        """Drop the tiles of an owner, and free memory with the last tile of all."""
         with self._lock:
             for key in [key for key in list(self._tiles) if key[0] is owner]:
-                self._bytes -= self._tiles.pop(key).nbytes
+                memory = self._tiles.pop(key)
+                self._bytes -= memory.nbytes
+                self._release(memory)
+            if not self._tiles:
+                self._free = {}
 
 
 class TileCuts:
@@ -87,7 +149,7 @@ class TileCuts:
         self._subject = subject
         self._ids = ids
         self._parts: tuple[dict[int, list[Part]], dict[int, list[Part]]] = ({}, {})
-        self._owner = object()
+        self._owner = TileOwner((grid.tile[1], grid.tile[0], 3))
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -112,11 +174,11 @@ class TileCuts:
             When a tile is broken.
         """
 
-        def decode(tile: Place) -> Pixels:
+        def decode(tile: Place, memory: Pixels) -> Pixels:
             column, row = tile
             data = lend(format_patch_id(column // grid.strip, row))
             try:
-                return grid.decode(grid.unpack(data, column))
+                return grid.decode(grid.unpack(data, column), memory)
             except StoreError as error:
                 raise StoreError(f"{self._subject}: the tile at column {column}, row {row}: {error}") from None
 
@@ -126,8 +188,8 @@ class TileCuts:
             out[:] = grid.background
         for tile_row, from_y, to_y in down:
             for tile_column, from_x, to_x in across:
-                tile = CACHE.get(self._owner, (tile_column, tile_row), decode)
-                out[to_y, to_x] = tile[from_y, from_x]
+                place = (tile_column, tile_row)
+                CACHE.copy(self._owner, place, decode, part=(from_y, from_x), out=out[to_y, to_x])
 
     def close(self) -> None:
         """Drop the decoded tiles."""

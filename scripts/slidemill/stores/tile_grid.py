@@ -157,8 +157,8 @@ class TileGrid:
         start = head + sum(lengths[:place])
         return data[start : start + lengths[place]]
 
-    def decode(self, data: Buffer) -> Pixels:
-        """Return a stored tile's pixels, ``uint8 (height, width, 3)``, RGB.
+    def decode(self, data: Buffer, memory: Pixels | None = None) -> Pixels:
+        """Return a stored tile's pixels, ``uint8 (height, width, 3)``, RGB; they may be in `memory`.
 
         Raises
         ------
@@ -172,8 +172,9 @@ class TileGrid:
                     raise ValueError(f"{size[0]} x {size[1]} pixels, not {self.tile[0]} x {self.tile[1]}")
                 pixels: Pixels = imagecodecs.jpeg2k_decode(bytes(data))
             else:
-                buffer = np.empty((self.tile[1], self.tile[0], 3), np.uint8)
-                pixels = simplejpeg.decode_jpeg(bytes.fromhex(self.head) + bytes(data), "RGB", buffer=buffer)
+                if memory is None:
+                    memory = np.empty((self.tile[1], self.tile[0], 3), np.uint8)
+                pixels = simplejpeg.decode_jpeg(bytes.fromhex(self.head) + bytes(data), "RGB", buffer=memory)
         except (ValueError, OSError, RuntimeError, TypeError) as error:
             fault = StoreError(f"cannot decode {len(data)} bytes as {self.form} ({error}): {AGAIN}")
             raise machine_error(error, f"a {self.form} tile") or fault from None

@@ -10,7 +10,7 @@ import numpy as np
 import simplejpeg
 
 from slidemill.core import jpeg
-from slidemill.core.encodings import Pixels
+from slidemill.core.encodings import Pixels, Shape
 from slidemill.core.pyramid import Size
 from slidemill.errors import SlideError
 
@@ -19,6 +19,13 @@ LARGEST_TILE = 64 * 1024 * 1024
 
 Decode = Callable[[bytes, Pixels], Pixels]
 """From a tile's bytes and an array to reuse to its pixels, ``uint8 (height, width, 3)``."""
+
+
+Rectangle = tuple[slice, slice]
+"""Rows and columns of a tile."""
+
+CopyPart = Callable[[int, Rectangle, Pixels], None]
+"""Copies a part of the tile of a number to an array, ``uint8 (height, width, 3)``."""
 
 
 class TilesError(SlideError):
@@ -141,9 +148,14 @@ class TiledLevel:
             raise TilesError(f"tile {number} is {pixels.dtype} {pixels.shape}, not {buffer.shape}")
         return pixels
 
+    @property
+    def shape(self) -> Shape:
+        """``(height, width, 3)`` of a tile's pixels."""
+        return (self.tile[1], self.tile[0], 3)
+
     def buffer(self) -> Pixels:
         """Return a new array for `pixels`."""
-        return np.empty((self.tile[1], self.tile[0], 3), np.uint8)
+        return np.empty(self.shape, np.uint8)
 
 
 def decode_jpeg(data: bytes, out: Pixels) -> Pixels:
