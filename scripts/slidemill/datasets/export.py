@@ -116,13 +116,29 @@ def export(dataset: Dataset, out: Path, progress: Progress = lambda _: None, *, 
         raise SlidemillError(f"{out}: is there already: remove it, or name another file")
     if not len(dataset):
         raise SlidemillError(f"{dataset.results}: no patch is selected: ask for other slides, labels, or a wider query")
-    with require_stores(dataset.stored.pool).open(dataset.slides[0]) as store:
-        stored, shape = _kept(store), store.manifest.shape
     write, written = (_write_tar, _in_tar) if is_tar else (_write_hdf5, _in_hdf5)
-    form = _Form(stored, shape, written(stored, encoding))
+    form = _form(dataset, encoding, written)
     with replacing(out) as aside, full_disk_errors(aside), keep_synced(aside):
         write(aside, dataset, form, progress)
     return form.written
+
+
+def image_files(dataset: Dataset) -> Generator[bytes]:
+    """Yield each patch as a file that other programs open: JPEG or PNG as the stores have it, else PNG.
+
+    Raises
+    ------
+    StoreError
+        When there are no stores, or a store is damaged or unlike the first.
+    """
+    for _, data in _converted(dataset, _form(dataset, IMAGES, _in_tar), {}):
+        yield bytes(data)
+
+
+def _form(dataset: Dataset, encoding: str, written: Callable[[Encoding, str], Encoding]) -> _Form:
+    """Return the form of the patches, of which the first slide's store decides."""
+    with require_stores(dataset.stored.pool).open(dataset.slides[0]) as store:
+        return _Form(_kept(store), store.manifest.shape, written(_kept(store), encoding))
 
 
 def _in_tar(stored: Encoding, encoding: str) -> Encoding:

@@ -14,13 +14,14 @@ from slidemill.core.files import replacing, sync
 from slidemill.core.results_layout import SLIDES_TABLE
 from slidemill.datasets.dataset import Dataset
 from slidemill.errors import SlidemillError
-from slidemill.exchange import _clam, _trident, patch_geojson
+from slidemill.exchange import _clam, _slideflow, _trident, patch_geojson
 from slidemill.exchange._features import find_feature_sets, open_feature_set
 from slidemill.exchange.exported_slide import FILE, ExportedSlide, exported_slides, file_names
+from slidemill.stores.store_pool import require_stores
 from slidemill.stores.writer import full_disk_errors
 
-TRIDENT, CLAM, CLAM_TENSORS, GEOJSON = "trident", "clam", "clam-pt", "geojson"
-LAYOUTS = (TRIDENT, CLAM, CLAM_TENSORS, GEOJSON)
+TRIDENT, CLAM, CLAM_TENSORS, GEOJSON, SLIDEFLOW = "trident", "clam", "clam-pt", "geojson", "slideflow"
+LAYOUTS = (TRIDENT, CLAM, CLAM_TENSORS, GEOJSON, SLIDEFLOW)
 
 Progress = Callable[[int], None]
 
@@ -129,6 +130,10 @@ def _writer(layout: str, dataset: Dataset, options: LayoutOptions) -> _Writer:
     if layout == GEOJSON:
         patch_geojson.check_columns(options.columns, [str(name) for name in dataset.table.columns])
         return _Writer(lambda _: None, partial(patch_geojson.write, columns=options.columns, origin=options.origin))
+    if layout == SLIDEFLOW:
+        _require("google_crc32c", "google-crc32c", layout)
+        require_stores(dataset.stored.pool)
+        return _Writer(lambda _: None, _slideflow.write)
     sets = [
         open_feature_set(name, dataset.results, dataset.fingerprints, dataset.slides)
         for name in find_feature_sets(dataset.results, options.features)
@@ -146,9 +151,14 @@ def _writer(layout: str, dataset: Dataset, options: LayoutOptions) -> _Writer:
         raise SlidemillError(
             f"{dataset.results}: has no features for --layout {CLAM_TENSORS}: run with features, or use --layout {CLAM}"
         )
-    if find_spec("torch") is None:
-        raise SlidemillError(f"--layout {CLAM_TENSORS} needs PyTorch, which is not installed: pip install torch")
+    _require("torch", "torch", layout)
     return _Writer(chosen.of, partial(_clam.write_tensors, features=chosen))
+
+
+def _require(module: str, package: str, layout: str) -> None:
+    """Check that a module is installed which only one layout needs."""
+    if find_spec(module) is None:
+        raise SlidemillError(f"--layout {layout} needs {package}, which is not installed: pip install {package}")
 
 
 def _all(*checks: Callable[[ExportedSlide], object]) -> Callable[[ExportedSlide], None]:

@@ -1,0 +1,92 @@
+"""Layout of slideflow: the patches' pixels as TFRecords, with an index.
+
+As ``tfrecord/writer.py`` and ``util/tfrecord2idx.py`` of slideflow 3.0 write and read them. A record is the length of
+the payload (8 bytes), the checksum of these, the payload, and its checksum; numbers are little-endian. The payload is
+TensorFlow's ``Example`` in Protocol Buffers: https://protobuf.dev/programming-guides/encoding/.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+
+from slidemill.datasets.export import image_files
+from slidemill.exchange.exported_slide import ExportedSlide
+
+MASK = 0xA282EAD8
+"""Added to rotated checksums, so that a checksum of data with checksums is as good."""
+
+LENGTH_DELIMITED = 2
+"""The wire type of texts, messages and packed numbers in Protocol Buffers."""
+
+
+def folder_name(own: ExportedSlide) -> str:
+    """Return slideflow's name for tiles of a size: pixels and micrometres, such as ``256px_128um``."""
+    pixels, mpp = own.spec.patch_size, own.info.mpp
+    return f"{pixels}px" if mpp is None else f"{pixels}px_{round(mpp * own.grid.downsample * pixels)}um"
+
+
+def write(own: ExportedSlide, folder: Path) -> Iterator[int]:
+    """Write the patches of a slide and their index; yield the number of patches; without patches, there is no file."""
+    from google_crc32c import value as checksum
+
+    if not len(own.table):
+        return
+    place = folder / folder_name(own)
+    place.mkdir(exist_ok=True)
+    centres = own.coords + own.side // 2
+    spans = np.empty((len(centres), 2), np.int64)
+    start = 0
+    with (
+        (place / f"{own.name}.tfrecords").open("wb") as file,
+        closing(image_files(own.patches)) as images,
+    ):
+        for number, (image, (x, y)) in enumerate(zip(images, centres.tolist(), strict=True)):
+            record = _record(_example(image, own.name, x, y), checksum)
+            file.write(record)
+            spans[number] = start, len(record)
+            start += len(record)
+            yield 1
+    np.savez(place / f"{own.name}.index.npz", arr_0=spans, locations=centres)
+
+
+def _record(payload: bytes, checksum: Callable[[bytes], int]) -> bytes:
+    def masked(data: bytes) -> bytes:
+        found = checksum(data)
+        # Rotated right by 15 bits.
+        return struct.pack("<I", ((found >> 15 | found << 17) + MASK) & 0xFFFFFFFF)
+
+    length = struct.pack("<Q", len(payload))
+    return length + masked(length) + payload + masked(payload)
+
+
+def _example(image: bytes, slide: str, x: int, y: int) -> bytes:
+    """Return an ``Example`` with the features of a tile."""
+    # Feature is a choice of BytesList (field 1) and Int64List (field 3), each with its values in field 1.
+    features = {
+        "image_raw": _field(1, _field(1, image)),
+        "slide": _field(1, _field(1, slide.encode())),
+        "loc_x": _field(3, _field(1, _varint(x))),
+        "loc_y": _field(3, _field(1, _varint(y))),
+    }
+    entries = (_field(1, _field(1, name.encode()) + _field(2, value)) for name, value in features.items())
+    return _field(1, b"".join(entries))
+
+
+def _field(number: int, value: bytes) -> bytes:
+    return _varint(number << 3 | LENGTH_DELIMITED) + _varint(len(value)) + value
+
+
+def _varint(value: int) -> bytes:
+    """Return a whole number in groups of seven bits, the lowest first; negative ones have 64 bits."""
+    value &= 0xFFFF_FFFF_FFFF_FFFF
+    groups = bytearray()
+    while value > 0x7F:
+        groups.append(value & 0x7F | 0x80)
+        value >>= 7
+    groups.append(value)
+    return bytes(groups)
