@@ -292,6 +292,24 @@ def test_regions_of_a_mask_start_where_the_origin_says(tmp_path, origin, shift):
     assert ("bounds, 100, 50" in notes[1]) and (origin or "as QuPath's do") in notes[1]
 
 
+def test_contours_of_trident_start_at_the_canvas(tmp_path):
+    """They name a coordinate system, and have a number each in place of a class."""
+    cropped = SlideInfo("x", (SIZE,), (1.0,), (100, 50, 300, 250), 0.5, 0.5, 20.0, "FFFFFF")
+    ring = [[20, 20], [220, 20], [220, 120], [20, 120], [20, 20]]
+    features = [
+        {"type": "Feature", "properties": {"tissue_id": 0}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+    ]
+    crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::3857"}}
+    value = {"type": "FeatureCollection", "name": "a", "crs": crs, "features": features}
+    (tmp_path / "a.geojson").write_text(json.dumps(value))
+    row = {"x0": 20, "y0": 20, "width0": 100, "height0": 100}
+    fractions, _, notes, warnings = mask_parts(tmp_path / "a.geojson", cropped, SIZE)
+    assert fractions([row]).tolist() == [1]
+    assert not [text for text in (*notes, *warnings) if "bounds" in text or "coordinate system" in text]
+    moved = mask_parts(tmp_path / "a.geojson", cropped, SIZE, origin="bounds")[0]
+    assert moved([{**row, "x0": 120, "y0": 70}]).tolist() == [1]
+
+
 @pytest.mark.parametrize("origin", [None, "canvas", "bounds"])
 def test_an_image_lies_over_what_the_origin_says(tmp_path, origin):
     cropped = SlideInfo("x", (SIZE,), (1.0,), (100, 50, 200, 150), 0.5, 0.5, 20.0, "FFFFFF")

@@ -60,7 +60,7 @@ def read_geojson(value: object, findings: Findings) -> Annotation:
     """
     regions: list[Region] = []
     features, warnings = _features(value, findings.file), findings.warnings
-    warnings += _system(value, features)
+    warnings += [] if _are_tridents(features) else _system(value, features)
     known: set[str] = set()
     closed = named = 0
     for number, feature in enumerate(features, start=1):
@@ -94,6 +94,18 @@ def read_geojson(value: object, findings: Findings) -> Annotation:
     if regions and not named:
         warnings += _nameless(known, findings.naming)
     return findings.annotation(regions)
+
+
+def geojson_origin(value: object, findings: Findings) -> str:
+    """Return where coordinates start: ``"bounds"`` as QuPath's do, or ``"canvas"`` as contours of TRIDENT do."""
+    return "canvas" if _are_tridents(_features(value, findings.file)) else "bounds"
+
+
+def _are_tridents(features: Sequence[object]) -> bool:
+    """Return whether features are TRIDENT's contours of tissue, which name a coordinate system and are in pixels."""
+    found = [feature.get("properties") if isinstance(feature, dict) else None for feature in features]
+    tridents = (isinstance(own, dict) and "tissue_id" in own and CLASSIFICATION not in own for own in found)
+    return bool(found) and all(tridents)
 
 
 def _system(value: object, features: Sequence[object]) -> Iterator[str]:

@@ -17,7 +17,7 @@ from slidemill.annotations._xml_format import check_spelling
 from slidemill.annotations._xml_layers import read_layers
 from slidemill.annotations.asap import ASAP
 from slidemill.annotations.frames import Frame, place
-from slidemill.annotations.geojson import read_geojson
+from slidemill.annotations.geojson import geojson_origin, read_geojson
 from slidemill.annotations.halo import HALO, is_halo
 from slidemill.annotations.imagescope import IMAGESCOPE, check_analyzed, scale_warnings
 from slidemill.annotations.label_image_file import STARTS, read_label_image
@@ -108,7 +108,8 @@ def read_annotation(path: Path, frame: Frame = Frame(), naming: Naming = Naming(
                 f"{path.name}: has {found.st_size} bytes, and {LARGEST} are read at most: export fewer objects"
             )
         if start.lstrip(MARKS)[:1] in (b"{", b"["):
-            return place(_read_json(path, findings), frame, "bounds")
+            regions, origin = _read_json(path, findings)
+            return place(regions, frame, origin)
         root = _root(path, start)
     except (OSError, ValueError, LookupError) as error:
         raise AnnotationError(f"{path.name}: cannot be read ({error}): see its permissions and encoding") from None
@@ -212,10 +213,11 @@ def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _read_json(path: Path, findings: Findings) -> Annotation:
-    """Return the regions of a JSON file."""
+def _read_json(path: Path, findings: Findings) -> tuple[Annotation, str]:
+    """Return the regions of a JSON file, and where their coordinates start."""
     try:
-        return read_geojson(json.loads(path.read_bytes(), object_pairs_hook=_mapping), findings)
+        value = json.loads(path.read_bytes(), object_pairs_hook=_mapping)
+        return read_geojson(value, findings), geojson_origin(value, findings)
     except DoubleKeyError as error:
         raise AnnotationError(
             f"{path.name}: the key {error.args[0]!r:.80} stands twice in one mapping: keep the one that counts"

@@ -21,7 +21,10 @@ Rows = Sequence[tuple[tuple[str, ...], str]]
 METADATA: Rows = (
     (("patch_id",), "`r<row>_c<column>`, unique within the slide; sorting gives raster order; the key in every store"),
     (("slide",), "the slide's id"),
-    (("column", "row"), "place in the grid, from 0 at the top left"),
+    (
+        ("column", "row"),
+        "place in the grid, from 0 at the top left; `x0` and `y0` if `sampling.coordinates` has places on none",
+    ),
     (("x0", "y0"), "the patch's first pixel in level-0 pixels, rounded down; negative for some padded patches"),
     (("width0", "height0"), "its extent in level-0 pixels, rounded to the nearest"),
     (("level",), "the native level that is read"),

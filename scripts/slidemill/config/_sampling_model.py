@@ -195,8 +195,8 @@ class Tissue(Section):
         "of the format.",
     )
     """The origin of masks on slides that name their bounds (MIRAX, for example): `canvas`, the whole slide, or
-    `bounds`. `null` means `bounds` for GeoJSON and `canvas` for images and XML. The notes and the log of each such
-    slide name the origin.
+    `bounds`. `null` means `bounds` for GeoJSON other than TRIDENT's, and `canvas` for the rest. The notes and the log
+    of each such slide name the origin.
     """
 
 
