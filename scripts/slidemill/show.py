@@ -18,6 +18,7 @@ from PIL import Image
 from slidemill.core.encodings import Pixels
 from slidemill.datasets.slide_names import slide_ids
 from slidemill.errors import SlidemillError
+from slidemill.report.heatmap import draw_heatmap
 from slidemill.report.legend import Classes
 from slidemill.report.overlay import draw_overlay
 from slidemill.report.patch_pictures import CELL, COLUMNS, MOST_PATCHES, choose_balanced, draw_patches
@@ -147,6 +148,34 @@ def overlay(ds: Dataset, slide: str, longest: int = LONGEST) -> Image.Image:
     joined = {label for label, name in names if ds.classes.get(label) != name}
     classes = Classes({name: label for label, name in ds.classes.items() if label not in joined})
     return draw_overlay(picture, picture.width * ground.downsample, rows, classes=classes)
+
+
+def heatmap(ds: Dataset, slide: str, scores: Sequence[float] | npt.NDArray[np.float64]) -> Image.Image:
+    """Return a slide's stitched patches in the colours of their scores, with a colour bar.
+
+    Parameters
+    ----------
+    ds, slide
+        The dataset, and the slide, named as in `Dataset.select`.
+    scores
+        A number per row of ``ds.table``, ``(rows,)``; rows of NaN are left out.
+
+    Raises
+    ------
+    SlidemillError
+        When the dataset has no patch of the slide, or the scores have another length.
+    """
+    values = np.asarray(scores, np.float64)
+    if values.shape != (len(ds),):
+        raise SlidemillError(
+            f"scores have the shape {values.shape}: give one for each of the {len(ds)} rows of ds.table"
+        )
+    ground = stitch_slide(ds, slide)
+    (own,) = slide_ids(ds.paths, ds.slides, [slide])
+    rows = (ds.table["slide"] == own).to_numpy()
+    squares = ds.table[["x0", "y0", "width0", "height0"]].to_numpy(np.int64)[rows]
+    picture = Image.fromarray(ground.pixels)
+    return draw_heatmap(picture, picture.width * ground.downsample, squares, scores=values[rows])
 
 
 def compare(ds: Dataset, slide: str, slides_folder: str | Path, longest: int = LONGEST) -> Comparison:

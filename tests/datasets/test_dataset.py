@@ -231,8 +231,8 @@ def test_pixels_without_stores_are_refused(unstored, read):
 def test_what_cannot_be_opened_is_said(results, tmp_path):
     with pytest.raises(SlidemillError, match=r"metadata\.parquet: there is no such table"):
         open_dataset(tmp_path)
-    with pytest.raises(SlidemillError, match="no stores of zarr: there are lmdb, hdf5, disk"):
-        open_dataset(results, "zarr")
+    with pytest.raises(SlidemillError, match="no stores of n5: there are lmdb, hdf5, disk"):
+        open_dataset(results, "n5")
     with pytest.raises(SlidemillError, match=r"metadata\.csv/metadata\.parquet: there is no such table"):
         open_dataset(results / "metadata.csv")
     with pytest.raises(SlidemillError, match="most_open is 0"):

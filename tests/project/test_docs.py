@@ -122,7 +122,7 @@ def test_the_page_on_commands_has_each_with_its_arguments(capsys):
     told = {section.split("\n")[0]: section for section in sections}
     commands = re.findall(r"^    (\S+)", help_of(capsys), re.MULTILINE)
     assert list(told) == commands
-    assert len(commands) == 6
+    assert len(commands) == 7
     for command, section in told.items():
         usage = " ".join(help_of(capsys, command).partition("\n\n")[0].split())
         own = re.findall(r"--[\w-]+", usage)

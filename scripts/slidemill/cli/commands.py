@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from slidemill._version import __version__
-from slidemill.cli import _estimate
+from slidemill.cli import _estimate, _heatmap
 from slidemill.cli._parsers import add_parser, add_results
 from slidemill.cli._transfer import add_commands
 from slidemill.core.results_layout import JOINED, store_path
@@ -51,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     prune.add_argument("--delete", action="store_true", help="delete it, and do not only list it")
     prune.set_defaults(run=_prune)
     add_commands(commands)
+    _heatmap.add_command(commands)
     options = parser.parse_args(arguments)
     try:
         return int(options.run(options))

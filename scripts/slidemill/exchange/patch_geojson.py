@@ -8,11 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slidemill.core.text import format_suggestions, suggest
 from slidemill.errors import SlidemillError
 from slidemill.exchange.exported_slide import ExportedSlide
+
+if TYPE_CHECKING:
+    import pandas
 
 BOUNDS, CANVAS = "bounds", "canvas"
 ORIGINS = (BOUNDS, CANVAS)
@@ -53,10 +56,23 @@ def write(own: ExportedSlide, folder: Path, columns: Sequence[str], origin: str)
     if not len(own.table):
         return
     corner = own.info.corner if origin == BOUNDS else (0, 0)
-    with (folder / f"{own.name}.geojson").open("w", encoding="utf-8") as file:
+    yield from write_table(folder / f"{own.name}.geojson", own.table, corner, columns=columns)
+
+
+def write_table(path: Path, table: pandas.DataFrame, corner: tuple[int, int], columns: Sequence[str]) -> Iterator[int]:
+    """Write the patches of a table with the columns of metadata.csv; yield their number block by block.
+
+    Parameters
+    ----------
+    path, table
+        The file, and the table.
+    corner, columns
+        As of `features`.
+    """
+    with path.open("w", encoding="utf-8") as file:
         file.write('{"type": "FeatureCollection", "features": [')
-        for start in range(0, len(own.table), BLOCK):
-            rows: Any = own.table.iloc[start : start + BLOCK].to_dict("records")
+        for start in range(0, len(table), BLOCK):
+            rows: Any = table.iloc[start : start + BLOCK].to_dict("records")
             texts = [json.dumps(feature, ensure_ascii=False) for feature in features(rows, corner, columns)]
             file.write(("," if start else "") + "\n" + ",\n".join(texts))
             yield len(texts)
