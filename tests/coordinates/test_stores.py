@@ -5,10 +5,12 @@ import openslide
 import pytest
 
 from slidemill import open_dataset, open_store
+from slidemill.cli.commands import main
 from slidemill.core.outcomes import read_outcome
 from slidemill.core.results_layout import store_path
 from slidemill.core.specs import GridSpec
 from slidemill.errors import SlideError
+from slidemill.report.stitching import stitch_slide
 from slidemill.sampling.patch_selection import Choice, GivenPlaces, write_selection
 from slidemill.slides.grid import Grid
 from slidemill.slides.slide_info import slide_info
@@ -190,3 +192,56 @@ def test_tiles_are_no_source_of_scattered_patches(given, tmp_path):
     row = run(given)
     assert row["status"] == "failed"
     assert "sampling.coordinates has places on none: choose raw, zstd, png or jpeg" in row["message"]
+
+
+def test_scattered_patches_are_stitched_in_place(given, tmp_path):
+    """Each pixel once, wherever patches overlap."""
+    places = scattered(60, 64)
+    table(tmp_path / "coordinates" / "a.csv", places)
+    sampling(given, patch_size=64, level=0)
+    assert run(given)["status"] == "ok"
+    covered = np.zeros((HEIGHT, WIDTH), bool)
+    for x, y in places:
+        covered[y : y + 64, x : x + 64] = True
+    with openslide.OpenSlide(given.slides / "a.svs") as slide:
+        expected = np.asarray(slide.read_region((0, 0), 0, (WIDTH, HEIGHT)))[..., :3]
+    slide = given.listed[0].slide
+    with open_dataset(given.results) as ds:
+        whole = stitch_slide(ds, slide, downsample=1)
+        coarse = stitch_slide(ds, slide, downsample=4)
+    assert (whole.share == covered).all()
+    assert (whole.pixels[covered] == expected[covered]).all()
+    full = covered[: HEIGHT // 4 * 4, : WIDTH // 4 * 4].reshape(HEIGHT // 4, 4, WIDTH // 4, 4).mean((1, 3))
+    assert coarse.share[: HEIGHT // 4, : WIDTH // 4] == pytest.approx(full, abs=1e-5)
+    mean = expected[: HEIGHT // 4 * 4, : WIDTH // 4 * 4].reshape(HEIGHT // 4, 4, WIDTH // 4, 4, 3).mean((1, 3))
+    inside = full == 1
+    assert np.abs(coarse.pixels[: HEIGHT // 4, : WIDTH // 4][inside] - mean[inside]).max() <= 0.51
+
+
+def test_scattered_patches_are_shuffled_by_neighbourhood(given, tmp_path):
+    """Blocks of neighbours are as wide as blocks of a grid's patches, so that tiles are decoded once."""
+    places = scattered(60, 64)
+    table(tmp_path / "coordinates" / "a.csv", places)
+    sampling(given, patch_size=64, level=0)
+    run(given)
+    with open_dataset(given.results, backend="slides") as ds:
+        assert ds.stored.steps.tolist() == [64]
+    given.config["sampling"] = {"patch_size": 64, "level": 0}
+    run(given)
+    with open_dataset(given.results, backend="slides") as ds:
+        assert ds.stored.steps is None
+
+
+@pytest.mark.parametrize("layout", ["trident", "clam"])
+@pytest.mark.parametrize("keys", [{"level": 0}, {"mpp": 1.0}, {"magnification": 10, "overlap": 8}], ids=str)
+def test_exported_layouts_come_back(given, tmp_path, layout, keys):
+    """Of a slide whose levels are whole, so that TRIDENT reads the same squares."""
+    write_svs(given.slides / "a.svs", painted(1040, 784), downsamples=(1, 2, 4))
+    given.config["sampling"] = {"patch_size": 64, **keys}
+    run(given)
+    expected, rows = stored(given), given.table("metadata")
+    assert main(["export", str(given.results), str(tmp_path / "out"), "--layout", layout]) == 0
+    (file,) = (tmp_path / "out").glob("**/patches/*.h5")
+    given.config["sampling"] = {"patch_size": 64, **keys, "coordinates": str(file.parent)}
+    assert run(given)["status"] == "ok"
+    assert (stored(given), given.table("metadata")) == (expected, rows)
