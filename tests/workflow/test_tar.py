@@ -1,4 +1,4 @@
-"""A run that stores in tar files."""
+"""Runs that store in tar files, and as Zarr arrays."""
 
 import csv
 
@@ -8,6 +8,7 @@ import webdataset
 
 from slidemill import open_store, read_metadata
 from slidemill.cli.commands import main
+from slidemill.core.files import remove
 
 pytestmark = pytest.mark.long
 
@@ -43,3 +44,39 @@ def test_tar_files_are_stored_validated_measured_verified_and_pruned(project, ca
     assert finished.code == 0, finished.text
     assert main(["prune", str(project.results), "--delete"]) == 0
     assert [path.exists() for path in shards] == [True, False]
+
+
+def test_zarr_arrays_are_stored_validated_verified_and_pruned(project, capsys):
+    project.add("one.svs")
+    project.add("two.svs", seed=2)
+    project.config["stores"] = {"lmdb": {}, "zarr": {}}
+    finished = project.snakemake()
+    assert finished.code == 0, finished.text
+    slides = read_metadata(project.results)["slide"].unique()
+    arrays = [project.results / "stores" / "zarr" / f"{slide}.zarr" for slide in slides]
+    for slide, path in zip(slides, arrays, strict=True):
+        with (
+            open_store(path) as store,
+            open_store(project.results / "stores" / "lmdb" / f"{slide}.lmdb") as other,
+        ):
+            np.testing.assert_array_equal(store.read_many(store.ids), other.read_many(other.ids))
+    with (project.results / "validation.csv").open() as file:
+        found = list(csv.DictReader(file))
+    assert {row["status"] for row in found} == {"ok"}
+    assert {row["check"] for row in found if row["backend"] == "zarr"} >= {"opens", "ids", "index", "digests"}
+    with (project.results / "benchmark.csv").open() as file:
+        assert {row["source"] for row in csv.DictReader(file)} == {"lmdb", "zarr", "slide", "slide tiles"}
+    assert main(["verify", str(project.results)]) == 0
+    assert "4 stores of 2 slides are whole" in capsys.readouterr().out
+    assert "Nothing to be done" in project.plan().text
+    (arrays[0] / "c.0.0.0.0").unlink()
+    assert main(["verify", str(project.results)]) == 1
+    assert f"{arrays[0]}: ids: r0" in capsys.readouterr().out
+    remove(arrays[0])
+    (project.slides / "two.svs").unlink()
+    (project.annotations / "two.xml").unlink()
+    finished = project.snakemake()
+    assert finished.code == 0, finished.text
+    assert main(["prune", str(project.results), "--delete"]) == 0
+    assert [path.exists() for path in arrays] == [True, False]
+    assert main(["verify", str(project.results)]) == 0
