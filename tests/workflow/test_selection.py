@@ -9,7 +9,7 @@ from PIL import Image
 from slidemill import open_store
 from slidemill.core.results_layout import SUFFIXES
 from slidemill.testing import Tissue, paint, write_svs
-from tests.coordinates.files import table, trident
+from tests.coordinates.files import clam, trident
 
 pytestmark = pytest.mark.long
 
@@ -145,15 +145,15 @@ def test_bad_patches_are_dropped_from_all_stores_alike(project):
 
 
 def test_coordinates_of_files_take_the_place_of_the_grid(project):
-    """TRIDENT's file, and a table; a changed file samples its slide again, and a wrong one fails it."""
+    """TRIDENT's file and CLAM's say how large patches are; a changed one samples its slide again, or fails it."""
     folder = project.folder / "coordinates"
     folder.mkdir()
     for name in ("a", "b"):
         project.add(f"{name}.svs", annotated=False)  # 620 x 530
     trident(folder / "a_patches.h5", [[300, 200], [7, 3]], 53, 53, name="a", level0_width=620, level0_height=530)
-    table(folder / "b.csv", [[53, 106], [0, 0]])
+    clam(folder / "b.h5", [[53, 106], [0, 0]], 53)
     project.config |= {
-        "sampling": {"patch_size": 53, "level": 0, "coordinates": str(folder)},
+        "sampling": {"coordinates": str(folder)},
         "tissue": {"method": "none"},
         "stores": {"lmdb": {"encoding": "zstd"}, "disk": {"encoding": "png"}},
     }
@@ -166,7 +166,7 @@ def test_coordinates_of_files_take_the_place_of_the_grid(project):
     }
     assert {row["status"] for row in rows(project.results / "validation.csv")} == {"ok"}
     assert "Nothing to be done" in project.plan().text
-    table(folder / "b.csv", [[53, 106], [900, 0]])
+    clam(folder / "b.h5", [[53, 106], [900, 0]], 53)
     plan = project.plan()
     assert {slide.split("-")[0] for _, slide in plan.jobs if slide} == {"b"}
     assert "discover_slides" not in plan.rules
@@ -174,4 +174,4 @@ def test_coordinates_of_files_take_the_place_of_the_grid(project):
     assert finished.code
     messages = {row["slide"].split("-")[0]: row["message"] for row in rows(project.results / "slides.csv")}
     assert messages["a"] == ""
-    assert "the file of coordinates b.csv: has 1 place beyond the slide, 900, 0" in messages["b"]
+    assert "the file of coordinates b.h5: has 1 place beyond the slide, 900, 0" in messages["b"]

@@ -192,18 +192,19 @@ def _pending(sampled: Sequence[Outcome], backend: str, spec: StoreSpec, *, resul
 def _measure(job: SpaceJob) -> dict[str, Measured]:
     """Return the size of a patch and of an empty store of each backend."""
     encodings = {spec.encoding for spec in job.stores.values()}
+    cohort = read_cohort(job.root, job.sampled, job.grid)
+    patch_size = cohort.grid.patch_size
     if encodings == {"raw"}:
-        blank = np.zeros((job.grid.patch_size, job.grid.patch_size, 3), np.uint8)
+        blank = np.zeros((patch_size, patch_size, 3), np.uint8)
         count = max(min(MOST_WRITTEN // blank.nbytes, MOST_BLANK), 2)
         sample = Sample(pixels=[blank] * count, slides=[""] * count, wanted=count)
     else:
         # Only tiles that are copied need the slide's own reader.
         reader = job.reader if "source" in encodings else "openslide"
-        cohort = read_cohort(job.root, job.sampled, job.grid)
         sample = read_sample(cohort, SampleSpec(SAMPLE, job.seed, reader, job.icc, is_timed=False))
     candidates = [Candidate(backend, spec, True) for backend, spec in job.stores.items()]
     # Not on the disk of the results, which may be full.
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(Path(folder, "store"), 1, 1, job.grid.patch_size, job.seed)
+        bench = Bench(Path(folder, "store"), 1, 1, patch_size, job.seed)
         measured = measure_candidates(sample, candidates, bench, is_read=False, is_partial=True)
         return dict(zip(job.stores, measured, strict=True))
