@@ -82,6 +82,25 @@ check: $(VENV)/test.stamp ## format, lint, types, imports, workflow lint, all te
 	$(BIN)/python -m pytest -n $(CORES) --dist worksteal --hypothesis-profile=full \
 		-m 'not cluster and not torture and not fuzz'
 
+PEERS := .venv-peers
+.PHONY: peers
+peers: $(VENV)/test.stamp $(PEERS)/geopandas/done $(PEERS)/slideflow/done ## exported folders in the readers of other programs, in environments of some GB
+	$(BIN)/python -m pytest -m long -rs tests/exchange/test_peers.py
+
+$(PEERS)/geopandas/done:
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check geopandas
+	@touch $@
+
+# What its reader of TFRecords imports: not all that it requires can be built everywhere.
+$(PEERS)/slideflow/done:
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps slideflow==3.0.2
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check 'protobuf<3.21' 'setuptools<81' crc32c fpdf2 \
+		matplotlib opencv-python-headless packaging pandas rasterio requests rich scikit-image scikit-learn shapely \
+		tabulate torch torchvision tqdm
+	@touch $@
+
 .PHONY: docs
 docs: $(VENV)/test.stamp ## the documentation as a site, in site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
@@ -110,7 +129,7 @@ lock: ## pin the newest versions anew, with hashes
 	$(UV_COMPILE) --extra workflow --extra test --constraint requirements.lock --output-file requirements-test.lock
 
 clean: ## remove the environment, the demo and caches; results stay
-	rm -rf $(VENV) .venv-race $(DEMO) site benchmarks/out .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-race $(PEERS) $(DEMO) site benchmarks/out .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \

@@ -1,0 +1,78 @@
+"""Exported folders in the readers of other programs, each in an environment that `make peers` makes."""
+
+import io
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import ROOT
+from tests.exchange.test_layouts import export, run, tables
+
+pytestmark = pytest.mark.long
+PEERS = Path(os.environ.get("SLIDEMILL_PEERS", ROOT / ".venv-peers"))
+
+SLIDEFLOW = """
+import json, sys
+from slideflow.tfrecord.reader import TFRecord
+found = TFRecord(sys.argv[1], create_index=False)
+rows = [[one["slide"], int(one["loc_x"]), int(one["loc_y"]), one["image_raw"].hex()] for one in found]
+print(json.dumps([rows, [[int(x), int(y)] for x, y in found.locations]]))
+"""
+
+GEOPANDAS = """
+import json, sys, geopandas
+found = geopandas.read_file(sys.argv[1])
+values = found.drop(columns="geometry").to_dict("list")
+print(json.dumps([list(found.columns), found.geometry.bounds.values.tolist(), values]))
+"""
+
+
+def peer(name, code, path):
+    """Run code with a path in the environment of a peer, and return the JSON that it prints last."""
+    python = PEERS / name / "bin" / "python"
+    if not python.exists():
+        pytest.skip(f"{name} is not installed in {PEERS}: make peers")
+    done = subprocess.run([str(python), "-W", "ignore", "-c", code, str(path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("made"), {"patch_size": 50, "mpp": 0.7}).results
+
+
+def test_slideflow_reads_its_records(made, tmp_path):
+    pytest.importorskip("google_crc32c")
+    assert export(made, tmp_path / "out", "slideflow") == 0
+    for name, (table, pixels) in tables(made).items():
+        rows, locations = peer("slideflow", SLIDEFLOW, tmp_path / f"out/50px_35um/{name}.tfrecords")
+        centres = (table[["x0", "y0"]] + 35).to_numpy().tolist()
+        assert locations == centres
+        assert [row[:3] for row in rows] == [[name, x, y] for x, y in centres]
+        for row, wanted in zip(rows, pixels, strict=True):
+            with Image.open(io.BytesIO(bytes.fromhex(row[3]))) as image:
+                np.testing.assert_array_equal(np.asarray(image), wanted)
+
+
+def test_geopandas_reads_patches_as_lazyslide_does(made, tmp_path):
+    assert export(made, tmp_path / "out", "geojson", "--columns", "tissue_fraction") == 0
+    for name, (table, _) in tables(made).items():
+        columns, bounds, values = peer("geopandas", GEOPANDAS, tmp_path / f"out/{name}.geojson")
+        assert {"objectType", "name", "classification", "measurements"} < set(columns)
+        corners = table[["x0", "y0"]].to_numpy()
+        assert bounds == np.hstack([corners, corners + 70]).astype(float).tolist()
+        assert values["name"] == table["patch_id"].tolist()
+
+
+def test_geopandas_reads_outlines_as_trident_does(made, tmp_path):
+    assert export(made, tmp_path / "out", "trident") == 0
+    for name, size in (("a", (1040, 784)), ("b", (520, 640))):
+        _, bounds, values = peer("geopandas", GEOPANDAS, tmp_path / f"out/contours_geojson/{name}.geojson")
+        assert values["tissue_id"] == list(range(len(bounds))) != []
+        assert np.max(bounds, axis=0)[2:].tolist() <= list(size)
