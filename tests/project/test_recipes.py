@@ -16,6 +16,7 @@ import yaml
 from slidemill import open_dataset
 from slidemill.annotations.frames import Frame
 from slidemill.annotations.read import read_annotation
+from slidemill.cli.commands import main
 from slidemill.config.configuration import read_config
 from slidemill.core.specs import GridSpec, Naming
 from slidemill.sampling._custom_mask import read_mask
@@ -147,8 +148,10 @@ def test_feature_files_have_clams_layout(cohort):
         first = ds.select(slides="a1")[5]
         assert np.allclose(file["features"][5], first.pixels.mean(axis=(0, 1)), atol=1e-3)
         assert file["coords"][5].tolist() == [first.x0, first.y0]
+    assert main(["export", "results", "clam", "--layout", "clam"]) == 0
     with h5py.File("clam/patches/a1.h5") as file:
-        assert (file["coords"].dtype, dict(file["coords"].attrs)) == (np.int64, {"patch_level": 0, "patch_size": 32})
+        attributes = file["coords"].attrs
+        assert (file["coords"].dtype, attributes["patch_level"], attributes["patch_size"]) == (np.int64, 0, 32)
         assert (file["coords"][:] == table[["x0", "y0"]]).all(axis=None)
     assert len(left["joined"]) == len(table)
     assert len(list((cohort.parent / "features" / "h5_files").iterdir())) == 3
