@@ -217,7 +217,7 @@ def test_claim_says_that_encodings_differ():
     assert claim(rows).endswith("Decoding is included.")
     rows[0]["encoding"] = "zstd"
     assert "is not true" in claim(rows)
-    assert claim(rows).endswith("Decoding is included, and the encodings differ.")
+    assert claim(rows).endswith("Decoding is included; the encodings differ.")
 
 
 def test_legend_of_the_plot_hides_no_point():

@@ -184,9 +184,9 @@ def claim(rows: Rows, candidates: Rows = ()) -> str:
     best = max((row for source, row in rates.items() if source != "lmdb"), key=_rate)
     lmdb = rates["lmdb"]
     verdict = "cannot be decided" if _equal(lmdb, best) else "is true" if _rate(lmdb) > _rate(best) else "is not true"
-    apart = "" if lmdb["encoding"] == best["encoding"] else ", and the encodings differ"
+    apart = "" if lmdb["encoding"] == best["encoding"] else "; the encodings differ"
     return (
-        "LMDB is said to read fastest (Lim, Young and Patton 2016), which is why py-wsi offers it. "
+        "LMDB is said to read fastest (Lim, Young and Patton 2016), which is why the earlier tool py-wsi uses it. "
         f"Here this {verdict}: {where}in random order, from a warm cache, one process read {_speed(lmdb)} patches per "
         f"second from {source_name(lmdb)} and {_speed(best)} from {source_name(best)}. Decoding is included{apart}."
     )

@@ -62,7 +62,7 @@ def describe_estimate(rows: Sequence[Row], results: Path) -> str:
             "",
             *lines,
             "",
-            "* configured. Size: all stores on the disk. Time: until they are written and checked on "
+            "* in your configuration. Size: all stores on the disk. Time: until they are written and checked on "
             f"{format_count(int(first['cores']), 'core')}.",
             *([f"Not measured: {'; '.join(left_out)}."] if left_out else []),
             f"Free at {results}: {format_size(shutil.disk_usage(results).free)}.",
