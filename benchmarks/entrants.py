@@ -98,6 +98,7 @@ _ALL = (
     *_stores("hdf5", "into HDF5", ("raw", "zstd", "png", "jpeg", "source")),
     *_stores("disk", "into files", ("raw", "png", "jpeg", "source")),
     *_stores("tar", "into tar files", ("png", "source")),
+    *_stores("zarr", "into Zarr", ("raw", "zstd")),
     Entrant("pipeline", "slidemill: three stores and their validation, snakemake --cores {threads}", "ours"),
     Entrant("pywsi-lmdb", "py-wsi: into LMDB", "rivals", "pywsi"),
     Entrant("pywsi-hdf5", "py-wsi: into HDF5", "rivals", "pywsi"),

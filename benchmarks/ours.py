@@ -156,6 +156,7 @@ _ENCODINGS = {
     "hdf5": ("raw", "zstd", "png", "jpeg", "source"),
     "disk": ("png", "raw", "jpeg", "source"),
     "tar": ("png", "source"),
+    "zarr": ("raw", "zstd"),
 }
 
 CATALOGUE: dict[str, Callable[[Request], Ready]] = {

@@ -47,6 +47,8 @@ RATIOS = (
     Ratio("LMDB raw, view", "memory, copy", RAW_SHARE),
     Ratio("HDF5 raw, read", "memory, copy", RAW_SHARE),
     Ratio("HDF5 raw, view", "memory, copy", RAW_SHARE),
+    Ratio("Zarr raw, read", "HDF5 raw, read"),
+    Ratio("Zarr zstd, read", "LMDB zstd, read"),
     *(Ratio(f"LMDB {name}, read", f"memory, decode {name}", ENCODED_SHARE) for name in ("zstd", "png", "jpeg")),
     Ratio("LMDB source, read", "memory, decode source", ENCODED_SHARE),
     *(Ratio(f"LMDB {name}, read_many, 2 threads", f"LMDB {name}, read_many, 1 thread") for name in ("raw", "png")),
@@ -105,7 +107,8 @@ def main() -> None:
             return stack.enter_context(made_store(options.slide.absolute(), Path(folder), backend, encoding, size))
 
         lmdb = {name: made("lmdb", name) for name in ("raw", "zstd", "png", "jpeg", "source")}
-        ways = ways_of(lmdb, made("hdf5", "raw"), options.patches)
+        zarr = {name: made("zarr", name) for name in ("raw", "zstd")}
+        ways = ways_of(lmdb, made("hdf5", "raw"), zarr, patches=options.patches)
         busy, cpu, begun = busy_seconds(), cpu_seconds(), time.perf_counter()
         pairs = raced(ways, options.repeats)
         foreign = busy_seconds() - busy - (cpu_seconds() - cpu)

@@ -103,7 +103,7 @@ def chosen(store: Store, patches: int) -> list[str]:
     return random.Random(SEED).sample(list(store.ids), min(patches, len(store)))  # noqa: S311
 
 
-def ways_of(lmdb: Mapping[str, Store], hdf5: Store, patches: int) -> dict[str, Rate]:
+def ways_of(lmdb: Mapping[str, Store], hdf5: Store, zarr: Mapping[str, Store], *, patches: int) -> dict[str, Rate]:
     """Return all ways of reading by name."""
     ids = chosen(lmdb["raw"], patches)
     count = len(ids)
@@ -115,6 +115,8 @@ def ways_of(lmdb: Mapping[str, Store], hdf5: Store, patches: int) -> dict[str, R
     for title, store in (("LMDB", lmdb["raw"]), ("HDF5", hdf5)):
         ways[f"{title} raw, read"] = partial(here, partial(_read, store, ids), count)
         ways[f"{title} raw, view"] = partial(here, partial(_view, store, ids), count)
+    for name, store in zarr.items():
+        ways[f"Zarr {name}, read"] = partial(here, partial(_read, store, chosen(store, patches)), count)
     for name, store in lmdb.items():
         own = chosen(store, patches)
         if name != "raw":
