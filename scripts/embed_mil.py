@@ -45,8 +45,11 @@ def main(results: Path) -> None:
         for name in ds.slides:
             slide = ds.select(slides=name)
             corners = slide.table[["x0", "y0"]].to_numpy(np.int64)
+            side = slide[0].pixels.shape[1]
             places = PatchPlaces(list(slide.table["patch_id"]), corners, {"name": name})
-            manifest = FeatureManifest(name=NAME, slide=name, fingerprint=ds.fingerprints[name], model="ColourEncoder")
+            manifest = FeatureManifest(
+                name=NAME, slide=name, fingerprint=ds.fingerprints[name], model="ColourEncoder", patch_size=side
+            )
             write_features(results / feature_file(NAME, name), manifest, places, batches=[encode(slide)])
             print(f"{name}: {len(slide)} patches embedded", flush=True)
 

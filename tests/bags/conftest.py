@@ -8,7 +8,7 @@ import pytest
 from slidemill import open_dataset
 from slidemill.core.results_layout import feature_file
 from slidemill.features.feature_file import FeatureManifest, PatchPlaces, write_features
-from tests.results import FINGERPRINT, GRID, INFO, PATCHES, write_metadata, write_slide, write_tables
+from tests.results import FINGERPRINT, GRID, INFO, PATCHES, SIZE, write_metadata, write_slide, write_tables
 
 SHEET = {
     "d": {"patient": "P1", "diagnosis": "ductal", "age": "61", "slide_label": "1"},
@@ -17,7 +17,7 @@ SHEET = {
     "b": {"patient": "P3", "diagnosis": "NA", "age": "n/a", "slide_label": "1"},
 }
 DIM = 5
-MANIFEST = FeatureManifest(name="uni", slide="", fingerprint=FINGERPRINT, model="a test")
+MANIFEST = FeatureManifest(name="uni", slide="", fingerprint=FINGERPRINT, model="a test", patch_size=SIZE)
 
 
 def write_own(results, slide, values, patches=PATCHES, **changes):

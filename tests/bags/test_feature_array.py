@@ -134,12 +134,9 @@ def test_features_of_another_width_are_refused(own):
 
 
 def test_features_of_patches_of_another_size_are_refused(own):
-    from dataclasses import replace
-
-    wider = [replace(patch, width0=64) for patch in PATCHES]
-    write_own(own.results, "d", np.zeros((len(PATCHES), DIM), np.float16), wider)
+    write_own(own.results, "d", np.zeros((len(PATCHES), DIM), np.float16), patch_size=32)
     with pytest.raises(
-        StoreError, match=r"d\.h5: patches are 64 pixels wide, not 16: the features are of other patche"
+        StoreError, match=r"d\.h5: patches are 32 pixels wide, not 16: the features are of other patche"
     ):
         own.features("uni")
 

@@ -25,6 +25,10 @@ Array = npt.NDArray[Any]
 EARLIER = "the features are of other patches than the dataset: run the workflow to its end, and open the dataset again"
 
 
+ROUNDING = 2
+"""Pixels by which a patch's width may differ, since the table has it in whole level-0 pixels."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class FeatureRows:
     """The patches of a dataset, and the files with their features; small enough to pickle cheaply.
@@ -37,9 +41,10 @@ class FeatureRows:
         Ids of slides, and the fingerprint of each one's content; empty where it is not known.
     codes
         Per patch, the place of its slide in `slides`, integers ``(n,)``.
-    corners, widths
-        Per patch, x and y of its top left, and per slide, the width of a patch, in level-0 pixels; integers ``(2, n)``
-        and ``(slides,)``.
+    corners
+        Per patch, x and y of its top left in level-0 pixels, integers ``(2, n)``.
+    sides
+        Per slide, the width of a patch in its own pixels, rounded as in the table, ``float64 (slides,)``.
     """
 
     results: Path
@@ -48,7 +53,7 @@ class FeatureRows:
     fingerprints: Sequence[str]
     codes: Places
     corners: Places
-    widths: Places
+    sides: npt.NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -68,9 +73,9 @@ class FeatureRows:
                 f"{file.path}: slide {self.slides[code]} has changed since (its fingerprint was {found}, and is "
                 f"{known}): run the workflow to its end"
             )
-        width = file.attributes.get("patch_size_level0")
-        if len(file) and width is not None and int(width) != self.widths[code]:
-            raise StoreError(f"{file.path}: patches are {width} pixels wide, not {self.widths[code]}: {EARLIER}")
+        side = file.manifest.patch_size
+        if len(file) and abs(side - self.sides[code]) > ROUNDING:
+            raise StoreError(f"{file.path}: patches are {side} pixels wide, not {self.sides[code]:.0f}: {EARLIER}")
         return file
 
     def rows(self, file: FeatureFile, places: Places) -> npt.NDArray[np.intp]:
@@ -124,7 +129,7 @@ def find_features(
     results, name
         The results folder, and the name of the features in the configuration.
     table
-        A row per patch, with ``x0``, ``y0`` and ``width0``.
+        A row per patch, with ``x0``, ``y0``, ``width0`` and ``downsample``.
     slides, codes
         The ids of the slides, and per row the place of its slide among them.
     fingerprints
@@ -152,7 +157,8 @@ def find_features(
     _, first = np.unique(codes, return_index=True)
     corners = np.stack([table["x0"].to_numpy(), table["y0"].to_numpy()])
     prints = [fingerprints.get(slide, "") for slide in slides]
-    return FeatureRows(results, name, slides, prints, codes, corners, table["width0"].to_numpy()[first])
+    sides = table["width0"].to_numpy()[first] / table["downsample"].to_numpy()[first]
+    return FeatureRows(results, name, slides, prints, codes, corners, sides)
 
 
 def group_places(codes: Places) -> Iterator[tuple[int, npt.NDArray[np.intp]]]:
