@@ -171,6 +171,37 @@ class TestSplit:
             tested += test.slides
         assert sorted(tested) == sorted(data.slides)
 
+    @given(
+        st.lists(
+            st.tuples(st.integers(0, 7), st.sampled_from(["a", "b", ""]), st.integers(1, 9)), min_size=3, max_size=14
+        ),
+        st.integers(0, 2),
+    )
+    def test_folds_by_a_target_hold_the_bound_of_labels(self, slides, seed):
+        """A slide has one value, as of a sheet's column: no patient is in two folds, and shares are near equal ones."""
+        if len({patient for patient, _, _ in slides}) < 2:
+            return
+        rows = [
+            {"slide": f"s{number}", "patient": f"P{patient}", "diagnosis": value}
+            for number, (patient, value, count) in enumerate(slides)
+            for _ in range(count)
+        ]
+        data = Cohort(pd.DataFrame(rows).astype("category"))
+        splits = split(data, 2, stratify="diagnosis", seed=seed)
+        train, test = splits.fold(0)
+        assert not set(train.table["patient"]) & set(test.table["patient"])
+        groups = {}
+        for patient, value, count in slides:
+            groups.setdefault(f"P{patient}", Counter())[value] += count
+        chosen = {row.group: row.fold for row in splits.slides}
+        _, totals = shares(groups, chosen, 2)
+        squares = sum(
+            Fraction(count, totals[key]) ** 2
+            for counts in groups.values()
+            for key, count in {**counts, None: sum(counts.values())}.items()
+        )
+        assert deviation(groups, chosen, 2) <= squares / 2 + Fraction(1, 10**12)
+
     def test_a_row_tells_of_each_slide(self):
         data = cohort()
         splits = split(data, 3)

@@ -42,7 +42,7 @@ class FeatureRows:
     codes
         Per patch, the place of its slide in `slides`, integers ``(n,)``.
     corners
-        Per patch, x and y of its top left in level-0 pixels, integers ``(2, n)``.
+        x and y of each patch's top left in level-0 pixels, integers ``(n,)``.
     sides
         Per slide, the width of a patch in its own pixels, rounded as in the table, ``float64 (slides,)``.
     """
@@ -52,7 +52,7 @@ class FeatureRows:
     slides: Sequence[str]
     fingerprints: Sequence[str]
     codes: Places
-    corners: Places
+    corners: tuple[Places, Places]
     sides: npt.NDArray[np.float64]
 
     def __len__(self) -> int:
@@ -93,7 +93,7 @@ class FeatureRows:
         StoreError
             When the file lacks a patch.
         """
-        wanted, there = _keys(*self.corners[:, places]), _keys(file.coords[:, 0], file.coords[:, 1])
+        wanted, there = _keys(*(own[places] for own in self.corners)), _keys(file.coords[:, 0], file.coords[:, 1])
         ascends = bool(np.all(there[1:] > there[:-1]))
         # A whole slide in the table's order, as most are read.
         if ascends and np.array_equal(wanted, there):
@@ -107,7 +107,7 @@ class FeatureRows:
         inside = found < len(there)
         lacks[inside] = there[found[inside]] != wanted[inside]
         if lacks.any():
-            first = ", ".join(map(str, self.corners[:, places[lacks][0]].tolist()))
+            first = ", ".join(str(own[places[lacks][0]]) for own in self.corners)
             count = format_count(int(lacks.sum()), "patch of the dataset", "patches of the dataset")
             raise StoreError(f"{file.path}: lacks {count}, such as the one at ({first}): {EARLIER}")
         return order[found]
@@ -154,8 +154,8 @@ def find_features(
         raise StoreError(
             f"{folder}: {count} no features: {format_list(missing)}: run the workflow to its end, or select others"
         )
-    _, first = np.unique(codes, return_index=True)
-    corners = np.stack([table["x0"].to_numpy(), table["y0"].to_numpy()])
+    first = [places[0] for _, places in group_places(codes)]
+    corners = table["x0"].to_numpy(), table["y0"].to_numpy()
     prints = [fingerprints.get(slide, "") for slide in slides]
     sides = table["width0"].to_numpy()[first] / table["downsample"].to_numpy()[first]
     return FeatureRows(results, name, slides, prints, codes, corners, sides)
@@ -163,9 +163,11 @@ def find_features(
 
 def group_places(codes: Places) -> Iterator[tuple[int, npt.NDArray[np.intp]]]:
     """Yield each code with the places that have it, in ascending order."""
-    order = np.arange(len(codes)) if np.all(codes[1:] >= codes[:-1]) else np.argsort(codes, kind="stable")
+    ascends = bool(np.all(codes[1:] >= codes[:-1]))
+    order = np.arange(len(codes)) if ascends else np.argsort(codes, kind="stable")
     if len(order):
-        ends = np.flatnonzero(np.diff(codes[order])) + 1
+        ordered = codes if ascends else codes[order]
+        ends = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
         for places in np.split(order, ends):
             yield int(codes[places[0]]), places
 

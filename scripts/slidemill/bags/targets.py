@@ -97,9 +97,12 @@ def read_targets(table: pandas.DataFrame, slides: Sequence[str], column: str) ->
     """
     name = target_column(table, column)
     codes = table["slide"].cat.codes.to_numpy()
-    known, first = np.unique(codes, return_index=True)
+    first = np.full(len(table["slide"].cat.categories), -1)
+    first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)  # of equal places, NumPy keeps the last
+    known = np.flatnonzero(first >= 0)
     values = table[name].astype("category")
-    names = dict(zip(table["slide"].cat.categories[known].astype(str), values.iloc[first].astype(object), strict=True))
+    cells = values.iloc[first[known]].astype(object)
+    names = dict(zip(table["slide"].cat.categories[known].astype(str), cells, strict=True))
     texts = {slide: clean_target(names[slide]) for slide in slides}
     classes = sorted({text for value in values.cat.categories if (text := clean_target(value)) is not None}, key=_order)
     return Targets(column, texts, tuple(classes))

@@ -28,6 +28,9 @@ from slidemill.stores.store_pool import MOST_OPEN, StorePool, no_pixels
 if TYPE_CHECKING:
     import pandas
 
+BLOCK = 500_000
+"""Rows whose labels are compared at once."""
+
 
 def open_dataset(
     results: str | Path,
@@ -126,9 +129,11 @@ def _rows(table: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
 
 def classes_of(table: pandas.DataFrame) -> dict[int, str]:
     """Return the name of each label, from 0; several names are joined."""
-    pairs = table[["label", "label_name"]].drop_duplicates()
+    pairs, both = set[tuple[int, str]](), table[["label", "label_name"]]
+    for start in range(0, len(both), BLOCK):  # of all rows at once, they would take more than the table's columns
+        pairs.update(both.iloc[start : start + BLOCK].drop_duplicates().itertuples(index=False, name=None))
     names: dict[int, list[str]] = {}
-    for label, name in sorted(pairs.itertuples(index=False, name=None)):
+    for label, name in sorted(pairs):
         names.setdefault(int(label), []).append(str(name))
     return {label: " or ".join(own) for label, own in names.items() if label >= 0}
 

@@ -255,8 +255,8 @@ def _dataset(file: Any, name: str, path: Path) -> Any:
     dataset = h5py.h5o.open(file, key) if is_here else None
     layout = dataset.get_create_plist() if isinstance(dataset, h5py.h5d.DatasetID) else None
     whole = layout and layout.get_layout() == h5py.h5d.CONTIGUOUS and not layout.get_external_count()
-    dtype = dataset.dtype if whole else None
-    if dtype is None or dtype.kind != KINDS[name] or dtype.itemsize > 64:
+    dtype = dataset.dtype if dataset is not None and whole else None
+    if dataset is None or dtype is None or dtype.kind != KINDS[name] or dtype.itemsize > 64:
         raise StoreError(f"{path}: its dataset {name} is missing or of another kind: {AGAIN}")
     size, start = math.prod(dataset.shape) * dtype.itemsize, dataset.get_offset()
     if size and (start is None or start + size > file.get_filesize()):
