@@ -352,6 +352,15 @@ FAULTS = {
     ),
     "zstd in tar files": ({"stores": {"tar": {"encoding": "zstd"}}}, ["stores.tar.encoding is 'zstd'", "raw (.npy"]),
     "zstd in files": ({"stores": {"disk": {"encoding": "zstd"}}}, ["stores.disk.encoding is 'zstd'", "raw (.npy"]),
+    "png in Zarr": ({"stores": {"zarr": {"encoding": "png"}}}, ["stores.zarr.encoding is 'png'", "raw or zstd"]),
+    "tiles in Zarr": (
+        {"stores": {"zarr": {"encoding": "source"}}},
+        ["stores.zarr.encoding is 'source'", "raw or zstd"],
+    ),
+    "quality in Zarr": (
+        {"stores": {"zarr": {"quality": 80}}},
+        ["stores.zarr.quality is 80", "this is zstd: leave it out"],
+    ),
     "unknown colours": ({"icc": "adobe"}, ["icc is 'adobe'", "ignore, srgb"]),
     "unknown reader": ({"reader": "cucim"}, ["reader is 'cucim'", "auto, openslide, tiles"]),
     "quality without jpeg": (

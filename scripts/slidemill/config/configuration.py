@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
@@ -221,9 +221,10 @@ def _contradictions(given: Configuration, slides: Path, results: Path) -> Iterat
         )
     for backend, store in given.stores.written().items():
         if "quality" in store.model_fields_set and store.encoding != "jpeg":
+            is_offered = "jpeg" in get_args(type(store).model_fields["encoding"].annotation)
             yield (
                 f"stores.{backend}.quality is {store.quality}: only encoding jpeg has a quality, "
-                f"this is {store.encoding}: leave it out, or choose jpeg"
+                f"this is {store.encoding}: leave it out{', or choose jpeg' if is_offered else ''}"
             )
         if store.encoding == "source":
             yield from _unfit_for_source(backend, given)
