@@ -1,6 +1,7 @@
 """`slidemill export --layout`: patches in the layouts of other programs, exactly or refused."""
 
 import json
+import shutil
 from dataclasses import replace
 from itertools import islice, product
 from types import SimpleNamespace
@@ -403,3 +404,15 @@ def test_refused_squares_leave_nothing(tmp_path, capsys):
     assert "CLAM would read another square" in said
     assert not (tmp_path / "out").exists()
     assert export(cohort.results, tmp_path / "out", "geojson") == 0
+
+
+def test_grid_comes_from_stores_without_outcomes(made, tmp_path, capsys):
+    """Results of which only tables, stores and slides' facts were copied are exported all the same."""
+    copy = shutil.copytree(made.results, tmp_path / "copy", ignore=shutil.ignore_patterns("outcomes", "tissue"))
+    assert export(copy, tmp_path / "out", "clam") == 0
+    with h5py.File(tmp_path / "out/patches/a.h5") as file:
+        np.testing.assert_array_equal(file["coords"][:], tables(made.results)["a"][0][["x0", "y0"]])
+    shutil.rmtree(copy / "slides")
+    capsys.readouterr()
+    assert export(copy, tmp_path / "none", "clam") == 1
+    assert "the slide's levels are not known" in capsys.readouterr().err

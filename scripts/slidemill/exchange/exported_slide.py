@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -117,20 +117,20 @@ def exported_slides(dataset: Dataset, names: Mapping[str, str]) -> Iterator[Expo
     """
     codes = {slide: code for code, slide in enumerate(dataset.slides)}
     for slide, name in names.items():
-        info, spec = _facts(dataset.results, slide)
+        info, spec = _facts(dataset, slide)
         places = np.flatnonzero(dataset.stored.codes == codes.get(slide, -1))
         yield ExportedSlide(slide, name, info, spec, dataset.take(places))
 
 
-def _facts(results: Path, slide: str) -> tuple[SlideInfo, GridSpec]:
-    path = results / outcome_file("sample_patches", slide)
-    try:
-        outcome = read_outcome(path)
-    except OSError as error:
-        raise SlidemillError(
-            f"{path}: the slide's levels and grid cannot be read ({error.strerror}): copy the folder outcomes of the "
-            "results too; results of import-pywsi have none"
-        ) from None
-    if (spec := outcome.kept.sampling) is None:
-        raise SlidemillError(f"{path}: does not state the grid of the patches: run again with this version")
-    return outcome.info, spec
+def _facts(dataset: Dataset, slide: str) -> tuple[SlideInfo, GridSpec]:
+    """Return the facts of a slide, and the grid of its patches, from its outcome or else from its store."""
+    for stage in ("sample_patches", "discover_slides"):
+        path = dataset.results / outcome_file(stage, slide)
+        if path.is_file():
+            outcome = read_outcome(path)
+            spec = outcome.sample.sampling if outcome.sample else None
+            return outcome.info, spec or dataset.stored.pool.grid(slide)
+    raise SlidemillError(
+        f"{path}: the slide's levels are not known, since there is no such file; copy the folder slides of the results "
+        "too (results of import-pywsi have none)"
+    )
