@@ -16,14 +16,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from slidemill.core.results_layout import outcome_file, store_of_file, store_path
+from slidemill.core.results_layout import CohortTables, outcome_file, store_of_file, store_path
 from slidemill.core.specs import GridSpec, LabelSpec, StoreSpec, TissueSpec, ValidationSpec, WorkSpec
 from slidemill.report.versions import this_run
 from slidemill.sampling.patch_selection import Choice
 from slidemill.slides.fingerprint import fingerprint
 from slidemill.stages.discover import DiscoverJob, discover_slide
 from slidemill.stages.draw import DrawJob, draw_slide
-from slidemill.stages.gather import CohortTables, GatherJob, gather_results
+from slidemill.stages.gather import GatherJob, gather_results
 from slidemill.stages.label import LabelJob, label_patches
 from slidemill.stages.report import ReportJob, render_report
 from slidemill.stages.sample import SampleJob, sample_patches

@@ -80,6 +80,10 @@ class StoreError(SlidemillError):
     """A store is missing, closed, damaged, not slidemill's, or lacks a patch."""
 
 
+class ModelError(SlidemillError):
+    """A model cannot be loaded, or does not return one row of numbers per patch."""
+
+
 class SplitError(SlidemillError):
     """Slides cannot be split as requested, or folds do not belong to these slides."""
 

@@ -113,7 +113,8 @@ def leaves(section=Configuration, prefix=""):
 
 def test_every_key_has_a_row():
     """A string below the key in the model is its documentation."""
-    named = {name for line in key_table().splitlines() for name in re.findall(r"`([\w.]+)`", line.split(" | ")[0])}
+    named = {name for line in key_table().splitlines() for name in re.findall(r"`([\w.<>]+)`", line.split(" | ")[0])}
+    named = {name.replace("<name>.", "") for name in named}
     assert sorted(set(leaves()) - named) == []
 
 

@@ -12,6 +12,7 @@ from slidemill.core.pyramid import SlideInfo
 from slidemill.core.seals import Seal
 from slidemill.core.specs import GridSpec
 from slidemill.core.stage_facts import (
+    FeatureFacts,
     LabelAudit,
     LabelFacts,
     QualitySummary,
@@ -105,7 +106,25 @@ STORE = st.builds(
     colour_note=st.none() | NAME,
     unreadable=st.lists(st.builds(UnreadablePatch, patch_id=NAME, reason=NAME, **PLACE), max_size=2).map(tuple),
 )
-PARTS = {"facts": FACTS, "sample": SAMPLE, "regions": REGIONS, "labels": LABELS, "store": STORE}
+FEATURES = st.builds(
+    FeatureFacts,
+    name=NAME,
+    model=NAME,
+    rows=COUNT,
+    dim=COUNT,
+    dtype=NAME,
+    device=NAME,
+    source=NAME,
+    transform=NAME,
+    digest=NAME,
+    seconds=st.none() | NUMBER,
+    peak_mb=st.none() | NUMBER,
+    checks=st.lists(st.fixed_dictionaries({"check": NAME, "checked": COUNT, "message": NAME}), max_size=2).map(tuple),
+)
+PARTS = {
+    **{"facts": FACTS, "sample": SAMPLE, "regions": REGIONS, "labels": LABELS},
+    **{"store": STORE, "features": FEATURES},
+}
 OUTCOMES = st.builds(
     Outcome,
     slide=NAME,

@@ -43,7 +43,7 @@ def test_outcome_of_discovery_is_the_facts():
 
 
 def test_every_cohort_table_is_sealed():
-    assert SEALED_BY.keys() == {*COHORT_TABLES.values(), "splits.csv", "estimate.csv"}
+    assert SEALED_BY.keys() == {*COHORT_TABLES.values(), "features.csv", "splits.csv", "estimate.csv"}
 
 
 def test_top_level_has_the_parts_of_every_path():

@@ -17,7 +17,7 @@ import yaml
 
 from slidemill.config.configuration import read_config
 from slidemill.core.csv_tables import read_table
-from slidemill.core.results_layout import store_path
+from slidemill.core.results_layout import CohortTables, store_path
 from slidemill.core.specs import WorkSpec
 from slidemill.datasets.slide_records import ReadingChoice
 from slidemill.errors import SlidemillError
@@ -29,7 +29,7 @@ from slidemill.slides.fingerprint import fingerprint
 from slidemill.stages.discover import DiscoverJob, discover_slide
 from slidemill.stages.draw import DrawJob, draw_slide
 from slidemill.stages.gate import GateJob, require_success
-from slidemill.stages.gather import CohortTables, GatherJob, gather_results
+from slidemill.stages.gather import GatherJob, gather_results
 from slidemill.stages.label import LabelJob, label_patches
 from slidemill.stages.sample import SampleJob, sample_patches
 from slidemill.stages.store import StoreJob, store_patches

@@ -55,6 +55,7 @@ NEEDED = {
     "store_patches": {"openslide", "numpy"},
     "validate_stores": {"openslide", "numpy"},
     "draw_slide": {"openslide", "numpy", "shapely"},
+    "embed_patches": {"openslide", "numpy", "h5py"},
 }
 """What the scripts of one slide load before they know their job; on small slides, that is most of a job's time."""
 
@@ -266,7 +267,7 @@ def test_rule_files_are_few():
 
 def test_scripts_of_rules_are_wiring():
     """What a stage does is in the package, where tests call it without Snakemake."""
-    assert len(RULE_SCRIPTS) == 15
+    assert len(RULE_SCRIPTS) == 16
     for script in RULE_SCRIPTS:
         text = (SCRIPTS / f"{script}.py").read_text(encoding="utf-8")
         assert len(text.splitlines()) < 25, script
@@ -413,6 +414,7 @@ def test_code_digest_rejects_unknown_modules(copied):
         ("benchmark", ["benchmark_stores", "estimate_stores"]),
         ("discover", ["discover_slides"]),
         ("draw", ["draw_slide"]),
+        ("embed", ["embed_patches"]),
         ("gate", ["gate"]),
         ("gather", ["gather_results"]),
         ("job", RULE_SCRIPTS),

@@ -19,9 +19,8 @@ from slidemill.errors import SlidemillError
 from slidemill.report import html_report
 from slidemill.report._advice import advice, claim, recommendation
 from slidemill.report._embedded_images import LONGEST, embed_pictures
-from slidemill.report._inline_plots import inline_svg
 from slidemill.report._summary import ConcernCounts, concerns, verdict
-from slidemill.report.plots import benchmark_figure
+from slidemill.report.plots import benchmark_figure, inline_svg
 from slidemill.report.versions import Run
 
 pytestmark = pytest.mark.cases

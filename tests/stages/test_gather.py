@@ -6,8 +6,9 @@ from slidemill.core.columns import SLIDE_COLUMNS, STORE_COLUMNS, UNREADABLE_COLU
 from slidemill.core.csv_tables import read_table
 from slidemill.core.outcomes import Outcome
 from slidemill.core.pyramid import SlideInfo
+from slidemill.core.results_layout import CohortTables
 from slidemill.core.stage_facts import LabelFacts, SampleFacts, SlideFacts, StoreFacts, UnreadablePatch
-from slidemill.stages.gather import CohortTables, SlideResults, slide_row, write_cohort
+from slidemill.stages.gather import SlideResults, slide_row, write_cohort
 
 INFO = SlideInfo("aperio", ((640, 480), (320, 240)), (1.0, 2.0), (1, 2, 3, 4), 0.5, 0.25, 20.0, "ffffff", "sRGB")
 KNOWN = {

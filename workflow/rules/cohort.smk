@@ -8,8 +8,10 @@ rule gather_results:
         metadata=RUN.every_slide(METADATA),
         # Without stores there is nothing to validate.
         validation=RUN.every_slide(VALIDATION) if RUN.backends else [],
+        embedded=RUN.embedding.outcomes,
     output:
         **COHORT_TABLES,
+        **RUN.embedding.table,
         seals=COHORT_SEALS,
     log:
         "logs/gather_results.log",

@@ -52,6 +52,7 @@ rule render_report:
     input:
         **RUN.shown_splits,
         **RUN.benchmark_files,
+        **RUN.embedding.table,
         slides=SLIDES_TABLE,
         stores=STORES_TABLE,
         metadata=METADATA_TABLE,

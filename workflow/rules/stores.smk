@@ -1,4 +1,5 @@
-# Patches into stores, a rule a backend and a job a slide; then every store of a slide is checked. What they would take,
+# Patches into stores, a rule a backend and a job a slide; then every store of a slide is checked. Patches into features,
+# a rule a model. What they would take,
 # before any is written: `snakemake estimate`.
 
 for backend in RUN.backends:
@@ -24,6 +25,38 @@ for backend in RUN.backends:
             **RUN.parameters("store_patches", backend),
         script:
             "../../scripts/store_patches.py"
+
+
+for name in RUN.embedding.names:
+
+    rule:
+        name:
+            f"embed_patches_{name}"
+        input:
+            table=PATCHES,
+            found=RUN.embedding.found,
+        output:
+            features=feature_file(name),
+            outcome=outcome_file(embed_stage(name)),
+        log:
+            log_file(embed_stage(name)),
+        conda:
+            "../../environment.yml"
+        threads: RUN.resources.threads
+        resources:
+            mem_mb=RUN.embedding.memory(name),
+            runtime=RUN.embedding.runtime,
+            gpu=RUN.embedding.gpus,
+        params:
+            **RUN.parameters("embed_patches", name),
+        script:
+            "../../scripts/embed_patches.py"
+
+
+rule features:
+    input:
+        RUN.space_file + missing(RUN.embedding.files, RUN.config.results),
+        [FEATURES_TABLE] if RUN.embedding.names else [],
 
 
 # Waits for all slides' sampling, and stores wait for it (runs/store_order.py), so that a run whose stores will not fit

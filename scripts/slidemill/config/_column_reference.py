@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from slidemill.core.columns import (
     BENCHMARK_COLUMNS,
     ESTIMATE_COLUMNS,
+    FEATURE_COLUMNS,
     MEASURE_COLUMNS,
     METADATA_COLUMNS,
     SLIDE_COLUMNS,
@@ -95,8 +96,17 @@ STORES: Rows = (
     (("bytes", "files"), "its size on disk"),
     (("seconds", "peak_mb"), "time and peak memory of its job, pages of mapped files included"),
 )
+FEATURES: Rows = (
+    (("slide", "name", "model"), "the slide; the name of the features and their model, as in the configuration"),
+    (("rows", "dim"), "number of patches, and of values for each; 0 for a slide without patches"),
+    (("dtype", "device"), "the type that the model computed in, and where"),
+    (("source",), "the backend of the store that was read, or `slides`"),
+    (("transform",), "how pixels became the model's input"),
+    (("digest",), "the digest (XXH3-128) of the file"),
+    (("seconds", "peak_mb"), "time of reading and embedding, without loading the model; peak memory of the job"),
+)
 VALIDATION: Rows = (
-    (("slide", "backend"), "the store; `all` for checks across backends"),
+    (("slide", "backend"), "the store; `all` for checks across backends, `features/<name>` for those of features"),
     (("check",), "see below"),
     (("status",), "`ok` or `failed`"),
     (("checked",), "number of patches that were checked"),
@@ -137,6 +147,7 @@ TABLES: dict[str, tuple[tuple[str, ...], Rows]] = {
     "slides.csv": (SLIDE_COLUMNS, SLIDES),
     "unreadable.csv": (UNREADABLE_COLUMNS, UNREADABLE),
     "stores.csv": (STORE_COLUMNS, STORES),
+    "features.csv": (FEATURE_COLUMNS, FEATURES),
     "validation.csv": (VALIDATION_COLUMNS, VALIDATION),
     "benchmark.csv": (BENCHMARK_COLUMNS, BENCHMARK),
     "estimate.csv": (ESTIMATE_COLUMNS, ESTIMATE),

@@ -35,6 +35,9 @@ BOUNDS = {
 EMPTY = "too_short"
 """Pydantic's type of error for text and lists that hold nothing."""
 
+MISMATCH = "string_pattern_mismatch"
+"""Pydantic's type of error for text that does not match a pattern."""
+
 LONGEST_SHOWN = 200
 """Characters of a wrong value that a message has."""
 
@@ -61,6 +64,9 @@ def _known(value: Any, schema: Mapping[str, Any]) -> Any:
 
     If such a key is not Unicode, pydantic reports only that one.
     """
+    entry = schema.get("additionalProperties")
+    if isinstance(value, dict) and isinstance(entry, dict):
+        return {name: _known(own, entry) for name, own in value.items()}
     if not isinstance(value, dict) or "properties" not in schema:
         return value
     return {name: _known(value[name], own) for name, own in schema["properties"].items() if name in value}
@@ -84,6 +90,11 @@ def _lines(place: Place, value: Any, schema: Mapping[str, Any], *, errors: Error
         yield _line(place, error, schema)
     if not isinstance(value, dict) or "properties" not in schema:
         yield from _lines_of_entries(place, schema, errors)
+        entry = schema.get("additionalProperties")
+        if isinstance(value, dict) and isinstance(entry, dict) and "properties" in entry:
+            for name, own in value.items():
+                if isinstance(own, dict):
+                    yield from _lines((*place, name), own, entry, errors=errors)
         return
     known = schema["properties"]
     for name in sorted(set(value) - set(known), key=str):
@@ -123,6 +134,10 @@ def _expected(kind: str, schema: Mapping[str, Any]) -> str:
     if kind in BOUNDS:
         words, bound = BOUNDS[kind]
         return words.format(schema[bound])
+    if kind == MISMATCH:
+        return "of this form"
+    if kind in (EMPTY, "too_long") and "maxItems" in schema:
+        return f"a list of {schema['maxItems']}"
     if kind == EMPTY:
         return "a choice"
     if "enum" in schema:

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from slidemill.config._key import REQUIRED, Count, NonEmpty, NotNegative, Positive, Section, key
+from slidemill.config._feature_model import Feature, Name
+from slidemill.config._key import REQUIRED, Count, NonEmpty, NotNegative, Positive, Section, Text, key
 from slidemill.config._label_model import Labels
 from slidemill.config._sampling_model import LIMITS, Quality, Sampling, Tissue
 from slidemill.config._store_model import Stores
@@ -222,6 +223,26 @@ class Configuration(Section):
     """Backends to write: `lmdb`, `hdf5`, `disk`, `tar`, see [below](#tar-files), and `zarr`, see [below](#zarr). If one
     is named, only the named ones are written. `{}` writes none: tables, pictures, folds and the report, [without
     pixels](#no-stores).
+    """
+
+    features: dict[Name, Feature] = key(
+        {},
+        "a name for each model that embeds the patches, with its model and weights",
+        comment="Models that embed the patches, by name, such as uni: {model: 'timm:vit_large_patch16_224', weights: "
+        "/models/uni.bin}. Each makes features/<name>/<slide>.h5.",
+    )
+    """Models that embed the patches, by name: each makes `features/<name>/<slide>.h5` with a row for each stored patch,
+    and `features.csv`. Names are letters, digits and underscores. See [Embed a
+    cohort](../docs/how-to/embed-a-cohort.md).
+    """
+
+    device: Annotated[Text, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")] = key(
+        "auto",
+        "where models compute, auto (a GPU where there is one), cpu, cuda, or cuda: with a number",
+        comment="Where models compute: auto (a GPU where there is one), cpu, cuda, or the second GPU, cuda:1.",
+    )
+    """Where models compute: `auto`, a GPU where there is one, else the CPU; `cpu`; `cuda`, or `cuda:1` for the second
+    GPU. Unless it is `cpu`, jobs request a GPU of a cluster. Another device embeds no slide again.
     """
 
     force: Annotated[bool, BeforeValidator(_spelt_out)] = key(

@@ -8,13 +8,15 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import ValidationError
 
 from slidemill.config._faults import faults
+from slidemill.config._feature_model import feature_specs, wrong_features
 from slidemill.config._key import spec_of
 from slidemill.config._label_model import label_spec, wrong_labels
 from slidemill.config._model import Benchmark, Configuration
@@ -25,6 +27,7 @@ from slidemill.core.specs import (
     LANCZOS,
     TILE_BACKENDS,
     BenchmarkSpec,
+    FeatureSpec,
     GridSpec,
     LabelSpec,
     QualitySpec,
@@ -77,6 +80,8 @@ class Config:
     force: bool = False
     coordinates: Path | None = None
     stated: tuple[str, ...] = ()
+    features: Mapping[str, FeatureSpec] = field(default_factory=dict)
+    device: str = "auto"
 
     @property
     def root(self) -> Path:
@@ -125,7 +130,7 @@ def read_config(values: Mapping[str, Any], base: Path) -> Config:
         raise ConfigError("\n".join(faults(values)) or str(error)) from None
     _refuse(_impossible_paths(given, base))
     slides, results = (base / given.slides).resolve(), (base / given.results).resolve()
-    _refuse(_contradictions(given, slides, results))
+    _refuse(chain(_contradictions(given, slides, results), wrong_features(given.features, base)))
     annotations, masks, coordinates = given.annotations, given.tissue.masks, given.sampling.coordinates
     return Config(
         slides=slides,
@@ -155,6 +160,8 @@ def read_config(values: Mapping[str, Any], base: Path) -> Config:
         stated=tuple(
             key for key in ("patch_size", *RESOLUTIONS) if coordinates and key in given.sampling.model_fields_set
         ),
+        features=feature_specs(given.features, base),
+        device=given.device,
     )
 
 

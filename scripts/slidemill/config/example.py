@@ -43,7 +43,7 @@ def _keys(section: type[Section], schema: Mapping[str, Any], indent: str) -> Ite
         default = FOLDERS.get(name, own.get("default", ...))
         kinds = [one for one in (field.annotation, *get_args(field.annotation)) if inspect.isclass(one)]
         kind = next((one for one in kinds if issubclass(one, Section)), None)
-        if default == {} and kind:
+        if default == {} and kind and "properties" in own:
             inner = [line for key in _keys(kind, own, f"{indent}  ") for line in key]
             yield [*lines, f"{indent}{name}:", *inner]
         elif lines:

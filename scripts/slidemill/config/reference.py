@@ -130,7 +130,9 @@ def _rows(section: type[Section], schema: Mapping[str, Any], prefix: str) -> Ite
             yield prefix + name, _yaml(own["default"]) if "default" in own else missing, documentation[name]
         for kind in (field.annotation, *get_args(field.annotation)):
             if inspect.isclass(kind) and issubclass(kind, Section):
-                yield from _rows(kind, own, f"{prefix}{name}.")
+                # Of a mapping with free names, `own` has the schema of each entry.
+                entry, free = (own, "") if "properties" in own else (own["additionalProperties"], "<name>.")
+                yield from _rows(kind, entry, f"{prefix}{name}.{free}")
 
 
 def _documentation(section: type[Section]) -> dict[str, str]:

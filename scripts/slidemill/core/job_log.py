@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import resource
 import sys
 import time
 import traceback
@@ -101,3 +102,13 @@ def log_progress(items: Iterable[Item], total: int, what: str, *, every: float =
             last, rate = now, done / (now - begun)
             LOG.info("%d of %d %s, %.0f per second, %.0f s to go", done, total, what, rate, (total - done) / rate)
     LOG.info("%d of %d %s in %.1f s", done, total, what, time.monotonic() - begun)
+
+
+def peak_bytes() -> int:
+    """Return this process's peak resident memory, including mapped files."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # On Linux ru_maxrss begins with that of the parent process.
+        line = next(line for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

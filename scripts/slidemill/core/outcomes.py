@@ -1,7 +1,6 @@
 """Outcomes: each stage's findings on a slide, as values and small JSON files.
 
-A fault of a slide's content is an outcome and not a failed job, so that the other slides go on.
-Each outcome holds what the stages before it found; the table of slides and the report are made from them.
+A fault of a slide's content is an outcome, so that other slides go on; outcomes hold what earlier stages found.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from slidemill.core.pyramid import SlideInfo
 from slidemill.core.seals import Seal, read_sealed, write_sealed
 from slidemill.core.specs import GridSpec
 from slidemill.core.stage_facts import (
+    FeatureFacts,
     LabelAudit,
     LabelFacts,
     QualitySummary,
@@ -51,7 +51,7 @@ class Outcome:
         Why it failed, in words for a user.
     path, fingerprint
         The slide's path as `SlideFile` names it, and the fingerprint of its content.
-    facts, sample, regions, labels, store
+    facts, sample, regions, labels, store, features
         What each stage found; None for stages that did not run or failed.
     slide_notes, warnings
         Notes and warnings of all stages; a warning is listed once.
@@ -72,6 +72,7 @@ class Outcome:
     regions: RegionCounts | None = None
     labels: LabelFacts | None = None
     store: StoreFacts | None = None
+    features: FeatureFacts | None = None
     slide_notes: Sequence[str] = ()
     warnings: Sequence[str] = ()
     tables: Mapping[str, Seal] = field(default_factory=dict)
@@ -141,6 +142,7 @@ class Outcome:
 
 _GROUPS: dict[str, tuple[type[Any], str]] = {
     "store": (StoreFacts, "backend"),
+    "features": (FeatureFacts, "model"),
     "facts": (SlideFacts, "info"),
     "sample": (SampleFacts, "grid"),
     "regions": (RegionCounts, "within"),

@@ -6,6 +6,7 @@ the inputs and outputs of rules, and Snakemake detects changes of these itself.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -27,6 +28,8 @@ METADATA, VALIDATION = "metadata/{slide}.csv", "validation/{slide}.csv"
 OVERLAY, MONTAGE = "figures/overlay/{slide}.jpg", "figures/montage/{slide}.jpg"
 
 SLIDES_TABLE, STORES_TABLE, UNREADABLE_TABLE = "slides.csv", "stores.csv", "unreadable.csv"
+FEATURES_TABLE = "features.csv"
+"""The features of all slides, in runs that embed patches."""
 METADATA_TABLE, METADATA_PARQUET, VALIDATION_TABLE = "metadata.csv", "metadata.parquet", "validation.csv"
 COHORT_SEALS = "tables.seal.json"
 """The seals of the cohort's tables, written after them."""
@@ -106,6 +109,11 @@ def log_file(stage: str, slide: str = "{slide}") -> str:
     return f"logs/{stage}/{slide}.log"
 
 
+def embed_stage(name: str) -> str:
+    """Return the stage that embeds patches by the model of that name."""
+    return f"embed_patches/{name}"
+
+
 STORE_STAGES = {backend: f"store_patches/{backend}" for backend in SUFFIXES}
 """By backend, the stage that writes its stores."""
 
@@ -132,7 +140,7 @@ COHORT_TABLES = {
 
 COHORT_FILES = (
     *(*COHORT_TABLES.values(), COHORT_SEALS, SPLITS_TABLE, SPLITS_SEAL, BENCHMARK_TABLE, BENCHMARK_PLOT, REPORT),
-    *(CANDIDATES_TABLE, SPACE),
+    *(CANDIDATES_TABLE, SPACE, FEATURES_TABLE),
     *(str(JOINED), PASSED, ESTIMATE_TABLE, ESTIMATE_SEAL),
 )
 """What runs make of all slides together."""
@@ -143,9 +151,31 @@ TOP_LEVEL = frozenset(
         *chain(*SLIDE_FILES.values()),
         *COHORT_FILES,
         log_file("rule"),
+        feature_file("name"),
         UNFINISHED_FOLDER,
         MEASURED_FOLDER,
         RECORD,
     )
 )
 """The names of files and folders in a results folder itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class CohortTables:
+    """Paths of the cohort's tables."""
+
+    slides: Path
+    metadata: Path
+    columnar: Path
+    stores: Path
+    unreadable: Path
+    validation: Path
+    records: Path
+    seals: Path
+    features: Path | None = None
+
+    @classmethod
+    def below(cls, folder: Path, *, features: bool = False) -> CohortTables:
+        """Return the paths of the tables in a results folder, that of features only where it is asked for."""
+        own = {name: folder / file for name, file in COHORT_TABLES.items()}
+        return cls(**own, seals=folder / COHORT_SEALS, features=folder / FEATURES_TABLE if features else None)

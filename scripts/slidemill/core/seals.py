@@ -17,6 +17,7 @@ from slidemill.core.results_layout import (
     COHORT_TABLES,
     ESTIMATE_SEAL,
     ESTIMATE_TABLE,
+    FEATURES_TABLE,
     SPLITS_SEAL,
     SPLITS_TABLE,
 )
@@ -27,7 +28,7 @@ END = b'"\n}\n'
 DIGEST = re.compile(r"[0-9a-f]{32}")
 
 SEALED_BY = {
-    **dict.fromkeys(COHORT_TABLES.values(), COHORT_SEALS),
+    **dict.fromkeys((*COHORT_TABLES.values(), FEATURES_TABLE), COHORT_SEALS),
     SPLITS_TABLE: SPLITS_SEAL,
     ESTIMATE_TABLE: ESTIMATE_SEAL,
 }

@@ -278,3 +278,21 @@ class QualitySpec:
     """Limits of the quality measures, by their keys in the configuration."""
 
     limits: Mapping[str, float] = field(default_factory=dict)
+
+
+MODEL_PACKAGES, ONNX, TORCHSCRIPT, HUB = ("timm", "torchvision"), ".onnx", ".pt", "hub"
+"""Packages of models, endings of files that are models, and the value of `weights` by which they are downloaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSpec:
+    """Settings of a model that embeds patches, by their keys in the configuration."""
+
+    model: str
+    weights: str | None = None
+    batch: int = 64
+    dtype: str = "float32"
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    size: int | None = None
+    mean: Sequence[float] | None = None
+    std: Sequence[float] | None = None

@@ -251,6 +251,38 @@ class StoreFacts:
     unreadable: Sequence[UnreadablePatch] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureFacts:
+    """The findings of embed_patches, whose fields but the last are the columns of the table of features.
+
+    Parameters
+    ----------
+    name, model, dtype, device, source, transform
+        As in `slidemill.features.feature_file.FeatureManifest`.
+    rows, dim
+        The shape of the features.
+    digest
+        The digest (XXH3-128) of the file of features.
+    seconds, peak_mb
+        Duration of reading and embedding, and the most memory of the job in MB.
+    checks
+        The findings of the checks of the features.
+    """
+
+    name: str
+    model: str
+    rows: int = 0
+    dim: int = 0
+    dtype: str = ""
+    device: str = ""
+    source: str = ""
+    transform: str = ""
+    digest: str = ""
+    seconds: float | None = None
+    peak_mb: float | None = None
+    checks: Sequence[Mapping[str, Any]] = ()
+
+
 def describe_unreadable(unreadable: Sequence[UnreadablePatch], patches: int) -> str:
     """Return why a slide fails for patches that cannot be read.
 

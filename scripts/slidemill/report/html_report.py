@@ -15,9 +15,9 @@ from slidemill.core.outcomes import Outcome
 from slidemill.core.quality_measures import MEASURES
 from slidemill.core.run_warnings import collect_warnings
 from slidemill.core.text import format_count, format_digits, format_duration, format_size
+from slidemill.features.rows import BACKEND
 from slidemill.report._advice import advice, claim, recommendation, unmeasured
 from slidemill.report._embedded_images import embed_pictures, relative_url
-from slidemill.report._inline_plots import inline_svg
 from slidemill.report._label_tables import alt_text, audits, label_table, quality_rows, unmapped_names
 from slidemill.report._summary import (
     NO_STORES,
@@ -29,7 +29,7 @@ from slidemill.report._summary import (
     verdict,
 )
 from slidemill.report.estimate_table import HEADS, show_candidates
-from slidemill.report.plots import benchmark_figure, quality_figure
+from slidemill.report.plots import benchmark_figure, inline_svg, quality_figure
 from slidemill.report.split_summary import SplitSummary
 from slidemill.report.versions import Run
 from slidemill.sampling.label_faults import label_faults
@@ -37,6 +37,8 @@ from slidemill.sampling.quality_notes import all_counts
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+
+    from slidemill.report.feature_summary import FeatureSummary
 
 TEMPLATE = "report.html"
 UNANNOTATED = "unannotated"
@@ -53,6 +55,10 @@ CHECK_TERMS = {
     "decodes": "Every patch gives an image of the right size.",
     "digests": "Bytes and pixels are those that were written.",
     "stores agree": "All lossless stores hold the same pixels.",
+    "count": "The features have a row for each stored patch, in the order of the patches.",
+    "finite": "No value of the features is NaN or infinite.",
+    "coordinates": "The features are at the places of their patches.",
+    "embedded again": "A random sample, read and embedded again, gives the same features.",
     "equals slide": "A random sample, read again from the slide by OpenSlide, is the same.",
 }
 """What each check of the validation means."""
@@ -96,6 +102,8 @@ class ReportData:
         The folds, if there are any.
     candidates, estimate
         Rows of the tables of candidates: that of the benchmark, and that of ``slidemill estimate``.
+    features
+        The features of each model.
     """
 
     slides: Rows
@@ -111,6 +119,7 @@ class ReportData:
     splits: SplitSummary | None = None
     candidates: Rows = ()
     estimate: Rows = ()
+    features: Sequence[FeatureSummary] = ()
 
 
 def render(page: Path, data: ReportData) -> None:
@@ -151,7 +160,9 @@ def render(page: Path, data: ReportData) -> None:
         "patches": sum(int(row["patches"] or 0) for row in slides if row["status"] == "ok"),
         "checks": len(validation),
         "wrong": wrong,
-        "verdict": verdict(validation) if has_stores else NO_STORES,
+        "verdict": verdict([row for row in validation if not row["backend"].startswith(BACKEND)])
+        if has_stores
+        else NO_STORES,
         "has_stores": has_stores,
         "tissue_note": tissue_note(method, masked, len(outcomes)),
         "concerns": concerns(
@@ -203,6 +214,7 @@ def render(page: Path, data: ReportData) -> None:
         "unreadable": data.unreadable,
         "unmade": data.unmade,
         "splits": splits,
+        "features": data.features,
         "split_labels": _ordered_names(splits, data.label_map) if splits else [],
         "split_targets": sorted({value for fold in splits.folds for value in fold.targets}) if splits else [],
     }

@@ -69,6 +69,8 @@ class Plan:
         Warnings about the whole run, found while it was planned.
     settings
         By slide, the digests of `slidemill.runs.job_settings`.
+    features
+        The names of the models that embed patches.
     """
 
     slides: Mapping[str, SlideFile]
@@ -76,12 +78,13 @@ class Plan:
     backends: tuple[str, ...]
     warnings: tuple[str, ...] = ()
     settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    features: tuple[str, ...] = ()
 
 
 def write_plan(plan: Plan, results: Path = Path()) -> None:
     """Publish the plan in the results folder, the working directory by default."""
     rows = [{**asdict(slide), "prints": plan.prints[name]} for name, slide in plan.slides.items()]
-    about = {"backends": plan.backends, "warnings": plan.warnings, "settings": plan.settings}
+    about = {"backends": plan.backends, "warnings": plan.warnings, "settings": plan.settings, "features": plan.features}
     write_json(results / PLAN, {**about, "slides": rows})
 
 
@@ -99,7 +102,7 @@ def read_plan(path: Path) -> Plan:
             prints[row["slide"]] = tuple(row.pop("prints"))
             slides[row["slide"]] = SlideFile(**row)
         warnings, settings = tuple(found.get("warnings", ())), found.get("settings", {})
-        return Plan(slides, prints, tuple(found["backends"]), warnings, settings)
+        return Plan(slides, prints, tuple(found["backends"]), warnings, settings, tuple(found.get("features", ())))
     except (AttributeError, KeyError, TypeError):
         raise SlidemillError(
             f"{path}: is of another version of slidemill: make the tables again by a run with --forcerun gather_results"

@@ -15,7 +15,6 @@ from slidemill.core.results_layout import (
     BENCHMARK_PLOT,
     BENCHMARK_TABLE,
     CANDIDATES_TABLE,
-    ESTIMATE_TABLE,
     METADATA_PARQUET,
     REPORT,
     SLIDE_FILES,
@@ -30,14 +29,14 @@ from slidemill.core.results_layout import (
     store_file,
 )
 from slidemill.runs._code_digest import code_digest
-from slidemill.runs._cohort_parameters import MEASURING, measuring_parameters, report_parameters
+from slidemill.runs._cohort_parameters import MEASURING, measuring_parameters, page_parameters, report_parameters
+from slidemill.runs._embedding import Embedding
 from slidemill.runs._missing_files import missing_in_folder
 from slidemill.runs._resources import Resources
 from slidemill.runs._slide_parameters import SlideParameters
 from slidemill.runs.job_settings import STAGES, settings_digest
 from slidemill.runs.run_plan import Plan, Prints
 from slidemill.slides.discovery import SlideFile
-from slidemill.slides.fingerprint import fingerprint
 
 SCRIPTS = Path(__file__).parents[2]
 
@@ -84,7 +83,8 @@ class Workflow:
         """What jobs take and no rule has as a parameter; slides and their other files are relative to the roots."""
         config = self.config
         named = {name: str(getattr(config, f"{name}_root")) for name in ("annotations", "masks", "coordinates")}
-        return {"roots": {"slides": str(config.root), **named}, "scratch": config.scratch, "force": config.force}
+        roots = {"slides": str(config.root), **named}
+        return {"roots": roots, "scratch": config.scratch, "force": config.force} | self.embedding.job_config
 
     # What there is to make.
 
@@ -119,6 +119,11 @@ class Workflow:
         """The store that a slide's pictures show; empty in a run without stores."""
         first = next(iter(self.backends), None)
         return {"store": str(store_file(first, "{slide}"))} if first else {}
+
+    @cached_property
+    def embedding(self) -> Embedding:
+        """What the run embeds."""
+        return Embedding(self.config, self.backends, list(self.slides), self.resources)
 
     @cached_property
     def benchmark_files(self) -> dict[str, str]:
@@ -180,13 +185,16 @@ class Workflow:
     # Parameters.
 
     def parameters(self, rule: str, backend: str = "") -> dict[str, Any]:
-        """Return the parameters of a rule; `store_patches` has a set per backend.
+        """Return the parameters of a rule; `store_patches` has a set per backend, `embed_patches` one per model.
 
         A rule has the name of its script.
         """
         config = self.config
+        splits = config.splits and asdict(config.splits)
         pixels = {"grid": config.sampling.to_json(), "icc": config.icc, "seed": config.seed}
-        if rule in STAGES:
+        if rule == "embed_patches":
+            own = self.embedding.parameters(backend) | pixels
+        elif rule in STAGES:
             own = self._stage_parameters[rule]
         elif rule == "store_patches":
             settings = self.backends[backend]
@@ -197,32 +205,17 @@ class Workflow:
             own["checked_copies"] = checked
         else:
             others: dict[str, dict[str, Any]] = {
-                "validate_stores": {
-                    "backends": list(self.backends),
-                    "validation": asdict(config.validation),
-                    **pixels,
-                },
+                "validate_stores": {"backends": list(self.backends), "validation": asdict(config.validation), **pixels},
                 "draw_slide": {"annotation": self.of_slide.annotation_path, "labels": asdict(config.labels), **pixels},
                 "gather_results": {name: getattr(config, name) for name in ("unreadable_patches", "reader", "icc")},
                 "join_hdf5": {},
-                "split_slides": {"splits": self.report_parameters["splits"], "seed": config.seed},
+                "split_slides": {"splits": splits, "seed": config.seed},
                 "check_space": {"stores": self.backends, "reader": config.reader, **pixels},
                 **dict.fromkeys(MEASURING, measuring_parameters(config, self.backends) | pixels),
                 "print_estimate": {},
-                "render_report": {
-                    "parameters": self.report_parameters,
-                    "warnings": list(self.warnings),
-                    "estimate": fingerprint(table) if (table := config.results / ESTIMATE_TABLE).exists() else None,
-                    "templates": [
-                        fingerprint(SCRIPTS / f"slidemill/report/templates/report.{kind}")
-                        for kind in ("html", "css", "js")
-                    ],
-                },
-                "gate": {
-                    "max_failed": config.max_failed,
-                    "splits": self.report_parameters["splits"],
-                    "unmapped": config.unmapped,
-                },
+                "render_report": page_parameters(config, self.report_parameters, SCRIPTS)
+                | {"warnings": [*self.warnings]},
+                "gate": {"max_failed": config.max_failed, "splits": splits, "unmapped": config.unmapped},
             }
             own = others[rule]
         return own | {"code": self.code(rule, backend)}
@@ -262,7 +255,8 @@ class Workflow:
 
         Modules that its script imports but does not run are left out.
         """
-        unused = [LAYOUT, *(f"slidemill.stores.{name}" for name in SUFFIXES if backend and name != backend)]
+        stored = self.embedding.backend if rule == "embed_patches" else backend
+        unused = [LAYOUT, *(f"slidemill.stores.{name}" for name in SUFFIXES if backend and name != stored)]
         if rule == "sample_patches":
             # Otherwise an edit of how annotations are read would sample and store again.
             unused += [] if self.config.labels.only else ["slidemill.sampling.label_filter"]
@@ -289,7 +283,8 @@ class Workflow:
     def plan(self) -> Plan:
         """Return the plan of the run."""
         prints = {slide: self.of_slide.prints(slide) for slide in self.slides}
-        return Plan(self.slides, prints, tuple(self.backends), tuple(self.warnings), self.settings())
+        backends, models = tuple(self.backends), self.embedding.names
+        return Plan(self.slides, prints, backends, tuple(self.warnings), self.settings(), models)
 
 
 def missing(paths: Iterable[str], results: Path) -> list[str]:

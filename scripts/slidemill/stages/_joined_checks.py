@@ -1,17 +1,31 @@
-"""Check the HDF5 file over a cohort's stores against a newly written one."""
+"""Check the HDF5 file over a cohort's stores against a newly written one, and files of features by their digests."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import h5py
 
 from slidemill.core.child_process import ChildCrashedError, ChildProcess
-from slidemill.core.files import check_readable
-from slidemill.core.results_layout import JOINED, METADATA_PARQUET, REPORT, SLIDES_TABLE, STORES_TABLE
+from slidemill.core.csv_tables import read_table
+from slidemill.core.files import check_readable, file_digest
+from slidemill.core.results_layout import (
+    COHORT_SEALS,
+    FEATURES_TABLE,
+    JOINED,
+    METADATA_PARQUET,
+    REPORT,
+    SLIDES_TABLE,
+    STORES_TABLE,
+    feature_file,
+)
+from slidemill.core.seals import read_seals
+from slidemill.core.text import AGAIN
 from slidemill.datasets.joined_hdf5 import MADE_OF, join_stores
 from slidemill.errors import machine_error
+from slidemill.stages._table_checks import FileFault, TableCheck
 
 OF = (METADATA_PARQUET, SLIDES_TABLE, STORES_TABLE)
 """The tables that the file is made of."""
@@ -48,6 +62,27 @@ def joined_fault(process: ChildProcess, results: Path) -> str | None:
     except ChildCrashedError as error:
         check_readable(results / JOINED)
         return f"the process that read it died ({error})"
+
+
+def feature_faults(results: Path) -> list[FileFault]:
+    """Return the faults of the files of features that the cohort's table lists.
+
+    Raises
+    ------
+    MachineError
+        When the machine is at fault.
+    """
+    # Without a seal the table is of an earlier run that had models.
+    if FEATURES_TABLE not in read_seals(results / COHORT_SEALS):
+        return []
+    check = TableCheck()
+    for row in read_table(results / FEATURES_TABLE, ("slide", "name", "digest")):
+        check.attempt(results, feature_file(row["name"], row["slide"]), partial(_digest_fault, wanted=row["digest"]))
+    return check.faults
+
+
+def _digest_fault(path: Path, wanted: str) -> str:
+    return "" if file_digest(path) == wanted else f"is not what was written: {AGAIN}"
 
 
 def is_older(results: Path, name: str | Path = JOINED) -> bool:

@@ -11,6 +11,7 @@ from slidemill.core.job_log import LOG
 from slidemill.core.specs import SplitSpec
 from slidemill.core.text import format_count, name_slide
 from slidemill.errors import SlidemillError
+from slidemill.features.rows import checked_in
 from slidemill.report.split_summary import split_faults
 from slidemill.sampling.label_faults import label_faults
 from slidemill.stages.job import Job
@@ -95,6 +96,6 @@ def _complaints(slides: Iterable[Mapping[str, str]], validation: Iterable[Mappin
     for row in validation:
         if row["status"] == "failed":
             name = names.get(row["slide"], row["slide"])
-            line = f"{name}  validate_stores  {row['backend']}, {row['check']}: {row['message']}"
+            line = f"{name}  {checked_in(row)}  {row['backend']}, {row['check']}: {row['message']}"
             lines.setdefault(row["slide"], {})[line] = None
     return {slide: list(own) for slide, own in lines.items()}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from slidemill.core.columns import (
+    FEATURE_COLUMNS,
     LABEL_NUMBERS,
     METADATA_COLUMNS,
     SLIDE_COLUMNS,
@@ -21,12 +22,13 @@ from slidemill.core.csv_tables import read_columns, read_table, write_table
 from slidemill.core.job_log import LOG
 from slidemill.core.outcomes import UNFINISHED, Outcome, find_seal, read_outcome
 from slidemill.core.parquet import write_parquet
-from slidemill.core.results_layout import COHORT_SEALS, COHORT_TABLES, PLAN, STORE_STAGES, outcome_file
+from slidemill.core.results_layout import PLAN, STORE_STAGES, CohortTables, outcome_file
 from slidemill.core.run_warnings import join_warnings
 from slidemill.core.seals import seal_tables
 from slidemill.core.stage_facts import UnreadablePatch, describe_unreadable
 from slidemill.core.text import name_slide
 from slidemill.datasets.slide_records import ReadingChoice, SlideRecord, SlideRecords, write_records
+from slidemill.features.rows import checked_in, feature_findings, feature_rows
 from slidemill.runs.job_settings import Settings, check_cohort_settings, cohort_digest
 from slidemill.runs.run_plan import read_plan
 from slidemill.sampling.quality_notes import annotation_warnings, focus_notes
@@ -91,7 +93,7 @@ def slide_row(
     elif unreadable and not (skip_unreadable and patches):
         status, stage, message = "failed", "store_patches", describe_unreadable(unreadable, patches)
     elif wrong:
-        status, stage = "failed", "validate_stores"
+        status, stage = "failed", checked_in(wrong[0])
         message = f"{wrong[0]['backend']}, {wrong[0]['check']}: {wrong[0]['message']}"
     else:
         status, stage, message = "empty" if any(outcome.status == "empty" for outcome in stages) else "ok", "", ""
@@ -124,25 +126,6 @@ def slide_row(
     return row
 
 
-@dataclass(frozen=True, slots=True)
-class CohortTables:
-    """Paths of the cohort's tables."""
-
-    slides: Path
-    metadata: Path
-    columnar: Path
-    stores: Path
-    unreadable: Path
-    validation: Path
-    records: Path
-    seals: Path
-
-    @classmethod
-    def below(cls, folder: Path) -> CohortTables:
-        """Return the paths of the tables in a results folder."""
-        return cls(**{name: folder / file for name, file in COHORT_TABLES.items()}, seals=folder / COHORT_SEALS)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatherJob:
     """Inputs and outputs of the job that gathers results.
@@ -161,6 +144,8 @@ class GatherJob:
         By slide, the settings of this run, if they are known; tables of another run are refused.
     reading
         As of `write_cohort`.
+    embedded
+        The outcomes of embed_patches of all slides and models.
     """
 
     labelled: Sequence[Path]
@@ -171,6 +156,7 @@ class GatherJob:
     tables: CohortTables
     settings: Mapping[str, Settings] = field(default_factory=dict)
     reading: ReadingChoice | None = None
+    embedded: Sequence[Path] = ()
 
     @classmethod
     def from_job(cls, job: Job) -> GatherJob:
@@ -196,6 +182,10 @@ def gather_results(job: GatherJob) -> None:
         outcome = read_outcome(path)
         outcomes[outcome.slide].append(outcome)
         stages[outcome.slide][STORE_STAGES[path.parent.name]] = outcome
+    embedded = defaultdict[str, list[Outcome]](list)
+    for path in job.embedded:
+        outcome = read_outcome(path)
+        embedded[outcome.slide].append(outcome)
     slides = []
     validation: Sequence[Path | None] = job.validation or [None] * len(job.labelled)
     for path, patches, findings in zip(job.labelled, job.metadata, validation, strict=True):
@@ -203,7 +193,7 @@ def gather_results(job: GatherJob) -> None:
         later = outcomes[found.slide]
         if findings:
             later = [*later, read_outcome(findings.parents[1] / outcome_file("validate_stores", findings.stem))]
-        slides.append(SlideResults(found, later, patches, findings))
+        slides.append(SlideResults(found, [*later, *embedded[found.slide]], patches, findings))
     for one in slides:
         stages[one.facts.slide]["write_metadata"] = one.facts
     check_cohort_settings(Path(), stages, job.settings)
@@ -275,6 +265,9 @@ def write_cohort(
     rows[tables.unreadable.name] = write_table(tables.unreadable, UNREADABLE_COLUMNS, unreadable)
     findings = chain.from_iterable(_findings(one) for one in slides)
     rows[tables.validation.name] = write_table(tables.validation, VALIDATION_COLUMNS, findings)
+    if tables.features:
+        embedded = feature_rows(chain.from_iterable(one.later for one in slides))
+        rows[tables.features.name] = write_table(tables.features, FEATURE_COLUMNS, embedded)
     if reading:
         rows[tables.records.name] = write_records(tables.records, SlideRecords(reading.root, records))
     seal_tables(tables.seals.parent, rows, tables.seals.name, settings=settings)
@@ -286,7 +279,10 @@ def _metadata_rows(one: SlideResults) -> Iterator[dict[str, str]]:
 
 
 def _findings(one: SlideResults) -> Iterator[dict[str, str]]:
-    return read_table(one.validation, seal=find_seal(one.later, "validation")) if one.validation else iter(())
+    """Yield the findings on a slide's stores, then those on its features."""
+    if one.validation:
+        yield from read_table(one.validation, seal=find_seal(one.later, "validation"))
+    yield from feature_findings(one.later)
 
 
 def unreadable_patches(outcomes: Iterable[Outcome]) -> list[UnreadablePatch]:

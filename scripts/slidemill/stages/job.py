@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -52,6 +52,8 @@ class Job:
         The command line of the run, and the configuration's key ``scratch``.
     force
         The configuration's key.
+    embedding
+        The configuration's ``device``, and by name of a model its ``batch``, as ``batches``.
     """
 
     roots: Roots
@@ -64,6 +66,7 @@ class Job:
     command: str = ""
     scratch: str | None = None
     force: bool = False
+    embedding: Mapping[str, Any] = field(default_factory=dict)
 
 
 @contextmanager
@@ -88,4 +91,5 @@ def script_job(snakemake: Snakemake) -> Iterator[Job]:
             config["command"],
             config["scratch"],
             config.get("force", False),
+            config.get("embedding", {}),
         )

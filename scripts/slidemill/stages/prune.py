@@ -22,6 +22,12 @@ MADE_BY = {stage: (layout.log_file(stage), *reversed(files)) for stage, files in
 
 MADE = tuple(chain.from_iterable(reversed(MADE_BY.values())))
 
+EMBEDDED = (
+    Path(layout.feature_file("name")).parents[1],
+    Path(layout.outcome_file(layout.embed_stage("name"))).parents[1],
+)
+"""The folders of features and of their outcomes, with a folder for each model."""
+
 ANEW = "finish a run, or gather the tables again (--forcerun gather_results)"
 NEWER = f"is newer than slides.csv: {ANEW}"
 WANTED = f"of the last run, which did not gather it: {ANEW}"
@@ -67,13 +73,15 @@ def find_left_over(results: Path) -> Left:
     gathered = (results / layout.SLIDES_TABLE).stat().st_mtime_ns
     plan = read_plan(results / layout.PLAN) if (results / layout.PLAN).exists() else None
     left = Left()
+    models = _models(results)
+    embedded = [name for model in models for name in _made_by_model(model)]
     for facts in sorted((results / layout.FACTS).parent.glob("*.json")):
         slide = facts.stem
         if slide in listed or not _is_outcome(facts, slide):
             continue
         if plan and slide in plan.slides:
             left.kept[facts] = f"is of a slide {WANTED}"
-        elif _add(left, results, [name.format(slide=slide) for name in MADE], gathered=gathered):
+        elif _add(left, results, [name.format(slide=slide) for name in (*embedded, *MADE)], gathered=gathered):
             left.slides.append(slide)
     looked_at = {row["backend"] for row in read_results_table(results, layout.VALIDATION_TABLE, VALIDATION_COLUMNS)}
     unstored = plan is not None and not plan.backends
@@ -94,9 +102,29 @@ def find_left_over(results: Path) -> Left:
         )
         if count:
             left.backends[backend] = count
-    for slide in sorted(listed) if unstored and not looked_at else ():
+    for model in models:
+        if plan is None or model in plan.features:
+            continue
+        names = [name.format(slide=slide) for slide in sorted(listed) for name in _made_by_model(model)]
+        if _add(left, results, names, gathered=gathered):
+            left.backends[model] = len(names) // len(_made_by_model(model))
+    if plan and not plan.features:
+        _add(left, results, [layout.FEATURES_TABLE], gathered=gathered)
+    for slide in sorted(listed) if unstored and not looked_at & layout.SUFFIXES.keys() else ():
         _add(left, results, [name.format(slide=slide) for name in MADE_BY["validate_stores"]], gathered=gathered)
     return left
+
+
+def _models(results: Path) -> list[str]:
+    """Return the names of the models that have files in the results."""
+    folders = (folder for parent in EMBEDDED for folder in (results / parent).glob("[!.]*") if folder.is_dir())
+    return sorted({folder.name for folder in folders})
+
+
+def _made_by_model(name: str) -> tuple[str, ...]:
+    """Return the files of one slide that a model makes, the outcome last."""
+    stage = layout.embed_stage(name)
+    return layout.log_file(stage), layout.feature_file(name), layout.outcome_file(stage)
 
 
 def _add(left: Left, results: Path, names: Sequence[str], *, gathered: int) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slidemill.core.csv_tables import read_cohort_table, read_table
 from slidemill.core.outcomes import read_outcome
@@ -15,6 +15,9 @@ from slidemill.report.html_report import Pictures, ReportData, render
 from slidemill.report.split_summary import summarize_splits
 from slidemill.report.versions import Run, this_run
 from slidemill.stages.job import Job
+
+if TYPE_CHECKING:
+    from slidemill.report.feature_summary import FeatureSummary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +40,8 @@ class ReportJob:
         The benchmark's tables; None in a run without stores or benchmark.
     estimate
         The table of ``slidemill estimate``; None without one.
+    features, metadata
+        The tables of features and of patches; None in a run without models.
     splits, columnar, spec
         The table of folds, the cohort's metadata as Parquet, and how slides were split; None without folds.
     """
@@ -57,14 +62,15 @@ class ReportJob:
     splits: Path | None = None
     columnar: Path | None = None
     spec: SplitSpec | None = None
+    features: Path | None = None
+    metadata: Path | None = None
 
     @classmethod
     def from_job(cls, job: Job) -> ReportJob:
         """Return the inputs and output of the rule render_report."""
         parameters = dict(job.params["parameters"])
         files: dict[str, Any] = {**job.inputs, **job.input_lists, **job.outputs}
-        for name in ("metadata", "plot"):  # they are for Snakemake's own report
-            files.pop(name, None)
+        files.pop("plot", None)  # it is for Snakemake's own report
         return cls(
             label_map=parameters["labels"]["map"],
             run=this_run(parameters, job.command, job.params["warnings"]),
@@ -101,6 +107,15 @@ def render_report(job: ReportJob) -> None:
         unreadable=list(read_cohort_table(job.unreadable)),
         splits=splits,
         candidates=list(read_table(job.candidates)) if job.candidates else [],
+        features=_summaries(job),
         estimate=list(read_cohort_table(job.estimate)) if job.estimate else [],
     )
     render(job.page, data)
+
+
+def _summaries(job: ReportJob) -> list[FeatureSummary]:
+    if not (job.features and job.metadata):
+        return []
+    from slidemill.report.feature_summary import summarize_features  # most runs have no features
+
+    return summarize_features(job.features, job.metadata, job.label_map)

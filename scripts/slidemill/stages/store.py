@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
@@ -18,7 +17,7 @@ from slidemill.core.columns import UNREADABLE_COLUMNS
 from slidemill.core.csv_tables import read_table
 from slidemill.core.encodings import DIGEST, SOURCE, EncodedPatch, encode_patch
 from slidemill.core.files import scratch_folder
-from slidemill.core.job_log import log_progress
+from slidemill.core.job_log import log_progress, peak_bytes
 from slidemill.core.outcomes import Outcome, attempt, find_seal, read_outcome, write_outcome
 from slidemill.core.patch import PatchRef
 from slidemill.core.results_layout import store_of_file
@@ -215,7 +214,7 @@ def store_slide(asked: SlidePatches, target: Path, manifest: Manifest, *, backen
         bytes=sum(file.stat().st_size for file in files),
         files=len(files),
         seconds=round(time.perf_counter() - begun, 3),
-        peak_mb=round(_peak_bytes() / 1e6, 1),
+        peak_mb=round(peak_bytes() / 1e6, 1),
         reader=whole.reader,
         reader_reason=whole.reader_reason,
         colour_note=UNCONVERTED if manifest.icc == NO_PROFILE else None,
@@ -246,13 +245,3 @@ def _encode_patches(
         return copied_patches(reader, manifest.patch_size, patches, checked=work.checked_copies)
     encode = partial(encode_patch, manifest.codec, manifest.quality)
     return reader.read(patches, lambda pixels: encode(convert(pixels)), work.threads)
-
-
-def _peak_bytes() -> int:
-    """Return this process's peak resident memory, including mapped files."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        # On Linux ru_maxrss begins with that of the parent process.
-        line = next(line for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -19,7 +19,7 @@ from slidemill.report.html_report import Pictures, ReportData, render
 from slidemill.report.versions import Run
 from slidemill.runs.job_settings import FOREIGN, STAGES, Settings, foreign_stage
 from slidemill.slides.discovery import SlideFile
-from slidemill.stages.gather import CohortTables, SlideResults, write_cohort
+from slidemill.stages.gather import SlideResults, write_cohort
 
 NOT_STARTED = "it was not started, or was cut off"
 GATE = layout.PASSED.format(target="")
@@ -41,6 +41,8 @@ class Work:
         Parameters and versions.
     settings
         By slide, the digests of the settings of its outcomes, if they are known; others are of another run.
+    features
+        The names of the models that embed patches.
     """
 
     slides: Mapping[str, SlideFile]
@@ -49,6 +51,7 @@ class Work:
     label_map: Mapping[str, int]
     run: Run
     settings: Mapping[str, Settings] = field(default_factory=dict)
+    features: Sequence[str] = ()
 
 
 def report_unfinished(unmade: Collection[str], work: Work) -> Path | None:
@@ -75,7 +78,7 @@ def report_unfinished(unmade: Collection[str], work: Work) -> Path | None:
     slides = [_slide_results(slide, work, made) for slide in work.slides.values()]
     with replacing(layout.UNFINISHED_FOLDER) as aside:
         aside.mkdir()
-        tables = CohortTables.below(aside)
+        tables = layout.CohortTables.below(aside, features=bool(work.features))
         write_cohort(slides, work.skip_unreadable, tables)
         labelled = [outcome for one in slides for outcome in one.later if outcome.stage == "write_metadata"]
         render(
@@ -114,7 +117,8 @@ class _Made:
 def _slide_results(slide: SlideFile, work: Work, made: _Made) -> SlideResults:
     """Return a slide's results, with an outcome per stage that did not end."""
     own = slide.slide
-    stages = [*STAGES, *(layout.STORE_STAGES[backend] for backend in work.backends)]
+    stored = [layout.STORE_STAGES[backend] for backend in work.backends]
+    stages = [*STAGES, *stored, *(layout.embed_stage(name) for name in work.features)]
     there = {stage: read_outcome(path) for stage in stages if (path := made.path(layout.outcome_file(stage, own)))}
     if foreign := foreign_stage(there, work.settings.get(own, {})):
         there[foreign] = Outcome(own, foreign, UNFINISHED, f"{layout.outcome_file(foreign, own)}: {FOREIGN}")

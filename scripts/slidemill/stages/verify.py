@@ -15,11 +15,20 @@ from queue import SimpleQueue
 
 from slidemill.core.child_process import ChildKilledError, ChildProcess
 from slidemill.core.csv_tables import read_cohort_table, read_table
-from slidemill.core.results_layout import JOINED, SLIDES_TABLE, STORES_TABLE, SUFFIXES, VALIDATION_TABLE, store_path
+from slidemill.core.results_layout import (
+    COHORT_SEALS,
+    FEATURES_TABLE,
+    JOINED,
+    SLIDES_TABLE,
+    STORES_TABLE,
+    SUFFIXES,
+    VALIDATION_TABLE,
+    store_path,
+)
 from slidemill.core.text import AGAIN, name_slide
 from slidemill.errors import MachineError, SlidemillError, machine_error, machine_errors
 from slidemill.runs.job_settings import gathered_settings
-from slidemill.stages._joined_checks import OUTDATED, joined_fault
+from slidemill.stages._joined_checks import OUTDATED, feature_faults, joined_fault
 from slidemill.stages._table_checks import (
     NEEDED,
     FileFault,
@@ -175,6 +184,8 @@ def verify(
         miss_seals(cohort, tables.values())
         cohort.faults += [fault for own in tables.values() for fault in own.faults]
         try:
+            if COHORT_SEALS not in cohort.bad and FEATURES_TABLE not in cohort.bad:
+                cohort.faults += feature_faults(results)
             if not (cohort.faults or unseen) and (results / "outcomes").is_dir():
                 good = [slide for slide, row in slides.items() if row["status"] == "ok"]
                 cohort.faults += process.call(check_gathered, results, good)

@@ -1,0 +1,63 @@
+"""Checks of features while they are computed, and of the file that was published."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from slidemill.core.specs import FeatureSpec
+from slidemill.errors import SlideError, SlidemillError
+from slidemill.features.feature_file import Array, PatchPlaces, open_features
+
+TOLERANCE = {"float32": 1e-3, "float16": 2e-2, "bfloat16": 5e-2}
+"""By dtype, the largest distance of two embeddings of a patch in batches of other sizes, as a share of their length."""
+
+
+def finite_rows(name: str, spec: FeatureSpec, batches: Iterable[Array], *, ids: Sequence[str]) -> Iterator[Array]:
+    """Yield batches of features of the patches `ids`, and check that they are numbers.
+
+    Raises
+    ------
+    SlideError
+        When one is NaN or infinite.
+    """
+    done = 0
+    for rows in batches:
+        if not (is_finite := np.isfinite(rows).all(axis=1)).all():
+            patch = ids[done + int(np.argmin(is_finite))]
+            raise SlideError(
+                f"features.{name}: {spec.model} returns NaN or infinity for patch {patch}: set dtype to float32, or "
+                "correct its weights or transform"
+            )
+        done += len(rows)
+        yield rows
+
+
+def file_faults(path: Path, places: PatchPlaces) -> dict[str, list[str]]:
+    """Return, by check, the faults of a file of features against the patches that it must have."""
+    faults: dict[str, list[str]] = {"opens": [], "count": [], "finite": [], "coordinates": []}
+    try:
+        file = open_features(path)
+        file.check()
+    except SlidemillError as error:
+        return {"opens": [str(error)]}
+    if file.patch_ids != list(places.ids):
+        faults["count"].append(f"its {len(file)} rows are not those of the {len(places.ids)} patches")
+    if not np.isfinite(file.features()).all():
+        faults["finite"].append("a value is NaN or infinity")
+    if not np.array_equal(file.coords, places.coords):
+        faults["coordinates"].append("they are not those of the table of patches")
+    return faults
+
+
+def distant_rows(ids: Sequence[str], expected: Array, found: Array, *, tolerance: float) -> list[str]:
+    """Return a message for each row whose distance from the expected one is too large a share of its length."""
+    wanted = np.asarray(expected, np.float64)
+    apart, length = np.linalg.norm(found - wanted, axis=1), np.maximum(np.linalg.norm(wanted, axis=1), 1e-6)
+    return [
+        f"{patch_id}: embedded again, its features are {share:.2g} of their length apart, and {tolerance:g} may be"
+        for patch_id, share in zip(ids, apart / length, strict=True)
+        if not share <= tolerance
+    ]

@@ -1,0 +1,45 @@
+"""Models that embed patches, opened by the names that the configuration gives them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from slidemill.core.specs import ONNX, FeatureSpec
+from slidemill.errors import ModelError
+from slidemill.features._encoder import Encoder as Encoder
+from slidemill.features._encoder import Place as Place
+
+
+def open_encoder(name: str, spec: FeatureSpec, place: Place) -> Encoder:
+    """Open a model.
+
+    Parameters
+    ----------
+    name
+        The name of the features; messages begin with it.
+    spec, place
+        The model, and where it runs.
+
+    Raises
+    ------
+    ModelError
+        When a package or file is missing, the weights do not fit, the device does not exist, or the model does not
+        return one row of numbers per patch.
+    """
+    try:
+        if spec.model.endswith(ONNX):
+            from slidemill.features._onnx_model import open_onnx
+
+            encoder = open_onnx(name, spec, place)
+        else:
+            from slidemill.features._torch_model import open_torch
+
+            encoder = open_torch(name, spec, place)
+    except ModuleNotFoundError as error:
+        raise ModelError(
+            f"features.{name}.model is {spec.model}: the package {error.name} is not installed: install it (pip "
+            "install 'slidemill[features]' has all but a custom model's), or choose another model"
+        ) from None
+    # One patch shows before the slide is read whether the model fits.
+    encoder.embed(np.zeros((1, place.patch_size, place.patch_size, 3), np.uint8))
+    return encoder
