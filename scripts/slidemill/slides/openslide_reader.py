@@ -22,6 +22,9 @@ from slidemill.slides.icc import IGNORED, build_conversion
 from slidemill.slides.patch_table import SlidePatches
 from slidemill.slides.slide_info import open_slide
 
+AVERAGED_PIXELS = 2_000_000
+"""At most this many pixels are averaged at once: 8 MB as OpenSlide reads them, and 22 MB in all."""
+
 
 class PatchReader:
     """Read patches of an open slide with OpenSlide's pixels.
@@ -79,6 +82,8 @@ class PatchReader:
         shrink, (x, y) = self._grid.shrink, self._grid.start(patch)
         top, result = math.floor(shrink * y), np.empty((rows, columns, 3), np.uint8)
         at_once = rows_at_once(patch.read_size, downsample)
+        if downsample.is_integer() and at_once * width > AVERAGED_PIXELS:
+            at_once = max(AVERAGED_PIXELS // width, 1)
         step = rows if at_once >= height else max(int(at_once / shrink) - 1, 1)
         for row in range(0, rows, step):
             count = min(step, rows - row)

@@ -132,3 +132,8 @@ def patches_of(rows: Iterable[Mapping[str, str]], info: SlideInfo, spec: GridSpe
         return [grid.patch(int(row["column"]), int(row["row"])) for row in rows]
     except (KeyError, ValueError, IndexError) as error:
         raise SlidemillError(f"the table of patches is not this slide's ({error}): remove it and run again") from None
+
+
+def largest_read(patches: Sequence[PatchRef]) -> int:
+    """Return the bytes of the largest region that is read for a patch, at least 1."""
+    return max((patch.read_size[0] * patch.read_size[1] * 3 for patch in patches), default=1) or 1

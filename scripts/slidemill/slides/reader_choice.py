@@ -29,13 +29,12 @@ from slidemill.errors import SlideError, SlidemillError, UnreadablePatchError
 from slidemill.slides._tile_cutter import Region
 from slidemill.slides.grid import Grid
 from slidemill.slides.openslide_reader import unreadable_patches
-from slidemill.slides.patch_table import SlidePatches
+from slidemill.slides.patch_table import SlidePatches, largest_read
 from slidemill.slides.readers import (
     PATCHES_UNDER_WAY,
     OpenSlideReader,
     Reader,
     TileReader,
-    largest_read,
 )
 from slidemill.slides.slide_info import open_slide
 from slidemill.tiles.levels import open_level

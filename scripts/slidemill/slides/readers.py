@@ -27,6 +27,7 @@ from slidemill.slides._halved_level import HalvedLevel, halved, is_halved_by_til
 from slidemill.slides._tile_cutter import Cutter, Region, cut_region
 from slidemill.slides.grid import Grid
 from slidemill.slides.openslide_reader import PatchReader, pad_patch
+from slidemill.slides.patch_table import largest_read
 from slidemill.tiles.tiled_level import CopyPart, TiledLevel, TilesError
 
 Result = TypeVar("Result")
@@ -36,6 +37,9 @@ OPENSLIDE_CACHE = 96 * 1024 * 1024
 
 PATCHES_UNDER_WAY = 64 * 1024 * 1024
 """Bytes of patches under way at a time: a row of 256-pixel patches in slides up to 87,000 pixels wide."""
+
+FEW = 8
+"""So few patches share few tiles, and take much memory."""
 
 AHEAD = 32
 """Patches per thread that may be complete or under way before they are taken."""
@@ -75,7 +79,9 @@ class OpenSlideReader:
     name: ClassVar[str] = "openslide"
 
     def __init__(self, slide: openslide.OpenSlide, info: SlideInfo, spec: GridSpec) -> None:
-        slide.set_cache(openslide.OpenSlideCache(OPENSLIDE_CACHE))
+        self._slide = slide
+        # Lanczos shrinks in strips that take 100 MB, and averaging in small ones.
+        self._most = PATCHES_UNDER_WAY // (1 if Grid(info.pyramid, spec).averages else 2)
         self._reader = PatchReader(slide, info, spec)
 
     def read(
@@ -86,7 +92,8 @@ class OpenSlideReader:
         def read(place: int) -> list[tuple[int, Result]]:
             return [(place, finish(self._reader.read(patches[place])))]
 
-        ahead = _fitting(patches, AHEAD * threads)
+        ahead = _fitting(patches, AHEAD * threads, self._most)
+        self._slide.set_cache(openslide.OpenSlideCache(OPENSLIDE_CACHE // (2 if ahead <= FEW else 1)))
         steps = (Step(place, partial(read, place)) for place in range(len(patches)))
         with closing(run_in_order(steps, len(patches), min(threads, ahead), ahead=ahead)) as results:
             yield from zip(patches, results, strict=True)
@@ -149,6 +156,9 @@ class TileReader:
         aligned = list(regions if self._grid.spec.is_free else islice(regions, 1))
         by_tile = self._grid.averages and self._grid.shrink == 2 and is_halved_by_tiles(self.level, aligned)
         window = _fitting(patches, len(patches), PATCHES_UNDER_WAY * (4 if by_tile else 1))
+        ahead = AHEAD * threads
+        if window <= FEW:  # patches ahead are held in addition to the window
+            ahead = window = max(window // 2, 1)
         cutter = Cutter(
             HalvedLevel(self.level) if by_tile else self.level,
             lambda place: halved(self.region(patches[place])) if by_tile else self.region(patches[place]),
@@ -156,9 +166,7 @@ class TileReader:
             window=window,
             finish=lambda place, pixels: finish(self._whole(patches[place], pixels)),
         )
-        with closing(
-            run_in_order(cutter.steps(), len(patches), threads, ahead=min(AHEAD * threads, window))
-        ) as results:
+        with closing(run_in_order(cutter.steps(), len(patches), threads, ahead=min(ahead, window))) as results:
             for patch, (pixels, result) in zip(patches, results, strict=True):
                 yield patch, result
                 cutter.give_back(pixels)
@@ -177,10 +185,8 @@ class TileReader:
         ----------
         patch
             A patch of the slide's grid.
-        copy
-            Copies parts of tiles.
-        out
-            The patch is written to it, ``uint8 (patch_size, patch_size, 3)``.
+        copy, out
+            Copies parts of tiles; the patch is written to `out`, ``uint8 (patch_size, patch_size, 3)``.
 
         Raises
         ------
@@ -207,11 +213,6 @@ class TileReader:
             return pixels
         image = None if pixels is None or not min(patch.size) else shrink(Image.fromarray(pixels), patch.size)
         return np.asarray(pad_patch(image, patch, self._patch_size, background=self._background))
-
-
-def largest_read(patches: Sequence[PatchRef]) -> int:
-    """Return the bytes of the largest region that is read for a patch, at least 1."""
-    return max((patch.read_size[0] * patch.read_size[1] * 3 for patch in patches), default=1) or 1
 
 
 def _fitting(patches: Sequence[PatchRef], most: int, memory: int = PATCHES_UNDER_WAY) -> int:
