@@ -185,13 +185,44 @@ def test_more_places_than_allowed_are_refused(given, tmp_path):
         write_selection(given.slides / "a.svs", found, choice, table=tmp_path / "t.csv", dropped=tmp_path / "d.csv")
 
 
-def test_tiles_are_no_source_of_scattered_patches(given, tmp_path):
-    table(tmp_path / "coordinates" / "a.csv", scattered(9, 64))
-    sampling(given, patch_size=64, level=0)
+@pytest.mark.parametrize("level", [0, 1])
+def test_scattered_patches_are_cut_out_of_tiles(given, tmp_path, level):
+    """Encoding source holds each tile once, and patches at any place that has whole pixels of the level."""
+    write_svs(given.slides / "a.svs", painted(1040, 784), downsamples=(1, 2, 4), tile=128)
+    places = np.unique(scattered(40, 64 * 2**level) // 2 * 2, axis=0)
+    places = np.concatenate([places, [[1040 - 32 * 2**level, 0], [1038, 782]]])
+    table(tmp_path / "coordinates" / "a.csv", places)
+    sampling(given, patch_size=64, level=level, edges="pad")
+    given.config["stores"] = {"lmdb": {"encoding": "source"}, "hdf5": {"encoding": "source"}}
+    assert run(given)["status"] == "ok"
+    with open_store(given.results / store_path("lmdb", given.listed[0].slide)) as store:
+        assert store.manifest.tiles["apart"] == 2**level
+    cut = stored(given)
+    assert all(found["status"] == "ok" for found in given.table("validation"))
+    given.config["stores"] = BACKENDS
+    assert run(given)["status"] == "ok"
+    assert stored(given) == cut
+
+
+def test_places_between_pixels_are_not_cut_out_of_tiles(given, tmp_path):
+    write_svs(given.slides / "a.svs", painted(1040, 784), downsamples=(1, 2, 4), tile=128)
+    table(tmp_path / "coordinates" / "a.csv", [[1, 2]])
+    sampling(given, patch_size=64, level=1)
     given.config["stores"] = {"lmdb": {"encoding": "source"}}
     row = run(given)
     assert row["status"] == "failed"
-    assert "sampling.coordinates has places on none: choose raw, zstd, png or jpeg" in row["message"]
+    assert "begins between the level's pixels" in row["message"]
+    assert "another encoding than source" in row["message"]
+
+
+def test_scattered_patches_are_no_files_of_tiles(given, tmp_path):
+    write_svs(given.slides / "a.svs", painted(1040, 784), downsamples=(1, 2, 4), tile=128)
+    table(tmp_path / "coordinates" / "a.csv", [[1, 2]])
+    sampling(given, patch_size=64, level=0)
+    given.config["stores"] = {"disk": {"encoding": "source"}}
+    row = run(given)
+    assert row["status"] == "failed"
+    assert "store them in lmdb or hdf5, which hold tiles for any grid, or choose another encoding" in row["message"]
 
 
 def test_scattered_patches_are_stitched_in_place(given, tmp_path):

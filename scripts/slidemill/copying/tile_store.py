@@ -43,11 +43,6 @@ def tiles_of(reader: TileReader, asked: SlidePatches) -> TileGrid:
         raise SlideError(
             "encoding source copies JPEG and JPEG 2000 tiles, and this slide's are neither: choose png or zstd"
         )
-    if asked.grid.is_free:
-        raise SlideError(
-            "encoding source cuts patches of a grid out of tiles, and sampling.coordinates has places on none: choose "
-            "raw, zstd, png or jpeg"
-        )
     grid, apart = Grid(asked.info.pyramid, asked.grid), reader.downsample
     red, green, blue = bytes.fromhex(asked.info.background)
     tiles = TileGrid(
@@ -60,6 +55,7 @@ def tiles_of(reader: TileReader, asked: SlidePatches) -> TileGrid:
         patch_size=asked.grid.patch_size,
         overlap=asked.grid.overlap,
         background=(red, green, blue),
+        apart=apart if asked.grid.is_free else 0,
     )
     for patch in asked.patches:
         across, down = tiles.extent(0, patch.column), tiles.extent(1, patch.row)

@@ -67,6 +67,8 @@ class TileGrid:
         The colour beyond the sampled area, ``(red, green, blue)``.
     strip
         Number of tiles in a strip.
+    apart
+        Level-0 pixels per level pixel, if patches begin at any place and their ids count level-0 pixels; 0 for a grid.
     """
 
     form: str
@@ -79,6 +81,7 @@ class TileGrid:
     overlap: int
     background: tuple[int, int, int]
     strip: int = STRIP
+    apart: int = 0
 
     @property
     def across(self) -> int:
@@ -100,6 +103,9 @@ class TileGrid:
 
         This is `slidemill.slides.grid.Grid` where a patch has as many pixels as are read.
         """
+        if self.apart:
+            begin = index // self.apart
+            return Extent(begin, max(min(self.patch_size, self.level[axis] - begin), 0), 0)
         step, size = self.patch_size - 2 * self.overlap, self.area[axis]
         before = self.overlap if index > 0 else 0
         after = self.overlap if index < -(-size // step) - 1 else 0
@@ -183,8 +189,8 @@ class TileGrid:
         return pixels
 
     def to_json(self) -> dict[str, Any]:
-        """Return the grid as a manifest holds it."""
-        return asdict(self)
+        """Return the grid as a manifest holds it, without an `apart` of 0, which earlier versions do not have."""
+        return {name: value for name, value in asdict(self).items() if name != "apart" or value}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> TileGrid:
@@ -197,7 +203,7 @@ class TileGrid:
         """
         pairs = {name: tuple(values[name]) for name in ("tile", "level", "origin", "area", "background")}
         grid = cls(**{**values, **pairs})
-        sizes = (grid.patch_size, grid.overlap, grid.strip)
+        sizes = (grid.patch_size, grid.overlap, grid.strip, grid.apart)
         numbers = (*grid.tile, *grid.level, *grid.origin, *grid.area, *grid.background, *sizes)
         lengths = [len(own) for own in pairs.values()]
         if lengths != [2, 2, 2, 2, 3] or not all(type(number) is int and number >= 0 for number in numbers):
