@@ -151,7 +151,8 @@ def benchmark_stores(job: BenchmarkJob) -> None:
     SlidemillError
         When a table, a store or a slide cannot be read.
     """
-    begun, what = Deadline.after(0), job.what
+    # Starting another process as estimates do would take much of a short time: this one has just been started.
+    begun, what, starting = Deadline.after(0), job.what, time.process_time()
     written = list(read_cohort_table(job.stored))
     seconds = time_limit(what.spec, sum(float(row["seconds"]) for row in written) / what.cores)
     load_matplotlib()
@@ -173,7 +174,8 @@ def benchmark_stores(job: BenchmarkJob) -> None:
         own_deadline = deadline.share(STORED)
         rows += benchmark(sources, chosen, what.spec, workers=what.cores, seed=what.seed, deadline=own_deadline)
     cohort = read_cohort(what.root, [Path(outcome_file("sample_patches", slide)) for slide in slides], what.grid)
-    write_table(job.candidates, ESTIMATE_COLUMNS, candidate_rows(what, cohort, Path.cwd(), deadline=deadline))
+    found = candidate_rows(what, cohort, Path.cwd(), deadline=deadline, starting=starting)
+    write_table(job.candidates, ESTIMATE_COLUMNS, found)
     write_table(job.table, BENCHMARK_COLUMNS, rows)
     plot_benchmark(list(read_table(job.table)), job.plot)
     LOG.info("%.1f s of %.1f s", -begun.left, seconds)
@@ -245,14 +247,28 @@ def estimate_stores(job: EstimateJob) -> None:
     """
     deadline = Deadline.after(job.what.spec.time_limit)
     cohort = read_cohort(job.what.root, job.sampled, job.what.grid)
-    rows = candidate_rows(job.what, cohort, job.table.parent.absolute(), deadline=deadline)
+    rows = candidate_rows(job.what, cohort, job.table.parent.absolute(), deadline=deadline, starting=job_start())
     count = write_table(job.table, ESTIMATE_COLUMNS, rows)
     seal_tables(job.table.parent, {job.table.name: count}, job.seal.name)
 
 
-def candidate_rows(what: Measuring, cohort: Cohort, results: Path, *, deadline: Deadline) -> list[dict[str, object]]:
-    """Measure all candidates until a deadline, and return their rows."""
-    starting, reading = job_start(), ReadingChoice(what.root, what.reader, what.icc)
+def candidate_rows(
+    what: Measuring, cohort: Cohort, results: Path, *, deadline: Deadline, starting: float
+) -> list[dict[str, object]]:
+    """Measure all candidates until a deadline, and return their rows.
+
+    Parameters
+    ----------
+    what, cohort
+        What is measured, and the slides.
+    results
+        The results folder.
+    deadline
+        When measuring ends.
+    starting
+        Seconds that a job takes before its work begins.
+    """
+    reading = ReadingChoice(what.root, what.reader, what.icc)
     threads, seconds = min(typical_threads(cohort), what.cores), max(deadline.left, 0.0)
     count = max(min(what.spec.patches, int(RATE * seconds)), min(what.spec.patches, BATCH))
     sample = read_sample(cohort, SampleSpec(count, what.seed, what.reader, what.icc, threads, READING * seconds))
