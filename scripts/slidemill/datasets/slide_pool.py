@@ -23,7 +23,7 @@ from slidemill.slides.discovery import decode_path
 from slidemill.slides.grid import Grid
 from slidemill.slides.icc import IGNORED
 from slidemill.slides.patch_table import SlidePatches, spread_patches
-from slidemill.slides.reader_choice import find_reader, library_versions
+from slidemill.slides.reader_choice import find_reader, is_trusted
 from slidemill.slides.readers import OPENSLIDE_CACHE, TileReader
 from slidemill.stores.registry import open_store
 from slidemill.stores.store_pool import Pool
@@ -138,7 +138,7 @@ def needs_trust(record: SlideRecord) -> bool:
     The results do not say its reader, or its tiles were compared with other versions of the libraries.
     """
     reading = record.reading
-    return reading is None or (reading.reader == TileReader.name and reading.versions != library_versions())
+    return reading is None or (reading.reader == TileReader.name and not is_trusted(reading))
 
 
 def open_pool(

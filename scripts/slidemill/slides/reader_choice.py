@@ -2,9 +2,9 @@
 
 Where tiles fail, OpenSlide reads them.
 
-A slide is read tile by tile where that is proven to give OpenSlide's pixels. This is decided for each slide when it is
-opened: its tiles must be of a known structure, and samples of them, including edges and the last tile, must equal what
-OpenSlide reads.
+A slide is read tile by tile where that is proven to give OpenSlide's pixels: its tiles must be of a known structure,
+and samples of them, including edges and the last tile, must equal what OpenSlide reads. The structure is checked
+whenever a slide is opened, and samples are compared once for the same content, grid and libraries.
 """
 
 from __future__ import annotations
@@ -30,12 +30,7 @@ from slidemill.slides._tile_cutter import Region
 from slidemill.slides.grid import Grid
 from slidemill.slides.openslide_reader import unreadable_patches
 from slidemill.slides.patch_table import SlidePatches, largest_read
-from slidemill.slides.readers import (
-    PATCHES_UNDER_WAY,
-    OpenSlideReader,
-    Reader,
-    TileReader,
-)
+from slidemill.slides.readers import PATCHES_UNDER_WAY, OpenSlideReader, Reader, TileReader
 from slidemill.slides.slide_info import open_slide
 from slidemill.tiles.levels import open_level
 from slidemill.tiles.tiled_level import TilesError
@@ -49,7 +44,9 @@ DECODERS = ("imagecodecs", "simplejpeg", "tifffile")
 
 
 @contextmanager
-def open_reader(asked: SlidePatches, choice: str, seed: int) -> Iterator[tuple[Reader, str]]:
+def open_reader(
+    asked: SlidePatches, choice: str, seed: int, *, known: ReaderFacts | None = None
+) -> Iterator[tuple[Reader, str]]:
     """Open a slide for reading its patches, and close it when the block ends.
 
     Parameters
@@ -60,6 +57,9 @@ def open_reader(asked: SlidePatches, choice: str, seed: int) -> Iterator[tuple[R
         ``"tiles"``, ``"openslide"``, or ``"auto"``: tiles where they can be trusted, else OpenSlide.
     seed
         Of the random choice of the compared patches.
+    known
+        What `find_reader` returned for this grid of a slide of the same fingerprint: tiles that it trusts are not
+        compared again, unless the libraries are others.
 
     Yields
     ------
@@ -78,7 +78,7 @@ def open_reader(asked: SlidePatches, choice: str, seed: int) -> Iterator[tuple[R
         why = "as the configuration says"
         if choice != "openslide":
             try:
-                reader, why = _trusted(stack, asked, seed)
+                reader, why = _trusted(stack, asked, seed, known=known)
             except TilesError as error:
                 if choice == "tiles":
                     raise SlideError(
@@ -133,6 +133,11 @@ def find_reader(asked: SlidePatches, seed: int) -> ReaderFacts:
     return ReaderFacts(reader=TileReader.name, reason=why, versions=library_versions())
 
 
+def is_trusted(found: ReaderFacts) -> bool:
+    """Return whether `find_reader` trusted a slide's tiles, with the same versions of the libraries as now."""
+    return found.reader == TileReader.name and dict(found.versions) == library_versions()
+
+
 def library_versions() -> dict[str, str]:
     """Return the versions of the libraries whose pixels `find_reader` compares, by name."""
     from importlib.metadata import version  # loads the parser of e-mails, which most jobs do not need
@@ -140,7 +145,9 @@ def library_versions() -> dict[str, str]:
     return {"openslide": openslide.__library_version__} | {name: version(name) for name in DECODERS}
 
 
-def _trusted(stack: ExitStack, asked: SlidePatches, seed: int) -> tuple[TileReader, str]:
+def _trusted(
+    stack: ExitStack, asked: SlidePatches, seed: int, *, known: ReaderFacts | None = None
+) -> tuple[TileReader, str]:
     """Open a slide's tiles; return their reader, and why it can be trusted.
 
     `stack` closes the tiles.
@@ -161,6 +168,8 @@ def _trusted(stack: ExitStack, asked: SlidePatches, seed: int) -> tuple[TileRead
         stated = [slide.properties.get(f"openslide.level[{reader.number}].tile-{side}") for side in ("width", "height")]
         if stated != [str(side) for side in reader.level.tile]:
             raise TilesError("it has tiles, but OpenSlide does not lay them side by side")
+        if known and is_trusted(known):
+            return reader, known.reason
         return reader, f"{_compare(reader, slide, asked.patches, seed=seed)} parts are as OpenSlide reads them"
 
 
@@ -243,6 +252,7 @@ def read_whole(
     *,
     use: Callable[[Reader, Sequence[PatchRef]], Result],
     remedy: str = "reader auto",
+    known: ReaderFacts | None = None,
 ) -> Whole[Result]:
     """Read all readable patches, with OpenSlide if the slide's tiles fail.
 
@@ -250,7 +260,7 @@ def read_whole(
 
     Parameters
     ----------
-    asked, choice, seed
+    asked, choice, seed, known
         As `slidemill.slides.reader_choice.open_reader` takes them.
     use
         Reads patches from a reader, and ends all its threads before it returns or raises. When tiles or patches cannot
@@ -269,7 +279,7 @@ def read_whole(
     found = ""
     while True:
         try:
-            with open_reader(asked, choice, seed) as (reader, why):
+            with open_reader(asked, choice, seed, known=known) as (reader, why):
                 LOG.info("reader %s: %s", reader.name, found or why)
                 return Whole(use(reader, asked.patches), unreadable, reader.name, found or why)
         except (TilesError, UnreadablePatchError) as error:

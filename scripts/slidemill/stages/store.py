@@ -22,7 +22,7 @@ from slidemill.core.outcomes import Outcome, attempt, find_seal, read_outcome, w
 from slidemill.core.patch import PatchRef
 from slidemill.core.results_layout import store_of_file
 from slidemill.core.specs import GridSpec, StoreSpec, WorkSpec
-from slidemill.core.stage_facts import StoreFacts, UnreadablePatch
+from slidemill.core.stage_facts import ReaderFacts, StoreFacts, UnreadablePatch
 from slidemill.errors import SlideError
 from slidemill.slides.discovery import decode_path
 from slidemill.slides.fingerprint import check_unchanged
@@ -114,9 +114,9 @@ def store_patches(job: StoreJob) -> None:
 
     def write() -> Outcome:
         wanted = patches_of(read_table(job.patches, seal=find_seal([found], "patches")), found.info, grid)
-        return store_slide(
-            SlidePatches(source, found.info, grid, wanted), job.store, manifest, backend=kind, work=job.work
-        )
+        asked = SlidePatches(source, found.info, grid, wanted)
+        known = found.sample.reading if found.sample and found.sample.sampling == grid else None
+        return store_slide(asked, job.store, manifest, backend=kind, work=job.work, known=known)
 
     result = attempt(found.slide, STAGE, write, after=found, unchanged=partial(check_unchanged, source, printed))
     if result.failed:
@@ -156,7 +156,15 @@ def new_manifest(
     )
 
 
-def store_slide(asked: SlidePatches, target: Path, manifest: Manifest, *, backend: Backend, work: WorkSpec) -> Outcome:
+def store_slide(
+    asked: SlidePatches,
+    target: Path,
+    manifest: Manifest,
+    *,
+    backend: Backend,
+    work: WorkSpec,
+    known: ReaderFacts | None = None,
+) -> Outcome:
     """Publish patches as a store; the outcome lists those that cannot be read.
 
     Parameters
@@ -169,6 +177,8 @@ def store_slide(asked: SlidePatches, target: Path, manifest: Manifest, *, backen
         The kind of store.
     work
         Reader, threads, and the seed of the comparison with OpenSlide.
+    known
+        The slide's reader as sample_patches found it for this grid and the manifest's fingerprint; None to compare.
 
     Raises
     ------
@@ -204,7 +214,7 @@ def store_slide(asked: SlidePatches, target: Path, manifest: Manifest, *, backen
     with open_slide(source) as slide:
         convert = build_conversion(slide, manifest.icc)
     choice = "tiles" if copied else work.reader
-    whole = read_whole(asked, choice, work.seed, use=store, remedy=remedy)
+    whole = read_whole(asked, choice, work.seed, use=store, remedy=remedy, known=known)
     files = list(target.iterdir()) if target.is_dir() else [target]
     facts = StoreFacts(
         backend=manifest.backend,
