@@ -52,7 +52,6 @@ train: demo ## a small network on the demo's labels; needs PyTorch in .venv: .ve
 train-mil: $(VENV)/run.stamp ## an attention MIL head on twelve small slides; needs PyTorch, as train does
 	$(BIN)/python scripts/make_mil_slides.py $(DEMO)/mil
 	$(BIN)/snakemake --cores $(CORES) --configfile config/mil.yaml
-	$(BIN)/python scripts/embed_mil.py $(DEMO)/mil/results
 	$(BIN)/python scripts/train_mil.py $(DEMO)/mil/results
 
 test: $(VENV)/test.stamp ## the tests, but for those that take long

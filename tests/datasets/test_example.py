@@ -5,11 +5,16 @@ import re
 
 import pandas as pd
 import pytest
+import yaml
 
 from slidemill import open_dataset
 from slidemill.core.parquet import write_parquet
-from slidemill.core.specs import GridSpec
+from slidemill.core.results_layout import feature_file
+from slidemill.core.specs import FeatureSpec, GridSpec
+from slidemill.features.feature_file import FeatureManifest, PatchPlaces, write_features
+from slidemill.features.models import Place, open_encoder
 from tests.cohorts import write_cohort
+from tests.conftest import ROOT
 
 pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
 
@@ -27,7 +32,6 @@ def test_a_small_network_learns_the_demos_labels(demo_results, capsys):
 @pytest.mark.long
 def test_mil_head_finds_diagnoses_of_held_out_patients(tmp_path, capsys):
     """The slides, the features and the training of `make train-mil`, on results without a run."""
-    import embed_mil
     import make_mil_slides
     import train_mil
 
@@ -43,8 +47,24 @@ def test_mil_head_finds_diagnoses_of_held_out_patients(tmp_path, capsys):
     write_parquet(results / "metadata.parquet", results / "metadata.csv")
     with open_dataset(results) as dataset:
         dataset.split(3, stratify="diagnosis").save(results / "splits.csv")
-    embed_mil.main(results)
+    _embed(results)
     assert train_mil.main(results) == 1
     said = capsys.readouterr().out
     assert "benign or carcinoma" in said
     assert "4 of 4 slides of held-out patients are right" in said
+
+
+def _embed(results):
+    """Write the features of each slide by the model of `config/mil.yaml`."""
+    ((name, model),) = yaml.safe_load((ROOT / "config/mil.yaml").read_text(encoding="utf-8"))["features"].items()
+    encoder = open_encoder(name, FeatureSpec(**model), Place("cpu", 1, 128))
+    with open_dataset(results) as dataset:
+        for slide in dataset.slides:
+            own, fingerprint = dataset.select(slides=slide), dataset.fingerprints[slide]
+            manifest = FeatureManifest(
+                name=name, slide=slide, fingerprint=fingerprint, model=model["model"], patch_size=128
+            )
+            table = own.table
+            places = PatchPlaces(list(table["patch_id"]), table[["x0", "y0"]].to_numpy(), {"name": slide})
+            batches = (encoder.embed(pixels) for pixels, _, _ in own.batches(32, shuffle=False))
+            write_features(results / feature_file(name, slide), manifest, places, batches=batches)
