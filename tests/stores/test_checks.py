@@ -21,9 +21,9 @@ def decoded(monkeypatch):
         sizes.append(len(data))
         return patch(codec, data, shape)
 
-    def decode_a_tile(grid, data):
+    def decode_a_tile(grid, data, memory=None):
         sizes.append(len(data))
-        return tile(grid, data)
+        return tile(grid, data, memory)
 
     monkeypatch.setattr(checks, "decode_patch", decode_a_patch)
     monkeypatch.setattr(TileGrid, "decode", decode_a_tile)
