@@ -79,7 +79,7 @@ def test_other_rows_than_patches_publish_nothing(tmp_path, rows):
 
 @pytest.mark.parametrize("name", ["features", "coords", "patch_id", "manifest"])
 def test_flipped_byte_of_dataset_is_found(tmp_path, name):
-    """Bytes of HDF5's own structure are tested in a child process, as validation reads them."""
+    """Other bytes are HDF5's own structure: `verify` compares the digest of the whole file before HDF5 reads it."""
     write(tmp_path / "one.h5")
     whole = (tmp_path / "one.h5").read_bytes()
     with h5py.File(tmp_path / "one.h5") as file:
