@@ -34,7 +34,7 @@ DIGEST = "xxh3_128"
 ZSTD_LEVEL, ZSTD_MATCH = -1, 7
 """zstd's fastest strategy without entropy coding of literals, for repetitions of at least so many bytes.
 
-Against level 1, encoding takes two thirds of the time and decoding half of it, for 3 to 4 % more bytes
+Against level 1, encoding and decoding take two thirds of the time, for 3 to 4 % more bytes
 (benchmarks/encode_patches.py).
 """
 
@@ -183,7 +183,7 @@ def _npy_head(shape: Shape) -> bytes:
 def _encode_png(pixels: Pixels, _quality: int | None) -> Buffer:
     from isal import isal_zlib  # only jobs that write PNG need it
 
-    # ISA-L takes a quarter of libdeflate's time, and a sixth of libpng's, for about as many bytes
+    # ISA-L takes a third of libdeflate's time, and a quarter of libpng's, for about as many bytes
     # (benchmarks/encode_patches.py). Rows begin with their filter, 2 for Up: bytes minus those above, modulo 256
     # (https://www.w3.org/TR/png-3/#9Filter-types).
     height, width, _ = pixels.shape
