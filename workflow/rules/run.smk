@@ -84,7 +84,9 @@ onerror:
     unmade = {str(path) for job in workflow.dag.needrun_jobs() for path in job.output}
     skip = RUN.config.unreadable_patches == "skip"
     shown = this_run(RUN.report_parameters, config["command"], RUN.warnings)
-    work = Work(RUN.slides, list(RUN.backends), skip, RUN.config.labels.map, shown, RUN.settings(), RUN.embedding.names)
+    work = Work(
+        RUN.slides, list(RUN.backends), skip, RUN.config.labels.map, shown, RUN.settings(), RUN.embedding.names
+    )
     try:
         folder = report_unfinished(unmade, work)
         tables = (RUN.config.results / folder) if folder else RUN.config.results
