@@ -1,6 +1,6 @@
 """Serve patches and bags to PyTorch's DataLoader.
 
-Only this module needs torch (``pip install slidemill[torch]``).
+This module needs torch (``pip install '.[torch]'`` in slidemill's folder).
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def open_encoder(name: str, spec: FeatureSpec, place: Place) -> Encoder:
     except ModuleNotFoundError as error:
         raise ModelError(
             f"features.{name}.model is {spec.model}: the package {error.name} is not installed: install it (pip "
-            "install 'slidemill[features]' has all but a custom model's), or choose another model"
+            "install '.[features]' in slidemill's folder has all but a custom model's), or choose another model"
         ) from None
     # One patch shows before the slide is read whether the model fits.
     encoder.embed(np.zeros((1, place.patch_size, place.patch_size, 3), np.uint8))
