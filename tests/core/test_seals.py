@@ -18,7 +18,7 @@ from slidemill.core.encodings import digest
 from slidemill.core.files import write_json
 from slidemill.core.outcomes import Outcome, add_seals, find_seal, read_outcome, write_outcome
 from slidemill.core.parquet import read_parquet
-from slidemill.core.results_layout import COHORT_SEALS, PLAN, SPLITS_SEAL, SUFFIXES, store_path
+from slidemill.core.results_layout import COHORT_SEALS, FOLDERS, PLAN, SPLITS_SEAL, SUFFIXES, store_path
 from slidemill.core.seals import Seal, read_cohort_seal, read_sealed, read_seals, seal_tables, write_sealed
 from slidemill.core.stage_facts import SampleFacts
 from slidemill.datasets.folds import SlideFold, Splits
@@ -131,7 +131,7 @@ def flips(results, capsys, count, seed):
         if tried(lambda path=path: gotten(results, path)) != before[path]:
             changing += 1
             code, lines = verified(results, capsys)
-            store = path.parent if path.parent.parent.name == "disk" else path
+            store = path.parent if path.parent.parent.name in FOLDERS else path
             named = [line for line in lines if line.startswith((f"{path}: ", f"{store}: "))]
             if code != 1 or not named or not all("remove it and run again" in line for line in named):
                 missed.append((path.name, place, bit, lines))

@@ -102,7 +102,7 @@ def test_the_notebook_is_a_page_with_all_its_cells(site, pages):
     lines = [line for cell in cells if cell.cell_type == "code" for line in cell.source.splitlines() if line]
     assert len(lines) > 30
     assert [line for line in lines if line not in text] == []
-    assert text.count("A slide stitched from its patches") == 1
+    assert text.count("a slide, stitched from its patches") == 1
     assert "tutorials/slidemill-in-ten-minutes.html" in pages[site / "index.html"].links
 
 
