@@ -25,6 +25,8 @@ LIBRARIES = (
     "pandas",
     "pillow",
     "simplejpeg",
+    "zstandard",
+    "isal",
     "tifffile",
     "shapely",
     "matplotlib",
