@@ -137,7 +137,7 @@ def test_features_that_do_not_fit_are_refused(own, tmp_path, capsys, layout):
     assert "has no features 'mime' (did you mean mine?); choose from mine" in capsys.readouterr().err
     last.unlink()
     assert export(own, tmp_path / "out", layout) == 1
-    assert f"{last}: there is no such file of features" in capsys.readouterr().err
+    assert f"{last}: the file of features does not exist" in capsys.readouterr().err
     embed(own, "mine", fingerprint="0" * 32)
     assert export(own, tmp_path / "out", layout) == 1
     assert "features of another slide or model" in capsys.readouterr().err

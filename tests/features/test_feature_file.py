@@ -94,7 +94,7 @@ def test_flipped_byte_of_dataset_is_found(tmp_path, name):
 
 @pytest.mark.parametrize(
     ("content", "problem"),
-    [(None, "there is no such file of features"), (b"text", "cannot be read"), (b"", "cannot be read")],
+    [(None, "the file of features does not exist"), (b"text", "cannot be read"), (b"", "cannot be read")],
 )
 def test_other_files_are_rejected(tmp_path, content, problem):
     if content is not None:

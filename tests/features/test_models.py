@@ -146,7 +146,7 @@ def test_weights_that_do_not_fit_name_first_keys(tmp_path):
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (None, "there is no such file"),
+        (None, "the file does not exist"),
         (b"text", "it is not a file of weights"),
         ([1, 2], "it holds list, not a state dict"),
     ],
@@ -169,8 +169,8 @@ def test_files_that_are_no_weights_are_one_sentence(tmp_path, content, problem):
         ("no_such_package.models:own", "the package no_such_package is not installed"),
         ("timm:no_such_model", "it cannot be made .*Unknown model"),
         ("torchvision:no_such_model", "it cannot be made .*Unknown model"),
-        ("missing.pt", "there is no such file"),
-        ("missing.onnx", "there is no such file"),
+        ("missing.pt", "the file does not exist"),
+        ("missing.onnx", "the file does not exist"),
     ],
 )
 def test_models_that_do_not_fit_are_one_sentence(model, problem):

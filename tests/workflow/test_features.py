@@ -132,7 +132,7 @@ def test_faults_of_models_end_job_or_start_in_one_sentence(project, tmp_path):
     weights = tiny.save_timm(tmp_path / "w.pth", "resnet14t")
     project.config |= {"stores": {}, "features": {"own": {"model": "timm:resnet10t", "weights": "missing.pth"}}}
     refused = project.snakemake()
-    assert "features.own.weights is 'missing.pth': there is no such file: correct the path" in refused.text
+    assert "features.own.weights is 'missing.pth': the file does not exist: correct the path" in refused.text
     project.config["features"]["own"]["weights"] = str(weights)
     finished = project.snakemake("--retries", "0")
     assert finished.code != 0

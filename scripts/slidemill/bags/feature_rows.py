@@ -64,7 +64,7 @@ class FeatureRows:
         Raises
         ------
         StoreError
-            When there is no complete file, or it is of another slide or of patches of another size.
+            When the file is missing or incomplete, or of another slide or patches of another size.
         """
         file = open_features(self.results / feature_file(self.name, self.slides[code]))
         known, found = self.fingerprints[code], file.manifest.fingerprint

@@ -90,7 +90,7 @@ def wrong_features(given: Mapping[str, Feature], base: Path) -> Iterator[str]:
         files = {"model": one.model if is_file else None, "weights": one.weights if is_named else None}
         for key_name, file in files.items():
             if file not in (None, HUB) and not (base / str(file)).is_file():
-                yield f"{where}.{key_name} is {file!r}: there is no such file: correct the path"
+                yield f"{where}.{key_name} is {file!r}: the file does not exist: correct the path"
 
 
 def feature_specs(given: Mapping[str, Feature], base: Path) -> dict[str, FeatureSpec]:

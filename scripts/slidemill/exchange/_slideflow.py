@@ -31,7 +31,7 @@ def folder_name(own: ExportedSlide) -> str:
 
 
 def write(own: ExportedSlide, folder: Path) -> Iterator[int]:
-    """Write the patches of a slide and their index; yield the number of patches; without patches, there is no file."""
+    """Write the patches of a slide and their index; yield the number of patches; without patches, none is written."""
     from google_crc32c import value as checksum
 
     if not len(own.table):

@@ -131,6 +131,6 @@ def _facts(dataset: Dataset, slide: str) -> tuple[SlideInfo, GridSpec]:
             spec = outcome.sample.sampling if outcome.sample else None
             return outcome.info, spec or dataset.stored.pool.grid(slide)
     raise SlidemillError(
-        f"{path}: the slide's levels are not known, since there is no such file; copy the folder slides of the results "
-        "too (results of import-pywsi have none)"
+        f"{path}: the slide's levels are not known, since the file does not exist; copy the folder slides of the "
+        "results too (results of import-pywsi have none)"
     )

@@ -52,7 +52,7 @@ def write_heatmaps(
     Raises
     ------
     SlidemillError
-        When the folder exists, there is no score, two slides share a name, or a slide cannot be drawn.
+        When the folder exists, no patch has a score, two slides share a name, or a slide cannot be drawn.
     """
     if out.exists():
         raise SlidemillError(f"{out}: is there already: remove it, or name another folder")

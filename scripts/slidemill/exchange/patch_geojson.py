@@ -40,7 +40,7 @@ def check_columns(columns: Sequence[str], known: Sequence[str]) -> None:
 
 
 def write(own: ExportedSlide, folder: Path, columns: Sequence[str], origin: str) -> Iterator[int]:
-    """Write the patches of a slide, and yield their number block by block; without patches, there is no file.
+    """Write the patches of a slide, and yield their number block by block; without patches, no file is written.
 
     Parameters
     ----------

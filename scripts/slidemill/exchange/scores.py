@@ -49,7 +49,7 @@ def read_scores(path: Path, dataset: Dataset, column: str | None = None) -> Scor
     dataset
         The patches; the table may have some of them.
     column
-        The column of the scores; None for the only one that is no key.
+        The column of the scores; None for the only one besides the keys.
 
     Raises
     ------

@@ -24,7 +24,7 @@ def open_onnx(name: str, spec: FeatureSpec, place: Place) -> Encoder:
 
     path, subject = Path(spec.model), f"features.{name}.model is {spec.model}"
     if not path.is_file():
-        raise ModelError(f"{subject}: there is no such file: correct the path")
+        raise ModelError(f"{subject}: the file does not exist: correct the path")
     providers = _providers(onnxruntime, place)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = place.threads

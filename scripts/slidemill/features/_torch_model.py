@@ -94,7 +94,7 @@ def _load(name: str, spec: FeatureSpec) -> tuple[_Model, str, dict[str, str]]:
     if spec.model.endswith(TORCHSCRIPT):
         path = Path(spec.model)
         if not path.is_file():
-            raise ModelError(f"{subject}: there is no such file: correct the path")
+            raise ModelError(f"{subject}: the file does not exist: correct the path")
         try:
             module = torch.jit.load(str(path), map_location="cpu")
         except (RuntimeError, ValueError) as error:
@@ -171,7 +171,7 @@ def _load_weights(name: str, spec: FeatureSpec, model: _Model) -> str:
     """Load a file of weights strictly, except for those of the classifier; return its digest."""
     path, subject = Path(spec.weights or ""), f"features.{name}.weights is {spec.weights}"
     if not path.is_file():
-        raise ModelError(f"{subject}: there is no such file: correct the path, or set hub to download weights")
+        raise ModelError(f"{subject}: the file does not exist: correct the path, or set hub to download weights")
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file

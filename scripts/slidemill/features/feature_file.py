@@ -152,7 +152,7 @@ class FeatureFile:
         self.path = path = Path(path)
         try:
             if not path.exists():
-                raise StoreError(f"{path}: there is no such file of features: run the workflow, or correct the path")
+                raise StoreError(f"{path}: the file of features does not exist: run the workflow, or correct the path")
             # By HDF5's own functions: h5py's objects take four times as long, and there are thousands of files.
             file = h5py.h5f.open(os.fsencode(path), h5py.h5f.ACC_RDONLY, _access())
             try:

@@ -241,7 +241,7 @@ class ZarrStore(FolderStore):
         return filter(None, map(self._shard, range(self._count)))
 
     def _shard(self, number: int) -> _Shard | None:
-        """Return a shard; None where there is no file."""
+        """Return a shard; None where the file is missing."""
         if self._folder is None:
             raise StoreError(f"{self.path}: the store is closed: open it again to read from it")
         try:
