@@ -95,6 +95,34 @@ def test_a_fault_in_the_plan_reaches_the_one_who_waits(threads):
         list(run_in_order(steps(), 5, threads, ahead=3))
 
 
+def test_a_fault_in_the_plan_is_known_as_soon_as_the_plan_has_ended(monkeypatch):
+    """The thread that meets the fault leaves the lock, and does nothing further until the caller has failed."""
+    caller = threading.current_thread()
+    met, failed = threading.Event(), threading.Event()
+
+    class Halting(threading.Condition):
+        def __exit__(self, kind, *rest):
+            result = super().__exit__(kind, *rest)
+            if kind is not None and threading.current_thread() is caller:
+                failed.set()
+            elif kind is not None:
+                met.set()
+                assert failed.wait(30)
+            return result
+
+    def steps():
+        yield Step(0, lambda: met.wait(30) and [(0, 0)])
+        place = 1
+        while threading.current_thread() is caller:
+            yield Step(place, lambda place=place: met.wait(30) and [(place, place)])
+            place += 1
+        raise ValueError("no more")
+
+    monkeypatch.setattr(threading, "Condition", Halting)
+    with pytest.raises(ValueError, match="no more"):
+        list(run_in_order(steps(), 5, 2, ahead=3))
+
+
 def test_who_stops_taking_stops_the_work():
     before = threading.active_count()
     begun = []

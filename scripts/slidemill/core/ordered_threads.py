@@ -113,11 +113,9 @@ class _Crew(Generic[Result]):
                             return
                         self.changed.wait()
                 self._do(step)
-        except BaseException as fault:  # raised again where the results are taken
+        except BaseException as fault:
             with self.changed:
-                self._fault = fault
-                self._waiting = None
-                self.changed.notify_all()
+                self._keep(fault)
 
     def stop(self) -> None:
         """Prevent further steps from starting."""
@@ -130,9 +128,20 @@ class _Crew(Generic[Result]):
         step = self._waiting
         if step is None or step.first >= self._place + self._ahead:
             return None
-        self._waiting = next(self._steps, None)
+        try:
+            self._waiting = next(self._steps, None)
+        except BaseException as fault:
+            # Kept before the lock is released: the caller would find the plan at its end and no step running.
+            self._keep(fault)
+            raise
         self._running += 1
         return step
+
+    def _keep(self, fault: BaseException) -> None:
+        """Keep a fault, which is raised again where the results are taken; call it with the lock held."""
+        self._fault = fault
+        self._waiting = None
+        self.changed.notify_all()
 
     def _do(self, step: Step[Result]) -> None:
         results = step.run()
