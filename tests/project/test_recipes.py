@@ -199,6 +199,15 @@ def test_label_checks_run(cohort, capsys):
     assert {len(left[part]) > 0 for part in ("train", "test")} == {True}
 
 
+def test_scores_guide_runs(cohort):
+    table = pd.read_csv(cohort / "metadata.csv").assign(tissue_fraction=0.5)
+    table.to_csv(cohort / "metadata.csv", index=False)
+    left = run("docs/how-to/scores-into-qupath.md")
+    assert main(["heatmap", "results", "scores.csv", "heatmaps"]) == 0
+    assert len(list(Path("heatmaps").iterdir())) == 6
+    assert left["picture"].size[0] > 100
+
+
 def test_mil_guide_runs(tmp_path, capsys):
     features = bagged.write_cohort(tmp_path)
     table = pd.read_csv(unseal(tmp_path) / "slides.csv", dtype=str)
@@ -206,7 +215,9 @@ def test_mil_guide_runs(tmp_path, capsys):
     for slide, values in features.items():
         bagged.write_own(tmp_path, slide, values, fingerprint=slide * 32)
     left = run("docs/how-to/train-mil.md", {"results": str(tmp_path)})
-    assert len(left["all_rows"]) == len(left["ds"]) == 24
+    ds = left["ds"]
+    assert len(ds) == 24
+    assert len(left["one_slide"]) == (ds.table["slide"] == ds.slides[0]).sum()
     assert left["features"].shape == (6, bagged.DIM)
     assert left["target"] in ("ductal", "lobular")
     assert "'d': 'ductal', 'a': 'lobular', 'c': 'ductal', 'b': None" in capsys.readouterr().out
