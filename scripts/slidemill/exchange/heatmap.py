@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from slidemill.core.files import replacing, sync
 from slidemill.datasets.dataset import Dataset
 from slidemill.datasets.slide_records import SlideRecord, read_records
 from slidemill.errors import SlideError, SlidemillError
 from slidemill.exchange import patch_geojson
+from slidemill.exchange._new_folder import list_files, new_folder
 from slidemill.exchange.exported_slide import FILE, ExportedSlide, exported_slides, file_names
 from slidemill.exchange.scores import Scores
 from slidemill.report.heatmap import draw_heatmap
@@ -21,7 +21,6 @@ from slidemill.slides.discovery import slide_path
 from slidemill.slides.fingerprint import fingerprint
 from slidemill.slides.icc import CONVERTED, IGNORED
 from slidemill.slides.low_resolution import low_resolution
-from slidemill.stores.writer import full_disk_errors
 
 SQUARE = ["x0", "y0", "width0", "height0"]
 
@@ -54,30 +53,25 @@ def write_heatmaps(
     SlidemillError
         When the folder exists, no patch has a score, two slides share a name, or a slide cannot be drawn.
     """
-    if out.exists():
-        raise SlidemillError(f"{out}: is there already: remove it, or name another folder")
+    publishing = new_folder(out)
     chosen = np.flatnonzero(~np.isnan(scores.values))
     if not len(chosen):
         raise SlidemillError(f"{scores.name}: no patch has a score; give scores of patches of {dataset.results}")
     scored, values = dataset.take(chosen), scores.values[chosen]
     records = read_records(dataset.results)
-    with replacing(out) as aside, full_disk_errors(aside):
-        aside.mkdir()
+    with publishing as folder:
         for own in exported_slides(scored, file_names(dataset.paths, scored.slides, names)):
             rows = (scored.table["slide"] == own.slide).to_numpy()
             table = own.table.assign(**{scores.name: values[rows]})
             corner = own.info.corner if origin == patch_geojson.BOUNDS else (0, 0)
-            for _ in patch_geojson.write_table(aside / f"{own.name}.geojson", table, corner, columns=[scores.name]):
+            for _ in patch_geojson.write_table(folder / f"{own.name}.geojson", table, corner, columns=[scores.name]):
                 pass
             record = records.slides.get(own.slide) if records else None
             thumbnail, width0 = _thumbnail(own, record, records.root if records else Path())
             squares = table[SQUARE].to_numpy(np.int64)
             picture = draw_heatmap(thumbnail, width0, squares, scores=values[rows], title=scores.name)
-            picture.save(aside / f"{own.name}.png")
-        files = sorted(aside.iterdir())
-        for path in files:
-            sync(path)
-    return [path.relative_to(aside) for path in files]
+            picture.save(folder / f"{own.name}.png")
+    return list_files(out)
 
 
 def count_missing(dataset: Dataset, values: npt.NDArray[np.float64]) -> dict[str, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,15 +9,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from slidemill.core.csv_tables import read_cohort_table
-from slidemill.core.files import replacing, sync
 from slidemill.core.results_layout import SLIDES_TABLE
 from slidemill.datasets.dataset import Dataset
 from slidemill.errors import SlidemillError
 from slidemill.exchange import _clam, _slideflow, _trident, patch_geojson
 from slidemill.exchange._features import find_feature_sets, open_feature_set
+from slidemill.exchange._new_folder import list_files, new_folder
 from slidemill.exchange.exported_slide import FILE, ExportedSlide, exported_slides, file_names
 from slidemill.stores.store_pool import require_stores
-from slidemill.stores.writer import full_disk_errors
 
 TRIDENT, CLAM, CLAM_TENSORS, GEOJSON, SLIDEFLOW = "trident", "clam", "clam-pt", "geojson", "slideflow"
 LAYOUTS = (TRIDENT, CLAM, CLAM_TENSORS, GEOJSON, SLIDEFLOW)
@@ -95,8 +93,7 @@ def export_layout(
         When no patch is selected, the folder exists, two slides share a name, or the program would read other squares
         than those of the patches. Nothing is then written.
     """
-    if out.exists():
-        raise SlidemillError(f"{out}: is there already: remove it, or name another folder")
+    publishing = new_folder(out)
     if not len(dataset):
         raise SlidemillError(f"{dataset.results}: no patch is selected: ask for other slides, labels, or a wider query")
     names = file_names(dataset.paths, slides, options.names)
@@ -105,16 +102,12 @@ def export_layout(
     for own in exported_slides(dataset, names):
         writer.check(own)
     done = 0
-    with replacing(out) as aside, full_disk_errors(aside):
-        aside.mkdir()
+    with publishing as folder:
         for own in exported_slides(dataset, names):
-            for count in writer.write(own, aside):
+            for count in writer.write(own, folder):
                 done += count
                 progress(done)
-        files = [Path(folder, name) for folder, _, names_ in os.walk(aside) for name in names_]
-        for path in files:
-            sync(path)
-        return sorted(path.relative_to(aside) for path in files)
+    return list_files(out)
 
 
 def slides_without_patches(results: Path) -> list[str]:

@@ -1,0 +1,43 @@
+"""Folders that are published as a whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+from slidemill.core.files import replacing, sync
+from slidemill.errors import SlidemillError
+from slidemill.stores.writer import full_disk_errors
+
+
+def new_folder(out: Path) -> AbstractContextManager[Path]:
+    """Check at once that `out` does not exist; return a context manager that publishes it.
+
+    The context manager yields a new folder to write in, syncs its files, and renames it to `out`. If its block fails,
+    nothing is left. Nothing is made before it is entered.
+
+    Raises
+    ------
+    SlidemillError
+        When there is something at `out`.
+    """
+    if out.exists():
+        raise SlidemillError(f"{out}: is there already: remove it, or name another folder")
+    return _publishing(out)
+
+
+@contextmanager
+def _publishing(out: Path) -> Iterator[Path]:
+    with replacing(out) as aside, full_disk_errors(aside):
+        aside.mkdir()
+        yield aside
+        for file in list_files(aside):
+            sync(aside / file)
+
+
+def list_files(folder: Path) -> list[Path]:
+    """Return the files below a folder, relative to it and sorted."""
+    files = (Path(parent, name) for parent, _, names in os.walk(folder) for name in names)
+    return sorted(path.relative_to(folder) for path in files)
