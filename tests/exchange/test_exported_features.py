@@ -1,5 +1,6 @@
-"""`slidemill export --layout` with features: as TRIDENT and CLAM have them, row by row those of the patches."""
+"""`slidemill export --layout` with features, as TRIDENT, CLAM and slideflow have them: each row is its patch's."""
 
+import json
 import shutil
 
 import h5py
@@ -105,6 +106,58 @@ def test_clam_features_are_as_clam_writes_them(made, tmp_path, layout):
             np.testing.assert_array_equal(tensor.numpy(), wanted)
 
 
+@pytest.mark.parametrize("query", [None, "column != 3"])
+def test_slideflow_bags_are_as_slideflow_writes_them(own, tmp_path, query):
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("google_crc32c")
+    embed(own, "other", dim=4)
+    assert export(own, tmp_path / "out", "slideflow", *(["--query", query] if query else [])) == 0
+    folder = tmp_path / "out/50px_25um"
+    bags = [f"bags_mine/{name}" for name in "ab"] + [f"bags_other/{name}" for name in "ab"]
+    assert files(folder) == sorted(
+        ["a.tfrecords", "a.index.npz", "b.tfrecords", "b.index.npz"]
+        + [f"bags_{model}/bags_config.json" for model in ("mine", "other")]
+        + [f"{bag}{end}" for bag in bags for end in (".pt", ".index.npz")]
+    )
+    for model, dim in (("mine", 3), ("other", 4)):
+        for name, table in tables(own, query).items():
+            tensor = torch.load(folder / f"bags_{model}/{name}.pt", weights_only=True)
+            assert (tensor.dtype, tuple(tensor.shape)) == (torch.float32, (len(table), dim))
+            np.testing.assert_array_equal(tensor[:, :2].numpy(), table[["x0", "y0"]])
+            with (
+                np.load(folder / f"bags_{model}/{name}.index.npz") as index,
+                np.load(folder / f"{name}.index.npz") as of,
+            ):
+                assert index.files == ["arr_0"]
+                np.testing.assert_array_equal(index["arr_0"], table[["x0", "y0"]] + 25)
+                np.testing.assert_array_equal(index["arr_0"], of["locations"])
+        assert json.loads((folder / f"bags_{model}/bags_config.json").read_text()) == {
+            "extractor": {"class": f"slidemill.{model}", "kwargs": {"model": "mine", "weights": ""}},
+            "normalizer": None,
+            "num_features": dim,
+            "tile_px": 50,
+            "tile_um": 25,
+        }
+
+
+def test_slideflow_bags_without_stores_need_no_pixels(tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    results = run(tmp_path, {"patch_size": 50, "level": 0}, stores={}).results
+    embed(results, "mine")
+    monkeypatch.setattr("slidemill.exchange.layouts.find_spec", {"torch": ...}.get)
+    assert export(results, tmp_path / "out", "slideflow", "--features", "mine") == 0
+    bags = "50px_25um/bags_mine"
+    assert files(tmp_path / "out") == sorted(
+        [f"{bags}/bags_config.json", *(f"{bags}/{name}{end}" for name in "ab" for end in (".pt", ".index.npz"))]
+    )
+
+
+def test_slideflow_bags_need_torch(made, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("slidemill.exchange.layouts.find_spec", {"google_crc32c": ...}.get)
+    assert export(made, tmp_path / "out", "slideflow") == 1
+    assert "--layout slideflow needs torch, which is not installed" in capsys.readouterr().err
+
+
 def test_clam_has_one_of_several_features(own, tmp_path, capsys):
     embed(own, "other", dim=4)
     assert export(own, tmp_path / "out", "clam") == 1
@@ -125,11 +178,13 @@ def damage(path):
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize("layout", ["trident", "clam", "clam-pt"])
+@pytest.mark.parametrize("layout", ["trident", "clam", "clam-pt", "slideflow"])
 def test_features_that_do_not_fit_are_refused(own, tmp_path, capsys, layout):
     """A missing file, another slide's, a missing patch, a damaged row: nothing is left."""
-    if layout == "clam-pt":
+    if layout in ("clam-pt", "slideflow"):
         pytest.importorskip("torch")
+    if layout == "slideflow":
+        pytest.importorskip("google_crc32c")
     with open_dataset(own) as dataset:
         last = own / feature_file("mine", dataset.slides[-1])
     whole = last.read_bytes()

@@ -24,6 +24,7 @@ from slidemill.exchange.layouts import (
     CLAM_TENSORS,
     GEOJSON,
     LAYOUTS,
+    SLIDEFLOW,
     TRIDENT,
     LayoutOptions,
     export_layout,
@@ -37,7 +38,7 @@ LIVE_EVERY = 50
 
 OPTIONS_OF_LAYOUTS = {
     "names": LAYOUTS,
-    "features": (TRIDENT, CLAM, CLAM_TENSORS),
+    "features": (TRIDENT, CLAM, CLAM_TENSORS, SLIDEFLOW),
     "columns": (GEOJSON,),
     "origin": (GEOJSON,),
 }
@@ -64,7 +65,7 @@ def add_commands(commands: Any) -> None:
     )  # fmt: skip
     out.add_argument(
         "--features", nargs="+", metavar="NAME",
-        help="with --layout trident, clam or clam-pt: these features (default: all that the results have)",
+        help="with --layout trident, clam, clam-pt or slideflow: these features (default: all that the results have)",
     )  # fmt: skip
     out.add_argument(
         "--columns", nargs="+", metavar="COLUMN", help="with --layout geojson: columns to add to each patch"

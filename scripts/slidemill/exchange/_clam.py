@@ -51,16 +51,11 @@ def write(own: ExportedSlide, folder: Path, features: FeatureSet | None) -> Iter
 
 def write_tensors(own: ExportedSlide, folder: Path, features: FeatureSet) -> Iterator[int]:
     """Write the features of a slide as HDF5 and as a tensor of PyTorch; yield the number of patches."""
-    import torch
-
     if not len(own.table):
         return
     found = features.of(own)
     _write_features(own, folder, found)
-    rows = np.empty((len(own.table), found.dim), np.float32)
-    for block, values in found.blocks():
-        rows[block] = values
-    torch.save(torch.from_numpy(rows), _place(folder, "pt_files", f"{own.name}.pt"))
+    found.save_tensor(_place(folder, "pt_files", f"{own.name}.pt"))
     yield len(own.table)
 
 

@@ -106,6 +106,21 @@ class SlideFeatures:
             block = slice(start, min(start + step, len(self.places)))
             yield block, rows[self.places[block]]
 
+    def save_tensor(self, path: Path) -> None:
+        """Write the features as a float32 tensor of PyTorch.
+
+        Raises
+        ------
+        StoreError
+            When the file is damaged.
+        """
+        import torch
+
+        rows = np.empty((len(self.places), self.dim), np.float32)
+        for block, values in self.blocks():
+            rows[block] = values
+        torch.save(torch.from_numpy(rows), path)
+
 
 def find_feature_sets(results: Path, names: Sequence[str] | None) -> list[str]:
     """Return the names of the features to export, those that exist if `names` is None.

@@ -13,7 +13,7 @@ from slidemill.core.results_layout import SLIDES_TABLE
 from slidemill.datasets.dataset import Dataset
 from slidemill.errors import SlidemillError
 from slidemill.exchange import _clam, _slideflow, _trident, patch_geojson
-from slidemill.exchange._features import find_feature_sets, open_feature_set
+from slidemill.exchange._features import FeatureSet, find_feature_sets, open_feature_set
 from slidemill.exchange._new_folder import list_files, new_folder
 from slidemill.exchange.exported_slide import FILE, ExportedSlide, exported_slides, file_names
 from slidemill.stores.store_pool import require_stores
@@ -123,14 +123,12 @@ def _writer(layout: str, dataset: Dataset, options: LayoutOptions) -> _Writer:
     if layout == GEOJSON:
         patch_geojson.check_columns(options.columns, [str(name) for name in dataset.table.columns])
         return _Writer(lambda _: None, partial(patch_geojson.write, columns=options.columns, origin=options.origin))
-    if layout == SLIDEFLOW:
-        _require("google_crc32c", "google-crc32c", layout)
-        require_stores(dataset.stored.pool)
-        return _Writer(lambda _: None, _slideflow.write)
     sets = [
         open_feature_set(name, dataset.results, dataset.fingerprints, dataset.slides)
         for name in find_feature_sets(dataset.results, options.features)
     ]
+    if layout == SLIDEFLOW:
+        return _slideflow_writer(dataset, sets)
     if layout == TRIDENT:
         return _Writer(_all(_trident.check, *(own.of for own in sets)), partial(_trident.write, features=sets))
     if len(sets) > 1:
@@ -146,6 +144,17 @@ def _writer(layout: str, dataset: Dataset, options: LayoutOptions) -> _Writer:
         )
     _require("torch", "torch", layout)
     return _Writer(chosen.of, partial(_clam.write_tensors, features=chosen))
+
+
+def _slideflow_writer(dataset: Dataset, sets: Sequence[FeatureSet]) -> _Writer:
+    """Return the writer of bags and TFRecords; of results without stores, of bags only."""
+    pixels = bool(dataset.stored.pool.backend) or not sets
+    if pixels:
+        _require("google_crc32c", "google-crc32c", SLIDEFLOW)
+        require_stores(dataset.stored.pool)
+    if sets:
+        _require("torch", "torch", SLIDEFLOW)
+    return _Writer(_all(*(own.of for own in sets)), partial(_slideflow.write, features=sets, pixels=pixels))
 
 
 def _require(module: str, package: str, layout: str) -> None:
