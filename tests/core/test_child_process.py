@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from slidemill.core import child_process
 from slidemill.core.child_process import ChildCrashedError, ChildKilledError, ChildProcess
 from slidemill.core.job_log import LOG
 from slidemill.errors import StoreError
@@ -97,3 +98,21 @@ def test_ctrl_c_is_the_parents():
         first = process.call(own_id)
         process.call(end, signal.SIGINT)
         assert process.call(own_id) == first
+
+
+def test_a_process_that_is_closed_while_it_starts_is_ended(monkeypatch):
+    """A timer may close it before its child is known; nothing would end the child then."""
+    started = []
+
+    process, begin = ChildProcess(), child_process._start
+
+    def start():
+        child = begin()
+        started.append(child[0])
+        process.close()
+        return child
+
+    monkeypatch.setattr(child_process, "_start", start)
+    with pytest.raises(ChildCrashedError, match="closed"):
+        process.call(own_id)
+    assert not started[0].is_alive()

@@ -159,3 +159,35 @@ def test_helpers_that_have_started_end_where_another_cannot_start(monkeypatch):
     with pytest.raises(RuntimeError, match="can't start new thread"):
         list(run_in_order(steps, 100, 5, ahead=2))
     assert threading.active_count() == before
+
+
+def test_a_fault_of_results_that_are_made_late_is_not_lost(monkeypatch):
+    """The thread that meets the fault leaves the lock, and does nothing further until the caller has looked."""
+    caller = threading.current_thread()
+    met, looked = threading.Event(), threading.Event()
+
+    class Halting(threading.Condition):
+        def __exit__(self, kind, *rest):
+            result = super().__exit__(kind, *rest)
+            if kind is OSError and threading.current_thread() is not caller:
+                met.set()
+                assert looked.wait(30)
+            elif kind is not None:
+                looked.set()
+            return result
+
+        def wait(self, timeout=None):
+            if threading.current_thread() is caller and met.is_set():
+                looked.set()
+            return super().wait(timeout)
+
+    def late():
+        raise OSError("place 0")
+        yield
+
+    def run():
+        return (met.wait(30) and []) if threading.current_thread() is caller else late()
+
+    monkeypatch.setattr(threading, "Condition", Halting)
+    with pytest.raises(OSError, match="place 0"):
+        list(run_in_order(iter([Step(0, run), Step(0, run)]), 1, 2, ahead=3))

@@ -6,6 +6,7 @@ import os
 import pickle
 import shutil
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import closing
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from slidemill import open_dataset
 from slidemill.core.csv_tables import read_table
 from slidemill.core.results_layout import COHORT_SEALS, SLIDE_RECORDS
 from slidemill.datasets import slide_pool
+from slidemill.datasets._slide_patches import SlideSource
 from slidemill.datasets.export import export
 from slidemill.datasets.shuffle import order
 from slidemill.errors import SlideError, SlidemillError
@@ -444,3 +446,14 @@ def test_records_are_sealed_and_verified(made, tmp_path):
     with pytest.raises(SlidemillError, match=r"slide_records\.json"):
         open_dataset(results, "slides")
     assert {row["path"] for row in read_table(results / "slides.csv")} >= {"a.svs", "b.svs"}
+
+
+def test_thread_reads_on_while_another_falls_back(both):
+    """Between a thread's look for tiles and their use, another one finds that they fail."""
+    with closing(both[1].stored.pool.open(both[1].slides[0])) as source:
+        looks = iter([source._tiles])
+        source.__class__ = type("Falling", (SlideSource,), {"_tiles": property(lambda _: next(looks, None))})
+        own = np.empty(source.shape, np.uint8)
+        source.read_into("r00001_c00001", own)
+    place = both[0].table.query("patch_id == 'r00001_c00001'").index[0]
+    assert np.array_equal(own, both[0].read([place])[0])

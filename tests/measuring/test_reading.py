@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from slidemill.core.columns import BENCHMARK_COLUMNS, ESTIMATE_COLUMNS
 from slidemill.core.specs import BenchmarkSpec
-from slidemill.measuring.readers import Timed
+from slidemill.measuring.readers import Timed, open_readers
 from slidemill.measuring.reading import LEAST, READINGS, benchmark
 from slidemill.measuring.sources import Source, StoreSource, choose_blocks, choose_scattered
 from slidemill.measuring.timing import Deadline
@@ -364,3 +364,18 @@ def test_the_claim_prefers_several_stores_to_candidates():
 def test_a_plot_without_measurements_is_a_plot(tmp_path):
     plot_benchmark(measured({}, {}, {"lmdb": 10}), tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+
+
+class Unclosable(Counting):
+    """A source that cannot be closed."""
+
+    def close(self):
+        raise OSError("cannot be closed")
+
+
+def test_worker_that_cannot_close_its_source_blocks_no_other():
+    with (
+        pytest.raises(OSError, match="cannot be closed"),
+        open_readers(Unclosable(), 2, CHOSEN["random"]) as readers,
+    ):
+        readers.reopen()

@@ -64,6 +64,9 @@ class ChildProcess:
         if self._closed:
             raise ChildCrashedError("closed")
         process, pipe = self._child = self._child or _start()
+        if self._closed:  # by another thread, which did not know of a child that was starting
+            self.close()
+            raise ChildCrashedError("closed")
         try:
             pipe.send((LOG.level, function, arguments, named))
             while (answer := pipe.recv())[0] == "log":

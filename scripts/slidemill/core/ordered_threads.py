@@ -146,6 +146,8 @@ class _Crew(Generic[Result]):
     def _do(self, step: Step[Result]) -> None:
         results = step.run()
         with self.changed:
-            self._running -= 1
+            # Results may be made while they are taken: where that fails, the step counts as running until its fault is
+            # kept, or the caller would find no step that gives its result.
             self._ready.update(results)
+            self._running -= 1
             self.changed.notify_all()

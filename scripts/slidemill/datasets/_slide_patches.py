@@ -130,8 +130,8 @@ class SlideSource:
         self._stack.close()
 
     def _read(self, patch: PatchRef, out: Pixels) -> None:
-        if self._tiles is not None:
-            tiles, copy = self._tiles
+        if (kept := self._tiles) is not None:  # another thread may fall back meanwhile
+            tiles, copy = kept
             try:
                 tiles.cut(patch, copy, out)
                 return

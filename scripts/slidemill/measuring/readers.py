@@ -152,8 +152,10 @@ def _open(_index: int) -> None:
 
 def _close(_index: int) -> None:
     """Close the source, and wait for all workers."""
-    _worker.source.close()
-    _worker.barrier.wait()
+    try:
+        _worker.source.close()
+    finally:
+        _worker.barrier.wait()
 
 
 def _read_batch(keys: Sequence[Key], deadline: float) -> int:
