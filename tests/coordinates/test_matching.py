@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from slidemill.coordinates import matching
 from slidemill.coordinates.matching import match_coordinates
 from slidemill.errors import ConfigError
+from slidemill.slides import annotation_matching
 from slidemill.slides.discovery import SlideFile, decode_path, encode_path, slide_id
 
 
@@ -57,3 +59,19 @@ def test_folders_without_use_are_refused(tmp_path):
         match(tmp_path, ["b.h5"], slides("a.svs"))
     with pytest.raises(ConfigError, match=r"has 2 files, a.csv and a_patches.h5 among them"):
         match(tmp_path, ["a.csv", "a_patches.h5"], slides("a.svs"))
+
+
+def test_file_without_a_stem_fits_nothing(tmp_path):
+    assert match(tmp_path, ["_patches.h5", "a.h5"], slides("a.svs")) == (["a.h5"], [])
+
+
+def test_work_is_a_few_names_per_file_and_slide(tmp_path, monkeypatch):
+    """Each file compared with each slide would take minutes for thousands."""
+    folded = []
+    count = 60
+    found = slides(*(f"{number}.svs" for number in range(count)))
+    for module in (matching, annotation_matching):
+        monkeypatch.setattr(module, "fold_name", lambda stem: folded.append(stem) or stem)
+    files = [f"{number}_patches.h5" for number in range(count)]
+    assert match(tmp_path, files, found) == (files, [])
+    assert len(folded) <= 4 * count

@@ -57,6 +57,7 @@ def test_tables_may_have_further_columns(tmp_path):
         ("x,y\n1,2\n3,\n", "line 3 has '': expected whole level-0 pixels"),
         ("x,y\n1,nan\n", "line 2 has 'nan'"),
         ("x,y\n1,1e300\n", "line 2 has '1e300'"),
+        ("x,y\n1_0,0\n", "line 2 has '1_0'"),
         ("x,y\n1\n", "line 2 has 1 fields, and the header 2"),
         ("x,y\n\xff", None),
     ],
@@ -67,6 +68,9 @@ def test_bad_tables_are_refused(tmp_path, text, message):
         read_coordinates(tmp_path / "a.csv")
 
 
+CLAM = {"patch_size": 256, "patch_level": 0}
+
+
 @pytest.mark.parametrize(
     ("places", "attributes", "message"),
     [
@@ -75,6 +79,13 @@ def test_bad_tables_are_refused(tmp_path, text, message):
         ([[1, 2]], {"patch_size": 0}, "patch_size is 0: expected a whole number, at least 1"),
         ([[1, 2]], {"patch_size": "256"}, "patch_size is '256'"),
         ([[1, 2]], {"patch_size": 256, "patch_level": 0.5}, "patch_level is 0.5"),
+        ([[1, 2]], CLAM | {"level_dim": [np.nan, 5.0]}, "level_dim is nan: expected a whole number, at least 1"),
+        ([[1, 2]], CLAM | {"level_dim": [5, np.inf]}, "level_dim is inf"),
+        ([[1, 2]], CLAM | {"level_dim": [5.5, 5.0]}, "level_dim is 5.5"),
+        ([[1, 2]], CLAM | {"level_dim": np.array([b"a", b"b"])}, "level_dim is b'a'"),
+        ([[1, 2]], CLAM | {"level_dim": [[1, 2], [3, 4]]}, r"level_dim is \[1, 2\]"),
+        ([[1, 2]], CLAM | {"level_dim": [1, 2, 3]}, r"level_dim is \[1, 2, 3\]: expected width and height"),
+        (np.array([[0, 4096]], np.float16), {}, "coords is float16, which rounds pixels beyond 2048, and 4096 is amo"),
         (
             [[1, 2]],
             {"patch_size": 256, "level0_magnification": 40, "target_magnification": 0},
@@ -102,3 +113,12 @@ def test_other_files_are_refused(tmp_path):
         read_coordinates(tmp_path / "c.h5")
     with pytest.raises(SlideError, match="cannot be read"):
         read_coordinates(tmp_path / "missing.h5")
+
+
+def test_values_may_be_arrays_of_one(tmp_path):
+    """As MATLAB writes them."""
+    write_hdf5(
+        tmp_path / "a.h5", [[1, 2]], patch_size=np.array([64]), patch_level=np.array([[1]]), name=np.array([b"b"])
+    )
+    found = read_coordinates(tmp_path / "a.h5")
+    assert (found.square, found.name) == (Square(64, level=1), "b")

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slidemill.errors import ConfigError
+from slidemill.slides import annotation_matching
 from slidemill.slides.annotation_matching import ANNOTATIONS, bare_name, match_annotations
 from slidemill.slides.discovery import search_slides
 from tests.examples import examples
@@ -118,3 +119,12 @@ def test_every_file_is_matched_refused_or_named(tmp_path_factory, slides, files)
     assert sorted(told) == sorted(files)
     for (slide, file), (other, another) in itertools.pairwise(by_slide.items()):
         assert file != another, (slide, other)
+
+
+def test_work_is_a_few_names_per_slide(tmp_path, monkeypatch):
+    """TIFFs among annotations: each compared with each would take minutes for thousands."""
+    folded, count = [], 40
+    monkeypatch.setattr(annotation_matching, "fold_name", lambda stem: folded.append(stem) or stem)
+    make(tmp_path, *(f"{number}.{ending}" for number in range(count) for ending in ("tif", "xml")))
+    assert len(search_slides(tmp_path, tmp_path).annotations.by_slide) == count
+    assert len(folded) <= 12 * count

@@ -124,6 +124,7 @@ def _read_hdf5(path: Path) -> CoordinateFile:
                 f"{COORDS} is {coords.dtype} {coords.shape}: expected integers (n, 2), x and y in level-0 pixels"
             )
         values = coords[:]
+        _check_exact(values)
         attributes = {name: _plain(own) for name, own in {**file.attrs, **coords.attrs}.items()}
     with np.errstate(invalid="ignore"):
         places = values.astype(np.int64)
@@ -137,11 +138,24 @@ def _read_hdf5(path: Path) -> CoordinateFile:
     return CoordinateFile(places, square, name if isinstance(name, str) else None, _sizes(attributes, square))
 
 
+def _check_exact(values: npt.NDArray[Any]) -> None:
+    """Refuse numbers so large that their type rounds whole pixels."""
+    if values.dtype.kind != "f" or not values.size:
+        return
+    most = 2 ** (np.finfo(values.dtype).nmant + 1)
+    if (largest := np.abs(values).max()) > most and np.isfinite(largest):
+        raise SlideError(
+            f"{COORDS} is {values.dtype}, which rounds pixels beyond {most}, and {largest:g} is among them: write the "
+            "file again with integers"
+        )
+
+
 def _plain(value: Any) -> Any:
     """Return an attribute as Python's own value."""
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+    if isinstance(value, np.ndarray | np.generic):
+        # MATLAB and others write each value as an array.
+        value = value.item() if value.size == 1 else value.tolist()
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
 def _square(attributes: Mapping[str, Any]) -> Square | None:
@@ -164,9 +178,12 @@ def _sizes(attributes: Mapping[str, Any], square: Square | None) -> dict[int, Si
     if "level0_width" in attributes and "level0_height" in attributes:
         width, height = (_whole(attributes, f"level0_{side}", least=1) for side in ("width", "height"))
         return {0: (width, height)}
-    level_size = attributes.get("level_dim")
-    if square and square.level is not None and isinstance(level_size, list | tuple) and len(level_size) == 2:
-        return {square.level: (int(level_size[0]), int(level_size[1]))}
+    if square and square.level is not None and "level_dim" in attributes:
+        sides = attributes["level_dim"]
+        if not (isinstance(sides, list) and len(sides) == 2):
+            raise SlideError(f"its attribute level_dim is {sides!r}: expected width and height; write the file again")
+        width, height = (_whole({"level_dim": side}, "level_dim", least=1) for side in sides)
+        return {square.level: (width, height)}
     return {}
 
 
@@ -209,7 +226,7 @@ def _csv_places(path: Path) -> Places:
 def _csv_number(text: str, line: int) -> int:
     """Return a whole number; pandas writes 12.0 where a column had a gap."""
     try:
-        number = float(text)
+        number = float(text.replace("_", "?"))  # to Python, 1_0 is 10
         if number == number // 1 and abs(number) < 2**53:
             return int(number)
     except ValueError:

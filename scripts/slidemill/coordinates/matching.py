@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from slidemill.core.files import is_folder, walk_folder
 from slidemill.core.text import format_count, format_list
@@ -27,6 +28,14 @@ class GivenSlides:
     warnings: list[str]
 
 
+class Names(NamedTuple):
+    """The slides by the names that their files of coordinates may have."""
+
+    by_id: dict[str, list[SlideFile]]
+    in_place: dict[Path, list[SlideFile]]
+    by_name: dict[str, list[SlideFile]]
+
+
 def match_coordinates(root: Path, slides: Sequence[SlideFile]) -> GivenSlides:
     """Return slides with their files in a folder of coordinates.
 
@@ -42,8 +51,8 @@ def match_coordinates(root: Path, slides: Sequence[SlideFile]) -> GivenSlides:
         raise ConfigError(f"{KEY}: {root} is not a folder: name the folder of the files of coordinates, or null")
     files = sorted(_files(root))
     found: dict[str, list[Path]] = defaultdict(list)
-    unfit = []
-    for file, fitting in ((file, _fitting(file, slides)) for file in files):
+    unfit, names = [], _names(slides)
+    for file, fitting in ((file, _fitting(file, names)) for file in files):
         if len(fitting) > 1:
             raise ConfigError(
                 f"{KEY}: {file} fits {len(fitting)} slides, {fitting[0].slide} and {fitting[1].slide} among them: name "
@@ -85,17 +94,26 @@ def _files(root: Path) -> Iterator[Path]:
     for folder, subfolders, names in walk_folder(root, KEY):
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
         for name in names:
-            if name.lower().endswith(ENDINGS) and not name.startswith("."):
+            if name.lower().endswith(ENDINGS) and not name.startswith(".") and name.lower() not in ENDINGS:
                 yield (Path(folder) / name).relative_to(root)
 
 
-def _fitting(file: Path, slides: Sequence[SlideFile]) -> list[SlideFile]:
+def _names(slides: Sequence[SlideFile]) -> Names:
+    """Return the slides by id, by relative path with and without its ending, and by name."""
+    names = Names(defaultdict(list), defaultdict(list), defaultdict(list))
+    for one in slides:
+        path = decode_path(one.path)
+        names.by_id[fold_name(one.slide)].append(one)
+        for place in {path, path.with_suffix("")}:
+            names.in_place[place].append(one)
+        for name in {*annotation_names(path)}:
+            names.by_name[name].append(one)
+    return names
+
+
+def _fitting(file: Path, names: Names) -> Sequence[SlideFile]:
     """Return the slides that a file fits best: by id, else by relative path, else by name."""
     end = next(end for end in ENDINGS if file.name.lower().endswith(end))
     bare = file.with_name(file.name[: -len(end)])
     name = fold_name(bare.name)
-    paths = [decode_path(one.path) for one in slides]
-    by_id = [one for one in slides if fold_name(one.slide) == name]
-    in_place = [one for one, path in zip(slides, paths, strict=True) if bare in (path, path.with_suffix(""))]
-    by_name = [one for one, path in zip(slides, paths, strict=True) if name in annotation_names(path)]
-    return by_id or in_place or by_name
+    return names.by_id.get(name) or names.in_place.get(bare) or names.by_name.get(name) or ()

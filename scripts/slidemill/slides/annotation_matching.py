@@ -170,12 +170,15 @@ def _other_than(slides: list[Path], above: Path, annotations: list[Path], *, roo
     """
     above, root = above.resolve(), root.resolve()
     own = {above / slide for slide in slides} if _are_mixed(above, root) else set()
+    named = defaultdict(list)
+    for slide in slides if own else ():
+        for name in {*annotation_names(slide)}:
+            named[name].append(slide)
     for annotation in annotations:
         if root / annotation not in own:
             yield annotation
             continue
-        name = fold_name(bare_name(annotation))
-        same = [one for one in slides if name in annotation_names(one) and above / one != root / annotation]
+        same = [one for one in named[fold_name(bare_name(annotation))] if above / one != root / annotation]
         if same:
             raise ConfigError(
                 f"{key}: {annotation} may be a slide, or the label image of {same[0]}: put label images that are "
