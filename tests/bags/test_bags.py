@@ -153,3 +153,23 @@ def test_faults_of_a_file_are_those_of_its_bag(own):
     write_own(own.results, "d", np.zeros((6, DIM), np.float16))
     with pytest.raises(StoreError, match="P1: features uni of its slides differ in type or length"):
         own.bags("uni", level="patient")[0]
+
+
+def test_bags_are_taken_by_numbers_once(dataset):
+    bags = dataset.bags("uni", "diagnosis")
+    assert len(bags.take([])) == 0
+    with pytest.raises(SlidemillError, match=r"d: requested more than once: name each bag once, and repeat bags by a"):
+        bags.take([0, 1, 0])
+    with pytest.raises(SlidemillError, match=r"bags are requested by float64 \(1,\): give whole numbers or a mask"):
+        bags.take([0.0])
+
+
+@pytest.mark.parametrize("change", [{"model": "another"}, {"weights": "0" * 32}, {"transform": "other"}])
+@pytest.mark.parametrize("slide", ["d", "b"])
+def test_features_of_two_models_are_not_mixed(own, change, slide):
+    """A run with other weights may have been killed half-way: both kinds have as many values per patch."""
+    write_own(own.results, slide, np.zeros((len(PATCHES), DIM), np.float16), **change)
+    message = rf"\.h5: features of another model than those of other slides \({next(iter(change))} '"
+    for use in (lambda: own.features("uni")[:], lambda: list(own.bags("uni"))):
+        with pytest.raises(StoreError, match=message):
+            use()

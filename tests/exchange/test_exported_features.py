@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -12,7 +13,7 @@ from slidemill.cli.commands import main
 from slidemill.core.outcomes import read_outcome
 from slidemill.core.results_layout import feature_file, outcome_file
 from slidemill.core.specs import GridSpec
-from slidemill.features.feature_file import FeatureManifest, PatchPlaces, write_features
+from slidemill.features.feature_file import FeatureManifest, PatchPlaces, open_features, write_features
 from slidemill.slides.patch_table import patches_of
 from tests.exchange.test_layouts import export, files, run
 
@@ -210,3 +211,17 @@ def test_tensors_need_features(own, tmp_path, capsys):
     assert "has no features for --layout clam-pt" in capsys.readouterr().err
     assert export(own, tmp_path / "out", "clam") == 0
     assert files(tmp_path / "out") == ["patches/a.h5", "patches/b.h5"]
+
+
+@pytest.mark.parametrize("layout", ["trident", "clam"])
+def test_features_of_two_models_are_refused(own, tmp_path, capsys, layout):
+    """A run with other weights may have been killed half-way."""
+    with open_dataset(own) as dataset:
+        path = own / feature_file("mine", dataset.slides[-1])
+    found = open_features(path)
+    places = PatchPlaces(found.patch_ids, found.coords, found.attributes)
+    manifest = replace(found.manifest, weights="0" * 32)
+    write_features(path, manifest, places, batches=[np.array(found.features())])
+    assert export(own, tmp_path / "out", layout) == 1
+    assert f"{path}: features of another model than those of other slides (weights '000" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -1,13 +1,16 @@
 """A file of features: what is written is read, and damage is found."""
 
+import os
+
 import h5py
 import numpy as np
 import pytest
 
 from slidemill.core.patch import PatchRef
 from slidemill.core.pyramid import SlideInfo
-from slidemill.core.specs import GridSpec
-from slidemill.errors import StoreError
+from slidemill.core.specs import FeatureSpec, GridSpec
+from slidemill.errors import ModelError, StoreError
+from slidemill.features.checks import finite_rows
 from slidemill.features.feature_file import FeatureManifest, PatchPlaces, open_features, write_features
 
 INFO = SlideInfo("aperio", ((1000, 800),), (1.0,), None, 0.25, 0.25, 40.0, "FFFFFF")
@@ -118,3 +121,38 @@ def test_manifest_of_later_version_says_so(monkeypatch):
         data = MANIFEST.to_bytes()
     with pytest.raises(StoreError, match="has version 9 of the format, and this slidemill reads 1: upgrade it"):
         FeatureManifest.from_bytes(data, "one.h5")
+
+
+@pytest.mark.parametrize("change", ["remove", "cut", "replace", "write"])
+def test_file_that_changed_since_it_was_opened_is_not_mapped(tmp_path, change):
+    """Its coordinates were read before: the rows of another file would be of other patches."""
+    path = tmp_path / "one.h5"
+    write(path)
+    found = open_features(path)
+    data = path.read_bytes()
+    match change:
+        case "remove":
+            path.unlink()
+        case "cut":
+            path.write_bytes(data[:100])
+        case "replace":
+            write(path)
+        case "write":
+            path.write_bytes(data + b" ")
+    with pytest.raises(StoreError, match=r"one\.h5: was replaced or removed since it was opened: open it again"):
+        found.features()
+
+
+def test_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "one.h5")
+    with pytest.raises(StoreError, match="the file of features does not exist"):
+        open_features(tmp_path / "one.h5")
+
+
+@pytest.mark.parametrize("second", [np.zeros((2, 1), np.float32), np.zeros((2, 5), np.float16)])
+def test_rows_of_several_kinds_are_refused(second):
+    """HDF5 would repeat a row's only value, and convert another type."""
+    batches = finite_rows("uni", FeatureSpec("m:f"), [np.zeros((4, 5), np.float32), second], ids=list("abcdef"))
+    message = f"it returns {second.shape[1]} values of {second.dtype} per patch for 2 patches after 5 values of float32"
+    with pytest.raises(ModelError, match=message):
+        list(batches)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args, overload
@@ -102,8 +103,23 @@ class Bags(Sequence[Bag]):
         return Bag(features, coords, self.targets[name] if self.targets is not None else None, name)
 
     def take(self, numbers: Sequence[int] | npt.NDArray[Any]) -> Bags:
-        """Return the bags at these places, or where a mask is True: ``bags.take(bags.targets.labels >= 0)``."""
-        groups = [self.groups[number] for number in np.arange(len(self))[np.asarray(numbers)].tolist()]
+        """Return the bags at these places, or where a mask is True: ``bags.take(bags.targets.labels >= 0)``.
+
+        Raises
+        ------
+        SlidemillError
+            When `numbers` are neither, or name a bag twice: each id has one target.
+        IndexError
+            When a bag does not exist.
+        """
+        chosen = np.asarray(numbers) if len(numbers) else np.empty(0, np.intp)
+        if chosen.dtype.kind not in "iub" or chosen.ndim != 1:
+            raise SlidemillError(f"bags are requested by {chosen.dtype} {chosen.shape}: give whole numbers or a mask")
+        groups = [self.groups[number] for number in np.arange(len(self))[chosen].tolist()]
+        if twice := [name for name, count in Counter(name for name, _ in groups).items() if count > 1]:
+            raise SlidemillError(
+                f"{format_list(twice)}: requested more than once: name each bag once, and repeat bags by a sampler"
+            )
         targets = self.targets
         if targets is not None:
             targets = replace(targets, texts={name: targets[name] for name, _ in groups})

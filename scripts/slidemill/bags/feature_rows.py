@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from slidemill.core.results_layout import feature_file
 from slidemill.core.text import did_you_mean, format_count, format_list
-from slidemill.errors import StoreError
+from slidemill.errors import SlidemillError, StoreError
+from slidemill.features.checks import require_encoder
 from slidemill.features.feature_file import FeatureFile, open_features
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ class FeatureRows:
         x and y of each patch's top left in level-0 pixels, integers ``(n,)``.
     sides
         Per slide, the width of a patch in its own pixels, rounded as in the table, ``float64 (slides,)``.
+    encoder
+        The model of all files, as `slidemill.features.feature_file.FeatureManifest.encoder` describes it; None where no
+        file is known.
     """
 
     results: Path
@@ -54,6 +58,7 @@ class FeatureRows:
     codes: Places
     corners: tuple[Places, Places]
     sides: npt.NDArray[np.float64]
+    encoder: Mapping[str, str] | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -64,7 +69,7 @@ class FeatureRows:
         Raises
         ------
         StoreError
-            When the file is missing or incomplete, or of another slide or patches of another size.
+            When the file is missing or incomplete, or of another slide, patches of another size, or another model.
         """
         file = open_features(self.results / feature_file(self.name, self.slides[code]))
         known, found = self.fingerprints[code], file.manifest.fingerprint
@@ -76,6 +81,8 @@ class FeatureRows:
         side = file.manifest.patch_size
         if len(file) and abs(side - self.sides[code]) > ROUNDING:
             raise StoreError(f"{file.path}: patches are {side} pixels wide, not {self.sides[code]:.0f}: {EARLIER}")
+        if self.encoder is not None:
+            require_encoder(file, self.encoder)
         return file
 
     def rows(self, file: FeatureFile, places: Places) -> npt.NDArray[np.intp]:
@@ -158,7 +165,12 @@ def find_features(
     corners = table["x0"].to_numpy(), table["y0"].to_numpy()
     prints = [fingerprints.get(slide, "") for slide in slides]
     sides = table["width0"].to_numpy()[first] / table["downsample"].to_numpy()[first]
-    return FeatureRows(results, name, slides, prints, codes, corners, sides)
+    rows = FeatureRows(results, name, slides, prints, codes, corners, sides)
+    # A file that cannot be opened is reported when its rows are read.
+    for code in range(len(slides)):
+        with suppress(SlidemillError):
+            return replace(rows, encoder=rows.open(code).manifest.encoder)
+    return rows
 
 
 def group_places(codes: Places) -> Iterator[tuple[int, npt.NDArray[np.intp]]]:

@@ -14,6 +14,7 @@ from slidemill.core.results_layout import feature_file
 from slidemill.core.text import format_list, format_suggestions, suggest
 from slidemill.errors import SlidemillError
 from slidemill.exchange.exported_slide import ExportedSlide
+from slidemill.features.checks import require_encoder
 from slidemill.features.feature_file import FeatureFile, open_features
 
 BLOCK_BYTES = 32_000_000
@@ -32,6 +33,8 @@ class FeatureSet:
         The results folder.
     fingerprints
         By slide, the fingerprint of its content.
+    encoder
+        The model, as `slidemill.features.feature_file.FeatureManifest` describes it.
     dim
         Values per patch.
     """
@@ -39,6 +42,7 @@ class FeatureSet:
     name: str
     results: Path
     fingerprints: Mapping[str, str]
+    encoder: Mapping[str, str]
     dim: int
 
     def of(self, own: ExportedSlide) -> SlideFeatures:
@@ -57,6 +61,7 @@ class FeatureSet:
                 f"{file.path}: features of another slide or model ({file.shape[1]} values per patch, expected "
                 f"{self.dim}); remove the file and run again"
             )
+        require_encoder(file, self.encoder)
         places = {patch_id: place for place, patch_id in enumerate(file.patch_ids)}
         wanted = own.table["patch_id"].tolist()
         if missing := [patch_id for patch_id in wanted if patch_id not in places]:
@@ -150,4 +155,5 @@ def open_feature_set(name: str, results: Path, fingerprints: Mapping[str, str], 
     slides
         Slides with patches; the first gives the number of values per patch.
     """
-    return FeatureSet(name, results, fingerprints, open_features(results / feature_file(name, slides[0])).shape[1])
+    first = open_features(results / feature_file(name, slides[0]))
+    return FeatureSet(name, results, fingerprints, first.manifest.encoder, first.shape[1])

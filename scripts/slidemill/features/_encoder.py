@@ -75,7 +75,7 @@ def check_rows(name: str, spec: FeatureSpec, rows: Any, count: int) -> None:
         When it is another value.
     """
     shape = getattr(rows, "shape", None)
-    if shape is None or len(shape) != 2 or shape[0] != count:
+    if shape is None or len(shape) != 2 or shape[0] != count or not shape[1]:
         found = type(rows).__name__ if shape is None else f"an array of shape {tuple(shape)}"
         raise ModelError(
             f"features.{name}.model is {spec.model}: for {count} {'patch' if count == 1 else 'patches'} it returns "

@@ -66,6 +66,11 @@ class FeatureManifest:
     dim: int = 0
     content: str = ""
 
+    @property
+    def encoder(self) -> dict[str, str]:
+        """What rows of two files have in common if one model returned them."""
+        return {name: getattr(self, name) for name in ("model", "weights", "transform", "dtype")}
+
     def to_bytes(self) -> bytes:
         """Return the manifest as JSON in UTF-8, with a digest of its text as last key, ``seal``."""
         text = json.dumps({"format": FORMAT, "version": VERSION} | asdict(self), separators=(",", ":")).encode()[:-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -232,7 +233,8 @@ def _preparing(model: _Model, patch_size: int, dtype: Any) -> tuple[Callable[[Pi
         batch = custom(batch)
         return batch.to(dtype) if batch.is_floating_point() else batch
 
-    text = " ".join(repr(transform).split())[:500]
+    # Without addresses, which differ from job to job.
+    text = re.sub(" at 0x[0-9a-f]+", "", " ".join(repr(transform).split()))[:500]
     # Transforms that need an image of Pillow raise on a tensor.
     try:
         found = as_input(as_tensor(np.zeros((2, patch_size, patch_size, 3), np.uint8)))

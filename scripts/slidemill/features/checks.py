@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from slidemill.core.specs import FeatureSpec
-from slidemill.errors import SlideError, SlidemillError
-from slidemill.features.feature_file import Array, PatchPlaces, open_features
+from slidemill.errors import ModelError, SlideError, SlidemillError, StoreError
+from slidemill.features.feature_file import Array, FeatureFile, PatchPlaces, open_features
 
 TOLERANCE = {"float32": 1e-3, "float16": 2e-2, "bfloat16": 5e-2}
 """By dtype, the largest distance of two embeddings of a patch in batches of other sizes, as a share of their length."""
 
 
 def finite_rows(name: str, spec: FeatureSpec, batches: Iterable[Array], *, ids: Sequence[str]) -> Iterator[Array]:
-    """Yield batches of features of the patches `ids`, and check that they are numbers.
+    """Yield batches of features of the patches `ids`, and check that they are numbers, equally many of each patch.
 
     Raises
     ------
     SlideError
         When one is NaN or infinite.
+    ModelError
+        When batches differ in length or type of their rows.
     """
-    done = 0
+    done, first = 0, None
     for rows in batches:
+        kind = f"{rows.shape[1]} values of {rows.dtype}"
+        first = first or kind
+        if kind != first:
+            raise ModelError(
+                f"features.{name}.model is {spec.model}: it returns {kind} per patch for {len(rows)} patches after "
+                f"{first} for others: correct it so that all rows are alike"
+            )
         if not (is_finite := np.isfinite(rows).all(axis=1)).all():
             patch = ids[done + int(np.argmin(is_finite))]
             raise SlideError(
@@ -50,6 +59,19 @@ def file_faults(path: Path, places: PatchPlaces) -> dict[str, list[str]]:
     if not np.array_equal(file.coords, places.coords):
         faults["coordinates"].append("they are not those of the table of patches")
     return faults
+
+
+def require_encoder(file: FeatureFile, encoder: Mapping[str, str]) -> None:
+    """Check that a model returned the features of a file.
+
+    `encoder` is as of `slidemill.features.feature_file.FeatureManifest`; StoreError names the first difference.
+    """
+    for key, found in file.manifest.encoder.items():
+        if found != encoder[key]:
+            raise StoreError(
+                f"{file.path}: features of another model than those of other slides ({key} {found!r}, and others "
+                f"{encoder[key]!r}): run the workflow to its end"
+            )
 
 
 def distant_rows(ids: Sequence[str], expected: Array, found: Array, *, tolerance: float) -> list[str]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +25,7 @@ from slidemill.core.patch import PatchRef
 from slidemill.core.pyramid import SlideInfo
 from slidemill.core.specs import GridSpec
 from slidemill.core.text import AGAIN
-from slidemill.errors import StoreError, machine_error
+from slidemill.errors import SlidemillError, StoreError, machine_error
 from slidemill.features._manifest import FeatureManifest as FeatureManifest
 
 KINDS = {"features": "f", "coords": "i", "patch_id": "S", "manifest": "u"}
@@ -151,7 +150,8 @@ class FeatureFile:
     def __init__(self, path: str | Path) -> None:
         self.path = path = Path(path)
         try:
-            if not path.exists():
+            # HDF5 would wait for a pipe.
+            if not path.is_file():
                 raise StoreError(f"{path}: the file of features does not exist: run the workflow, or correct the path")
             # By HDF5's own functions: h5py's objects take four times as long, and there are thousands of files.
             file = h5py.h5f.open(os.fsencode(path), h5py.h5f.ACC_RDONLY, _access())
@@ -167,11 +167,12 @@ class FeatureFile:
                 self.coords: npt.NDArray[np.int64] = _read(found["coords"])
                 self._ids: Array = _read(found["patch_id"])
                 self._place = found["features"].get_offset() or 0
+                self._state = _state(file.get_vfd_handle())
                 self.dtype: np.dtype[Any] = found["features"].dtype
             finally:
                 file.close()
         except _BROKEN as error:
-            raise machine_error(error, path) or StoreError(f"{path}: cannot be read ({error}): {AGAIN}") from None
+            raise _fault(error, path) from None
 
     def __len__(self) -> int:
         return self.manifest.count
@@ -188,9 +189,7 @@ class FeatureFile:
             with h5py.File(self.path, "r", locking=False) as file:
                 return {name: _plain(value) for name, value in file["coords"].attrs.items()}
         except _BROKEN as error:
-            raise machine_error(error, self.path) or StoreError(
-                f"{self.path}: cannot be read ({error}): {AGAIN}"
-            ) from None
+            raise _fault(error, self.path) from None
 
     @cached_property
     def patch_ids(self) -> list[str]:
@@ -198,10 +197,23 @@ class FeatureFile:
         return [value.decode("ascii") for value in self._ids]
 
     def features(self) -> Array:
-        """Map the features, ``(n, dim)``, read-only; the mapping lives as long as the array."""
+        """Map the features, ``(n, dim)``, read-only; the mapping lives as long as the array.
+
+        Raises
+        ------
+        StoreError
+            When the file has been replaced, written or removed since it was opened.
+        """
         if not math.prod(self.shape):
             return np.empty(self.shape, self.dtype)
-        return np.memmap(self.path, self.dtype, "r", self._place, self.shape)
+        try:
+            with self.path.open("rb") as file:
+                if _state(file.fileno()) == self._state:
+                    return np.memmap(file, self.dtype, "r", self._place, self.shape)
+        except (OSError, ValueError) as error:
+            if fault := machine_error(error, self.path):
+                raise fault from None
+        raise StoreError(f"{self.path}: was replaced or removed since it was opened: open it again")
 
     def check(self) -> None:
         """Compare all bytes with the manifest's digest.
@@ -232,6 +244,16 @@ def open_features(path: str | Path) -> FeatureFile:
         When it is not a complete file of features.
     """
     return FeatureFile(path)
+
+
+def _fault(error: Exception, path: Path) -> SlidemillError:
+    return machine_error(error, path) or StoreError(f"{path}: cannot be read ({error}): {AGAIN}")
+
+
+def _state(descriptor: int) -> tuple[int, int, int, int]:
+    """Return what changes when an open file is replaced or written."""
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _access() -> Any:
@@ -274,6 +296,4 @@ def _read(dataset: Any) -> Array:
 
 def _plain(value: Any) -> Any:
     """Return an attribute's value as one of Python's own types."""
-    with suppress(AttributeError):
-        return value.item()
-    return value
+    return value.item() if hasattr(value, "item") else value
