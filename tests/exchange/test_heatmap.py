@@ -232,3 +232,35 @@ def test_only_scored_patches_are_coloured():
     np.testing.assert_allclose(
         drawn[:50, :50], np.broadcast_to(OPACITY * yellow + (1 - OPACITY) * 255, (50, 50, 3)), atol=1
     )
+
+
+@pytest.mark.parametrize(
+    ("scores", "first", "last"),
+    [
+        ([1e20, 1e20], 0, 0),
+        ([-1.7e308, 1.7e308], 0, 1),
+        ([1.7e308, 1.7e308], 0, 0),
+        ([5e-324, 2], 0, 1),
+        ([-5e-324, 5e-324], 0, 0),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_largest_and_smallest_scores_have_colours(scores, first, last):
+    """A sum or a difference of such scores may be infinite or 0."""
+    squares = np.array([[0, 0, 50, 100], [0, 0, 50, 100], [50, 0, 50, 100]])
+    thumbnail = Image.new("RGB", (100, 100), "white")
+
+    def drawn(values):
+        return np.asarray(draw_heatmap(thumbnail, 100, squares, scores=np.array(values)))[:100, :100]
+
+    assert np.array_equal(drawn([scores[0], *scores]), drawn([first, first, last]))
+
+
+@pytest.mark.parametrize("ending", ["gz", "bz2", "xz", "zip", "zst"])
+def test_table_that_is_compressed_by_its_name_only_is_one_sentence(results, tmp_path, capsys, ending):
+    scored(results, tmp_path)
+    table = (tmp_path / "scores.csv").rename(tmp_path / f"scores.csv.{ending}")
+    assert main(["heatmap", str(results), str(table), str(tmp_path / "out")]) == 1
+    said = capsys.readouterr().err
+    assert f"scores.csv.{ending}: is no CSV table (" in said
+    assert said.count("\n") == 1

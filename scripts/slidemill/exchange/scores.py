@@ -13,7 +13,7 @@ import numpy.typing as npt
 from slidemill.core.text import format_count, format_list, format_suggestions, suggest
 from slidemill.datasets.dataset import Dataset
 from slidemill.datasets.slide_names import slide_ids
-from slidemill.errors import SlidemillError
+from slidemill.errors import SlidemillError, machine_error
 
 if TYPE_CHECKING:
     import pandas
@@ -83,10 +83,13 @@ def _read(path: Path) -> pandas.DataFrame:
 
     try:
         return pandas.read_csv(path, dtype=str, keep_default_na=False)
-    except OSError as error:
+    except FileNotFoundError as error:
         raise SlidemillError(f"{path}: cannot be read ({error.strerror}); correct the path") from None
-    except ValueError as error:
-        raise SlidemillError(f"{path}: is no CSV table ({error}); write one with patch_id, slide and scores") from None
+    except Exception as error:  # each kind of compression has errors of its own classes
+        text = getattr(error, "strerror", None) or str(error).strip()
+        raise machine_error(error, path) or SlidemillError(
+            f"{path}: is no CSV table ({text}); write one with {PATCH}, {SLIDE} and scores"
+        ) from None
 
 
 def _column(path: Path, columns: Sequence[str], asked: str | None) -> str:

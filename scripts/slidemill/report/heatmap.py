@@ -46,11 +46,13 @@ def draw_heatmap(
     """
     there = ~np.isnan(scores)
     low, high = score_range(scores[there])
-    means = mean_scores(thumbnail.size, thumbnail.width / width0, squares[there], scores=scores[there])
+    # Halved, since a sum or a difference of the largest numbers would be infinite.
+    span = high / 2 - low / 2
+    shares = (scores[there] / 2 - low / 2) / span if span else np.zeros(int(there.sum()))
+    means = mean_scores(thumbnail.size, thumbnail.width / width0, squares[there], scores=shares)
     pixels = np.array(thumbnail.convert("RGB"))
     covered = ~np.isnan(means)
-    colours = _colours((means[covered] - low) / (high - low))
-    pixels[covered] = np.rint(_blend(colours, pixels[covered])).astype(np.uint8)
+    pixels[covered] = np.rint(_blend(_colours(means[covered]), pixels[covered])).astype(np.uint8)
     return _add_bar(Image.fromarray(pixels), low, high, title=title)
 
 
@@ -120,5 +122,5 @@ def _add_bar(picture: Image.Image, low: float, high: float, *, title: str) -> Im
         share = number / (TICKS - 1)
         y = bottom - 1 - round(share * (bottom - 1 - top))
         pen.line((left + BAR, y, left + BAR + 4, y), fill="black")
-        pen.text((left + BAR + 8, y), f"{low + share * (high - low):.3g}", fill="black", font=font, anchor="lm")
+        pen.text((left + BAR + 8, y), f"{(1 - share) * low + share * high:.3g}", fill="black", font=font, anchor="lm")
     return whole
