@@ -7,13 +7,14 @@ import pytest
 from slidemill import open_dataset, open_store
 from slidemill.cli.commands import main
 from slidemill.core.outcomes import read_outcome
-from slidemill.core.results_layout import store_path
+from slidemill.core.results_layout import SPACE, store_path
 from slidemill.core.specs import GridSpec
-from slidemill.errors import SlideError
+from slidemill.errors import SlideError, SlidemillError
 from slidemill.report.stitching import stitch_slide
 from slidemill.sampling.patch_selection import Choice, GivenPlaces, write_selection
 from slidemill.slides.grid import Grid
 from slidemill.slides.slide_info import slide_info
+from slidemill.stages.space import SpaceJob, check_space
 from slidemill.testing import write_svs
 from tests.conftest import painted
 from tests.coordinates.files import clam, table, trident
@@ -166,6 +167,57 @@ def test_slides_with_wrong_files_fail_by_themselves(given, tmp_path):
     assert "line 2 has '2.5'" in rows["d.svs"]["message"]
     assert "sampling.coordinates) has its coordinates: add e_patches.h5, e.h5 or e.csv" in rows["e.svs"]["message"]
     assert any("1 of 5 slides has no file, and fails" in warning for warning in given.remarks.warnings)
+
+
+def two_sizes(given, folder, sizes=(64, 96)):
+    """A second slide, and files with patches of these sizes for both."""
+    write_svs(given.slides / "b.svs", painted(WIDTH, HEIGHT), downsamples=(1, 2, 4))
+    for name, side in zip("ab", sizes, strict=True):
+        clam(folder / f"{name}.h5", scattered(20, 96), side, name=name)
+
+
+def check_stores(given):
+    """Check the free space, as a run does before it writes a store."""
+    given.plan()
+    for one in given.listed:
+        given.discover(one)
+        given.sample(one)
+    sampled = [given.place("outcomes/sample_patches", one.slide) for one in given.listed]
+    check_space(
+        SpaceJob(
+            root=given.slides,
+            sampled=sampled,
+            stores=given.checked.stores,
+            grid=given.checked.sampling,
+            seed=0,
+            space=given.results / SPACE,
+        )
+    )
+
+
+def test_patches_of_several_sizes_are_refused_before_storing(given, tmp_path):
+    two_sizes(given, tmp_path / "coordinates")
+    with pytest.raises(SlidemillError) as caught:
+        check_stores(given)
+    (a, b) = [one.slide for one in given.listed]
+    assert f"the files have patches of 2 sizes (64 pixels: {a}; 96 pixels: {b}), and a run has one" in str(caught.value)
+    assert "give sampling.patch_size, with which slides of other sizes fail" in str(caught.value)
+    sampling(given, patch_size=96)
+    check_stores(given)
+    assert [read_outcome(given.place("outcomes/sample_patches", slide)).failed for slide in (a, b)] == [True, False]
+
+
+def test_patches_of_one_size_at_several_resolutions_are_stored(given, tmp_path):
+    """TRIDENT reads slides of 40x and 20x at other levels, and patches have the same pixels."""
+    two_sizes(given, tmp_path / "coordinates", (64, 64))
+    clam(tmp_path / "coordinates" / "b.h5", scattered(20, 256), 64, 1, name="b")
+    check_stores(given)
+    assert {row["status"] for row in given.run().values()} == {"ok"}
+    with open_dataset(given.results) as ds:
+        assert set(ds.table["width0"]) == {64, 128}
+        assert ds.read(range(len(ds))).shape == (len(ds), 64, 64, 3)
+        with open_dataset(given.results, backend="slides") as others:
+            assert (others.read(range(len(ds))) == ds.read(range(len(ds)))).all()
 
 
 def test_more_places_than_allowed_are_refused(given, tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from bisect import bisect_right
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -17,6 +17,8 @@ from slidemill.core.pyramid import SlideInfo
 from slidemill.core.results_layout import PATCHES
 from slidemill.core.seals import Seal
 from slidemill.core.specs import GridSpec
+from slidemill.core.text import format_list
+from slidemill.errors import SlidemillError
 from slidemill.slides.discovery import decode_path
 from slidemill.slides.patch_table import patches_of, sampled_grid
 
@@ -70,7 +72,8 @@ class Cohort:
     Parameters
     ----------
     grid
-        The grid of the first slide's patches; slides differ where the patches are those of files.
+        The grid of the first slide's patches. Where patches are those of files, the grids of other slides may differ,
+        but not in ``patch_size``.
     slides
         The slides that have patches.
     others
@@ -102,7 +105,7 @@ def read_cohort(root: Path, outcomes: Iterable[Path], grid: GridSpec) -> Cohort:
     Raises
     ------
     SlidemillError
-        When an outcome is damaged.
+        When an outcome is damaged, or slides have patches of several sizes.
     """
     slides, others = [], 0
     for path in outcomes:
@@ -123,7 +126,22 @@ def read_cohort(root: Path, outcomes: Iterable[Path], grid: GridSpec) -> Cohort:
                 outcome=path,
             )
         )
+    _require_one_size(slides)
     return Cohort(slides[0].grid if slides else grid, slides, others)
+
+
+def _require_one_size(slides: Sequence[CohortSlide]) -> None:
+    """Check that patches have one size: stores are joined, read in batches and measured together."""
+    sizes: dict[int, list[str]] = defaultdict(list)
+    for one in slides:
+        sizes[one.grid.patch_size].append(one.slide)
+    if len(sizes) > 1:
+        found = "; ".join(f"{size} pixels: {format_list(sizes[size])}" for size in sorted(sizes))
+        raise SlidemillError(
+            f"sampling.coordinates: the files have patches of {len(sizes)} sizes ({found}), and a run has one; give "
+            "sampling.patch_size, with which slides of other sizes fail, or sample each size in a run with its own "
+            "results"
+        )
 
 
 def draw_places(counts: Sequence[int], count: int, seed: int) -> dict[int, list[int]]:
