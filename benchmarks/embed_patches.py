@@ -1,11 +1,21 @@
 """Measure embedding against reading alone, and against a loop written by hand in torch.
 
-    python -m benchmarks.embed_patches --patches 512 --rounds 5
+    python -m benchmarks.embed_patches --patches 1024 --rounds 7
 
-Prints patches per second of each way, in interleaved rounds: the median of each, and the ratios of the two bars.
-``mean``: a model that returns the mean of pixels, against `Dataset.batches`-like reading of the same store in the same
-batches; ``sparse`` is a mean over one pixel of 256, since torch takes 0.9 ms for the mean of a patch.
-``resnet18``: against ``torch.utils.data.DataLoader`` over the store with two workers.
+Prints, for each way, the median of patches per second and the least CPU time per patch over interleaved rounds, then
+the ratios of the bars. All ways read one LMDB store of zstd patches. Embedding is the code of the rule embed_patches.
+
+| way | what it is |
+|---|---|
+| ``batches`` | `Dataset.batches` with as many workers as embedding has threads |
+| ``mean`` | a mean over all pixels by OpenCV, the fastest that there is; against ``batches``, it is the bar |
+| ``torch mean`` | the same mean by torch, whose forward pass takes longer than reading |
+| ``nothing`` | a model that returns zeros |
+| ``DataLoader`` | a loop written by hand over the store with two workers, and resnet18 |
+| ``resnet18`` | embedding with the same model; against ``DataLoader``, it is the bar |
+| ``two models`` | resnet18 and ``mean``, each with its reading; ``reading`` is what sharing would save |
+
+The loop by hand runs in this process, whose OpenMP threads sleep while they wait, as embedding sets it.
 """
 
 from __future__ import annotations
@@ -22,10 +32,15 @@ from typing import Any
 
 import numpy as np
 
-from slidemill.core.ordered_threads import Step, run_in_order
-from slidemill.core.pyramid import SlideInfo
-from slidemill.core.specs import FeatureSpec, GridSpec, StoreSpec
-from slidemill.features.models import Place, open_encoder
+from benchmarks.training import GRID, SIZE, write_tables_alone
+from slidemill import open_dataset
+from slidemill.core.csv_tables import read_table
+from slidemill.core.encodings import encode_patch
+from slidemill.core.pyramid import Pyramid
+from slidemill.core.results_layout import METADATA_TABLE, store_path
+from slidemill.core.specs import FeatureSpec, StoreSpec
+from slidemill.features.batching import embed_batches
+from slidemill.features.models import Encoder, Place, open_encoder
 from slidemill.slides.grid import Grid
 from slidemill.stages.store import new_manifest
 from slidemill.stores.base import Store
@@ -33,35 +48,47 @@ from slidemill.stores.registry import STORES, open_store
 from slidemill.stores.writer import write_store
 from slidemill.testing import Tissue, paint
 
-SIZE = 256
 BATCH = 64
 THREADS = 2
+HERE = "benchmarks.embed_patches"
+Measured = dict[str, tuple[float, float]]
 
 
 def mean() -> tuple[Callable[[Any], Any], None]:
-    """Return a model whose forward pass is a mean over pixels."""
+    """Return a model whose forward pass is a mean over pixels, by OpenCV."""
+    import cv2
+    import torch
+
+    def forward(batch: Any) -> Any:
+        pixels = batch.permute(0, 2, 3, 1).numpy()
+        return torch.tensor([cv2.sumElems(one)[:3] for one in pixels], dtype=torch.float32) / pixels[0, ..., 0].size
+
+    return forward, None
+
+
+def torch_mean() -> tuple[Callable[[Any], Any], None]:
+    """Return a model whose forward pass is a mean over pixels, by torch."""
     import torch
 
     return lambda batch: batch.mean(dim=(2, 3), dtype=torch.float32), None
 
 
-def sparse() -> tuple[Callable[[Any], Any], None]:
-    """Return a model whose forward pass takes next to no time: a mean over every 16th pixel of every 16th row."""
+def nothing() -> tuple[Callable[[Any], Any], None]:
+    """Return a model that returns zeros."""
     import torch
 
-    return lambda batch: batch[:, :, ::16, ::16].to(torch.float32).mean(dim=(2, 3)), None
+    return lambda batch: torch.zeros(len(batch), 3), None
 
 
 def write(folder: Path, count: int) -> Path:
-    """Write a store of `count` patches of tissue, and return its path."""
-    from slidemill.core.encodings import encode_patch
-
-    columns = 16
-    info = SlideInfo("aperio", ((SIZE * columns, SIZE * -(-count // columns)),), (1.0,), None, 0.5, 0.5, 20.0, "ffffff")
-    grid = GridSpec(SIZE, level=0)
-    patches = list(Grid(info.pyramid, grid).patches())[:count]
+    """Write results of one slide with `count` patches of tissue; return the path of its store."""
+    write_tables_alone(folder, 1, count)
+    slide = next(iter(read_table(folder / METADATA_TABLE)))["slide"]
+    side = round(count**0.5)
+    grid = Grid(Pyramid(((side * SIZE, -(-count // side) * SIZE),), (1.0,)), GRID)
+    patches = list(grid.patches())[:count]
     picture = paint(2048, 2048, Tissue("Normal", (0, 0, 2048, 2048), 9.0, 6), areas=[], seed=1)
-    manifest = new_manifest(STORES["lmdb"], StoreSpec("zstd"), "slide", fingerprint="f" * 32, grid=grid)
+    manifest = new_manifest(STORES["lmdb"], StoreSpec("zstd"), slide, fingerprint="0" * 32, grid=GRID)
 
     def stored() -> Iterator[Any]:
         for number, patch in enumerate(patches):
@@ -69,29 +96,17 @@ def write(folder: Path, count: int) -> Path:
             pixels = np.ascontiguousarray(picture[top : top + SIZE, left : left + SIZE])
             yield patch, encode_patch(manifest.codec, 90, pixels)
 
-    path = folder / "slide.lmdb"
+    path = folder / store_path("lmdb", slide)
     write_store(STORES["lmdb"], path, manifest, patches=patches, stored=stored())
     return path
-
-
-def read(store: Store, finish: Callable[[Any], Any]) -> Iterator[Any]:
-    """Yield what `finish` returns for each batch, read ahead as `slidemill.stages.embed` does."""
-    ids = list(store.ids)
-    count = -(-len(ids) // BATCH)
-
-    def step(number: int) -> list[tuple[int, Any]]:
-        return [(number, finish(store.read_many(ids[number * BATCH : (number + 1) * BATCH])))]
-
-    steps = (Step(number, partial(step, number)) for number in range(count))
-    return run_in_order(steps, count, THREADS + 1, ahead=2 * THREADS)
 
 
 class Patches:
     """A data set of torch over a store, as written by hand."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, count: int) -> None:
         self.store = open_store(path)
-        self.ids = list(self.store.ids)
+        self.ids = list(self.store.ids)[:count]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -104,69 +119,110 @@ class Patches:
         return v2.functional.normalize(image.float() / 255, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 
 
-def by_hand(path: Path, module: Any) -> None:
-    """Embed all patches with a loop written by hand."""
+def by_hand(path: Path, module: Any, count: int) -> None:
+    """Embed patches with a loop written by hand."""
     import torch
 
-    loader = torch.utils.data.DataLoader(Patches(path), batch_size=BATCH, num_workers=2)
+    loader = torch.utils.data.DataLoader(Patches(path, count), batch_size=BATCH, num_workers=2)
     with torch.inference_mode():
         np.concatenate([module(batch).numpy() for batch in loader])
 
 
-def measure(ways: dict[str, Callable[[], Any]], count: int, rounds: int) -> dict[str, float]:
-    """Return the median patches per second of each way, over interleaved rounds."""
-    rates: dict[str, list[float]] = {name: [] for name in ways}
+def measure(ways: dict[str, Callable[[], Any]], count: int, rounds: int) -> Measured:
+    """Return the median patches per second and the least CPU seconds of each way, over interleaved rounds."""
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for _ in range(rounds + 1):
         for name, run in ways.items():
-            begun = time.perf_counter()
+            wall, cpu = time.perf_counter(), time.process_time()
             run()
-            rates[name].append(count / (time.perf_counter() - begun))
-    medians = {name: statistics.median(own[1:]) for name, own in rates.items()}  # the first round warms up
-    for name, rate in medians.items():
-        print(f"{name:>12}  {rate:,.0f} patches/s", flush=True)
-    return medians
+            found[name].append((count / (time.perf_counter() - wall), (time.process_time() - cpu) / count))
+    measured = {}
+    for name, own in found.items():
+        rates, costs = zip(*own[1:], strict=True)  # the first round warms up
+        rate, cost = measured[name] = statistics.median(rates), min(costs)
+        print(f"{name:>12}  {rate:8,.0f} patches/s  {1000 * cost:7.3f} ms of CPU a patch", flush=True)
+    return measured
+
+
+def forward_alone(encoder: Encoder, store: Store) -> float:
+    """Return the least CPU seconds of a model's forward pass for one patch."""
+    prepared, costs = encoder.prepare(store.read_many(list(store.ids)[:BATCH])), []
+    for _ in range(9):
+        begun = time.process_time()
+        encoder.encode(prepared)
+        costs.append(time.process_time() - begun)
+    return min(costs) / BATCH
+
+
+def compare(measured: Measured, name: str, base: str, *, forward: float = 0.0, bar: str = "") -> None:
+    """Print the ratio of two ways, by time and by CPU time, and the latter without that of the forward pass."""
+    (rate, cost), (base_rate, base_cost) = measured[name], measured[base]
+    without = f", {base_cost / (cost - forward):.2f} without its {1000 * forward:.3f} ms" if forward else ""
+    print(f"{name} / {base}: {rate / base_rate:.2f} by time, {base_cost / cost:.2f} by CPU time{without}{bar}")
 
 
 def main() -> None:
-    """Print the rates and both ratios."""
+    """Print the rates and the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--patches", type=int, default=1024)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--slow", type=int, default=256, help="patches that resnet18 embeds; 0 leaves it out")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        path, place = write(Path(folder), options.patches), Place("cpu", THREADS, SIZE)
+        cheap = {
+            name: open_encoder(name, FeatureSpec(f"{HERE}:{name.replace(' ', '_')}"), place)
+            for name in ("mean", "torch mean", "nothing")
+        }
+        with open_store(path) as store, open_dataset(folder, "lmdb") as dataset:
+            ids = list(store.ids)
+
+            def embed(encoder: Encoder, count: int) -> None:
+                np.concatenate(list(embed_batches(encoder, store.read_many, ids[:count], batch=BATCH, threads=THREADS)))
+
+            ways: dict[str, Callable[[], Any]] = {
+                "batches": lambda: deque(dataset.batches(BATCH, shuffle=False, workers=THREADS), maxlen=0)
+            }
+            ways |= {name: partial(embed, encoder, len(ids)) for name, encoder in cheap.items()}
+            measured = measure(ways, len(ids), options.rounds)
+            for name, encoder in cheap.items():
+                bar = " (bar: 0.85 by time)" if name == "mean" else ""
+                compare(measured, name, "batches", forward=forward_alone(encoder, store), bar=bar)
+            if options.slow:
+                rounds = max(options.rounds // 2, 1)
+                measure_slow(path, store, cheap["mean"], embed=embed, count=options.slow, rounds=rounds)
+
+
+def measure_slow(
+    path: Path, store: Store, cheap: Encoder, *, embed: Callable[[Encoder, int], None], count: int, rounds: int
+) -> None:
+    """Print what concerns resnet18: against a loop by hand, and what a second model's own reading costs."""
     import torch
     from torchvision import models
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--patches", type=int, default=512)
-    parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
+    torch.manual_seed(0)
+    module = models.resnet18()
     with tempfile.TemporaryDirectory() as folder:
-        path = write(Path(folder), options.patches)
-        torch.manual_seed(0)
-        module = models.resnet18()
         torch.save(module.state_dict(), Path(folder, "w.pth"))
-        module.fc = torch.nn.Identity()
-        place = Place("cpu", THREADS, SIZE)
-        nothing = open_encoder("mean", FeatureSpec("benchmarks.embed_patches:mean"), place)
-        sparser = open_encoder("sparse", FeatureSpec("benchmarks.embed_patches:sparse"), place)
-        resnet = open_encoder("r", FeatureSpec("torchvision:resnet18", str(Path(folder, "w.pth"))), place)
-        with open_store(path) as store:
+        spec = FeatureSpec("torchvision:resnet18", str(Path(folder, "w.pth")))
+        resnet = open_encoder("resnet18", spec, Place("cpu", THREADS, SIZE))
+    module.fc = torch.nn.Identity()
+    module.eval()
 
-            def embed(encoder: Any) -> None:
-                np.concatenate([encoder.encode(one) for one in read(store, encoder.prepare)])
+    def both() -> None:
+        embed(resnet, count)
+        embed(cheap, count)
 
-            ways: dict[str, Callable[[], Any]] = {
-                "batches": lambda: deque(read(store, lambda pixels: pixels), maxlen=0),
-                "mean": lambda: embed(nothing),
-                "sparse": lambda: embed(sparser),
-            }
-            rates = measure(ways, options.patches, options.rounds)
-            slow: dict[str, Callable[[], Any]] = {
-                "DataLoader": lambda: by_hand(path, module.eval()),
-                "resnet18": lambda: embed(resnet),
-            }
-            rates |= measure(slow, options.patches, max(options.rounds // 2, 1))
-    print(f"mean / batches: {rates['mean'] / rates['batches']:.2f} (bar 0.85)")
-    print(
-        f"sparse / batches: {rates['sparse'] / rates['batches']:.2f} (bar 0.85, where torch's own mean costs nothing)"
-    )
-    print(f"resnet18 / DataLoader: {rates['resnet18'] / rates['DataLoader']:.2f} (bar 1.0)")
+    ways: dict[str, Callable[[], Any]] = {
+        "reading": lambda: deque((store.read_many([one]) for one in list(store.ids)[:count]), maxlen=0),
+        "DataLoader": lambda: by_hand(path, module, count),
+        "resnet18": lambda: embed(resnet, count),
+        "two models": both,
+    }
+    measured = measure(ways, count, rounds)
+    compare(measured, "resnet18", "DataLoader", bar=" (bar: 1.0 by time)")
+    share = measured["reading"][1] / measured["two models"][1]
+    print(f"one reading for both models would save {share:.1%} of their CPU time")
 
 
 if __name__ == "__main__":

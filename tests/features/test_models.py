@@ -1,7 +1,10 @@
 """Models by their names: what they return equals the same model called by hand, and faults are one sentence."""
 
 import builtins
+import os
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ from slidemill.core.files import file_digest
 from slidemill.core.specs import FeatureSpec
 from slidemill.errors import ModelError
 from slidemill.features.models import Place, open_encoder
+from tests.conftest import ROOT
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("timm")
@@ -213,3 +217,20 @@ def test_nothing_is_downloaded_without_hub(tmp_path, monkeypatch):
     weights = tiny.save_timm(tmp_path / "w.pth")
     monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("a connection was made"))
     encoder("timm:resnet10t", weights)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("given", "expected"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
+def test_idle_threads_of_torch_sleep(given, expected):
+    """They do not spin next to the threads that read; a setting of the environment is kept."""
+    code = (
+        "from slidemill.core.specs import FeatureSpec; from slidemill.features.models import Place, open_encoder; "
+        f"open_encoder('own', FeatureSpec('{HERE}:mean'), Place('cpu', 2, 64))"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    environment |= {
+        "OMP_DISPLAY_ENV": "TRUE",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "scripts")]),
+    } | given
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert f"OMP_WAIT_POLICY = '{expected}'" in done.stderr

@@ -33,6 +33,8 @@ class Encoder:
         The device, and its product name.
     versions
         By name, the versions of the libraries that compute.
+    prepared_bytes
+        Bytes of a patch that is prepared.
     """
 
     prepare: Callable[[Pixels], Any]
@@ -41,6 +43,7 @@ class Encoder:
     weights: str
     device: str
     versions: Mapping[str, str]
+    prepared_bytes: int = 0
 
     def embed(self, pixels: Pixels) -> Array:
         """Return the features of patches, ``(b, dim)``."""

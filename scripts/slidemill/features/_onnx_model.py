@@ -28,6 +28,8 @@ def open_onnx(name: str, spec: FeatureSpec, place: Place) -> Encoder:
     providers = _providers(onnxruntime, place)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = place.threads
+    # Threads that wait would spin, and take the processor from those that read patches.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # each has a class of its own

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
+
 import numpy as np
 
 from slidemill.core.specs import ONNX, FeatureSpec
 from slidemill.errors import ModelError
 from slidemill.features._encoder import Encoder as Encoder
 from slidemill.features._encoder import Place as Place
+
+PASSIVE = ("OMP_WAIT_POLICY", "PASSIVE")
+"""The setting of OpenMP by which threads without work sleep. By default they spin, and take the processor from the
+threads that read patches. https://www.openmp.org/spec-html/5.2/openmpse107.html"""
 
 
 def open_encoder(name: str, spec: FeatureSpec, place: Place) -> Encoder:
@@ -26,6 +33,8 @@ def open_encoder(name: str, spec: FeatureSpec, place: Place) -> Encoder:
         When a package or file is missing, the weights do not fit, the device does not exist, or the model does not
         return one row of numbers per patch.
     """
+    # OpenMP reads it when torch is loaded.
+    os.environ.setdefault(*PASSIVE)
     try:
         if spec.model.endswith(ONNX):
             from slidemill.features._onnx_model import open_onnx
@@ -41,5 +50,6 @@ def open_encoder(name: str, spec: FeatureSpec, place: Place) -> Encoder:
             "install '.[features]' in slidemill's folder has all but a custom model's), or choose another model"
         ) from None
     # One patch shows before the slide is read whether the model fits.
-    encoder.embed(np.zeros((1, place.patch_size, place.patch_size, 3), np.uint8))
-    return encoder
+    prepared = encoder.prepare(np.zeros((1, place.patch_size, place.patch_size, 3), np.uint8))
+    encoder.encode(prepared)
+    return replace(encoder, prepared_bytes=prepared.nbytes)

@@ -17,7 +17,6 @@ from slidemill.core.csv_tables import read_table
 from slidemill.core.encodings import Pixels
 from slidemill.core.files import file_digest, scratch_folder
 from slidemill.core.job_log import LOG, log_progress, peak_bytes
-from slidemill.core.ordered_threads import Step, run_in_order
 from slidemill.core.outcomes import Outcome, attempt, find_seal, read_outcome, write_outcome
 from slidemill.core.patch import PatchRef
 from slidemill.core.results_layout import store_path
@@ -25,6 +24,7 @@ from slidemill.core.specs import SLIDES, FeatureSpec, GridSpec
 from slidemill.core.stage_facts import FeatureFacts
 from slidemill.core.text import AGAIN
 from slidemill.errors import SlideError, StoreError
+from slidemill.features.batching import embed_batches
 from slidemill.features.checks import TOLERANCE, distant_rows, file_faults, finite_rows
 from slidemill.features.feature_file import Array, FeatureManifest, PatchPlaces, open_features, write_features
 from slidemill.features.models import Encoder, Place, open_encoder
@@ -42,9 +42,6 @@ from slidemill.stores.checks import Finding, format_messages
 from slidemill.stores.registry import open_store
 
 STAGE = "embed_patches"
-
-AHEAD = 2
-"""Batches of pixels that are read ahead of the model, for each thread but the first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,18 +240,10 @@ def _facts(job: EmbedJob, whole: FeatureManifest, seconds: float, findings: Sequ
 
 
 def _from_store(own: Embedded, ids: Sequence[str]) -> Generator[Array]:
-    """Yield the features of patches of a store, which other threads read ahead of the model."""
-    store, encoder, size = own.store, own.encoder, own.job.spec.batch
+    """Return the features of patches of a store, which other threads read ahead of the model."""
+    job, store = own.job, own.store
     assert store is not None
-
-    def read(number: int) -> list[tuple[int, object]]:
-        return [(number, encoder.prepare(store.read_many(ids[number * size : (number + 1) * size])))]
-
-    count = -(-len(ids) // size)
-    steps = (Step(number, partial(read, number)) for number in range(count))
-    # One thread reads even where the model has one: it waits for the disk, and the model for the device.
-    with closing(run_in_order(steps, count, own.job.threads + 1, ahead=AHEAD * own.job.threads)) as prepared:
-        yield from map(encoder.encode, prepared)
+    return embed_batches(own.encoder, store.read_many, ids, batch=job.spec.batch, threads=job.threads)
 
 
 def _from_slide(own: Embedded, reader: Reader, patches: Sequence[PatchRef]) -> Generator[Array]:
