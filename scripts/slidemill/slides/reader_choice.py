@@ -10,9 +10,10 @@ whenever a slide is opened, and samples are compared once for the same content, 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from operator import attrgetter
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -138,8 +139,9 @@ def is_trusted(found: ReaderFacts) -> bool:
     return found.reader == TileReader.name and dict(found.versions) == library_versions()
 
 
-def library_versions() -> dict[str, str]:
-    """Return the versions of the libraries whose pixels `find_reader` compares, by name."""
+@cache
+def library_versions() -> Mapping[str, str]:
+    """Return the versions of the libraries whose pixels `find_reader` compares, by name; looking them up is slow."""
     from importlib.metadata import version  # loads the parser of e-mails, which most jobs do not need
 
     return {"openslide": openslide.__library_version__} | {name: version(name) for name in DECODERS}
@@ -254,9 +256,7 @@ def read_whole(
     remedy: str = "reader auto",
     known: ReaderFacts | None = None,
 ) -> Whole[Result]:
-    """Read all readable patches, with OpenSlide if the slide's tiles fail.
-
-    Patches that cannot be read are left out.
+    """Read all readable patches, leave out others; use OpenSlide where tiles fail.
 
     Parameters
     ----------
