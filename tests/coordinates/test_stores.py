@@ -20,13 +20,17 @@ from tests.conftest import painted
 from tests.coordinates.files import clam, table, trident
 from tests.faults.conftest import Cohort
 
+pytestmark = pytest.mark.cases
+
 BACKENDS = {
     "lmdb": {"encoding": "zstd"},
     "hdf5": {"encoding": "raw"},
     "disk": {"encoding": "png"},
     "tar": {"encoding": "png"},
 }
-WIDTH, HEIGHT = 1030, 777
+WIDTH, HEIGHT = 530, 401
+WHOLE = 544, 400
+"""A size whose levels are whole, and whose last tiles are not."""
 
 
 @pytest.fixture
@@ -69,8 +73,8 @@ def stored(cohort):
     return found[0]
 
 
-def scattered(count, side, seed=3):
-    places = np.random.default_rng(seed).integers(0, (WIDTH - side, HEIGHT - side), (count, 2))
+def scattered(count, side, seed=3, size=(WIDTH, HEIGHT)):
+    places = np.random.default_rng(seed).integers(0, (size[0] - side, size[1] - side), (count, 2))
     return np.random.default_rng(seed).permutation(np.unique(places, axis=0))
 
 
@@ -135,8 +139,9 @@ def test_round_trip_of_a_grid_gives_the_same_stores(given, tmp_path, keys):
 
 
 def test_tissue_and_labels_count_as_always(given, tmp_path):
+    write_svs(given.slides / "a.svs", painted(1030, 777), downsamples=(1, 2, 4))
     given.annotate("a")
-    places = scattered(60, 64)
+    places = scattered(60, 64, size=(1030, 777))
     table(tmp_path / "coordinates" / "a.csv", places)
     sampling(given, patch_size=64, level=0)
     given.config |= {"tissue": {"method": "otsu", "min_fraction": 0.9}}
@@ -240,9 +245,9 @@ def test_more_places_than_allowed_are_refused(given, tmp_path):
 @pytest.mark.parametrize("level", [0, 1])
 def test_scattered_patches_are_cut_out_of_tiles(given, tmp_path, level):
     """Encoding source holds each tile once, and patches at any place that has whole pixels of the level."""
-    write_svs(given.slides / "a.svs", painted(1040, 784), downsamples=(1, 2, 4), tile=128)
+    write_svs(given.slides / "a.svs", painted(*WHOLE), downsamples=(1, 2, 4), tile=128)
     places = np.unique(scattered(40, 64 * 2**level) // 2 * 2, axis=0)
-    places = np.concatenate([places, [[1040 - 32 * 2**level, 0], [1038, 782]]])
+    places = np.concatenate([places, [[WHOLE[0] - 32 * 2**level, 0], [WHOLE[0] - 2, WHOLE[1] - 2]]])
     table(tmp_path / "coordinates" / "a.csv", places)
     sampling(given, patch_size=64, level=level, edges="pad")
     given.config["stores"] = {"lmdb": {"encoding": "source"}, "hdf5": {"encoding": "source"}}
@@ -257,7 +262,7 @@ def test_scattered_patches_are_cut_out_of_tiles(given, tmp_path, level):
 
 
 def test_places_between_pixels_are_not_cut_out_of_tiles(given, tmp_path):
-    write_svs(given.slides / "a.svs", painted(1040, 784), downsamples=(1, 2, 4), tile=128)
+    write_svs(given.slides / "a.svs", painted(*WHOLE), downsamples=(1, 2, 4), tile=128)
     table(tmp_path / "coordinates" / "a.csv", [[1, 2]])
     sampling(given, patch_size=64, level=1)
     given.config["stores"] = {"lmdb": {"encoding": "source"}}
@@ -268,7 +273,7 @@ def test_places_between_pixels_are_not_cut_out_of_tiles(given, tmp_path):
 
 
 def test_scattered_patches_are_no_files_of_tiles(given, tmp_path):
-    write_svs(given.slides / "a.svs", painted(1040, 784), downsamples=(1, 2, 4), tile=128)
+    write_svs(given.slides / "a.svs", painted(*WHOLE), downsamples=(1, 2, 4), tile=128)
     table(tmp_path / "coordinates" / "a.csv", [[1, 2]])
     sampling(given, patch_size=64, level=0)
     given.config["stores"] = {"disk": {"encoding": "source"}}
@@ -319,7 +324,7 @@ def test_scattered_patches_are_shuffled_by_neighbourhood(given, tmp_path):
 @pytest.mark.parametrize("keys", [{"level": 0}, {"mpp": 1.0}, {"magnification": 10, "overlap": 8}], ids=str)
 def test_exported_layouts_come_back(given, tmp_path, layout, keys):
     """Of a slide whose levels are whole, so that TRIDENT reads the same squares."""
-    write_svs(given.slides / "a.svs", painted(1040, 784), downsamples=(1, 2, 4))
+    write_svs(given.slides / "a.svs", painted(*WHOLE), downsamples=(1, 2, 4))
     given.config["sampling"] = {"patch_size": 64, **keys}
     run(given)
     expected, rows = stored(given), given.table("metadata")

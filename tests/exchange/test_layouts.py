@@ -39,11 +39,11 @@ def made(tmp_path_factory):
     return run(tmp_path_factory.mktemp("made"), {"patch_size": 100, "overlap": 10, "level": 0})
 
 
-def run(folder, sampling, blank=True, **config):
-    """A finished run of two slides, and a blank one."""
+def run(folder, sampling, *, blank=True, size=(1040, 784), **config):
+    """A finished run of two slides, of which the first has this size, and a blank one."""
     slides = folder / "slides"
     slides.mkdir()
-    write_svs(slides / "a.svs", painted(1040, 784, seed=1))
+    write_svs(slides / "a.svs", painted(*size, seed=1))
     write_svs(slides / "b.svs", painted(520, 640, seed=2), downsamples=(1, 2, 4))
     if blank:
         write_svs(slides / "c.svs", BLANK)
@@ -162,6 +162,7 @@ def clam_pixels(path, source):
             yield np.asarray(slide.read_region((x, y), level, (size, size)).convert("RGB"))
 
 
+@pytest.mark.cases
 @pytest.mark.parametrize("sampling", [{"level": 0}, {"level": 1}, {"magnification": 20}, {"mpp": 0.5, "overlap": 6}])
 def test_native_patches_are_read_pixel_for_pixel(tmp_path, sampling):
     """TRIDENT and CLAM read the pixels that the stores hold."""
@@ -225,6 +226,7 @@ SPECS = [
 ]
 
 
+@pytest.mark.cases
 @pytest.mark.parametrize("layout", [trident, clam])
 def test_squares_agree_or_are_refused_with_settings_that_agree(layout):
     """What a peer reads by its own arithmetic is the patch's square to half a pixel, or the message names both."""

@@ -6,6 +6,8 @@ import pytest
 from tests.exchange.test_layouts import export, run, tables
 from tests.faults.conftest import Cohort
 
+pytestmark = pytest.mark.cases
+
 SAMPLING = {
     "level 0 with overlap": {"patch_size": 60, "overlap": 7, "level": 0},
     "a coarser level": {"patch_size": 32, "level": 1},
@@ -17,7 +19,7 @@ SAMPLING = {
 @pytest.mark.parametrize("layout", ["trident", "clam"])
 @pytest.mark.parametrize("name", SAMPLING)
 def test_patches_come_back(tmp_path, layout, name):
-    cohort = run(tmp_path, SAMPLING[name], blank=False)
+    cohort = run(tmp_path, SAMPLING[name], blank=False, size=(528, 400))
     assert export(cohort.results, tmp_path / "coordinates", layout) == 0
     again = Cohort(tmp_path)
     again.config = {

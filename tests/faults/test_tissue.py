@@ -1,5 +1,7 @@
 """Masks of tissue of slides that are broken, pale, grey, dark or written on: the reason is said."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
@@ -22,8 +24,11 @@ def tissue(cohort):
     return cohort
 
 
+@cache
 def painted(width=1024, height=768, stroma=STROMA):
-    return paint(width, height, Tissue("Normal", (100, 80, 700, 600), 2.0, 6, stroma), areas=[], seed=4)
+    picture = paint(width, height, Tissue("Normal", (100, 80, 700, 600), 2.0, 6, stroma), areas=[], seed=4)
+    picture.flags.writeable = False
+    return picture
 
 
 def add(cohort, pixels, downsamples=(1, 4, 16)):
@@ -198,7 +203,7 @@ def test_ink_is_a_number_and_a_colour(tissue):
 
 def test_colours_of_pens_that_are_kept_are_a_warning(tissue):
     """A trichrome: half of its tissue is of a blue that pens have."""
-    pixels = painted(2048, 1536)
+    pixels = painted(2048, 1536).copy()
     stripes = (np.arange(2048) // 40 % 2 == 0)[None, :] & (pixels != BLANK).any(axis=2)
     pixels[stripes] = (40, 80, 200)
     add(tissue, pixels)

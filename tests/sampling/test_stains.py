@@ -17,16 +17,16 @@ from tests.stains import MIXTURES, STAINS, transmitted
 
 pytestmark = pytest.mark.cases
 
-SIZE, SHRUNK = (3000, 2500), 16
+SIZE, SHRUNK = (1500, 1250), 8
 MPP = 8.0
 DENSITIES = (0.2, 0.4, 0.6, 0.8, 1.0)
-PIECES = [(300, 250, 2100, 1800), (2150, 1650, 2800, 2350)]
+PIECES = [(150, 125, 1050, 900), (1075, 825, 1400, 1175)]
 PENS = {"blue": (30, 60, 190), "green": (20, 140, 60), "red": (200, 20, 40)}
 
 
 @cache
 def hematoxylin_and_eosin():
-    first, second = (Tissue("Normal", box, 2.0, 9) for box in PIECES)
+    first, second = (Tissue("Normal", box, 8.0, 4.5) for box in PIECES)
     return paint(*SIZE, first, areas=[second], seed=1)
 
 

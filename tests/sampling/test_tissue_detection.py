@@ -13,9 +13,9 @@ from slidemill.testing import BLANK, STROMA, Scan, Tissue, paint, write_svs
 
 pytestmark = pytest.mark.cases
 
-SIZE = (6000, 5000)
-PIECES = [(600, 500, 4200, 3600), (4300, 3300, 5600, 4700)]
-MPP = 0.5
+SIZE = (3000, 2500)
+PIECES = [(300, 250, 2100, 1800), (2150, 1650, 2800, 2350)]
+MPP = 1.0
 
 
 def drawn(boxes, size=SIZE):
@@ -28,7 +28,7 @@ def drawn(boxes, size=SIZE):
 
 @pytest.fixture(scope="module")
 def picture():
-    first, second = (Tissue("Normal", box, 2.0, 9) for box in PIECES)
+    first, second = (Tissue("Normal", box, 8.0, 4.5) for box in PIECES)
     return paint(*SIZE, first, areas=[second], seed=1)
 
 
@@ -66,7 +66,7 @@ def test_known_tissue_is_found(tmp_path, picture, method, level):
 @pytest.mark.long
 def test_pale_tissue_on_tinted_glass_is_found(tmp_path):
     """What a fixed threshold would get wrong: glass with more colour than other slides' tissue has."""
-    pale = paint(*SIZE, Tissue("Normal", PIECES[0], 2.0, 9, (226, 178, 200)), areas=[], seed=2)
+    pale = paint(*SIZE, Tissue("Normal", PIECES[0], 8.0, 4.5, (226, 178, 200)), areas=[], seed=2)
     pale[(pale == BLANK).all(axis=2)] = (238, 232, 218)
     mask = masked(tmp_path, pale, TissueSpec("otsu"))
     assert abs(mask.fraction / drawn(PIECES[:1]).mean() - 1) < 0.02
@@ -87,11 +87,11 @@ def test_pens_are_no_tissue(tmp_path, picture, colour, method):
     """Strokes on the glass, and one over the tissue."""
     image = Image.fromarray(picture)
     pen = ImageDraw.Draw(image)
-    strokes = [[(4600, 300), (5700, 2800)], [(300, 4000), (3500, 4600)], [(1200, 2000), (3600, 2100)]]
+    strokes = [[(2300, 150), (2850, 1400)], [(150, 2000), (1750, 2300)], [(600, 1000), (1800, 1050)]]
     ink = Image.new("1", SIZE)
     for stroke in strokes:
-        pen.line(stroke, fill=colour, width=120)
-        ImageDraw.Draw(ink).line(stroke, fill=1, width=120)
+        pen.line(stroke, fill=colour, width=60)
+        ImageDraw.Draw(ink).line(stroke, fill=1, width=60)
     mask = masked(tmp_path, np.asarray(image), TissueSpec(method))
     assert (at_full_size(mask) & np.asarray(ink)).sum() / np.asarray(ink).sum() < 0.01
     beyond = drawn(PIECES) & ~np.asarray(ink)
@@ -100,12 +100,12 @@ def test_pens_are_no_tissue(tmp_path, picture, colour, method):
 
 def test_black_padding_is_no_tissue_and_does_not_move_the_threshold(tmp_path, picture):
     padded = picture.copy()
-    padded[:, :500] = 0
-    padded[4800:] = (6, 0, 4)
+    padded[:, :250] = 0
+    padded[2400:] = (6, 0, 4)
     tissue = drawn(PIECES)
     mask = masked(tmp_path, padded, TissueSpec("otsu"))
-    assert not at_full_size(mask)[:, :450].any()
-    assert not at_full_size(mask)[4850:].any()
+    assert not at_full_size(mask)[:, :225].any()
+    assert not at_full_size(mask)[2425:].any()
     assert wrong(mask, tissue) < 0.03
 
 

@@ -7,6 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from slidemill.cli.commands import main
@@ -27,15 +28,22 @@ def age(folder):
     os.utime(folder / "slides.csv", (1_000_000_010,) * 2)
 
 
-@pytest.fixture
-def results(tmp_path, noise):
-    """Results of `kept` and `kept.2`, and of `gone`, which a later run no longer had."""
-    folder = tmp_path / "results"
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Results of `kept` and `kept.2`, and of `gone`, which a later run no longer had; nothing may write to them."""
+    folder = tmp_path_factory.mktemp("made")
+    noise = np.random.default_rng(0).integers(0, 256, (len(PATCHES), SIZE, SIZE, 3), np.uint8)
     for slide in ("kept", "gone", "kept.2"):
-        write_slide(folder, slide, noise(len(PATCHES), SIZE))
+        write_slide(folder, slide, noise)
     write_tables(folder, {"kept": "ok", "kept.2": "failed"})
     age(folder)
     return folder
+
+
+@pytest.fixture
+def results(made, tmp_path):
+    """A copy of them, times and all."""
+    return shutil.copytree(made, tmp_path / "results")
 
 
 def named(text):
@@ -236,6 +244,7 @@ def not_the_workflows(results):
         (results / f"outcomes/store_patches/hdf5/{slide}.json").unlink()
 
 
+@pytest.mark.cases
 @pytest.mark.parametrize(
     "why",
     [planned_again, younger, still_listed, unknown, nothing_validated, not_the_workflows],

@@ -19,6 +19,8 @@ from tests.dicoms import LAYOUTS, Layout, write_series
 from tests.stages.test_source import stored
 from tests.tiffs import STRUCTURES, write
 
+pytestmark = pytest.mark.cases
+
 TILES = ("lmdb", "hdf5")
 GRIDS = {
     "larger": GridSpec(200, level=0),
@@ -141,10 +143,10 @@ def test_each_wanted_tile_is_stored_once(tmp_path, picture, backend):
     with open_store(target) as store:
         names = store.stored_names
         assert set(names) == {
-            format_patch_id(x // 128 // 8, y // 128)
+            format_patch_id(column, row)
             for patch in patches
-            for x in range(patch.read_x0, patch.read_x0 + 64)
-            for y in range(patch.read_y0, patch.read_y0 + 64)
+            for column in {x // 128 // 8 for x in range(patch.read_x0, patch.read_x0 + 64)}
+            for row in {y // 128 for y in range(patch.read_y0, patch.read_y0 + 64)}
         }
         assert len(store) == len(patches)
         assert store.stored_ids() == list(names)
