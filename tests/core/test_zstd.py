@@ -22,6 +22,7 @@ def test_round_trip_of_any_size(height, width, colours):
         np.testing.assert_array_equal(decode_patch(ZSTD, ZSTD.encode(own, None), own.shape), own)
 
 
+@pytest.mark.cases
 @pytest.mark.parametrize(("size", "most"), [(96, 1.06), (256, 1.04), (512, 1.04), (1024, 1.04)])
 def test_bytes_of_tissue_stay_near_level_1(size, most):
     """Half of the time is worth a few percent of the bytes, and not more."""

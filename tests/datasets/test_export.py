@@ -133,6 +133,7 @@ def encoded(request, tmp_path_factory, noise_of):
         yield folder, encoding, dataset.table, dataset.read(range(len(dataset)))
 
 
+@pytest.mark.cases
 def test_tar_opens_in_webdataset(encoded, tmp_path):
     """Stock decoders give the pixels of the store, the row and the label, whatever the encoding of the store."""
     folder, encoding, table, pixels = encoded
@@ -145,6 +146,7 @@ def test_tar_opens_in_webdataset(encoded, tmp_path):
     assert [row["x0"] for *_, row in samples] == table["x0"].tolist()
 
 
+@pytest.mark.cases
 def test_hdf5_opens_in_h5py(encoded, tmp_path):
     folder, encoding, table, pixels = encoded
     assert main(["export", str(folder), str(tmp_path / "all.h5")]) == 0
@@ -176,6 +178,7 @@ def recorded(block, variables):
     return found
 
 
+@pytest.mark.cases
 def test_webdataset_guide_runs(encoded, tmp_path, monkeypatch):
     """The blocks of the docs give pixels and labels, of each encoding."""
     folder, _, table, pixels = encoded
@@ -195,6 +198,7 @@ def test_webdataset_guide_runs(encoded, tmp_path, monkeypatch):
         assert [row[1] for row in rows] == table["label"].tolist()
 
 
+@pytest.mark.cases
 @pytest.mark.parametrize("suffix", ["h5", "tar"])
 def test_stored_bytes_are_kept(encoded, tmp_path, suffix):
     folder, encoding, table, _ = encoded

@@ -33,6 +33,8 @@ from tests.profiles import matrix_profile
 from tests.project.test_recipes import run as run_recipe
 from tests.tiffs import STRUCTURES, Structure, write
 
+pytestmark = pytest.mark.cases
+
 LOSSLESS = {"lmdb": {"encoding": "raw"}}
 SAMPLING = {
     "overlapping": {"patch_size": 100, "overlap": 10, "level": 0},
@@ -103,7 +105,6 @@ def assert_same(stored, straight, seed=0):
     assert sorted(seen) == sorted(stored.stored.ids(np.arange(count)))
 
 
-@pytest.mark.cases
 @pytest.mark.parametrize("kind", FORMATS, ids=lambda one: one.name)
 def test_formats_are_read_as_they_are_stored(tmp_path, kind):
     kind.write((tmp_path / "slides").mkdir() or tmp_path / "slides", painted(1024, 768))
@@ -115,7 +116,6 @@ def test_formats_are_read_as_they_are_stored(tmp_path, kind):
         assert straight.stored.pool.reading(slide).reader == row["reader"]
 
 
-@pytest.mark.cases
 @pytest.mark.parametrize("structure", STRUCTURES, ids=lambda one: one.name)
 def test_tiles_of_every_structure_are_read_as_they_are_stored(tmp_path, structure):
     slides = tmp_path / "slides"

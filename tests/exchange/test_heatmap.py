@@ -61,6 +61,7 @@ def test_each_slide_has_geojson_and_picture(results, tmp_path, capsys):
         assert {one["properties"]["objectType"] for one in features} == {"detection"}
 
 
+@pytest.mark.cases
 @pytest.mark.parametrize("origin", ["bounds", "canvas"])
 def test_own_reader_reads_the_same_squares(tmp_path, origin):
     """The round trip of coordinates, on a slide with bounds."""

@@ -83,6 +83,7 @@ def example(payload):
     return found
 
 
+@pytest.mark.cases
 @pytest.mark.parametrize("encoding", ["raw", "png", "jpeg"])
 def test_records_hold_pixels_places_and_checksums(tmp_path, encoding):
     cohort = run(tmp_path, {"patch_size": 50, "mpp": 0.7}, stores={"disk": {"encoding": encoding}})

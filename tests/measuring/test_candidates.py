@@ -18,6 +18,8 @@ from slidemill.testing import write_svs
 from tests.conftest import painted
 from tests.measuring.conftest import GRID, sampled
 
+pytestmark = pytest.mark.cases
+
 NOW = Circumstances(cores=2, threads=1, job_start=1.0, checked=0, free=10**12)
 
 

@@ -73,6 +73,11 @@ def parsed(name):
     return ast.parse(MODULES[name].read_bytes())
 
 
+@cache
+def import_statements(name):
+    return [node for node in ast.walk(parsed(name)) if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
 def imported_names(node):
     """Return what an import statement may import, in full: modules, and what may be modules in a package."""
     if isinstance(node, ast.Import):
@@ -89,7 +94,7 @@ def run(code, **variables):
 
 def test_imports_are_absolute():
     """`code_digest` follows no others."""
-    nodes = [(name, node) for name in MODULES for node in ast.walk(parsed(name))]
+    nodes = [(name, node) for name in MODULES for node in import_statements(name)]
     assert [name for name, node in nodes if isinstance(node, ast.ImportFrom) and node.level] == []
 
 
@@ -98,8 +103,7 @@ def test_package_imports_no_script():
     found = {
         (name, target)
         for name in MODULES
-        for node in ast.walk(parsed(name))
-        if isinstance(node, ast.Import | ast.ImportFrom)
+        for node in import_statements(name)
         for target in imported_names(node)
         if target.split(".")[0] in SCRIPT_NAMES
     }
@@ -131,12 +135,7 @@ def test_modules_of_one_folder_are_private():
     outside = [*SCRIPTS.glob("*.py"), *ROOT.glob("benchmarks/*.py"), *WORKFLOW]
     imports = {path: set(re.findall(r"slidemill[\w.]*", path.read_text(encoding="utf-8"))) for path in outside}
     imports |= {
-        path: {
-            target
-            for node in ast.walk(parsed(name))
-            if isinstance(node, ast.Import | ast.ImportFrom)
-            for target in imported_names(node)
-        }
+        path: {target for node in import_statements(name) for target in imported_names(node)}
         for name, path in MODULES.items()
     }
     public = [name for name, path in MODULES.items() if path.parent != PACKAGE and path.name != "__init__.py"]
@@ -168,6 +167,7 @@ def test_the_package_itself_loads_none_either_until_asked():
     ]
 
 
+@pytest.mark.cases
 @pytest.mark.parametrize("script", NEEDED)
 def test_script_starts_without_libraries_it_may_not_need(script):
     loaded = run(f"import {script}, sys; print(*[name for name in {LIBRARIES} if name in sys.modules])").split()
@@ -277,8 +277,9 @@ def test_scripts_of_rules_are_wiring():
 
 def functions():
     """Yield each function of the package and the scripts: where it is, by name, and its parameters but ``self``."""
-    for path in [*SCRIPTS.glob("*.py"), *MODULES.values()]:
-        for node in ast.walk(ast.parse(path.read_bytes())):
+    trees = {path: ast.parse(path.read_bytes()) for path in SCRIPTS.glob("*.py")}
+    for path, tree in (trees | {path: parsed(name) for name, path in MODULES.items()}).items():
+        for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 own = [one.arg for one in (*node.args.posonlyargs, *node.args.args)]
                 positional = own[1:] if own[:1] in (["self"], ["cls"]) else own
@@ -408,6 +409,7 @@ def test_code_digest_rejects_unknown_modules(copied):
         copied.provenance.code_digest(copied.scripts / "store_patches.py", ["slidemill.stores.lmbd"])
 
 
+@pytest.mark.cases
 @pytest.mark.parametrize(
     ("stage", "scripts"),
     [
@@ -509,6 +511,7 @@ def test_code_digest_parses_changed_files_only(started):
     assert digest() == [after, 1]
 
 
+@pytest.mark.cases
 @pytest.mark.parametrize("content", ["", "{}", "[1]", '{"by": 1, "files": {}}'])
 def test_code_digest_survives_damaged_memory(started, content):
     folder, digest = started

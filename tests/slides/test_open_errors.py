@@ -45,6 +45,7 @@ def test_an_unknown_compression_is_told_by_its_number(tmp_path):
     assert "compression 65432 is not supported by OpenSlide: convert" in refused(path)
 
 
+@pytest.mark.cases
 @pytest.mark.parametrize(
     "kind", [kind for kind in FORMATS if kind.vendor not in ("dicom", "hamamatsu")], ids=lambda kind: kind.name
 )

@@ -96,7 +96,8 @@ def test_every_patch_of_a_slide_with_one_level_is_deepzooms(flat_slide_file, pat
         compare(slide, patch_size, overlap, True, levels=6)
 
 
-@pytest.mark.parametrize(("patch_size", "overlap"), [(256, 0), pytest.param(224, 16, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize(("patch_size", "overlap"), [(256, 0), (224, 16)])
 def test_every_patch_of_a_real_slide_is_deepzooms(real_slide_file, patch_size, overlap):
     with openslide.OpenSlide(real_slide_file) as slide:
         assert compare(slide, patch_size, overlap, True, levels=4) > 100

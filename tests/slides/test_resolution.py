@@ -298,6 +298,7 @@ def test_area_counts_from_the_bounds_of_a_scan(cohort):
             np.testing.assert_array_equal(own, whole[y : y + height, x : x + width])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [1, 2], ids=["flat", "levels"])
 def test_area_does_not_depend_on_how_many_rows_are_read_at_once(cohort, monkeypatch, number):
     spec = GridSpec(64, 4, mpp=0.9, edges="pad", filter=AREA)

@@ -58,6 +58,7 @@ def run_benchmark(made):
     return (list(read_table(made.results / name)) for name in ("benchmark.csv", "candidates.csv"))
 
 
+@pytest.mark.long
 def test_one_store_is_compared_with_candidates(made, monkeypatch):
     monkeypatch.setattr("slidemill.stages.benchmark.LEAST_SECONDS", 60.0)  # enough on a busy machine
     measured, tried = run_benchmark(made)

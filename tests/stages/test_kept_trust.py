@@ -72,6 +72,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.cases
 @pytest.mark.parametrize("change", CHANGES)
 def test_samples_are_compared_again_unless_trust_holds(run, change):
     before, pixels = store(run)

@@ -25,6 +25,7 @@ def decode_elsewhere(tile, memory):
     return pixels
 
 
+@pytest.mark.cases
 @pytest.mark.parametrize("decode", [decode_in_place, decode_elsewhere])
 def test_tile_cache_threads_get_their_tiles(decode):
     """A cache of three tiles drops tiles all the time, while other threads copy them."""

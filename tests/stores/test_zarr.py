@@ -77,7 +77,7 @@ class TestZarr(StoreContract):
         for shard in shards:
             assert shard.read_bytes() == (tmp_path / "other" / shard.name).read_bytes()
 
-    @pytest.mark.parametrize("method", ["fork", "spawn"])
+    @pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.long)])
     def test_data_loader_reads_in_workers(self, tmp_path, noise, method):
         data = pytest.importorskip("torch.utils.data")
         path, _, pixels = self.write(tmp_path, noise, "zstd")
