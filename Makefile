@@ -13,16 +13,16 @@ export SLIDES RESULTS ANNOTATIONS CONFIG
 
 .PHONY: help demo run train test check format lock clean
 
-help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo 'make run takes SLIDES=folder RESULTS=folder ANNOTATIONS=folder CORES=number, or CONFIG=file.yaml'
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo 'make run and make estimate also take ANNOTATIONS=folder and CORES=number'
 
-demo: $(VENV)/run.stamp ## synthetic slides through the whole pipeline, about a minute
+demo: $(VENV)/run.stamp ## install, paint three slides, and run the whole workflow on them; about a minute after the installation
 	$(BIN)/python scripts/make_demo_slides.py $(DEMO)
 	$(BIN)/snakemake --cores $(CORES) --configfile config/demo.yaml
 
-# With a configuration of one's own, its keys count, but for folders that are given beside it.
-run: $(VENV)/run.stamp ## the pipeline on your slides
+# A configuration's keys count, except for folders that are given with it.
+run: $(VENV)/run.stamp ## run the workflow on your slides: SLIDES=folder RESULTS=folder, or CONFIG=file
 	@$(BIN)/python scripts/check_config.py "$${CONFIG:-config/config.yaml}"
 	@set --; \
 	if [ -n "$$CONFIG" ]; then set -- --configfile "$$CONFIG"; \
@@ -32,7 +32,7 @@ run: $(VENV)/run.stamp ## the pipeline on your slides
 	$(BIN)/snakemake --cores $(CORES) "$$@"
 
 .PHONY: estimate
-estimate: $(VENV)/run.stamp ## size, time and speed of each kind of store, before any is written: takes what run takes
+estimate: $(VENV)/run.stamp ## estimate size, time and speed of each kind of store; the same arguments as run
 	@$(BIN)/slidemill estimate --cores $(CORES) $${CONFIG:+--config "$$CONFIG"} $${SLIDES:+--slides "$$SLIDES"} \
 		$${RESULTS:+--results "$$RESULTS"} $${ANNOTATIONS:+--annotations "$$ANNOTATIONS"}
 
@@ -41,36 +41,36 @@ race: export BENCH_SLIDE := $(BENCH_SLIDE)
 race: export PYWSI := $(PYWSI)
 race: export ONLY := $(ONLY)
 race: export REPEATS := $(or $(REPEATS),5)
-race: $(VENV)/run.stamp ## beside others on one slide: BENCH_SLIDE=slide PYWSI=checkout REPEATS=number ONLY=names
+race: $(VENV)/run.stamp ## compare the speed with other tools on one slide: BENCH_SLIDE=slide PYWSI=checkout REPEATS=number ONLY=names
 	$(BIN)/python -m benchmarks.race --repeats "$$REPEATS" $${BENCH_SLIDE:+--slide "$$BENCH_SLIDE"} \
 		$${PYWSI:+--pywsi "$$PYWSI"} $${ONLY:+--only "$$ONLY"}
 
-train: demo ## a small network on the demo's labels; needs PyTorch in .venv: .venv/bin/pip install torch
+train: demo ## train a small network on the demo's labels; needs PyTorch: .venv/bin/pip install torch
 	$(BIN)/python scripts/train_demo.py $(DEMO)/results
 
 .PHONY: train-mil
-train-mil: $(VENV)/run.stamp ## an attention MIL head on twelve small slides; needs PyTorch, as train does
+train-mil: $(VENV)/run.stamp ## train an attention MIL head on twelve small slides; needs PyTorch, too
 	$(BIN)/python scripts/make_mil_slides.py $(DEMO)/mil
 	$(BIN)/snakemake --cores $(CORES) --configfile config/mil.yaml
 	$(BIN)/python scripts/train_mil.py $(DEMO)/mil/results
 
-test: $(VENV)/test.stamp ## the tests, but for those that take long
+test: $(VENV)/test.stamp ## run the quick tests
 	$(BIN)/python -m pytest -n $(CORES) --dist worksteal
 
 .PHONY: torture
-torture: $(VENV)/test.stamp ## kills of runs at many random moments, and a thousand flipped bits, about six minutes
+torture: $(VENV)/test.stamp ## kill runs at random moments, and flip a thousand bits; about six minutes
 	$(BIN)/python -m pytest -m torture -n $(CORES) tests/torture tests/core/test_seals.py
 
 .PHONY: fuzz
 fuzz: export FUZZ_SECONDS := $(or $(FUZZ_SECONDS),180)
-fuzz: $(VENV)/test.stamp ## damaged files of every kind that is read: FUZZ_SECONDS=number
+fuzz: $(VENV)/test.stamp ## read damaged files of every kind: FUZZ_SECONDS=number
 	$(BIN)/python -m pytest -m fuzz tests/fuzz
 
 .PHONY: cluster
-cluster: $(VENV)/test.stamp ## the pipeline on a throw-away Slurm of two nodes; needs root, slurm-wlm and munge
+cluster: $(VENV)/test.stamp ## run the workflow on a temporary Slurm of two nodes; needs root, slurm-wlm and munge
 	$(BIN)/python -m pytest -m cluster -rs tests/cluster
 
-check: $(VENV)/test.stamp ## format, lint, types, imports, workflow lint, all tests
+check: $(VENV)/test.stamp ## check format, lint, types, imports and workflow, and run all tests
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy scripts/slidemill $(wildcard scripts/*.py) benchmarks
@@ -83,7 +83,7 @@ check: $(VENV)/test.stamp ## format, lint, types, imports, workflow lint, all te
 
 PEERS := .venv-peers
 .PHONY: peers
-peers: $(VENV)/test.stamp $(PEERS)/geopandas/done $(PEERS)/slideflow/done ## exported folders in the readers of other programs, in environments of some GB
+peers: $(VENV)/test.stamp $(PEERS)/geopandas/done $(PEERS)/slideflow/done ## read exported folders with other programs' readers; their environments take some GB
 	$(BIN)/python -m pytest -m long -rs tests/exchange/test_peers.py
 
 $(PEERS)/geopandas/done:
@@ -101,17 +101,17 @@ $(PEERS)/slideflow/done:
 	@touch $@
 
 .PHONY: docs
-docs: $(VENV)/test.stamp ## the documentation as a site, in site/
+docs: $(VENV)/test.stamp ## build the documentation as a site, in site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 	@echo "The site: $(CURDIR)/site/index.html"
 
 .PHONY: pictures
-pictures: demo $(VENV)/test.stamp ## the pictures of the README and the docs, and the notebook's outputs, from the demo
+pictures: demo $(VENV)/test.stamp ## draw the pictures of README and docs, and run the notebook, from the demo
 	$(BIN)/python scripts/make_pictures.py $(DEMO) docs/images
 	$(BIN)/python scripts/make_notebook.py docs/tutorials/slidemill-in-ten-minutes.ipynb
 
 .PHONY: generate
-generate: $(VENV)/run.stamp ## the configuration's schema, config.yaml, and the reference of keys and columns
+generate: $(VENV)/run.stamp ## write the configuration's schema, config.yaml, and the reference of keys and columns
 	$(BIN)/python scripts/generate_reference.py
 
 format: $(VENV)/test.stamp ## format code and rules
@@ -121,13 +121,13 @@ format: $(VENV)/test.stamp ## format code and rules
 
 UV_COMPILE = $(VENV)/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --strip-extras --upgrade pyproject.toml
-lock: ## pin the newest versions anew, with hashes
+lock: ## pin the newest versions again, with hashes
 	$(PYTHON) -m venv $(VENV)/lock
 	$(VENV)/lock/bin/python -m pip install --quiet uv
 	$(UV_COMPILE) --extra workflow --output-file requirements.lock
 	$(UV_COMPILE) --extra workflow --extra test --constraint requirements.lock --output-file requirements-test.lock
 
-clean: ## remove the environment, the demo and caches; results stay
+clean: ## remove the environment, the demo and caches, but no results
 	rm -rf $(VENV) .venv-race $(PEERS) $(DEMO) site benchmarks/out .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:

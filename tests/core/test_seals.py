@@ -173,7 +173,7 @@ def test_verify_names_one_file_for_any_bit(results, capsys, name):
         assert named
         assert all(line.startswith(f"{results / name}: ") for line in named)
         assert all("remove it and run again" in line for line in named)
-        assert "1 table or outcome is not whole" in last
+        assert "1 table or outcome is not intact" in last
         (results / name).write_bytes(data)
 
 
@@ -252,8 +252,8 @@ def test_verify_says_what_earlier_versions_left(results, capsys):
         as_by_an_earlier_version(path)
     assert main(["verify", str(results)]) == 0
     said = capsys.readouterr()
-    assert "tables and outcomes cannot be checked, since no digest of them is there" in said.err
-    assert "earlier versions wrote none, or it was removed; run again to write it" in said.err
+    assert "tables and outcomes cannot be checked, because the digest is missing" in said.err
+    assert "an earlier version wrote none, or it was removed; run again to write it" in said.err
 
 
 def test_verify_knows_removed_seals(results, capsys):

@@ -307,7 +307,7 @@ def test_it_tells_how_far_it_is_and_what_it_wrote(results, tmp_path, capsys):
             "'tisue_fraction' (there is tissue_fraction, white_fraction",
         ),
         ("out.h5", ["--query", "x0"], "is not true or false for each patch"),
-        ("there.h5", [], "is there already"),
+        ("there.h5", [], "already exists"),
     ],
 )
 def test_what_cannot_be_exported_is_said_and_leaves_nothing(results, tmp_path, capsys, name, arguments, words):

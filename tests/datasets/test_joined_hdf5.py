@@ -155,7 +155,7 @@ def test_verify_takes_it_for_no_store_and_looks_at_it(own, capsys):
     assert main(["verify", str(own)]) == 0
     said = capsys.readouterr()
     assert "in no table" not in said.err
-    assert said.out.endswith(f"slides and {JOINED} are whole\n")
+    assert said.out.endswith(f"slides and {JOINED} are intact\n")
 
 
 def cut(path):
@@ -275,7 +275,7 @@ def test_verify_names_it_where_it_is_not_what_would_be_written(own, capsys, dama
     assert main(["verify", str(own)]) == 1
     first, last = capsys.readouterr().out.splitlines()
     assert first.startswith(f"{own / JOINED}: {words}")
-    assert last.startswith(f"{JOINED} is not whole: finish the run and verify again; remove what")
+    assert last.startswith(f"{JOINED} is not intact: finish the run and verify again; remove what")
     assert {path: path.read_bytes() for path in own.rglob("*") if path.is_file() and path != own / JOINED} == before
 
 
@@ -283,7 +283,7 @@ def test_verify_misses_it_where_the_run_to_the_report_has_made_it(own, capsys):
     (own / JOINED).unlink()
     # As after a run to the stores alone, which makes none.
     assert main(["verify", str(own)]) == 0
-    assert "slides are whole\n" in capsys.readouterr().out
+    assert "slides are intact\n" in capsys.readouterr().out
     (own / "report.html").write_text("page")
     assert main(["verify", str(own)]) == 1
     assert f"{own / JOINED}: is missing, and the last run has made it\n" in capsys.readouterr().out
@@ -295,8 +295,8 @@ def test_one_of_an_earlier_run_is_no_damage(own, capsys):
     os.utime(own / JOINED, (1_000_000_000,) * 2)
     assert main(["verify", str(own)]) == 0
     said = capsys.readouterr()
-    assert f"{own / JOINED} is older than the tables: a run to the report makes it again" in said.err
-    assert said.out.endswith("slides are whole\n")
+    assert f"{own / JOINED} is older than the tables: run again to update it" in said.err
+    assert said.out.endswith("slides are intact\n")
 
 
 def test_verify_names_one_of_other_tables_that_no_run_replaces(own, capsys):

@@ -180,7 +180,7 @@ def test_existing_folder_and_missing_table_are_refused(results, tmp_path, capsys
     scored(results, tmp_path)
     (tmp_path / "out").mkdir()
     assert heatmap(results, tmp_path) == 1
-    assert "is there already: remove it, or name another folder" in capsys.readouterr().err
+    assert "already exists: remove it, or name another folder" in capsys.readouterr().err
 
 
 def test_thumbnail_is_made_of_patches_without_the_slide(results, tmp_path, monkeypatch):

@@ -394,7 +394,7 @@ def test_options_of_layouts_need_one(made, tmp_path, capsys):
 def test_folder_that_exists_is_refused(made, tmp_path, capsys):
     (tmp_path / "out").mkdir()
     assert export(made.results, tmp_path / "out", "clam") == 1
-    assert "is there already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == [tmp_path / "out"]
     assert not list((tmp_path / "out").iterdir())
 

@@ -13,7 +13,7 @@ from slidemill.exchange._new_folder import list_files, new_folder
 def test_existing_folder_is_refused_at_once(tmp_path):
     """Before anything else of an export is checked, so that the message is the same for every other fault."""
     (tmp_path / "out").mkdir()
-    with pytest.raises(SlidemillError, match="is there already: remove it, or name another folder"):
+    with pytest.raises(SlidemillError, match="already exists: remove it, or name another folder"):
         new_folder(tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
 

@@ -306,7 +306,7 @@ def test_other_databases_are_refused(old, tmp_path, capsys, noise):
     refused(tmp_path / "cut", "is truncated")
     refused(sizes, "a has patches of 16 and of 32 pixels")
     (tmp_path / "new").mkdir()
-    refused(old, "is there already")
+    refused(old, "already exists")
 
 
 def test_database_without_open_files_is_not_damaged(old, tmp_path, monkeypatch, capsys):

@@ -255,7 +255,7 @@ def test_verify_without_permission_looks_at_the_others(results, bound, backend):
     finally:
         path.chmod(0o755)
     assert done.stdout.splitlines()[-2:] == [
-        "not everything could be checked, for the reasons above; what was checked is whole",
+        "not everything could be checked, for the reasons above; what was checked is intact",
         "ended 75",
     ]
 

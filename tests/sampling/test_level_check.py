@@ -11,7 +11,7 @@ from slidemill.sampling.level_check import find_refusals
     [
         (GridSpec(level=7), "small.svs: native level 7 does not exist; levels count from 0, so this slide has 0 to 2"),
         (GridSpec(deepzoom_level=40), "small.svs: DeepZoom level 40 does not exist"),
-        (GridSpec(mpp=0.1), "small.svs: 0.1 micrometres a pixel is finer than the slide"),
+        (GridSpec(mpp=0.1), "small.svs: mpp 0.1 is finer than the slide"),
         (GridSpec(magnification=90), "small.svs: magnification 90 is finer than the slide"),
     ],
     ids=["level", "deepzoom_level", "mpp", "magnification"],
@@ -29,9 +29,7 @@ def test_one_slide_with_the_level_is_enough(slide_file, flat_slide_file):
 
 
 def test_mpp_of_the_sheet_and_of_the_configuration_count(flat_slide_file):
-    assert (
-        "does not say what its pixels measure" in find_refusals([(flat_slide_file, None)], GridSpec(mpp=1.0), None)[0]
-    )
+    assert "does not state its µm per pixel" in find_refusals([(flat_slide_file, None)], GridSpec(mpp=1.0), None)[0]
     assert find_refusals([(flat_slide_file, 0.5)], GridSpec(mpp=1.0), None) == []
     assert find_refusals([(flat_slide_file, None)], GridSpec(mpp=1.0), 0.5) == []
 

@@ -66,14 +66,12 @@ def test_inspect_lists_usual_resolutions():
 
 def test_inspect_says_why_a_resolution_is_not_available():
     rows = rows_of(slide_of(0.5, 20.0))
-    assert rows["mpp: 0.25"].startswith(
-        "not available: 0.25 micrometres a pixel is finer than the slide, which has 0.5"
-    )
+    assert rows["mpp: 0.25"].startswith("not available: mpp 0.25 is finer than the slide, which has 0.5")
     assert rows["magnification: 40"].startswith("not available: magnification 40 is finer than the slide")
     assert rows["magnification: 20"].startswith("20000 x 12000")
     unknown = rows_of(slide_of(None, None))
     assert all(
-        text.startswith("not available: the slide does not say") for key, text in unknown.items() if key[0] == "m"
+        text.startswith("not available: the slide does not state") for key, text in unknown.items() if key[0] == "m"
     )
     assert sum(key[0] == "m" for key in unknown) == 8
     uneven = rows_of(replace(slide_of(), mpp_y=0.5))

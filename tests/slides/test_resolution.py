@@ -56,7 +56,7 @@ def test_the_best_level_at_or_above_what_is_wanted_is_read(mpp, magnification, d
 
 
 def test_what_is_finer_than_the_slide_is_refused():
-    with pytest.raises(SlideError, match=r"0\.2 micrometres a pixel is finer than the slide, which has 0\.25"):
+    with pytest.raises(SlideError, match=r"mpp 0\.2 is finer than the slide, which has 0\.25"):
         Grid(PYRAMID, GridSpec(64, mpp=0.2))
     with pytest.raises(SlideError, match=r"magnification 80 is finer than the slide, which has 40"):
         Grid(PYRAMID, GridSpec(64, magnification=80))
@@ -64,7 +64,7 @@ def test_what_is_finer_than_the_slide_is_refused():
 
 @pytest.mark.parametrize("spec", [GridSpec(64, mpp=0.5), GridSpec(64, magnification=20)])
 def test_a_slide_that_does_not_say_what_its_pixels_measure_is_refused(spec):
-    with pytest.raises(SlideError, match=r"give sampling\.assume_mpp, or its mpp in a sheet"):
+    with pytest.raises(SlideError, match=r"set sampling\.assume_mpp, or the column mpp of a sheet"):
         Grid(replace(PYRAMID, mpp=None, power=None), spec)
 
 
@@ -73,7 +73,7 @@ def test_a_slide_that_does_not_say_what_its_pixels_measure_is_refused(spec):
 def test_resolution_of_uneven_pixels_is_refused(spec, sides):
     """Patches of one micrometre value would be stretched, and cover another ground than their rows say."""
     uneven = replace(PYRAMID, mpp=sum(sides) / 2, sides=sides)
-    with pytest.raises(SlideError, match=rf"not square \({sides[0]:g} x {sides[1]:g} micrometres\).*assume_mpp.*sheet"):
+    with pytest.raises(SlideError, match=rf"not square \({sides[0]:g} x {sides[1]:g} µm\).*assume_mpp.*sheet"):
         Grid(uneven, spec)
     assert Grid(uneven, GridSpec(64, level=1)).level == 1
     assert Grid(uneven, GridSpec(64, deepzoom_level=9)).downsample > 1
@@ -376,7 +376,7 @@ def test_uneven_pixels_are_noted_and_can_be_overruled(cohort, own, assumed, coun
         info = replace(slide_info(slide), mpp_x=0.25, mpp_y=0.5, objective_power=None)
     found, where, notes = choose_mpp(info, own, assumed)
     assert ((found.mpp_x, found.mpp_y), where) == (counts, source)
-    assert notes == ["its pixels are not square: 0.25 x 0.5 micrometres"]
+    assert notes == ["its pixels are not square: 0.25 x 0.5 µm"]
     if source == "slide":
         with pytest.raises(SlideError, match="not square"):
             Grid(found.pyramid, GridSpec(64, mpp=1.0))

@@ -60,7 +60,7 @@ def test_it_names_all_of_a_slide_that_was_taken_away_and_removes_nothing(results
         *(path for path in results.rglob("gone.*") if path.is_file()),
     }
     assert len(named(out)) == 20
-    assert "of 1 slides that were removed; nothing removed: --delete does that" in out
+    assert "of 1 removed slide; to delete them, add --delete" in out
     assert everything(results) == before
 
 
@@ -73,7 +73,7 @@ def test_all_stores_are_left_over_where_the_run_had_none(results, capsys):
         write_plan(Plan({}, {}, ()))
     assert main(["prune", str(results), "--delete"]) == 0
     out = capsys.readouterr().out
-    assert "and of 2 slides' lmdb, which the last run did not have" in out
+    assert "and of 2 slides in lmdb, which the last run did not write" in out
     assert {results / store_path(backend, "kept.2") for backend in SUFFIXES} < named(out)
     assert not list(results.glob("validation/*")) + list(results.glob("stores/*/*"))
     assert main(["verify", str(results)]) == 0
@@ -87,7 +87,7 @@ def test_when_told_it_removes_that_and_nothing_else(results, capsys):
         path: data for path, data in before.items() if path not in removed and not removed & set(path.parents)
     }
     assert main(["prune", str(results)]) == 0
-    assert capsys.readouterr().out.startswith("0 files and folders, 0 bytes, of 0 slides")
+    assert capsys.readouterr().out.startswith("no files of removed slides or backends are left")
     assert main(["verify", str(results)]) == 0
 
 
@@ -172,8 +172,7 @@ def test_stores_of_a_backend_that_was_taken_out_are_named(without_hdf5, capsys):
     out = capsys.readouterr().out
     assert {path for path in named(out) if "gone" not in path.name} == of_hdf5(results, "kept", "kept.2")
     assert out.splitlines()[-1].endswith(
-        "of 1 slides that were removed and of 2 slides' hdf5, which the last run did not have; nothing removed: "
-        "--delete does that"
+        "of 1 removed slide, and of 2 slides in hdf5, which the last run did not write; to delete them, add --delete"
     )
     assert everything(results) == before
 
@@ -190,7 +189,7 @@ def test_when_told_they_are_removed_and_all_else_is_whole(without_hdf5, capsys):
     capsys.readouterr()
     assert main(["verify", str(results)]) == 0
     assert main(["prune", str(results)]) == 0
-    assert "0 files and folders, 0 bytes, of 0 slides that were removed\n" in capsys.readouterr().out
+    assert "no files of removed slides or backends are left\n" in capsys.readouterr().out
 
 
 def test_a_folder_in_which_somebody_has_put_something_stays(without_hdf5):

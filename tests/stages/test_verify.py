@@ -41,7 +41,7 @@ def contents(folder):
 def test_whole_results_are_whole_and_stay_as_they_are(results, capsys, jobs):
     before = contents(results)
     assert main(["verify", str(results), "--jobs", str(jobs)]) == 0
-    assert capsys.readouterr().out == "10 stores of 2 slides are whole\n"
+    assert capsys.readouterr().out == "10 stores of 2 slides are intact\n"
     assert contents(results) == before
 
 
@@ -51,7 +51,7 @@ def test_results_without_stores_have_whole_tables(results, capsys):
     (results / "outcomes/validate_stores/one.json").unlink()
     assert main(["verify", str(results)]) == 0
     said = capsys.readouterr()
-    assert said.out == "the tables of 2 slides are whole; there are no stores of them\n"
+    assert said.out == "the tables of 2 slides are intact; the run wrote no stores\n"
     assert said.err.count("is in no table of these results: remove it if it is not needed") == 10
     flip(results / "metadata/one.csv", 40)
     assert main(["verify", str(results)]) == 1
@@ -65,7 +65,7 @@ def test_a_changed_patch_is_named_and_its_store(results, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert all(line.startswith(f"{victim.parent}: ") for line in lines[:-1])
     assert any("digests: r00001_c00002's bytes are not those that were written" in line for line in lines)
-    assert lines[-1].startswith("1 of 10 stores, of 1 of 2 slides, are not whole")
+    assert lines[-1].startswith("1 of 10 stores, of 1 of 2 slides, are not intact")
 
 
 @pytest.mark.parametrize("backend", SUFFIXES)
@@ -110,7 +110,7 @@ def test_stores_in_no_table_are_said_and_are_no_fault(results, capsys):
     write_tables(results, {"one": "ok"})
     assert main(["verify", str(results)]) == 0
     said = capsys.readouterr()
-    assert said.out == "5 stores of 1 slide are whole\n"
+    assert said.out == "5 stores of 1 slide are intact\n"
     assert (
         f"{results / store_path('lmdb', 'two')} is in no table of these results: remove it if it is not needed"
         in said.err
@@ -146,13 +146,13 @@ def test_a_run_at_work_is_said_first_and_its_stores_are_not_called_damaged(resul
     assert said.err.startswith(first)
     assert "the manifest is of two in hdf5" in said.out
     last = said.out.splitlines()[-1]
-    assert last.startswith("1 of 10 stores, of 1 of 2 slides, are not those of the last run that ended")
+    assert last.startswith("1 of 10 stores, of 1 of 2 slides, are not those of the last finished run")
     assert "verify again when it has ended" in last
 
 
 def test_what_is_whole_is_so_beside_a_run_at_work(results, capsys, at_work):
     assert main(["verify", str(results)]) == 0
-    assert capsys.readouterr().out == "10 stores of 2 slides are whole\n"
+    assert capsys.readouterr().out == "10 stores of 2 slides are intact\n"
 
 
 def test_the_lock_of_a_killed_run_is_said(results, capsys, at_work):
@@ -161,7 +161,7 @@ def test_the_lock_of_a_killed_run_is_said(results, capsys, at_work):
     assert main(["verify", str(results)]) == 75
     said = capsys.readouterr()
     assert said.err.startswith(f"slidemill: {results}: is locked: a run was killed here, or is at work on another")
-    assert "finish a run first" in said.out.splitlines()[-1]
+    assert "if it was killed, run again first" in said.out.splitlines()[-1]
 
 
 def test_a_run_that_began_meanwhile_is_said(results, capsys, monkeypatch, at_work):
@@ -199,14 +199,14 @@ def test_ctrl_c_ends_it_with_a_word(results, capsys, monkeypatch):
 
     monkeypatch.setattr(verification, "_faults_of", interrupted)
     assert main(["verify", str(results)]) == 130
-    assert "ended by Ctrl-C" in capsys.readouterr().err
+    assert "interrupted by Ctrl-C" in capsys.readouterr().err
 
 
 def test_it_runs_as_a_command(results):
     command = [sys.executable, "-m", "slidemill", "verify", str(results), "--jobs", "2"]
     environment = os.environ | {"PYTHONPATH": str(Path(verification.__file__).parents[2])}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout == "10 stores of 2 slides are whole\n"
+    assert done.stdout == "10 stores of 2 slides are intact\n"
     assert done.stderr == "2 of 2 slides verified\n"
 
 

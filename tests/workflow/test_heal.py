@@ -252,7 +252,7 @@ def test_run_killed_before_the_seal_heals(copied, tmp_path, monkeypatch, capsys,
     said = capsys.readouterr()
     assert (
         f"{copied.results / seal}: is missing" in said.out
-        or f"{copied.results / table}): earlier versions wrote none" in said.err
+        or f"{copied.results / table}): an earlier version wrote none" in said.err
     )
     finished = copied.snakemake()
     assert finished.code == 0, finished.text

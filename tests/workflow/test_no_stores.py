@@ -48,7 +48,7 @@ def test_run_without_stores_and_stores_added_later(project, capsys):
         with pytest.raises(StoreError, match=r"the run wrote no stores \(stores: \{\}\), so there are no pixels"):
             dataset[0]
     assert main(["verify", str(project.results)]) == 0
-    assert "the tables of 2 slides are whole; there are no stores of them" in capsys.readouterr().out
+    assert "the tables of 2 slides are intact; the run wrote no stores" in capsys.readouterr().out
     assert "Nothing to be done" in project.plan().text
     for target in ("stores", "validated"):
         asked = project.plan(target)
@@ -66,7 +66,7 @@ def test_run_without_stores_and_stores_added_later(project, capsys):
     )
     assert {row["status"] for row in rows(project, "validation")} == {"ok"}
     assert main(["verify", str(project.results)]) == 0
-    assert "2 stores of 2 slides are whole" in capsys.readouterr().out
+    assert "2 stores of 2 slides are intact" in capsys.readouterr().out
     project.config["stores"] = {}
     removed = project.snakemake()
     assert removed.code == 0, removed.text

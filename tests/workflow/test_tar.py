@@ -36,7 +36,7 @@ def test_tar_files_are_stored_validated_measured_verified_and_pruned(project, ca
     with (project.results / "benchmark.csv").open() as file:
         assert {row["source"] for row in csv.DictReader(file)} == {"lmdb", "tar", "slide", "slide tiles"}
     assert main(["verify", str(project.results)]) == 0
-    assert "4 stores of 2 slides are whole" in capsys.readouterr().out
+    assert "4 stores of 2 slides are intact" in capsys.readouterr().out
     assert "Nothing to be done" in project.plan().text
     (project.slides / "two.svs").unlink()
     (project.annotations / "two.xml").unlink()
@@ -67,7 +67,7 @@ def test_zarr_arrays_are_stored_validated_verified_and_pruned(project, capsys):
     with (project.results / "benchmark.csv").open() as file:
         assert {row["source"] for row in csv.DictReader(file)} == {"lmdb", "zarr", "slide", "slide tiles"}
     assert main(["verify", str(project.results)]) == 0
-    assert "4 stores of 2 slides are whole" in capsys.readouterr().out
+    assert "4 stores of 2 slides are intact" in capsys.readouterr().out
     assert "Nothing to be done" in project.plan().text
     (arrays[0] / "c.0.0.0.0").unlink()
     assert main(["verify", str(project.results)]) == 1

@@ -19,10 +19,12 @@ SNAKEFILE = Path(__file__).parents[3] / "workflow" / "Snakefile"
 
 def add_command(commands: Any) -> None:
     """Add the command to argparse's subparsers."""
-    own = add_parser(commands, "estimate", "size, time and speed of each kind of store, before any is written")
+    own = add_parser(
+        commands, "estimate", "estimate the size, time and speed of each kind of store, before any is written"
+    )
     own.add_argument("--config", type=Path, metavar="FILE", help="the configuration (default: config/config.yaml)")
-    for name, what in (("slides", "slides, or their sheet"), ("results", "results"), ("annotations", "annotations")):
-        own.add_argument(f"--{name}", metavar="FOLDER", help=f"the {what}, in place of the configuration's")
+    for name, what in (("slides", "slides, or a sheet"), ("results", "results"), ("annotations", "annotations")):
+        own.add_argument(f"--{name}", metavar="FOLDER", help=f"the folder of {what}; replaces the configuration's")
     own.add_argument("--cores", type=int, default=os.cpu_count() or 1, metavar="N", help="cores to use (default: all)")
     own.set_defaults(run=_estimate)
 

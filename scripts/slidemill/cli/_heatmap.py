@@ -18,14 +18,19 @@ from slidemill.exchange.scores import read_scores
 
 def add_command(commands: Any) -> None:
     """Add the command to argparse's subparsers."""
-    own = add_parser(commands, "heatmap", "scores of patches as GeoJSON for QuPath, and as pictures")
+    own = add_parser(commands, "heatmap", "write scores of patches as GeoJSON for QuPath, and as pictures")
     add_results(own)
-    own.add_argument("scores", type=Path, metavar="SCORES.csv", help="a table with patch_id, slide, and scores")
+    own.add_argument(
+        "scores",
+        type=Path,
+        metavar="SCORES.csv",
+        help="a table with the columns patch_id, slide, and one or more of scores",
+    )
     own.add_argument("out", type=Path, metavar="OUT", help="the folder to write, which must not exist")
-    own.add_argument("--column", metavar="COLUMN", help="the column of the scores (default: the only one)")
+    own.add_argument("--column", metavar="COLUMN", help="the column to write (default: the only one)")
     own.add_argument(
         "--origin", choices=ORIGINS, default=BOUNDS,
-        help="where coordinates start; bounds, as in QuPath (default), or the whole canvas",
+        help="where coordinates start: at the slide's bounds, as in QuPath (default), or at its whole canvas",
     )  # fmt: skip
     own.add_argument(
         "--names", choices=NAMES, default=FILE, help="name files by the slide's file (default), or by its id"

@@ -70,7 +70,7 @@ def import_database(old: Path, new: Path, unsaid: Unsaid, *, report: Report = la
         When `old` is not such a database, holds other values than patches, or contradicts `unsaid`.
     """
     if new.exists():
-        raise SlidemillError(f"{new}: is there already: remove it, or name another folder")
+        raise SlidemillError(f"{new}: already exists: remove it, or name another folder")
     # A damaged file may end the process that reads it; one that was read to its end can be read again.
     with ChildProcess() as process:
         try:

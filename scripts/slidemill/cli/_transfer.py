@@ -47,42 +47,55 @@ OPTIONS_OF_LAYOUTS = {
 
 def add_commands(commands: Any) -> None:
     """Add the commands to argparse's subparsers."""
-    out = add_parser(commands, "export", "patches with their labels in one file, to share")
+    out = add_parser(
+        commands, "export", "write patches with their labels to one file, or to a folder for another program"
+    )
     add_results(out)
-    out.add_argument("out", type=Path, metavar="OUT", help="the file to write, a .h5 or a .tar; a folder with --layout")
-    out.add_argument("--layout", choices=LAYOUTS, help="write a folder as another program reads it")
-    out.add_argument("--backend", choices=SUFFIXES, help="the stores to copy from (default: the first there is)")
-    out.add_argument("--slides", nargs="+", metavar="SLIDE", help="only these slides, by id, path, file name or stem")
+    out.add_argument("out", type=Path, metavar="OUT", help="the file to write, .h5 or .tar; with --layout, the folder")
+    out.add_argument("--layout", choices=LAYOUTS, help="write a folder for another program")
+    out.add_argument("--backend", choices=SUFFIXES, help="the stores to read (default: the first that exist)")
+    out.add_argument(
+        "--slides",
+        nargs="+",
+        metavar="SLIDE",
+        help="only these slides, by id, path, or file name with or without its ending",
+    )
     out.add_argument("--labels", nargs="+", metavar="LABEL", help="only these labels, by name or number")
     out.add_argument("--query", help="only patches that match, such as 'tissue_fraction > 0.5'")
     out.add_argument(
         "--encoding", choices=ENCODINGS_OF_FILES,
-        help="images: PNG or JPEG files in a tar, an array in HDF5 (default); stored: the bytes of the stores",
+        help="images (default): PNG or JPEG files in a tar, an array in HDF5; stored: the bytes of the stores",
     )  # fmt: skip
     out.add_argument(
         "--names", choices=NAMES,
-        help="with --layout: name files by the slide's file, as other programs find it (default), or by its id",
+        help="with --layout: name files like the slide's file, as other programs expect (default), or like its id",
     )  # fmt: skip
     out.add_argument(
         "--features", nargs="+", metavar="NAME",
-        help="with --layout trident, clam, clam-pt or slideflow: these features (default: all that the results have)",
+        help="with --layout trident, clam, clam-pt or slideflow: only these features (default: all)",
     )  # fmt: skip
     out.add_argument(
-        "--columns", nargs="+", metavar="COLUMN", help="with --layout geojson: columns to add to each patch"
+        "--columns",
+        nargs="+",
+        metavar="COLUMN",
+        help="with --layout geojson: columns of the table to add to each patch",
     )
     out.add_argument(
         "--origin", choices=ORIGINS,
-        help="with --layout geojson: where coordinates start; bounds, as in QuPath (default), or the whole canvas",
+        help="with --layout geojson: where coordinates start: at the slide's bounds, as in QuPath (default), or at its "
+        "whole canvas",
     )  # fmt: skip
     out.set_defaults(run=_export)
-    old = add_parser(commands, "import-pywsi", "an LMDB database of py-wsi as results that open_dataset opens")
-    old.add_argument("old", type=Path, metavar="OLD", help="the database's folder, or its data.mdb")
+    old = add_parser(commands, "import-pywsi", "convert an LMDB database of py-wsi to results that open_dataset opens")
+    old.add_argument("old", type=Path, metavar="OLD", help="the folder of the database, or its data.mdb")
     old.add_argument("new", type=Path, metavar="NEW", help="the folder to write")
     old.add_argument(
         "--downsample", type=int, required=True, metavar="N",
-        help="level-0 pixels per patch pixel: 1 if the last DeepZoom level was sampled, 2 for the one before, 4, ...",
+        help="level-0 pixels per patch pixel: 1 if the last DeepZoom level was sampled, 2 for the one before, 4, 8 ...",
     )  # fmt: skip
-    old.add_argument("--overlap", type=int, default=0, metavar="PIXELS", help="as py-wsi was given it (default: 0)")
+    old.add_argument(
+        "--overlap", type=int, default=0, metavar="PIXELS", help="the overlap that py-wsi was given (default: 0)"
+    )
     old.add_argument("--labels", nargs="+", default=[], metavar="NAME=N", help="the label map that py-wsi was given")
     old.set_defaults(run=_import_pywsi)
 

@@ -14,7 +14,7 @@ from slidemill.cli._parsers import add_parser, add_results
 from slidemill.cli._transfer import add_commands
 from slidemill.core.results_layout import JOINED, store_path
 from slidemill.core.specs import GridSpec
-from slidemill.core.text import format_count
+from slidemill.core.text import format_count, format_size
 from slidemill.errors import INTERRUPTED, MachineError, SlidemillError, explain
 from slidemill.runs.run_lock import LOOK_AGAIN, at_rest, working
 from slidemill.slides.discovery import decode_path, find_slides
@@ -28,27 +28,37 @@ from slidemill.stores.checks import EVERY_STORE, Finding
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command, and return the exit code: 0, 1 for faults, or `LOOK_AGAIN`."""
-    parser = argparse.ArgumentParser(prog="slidemill", description="Patch stores from whole-slide images.")
+    parser = argparse.ArgumentParser(
+        prog="slidemill", description="Prepare, check and share patch stores from whole-slide images."
+    )
     parser.add_argument("--version", action="version", version=f"slidemill {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    inspect = add_parser(commands, "inspect", "a slide's levels and resolutions, to choose one")
+    inspect = add_parser(commands, "inspect", "print the levels and resolutions of a slide, to choose one")
     inspect.add_argument("path", type=Path, metavar="SLIDE_OR_FOLDER", help="a slide, or a folder of slides")
     inspect.add_argument("--patch-size", type=int, default=256, metavar="PIXELS", help="side of a patch (default: 256)")
-    inspect.add_argument("--overlap", type=int, default=0, metavar="PIXELS", help="overlap on each side (default: 0)")
     inspect.add_argument(
-        "--out", type=Path, metavar="FOLDER", help="also draw a patch of each level: the folder of the pictures"
+        "--overlap", type=int, default=0, metavar="PIXELS", help="pixels added on each side (default: 0)"
+    )
+    inspect.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="also save a picture with a patch of each level in this folder"
     )
     inspect.set_defaults(run=_inspect)
     _estimate.add_command(commands)
-    again = add_parser(commands, "verify", "whether finished results are still whole: stores, tables and outcomes")
+    again = add_parser(commands, "verify", "check that finished results are intact: stores, tables and outcomes")
     add_results(again)
     again.add_argument(
-        "--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="slides at once (default: all cores)"
+        "--jobs",
+        type=int,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="slides to check at a time (default: number of cores)",
     )
     again.set_defaults(run=_verify)
-    prune = add_parser(commands, "prune", "what removed slides and backends have left in the results")
+    prune = add_parser(commands, "prune", "list or delete what removed slides and backends have left in the results")
     add_results(prune)
-    prune.add_argument("--delete", action="store_true", help="delete it, and do not only list it")
+    prune.add_argument(
+        "--delete", action="store_true", help="delete the listed files; without this option, nothing is deleted"
+    )
     prune.set_defaults(run=_prune)
     add_commands(commands)
     _heatmap.add_command(commands)
@@ -63,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"slidemill: {explain(error)}\n")
         return 1
     except KeyboardInterrupt:
-        sys.stderr.write("slidemill: ended by Ctrl-C\n")
+        sys.stderr.write("slidemill: interrupted by Ctrl-C\n")
         return INTERRUPTED
 
 
@@ -118,7 +128,7 @@ def _verify(options: argparse.Namespace) -> int:
             sys.stderr.write(f"{done} of {total} slides verified" + ("\r" if live and done < total else "\n"))
 
     if at_work := working(results):
-        sys.stderr.write(f"slidemill: {at_work}: stores that it has written again do not fit the tables yet\n")
+        sys.stderr.write(f"slidemill: {at_work}: stores that it has rewritten do not match the tables yet\n")
     try:
         found = verify(results, options.jobs, report)
     except MachineError as error:
@@ -133,16 +143,14 @@ def _verify(options: argparse.Namespace) -> int:
     if found.unsealed:
         sys.stderr.write(
             f"slidemill: {format_count(len(found.unsealed), 'table or outcome', 'tables and outcomes')} cannot be "
-            f"checked, since no digest of them is there ({results / found.unsealed[0]}): earlier versions wrote none, "
+            f"checked, because the digest is missing ({results / found.unsealed[0]}): an earlier version wrote none, "
             "or it was removed; run again to write it\n"
         )
     if found.joined:
         missing = not (results / JOINED).exists()
         print(f"{results / JOINED}: {found.joined}{'' if missing else '; remove it and run again'}")
     if found.outdated:
-        sys.stderr.write(
-            f"slidemill: {results / JOINED} is older than the tables: a run to the report makes it again\n"
-        )
+        sys.stderr.write(f"slidemill: {results / JOINED} is older than the tables: run again to update it\n")
     for why in found.unseen:
         sys.stderr.write(f"slidemill: cannot be checked: {why}\n")
     if found.faults or found.joined or found.files:
@@ -157,20 +165,20 @@ def _verify(options: argparse.Namespace) -> int:
         elif not found.faults:
             count, those = f"{JOINED} is not", "that"
         if at_work := at_work or working(results):
-            print(f"{count} {those} of the last run that ended; {at_work}: verify again when it has ended, "
-                  "and if it was killed, finish a run first")  # fmt: skip
+            print(f"{count} {those} of the last finished run; {at_work}: verify again when it has ended; "
+                  "if it was killed, run again first")  # fmt: skip
             return LOOK_AGAIN
-        print(f"{count} whole: finish the run and verify again; remove what is still listed, and run again")
+        print(f"{count} intact: finish the run and verify again; remove what is still listed, and run again")
         return 1
     if found.unseen:
-        print("not everything could be checked, for the reasons above; what was checked is whole")
+        print("not everything could be checked, for the reasons above; what was checked is intact")
         return LOOK_AGAIN
     if not found.stores:
-        print(f"the tables of {format_count(found.slides, 'slide')} are whole; there are no stores of them")
+        print(f"the tables of {format_count(found.slides, 'slide')} are intact; the run wrote no stores")
         return 0
     also = "" if found.joined is None else f" and {JOINED}"
     whole = f"{format_count(found.stores, 'store')} of {format_count(found.slides, 'slide')}{also}"
-    print(f"{whole} {'is' if found.stores == 1 and not also else 'are'} whole")
+    print(f"{whole} {'is' if found.stores == 1 and not also else 'are'} intact")
     return 0
 
 
@@ -192,12 +200,15 @@ def _prune(options: argparse.Namespace) -> int:
             print(f"{size:>15,}  {path}")
         for path, why in left.kept.items():
             print(f"{'kept':>15}  {path} {why}")
-        total = f"{len(left.sizes)} files and folders, {sum(left.sizes.values()):,} bytes, of {len(left.slides)} slides"
-        total += " that were removed"
+        if not left.sizes:
+            print("no files of removed slides or backends are left")
+            return 0
+        files = format_count(len(left.sizes), "file or folder", "files and folders")
+        whose = [format_count(len(left.slides), "removed slide")] if left.slides else []
         for backend, slides in left.backends.items():
-            total += f" and of {slides} slides' {backend}, which the last run did not have"
+            whose.append(f"{format_count(slides, 'slide')} in {backend}, which the last run did not write")
         if options.delete:
             delete(left)
-        end = "" if not left.sizes else "; removed" if options.delete else "; nothing removed: --delete does that"
-        print(f"{total}{end}")
+        end = "deleted" if options.delete else "to delete them, add --delete"
+        print(f"{files}, {format_size(sum(left.sizes.values()))}, of {', and of '.join(whose)}; {end}")
     return 0

@@ -88,7 +88,8 @@ class Sampling(Section):
     any place and in any order. The attributes of an HDF5 file say how large the squares are: leave out `patch_size` and
     the resolution to take them, or give ones with the same squares. For CSV, `patch_size` and the resolution count. All
     patches of a run have the same size in pixels. A slide without a file fails, and so does one whose file is another
-    slide's or has coordinates beyond the slide, twice, or with fractions. See [From CLAM or TRIDENT and back](../docs/how-to/coming-from-clam-or-trident.md).
+    slide's or has coordinates beyond the slide, twice, or with fractions. See
+    [From CLAM or TRIDENT and back](../docs/how-to/coming-from-clam-or-trident.md).
     """
 
     max_patches: Annotated[int, Field(ge=1)] = key(

@@ -113,7 +113,7 @@ def export(dataset: Dataset, out: Path, progress: Progress = lambda _: None, *, 
     if encoding not in ENCODINGS_OF_FILES:
         raise SlidemillError(f"encoding: unknown value {encoding!r}; choose from {', '.join(ENCODINGS_OF_FILES)}")
     if out.exists():
-        raise SlidemillError(f"{out}: is there already: remove it, or name another file")
+        raise SlidemillError(f"{out}: already exists: remove it, or name another file")
     if not len(dataset):
         raise SlidemillError(f"{dataset.results}: no patch is selected: ask for other slides, labels, or a wider query")
     write, written = (_write_tar, _in_tar) if is_tar else (_write_hdf5, _in_hdf5)

@@ -24,7 +24,7 @@ def new_folder(out: Path) -> AbstractContextManager[Path]:
         When there is something at `out`.
     """
     if out.exists():
-        raise SlidemillError(f"{out}: is there already: remove it, or name another folder")
+        raise SlidemillError(f"{out}: already exists: remove it, or name another folder")
     return _publishing(out)
 
 

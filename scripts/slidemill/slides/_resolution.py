@@ -39,7 +39,7 @@ def contradiction(mpp: float | None, power: float | None) -> str:
     if mpp is None or power is None or 1 / APART <= POWER_MPP / power / mpp <= APART:
         return ""
     return (
-        f"the slide says {mpp:.4g} micrometres a pixel and an objective power of {power:g}, which is about "
+        f"the slide states {mpp:.4g} µm per pixel, and an objective power of {power:g}, which means about "
         f"{POWER_MPP / power:.4g}"
     )
 
@@ -68,7 +68,7 @@ def wanted_downsample(pyramid: Pyramid, mpp: float | None, magnification: float 
         When the slide does not state the size of its pixels, they are not square, or it is coarser than requested.
     """
     if mpp is not None:
-        asked = f"{mpp:g} micrometres a pixel"
+        asked = f"mpp {mpp:g}"
         exact = mpp / pyramid.mpp if pyramid.mpp else None
         own = pyramid.mpp
     else:
@@ -79,18 +79,20 @@ def wanted_downsample(pyramid: Pyramid, mpp: float | None, magnification: float 
     if pyramid.sides and not are_square(*pyramid.sides):
         mpp_x, mpp_y = pyramid.sides
         raise SlideError(
-            f"the slide's pixels are not square ({mpp_x:.4g} x {mpp_y:.4g} micrometres), and {asked} is wanted of both "
-            "axes: give the mpp that counts as sampling.assume_mpp or in a sheet of slides, or sample a native level, "
-            "whose patches keep the slide's pixels"
+            f"the slide's pixels are not square ({mpp_x:.4g} x {mpp_y:.4g} µm), and {asked} needs square ones: set the "
+            "mpp that counts in sampling.assume_mpp or in a sheet of slides, or set sampling.level, which keeps the "
+            "slide's pixels"
         )
     if exact is None:
         raise SlideError(
-            f"the slide does not say what its pixels measure, and {asked} is wanted: give sampling.assume_mpp, or its "
-            "mpp in a sheet of slides"
+            f"the slide does not state its µm per pixel, and {asked} needs them: set sampling.assume_mpp, or the "
+            "column mpp of a sheet of slides"
         )
     for downsample in pyramid.downsamples:
         if abs(exact / downsample - 1) <= NEAR:
             return downsample
     if exact < pyramid.downsamples[0]:
-        raise SlideError(f"{asked} is finer than the slide, which has {own:.4g}: choose what all slides have")
+        raise SlideError(
+            f"{asked} is finer than the slide, which has {own:.4g}: choose a resolution that all slides have"
+        )
     return exact

@@ -89,10 +89,10 @@ def choose_mpp(info: SlideInfo, own: float | None, assumed: float | None) -> tup
     """
     said, notes = info.mpp, []
     if said is not None and not is_plausible(said):
-        notes.append(f"the slide says {format_digits(said, 4)} micrometres a pixel, which no slide has")
+        notes.append(f"the slide states {format_digits(said, 4)} µm per pixel, which no slide has")
         said = None
     elif info.mpp_x and info.mpp_y and not are_square(info.mpp_x, info.mpp_y):
-        notes.append(f"its pixels are not square: {info.mpp_x:.4g} x {info.mpp_y:.4g} micrometres")
+        notes.append(f"its pixels are not square: {info.mpp_x:.4g} x {info.mpp_y:.4g} µm")
         said = None if assumed else said
     note = contradiction(own or said, info.objective_power)
     if note:
