@@ -308,6 +308,7 @@ def test_it_tells_how_far_it_is_and_what_it_wrote(results, tmp_path, capsys):
         ),
         ("out.h5", ["--query", "x0"], "is not true or false for each patch"),
         ("there.h5", [], "already exists"),
+        ("there.h5/out.h5", [], "there.h5 is not a folder: name another file"),
     ],
 )
 def test_what_cannot_be_exported_is_said_and_leaves_nothing(results, tmp_path, capsys, name, arguments, words):

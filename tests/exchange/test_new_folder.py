@@ -53,3 +53,13 @@ def test_full_disk_is_named(tmp_path):
         raise RuntimeError(f"write failed: {os.strerror(errno.ENOSPC)}")
     assert raised.value.errno == errno.ENOSPC
     assert list(tmp_path.iterdir()) == []
+
+
+def test_broken_link_and_file_in_place_of_a_folder_are_refused_at_once(tmp_path):
+    (tmp_path / "out").symlink_to("nowhere")
+    (tmp_path / "file").touch()
+    with pytest.raises(SlidemillError, match="out: already exists: remove it, or name another folder"):
+        new_folder(tmp_path / "out")
+    for path in ("file/out", "file/deep/out", "out/deep"):
+        with pytest.raises(SlidemillError, match=rf"{path}: .*/{path.split('/')[0]} is not a folder: name another fol"):
+            new_folder(tmp_path / path)

@@ -6,9 +6,11 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+import slidemill.__main__
 from slidemill.cli.commands import main
 from slidemill.core.results_layout import SUFFIXES, WORKER, store_path
 from slidemill.errors import machine_error
@@ -231,3 +233,15 @@ def test_machine_faults_of_the_whole_look_end_with_75(results, monkeypatch, caps
     said = capsys.readouterr()
     assert "the results cannot be checked: " in said.err
     assert "remove" not in said.err + said.out
+
+
+def test_ctrl_c_while_libraries_load_ends_it_with_a_word(capsys, monkeypatch):
+    """Loading takes the first second of each command."""
+
+    class Loading(ModuleType):
+        def __getattr__(self, name):
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "slidemill.cli.commands", Loading("slidemill.cli.commands"))
+    assert slidemill.__main__.main() == 130
+    assert capsys.readouterr().err == "slidemill: ended by Ctrl-C\n"

@@ -12,7 +12,7 @@ from slidemill.core.child_process import ChildCrashedError, ChildProcess
 from slidemill.core.columns import METADATA_COLUMNS, SLIDE_COLUMNS, STORE_COLUMNS, VALIDATION_COLUMNS
 from slidemill.core.csv_tables import write_table, writing_table
 from slidemill.core.encodings import EncodedPatch, encode_patch
-from slidemill.core.files import replacing
+from slidemill.core.files import check_new, replacing
 from slidemill.core.parquet import write_parquet
 from slidemill.core.patch import PatchRef
 from slidemill.core.seals import seal_tables
@@ -69,8 +69,7 @@ def import_database(old: Path, new: Path, unsaid: Unsaid, *, report: Report = la
     SlidemillError
         When `old` is not such a database, holds other values than patches, or contradicts `unsaid`.
     """
-    if new.exists():
-        raise SlidemillError(f"{new}: already exists: remove it, or name another folder")
+    check_new(new)
     # A damaged file may end the process that reads it; one that was read to its end can be read again.
     with ChildProcess() as process:
         try:

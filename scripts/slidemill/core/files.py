@@ -167,6 +167,15 @@ def copy_checked(source: Path, target: Path) -> None:
     sync(target)
 
 
+def check_new(path: Path, kind: str = "folder") -> None:
+    """Raise a SlidemillError if something is at `path`, broken links included, or in place of a folder above it."""
+    if path.exists() or path.is_symlink():
+        raise SlidemillError(f"{path}: already exists: remove it, or name another {kind}")
+    above = next(folder for folder in path.absolute().parents if folder.exists() or folder.is_symlink())
+    if not above.is_dir():
+        raise SlidemillError(f"{path}: {above} is not a folder: name another {kind}")
+
+
 def is_folder(path: Path) -> bool:
     """Return whether `path` is a folder; False also where it cannot be reached."""
     try:

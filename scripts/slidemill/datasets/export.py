@@ -41,7 +41,7 @@ from slidemill.core.encodings import (
     digest,
     encode_patch,
 )
-from slidemill.core.files import keep_synced, replacing
+from slidemill.core.files import check_new, keep_synced, replacing
 from slidemill.core.ordered_threads import Step, run_in_order
 from slidemill.datasets.dataset import Dataset
 from slidemill.errors import SlidemillError, StoreError
@@ -112,8 +112,7 @@ def export(dataset: Dataset, out: Path, progress: Progress = lambda _: None, *, 
         raise SlidemillError(f"{out}: is neither .h5 nor .tar: name a file that ends in one of them")
     if encoding not in ENCODINGS_OF_FILES:
         raise SlidemillError(f"encoding: unknown value {encoding!r}; choose from {', '.join(ENCODINGS_OF_FILES)}")
-    if out.exists():
-        raise SlidemillError(f"{out}: already exists: remove it, or name another file")
+    check_new(out, "file")
     if not len(dataset):
         raise SlidemillError(f"{dataset.results}: no patch is selected: ask for other slides, labels, or a wider query")
     write, written = (_write_tar, _in_tar) if is_tar else (_write_hdf5, _in_hdf5)

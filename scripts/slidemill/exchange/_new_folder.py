@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from slidemill.core.files import replacing, sync
-from slidemill.errors import SlidemillError
+from slidemill.core.files import check_new, replacing, sync
 from slidemill.stores.writer import full_disk_errors
 
 
@@ -21,10 +20,9 @@ def new_folder(out: Path) -> AbstractContextManager[Path]:
     Raises
     ------
     SlidemillError
-        When there is something at `out`.
+        When there is something at `out`, or in place of a folder above it.
     """
-    if out.exists():
-        raise SlidemillError(f"{out}: already exists: remove it, or name another folder")
+    check_new(out)
     return _publishing(out)
 
 
