@@ -2,6 +2,8 @@
 
 import pickle
 import re
+import resource
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -150,3 +152,16 @@ def test_files_in_another_order_are_read(own, truth):
     write_own(own.results, "a", truth[: len(PATCHES)], [*PATCHES[:5], PATCHES[4]])
     with pytest.raises(StoreError, match="two patches begin at one level-0 pixel"):
         own.features("uni")[:]
+
+
+def test_files_are_unmapped_where_the_process_may_open_no_more(dataset, truth):
+    """The limit leaves room for two mapped files, and for what opening one needs."""
+    features = dataset.features("uni")
+    own = len(list(Path("/proc/self/fd").iterdir()))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (own + 3, limits[1]))
+    try:
+        found = [features[place] for place in range(len(features))]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert np.array_equal(found, truth)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections import OrderedDict
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slidemill.bags.feature_rows import Array, FeatureRows, Places, group_places
-from slidemill.errors import StoreError
+from slidemill.errors import MachineError, StoreError
 from slidemill.features.feature_file import FeatureFile
 
 MOST_MAPPED = 64
@@ -85,12 +86,22 @@ class FeatureArray:
         """Return a slide's file and features, mapped; the files used longest ago are dropped."""
         held = self._mapped.pop(code, None)
         if held is None:
-            file = self._rows.open(code)
-            held = file, np.asarray(file.features())
+            try:
+                held = self._opened(code)
+            except MachineError as error:
+                if error.errno != errno.EMFILE or not self._mapped:
+                    raise
+                # Each mapped file has a handle, and the process may open no more.
+                self._mapped.clear()
+                held = self._opened(code)
         self._mapped[code] = held
         while len(self._mapped) > MOST_MAPPED:
             self._mapped.popitem(last=False)
         return held
+
+    def _opened(self, code: int) -> tuple[FeatureFile, Array]:
+        file = self._rows.open(code)
+        return file, np.asarray(file.features())
 
     def _read(self, places: Places) -> Array:
         codes = self._rows.codes[places]
