@@ -234,3 +234,24 @@ def test_idle_threads_of_torch_sleep(given, expected):
     } | given
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert f"OMP_WAIT_POLICY = '{expected}'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("model", "arguments", "problem"),
+    [
+        (
+            "returned",
+            {"kind": "nothing"},
+            r"it returns an array of shape \(1, 0\), and features are \(1, D\)",
+        ),
+        ("returned", {"kind": "complex"}, r"it returns an array of complex numbers of shape \(1, 3\), and features"),
+        ("returned", {"kind": "array"}, r"cannot take patches of 64 x 64 \(AttributeError: 'numpy.ndarray' object has"),
+        ("returned", {"kind": "key"}, r"cannot take patches of 64 x 64 \(KeyError: 'x'\): correct its transform, or"),
+        ("returned", {"kind": "division"}, r"cannot take patches of 64 x 64 \(ZeroDivisionError: integer division"),
+        ("broken_transform", {}, r"cannot take patches of 64 x 64 \(KeyError: 'stain'\): correct its transform"),
+        ("ragged_transform", {}, r"cannot take patches of 64 x 64 \(stack expects each tensor to be equal size"),
+    ],
+)
+def test_whatever_a_custom_model_raises_is_one_sentence(model, arguments, problem):
+    with pytest.raises(ModelError, match=rf"features.own.model is {HERE}:{model}: .*{problem}"):
+        encoder(f"{HERE}:{model}", arguments=arguments).embed(PIXELS)

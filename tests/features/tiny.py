@@ -1,6 +1,7 @@
 """Small models and their files: weights from a seed, an ONNX file, a TorchScript file, callables."""
 
 import torch
+from PIL import Image
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -85,3 +86,47 @@ def nan_where_dark():
         return rows
 
     return forward, None
+
+
+class _Returned(torch.nn.Module):
+    """Returns what a function makes of the mean of each channel."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, batch):
+        return self.function(batch.to(torch.float32).mean(dim=(2, 3)))
+
+
+RETURNED = {
+    "nothing": lambda rows: rows[:, :0],
+    "complex": lambda rows: rows.to(torch.complex64),
+    "array": lambda rows: rows.numpy(),
+    "key": lambda rows: {}["x"],
+    "division": lambda rows: 1 // 0,
+}
+
+
+def returned(kind):
+    return _Returned(RETURNED[kind]), None
+
+
+def broken_transform():
+    """A transform that raises for images, too."""
+
+    def transform(image):
+        raise KeyError("stain")
+
+    return Mean(), transform
+
+
+def ragged_transform():
+    """A transform whose images differ in size."""
+
+    def transform(image):
+        if not isinstance(image, Image.Image):
+            raise TypeError("no image")
+        return torch.zeros(3, 8 + image.getpixel((0, 0))[0], 8)
+
+    return Mean(), transform

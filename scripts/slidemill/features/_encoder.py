@@ -78,8 +78,11 @@ def check_rows(name: str, spec: FeatureSpec, rows: Any, count: int) -> None:
         When it is another value.
     """
     shape = getattr(rows, "shape", None)
-    if shape is None or len(shape) != 2 or shape[0] != count or not shape[1]:
-        found = type(rows).__name__ if shape is None else f"an array of shape {tuple(shape)}"
+    # Numbers with an imaginary part would lose it.
+    is_complex = "complex" in str(getattr(rows, "dtype", ""))
+    if shape is None or len(shape) != 2 or shape[0] != count or not shape[1] or is_complex:
+        kind = "an array of complex numbers" if is_complex else "an array"
+        found = type(rows).__name__ if shape is None else f"{kind} of shape {tuple(shape)}"
         raise ModelError(
             f"features.{name}.model is {spec.model}: for {count} {'patch' if count == 1 else 'patches'} it returns "
             f"{found}, and features are ({count}, D): wrap it in a callable that pools its output"

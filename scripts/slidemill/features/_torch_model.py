@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,16 +62,28 @@ def open_torch(name: str, spec: FeatureSpec, place: Place) -> Encoder:
                 f"features.{name}.batch is {spec.batch}: the memory of {device} is not enough for so many patches: "
                 "lower it"
             ) from None
-        except RuntimeError as error:
-            size = f"{place.patch_size} x {place.patch_size}"
-            raise ModelError(
-                f"features.{name}.model is {spec.model}: it cannot take patches of {size} ({_line(error)}): correct "
-                "its transform, or set size and dtype"
-            ) from None
+        except ModelError:
+            raise
+        except Exception as error:  # a custom model may raise anything
+            raise fault(error) from None
+
+    def fault(error: Exception) -> ModelError:
+        LOG.info("".join(traceback.format_exception(error)))
+        size = f"{place.patch_size} x {place.patch_size}"
+        return ModelError(
+            f"features.{name}.model is {spec.model}: it cannot take patches of {size} ({_line(error)}): correct its "
+            "transform, or set size and dtype"
+        )
+
+    def guarded(pixels: Pixels) -> Any:
+        try:
+            return prepare(pixels)
+        except Exception as error:  # a custom transform may raise anything, too
+            raise fault(error) from None
 
     product = f" ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else ""
     return Encoder(
-        prepare=prepare,
+        prepare=guarded,
         encode=encode,
         transform=transform,
         weights=digest,
@@ -262,4 +275,5 @@ def _prepared(batch: Any, own: Preparation, dtype: Any) -> Any:
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+    text = " ".join(str(error).split())[:200]
+    return text if isinstance(error, RuntimeError) and text else f"{type(error).__name__}: {text}"
