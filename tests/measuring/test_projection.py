@@ -66,7 +66,7 @@ def test_no_store_is_recommended_where_slides_are_fast_enough():
     assert recommended([row("lmdb", "raw", 400, 90_000), row("slides", "tiles", 0, 1500)], 256)["backend"] == "lmdb"
     filled = {**dict.fromkeys(ESTIMATE_COLUMNS, ""), **{name: str(value) for name, value in slides.items()}}
     text, line = recommendation_lines([filled | {"recommended": "yes"}])
-    assert text.startswith("Recommended: no store. Straight from the slides come 2,500 patches per second")
+    assert text.startswith("Recommended: no store. Reading the slides gives 2,500 patches per second")
     assert line.strip() == "stores: {}"
 
 

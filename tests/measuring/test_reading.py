@@ -267,14 +267,14 @@ def test_the_fastest_is_recommended_and_among_equals_the_smallest():
     assert "give 300 by their tiles, and 100 by OpenSlide, so a store is about 3.3 times as fast" in recommendation(
         fast
     )
-    assert "3.3 times as fast as straight from the slides" in advice(fast)
+    assert "3.3 times as fast as reading the slides" in advice(fast)
     assert "nothing to recommend" in recommendation([])
 
 
 @pytest.mark.parametrize("rate", [950, 9000])
 def test_no_store_is_needed_where_slides_are_as_fast(rate):
     rows = measured({}, {"lmdb": 1000, "slide": 100, "slide tiles": rate}, {"lmdb": 9})
-    wanted = f"you need no store: straight from the slides, tiles, come {rate:,} patches per second in shuffled batches"
+    wanted = f"you need no store: reading the slides by tiles gives {rate:,} patches per second in shuffled batches"
     assert wanted in recommendation(rows)
     assert wanted.replace("you", "You") in advice(rows)
 
@@ -298,30 +298,29 @@ def test_stores_are_compared_in_random_order_where_batches_are_missing():
     for rows in (without(SOME, measure="batches"), without(SOME, measure="batches", source="hdf5")):
         text = "train from lmdb: 900 patches per second in random order"
         assert f"{text} by one process" in recommendation(rows)
-        assert f"T{text[1:]} on this machine, about 30 times as fast as straight" in advice(rows)
+        assert f"T{text[1:]} on this machine, about 30 times as fast as reading" in advice(rows)
     assert unmeasured(without(SOME, measure="batches")) == (
-        "For lack of time these ways of reading were not measured: batches, 2 workers; batches, 1 worker. "
-        "Batches are how training reads, so this comparison of stores is rough."
+        "There was no time to measure these ways of reading: batches, 2 workers; batches, 1 worker. "
+        "Training reads batches, so this comparison of stores is only rough."
     )
     assert unmeasured(without(SOME, measure="batches", source="hdf5", workers="2")) == (
-        "For lack of time these ways of reading were not measured: batches, 2 workers (hdf5). "
-        "Batches are how training reads, so this comparison of stores is rough."
+        "There was no time to measure these ways of reading: batches, 2 workers (hdf5). "
+        "Training reads batches, so this comparison of stores is only rough."
     )
 
 
 def test_slides_that_were_not_measured_are_not_compared():
     rows = without(SOME, source="slide", measure="batches")
     assert "train from hdf5" in recommendation(rows)
-    assert "straight from the slides" not in recommendation(rows)
+    assert "reading the slides" not in recommendation(rows)
     assert unmeasured(rows) == (
-        "For lack of time these ways of reading were not measured: "
-        "batches, 2 workers (slide); batches, 1 worker (slide)."
+        "There was no time to measure these ways of reading: batches, 2 workers (slide); batches, 1 worker (slide)."
     )
 
 
 def test_fewer_repeats_are_said():
     rows = [row | {"repeats": "1", "note": "1 of 3 repeats: no time was left for more"} for row in SOME]
-    assert unmeasured(rows) == "For lack of time some rates were measured once only."
+    assert unmeasured(rows) == "There was time to measure some rates only once."
 
 
 def test_the_plot_has_no_place_for_ways_without_time():

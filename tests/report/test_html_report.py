@@ -266,7 +266,7 @@ def test_splits_are_shown_where_there_are_some(tmp_path):
     page = rendered(tmp_path, rows, [], splits=SPLITS)
     section = page[page.index('<h2 id="splits">') : page.index('<h2 id="pictures">')]
     words = text_of("</style>" + section)
-    assert "split by patient . No patient is in two folds." in words
+    assert "with the same patient are in the same fold. No patient is in two folds." in words
     assert "train 8 5 12,345 12,000 345" in words
     assert "test 2 1 50 50 0" in words
     assert "<script" not in section

@@ -167,7 +167,7 @@ def test_the_advice_is_one_sentence_that_names_what_the_recommendation_does():
     rows = rates({"lmdb": 1000, "hdf5": 950, "slide": 100})
     assert advice(rows) == (
         "Train from lmdb (raw): 1,000 patches per second in shuffled batches on this machine, "
-        "about 10 times as fast as straight from the slides."
+        "about 10 times as fast as reading the slides."
     )
     assert "train from lmdb (raw)" in recommendation(rows)
     assert advice([]) == recommendation([])
@@ -179,7 +179,7 @@ def test_advice_times_are_in_words(rate, words):
     rows = rates({"lmdb": rate, "slide": 100})
     for sentence in (advice(rows), recommendation(rows), claim(rows)):
         assert "e+" not in sentence
-    assert f", {words} as fast as straight from the slides." in advice(rows)
+    assert f", {words} as fast as reading the slides." in advice(rows)
     assert f"so a store is {words} as fast" in recommendation(rows)
 
 
@@ -197,9 +197,7 @@ def test_stores_beyond_the_memory_are_compared_by_the_cold_cache():
     )
     for memory in (None, 64 * 10**9):
         assert "train from lmdb (raw): 9,000 patches" in recommendation(rows, memory)
-        assert "From a cold cache, as on the first reading: lmdb (raw) 400, hdf5 (raw) 300" in recommendation(
-            rows, memory
-        )
+        assert "On first reading, from the disk: lmdb (raw) 400, hdf5 (raw) 300" in recommendation(rows, memory)
     small = recommendation(rows, 16 * 10**9)
     assert "train from hdf5 (raw): 3,000 patches" in small
     assert "The other stores give: lmdb (raw) 400." in small

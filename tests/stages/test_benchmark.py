@@ -82,7 +82,7 @@ def test_without_time_the_tables_say_what_is_missing(made, monkeypatch):
     rates = [row for row in measured if row["unit"] == "patches/s"]
     assert {(row["source"], row["measure"]) for row in rates if row["median"]} == {("lmdb", "random")}
     assert {row["note"] for row in rates if not row["median"]} == {"not measured: no time was left"}
-    assert "were not measured: sequential; random (slide tiles, slide);" in unmeasured(measured)
+    assert "these ways of reading: sequential; random (slide tiles, slide);" in unmeasured(measured)
     assert "train from lmdb (zstd)" in recommendation(measured)
     assert [row["backend"] for row in tried if row["patch_bytes"]] == ["lmdb"]
     assert {row["note"] for row in tried[1:]} == {"not measured: no time was left"}

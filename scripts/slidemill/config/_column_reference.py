@@ -113,7 +113,7 @@ VALIDATION: Rows = (
     (("message",), "of a failure"),
 )
 BENCHMARK: Rows = (
-    (("source", "encoding"), "a backend; `slide tiles` or `slide`: straight from the slides by tiles or by OpenSlide"),
+    (("source", "encoding"), "a backend; `slide tiles` or `slide`: the slides themselves, by tiles or by OpenSlide"),
     (
         ("measure",),
         "`bytes`, `files`, `write` seconds and peak `write memory` of the stores' jobs, summed from `stores.csv`; "

@@ -19,8 +19,8 @@ SLOWER = 0.5
 """With less than this share a store is slower, even if a disturbed repeat makes the spreads overlap."""
 
 STRAIGHT = {
-    TILE_SOURCE: "straight from the slides, tiles",
-    SLIDE_SOURCE: "straight from the slides, OpenSlide",
+    TILE_SOURCE: "the slides by tiles",
+    SLIDE_SOURCE: "the slides by OpenSlide",
 }
 """What the sources of slides are called."""
 
@@ -82,14 +82,14 @@ def advice(rows: Rows, memory: int | None = None) -> str:
     rate = f"patches per second {ORDERS[best['measure']]} on this machine"
     if slides and _suffice(slides, best):
         return (
-            f"You need no store: {source_name(slides)}, come {_speed(slides)} {rate}, "
-            f"and {_speed(best)} from {source_name(best)}."
+            f"You need no store: reading {source_name(slides)} gives {_speed(slides)} {rate}, "
+            f"and {source_name(best)} gives {_speed(best)}."
         )
     text = f"Train from {source_name(best)}: {_speed(best)} {rate}"
     if best["source"] in found.exceeding:
         text += ", read from the disk since the store exceeds the memory"
     if slides:
-        text += f", {_times(best, slides)} as fast as straight from the slides"
+        text += f", {_times(best, slides)} as fast as reading the slides"
     return f"{text}."
 
 
@@ -107,7 +107,7 @@ def recommendation(rows: Rows, memory: int | None = None) -> str:
     here = "For these patches on this machine,"
     if slides and _suffice(slides, best):
         text = [
-            f"{here} you need no store: {source_name(slides)}, come {_speed(slides)} {rate}; of the stores, "
+            f"{here} you need no store: reading {source_name(slides)} gives {_speed(slides)} {rate}; of the stores, "
             f"{source_name(best)} gives {_speed(best)}"
         ]
     else:
@@ -133,11 +133,11 @@ def recommendation(rows: Rows, memory: int | None = None) -> str:
             if source in found.exceeding
         )
         text.append(
-            f"This machine's memory of {format_size(memory)} cannot hold {names}, so for these the speed of a first "
-            "reading counts, from a cold cache"
+            f"This machine's memory of {format_size(memory)} cannot hold {names}, so for these the speed of reading "
+            "from the disk counts"
         )
     elif cold := [f"{source_name(row)} {_speed(row)}" for row in _rates(rows, best["measure"], "cold").values()]:
-        text.append(f"From a cold cache, as on the first reading: {', '.join(cold)}")
+        text.append(f"On first reading, from the disk: {', '.join(cold)}")
     return f"{'. '.join(text)}."
 
 
@@ -151,15 +151,13 @@ def unmeasured(rows: Rows) -> str:
         if lacking:
             missing.append(f"{way} ({', '.join(lacking)})" if any(row["median"] for row in own) else way)
     text = (
-        [f"For lack of time these ways of reading were not measured: {format_list(missing, between='; ')}"]
-        if missing
-        else []
+        [f"There was no time to measure these ways of reading: {format_list(missing, between='; ')}"] if missing else []
     )
     if any(row["measure"] == "batches" and not row["median"] for row in rates) and _measure(rows) != "batches":
-        text.append("Batches are how training reads, so this comparison of stores is rough")
+        text.append("Training reads batches, so this comparison of stores is only rough")
     if fewer := {int(row["repeats"]) for row in rates if row["median"] and NO_TIME in row["note"]}:
         times = "once" if max(fewer) == 1 else f"{max(fewer)} times"
-        text.append(f"For lack of time some rates were measured {times} only")
+        text.append(f"There was time to measure some rates only {times}")
     return f"{'. '.join(text)}." if text else ""
 
 
@@ -186,9 +184,10 @@ def claim(rows: Rows, candidates: Rows = ()) -> str:
     verdict = "cannot be decided" if _equal(lmdb, best) else "is true" if _rate(lmdb) > _rate(best) else "is not true"
     apart = "" if lmdb["encoding"] == best["encoding"] else "; the encodings differ"
     return (
-        "LMDB is said to read fastest (Lim, Young and Patton 2016), which is why the earlier tool py-wsi uses it. "
-        f"Here this {verdict}: {where}in random order, from a warm cache, one process read {_speed(lmdb)} patches per "
-        f"second from {source_name(lmdb)} and {_speed(best)} from {source_name(best)}. Decoding is included{apart}."
+        "The earlier tool py-wsi uses LMDB, because LMDB is said to read fastest (Lim, Young and Patton 2016). "
+        f"Here this {verdict}: {where}in random order, with the files in memory, one process read {_speed(lmdb)} "
+        f"patches per second from {source_name(lmdb)} and {_speed(best)} from {source_name(best)}. Decoding "
+        f"is included{apart}."
     )
 
 

@@ -62,7 +62,7 @@ def describe_estimate(rows: Sequence[Row], results: Path) -> str:
             "",
             *lines,
             "",
-            "* in your configuration. Size: all stores on the disk. Time: until they are written and checked on "
+            "* in your configuration. Size: disk space of all stores. Time: to write and check them on "
             f"{format_count(int(first['cores']), 'core')}.",
             *([f"Not measured: {'; '.join(left_out)}."] if left_out else []),
             f"Free at {results}: {format_size(shutil.disk_usage(results).free)}.",
@@ -136,7 +136,7 @@ def recommendation_lines(rows: Sequence[Row]) -> list[str]:
         return []
     if best["backend"] == SLIDES:
         return [
-            f"Recommended: no store. Straight from the slides come {float(best['batches']):,.0f} patches per second in "
+            f"Recommended: no store. Reading the slides gives {float(best['batches']):,.0f} patches per second in "
             'shuffled batches: open_dataset(results, "slides").',
             f"  {yaml_line(best)}",
         ]
