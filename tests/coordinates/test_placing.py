@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slidemill.coordinates._read import CoordinateFile, Square
+from slidemill.coordinates._content import CoordinateFile, Square
 from slidemill.coordinates.placing import place_patches
 from slidemill.core.patch import format_patch_id, parse_patch_id
 from slidemill.core.pyramid import SlideInfo

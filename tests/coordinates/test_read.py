@@ -1,10 +1,15 @@
 """Files of coordinates, good and bad."""
 
+import os
+import signal
+
 import h5py
 import numpy as np
 import pytest
 
-from slidemill.coordinates._read import Square, read_coordinates
+from slidemill.coordinates import _hdf5
+from slidemill.coordinates._content import Square
+from slidemill.coordinates._read import read_coordinates
 from slidemill.errors import SlideError
 from tests.coordinates.files import clam, table, trident, write_hdf5
 
@@ -77,6 +82,13 @@ CLAM = {"patch_size": 256, "patch_level": 0}
         ([[1.5, 2.0]], {}, "row 0 of coords is 1.5, 2: expected whole level-0 pixels"),
         ([[np.nan, 2.0]], {}, "row 0 of coords is nan, 2"),
         ([[1, 2]], {"patch_size": 0}, "patch_size is 0: expected a whole number, at least 1"),
+        ([[1, 2]], {"patch_size": 1e300}, r"patch_size is 1e\+300: expected a whole number"),
+        ([[1, 2]], {"patch_size": h5py.Empty("f4")}, "patch_size is "),
+        (
+            [[1, 2]],
+            {"patch_size": 256, "level0_magnification": 1e308, "target_magnification": 1e-9},
+            "side by its magnifications is nan",
+        ),
         ([[1, 2]], {"patch_size": "256"}, "patch_size is '256'"),
         ([[1, 2]], {"patch_size": 256, "patch_level": 0.5}, "patch_level is 0.5"),
         ([[1, 2]], CLAM | {"level_dim": [np.nan, 5.0]}, "level_dim is nan: expected a whole number, at least 1"),
@@ -122,3 +134,73 @@ def test_values_may_be_arrays_of_one(tmp_path):
     )
     found = read_coordinates(tmp_path / "a.h5")
     assert (found.square, found.name) == (Square(64, level=1), "b")
+
+
+def test_attributes_that_nothing_asks_for_are_not_read(tmp_path):
+    trident(tmp_path / "a.h5", PLACES, 256, 512)
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        h5py.h5a.create(file["coords"].id, b"time", h5py.h5t.UNIX_D32LE, h5py.h5s.create(h5py.h5s.SCALAR))
+        with pytest.raises(TypeError):
+            file["coords"].attrs["time"]
+        file.attrs["patch_size"] = "the dataset's own attribute has priority"
+    assert read_coordinates(tmp_path / "a.h5").square == Square(256, side0=512)
+
+
+@pytest.mark.parametrize("kind", ["external link", "soft link", "pipe", "external data", "view"])
+def test_data_of_other_files_is_not_read(tmp_path, kind):
+    """A link may lead to any file of the machine, or to a pipe, which would block."""
+    trident(tmp_path / "other.h5", PLACES, 256, 512)
+    os.mkfifo(tmp_path / "pipe")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        if kind == "external data":
+            file.create_dataset("coords", (3, 2), np.int64, external=[(str(tmp_path / "other.h5"), 0, 48)])
+        elif kind == "view":
+            layout = h5py.VirtualLayout((3, 2), np.int64)
+            layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "coords", (3, 2))
+            file.create_virtual_dataset("coords", layout)
+        elif kind == "soft link":
+            file["coords"] = h5py.SoftLink("/elsewhere")
+        else:
+            file["coords"] = h5py.ExternalLink(str(tmp_path / ("pipe" if kind == "pipe" else "other.h5")), "coords")
+    with pytest.raises(SlideError, match="coords is a link, or its data is in another file"):
+        read_coordinates(tmp_path / "a.h5")
+
+
+@pytest.mark.parametrize(
+    ("rows", "chunk", "message"),
+    [
+        (2**34, 2**10, "has 17,179,869,184 places, and sampling.max_patches is 50,000,000: allow more"),
+        (2**25, 2**10, r"coords takes 536,870,912 bytes, and the file has [\d,]+: it is damaged"),
+        (3, 2**26, r"coords takes 1,073,741,824 bytes, and the file has [\d,]+: it is damaged"),
+    ],
+)
+def test_claimed_rows_take_no_memory(tmp_path, rows, chunk, message):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("coords", (rows, 2), "i8", chunks=(chunk, 2), maxshape=(None, 2), compression="gzip")
+    with pytest.raises(SlideError, match=message):
+        read_coordinates(tmp_path / "a.h5")
+
+
+def test_more_places_than_allowed_are_counted(tmp_path):
+    table(tmp_path / "a.csv", PLACES)
+    trident(tmp_path / "a.h5", PLACES, 256, 512)
+    for end in ("csv", "h5"):
+        assert len(read_coordinates(tmp_path / f"a.{end}", 3).places) == 3
+        with pytest.raises(SlideError, match=r"has 3 places, and sampling.max_patches is 2: allow more"):
+            read_coordinates(tmp_path / f"a.{end}", 2)
+
+
+def test_crash_of_the_library_fails_the_slide(tmp_path, monkeypatch):
+    trident(tmp_path / "a.h5", PLACES, 256, 512)
+    monkeypatch.setattr(_hdf5, "_check_link", lambda _: os.kill(os.getpid(), signal.SIGSEGV))
+    with pytest.raises(SlideError, match=r"the process that read it died \(signal 11\): it is damaged"):
+        read_coordinates(tmp_path / "a.h5")
+
+
+def test_endless_reading_ends(tmp_path, monkeypatch):
+    """A damaged list of attributes can lead HDF5 in circles."""
+    trident(tmp_path / "a.h5", PLACES, 256, 512)
+    monkeypatch.setattr(_hdf5, "LONGEST", 1)
+    monkeypatch.setattr(_hdf5, "_check_link", lambda _: any(iter(int, 1)))
+    with pytest.raises(SlideError, match=rf"died \(signal {int(signal.SIGXCPU)}\): it is damaged"):
+        read_coordinates(tmp_path / "a.h5")

@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from types import ModuleType
 
+import h5py
 import numpy as np
 import tifffile
 import yaml
@@ -15,6 +16,9 @@ from PIL import Image
 from slidemill.annotations.frames import Frame
 from slidemill.annotations.read import read_annotation
 from slidemill.config.configuration import read_config
+from slidemill.coordinates import _hdf5
+from slidemill.coordinates._read import read_coordinates
+from slidemill.coordinates.placing import place_patches
 from slidemill.core.csv_tables import read_table
 from slidemill.core.encodings import ENCODINGS, decode_patch, encode_patch
 from slidemill.core.outcomes import Outcome, read_outcome, write_outcome
@@ -24,15 +28,18 @@ from slidemill.core.stage_facts import SlideFacts
 from slidemill.datasets.results import read_metadata
 from slidemill.errors import SlidemillError
 from slidemill.exchange.pywsi import parse_item
+from slidemill.sampling._custom_mask import read_mask
 from slidemill.sampling._label_rules import region_at
 from slidemill.sampling.labelled_table import Labelling, label_blocks
 from slidemill.slides.patch_table import patches_of
 from slidemill.slides.sample_sheet import read_sheet
 from slidemill.slides.slide_info import open_slide, slide_info
 from slidemill.stages.store import new_manifest
+from slidemill.stores.checks import Expected, check_store
 from slidemill.stores.manifest import Manifest
 from slidemill.stores.registry import STORES, open_store
 from slidemill.stores.writer import write_store
+from slidemill.stores.zarr import FILES
 from slidemill.testing import write_annotation
 from slidemill.tiles.levels import open_level
 from tests.conftest import AREAS, REAL_SLIDES, ROOT, painted
@@ -196,7 +203,8 @@ def written(folder, backend, encoding):
         grid=GridSpec(SIZE, level=0),
     )
     patches, pixels = patches_and_pixels(noise)
-    path = folder / {"lmdb": "s.lmdb", "hdf5": "s.h5", "disk": "s", "tar": "s.tar"}[backend]
+    path = folder / {"lmdb": "s.lmdb", "hdf5": "s.h5", "disk": "s", "tar": "s.tar", "zarr": "s.zarr"}[backend]
+    path.parent.mkdir(exist_ok=True)
     write_store(kind, path, manifest, patches=patches, stored=as_stored(manifest, zip(patches, pixels, strict=True)))
     return path
 
@@ -320,6 +328,99 @@ def read_frames(data, folder):
         _read_each(level)
 
 
+PLACES = [[0, 0], [7, 3], [64, 128], [700, 500], [128, 0]]
+PLACED_ON = SlideInfo("generic-tiff", ((800, 640), (400, 320)), (1.0, 2.0), None, 0.5, 0.5, 20.0, "ffffff")
+
+
+def coordinate_files(folder):
+    path = folder / "c.h5"
+    for square in (
+        {"patch_size": 64, "patch_size_level0": 128, "name": "s", "level0_width": 800, "level0_height": 640},
+        {"patch_size": 64, "level0_magnification": 20, "target_magnification": 10.0},
+        {"patch_size": 32, "patch_level": 1, "level_dim": (400, 320), "downsample": (2.0, 2.0), "name": b"s"},
+    ):
+        for dtype, options in (
+            (np.int64, {"chunks": (1, 2), "maxshape": (None, 2)}),
+            (np.int32, {"chunks": (4, 2), "compression": "gzip", "shuffle": True, "fletcher32": True}),
+            (np.float64, {}),
+        ):
+            with h5py.File(path, "w", libver="latest" if options else "earliest") as file:
+                file.create_dataset("coords", data=np.array(PLACES, dtype), **options).attrs.update(square)
+                file["features"] = np.zeros((5, 3), np.float32)
+            yield path.read_bytes()
+
+
+def read_coordinate_file(data, folder):
+    """Read in the child process, which a crash or an endless loop of the library ends."""
+    _hdf5.LONGEST = 1
+    place(read_coordinates(put(folder, "c.h5", data)))
+
+
+def coordinate_tables(_folder):
+    yield b"x,y\n0,0\n7,3\n64,128\n700,500\n"
+    yield "\ufeffslide,X0,score,y0\na,7.0,0.5,3\na,64.0,,64\n".encode()
+
+
+def place(found):
+    """Place what a file has, with and without stated squares."""
+    for spec, stated in ((GridSpec(64, level=0), ()), (GridSpec(32, mpp=1.0, edges="pad"), ("patch_size", "mpp"))):
+        try:
+            place_patches(found, PLACED_ON, spec, stated=stated, names=("s.tif", "s"))
+        except SlidemillError:
+            continue
+
+
+def contours(_folder):
+    """TRIDENT's outlines of tissue."""
+    rings = [[[0, 0], [700, 0], [700, 600], [0, 600], [0, 0]], [[10, 10], [20, 10], [20, 20], [10, 10]]]
+    features = [
+        {"type": "Feature", "properties": {"tissue_id": number}, "geometry": {"type": kind, "coordinates": own}}
+        for number, (kind, own) in enumerate((("Polygon", rings), ("MultiPolygon", [rings])))
+    ]
+    crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::3857"}}
+    yield json.dumps({"type": "FeatureCollection", "name": "s", "crs": crs, "features": features}).encode()
+
+
+def read_contours(data, folder):
+    found = read_mask(put(folder, "s.geojson", data), PLACED_ON, (80, 64), values=None, origin=None, side=64)
+    if found.fractions:
+        found.fractions([{"x0": x, "y0": y, "width0": 64, "height0": 64} for x, y in PLACES])
+
+
+def zarr_files(folder):
+    """Each file of a store with its name, since one of them is damaged at a time."""
+    for encoding in ("raw", "zstd"):
+        path = written(folder / encoding, "zarr", encoding)
+        for own in sorted(path.iterdir()):
+            yield f"{encoding}/{own.name}|".encode() + own.read_bytes()
+
+
+def read_zarr(data, folder):
+    name, _, content = data.partition(b"|")
+    encoding, _, file = name.decode("latin-1").partition("/")
+    if encoding not in ("raw", "zstd") or not FILES.fullmatch(file):
+        return
+    if not (path := folder / encoding / "s.zarr").exists():
+        written(folder / encoding, "zarr", encoding)
+    before = (path / file).read_bytes() if (path / file).exists() else None
+    try:
+        whole(put(path, file, content).parent)
+        check_store(path, Expected("s", "zarr"))
+    finally:
+        (path / file).unlink() if before is None else put(path, file, before)
+
+
+def zarr_metadata(folder):
+    for encoding in ("raw", "zstd"):
+        yield (written(folder / encoding, "zarr", encoding) / "zarr.json").read_bytes()
+
+
+def read_zarr_metadata(data, folder):
+    for encoding in ("raw", "zstd"):
+        with contextlib.suppress(SlidemillError):
+            read_zarr(f"{encoding}/zarr.json|".encode() + data, folder)
+
+
 def read_slides(data, folder):
     read_sheet(put(folder, "s.csv", data), SCHEMA, frozenset({"label"}))
 
@@ -341,4 +442,11 @@ TARGETS = {
     "picture": Target("bytes", pictures, read_picture),
     "tiff": Target("bytes", slides, read_tiles),
     "dicom": Target("bytes", dicom_slides, read_frames),
+    "coordinates": Target("bytes", coordinate_files, read_coordinate_file),
+    "coordinate table": Target(
+        "csv", coordinate_tables, lambda data, folder: place(read_coordinates(put(folder, "c.csv", data)))
+    ),
+    "contours": Target("json", contours, read_contours),
+    "zarr": Target("bytes", zarr_files, read_zarr),
+    "zarr metadata": Target("json", zarr_metadata, read_zarr_metadata),
 }

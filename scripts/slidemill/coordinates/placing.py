@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from slidemill.coordinates._read import CoordinateFile, Places, Square, read_coordinates
+from slidemill.coordinates._content import CoordinateFile, Places, Square
+from slidemill.coordinates._read import read_coordinates
 from slidemill.core.patch import PatchRef
 from slidemill.core.pyramid import SlideInfo
 from slidemill.core.specs import AREA, GridSpec
@@ -46,11 +47,11 @@ class PlacedPatches:
 
 
 def read_patches(
-    path: Path, info: SlideInfo, spec: GridSpec, *, stated: Sequence[str], names: Sequence[str]
+    path: Path, info: SlideInfo, spec: GridSpec, *, stated: Sequence[str], names: Sequence[str], most: int
 ) -> PlacedPatches:
-    """Read a slide's file of coordinates; parameters and errors are those of `place_patches`."""
+    """Read a slide's file of at most `most` places; other parameters and errors are those of `place_patches`."""
     try:
-        return place_patches(read_coordinates(path), info, spec, stated=stated, names=names)
+        return place_patches(read_coordinates(path, most), info, spec, stated=stated, names=names)
     except SlideError as error:
         raise SlideError(f"the file of coordinates {path.name}: {error}") from None
 

@@ -208,13 +208,8 @@ def _wanted_patches(source: Path, found: Outcome, choice: Choice) -> tuple[Choic
     from slidemill.coordinates.placing import read_patches
 
     names = (source.name, source.stem, found.slide)
-    placed = read_patches(given.path, info, choice.grid, stated=given.stated, names=names)
+    placed = read_patches(given.path, info, choice.grid, stated=given.stated, names=names, most=choice.max_patches)
     check_unchanged(given.path, given.fingerprint, "file of coordinates")
-    if len(placed.patches) > choice.max_patches:
-        raise SlideError(
-            f"the file of coordinates {given.path.name}: has {len(placed.patches):,} places, and sampling.max_patches "
-            f"is {choice.max_patches:,}: allow more"
-        )
     LOG.info(
         "%s: %d places, %s", given.path.name, len(placed.patches), "free" if placed.spec.is_free else "on the grid"
     )
