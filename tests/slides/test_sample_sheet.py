@@ -134,7 +134,7 @@ def test_a_sheet_may_say_what_pixels_measure(listed):
 
 @pytest.mark.parametrize("mpp", ["0", "-1", "x", "0.0", "nan", "1e400", "0.25.1"])
 def test_pixels_that_measure_nothing_are_refused(listed, mpp):
-    with pytest.raises(ConfigError, match="micrometres a level-0 pixel"):
+    with pytest.raises(ConfigError, match="µm per level-0 pixel"):
         listed(f"slide,path,mpp\na,a.svs,{mpp}\n")
 
 

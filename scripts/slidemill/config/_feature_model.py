@@ -37,16 +37,17 @@ class Feature(Section):
         None, "the file of weights of a model of timm or torchvision, or hub to download them; null for other models"
     )
     """The file of weights of a model of timm or torchvision (`.pth`, `.bin`, `.pt`, `.safetensors`), which must fit it
-    exactly. `hub` downloads the weights of this name; nothing else does. Other models bring their weights.
+    exactly. `hub` downloads the library's weights for this model; nothing else does. Other models contain their
+    weights.
     """
 
     batch: Annotated[int, Field(ge=1)] = key(64, "patches that the model gets at once, 1 or more; 64 by default")
-    """Patches that the model gets at once. Another number embeds no slide again."""
+    """Patches that the model gets at once. A new value embeds no slide again."""
 
     dtype: Literal["float32", "float16", "bfloat16"] = key(
-        "float32", "the type that the model computes in, float32, float16 or bfloat16"
+        "float32", "the type that the model computes with, float32, float16 or bfloat16"
     )
-    """The type that the model computes in. Features are stored as float16 with `float16`, else as float32."""
+    """The type that the model computes with. Features are stored as float16 with `float16`, else as float32."""
 
     arguments: dict[str, Any] = key({}, "a mapping of further arguments of the model, such as {init_values: 1.0e-5}")
     """Further arguments of the model in timm or torchvision, or of the callable, such as `{init_values: 1.0e-5}`."""
@@ -54,15 +55,15 @@ class Feature(Section):
     size: Annotated[int, Field(ge=1)] | None = key(
         None, "width and height of the model's input in pixels, or null for what the model says"
     )
-    """Width and height of the model's input in pixels. `null`: what the model's own data configuration says, or the
-    patches' size. Patches of another size are resized.
+    """Width and height of the model's input in pixels. `null`: the size that the model states, or else that of the
+    patches. Patches of another size are resized.
     """
 
     mean: Channels | None = key(None, "three numbers that are subtracted from red, green and blue in 0 to 1")
-    """What is subtracted from red, green and blue in 0 to 1. `null`: what the model's own data configuration says."""
+    """The mean of red, green and blue, from 0 to 1, which is subtracted. `null`: the mean that the model states."""
 
     std: Channels | None = key(None, "three numbers that divide red, green and blue after that")
-    """What divides red, green and blue after that. `null`: what the model's own data configuration says."""
+    """The standard deviation that divides red, green and blue after that. `null`: the one that the model states."""
 
 
 def wrong_features(given: Mapping[str, Feature], base: Path) -> Iterator[str]:

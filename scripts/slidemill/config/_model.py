@@ -30,9 +30,9 @@ class Splits(Section):
         "label, or a column of the sheet such as diagnosis, gives all folds similar shares of each value; null "
         "balances only the number of patches",
     )
-    """What all folds have similar shares of: `label`, the patches' labels, or a column of the sheet, such as
-    `diagnosis`, a [target](../docs/how-to/train-mil.md). A sheet's own column `label` is `slide_label` here. `null`
-    balances only the number of patches.
+    """What the folds are balanced by: `label`, the patches' labels, or a column of the sheet, such as `diagnosis`, a
+    [target](../docs/how-to/train-mil.md). A sheet's own column `label` is `slide_label` here. `null` balances only the
+    number of patches.
     """
 
 
@@ -62,8 +62,8 @@ class Benchmark(Section):
         "patches in the sample that is measured, 1 or more",
         comment="Patches in the sample that is measured.",
     )
-    """Patches that each measurement reads: of the stores from at most 16 slides, runs of neighbours for `sequential`,
-    scattered patches otherwise. As many are drawn for [estimates](../docs/how-to/disk-and-time.md).
+    """Patches that each measurement reads, from at most 16 slides: runs of neighbours for `sequential`, scattered
+    patches otherwise. [Estimates](../docs/how-to/disk-and-time.md) sample as many patches from all slides.
     """
 
     repeats: Annotated[int, Field(ge=1)] = key(
@@ -78,9 +78,9 @@ class Benchmark(Section):
         "seconds that the whole benchmark may take, more than 0",
         comment="Seconds that the whole benchmark, or an estimate, may take.",
     )
-    """Seconds that all measurements together may take, with opening files, starting processes and drawing. Where they
-    do not suffice, fewer things are measured, and the table and the report name the others. The benchmark of a run also
-    takes at most a tenth of the time that storing took, but may take 5 s.
+    """Seconds that all measurements together may take, with opening files, starting processes and drawing. If this
+    is too short, less is measured, and the table and the report name the rest. The benchmark of a run also takes at
+    most a tenth of the time that storing took, or 5 s if that is more.
     """
 
 
@@ -239,10 +239,10 @@ class Configuration(Section):
     device: Annotated[Text, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")] = key(
         "auto",
         "where models compute, auto (a GPU where there is one), cpu, cuda, or cuda: with a number",
-        comment="Where models compute: auto (a GPU where there is one), cpu, cuda, or the second GPU, cuda:1.",
+        comment="Where models compute: auto (a GPU if there is one), cpu, cuda, or cuda:1, the second GPU.",
     )
-    """Where models compute: `auto`, a GPU where there is one, else the CPU; `cpu`; `cuda`, or `cuda:1` for the second
-    GPU. Unless it is `cpu`, jobs request a GPU of a cluster. Another device embeds no slide again.
+    """Where models compute: `auto` (a GPU if there is one, else the CPU), `cpu`, `cuda`, or `cuda:1`, the second GPU.
+    Unless it is `cpu`, jobs on a cluster request a GPU. A new value embeds no slide again.
     """
 
     force: Annotated[bool, BeforeValidator(_spelt_out)] = key(
@@ -251,8 +251,8 @@ class Configuration(Section):
         comment="Whether stores are written that probably do not fit on the disk.",
     )
     """Before the first store is written, the size of all stores is [estimated](../docs/how-to/disk-and-time.md). If
-    they do not fit on the disk of the results, the run is refused with the figures. `true` writes them all the same;
-    for one run, use `--config force=true`.
+    they do not fit on the disk of the results, the run is refused with the figures. `true` writes them anyway; for one
+    run, use `--config force=true`.
     """
 
     splits: Splits | None = key(
@@ -275,8 +275,8 @@ class Configuration(Section):
         validate_default=True,
         json_schema_extra={"type": ["boolean", "object"]},
     )
-    """Measures how fast patches are read from the stores and from the slides, and on a sample what other backends and
-    encodings take. `false` measures nothing: `benchmark.csv`, `candidates.csv` and the plot are not made.
+    """Measures how fast patches are read from the stores and from the slides, and on a sample the size and speed of
+    other backends and encodings. `false` measures nothing: `benchmark.csv`, `candidates.csv` and the plot are not made.
     """
 
     seed: Count = key(

@@ -44,14 +44,14 @@ class Sampling(Section):
     )
     """Native level, 0 = full resolution."""
 
-    mpp: Positive = key(None, "the micrometres a pixel that are wanted, more than 0, such as 0.5")
+    mpp: Positive = key(None, "the requested µm per pixel, more than 0, such as 0.5")
     """µm per pixel, so that slides of several scanners give patches of the same physical size. slidemill reads the
     coarsest native level that is fine enough, and shrinks it by `filter`. A level within 2 % of the requested value is
     used unchanged; `mpp` in the tables has its value. Slides that are coarser fail, and so do slides whose pixels are
-    not square (`mpp_x` and `mpp_y` differ by more than 2 %); by a native level, the latter are sampled with a note.
+    not square (`mpp_x` and `mpp_y` differ by more than 2 %); with `level`, the latter are sampled with a note.
     """
 
-    magnification: Positive = key(None, "the magnification that is wanted, more than 0, such as 20")
+    magnification: Positive = key(None, "the requested magnification, more than 0, such as 20")
     """The same, by objective power. A slide without one counts as 10 / mpp."""
 
     filter: Literal["area", "lanczos"] = key(
@@ -59,15 +59,14 @@ class Sampling(Section):
     )
     """How pixels are shrunk to `mpp` or `magnification`. `area` gives each pixel the mean of the area that it covers,
     the same on every machine and in every patch that shows it. `lanczos` is Pillow's filter, above a factor of four
-    after averaging blocks of pixels: sharper, and several times as slow. Native levels are not shrunk, and DeepZoom
-    levels always by `lanczos`, so that neither takes this key. See [what the filters
-    do](../docs/explanation/resolution.md#the-filter).
+    after averaging blocks of pixels: sharper, and several times as slow. With `level` and
+    `deepzoom_level`, leave the key out: native levels are not shrunk, and DeepZoom levels always by `lanczos`. See
+    [what the filters do](../docs/explanation/resolution.md#the-filter).
     """
 
     assume_mpp: Positive | None = key(
         None,
-        "micrometres a level-0 pixel of slides that do not say so themselves, or whose pixels are not square, "
-        "more than 0; or null",
+        "µm per level-0 pixel of slides that state none, or whose pixels are not square, more than 0; or null",
         comment="µm per level-0 pixel of slides that do not state it or whose pixels are not square; null for none.",
     )
     """µm per level-0 pixel of slides that state none, state less than 0.02 or more than 50, or whose pixels are not
@@ -98,7 +97,7 @@ class Sampling(Section):
         comment="The largest number of patches in the grid of one slide; a slide with more fails.",
     )
     """The largest number of patches in one slide's grid. A slide with more fails before a table of gigabytes is
-    written. A change of the value samples and stores again. Slides of more than 10^12 pixels fail in any case.
+    written. A new value repeats sampling and storing. Slides of more than 10^12 pixels fail in any case.
     """
 
     limit_bounds: bool = key(
@@ -147,12 +146,11 @@ class Tissue(Section):
 
     level: Count | None = key(
         None,
-        "the native level that the mask is made from; null takes about 8 micrometres a pixel",
+        "the native level that the mask is made from; null takes about 8 µm per pixel",
         comment="The native level that the mask is made from; null takes about 8 µm per pixel.",
     )
-    """The native level that the mask is made from. `null` shrinks pixels to 8 µm per pixel (by a factor that takes a
-    level-0 pixel as 0.25 µm if the slide states no size). Slides without low levels are read completely for it, strip
-    by strip.
+    """The native level that the mask is made from. `null` shrinks pixels to 8 µm per pixel; if the slide
+    states no mpp, a level-0 pixel counts as 0.25 µm. Slides without low levels are read completely, strip by strip.
     """
 
     masks: NonEmpty | None = key(

@@ -183,7 +183,7 @@ MEASURES = (
         "min_blur",
         "the least blur (the less, the more blurred) that a patch may have, 0 or more",
         largest=math.inf,
-        advice="It depends on scanner, resolution and stain: choose it by the report of a run with `quality: true`. "
+        advice="It depends on scanner, resolution and stain: choose it from the report of a run with `quality: true`. "
         "Blank glass has next to none.",
     ),
     Measure(
