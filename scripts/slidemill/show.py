@@ -102,7 +102,7 @@ def montage(
         if value < least:
             raise SlidemillError(f"{name} is {value}: give {least} or more")
     if isinstance(ds_or_pixels, np.ndarray):
-        named = _named(ds_or_pixels, labels)
+        named = _name_labels(ds_or_pixels, labels)
     elif labels is not None:
         raise SlidemillError("labels are given with a dataset, which has its own: leave them out")
     else:
@@ -245,7 +245,7 @@ def _panel(axes: Axes, pixels: Pixels, title: str) -> None:
     axes.set_title(title, fontsize=10)
 
 
-def _named(pixels: npt.NDArray[np.uint8], labels: Labels | None) -> list[tuple[int, str]]:
+def _name_labels(pixels: npt.NDArray[np.uint8], labels: Labels | None) -> list[tuple[int, str]]:
     """Return the number and the name of each patch's label."""
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3:
         raise SlidemillError(

@@ -301,7 +301,7 @@ class Copy:
         spec = importlib.util.spec_from_file_location("copied_provenance", location)
         self.provenance = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(self.provenance)
-        self.parse, self.provenance._parsed = self.provenance._parsed.__wrapped__, self.parse_once
+        self.parse, self.provenance._parse_once = self.provenance._parse_once.__wrapped__, self.parse_once
 
     def parse_once(self, path):
         state = path, path.read_bytes()
@@ -397,10 +397,10 @@ def test_code_digest_follows_parent_packages(copied):
 
 def test_code_digest_ignores_imports_for_types_alone(copied):
     name = "slidemill/stages/sample.py"
-    before = copied.provenance._parsed(copied.scripts / name)[1]
+    before = copied.provenance._parse_once(copied.scripts / name)[1]
     for test, is_run in (("TYPE_CHECKING", False), ("ELSEWHERE", True)):
         copied.append(name, f"\nif {test}:\n    from slidemill.report.plots import draw_benchmark\n")
-        assert (len(copied.provenance._parsed(copied.scripts / name)[1]) > len(before)) == is_run
+        assert (len(copied.provenance._parse_once(copied.scripts / name)[1]) > len(before)) == is_run
         copied.restore()
 
 

@@ -73,7 +73,7 @@ def read_layers(root: Element, form: XmlFormat, findings: Findings) -> Annotatio
                 findings.warnings.extend([LINES] * (kind != POINTS and len(vertices) > LINE_VERTICES))
                 continue
             is_hole = _is_hole(element, kind, form, subject=subject, findings=findings)
-            shape = _outlined(form.areas[kind], vertices, subject, findings=findings)
+            shape = _list_outlined(form.areas[kind], vertices, subject, findings=findings)
             if shape is not None and is_hole:
                 holes.append((element.get("InputRegionId", "0"), shape))
             elif shape is not None:
@@ -171,7 +171,7 @@ def _vertices(region: Element, form: XmlFormat, subject: str, *, findings: Findi
     return [findings.vertex(one.get("X"), one.get("Y"), subject) for one in places]
 
 
-def _outlined(form: str, vertices: Sequence[Vertex], subject: str, *, findings: Findings) -> MultiPolygon | None:
+def _list_outlined(form: str, vertices: Sequence[Vertex], subject: str, *, findings: Findings) -> MultiPolygon | None:
     """Return the area in a polygon, rectangle or ellipse, or None if it is empty.
 
     Parameters

@@ -21,7 +21,7 @@ def _name(_layer: Element, element: Element, _findings: Findings) -> str:
     return name if group in ("", "None") else group
 
 
-def _ordered(coordinates: list[Element]) -> list[Element]:
+def _sort_points(coordinates: list[Element]) -> list[Element]:
     """Return vertices sorted by their Order attribute.
 
     They stay in the file's order if one of them states none.
@@ -52,5 +52,5 @@ ASAP = XmlFormat(
     name=_name,
     remedy="put it into a group",
     negative="",
-    ordered=_ordered,
+    ordered=_sort_points,
 )

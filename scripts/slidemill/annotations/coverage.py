@@ -73,7 +73,7 @@ def covered_areas(regions: Sequence[Region], tree: shapely.STRtree, boxes: Shape
     # 5. Where several regions meet in a box, cut them, and take from each what earlier ones cover.
     several = np.flatnonzero(part & (np.bincount(box[part], minlength=len(boxes))[box] > 1))
     pieces = shapely.intersection(shapes[region[several]], boxes[box[several]])
-    later, unowned = _unowned(box[several], pieces)
+    later, unowned = _find_unowned(box[several], pieces)
     area[several[later]] = unowned
     # 6. The region that covers all of a box owns what is left of it.
     left = shapely.area(boxes) - np.bincount(box, area, len(boxes))
@@ -137,7 +137,7 @@ def areas_within(shape: MultiPolygon, bounds: Floats) -> Floats:
     return np.maximum(areas, 0)
 
 
-def _unowned(box: Places, pieces: Shapes) -> tuple[Places, Floats]:
+def _find_unowned(box: Places, pieces: Shapes) -> tuple[Places, Floats]:
     """Return pieces that meet earlier ones of their box, and their uncovered areas.
 
     Parameters

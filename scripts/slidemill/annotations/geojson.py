@@ -138,9 +138,11 @@ def _parts(geometry: Mapping[str, Any], subject: str, findings: Findings) -> Ite
     if kind == "Polygon":
         yield geometry.get("coordinates")
     elif kind == "MultiPolygon":
-        yield from _listed(geometry.get("coordinates"), subject, findings) or [[]]  # an empty one is dropped and noted
+        yield from _require_list(geometry.get("coordinates"), subject, findings) or [
+            []
+        ]  # an empty one is dropped and noted
     elif kind == "GeometryCollection":
-        geometries = _listed(geometry.get("geometries"), subject, findings)
+        geometries = _require_list(geometry.get("geometries"), subject, findings)
         if not geometries:
             yield []
         for part in geometries:
@@ -218,7 +220,7 @@ def _shape(parts: Sequence[object], subject: str, findings: Findings) -> MultiPo
     """Return polygons' coordinates as a valid shape, or None if it is empty."""
     kept = []
     for part in parts:
-        rings = [_ring(ring, subject, findings) for ring in _listed(part, subject, findings)]
+        rings = [_ring(ring, subject, findings) for ring in _require_list(part, subject, findings)]
         short = [len(ring) for ring in rings if len(ring) < 3]
         if short or not rings:
             findings.drop(f"{subject}: {min(short, default=0)} vertices enclose nothing, and were left out")
@@ -271,15 +273,15 @@ def _meet(hole: Polygon, outer: Polygon) -> bool:
 def _ring(ring: object, subject: str, findings: Findings) -> list[Vertex]:
     """Return a ring's vertices in level-0 pixels; numbers after x and y are ignored."""
     places = []
-    for position in _listed(ring, subject, findings):
-        place = _listed(position, subject, findings)[:2]
+    for position in _require_list(ring, subject, findings):
+        place = _require_list(position, subject, findings)[:2]
         if len(place) < 2 or any(isinstance(value, str) for value in place):
             raise findings.error(subject, f"a position is {place!r:.80}: give two numbers")
         places.append(findings.vertex(place[0], place[1], subject))
     return places
 
 
-def _listed(value: object, subject: str, findings: Findings) -> list[Any]:
+def _require_list(value: object, subject: str, findings: Findings) -> list[Any]:
     if not isinstance(value, list):
         raise findings.error(subject, f"its coordinates hold {value!r:.80}: give lists of x and y")
     return value

@@ -210,7 +210,7 @@ def enclose(parts: Sequence[Sequence[Polygon]], subject: str, findings: Findings
         findings.notes.append(f"{subject}: the outline crosses itself and was repaired")
         findings.warnings.extend([TANGLED] * any(_is_tangled(ring) for part in parts for ring in part))
         findings.warnings.extend([BEYOND] * any(_overhangs(*part) for part in parts))
-        shape = MultiPolygon(polygons(shapely.union_all([_repaired(*part) for part in parts])))
+        shape = MultiPolygon(polygons(shapely.union_all([_repair(*part) for part in parts])))
     if shape.area == 0:
         findings.drop(f"{subject}: the outline has no area, and it was left out")
         return None
@@ -226,7 +226,7 @@ def _is_tangled(ring: Polygon) -> bool:
     return bool(abs(signed - repaired) > TANGLED_SHARE * max(signed, repaired))
 
 
-def _repaired(outer: Polygon, *holes: Polygon) -> BaseGeometry:
+def _repair(outer: Polygon, *holes: Polygon) -> BaseGeometry:
     """Return the area in an outline, without its holes.
 
     A point that the outline circles twice is outside.

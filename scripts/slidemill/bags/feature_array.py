@@ -106,14 +106,14 @@ class FeatureArray:
     def _read(self, places: Places) -> Array:
         codes = self._rows.codes[places]
         if len(places) and (codes == codes[0]).all():
-            return _view(*self._located(int(codes[0]), places))
+            return _view(*self._locate(int(codes[0]), places))
         out = np.empty((len(places), self.shape[1]), self.dtype)
         for code, own in group_places(codes):
-            features, rows = self._located(code, places[own])
+            features, rows = self._locate(code, places[own])
             out[own] = features[rows]
         return out
 
-    def _located(self, code: int, places: Places) -> tuple[Array, Places]:
+    def _locate(self, code: int, places: Places) -> tuple[Array, Places]:
         """Return a slide's features, and the rows of patches in them."""
         file, features = self._map(code)
         if (features.shape[1], features.dtype) != (self.shape[1], self.dtype):

@@ -105,7 +105,7 @@ def _export(options: argparse.Namespace) -> int:
         names = set(dataset.table["label_name"])
         labels = [_label(text, names) for text in options.labels] if options.labels else None
         asked = dataset.select(options.slides)
-        chosen = _fulfilling(asked, options.query).select(labels=labels)
+        chosen = _filter_rows(asked, options.query).select(labels=labels)
         if options.layout:
             return _export_layout(asked, chosen, options)
         _require_layout(options)
@@ -163,7 +163,7 @@ def _export_layout(asked: Dataset, chosen: Dataset, options: argparse.Namespace)
     return 0
 
 
-def _fulfilling(dataset: Dataset, query: str | None) -> Dataset:
+def _filter_rows(dataset: Dataset, query: str | None) -> Dataset:
     try:
         return dataset.select(query=query)
     except SlidemillError as error:

@@ -52,24 +52,24 @@ def faults(values: Mapping[str, Any]) -> list[str]:
     """
     schema, by_place = json_schema(), dict[Place, list[Any]]()
     try:
-        Configuration.model_validate(_known(values, schema))
+        Configuration.model_validate(_drop_unknown(values, schema))
     except ValidationError as error:
         for one in error.errors(include_url=False):
             by_place.setdefault(one["loc"], []).append(one)
     return list(dict.fromkeys(_lines((), values, schema, errors=by_place)))
 
 
-def _known(value: Any, schema: Mapping[str, Any]) -> Any:
+def _drop_unknown(value: Any, schema: Mapping[str, Any]) -> Any:
     """Return a value without unknown keys.
 
     If such a key is not Unicode, pydantic reports only that one.
     """
     entry = schema.get("additionalProperties")
     if isinstance(value, dict) and isinstance(entry, dict):
-        return {name: _known(own, entry) for name, own in value.items()}
+        return {name: _drop_unknown(own, entry) for name, own in value.items()}
     if not isinstance(value, dict) or "properties" not in schema:
         return value
-    return {name: _known(value[name], own) for name, own in schema["properties"].items() if name in value}
+    return {name: _drop_unknown(value[name], own) for name, own in schema["properties"].items() if name in value}
 
 
 def _lines(place: Place, value: Any, schema: Mapping[str, Any], *, errors: Errors) -> Iterator[str]:
@@ -101,10 +101,10 @@ def _lines(place: Place, value: Any, schema: Mapping[str, Any], *, errors: Error
         # Looser than for labels' names: a wrong guess costs nothing, and part of a key is often meant.
         close = difflib.get_close_matches(str(name), known, n=1)
         hint = f"did you mean {close[0]}? There" if close else "there"
-        yield f"{_joined((*place, name))} is {_shown(value[name])}, an unknown key: {hint} are {', '.join(known)}"
+        yield f"{_join_place((*place, name))} is {_shorten(value[name])}, an unknown key: {hint} are {', '.join(known)}"
     for name in schema.get("required", ()):
         if name not in value:
-            yield f"{_joined((*place, name))} is missing: give {known[name]['description']}"
+            yield f"{_join_place((*place, name))} is missing: give {known[name]['description']}"
     for name, own in known.items():
         if name in value:
             yield from _lines((*place, name), value[name], own, errors=errors)
@@ -125,11 +125,11 @@ def _lines_of_entries(place: Place, schema: Mapping[str, Any], errors: Errors) -
 
 def _line(place: Place, error: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
     description = schema.get("description", "see config/README.md")
-    key = _joined(place) or "the configuration"
-    return f"{key} is {_shown(error['input'])}, not {_expected(error['type'], schema)}: {description}"
+    key = _join_place(place) or "the configuration"
+    return f"{key} is {_shorten(error['input'])}, not {_describe_expected(error['type'], schema)}: {description}"
 
 
-def _expected(kind: str, schema: Mapping[str, Any]) -> str:
+def _describe_expected(kind: str, schema: Mapping[str, Any]) -> str:
     """Return in words what a value with this pydantic error should have been."""
     if kind in BOUNDS:
         words, bound = BOUNDS[kind]
@@ -147,11 +147,11 @@ def _expected(kind: str, schema: Mapping[str, Any]) -> str:
     return " or ".join(TYPE_NAMES[kind] for kind in kinds) + inside
 
 
-def _shown(value: object) -> str:
+def _shorten(value: object) -> str:
     """Return a value's Python representation, cut off if it is long."""
     text = repr(value)
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
 
-def _joined(place: Place) -> str:
+def _join_place(place: Place) -> str:
     return ".".join(map(str, place))

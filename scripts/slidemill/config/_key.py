@@ -60,7 +60,7 @@ def key(default: Any, description: str | None = None, *, comment: str | None = N
     return Field(default=default, description=description, json_schema_extra=extra, **more)
 
 
-def _as_given(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+def _keep_given(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
     """Return a number that `check` accepts, without making it a float.
 
     Otherwise rules would run again when 30 becomes 30.0.
@@ -72,7 +72,7 @@ def _as_given(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
 Text = InstanceOf[str]
 """A string. Pydantic's own refuses file names that are not UTF-8."""
 
-AS_GIVEN = WrapValidator(_as_given)
+AS_GIVEN = WrapValidator(_keep_given)
 
 NonEmpty = Annotated[Text, Field(min_length=1)]
 Count = Annotated[int, Field(ge=0)]

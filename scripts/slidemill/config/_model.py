@@ -89,14 +89,14 @@ def section(description: str) -> Any:
     return key({}, description, validate_default=True)
 
 
-def _switched(given: Any) -> Any:
+def _read_switch(given: Any) -> Any:
     """Return the section that true and false stand for: the defaults, and None."""
     if given is None:
         raise PydanticCustomError("limits", "neither true or false nor limits")
     return {True: {}, False: None}[given] if isinstance(given, bool) else given
 
 
-def _spelt_out(given: Any) -> Any:
+def _parse_boolean(given: Any) -> Any:
     """Return the value of ``--config force=true``, which Snakemake takes for a text."""
     return {"true": True, "false": False}.get(given, given) if isinstance(given, str) else given
 
@@ -143,7 +143,7 @@ class Configuration(Section):
     sampling: Sampling = section("which patches are sampled")
     tissue: Tissue = section("which patches have tissue enough")
 
-    quality: Annotated[Quality | None, BeforeValidator(_switched)] = key(  # type: ignore[valid-type]
+    quality: Annotated[Quality | None, BeforeValidator(_read_switch)] = key(  # type: ignore[valid-type]
         False,
         "true measures each patch's quality, a mapping of limits drops the bad ones too, false reads no pixel",
         comment="Measures of each patch's pixels, in the tables and the report: true, or a mapping of limits by which "
@@ -245,7 +245,7 @@ class Configuration(Section):
     Unless it is `cpu`, jobs on a cluster request a GPU. A new value embeds no slide again.
     """
 
-    force: Annotated[bool, BeforeValidator(_spelt_out)] = key(
+    force: Annotated[bool, BeforeValidator(_parse_boolean)] = key(
         False,
         "true writes stores that probably do not fit on the disk, false refuses to",
         comment="Whether stores are written that probably do not fit on the disk.",
@@ -267,7 +267,7 @@ class Configuration(Section):
     """
 
     validation: Validation = section("how stores are checked")
-    benchmark: Annotated[Benchmark | None, BeforeValidator(_switched)] = key(
+    benchmark: Annotated[Benchmark | None, BeforeValidator(_read_switch)] = key(
         {},
         "how the stores' speed is measured: a mapping of patches, repeats and time_limit, or false for no benchmark",
         comment="How fast patches are read: from the stores that were written, and from other backends and encodings "

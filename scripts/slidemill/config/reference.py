@@ -50,7 +50,7 @@ def _plain(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str,
     own.pop("title", None)
     own.pop(COMMENT, None)
     if choices := own.pop("anyOf", None):
-        own = {**_merged([_plain(choice, definitions) for choice in choices]), **own}
+        own = {**_merge_choices([_plain(choice, definitions) for choice in choices]), **own}
     if "const" in own:
         own["enum"] = [own.pop("const")]
     if "enum" in own:
@@ -69,7 +69,7 @@ def _plain(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str,
     return first | {name: own[name] for name in own if name not in LAST} | last
 
 
-def _merged(choices: list[dict[str, Any]]) -> dict[str, Any]:
+def _merge_choices(choices: list[dict[str, Any]]) -> dict[str, Any]:
     """Return one schema for a value and null."""
     merged = {name: value for choice in choices for name, value in choice.items()}
     if "enum" in merged:

@@ -52,7 +52,7 @@ def match_coordinates(root: Path, slides: Sequence[SlideFile]) -> GivenSlides:
     files = sorted(_files(root))
     found: dict[str, list[Path]] = defaultdict(list)
     unfit, names = [], _names(slides)
-    for file, fitting in ((file, _fitting(file, names)) for file in files):
+    for file, fitting in ((file, _find_slides(file, names)) for file in files):
         if len(fitting) > 1:
             raise ConfigError(
                 f"{KEY}: {file} fits {len(fitting)} slides, {fitting[0].slide} and {fitting[1].slide} among them: name "
@@ -111,7 +111,7 @@ def _names(slides: Sequence[SlideFile]) -> Names:
     return names
 
 
-def _fitting(file: Path, names: Names) -> Sequence[SlideFile]:
+def _find_slides(file: Path, names: Names) -> Sequence[SlideFile]:
     """Return the slides that a file fits best: by id, else by relative path, else by name."""
     end = next(end for end in ENDINGS if file.name.lower().endswith(end))
     bare = file.with_name(file.name[: -len(end)])

@@ -80,7 +80,7 @@ def place_patches(
     """
     _check_slide(given, info, names)
     if given.square:
-        spec = _fitting(given.square, info, spec, stated)
+        spec = _fit_grid(given.square, info, spec, stated)
     _check_unique(given.places)
     found = _on_grid(given.places, Grid(info.pyramid, spec))
     if found is None:
@@ -104,7 +104,7 @@ def _check_slide(given: CoordinateFile, info: SlideInfo, names: Sequence[str]) -
             )
 
 
-def _fitting(square: Square, info: SlideInfo, spec: GridSpec, stated: Sequence[str]) -> GridSpec:
+def _fit_grid(square: Square, info: SlideInfo, spec: GridSpec, stated: Sequence[str]) -> GridSpec:
     """Return the grid of patches that are the file's squares.
 
     Raises
@@ -122,7 +122,7 @@ def _fitting(square: Square, info: SlideInfo, spec: GridSpec, stated: Sequence[s
         if grid.extent0 != side0:
             raise SlideError(
                 f"its squares are {square}, {side0} level-0 pixels wide, and those of the configuration are "
-                f"{grid.extent0} level-0 pixels wide ({_described(spec)}): give sampling another patch_size or "
+                f"{grid.extent0} level-0 pixels wide ({_describe_grid(spec)}): give sampling another patch_size or "
                 "resolution, or leave both out to take the file's"
             )
     else:
@@ -156,7 +156,7 @@ def _with_resolution(spec: GridSpec, square: Square, info: SlideInfo, side0: int
     return replace(bare, downsample=side0 / square.side, filter=AREA)
 
 
-def _described(spec: GridSpec) -> str:
+def _describe_grid(spec: GridSpec) -> str:
     key = next(key for key in RESOLUTIONS if getattr(spec, key) is not None)
     return f"patch_size {spec.patch_size}, {key} {getattr(spec, key):g}"
 

@@ -46,13 +46,13 @@ def select_rows(
     if slides is not None:
         mask &= table["slide"].isin(slides).to_numpy()
     if labels is not None:
-        mask &= _labelled(table, classes, [labels] if isinstance(labels, str | int | np.integer) else list(labels))
+        mask &= _match_labels(table, classes, [labels] if isinstance(labels, str | int | np.integer) else list(labels))
     if query is not None:
-        mask &= _fulfilling(table, query)
+        mask &= _match_query(table, query)
     return mask
 
 
-def _labelled(table: pandas.DataFrame, classes: Mapping[int, str], labels: list[int | str]) -> Mask:
+def _match_labels(table: pandas.DataFrame, classes: Mapping[int, str], labels: list[int | str]) -> Mask:
     names = table["label_name"]
     if unknown := [label for label in labels if label not in {*classes, -1, *names.cat.categories}]:
         known = ", ".join(f"{label} {name}" for label, name in classes.items())
@@ -61,7 +61,7 @@ def _labelled(table: pandas.DataFrame, classes: Mapping[int, str], labels: list[
     return mask
 
 
-def _fulfilling(table: pandas.DataFrame, query: str) -> Mask:
+def _match_query(table: pandas.DataFrame, query: str) -> Mask:
     try:
         found: Any = table.eval(query)
         mask = np.asarray(found)

@@ -130,14 +130,14 @@ def image_files(dataset: Dataset) -> Generator[bytes]:
     StoreError
         When there are no stores, or a store is damaged or unlike the first.
     """
-    for _, data in _converted(dataset, _form(dataset, IMAGES, _in_tar), {}):
+    for _, data in _convert_patches(dataset, _form(dataset, IMAGES, _in_tar), {}):
         yield bytes(data)
 
 
 def _form(dataset: Dataset, encoding: str, written: Callable[[Encoding, str], Encoding]) -> _Form:
     """Return the form of the patches, of which the first slide's store decides."""
     with require_stores(dataset.stored.pool).open(dataset.slides[0]) as store:
-        return _Form(_kept(store), store.manifest.shape, written(_kept(store), encoding))
+        return _Form(_kept_encoding(store), store.manifest.shape, written(_kept_encoding(store), encoding))
 
 
 def _in_tar(stored: Encoding, encoding: str) -> Encoding:
@@ -162,7 +162,7 @@ def _write_hdf5(path: Path, dataset: Dataset, form: _Form, progress: Progress) -
         count = len(dataset)
         patches = RawPatches(file, count, form.shape) if form.written is RAW else EncodedPatches(file, spool)
         slides: dict[str, Any] = {}
-        with closing(_converted(dataset, form, slides)) as converted:
+        with closing(_convert_patches(dataset, form, slides)) as converted:
             for done, (_, data) in enumerate(converted, start=1):
                 patches.add(data)
                 progress(done)
@@ -191,8 +191,8 @@ def _write_tar(path: Path, dataset: Dataset, form: _Form, progress: Progress) ->
     slides: dict[str, Any] = {}
     # Facts on the stores come first, where a stream begins.
     for slide in dataset.slides:
-        with _opened(dataset, slide, form) as store:
-            slides[slide] = _said(store)
+        with _open_checked(dataset, slide, form) as store:
+            slides[slide] = _describe_store(store)
     with path.open("wb", buffering=BUFFER) as file:
         members = Members(file)
 
@@ -200,7 +200,7 @@ def _write_tar(path: Path, dataset: Dataset, form: _Form, progress: Progress) ->
             members.add(header(name, len(data)), data)
 
         add(PROVENANCE, json.dumps(_provenance(dataset, slides)).encode())
-        with closing(_converted(dataset, form, slides)) as converted:
+        with closing(_convert_patches(dataset, form, slides)) as converted:
             for done, (row, (key, data)) in enumerate(zip(_rows(dataset.table), converted, strict=True), start=1):
                 add(f"{key}{form.written.suffix}", data)
                 add(f"{key}.json", json.dumps(row).encode())
@@ -209,7 +209,7 @@ def _write_tar(path: Path, dataset: Dataset, form: _Form, progress: Progress) ->
         members.end()
 
 
-def _converted(dataset: Dataset, form: _Form, slides: dict[str, Any]) -> Generator[tuple[str, Buffer]]:
+def _convert_patches(dataset: Dataset, form: _Form, slides: dict[str, Any]) -> Generator[tuple[str, Buffer]]:
     """Yield each patch's name and its bytes in the file; add store facts to `slides`."""
     with closing(_patches(dataset, form, slides)) as patches:
         # One thread at a time reads; all of them convert.
@@ -231,8 +231,8 @@ def _patches(dataset: Dataset, form: _Form, slides: dict[str, Any]) -> Generator
     """Yield each patch's name and its checked bytes in the store; add store facts to `slides`."""
     pairs = zip(dataset.table["slide"].astype(str), dataset.table["patch_id"], strict=True)
     for slide, own in groupby(pairs, itemgetter(0)):
-        with _opened(dataset, slide, form) as store:
-            slides[slide] = _said(store)
+        with _open_checked(dataset, slide, form) as store:
+            slides[slide] = _describe_store(store)
             if store.holds_tiles:
                 if fault := next(changed_tiles(store), ""):
                     raise StoreError(f"{store.path}: {fault}: see slidemill verify, and store the slide again")
@@ -249,12 +249,12 @@ def _patches(dataset: Dataset, form: _Form, slides: dict[str, Any]) -> Generator
                 yield f"{slide}/{patch_id}", data
 
 
-def _opened(dataset: Dataset, slide: str, form: _Form) -> Store:
+def _open_checked(dataset: Dataset, slide: str, form: _Form) -> Store:
     """Open a slide's store; check that encoding and shape match the first store."""
     store = require_stores(dataset.stored.pool).open(slide)
-    if _kept(store) is not form.stored or store.manifest.shape != form.shape:
+    if _kept_encoding(store) is not form.stored or store.manifest.shape != form.shape:
         store.close()
-        found, size = _kept(store).name, store.manifest.patch_size
+        found, size = _kept_encoding(store).name, store.manifest.patch_size
         raise StoreError(
             f"{store.path}: is {found} of {size} pixels, and the first store is {form.stored.name} of {form.shape[0]}: "
             "one file has patches of one kind: export these slides one by one, or store them again"
@@ -262,12 +262,12 @@ def _opened(dataset: Dataset, slide: str, form: _Form) -> Store:
     return store
 
 
-def _kept(store: Store) -> Encoding:
+def _kept_encoding(store: Store) -> Encoding:
     """Return the encoding of a store's patches; raw for patches that are cut out of tiles."""
     return RAW if store.holds_tiles else store.manifest.codec
 
 
-def _said(store: Store) -> dict[str, Any]:
+def _describe_store(store: Store) -> dict[str, Any]:
     manifest = store.manifest
     return {
         "fingerprint": manifest.fingerprint,

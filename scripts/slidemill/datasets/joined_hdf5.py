@@ -91,7 +91,7 @@ Counts = list[tuple[str, int]]
 
 
 @contextmanager
-def _opened(store: Path) -> Iterator[h5py.File]:
+def _open_file(store: Path) -> Iterator[h5py.File]:
     with machine_errors(store), h5py.File(store, "r", locking=False) as file:
         yield file
 
@@ -108,7 +108,7 @@ def _has_tiles(results: Path, counts: Counts) -> bool:
 def _join_raw(file: h5py.File, results: Path, counts: Counts) -> None:
     shape = (0, 0, 3)
     if counts:
-        with _opened(results / store_path(BACKEND, counts[0][0])) as first:
+        with _open_file(results / store_path(BACKEND, counts[0][0])) as first:
             shape = first["patches"].shape[1:]
     sizes = [count for _, count in counts]
     _join(file, "patches", shape, slides=[slide for slide, _ in counts], sizes=sizes)
@@ -118,7 +118,7 @@ def _join_encoded(file: h5py.File, results: Path, counts: Counts) -> None:
     offsets: list[npt.NDArray[np.int64]] = [np.zeros(1, np.int64)]
     sizes: list[int] = []
     for slide, _ in counts:
-        with _opened(results / store_path(BACKEND, slide)) as store:
+        with _open_file(results / store_path(BACKEND, slide)) as store:
             own = store["offsets"][:]
         offsets.append(own[1:] + sum(sizes))
         sizes.append(int(own[-1]))

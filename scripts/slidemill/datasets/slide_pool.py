@@ -80,7 +80,7 @@ class SlidePool(Pool[SlideSource]):
         check_slide(path, record.fingerprint)
         reading = self._found.get(slide)
         if reading is None:
-            reading = self._found[slide] = self._reading(slide, record, path)
+            reading = self._found[slide] = self._choose_reading(slide, record, path)
         if self._cache is None:
             self._cache = openslide.OpenSlideCache(OPENSLIDE_CACHE)
         return SlideSource(path, record, reading=reading, cache=self._cache)
@@ -121,7 +121,7 @@ class SlidePool(Pool[SlideSource]):
         facts = self._found[slide]
         return facts if found.reader == facts.reader else ReaderFacts(reader=found.reader, reason="its tiles failed")
 
-    def _reading(self, slide: str, record: SlideRecord, path: Path) -> ReaderFacts:
+    def _choose_reading(self, slide: str, record: SlideRecord, path: Path) -> ReaderFacts:
         if not needs_trust(record) and record.reading:
             return record.reading
         grid = Grid(record.info.pyramid, record.grid)
@@ -167,7 +167,7 @@ def open_pool(
         records = _earlier_records(results, table["slide"].cat.categories, prints, root)
     elif root is not None:
         records = replace(records, root=root.absolute())
-    return SlidePool(results, SLIDES, most_open, records, _compared(table, records))
+    return SlidePool(results, SLIDES, most_open, records, _list_compared(table, records))
 
 
 def _earlier_records(
@@ -206,7 +206,7 @@ def _stored_colours(results: Path, slide: str) -> str | None:
     return None
 
 
-def _compared(table: pandas.DataFrame, records: SlideRecords) -> Compared:
+def _list_compared(table: pandas.DataFrame, records: SlideRecords) -> Compared:
     """Return the patches with which slides that `needs_trust` names earn it again."""
     wanted = [slide for slide, record in records.slides.items() if needs_trust(record)]
     compared = {}

@@ -144,7 +144,7 @@ class StoredPatches:
 
     def ids(self, places: Places) -> list[str]:
         """Return the patches' names in the cohort, ``SLIDE/PATCH_ID``."""
-        return [f"{self.slides[code]}/{own}" for code, own in self._named(places)]
+        return [f"{self.slides[code]}/{own}" for code, own in self._name_patches(places)]
 
     def read(
         self, places: Places, out: Pixels | None = None, symmetries: npt.NDArray[np.integer] | None = None
@@ -168,7 +168,7 @@ class StoredPatches:
         SlideError
             When a slide that is read itself is missing, has changed, or cannot be read.
         """
-        wanted = self._named(places)
+        wanted = self._name_patches(places)
         pool, slides = self.pool, self.slides
         first = pool[slides[wanted[0][0]]].shape if wanted else (0, 0, 3)
         shape = (len(wanted), *first)
@@ -184,7 +184,7 @@ class StoredPatches:
             store.read_into(own, pixels[place], turns[place])
         return pixels
 
-    def _named(self, places: Places) -> list[tuple[int, str]]:
+    def _name_patches(self, places: Places) -> list[tuple[int, str]]:
         """Return the index of each patch's slide in `slides`, and the patch's id."""
         codes, columns, rows = (own[places].tolist() for own in (self.codes, self.columns, self.rows))
         return [(code, format_patch_id(column, row)) for code, column, row in zip(codes, columns, rows, strict=True)]

@@ -45,7 +45,7 @@ def require_same_square(own: ExportedSlide, reader: str, read: LevelRead) -> Non
     raise SlidemillError(
         f"{own.slide}: {reader} would read another square (of {first}: {pixels * own.info.downsamples[level]:.10g} "
         f"level-0 pixels from x {x}, y {y}, which are {pixels} pixels of level {level}; the patch: {own.side}); sample "
-        f"with settings that agree: {', or '.join(_agreeing(own, read))}"
+        f"with settings that agree: {', or '.join(_find_agreeing(own, read))}"
     )
 
 
@@ -54,7 +54,7 @@ def _agrees(own: ExportedSlide, read: LevelRead) -> bool:
     return abs(pixels * own.info.downsamples[level] - own.side) < CLOSE
 
 
-def _agreeing(own: ExportedSlide, read: LevelRead) -> Iterator[str]:
+def _find_agreeing(own: ExportedSlide, read: LevelRead) -> Iterator[str]:
     """Yield settings of `sampling` with which the squares agree: one per kind of setting."""
     spec, size, mpp = own.spec, own.spec.patch_size, own.info.mpp
 

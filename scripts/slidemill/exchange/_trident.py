@@ -47,11 +47,11 @@ def write(own: ExportedSlide, folder: Path, features: Sequence[FeatureSet]) -> I
     """Write coordinates, features and outlines of the tissue of a slide; yield the number of patches."""
     target = _magnifications(own)[1]
     grid = folder / f"{target:g}x_{own.spec.patch_size}px_{2 * own.spec.overlap}px_overlap"
-    with _created(grid / "patches" / f"{own.name}_patches.h5") as file:
+    with _create_file(grid / "patches" / f"{own.name}_patches.h5") as file:
         _add_coords(file, own)
     for each in features:
         found = each.of(own)
-        with _created(grid / f"features_{each.name}" / f"{own.name}.h5") as file:
+        with _create_file(grid / f"features_{each.name}" / f"{own.name}.h5") as file:
             rows = _add(file, "features", (len(own.table), found.dim), found.dtype)
             rows.attrs.update({"name": own.name, "savetodir": "", "encoder": each.name})
             for block, values in found.blocks():
@@ -65,7 +65,7 @@ def write(own: ExportedSlide, folder: Path, features: Sequence[FeatureSet]) -> I
     yield len(own.table)
 
 
-def _created(path: Path) -> h5py.File:
+def _create_file(path: Path) -> h5py.File:
     path.parent.mkdir(parents=True, exist_ok=True)
     return h5py.File(path, "w")
 

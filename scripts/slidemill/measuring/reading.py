@@ -158,7 +158,7 @@ class _Turns:
     def measure(self, way: Way, order: Sequence[str], *, turn: int, is_first: bool) -> None:
         """Measure one way of all sources in this order, if the time suffices; the first one of stores in any case."""
         needed = {source: self.costs.expect(source, way) + READINGS * LEAST for source in order}
-        chosen = list(order) if is_first else self._fitting(needed)
+        chosen = list(order) if is_first else self._choose_sources(needed)
         skipped = []
         for source in order:
             is_late = source not in chosen or needed[source] > self.deadline.left
@@ -170,7 +170,7 @@ class _Turns:
         if skipped:
             LOG.info("turn %d: %s of %s: no time was left", turn + 1, way.name, ", ".join(skipped))
 
-    def _fitting(self, needed: Mapping[str, float]) -> list[str]:
+    def _choose_sources(self, needed: Mapping[str, float]) -> list[str]:
         """Return the sources for which the time suffices: all, without the slowest slides, or none."""
         chosen = sorted(needed, key=lambda source: (not self.sources[source].encoding, needed[source]))
         while chosen and sum(needed[source] for source in chosen) > self.deadline.left:

@@ -181,7 +181,7 @@ class _SlideSampler:
             # The first time, as in each job, libraries are loaded.
             if not found.opening.work:
                 found.opening.add(begun, 1)
-            wanted, pixels = self._scattered(reader, wanted, convert)
+            wanted, pixels = self._read_scattered(reader, wanted, convert)
             near: list[PatchRef] = []
             if timed and found.reading.work < TIMED_PATCHES and found.reading.seconds < TIMED_SHARE * self.spec.seconds:
                 near = _neighbours(patches, wanted[len(wanted) // 2], timed)
@@ -197,7 +197,7 @@ class _SlideSampler:
         found.pixels += pixels
         found.slides += [slide.slide] * len(pixels)
 
-    def _scattered(
+    def _read_scattered(
         self, reader: Reader, wanted: Sequence[PatchRef], convert: Convert
     ) -> tuple[list[PatchRef], list[Pixels]]:
         """Read the patches that were drawn, or as many of them, spread evenly, as there is time for."""

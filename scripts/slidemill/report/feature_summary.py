@@ -75,7 +75,7 @@ def summarize_features(table: Path, metadata: Path, label_map: Mapping[str, int]
     by_model: dict[str, list[Mapping[str, str]]] = defaultdict(list)
     for row in read_cohort_table(table):
         by_model[row["name"]].append(row)
-    points = {name: _sampled(table.parent, name, rows) for name, rows in by_model.items()}
+    points = {name: _sample_rows(table.parent, name, rows) for name, rows in by_model.items()}
     wanted = {place for places, _ in points.values() for place in places}
     names: dict[Point, str] = {}
     for row in read_cohort_table(metadata) if wanted else ():
@@ -99,15 +99,15 @@ def summarize_features(table: Path, metadata: Path, label_map: Mapping[str, int]
                 rows=count,
                 dim=max((int(row["dim"]) for row in own), default=0),
                 rate=count / seconds if seconds else 0.0,
-                devices=_joined(row["device"] for row in own),
-                transform=_joined(row["transform"] for row in own),
+                devices=_join_texts(row["device"] for row in own),
+                transform=_join_texts(row["transform"] for row in own),
                 plot=plot,
             )
         )
     return found
 
 
-def _sampled(
+def _sample_rows(
     results: Path, name: str, rows: Sequence[Mapping[str, str]]
 ) -> tuple[list[Point], npt.NDArray[np.float64]]:
     """Return patches spread evenly over all slides, and their features, ``(n, dim)``."""
@@ -156,5 +156,5 @@ def projection_figure(points: npt.NDArray[np.float64], labels: Sequence[str], la
     return figure
 
 
-def _joined(texts: Iterable[str]) -> str:
+def _join_texts(texts: Iterable[str]) -> str:
     return "; ".join(dict.fromkeys(filter(None, texts)))

@@ -101,13 +101,13 @@ def _entries(classes: Classes, legend: Legend) -> list[tuple[Swatch, str, str]]:
         entries.append((_frame(label, 1 if name == classes.outside else 4), f"{label}  {name}", text))
     for reason, count in legend.reasons.items():
         text = f": {format_count(count, 'patch', 'patches')}"
-        entries.append((_hatched(HATCHES.get(reason, OTHER_HATCH)), f"dropped, {reason}", text))
+        entries.append((_draw_hatching(HATCHES.get(reason, OTHER_HATCH)), f"dropped, {reason}", text))
     if legend.has_annotation:
         entries.append((_line(SWATCH), "outlines of the annotation", ""))
     if legend.tissue is not None:
         entries.append((_line(PERIOD), f"edge of the tissue, {legend.tissue.fraction:.0%} of the slide", ""))
         if share := legend.tissue.ink_fraction:
-            entries.append((_dotted, f"excluded as ink, {share:.1%} of the slide", ""))
+            entries.append((_draw_dots, f"excluded as ink, {share:.1%} of the slide", ""))
     if max((label for label, _ in known), default=0) >= STYLES:
         entries.append((lambda _: None, f"colours repeat every {STYLES} labels", ""))
     return entries
@@ -124,7 +124,7 @@ def _frame(label: int, width: int) -> Swatch:
     return draw
 
 
-def _hatched(pattern: str) -> Swatch:
+def _draw_hatching(pattern: str) -> Swatch:
     def draw(pixels: Pixels) -> None:
         hatch(pixels, np.ones(pixels.shape[:2], bool), pattern)
 
@@ -140,5 +140,5 @@ def _line(dash: int) -> Swatch:
     return draw
 
 
-def _dotted(pixels: Pixels) -> None:
+def _draw_dots(pixels: Pixels) -> None:
     dots(pixels, np.ones(pixels.shape[:2], bool))

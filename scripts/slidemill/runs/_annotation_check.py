@@ -90,13 +90,13 @@ def _left_over(matches: Matches, bare: Sequence[Path], key: str) -> Iterator[str
         named = [f"{path}{_meant(path, bare)}" for path in matches.unfit[:MOST_NAMED]]
         count, total = len(matches.unfit), len(matches.unfit) + len(matches.by_slide)
         fit = "fits" if count == 1 else "fit"
-        yield f"{key}: {count:,} of {format_count(total, 'file')} {fit} no slide: {_listed(named, count)}"
+        yield f"{key}: {count:,} of {format_count(total, 'file')} {fit} no slide: {_list_names(named, count)}"
     if matches.ignored:
         named = [str(path) for path in matches.ignored[:MOST_NAMED]]
         count = len(matches.ignored)
         yield (
             f"{key}: {format_count(count, 'file')} with {'an unknown ending' if count == 1 else 'unknown endings'} "
-            f"{'was' if count == 1 else 'were'} ignored, {endings_of(matches.ignored)}: {_listed(named, count)}"
+            f"{'was' if count == 1 else 'were'} ignored, {endings_of(matches.ignored)}: {_list_names(named, count)}"
         )
 
 
@@ -116,7 +116,7 @@ def _elsewhere(matches: Matches, slides: Sequence[Path], key: str) -> Iterator[s
     if strays:
         yield (
             f"{key}: {format_count(len(strays), 'file')} matched by name only, from the folder of other slides or with "
-            f"a name that several slides have: {_listed(strays[:MOST_NAMED], len(strays))}"
+            f"a name that several slides have: {_list_names(strays[:MOST_NAMED], len(strays))}"
         )
 
 
@@ -161,13 +161,13 @@ def _check_unannotated(found: Found, config: Config, remarks: PlanRemarks) -> No
             "fail": "they fail",
         }
         remarks.notes.append(
-            f"{count}; {become[config.unannotated]} (labels.unannotated: {config.unannotated}): {_named(bare)}"
+            f"{count}; {become[config.unannotated]} (labels.unannotated: {config.unannotated}): {_name_slides(bare)}"
         )
         return
     raise ConfigError(
         "\n".join(
             [
-                f"labels.unannotated is missing: {count}: {_named(bare)}",
+                f"labels.unannotated is missing: {count}: {_name_slides(bare)}",
                 *remarks.warnings,
                 "add the missing annotations, or one of these lines to labels:",
                 f"  unannotated: outside  # all their patches are {config.labels.outside}",
@@ -186,9 +186,9 @@ def _check_unmasked(slides: Sequence[SlideFile], config: Config, remarks: PlanRe
     if bare and len(bare) < len(slides):
         count = f"tissue.masks: {len(bare)} of {len(slides)} slides {_has(len(bare))} no mask of tissue"
         if config.tissue.method == "none":
-            remarks.warnings.append(f"{count}, so that all patches are kept: {_named(bare)}")
+            remarks.warnings.append(f"{count}, so that all patches are kept: {_name_slides(bare)}")
         else:
-            remarks.notes.append(f"{count}, so that tissue.method decides: {_named(bare)}")
+            remarks.notes.append(f"{count}, so that tissue.method decides: {_name_slides(bare)}")
 
 
 def _misnamed_columns(slides: Sequence[SlideFile]) -> Iterator[str]:
@@ -203,9 +203,9 @@ def _misnamed_columns(slides: Sequence[SlideFile]) -> Iterator[str]:
         drawn = [value for value in files if value.lower().endswith(DRAWN) or "annot" in column.casefold()]
         masks = [value for value in files if any(word in column.casefold() for word in ("mask", "tissue"))]
         if masks and not any(one.tissue_mask for one in slides):
-            yield f"{unread} {_listed(masks[:1], 1)}: call it tissue_mask if they are masks of tissue"
+            yield f"{unread} {_list_names(masks[:1], 1)}: call it tissue_mask if they are masks of tissue"
         elif drawn and not any(one.annotation for one in slides):
-            yield f"{unread} {_listed(drawn[:1], 1)}: call it annotation if they are annotations"
+            yield f"{unread} {_list_names(drawn[:1], 1)}: call it annotation if they are annotations"
         if values and "mpp" in column.casefold() and not any(one.mpp for one in slides):
             yield f"slides: the column {column!r} of the sheet is not read: call it mpp if it is the slides' resolution"
 
@@ -225,15 +225,15 @@ def _shared_files(slides: Sequence[SlideFile]) -> Iterator[str]:
             yield (
                 f"slides: {format_count(len(shared), 'file')} of the column {column} "
                 f"{'is' if len(shared) == 1 else 'are'} given to several slides: "
-                f"{_listed(shared[:MOST_NAMED], len(shared))}"
+                f"{_list_names(shared[:MOST_NAMED], len(shared))}"
             )
 
 
-def _named(slides: Sequence[SlideFile]) -> str:
-    return _listed([str(decode_path(one.path)) for one in slides[:MOST_NAMED]], len(slides))
+def _name_slides(slides: Sequence[SlideFile]) -> str:
+    return _list_names([str(decode_path(one.path)) for one in slides[:MOST_NAMED]], len(slides))
 
 
-def _listed(named: Sequence[str], count: int) -> str:
+def _list_names(named: Sequence[str], count: int) -> str:
     """Return the first of `count` names, with unprintable characters escaped."""
     return "".join(one if one.isprintable() else repr(one)[1:-1] for one in format_list(named, count))
 

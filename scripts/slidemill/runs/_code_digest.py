@@ -54,10 +54,10 @@ def code_digest(script: Path, unused: Collection[str] = ()) -> str:
         path = waiting.pop()
         if path not in modules and path not in left_out:
             modules.add(path)
-            waiting.extend(file for name in _parsed(path)[1] if (file := _file(name)))
+            waiting.extend(file for name in _parse_once(path)[1] if (file := _file(name)))
     digest = hashlib.blake2b(digest_size=8)
     for path in sorted(modules):
-        digest.update(bytes.fromhex(_parsed(path)[0]))
+        digest.update(bytes.fromhex(_parse_once(path)[0]))
     _kept().save()
     return digest.hexdigest()
 
@@ -118,7 +118,7 @@ def _kept() -> _Kept:
 
 
 @cache
-def _parsed(path: Path) -> tuple[str, tuple[str, ...]]:
+def _parse_once(path: Path) -> tuple[str, tuple[str, ...]]:
     return _kept().parsed(path)
 
 
@@ -131,7 +131,7 @@ def _parse(path: Path) -> tuple[str, tuple[str, ...]]:
     while statements:
         node, is_run = statements.pop()
         if is_run:
-            imports += _imported(node)
+            imports += _find_imports(node)
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             node.value = ast.Constant("")
         is_run = is_run and not _is_for_types(node)
@@ -144,7 +144,7 @@ def _is_for_types(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
-def _imported(node: ast.AST) -> Iterator[str]:
+def _find_imports(node: ast.AST) -> Iterator[str]:
     names: list[str] = []
     if isinstance(node, ast.Import):
         names = [alias.name for alias in node.names]

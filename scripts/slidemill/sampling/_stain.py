@@ -105,12 +105,12 @@ def find_tissue(image: Pixels, method: str, mpp: float, *, pens: str = "auto") -
         image = np.minimum(image * (255 / np.maximum(tint, 1)), 255).astype(np.uint8)
         rule = _rule(image, method)
     # 3. Find ink and padding among the coloured pixels.
-    ink = find_ink(image, _coloured(image, rule).astype(np.uint8), pens)
+    ink = find_ink(image, _find_coloured(image, rule).astype(np.uint8), pens)
     excluded = ink.unusable
     # 4. The final threshold, without the influence of ink and padding.
     rule = _rule(image, method, excluded == 0)
     # 5. Coloured pixels are tissue; remove small specks, then fill small holes.
-    whole = _without_small(np.where(excluded, 0, _coloured(image, rule)).astype(np.uint8), mpp)
+    whole = _without_small(np.where(excluded, 0, _find_coloured(image, rule)).astype(np.uint8), mpp)
     # 6. Exclude ink again: filling holes may have covered a stroke within tissue.
     tissue = np.where(excluded, 0, whole).astype(np.uint8)
     even = np.zeros_like(tissue) if pens == "keep" else even_pieces(image, tissue)
@@ -121,7 +121,7 @@ def _rule(image: Pixels, method: str, usable: npt.NDArray[np.bool_] | None = Non
     """Return the threshold of a method, from the usable pixels."""
     if method == "hsv":
         return Rule(method, FIXED_THRESHOLD, FIXED_THRESHOLD)
-    saturation = _smoothed(image)[1]
+    saturation = _smooth(image)[1]
     seen = saturation.ravel() if usable is None else saturation[usable]
     if not seen.size:
         return Rule(method, MOST_THRESHOLD, MOST_THRESHOLD)
@@ -129,9 +129,9 @@ def _rule(image: Pixels, method: str, usable: npt.NDArray[np.bool_] | None = Non
     return Rule(method, int(np.clip(found, LEAST_THRESHOLD, MOST_THRESHOLD)), int(found))
 
 
-def _coloured(image: Pixels, rule: Rule) -> npt.NDArray[np.bool_]:
+def _find_coloured(image: Pixels, rule: Rule) -> npt.NDArray[np.bool_]:
     """Return the pixels that have the colour of tissue."""
-    hue, saturation = _smoothed(image)
+    hue, saturation = _smooth(image)
     coloured = saturation > rule.threshold
     if rule.method == "hsv":
         first, last = STAINED_HUES
@@ -139,7 +139,7 @@ def _coloured(image: Pixels, rule: Rule) -> npt.NDArray[np.bool_]:
     return np.asarray(coloured, np.bool_)
 
 
-def _smoothed(image: Pixels) -> tuple[Shades, Shades]:
+def _smooth(image: Pixels) -> tuple[Shades, Shades]:
     """Return hue and median-filtered saturation, ``uint8 (height, width)`` each."""
     hue, saturation, _ = cv2.split(cv2.cvtColor(image, cv2.COLOR_RGB2HSV))
     return np.asarray(hue, np.uint8), np.asarray(cv2.medianBlur(saturation, SMOOTHED), np.uint8)
@@ -163,7 +163,7 @@ def _tinted_glass(image: Pixels, rule: Rule) -> npt.NDArray[np.float64] | None:
     # The median colour of glass, and whether a patch of it passes for tissue.
     colour = np.median(image[even], axis=0)
     patch = np.full((SMOOTHED, SMOOTHED, 3), np.round(colour), np.uint8)
-    tinted = _coloured(patch, rule).all() and _smoothed(patch)[1].max() <= MOST_TINT
+    tinted = _find_coloured(patch, rule).all() and _smooth(patch)[1].max() <= MOST_TINT
     return np.asarray(colour, np.float64) if tinted else None
 
 

@@ -12,7 +12,7 @@ def shrink(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     """Return an image shrunk to `size`, with the pixels of ``Image.thumbnail``."""
     factor = _factor(image.size, size)
     reduced = image.reduce(factor) if factor != (1, 1) else image
-    return _resized(reduced, image.size, factor, size=size)
+    return _resize_averaged(reduced, image.size, factor, size=size)
 
 
 def read_shrunk(
@@ -42,7 +42,7 @@ def read_shrunk(
         y0 = int(place[1] + top * downsample)
         strip = read((place[0], y0), (width, min(rows, height - top)))
         reduced.paste(strip.reduce(factor) if factor != (1, 1) else strip, (0, top // factor[1]))
-    return _resized(reduced, read_size, factor, size=size)
+    return _resize_averaged(reduced, read_size, factor, size=size)
 
 
 def _factor(whole: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
@@ -50,7 +50,7 @@ def _factor(whole: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
     return int(whole[0] / size[0] / 2.0) or 1, int(whole[1] / size[1] / 2.0) or 1
 
 
-def _resized(
+def _resize_averaged(
     reduced: Image.Image, whole: tuple[int, int], factor: tuple[int, int], *, size: tuple[int, int]
 ) -> Image.Image:
     """Return an averaged image, filtered to `size`.

@@ -68,13 +68,13 @@ def match_annotations(
             f"{key}: {root} is not a folder: name the folder of the {key.split('.')[-1]}, or null for none"
         )
     files = sorted(_files(root, skip, key))
-    known = list(_other_than(slides, above, [path for path in files if _ending(path)], root=root, key=key))
+    known = list(_other_than(slides, above, [path for path in files if _find_ending(path)], root=root, key=key))
     matched = _matched_in_place(slides, known, key)
     left = sorted(set(known) - set(matched.values()))
     matched |= _matched_by_name([slide for slide in slides if slide not in matched], left, key)
     unfit = tuple(sorted(set(left) - set(matched.values())))
-    ignored = (path for path in files if not _ending(path))
-    return Matches(matched, unfit, tuple(_unread(slides, above, root, files=ignored)))
+    ignored = (path for path in files if not _find_ending(path))
+    return Matches(matched, unfit, tuple(_find_unread(slides, above, root, files=ignored)))
 
 
 def bare_name(path: Path) -> str:
@@ -82,10 +82,10 @@ def bare_name(path: Path) -> str:
 
     Other files' names are returned without their suffix.
     """
-    return path.name.removesuffix(_ending(path) or path.suffix)
+    return path.name.removesuffix(_find_ending(path) or path.suffix)
 
 
-def _ending(path: Path) -> str:
+def _find_ending(path: Path) -> str:
     """Return the ending of an annotation's name, in its own letter case.
 
     It is empty for other files.
@@ -186,7 +186,7 @@ def _other_than(slides: list[Path], above: Path, annotations: list[Path], *, roo
             )
 
 
-def _unread(slides: list[Path], above: Path, root: Path, *, files: Iterable[Path]) -> Iterator[Path]:
+def _find_unread(slides: list[Path], above: Path, root: Path, *, files: Iterable[Path]) -> Iterator[Path]:
     """Yield the files that are not slides.
 
     In a folder that also holds slides, yield only those named like a slide, as ``a.ndpi.ndpa``.

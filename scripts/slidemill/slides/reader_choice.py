@@ -79,7 +79,7 @@ def open_reader(
         why = "as the configuration says"
         if choice != "openslide":
             try:
-                reader, why = _trusted(stack, asked, seed, known=known)
+                reader, why = _open_trusted(stack, asked, seed, known=known)
             except TilesError as error:
                 if choice == "tiles":
                     raise SlideError(
@@ -128,7 +128,7 @@ def find_reader(asked: SlidePatches, seed: int) -> ReaderFacts:
     """
     try:
         with ExitStack() as stack:
-            _, why = _trusted(stack, asked, seed)
+            _, why = _open_trusted(stack, asked, seed)
     except SlideError as error:
         return ReaderFacts(reader=OpenSlideReader.name, reason=str(error))
     return ReaderFacts(reader=TileReader.name, reason=why, versions=library_versions())
@@ -147,7 +147,7 @@ def library_versions() -> Mapping[str, str]:
     return {"openslide": openslide.__library_version__} | {name: version(name) for name in DECODERS}
 
 
-def _trusted(
+def _open_trusted(
     stack: ExitStack, asked: SlidePatches, seed: int, *, known: ReaderFacts | None = None
 ) -> tuple[TileReader, str]:
     """Open a slide's tiles; return their reader, and why it can be trusted.

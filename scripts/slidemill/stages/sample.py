@@ -73,12 +73,12 @@ class SampleJob:
             params["max_patches"],
             params["unannotated"],
             settings_digest(params),
-            _given(places, roots.coordinates) if places else None,
+            _find_places(places, roots.coordinates) if places else None,
         )
         return cls(root=roots.slides, facts=job.inputs["facts"], choice=choice, **job.outputs)
 
 
-def _given(places: Mapping[str, Any], folder: Path) -> GivenPlaces:
+def _find_places(places: Mapping[str, Any], folder: Path) -> GivenPlaces:
     path = folder / decode_path(places["path"]) if places["path"] else None
     return GivenPlaces(path, places["fingerprint"], places["stated"], folder)
 

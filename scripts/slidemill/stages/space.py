@@ -129,7 +129,7 @@ def check_space(job: SpaceJob) -> None:
     """
     results = job.space.absolute().parents[1]
     outcomes = [read_outcome(path) for path in job.sampled]
-    pending = {backend: _pending(outcomes, backend, spec, results=results) for backend, spec in job.stores.items()}
+    pending = {backend: _find_pending(outcomes, backend, spec, results=results) for backend, spec in job.stores.items()}
     measured = _measure(job)
     sizes = {backend: measured[backend].space_of(own.stores, own.patches) for backend, own in pending.items()}
     slides = max((own.stores for own in pending.values()), default=0)
@@ -172,7 +172,7 @@ def _refuse(faults: Sequence[str], force: bool) -> None:
     LOG.warning("%s; continued, since force is true", text)
 
 
-def _pending(sampled: Sequence[Outcome], backend: str, spec: StoreSpec, *, results: Path) -> Pending:
+def _find_pending(sampled: Sequence[Outcome], backend: str, spec: StoreSpec, *, results: Path) -> Pending:
     """Return which stores of a backend are missing, or were written of other patches or with another encoding."""
     counts: list[int] = []
     replaced: list[int] = []

@@ -142,7 +142,7 @@ def check_store(path: Path, expected: Expected, threads: int = 1, known: Sequenc
             before = before if before and before.stored == pack(stored) else None
         for place, one in enumerate(_look(store, expected.backend, threads, before)):
             faults += filter(None, [one.fault])
-            changed += _changed(store, place, one)
+            changed += _find_changes(store, place, one)
             stored += [] if store.holds_tiles else [one.byte_digest]
             pixels.append(one.pixel_digest)
         add("decodes", len(store), *faults)
@@ -290,7 +290,7 @@ def _look_at_tiles(store: Store) -> Iterator[tuple[str, str]]:
             yield "", str(error)
 
 
-def _changed(store: Store, place: int, one: _Seen) -> Iterator[str]:
+def _find_changes(store: Store, place: int, one: _Seen) -> Iterator[str]:
     """Yield a message if a patch's bytes or pixels differ from the manifest."""
     manifest, patch_id = store.manifest, store.ids[place]
     if one.byte_digest and one.byte_digest != manifest.byte_digests[place]:

@@ -98,14 +98,14 @@ class Pool(ABC, Generic[Source]):
         self._open.clear()
 
     def _keep(self, slide: str) -> Source:
-        source = self._open[slide] = self._kept(self.open(slide))
+        source = self._open[slide] = self._keep_open(self.open(slide))
         while len(self._open) > self.most:
             # Not closed, since another thread may be reading: the last one that drops it closes it.
             with suppress(KeyError):
                 self._open.popitem(last=False)
         return source
 
-    def _kept(self, source: Source) -> Source:
+    def _keep_open(self, source: Source) -> Source:
         """Return an opened source as it is held open."""
         return source
 
@@ -152,7 +152,7 @@ class StorePool(Pool[Store]):
         """Return the conversion in the manifest of a slide's store."""
         return self[slide].manifest.icc
 
-    def _kept(self, source: Store) -> Store:
+    def _keep_open(self, source: Store) -> Store:
         # Reading needs no digests, which are half of an open store's memory.
         source.manifest = replace(source.manifest, byte_digests=(), pixel_digests=())
         return source

@@ -88,10 +88,10 @@ class TiledLevel:
                 raise TilesError(f"tile {numbers[first]} or one after it is cut off by the end of the file")
             for place in range(first, last + 1):
                 own = block[self.offsets[numbers[place]] - start : ends[place] - start]
-                yield own if self._unwrap is None else self._unwrapped(numbers[place], own)
+                yield own if self._unwrap is None else self._unwrap_tile(numbers[place], own)
             first = last + 1
 
-    def _unwrapped(self, number: int, own: bytes) -> bytes:
+    def _unwrap_tile(self, number: int, own: bytes) -> bytes:
         assert self._unwrap is not None
         try:
             return self._unwrap(own)
