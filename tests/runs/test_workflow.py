@@ -1,6 +1,7 @@
 """What the rules take from the configuration and the slides, without Snakemake."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -167,3 +168,24 @@ def test_plan_is_read_as_it_was_written(make, tmp_path, monkeypatch):
     plan = make().plan()
     write_plan(plan)
     assert read_plan(Path(".snakemake/slidemill.plan.json")) == plan
+
+
+def test_new_weights_of_one_layer_embed_again(make, tmp_path):
+    """They leave the size, and each block that the fingerprint of a slide covers."""
+    path = tmp_path / "model.onnx"
+
+    def given():
+        return make(features={"mine": {"model": str(path)}}).embedding.parameters("mine")
+
+    path.write_bytes(bytes(2_000_000))
+    first = given()
+    assert given() == first
+    with path.open("r+b") as file:
+        file.seek(100_000)
+        file.write(b"new")
+    os.utime(path, (0, path.stat().st_mtime + 1))
+    assert given() != first
+    path.write_bytes(bytes(5000))
+    small = given()
+    os.utime(path, (0, 0))
+    assert given() == small

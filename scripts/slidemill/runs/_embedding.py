@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,13 +13,27 @@ from slidemill.config.configuration import Config
 from slidemill.core.results_layout import FEATURES_TABLE, STORE_STAGES, embed_stage, feature_file, outcome_file
 from slidemill.core.specs import HUB, SLIDES
 from slidemill.runs._resources import OfSlide, Resources
-from slidemill.slides.fingerprint import fingerprint
+from slidemill.slides.fingerprint import BLOCK, BLOCKS, fingerprint
 
 LOSSY = ("jpeg", "source")
 """Encodings whose pixels are not exactly those of the slide, or cannot be known to be."""
 
 MODEL_MEMORY = 4
 """Times the size of a file of weights that a job needs for the model, and for what it computes."""
+
+
+def model_fingerprint(path: Path) -> str:
+    """Return a fingerprint of a model's file that any change of its weights changes.
+
+    That of a slide covers a few blocks of a large file. New weights of one layer leave the size, and may leave all
+    these blocks, so that the time of the last change counts, too.
+    """
+    found = fingerprint(path)
+    with suppress(OSError):
+        status = path.stat()
+        if status.st_size > BLOCK * BLOCKS:
+            found += f" {status.st_mtime_ns}"
+    return found
 
 
 @dataclass(frozen=True)
@@ -105,7 +120,7 @@ class Embedding:
         return {
             "name": name,
             "model": model,
-            "prints": [fingerprint(Path(file)) for file in self._files(name)],
+            "prints": [model_fingerprint(Path(file)) for file in self._files(name)],
             "backend": self.backend,
             "reader": self.config.reader,
             "sample": self.config.validation.sample,
