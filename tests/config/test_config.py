@@ -610,3 +610,12 @@ def test_origins_and_names_of_regions_are_read():
     assert (config.labels.origin, config.labels.unnamed, config.labels.property) == ("canvas", "A", "label")
     assert config.tissue.mask_origin == "bounds"
     assert (read().labels.origin, read().labels.unnamed, read().tissue.mask_origin) == (None, None, None)
+
+
+def test_models_whose_input_or_folder_cannot_be_are_refused():
+    """Pixels are divided by std; and on some disks, one folder would hold the features of both."""
+    model = {"model": "timm:resnet50", "weights": "hub"}
+    said = fault(features={"uni": model | {"std": [0, 1, 1]}})
+    assert "features.uni.std.0 is 0, not more than 0: a number above 0" in said
+    said = fault(features={"uni": model, "UNI": model})
+    assert "features has uni and UNI, one folder where letter case does not count: rename one" in said

@@ -14,7 +14,10 @@ from slidemill.core.specs import HUB, MODEL_PACKAGES, ONNX, TORCHSCRIPT, Feature
 
 NAMES = "letters, digits and underscores, the first a letter, since files and rules are named by it"
 Name = Annotated[Text, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", description=f"names of {NAMES}")]
-Channels = Annotated[list[float], Field(min_length=3, max_length=3)]
+Channels = Annotated[list[Annotated[float, Field(description="a number")]], Field(min_length=3, max_length=3)]
+Divisors = Annotated[
+    list[Annotated[float, Field(gt=0, description="a number above 0")]], Field(min_length=3, max_length=3)
+]
 CALLABLE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 """A custom model: a module and a callable in it."""
 
@@ -62,12 +65,16 @@ class Feature(Section):
     mean: Channels | None = key(None, "three numbers that are subtracted from red, green and blue in 0 to 1")
     """The mean of red, green and blue, from 0 to 1, which is subtracted. `null`: the mean that the model states."""
 
-    std: Channels | None = key(None, "three numbers that divide red, green and blue after that")
+    std: Divisors | None = key(None, "three numbers above 0 that divide red, green and blue after that")
     """The standard deviation that divides red, green and blue after that. `null`: the one that the model states."""
 
 
 def wrong_features(given: Mapping[str, Feature], base: Path) -> Iterator[str]:
     """Yield a line for each fault of a model that concerns several keys, or the disk."""
+    folded: dict[str, str] = {}
+    for name in given:
+        if (other := folded.setdefault(name.casefold(), name)) != name:
+            yield f"features has {other} and {name}, one folder where letter case does not count: rename one"
     for name, one in given.items():
         where, package = f"features.{name}", one.model.partition(":")[0]
         is_file = one.model.endswith((ONNX, TORCHSCRIPT))
