@@ -163,9 +163,18 @@ def heatmap(ds: Dataset, slide: str, scores: Sequence[float] | npt.NDArray[np.fl
     Raises
     ------
     SlidemillError
-        When the dataset has no patch of the slide, or the scores have another length.
+        When the dataset has no patch of the slide, or the scores have another length or are no finite numbers.
     """
-    values = np.asarray(scores, np.float64)
+    given = np.asarray(scores)
+    try:
+        # A cast to float64 would leave out imaginary parts.
+        values = given.astype(np.float64, casting="safe" if given.dtype.kind == "c" else "unsafe")
+    except (TypeError, ValueError) as error:
+        raise SlidemillError(f"scores are {given.dtype}, not numbers ({error}): give a number for each row") from None
+    if np.isinf(values).any():
+        raise SlidemillError(
+            f"scores: {int(np.isinf(values).sum())} are infinite: give finite numbers, or NaN for rows to leave out"
+        )
     if values.shape != (len(ds),):
         raise SlidemillError(
             f"scores have the shape {values.shape}: give one for each of the {len(ds)} rows of ds.table"

@@ -1,6 +1,7 @@
 """`slidemill heatmap`: scores of patches as GeoJSON that QuPath imports, and as pictures."""
 
 import json
+import re
 
 import numpy as np
 import pandas
@@ -13,6 +14,7 @@ from slidemill.annotations.frames import Frame
 from slidemill.annotations.read import read_annotation
 from slidemill.cli.commands import main
 from slidemill.core.specs import Naming
+from slidemill.datasets.dataset import Dataset
 from slidemill.errors import SlidemillError
 from slidemill.report.heatmap import OPACITY, draw_heatmap, mean_scores, score_range
 from slidemill.testing import write_svs
@@ -265,3 +267,27 @@ def test_table_that_is_compressed_by_its_name_only_is_one_sentence(results, tmp_
     said = capsys.readouterr().err
     assert f"scores.csv.{ending}: is no CSV table (" in said
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("score", "message"),
+    [
+        ("high", "scores are <U4, not numbers (could not convert string to float: "),
+        (1j, "scores are complex128, not numbers (Cannot cast array data from dtype('complex128')"),
+        (np.inf, "are infinite: give finite numbers, or NaN for rows to leave out"),
+    ],
+)
+def test_notebook_refuses_what_is_no_finite_number(results, score, message):
+    with open_dataset(results) as dataset, pytest.raises(SlidemillError, match=re.escape(message)):
+        show.heatmap(dataset, "a", [score] * len(dataset))
+
+
+def test_slide_without_store_and_file_is_named(results, tmp_path, monkeypatch, capsys):
+    """The slide itself is what is missing: another backend would not help."""
+    scored(results, tmp_path)
+    monkeypatch.setattr("slidemill.exchange.heatmap.fingerprint", lambda _: "another")
+    monkeypatch.setattr(Dataset, "backend", "")
+    assert heatmap(results, tmp_path) == 1
+    assert "cannot be drawn: there is no store of it, and " in (said := capsys.readouterr().err)
+    assert "a.svs is missing, or is not the slide that was sampled; restore the slide" in said
+    assert not (tmp_path / "out").exists()

@@ -82,13 +82,17 @@ def count_missing(dataset: Dataset, values: npt.NDArray[np.float64]) -> dict[str
 
 def _thumbnail(own: ExportedSlide, record: SlideRecord | None, root: Path) -> tuple[Image.Image, float]:
     """Return the whole slide as a picture, and its width in level-0 pixels: of its file, or of its patches."""
+    problem = "the results do not say where the slide is"
     if record:
         try:
             file = slide_path(root, record.path)
             if fingerprint(file) == record.fingerprint:
                 icc = CONVERTED if record.colours == CONVERTED else IGNORED
                 return low_resolution(file, record.info, LONGEST, icc=icc).image, record.info.size[0]
-        except SlideError:
-            pass  # moved, or on another machine
+            problem = f"{file} is missing, or is not the slide that was sampled"
+        except SlideError as error:  # moved, or on another machine
+            problem = str(error)
+    if not own.patches.backend:
+        raise SlidemillError(f"{own.slide}: cannot be drawn: there is no store of it, and {problem}; restore the slide")
     whole = stitch_slide(own.patches, own.slide)
     return Image.fromarray(whole.pixels), whole.pixels.shape[1] * whole.downsample
