@@ -23,7 +23,7 @@ import simplejpeg
 
 from benchmarks.store_ways import BATCH, made_store
 from slidemill.core.patch import format_patch_id, parse_patch_id
-from slidemill.datasets.shuffle import order, square_blocks
+from slidemill.datasets.shuffle import order
 from slidemill.stores.base import Store
 from slidemill.stores.tile_cuts import CACHE
 from slidemill.stores.tile_grid import JPEG, TileGrid
@@ -52,8 +52,7 @@ def bare_tiles(store: Store, patch_id: str) -> list[bytes]:
 def shuffled_blocks(store: Store, count: int, seed: int) -> list[str]:
     """Return the first ids of an epoch of shuffled blocks."""
     places = np.array([parse_patch_id(patch_id) for patch_id in store.ids])
-    blocks = square_blocks(places[:, 0], places[:, 1])
-    found = order(np.zeros(len(places), np.int8), "blocks", seed, 0, blocks=blocks)
+    found = order(np.zeros(len(places), np.int8), "blocks", seed, 0, cells=(places[:, 0], places[:, 1]))
     return [store.ids[place] for place in found[:count]]
 
 

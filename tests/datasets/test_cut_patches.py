@@ -21,7 +21,7 @@ from slidemill.core.pyramid import Pyramid
 from slidemill.core.results_layout import store_path
 from slidemill.core.specs import GridSpec
 from slidemill.datasets.joined_hdf5 import join_stores
-from slidemill.datasets.shuffle import order, square_blocks
+from slidemill.datasets.shuffle import order
 from slidemill.errors import StoreError
 from slidemill.slides.grid import Grid
 from slidemill.stores import tile_cuts
@@ -164,12 +164,12 @@ def test_blocks_share_tiles(tmp_path, monkeypatch):
     picture = np.random.default_rng(0).integers(0, 256, (640, 640, 3), np.uint8)
     write_tile_store("lmdb", tmp_path / "a.lmdb", picture, patches, size=SIZE)
     columns, rows = (np.array([getattr(patch, name) for patch in patches]) for name in ("column", "row"))
-    slides, blocks = np.zeros(len(patches), int), square_blocks(columns, rows)
+    slides = np.zeros(len(patches), int)
     decode, count = TileGrid.decode, Counter()
     name = ""
     monkeypatch.setattr(TileGrid, "decode", lambda *own: count.update([name]) or decode(*own))
-    for name, own in (("blocks", blocks), ("exact", None)):
-        places = order(slides, name, 0, 0, blocks=own)
+    for name, own in (("blocks", (columns, rows)), ("exact", None)):
+        places = order(slides, name, 0, 0, cells=own)
         assert sorted(places) == list(range(len(patches)))
         monkeypatch.setattr(tile_cuts, "CACHE", TileCache(100 * math.prod(TILE) * 3))
         with open_store(tmp_path / "a.lmdb") as store:

@@ -156,8 +156,8 @@ def test_blocks_follow_neighbours(made, both):
     """The order of shuffled blocks is that of a store of the slide's tiles."""
     _, straight = both
     own = straight.stored
-    blocks = (own.rows // 4).astype(int) << 32 | own.columns // 4
-    np.testing.assert_array_equal(own.order("blocks", 3, 2), order(own.codes, "blocks", 3, 2, blocks=blocks))
+    wanted = order(own.codes, "blocks", 3, 2, cells=(own.columns, own.rows))
+    np.testing.assert_array_equal(own.order("blocks", 3, 2), wanted)
     assert len(own.pool._open) == 0  # an order opens nothing
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from slidemill.core.encodings import Pixels
 from slidemill.core.patch import format_patch_id
-from slidemill.datasets.shuffle import Shuffle, order, square_blocks
+from slidemill.datasets.shuffle import Shuffle, order
 from slidemill.errors import SlidemillError, StoreError, machine_errors
 from slidemill.stores.arrays import output_array
 from slidemill.stores.store_pool import Pool
@@ -137,10 +137,10 @@ class StoredPatches:
 
     def order(self, shuffle: Shuffle | bool, seed: int, epoch: int) -> npt.NDArray[np.intp]:
         """Return the places of all patches in reading order, as `slidemill.datasets.shuffle.order` does."""
-        needs_blocks = shuffle in (True, "blocks") and self.are_cut
+        if shuffle not in (True, "blocks") or not self.are_cut:
+            return order(self.codes, shuffle, seed, epoch)
         steps = 1 if self.steps is None else self.steps[self.codes]
-        blocks = square_blocks(self.columns // steps, self.rows // steps) if needs_blocks else None
-        return order(self.codes, shuffle, seed, epoch, blocks=blocks)
+        return order(self.codes, shuffle, seed, epoch, cells=(self.columns // steps, self.rows // steps))
 
     def ids(self, places: Places) -> list[str]:
         """Return the patches' names in the cohort, ``SLIDE/PATCH_ID``."""

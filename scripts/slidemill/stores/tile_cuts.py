@@ -18,7 +18,7 @@ from slidemill.errors import StoreError
 from slidemill.stores.tile_grid import Part, Place, TileGrid
 from slidemill.tiles.tiled_level import Rectangle
 
-CACHE_BYTES = 96 * 1024 * 1024
+CACHE_BYTES = 128 * 1024 * 1024
 """Bytes of decoded tiles that a process keeps: two rows of tiles of most slides, or a window of shuffled blocks."""
 
 SLAB = 8 * 1024 * 1024
