@@ -23,7 +23,7 @@ from slidemill.core.csv_tables import read_table
 from slidemill.core.encodings import ENCODINGS, decode_patch, encode_patch
 from slidemill.core.outcomes import Outcome, read_outcome, write_outcome
 from slidemill.core.pyramid import SlideInfo
-from slidemill.core.specs import GridSpec, LabelSpec, StoreSpec
+from slidemill.core.specs import GridSpec, LabelSpec
 from slidemill.core.stage_facts import SlideFacts
 from slidemill.datasets.results import read_metadata
 from slidemill.errors import SlidemillError
@@ -34,17 +34,15 @@ from slidemill.sampling.labelled_table import Labelling, label_blocks
 from slidemill.slides.patch_table import patches_of
 from slidemill.slides.sample_sheet import read_sheet
 from slidemill.slides.slide_info import open_slide, slide_info
-from slidemill.stages.store import new_manifest
 from slidemill.stores.checks import Expected, check_store
 from slidemill.stores.manifest import Manifest
-from slidemill.stores.registry import STORES, open_store
-from slidemill.stores.writer import write_store
+from slidemill.stores.registry import open_store
 from slidemill.stores.zarr import FILES
 from slidemill.testing import write_annotation
 from slidemill.tiles.levels import open_level
 from tests.conftest import AREAS, REAL_SLIDES, ROOT, painted
 from tests.dicoms import LAYOUTS, write_series
-from tests.stores.contract import SIZE, as_stored, patches_and_pixels
+from tests.stores.contract import SIZE, write_patches
 from tests.tiffs import STRUCTURES, write
 
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/slides.schema.yaml").read_text(encoding="utf-8"))
@@ -194,19 +192,7 @@ def read_tables(data, folder):
 
 
 def written(folder, backend, encoding):
-    kind = STORES[backend]
-    manifest = new_manifest(
-        kind,
-        StoreSpec(encoding, 90 if encoding == "jpeg" else None),
-        "s",
-        fingerprint="f",
-        grid=GridSpec(SIZE, level=0),
-    )
-    patches, pixels = patches_and_pixels(noise)
-    path = folder / {"lmdb": "s.lmdb", "hdf5": "s.h5", "disk": "s", "tar": "s.tar", "zarr": "s.zarr"}[backend]
-    path.parent.mkdir(exist_ok=True)
-    write_store(kind, path, manifest, patches=patches, stored=as_stored(manifest, zip(patches, pixels, strict=True)))
-    return path
+    return write_patches(folder, noise, backend, encoding)[0]
 
 
 def manifests(folder):

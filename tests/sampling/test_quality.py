@@ -21,9 +21,10 @@ from slidemill.slides.fingerprint import fingerprint
 from slidemill.slides.grid import Grid
 from slidemill.slides.openslide_reader import PatchReader
 from slidemill.slides.patch_table import patch_rows
-from slidemill.slides.slide_info import open_slide, slide_info
+from slidemill.slides.slide_info import open_slide
 from slidemill.testing import write_svs
 from tests.conftest import painted
+from tests.openslide_oracle import facts
 from tests.tiffs import Structure, write
 
 pytestmark = pytest.mark.cases
@@ -116,11 +117,6 @@ def grey_patch(values):
 
 def entropy_of(pixels):
     return measure(pixels)["entropy"]
-
-
-def facts(path):
-    with open_slide(path) as slide:
-        return slide_info(slide)
 
 
 def stepped(path, spec=ALL, grid=GRID, reader="auto", threads=2, blocks=1):

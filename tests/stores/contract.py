@@ -48,6 +48,18 @@ def as_stored(manifest, pairs):
         yield patch, encode_patch(manifest.codec, manifest.quality, pixels)
 
 
+def write_patches(folder, noise, backend="hdf5", encoding="raw", *, smooth=False, name="s", fingerprint="f"):
+    """Write these patches as a store, and return its path, the patches and their pixels."""
+    kind = STORES[backend]
+    spec = StoreSpec(encoding, 90 if encoding == "jpeg" else None)
+    manifest = new_manifest(kind, spec, name, fingerprint=fingerprint, grid=GridSpec(SIZE, level=0))
+    patches, pixels = patches_and_pixels(noise, smooth)
+    path = folder / f"{name}{SUFFIXES[backend]}"
+    path.parent.mkdir(exist_ok=True)
+    write_store(kind, path, manifest, patches=patches, stored=as_stored(manifest, zip(patches, pixels, strict=True)))
+    return path, patches, pixels
+
+
 class StoreContract:
     backend: str
     encodings = ENCODED
@@ -61,17 +73,7 @@ class StoreContract:
         return request.param
 
     def write(self, folder, noise, encoding="raw", smooth=False, name="slide"):
-        patches, pixels = patches_and_pixels(noise, smooth)
-        kind = STORES[self.backend]
-        quality = 90 if encoding == "jpeg" else None
-        manifest = new_manifest(
-            kind, StoreSpec(encoding, quality), name, fingerprint="f" * 32, grid=GridSpec(SIZE, level=0)
-        )
-        path = folder / f"{name}{SUFFIXES[self.backend]}"
-        write_store(
-            kind, path, manifest, patches=patches, stored=as_stored(manifest, zip(patches, pixels, strict=True))
-        )
-        return path, patches, pixels
+        return write_patches(folder, noise, self.backend, encoding, smooth=smooth, name=name, fingerprint="f" * 32)
 
     def test_gives_back_what_was_written(self, tmp_path, noise, encoding):
         path, patches, pixels = self.write(tmp_path, noise, encoding, smooth=encoding == "jpeg")

@@ -15,32 +15,14 @@ import pytest
 from slidemill.cli.commands import main
 from slidemill.core.encodings import ENCODINGS, decode_patch, digest
 from slidemill.core.results_layout import store_path
-from slidemill.core.specs import GridSpec, StoreSpec
 from slidemill.errors import StoreError
-from slidemill.stages.store import new_manifest
 from slidemill.stores.checks import Expected, PixelDigests, check_store
 from slidemill.stores.manifest import Manifest
 from slidemill.stores.registry import STORES, open_store
 from slidemill.stores.tar import header
-from slidemill.stores.writer import write_store
 from tests.results import PATCHES, write_slide, write_tables
 from tests.results import SIZE as RESULTS_SIZE
-from tests.stores.contract import SIZE, as_stored, patches_and_pixels
-
-
-def a_store(folder, noise, backend="hdf5", encoding="raw"):
-    kind = STORES[backend]
-    manifest = new_manifest(
-        kind,
-        StoreSpec(encoding, 90 if encoding == "jpeg" else None),
-        "s",
-        fingerprint="f",
-        grid=GridSpec(SIZE, level=0),
-    )
-    patches, pixels = patches_and_pixels(noise)
-    path = folder / {"hdf5": "s.h5", "lmdb": "s.lmdb", "disk": "s", "tar": "s.tar", "zarr": "s.zarr"}[backend]
-    write_store(kind, path, manifest, patches=patches, stored=as_stored(manifest, zip(patches, pixels, strict=True)))
-    return path
+from tests.stores.contract import SIZE, write_patches
 
 
 def refuse(path, words):
@@ -53,7 +35,7 @@ class TestHdf5:
     @pytest.mark.parametrize("name", ["manifest", "ids", "patches"])
     def test_data_of_another_file_is_not_read(self, tmp_path, noise, name):
         """HDF5 keeps a dataset's bytes in any file that it names, such as /etc/passwd."""
-        path = a_store(tmp_path, noise)
+        path = write_patches(tmp_path, noise)[0]
         secret = tmp_path / "secret"
         with h5py.File(path, "a") as file:
             own = file[name]
@@ -65,7 +47,7 @@ class TestHdf5:
 
     @pytest.mark.parametrize("name", ["manifest", "ids", "patches"])
     def test_links_and_views_of_other_files_are_not_followed(self, tmp_path, noise, name):
-        path = a_store(tmp_path, noise)
+        path = write_patches(tmp_path, noise)[0]
         (tmp_path / "other.h5").write_bytes(path.read_bytes())
         with h5py.File(path, "a") as file:
             shape, kind = file[name].shape, file[name].dtype
@@ -81,7 +63,7 @@ class TestHdf5:
 
     @pytest.mark.parametrize("name", ["manifest", "ids", "offsets", "payload"])
     def test_a_dataset_that_claims_more_than_the_file_has_takes_no_memory(self, tmp_path, noise, name):
-        path = a_store(tmp_path, noise, encoding="png")
+        path = write_patches(tmp_path, noise, encoding="png")[0]
         with h5py.File(path, "a") as file:
             kind = file[name].dtype
             del file[name]
@@ -92,14 +74,14 @@ class TestHdf5:
         tracemalloc.stop()
 
     def test_nor_does_one_without_chunks(self, tmp_path, noise):
-        path = a_store(tmp_path, noise)
+        path = write_patches(tmp_path, noise)[0]
         with h5py.File(path, "a") as file:
             del file["ids"]
             file.create_dataset("ids", (2**34,), "S16")
         refuse(path, "ids.*one piece")
 
     def test_ids_of_another_kind_are_refused(self, tmp_path, noise):
-        path = a_store(tmp_path, noise)
+        path = write_patches(tmp_path, noise)[0]
         with h5py.File(path, "a") as file:
             del file["ids"]
             file["ids"] = np.arange(36)
@@ -111,7 +93,7 @@ class TestHdf5:
     )
     def test_check_of_a_hostile_dataset_is_one_finding(self, tmp_path, noise, name, kind):
         """What lies beside the patches is read by the check alone; nothing outside the file is opened."""
-        path = a_store(tmp_path, noise)
+        path = write_patches(tmp_path, noise)[0]
         os.mkfifo(tmp_path / "pipe")
         with h5py.File(path, "a") as file:
             if name in file:
@@ -144,7 +126,7 @@ class TestHdf5:
     @pytest.mark.parametrize("name", ["manifest", "ids", "offsets"])
     def test_holes_of_gigabytes_take_no_memory(self, tmp_path, noise, name):
         """A file with holes has room for what it claims, and takes none of the disk."""
-        path = a_store(tmp_path, noise, encoding="png")
+        path = write_patches(tmp_path, noise, encoding="png")[0]
         with h5py.File(path, "a") as file:
             kind = file[name].dtype
             del file[name]
@@ -195,12 +177,12 @@ class TestTar:
     @pytest.mark.parametrize("pair", [0, 1, 20, 36])
     @pytest.mark.parametrize("half", [0, 8])
     def test_offsets_that_lead_elsewhere_are_refused(self, tmp_path, noise, value, pair, half):
-        path = a_store(tmp_path, noise, "tar", "png")
+        path = write_patches(tmp_path, noise, "tar", "png")[0]
         self.edited(path, 512 + 16 * pair + half, value)
         refuse(path, "offsets|manifest")
 
     def test_a_member_that_claims_more_than_the_file_has_takes_no_memory(self, tmp_path, noise):
-        path = a_store(tmp_path, noise, "tar", "png")
+        path = write_patches(tmp_path, noise, "tar", "png")[0]
         with tarfile.open(path) as file:
             place = file.getmembers()[5].offset
         data = bytearray(path.read_bytes())
@@ -214,7 +196,7 @@ class TestTar:
 
 @pytest.mark.parametrize("backend", STORES)
 def test_a_store_that_went_away_a_moment_ago_is_told_as_such(tmp_path, noise, backend):
-    path = a_store(tmp_path, noise, backend, "raw")
+    path = write_patches(tmp_path, noise, backend, "raw")[0]
     path.rename(tmp_path / "gone")
     with pytest.raises(StoreError, match=str(path)):
         STORES[backend].reading(path)
@@ -294,7 +276,7 @@ def sealed(manifest):
     ],
 )
 def test_a_manifest_with_a_value_of_another_kind_is_refused(tmp_path, noise, key, value):
-    path = a_store(tmp_path, noise, "disk", "png")
+    path = write_patches(tmp_path, noise, "disk", "png")[0]
     manifest = json.loads((path / "manifest.json").read_text())
     Manifest.from_bytes(sealed(manifest), "it")
     with pytest.raises(StoreError, match="manifest") as refused:
@@ -312,7 +294,7 @@ def test_a_manifest_with_a_value_of_another_kind_is_refused(tmp_path, noise, key
 )
 def test_a_manifest_with_one_bad_id_or_size_is_refused(tmp_path, noise, key, value):
     """Either is enough: an id becomes a file's name, and a size memory."""
-    path = a_store(tmp_path, noise, "disk", "png")
+    path = write_patches(tmp_path, noise, "disk", "png")[0]
     manifest = json.loads((path / "manifest.json").read_text())
     assert len(manifest["ids"]) == 36
     with pytest.raises(StoreError, match="holds an id or a size that is not valid"):
@@ -320,7 +302,7 @@ def test_a_manifest_with_one_bad_id_or_size_is_refused(tmp_path, noise, key, val
 
 
 def test_the_largest_patch_size_is_accepted(tmp_path, noise):
-    path = a_store(tmp_path, noise, "disk", "png")
+    path = write_patches(tmp_path, noise, "disk", "png")[0]
     manifest = json.loads((path / "manifest.json").read_text())
     assert Manifest.from_bytes(sealed(manifest | {"patch_size": 4096}), "it").patch_size == 4096
 

@@ -17,21 +17,26 @@ from pydicom.uid import JPEG2000, ExplicitVRLittleEndian
 
 from slidemill.core.specs import GridSpec
 from slidemill.errors import SlideError
-from slidemill.slides.grid import Grid
-from slidemill.slides.openslide_reader import PatchReader, unreadable_patches
-from slidemill.slides.patch_table import SlidePatches
+from slidemill.slides.openslide_reader import unreadable_patches
 from slidemill.slides.reader_choice import open_reader
-from slidemill.slides.readers import TileReader
-from slidemill.slides.slide_info import open_slide, slide_info
 from slidemill.tiles import _dicom
 from slidemill.tiles.levels import open_level
 from slidemill.tiles.tiled_level import TilesError
 from tests.conftest import painted
 from tests.dicoms import LAYOUTS, Layout, write_series
+from tests.openslide_oracle import (
+    SPEC,
+    asked_of,
+    assert_openslides,
+    assert_openslides_or_a_fault,
+    damage,
+    facts,
+    read_all,
+    strict,
+)
 
 pytestmark = pytest.mark.cases
 
-SPEC = GridSpec(128, level=0)
 PLAIN = next(one for one in LAYOUTS if one.syntax == ExplicitVRLittleEndian)
 OPEN_FILES = Path("/proc/self/fd")
 FROM_OPENSLIDE = "are as OpenSlide reads them"
@@ -47,53 +52,6 @@ def small():
     return painted(400, 300)
 
 
-def facts(path):
-    with open_slide(path) as slide:
-        return slide_info(slide)
-
-
-def asked_of(path, spec):
-    info = facts(path)
-    return SlidePatches(path, info, spec, list(Grid(info.pyramid, spec).patches()))
-
-
-def read_all(path, spec, choice="auto"):
-    """All patches as one reader gives them, which reader it was, and why."""
-    asked = asked_of(path, spec)
-    with open_reader(asked, choice, seed=5) as (reader, why):
-        found = {patch.patch_id: pixels for patch, pixels in reader.read(asked.patches, np.copy, 2)}
-    return found, reader.name, why
-
-
-def expected(path, spec):
-    """All patches as OpenSlide gives them, one after another."""
-    with open_slide(path) as slide:
-        info = slide_info(slide)
-        reader = PatchReader(slide, info, spec)
-        return {patch.patch_id: reader.read(patch) for patch in Grid(info.pyramid, spec).patches()}
-
-
-def assert_openslides(path, spec, name="tiles"):
-    found, reader, why = read_all(path, spec)
-    assert reader == name, why
-    wanted = expected(path, spec)
-    assert list(found) == list(wanted) != []
-    for patch_id, pixels in wanted.items():
-        np.testing.assert_array_equal(found[patch_id], pixels, patch_id)
-    return why
-
-
-def strict(path, spec=SPEC):
-    """Patches by the frames alone, or their fault; nothing is compared before."""
-    asked = asked_of(path, spec)
-    try:
-        with open_level(path, asked.info, 0) as level:
-            reader = TileReader(level, asked.info, spec)
-            return {patch.patch_id: pixels for patch, pixels in reader.read(asked.patches, np.copy, 1)}
-    except TilesError as error:
-        return error
-
-
 def rejected(path):
     """Why the frames of a slide are not read here."""
     found = strict(path)
@@ -107,17 +65,6 @@ def chosen(path):
     asked = asked_of(path, SPEC)
     with open_reader(asked, "auto", seed=5) as (reader, why):
         return asked, reader.name, why
-
-
-def assert_openslides_or_a_fault(path):
-    """The frames are refused, or every patch is what OpenSlide reads, and it reads them all."""
-    found = strict(path)
-    if isinstance(found, TilesError):
-        return str(found)
-    assert unreadable_patches(asked_of(path, SPEC)) == {}
-    for patch_id, pixels in expected(path, SPEC).items():
-        np.testing.assert_array_equal(found[patch_id], pixels, patch_id)
-    return ""
 
 
 @pytest.mark.parametrize("spec", [GridSpec(100, level=0), GridSpec(64, 9, level=0, edges="pad")], ids=["", "padded"])
@@ -434,21 +381,7 @@ def test_damaged_frame_equals_openslide_or_is_a_fault(tmp_path, small, layout, s
     generator = random.Random(seed)
 
     def flip(number, data):
-        if number != 5:
-            return data
-        changed = bytearray(data)
-        kind = generator.choice(["one bit", "some bytes", "the end", "the head"])
-        if kind == "one bit":
-            changed[generator.randrange(len(data))] ^= 1 << generator.randrange(8)
-        elif kind == "some bytes":
-            for _ in range(5):
-                changed[generator.randrange(len(data))] ^= generator.randrange(1, 256)
-        elif kind == "the end":
-            start = generator.randrange(len(data))
-            changed[start:] = bytes(len(data) - start)
-        else:
-            changed[generator.randrange(60)] ^= generator.randrange(1, 256)
-        return bytes(changed)
+        return damage(data, generator) if number == 5 else data
 
     said = assert_openslides_or_a_fault(write_series(tmp_path, small, replace(layout, frame=flip)))
     assert not said or "tile 5" in said

@@ -2,9 +2,11 @@
 
 import pickle
 import shutil
+from contextlib import contextmanager
 from copy import copy
 
 from tests.conftest import once
+from tests.faults.conftest import mounted
 
 
 def made_once(tmp_path_factory, name, make):
@@ -26,3 +28,14 @@ def copy_of(project, folder):
     other.__dict__ |= {"folder": folder, **places}
     other.config = project.config | {key: str(path) for key, path in places.items()}
     return other
+
+
+@contextmanager
+def on_disk(project, folder, megabytes, config):
+    """Give a project two slides, and results on a small disk."""
+    with mounted(folder / "disk", megabytes) as disk:
+        project.results = disk / "results"
+        project.config |= {"results": str(project.results), "annotations": None, **config}
+        for seed, name in enumerate(("a.svs", "b.svs")):
+            project.add(name, seed, annotated=False)
+        yield

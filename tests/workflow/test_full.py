@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 
 from slidemill.core.csv_tables import read_table
-from tests.faults.conftest import mounted
+from tests.workflow.shared import on_disk
 
 pytestmark = pytest.mark.long
 
@@ -18,15 +18,7 @@ pytestmark = pytest.mark.long
 @pytest.fixture
 def on_a_small_disk(project, tmp_path):
     """A project of two slides whose results are on a disk of 12 MB."""
-    with mounted(tmp_path / "disk", 12) as disk:
-        project.results = disk / "results"
-        project.config |= {
-            "results": str(project.results),
-            "annotations": None,
-            "stores": {"lmdb": {"encoding": "zstd"}},
-        }
-        for seed, name in enumerate(("a.svs", "b.svs")):
-            project.add(name, seed, annotated=False)
+    with on_disk(project, tmp_path, 12, {"stores": {"lmdb": {"encoding": "zstd"}}}):
         yield project
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.faults.conftest import mounted
+from tests.workflow.shared import on_disk
 
 pytestmark = pytest.mark.long
 
@@ -10,16 +10,7 @@ pytestmark = pytest.mark.long
 @pytest.fixture
 def on_a_small_disk(project, tmp_path):
     """Two slides whose stores take 2.5 MB of 4, but whose pictures are estimated at 2 MB more."""
-    with mounted(tmp_path / "disk", 4) as disk:
-        project.results = disk / "results"
-        project.config |= {
-            "results": str(project.results),
-            "annotations": None,
-            "stores": {"lmdb": {"encoding": "raw"}},
-            "benchmark": False,
-        }
-        for seed, name in enumerate(("a.svs", "b.svs")):
-            project.add(name, seed, annotated=False)
+    with on_disk(project, tmp_path, 4, {"stores": {"lmdb": {"encoding": "raw"}}, "benchmark": False}):
         yield project
 
 
