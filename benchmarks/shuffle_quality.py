@@ -56,7 +56,8 @@ def smooth(shape: tuple[int, int], scale: float, generator: np.random.Generator)
     down, across = (np.fft.fftfreq(length) for length in shape)
     damping = np.exp(-2 * (np.pi * scale) ** 2 * (down[:, None] ** 2 + across**2))
     found: Floats = np.fft.ifft2(np.fft.fft2(generator.standard_normal(shape)) * damping).real
-    found = (found - found.mean()) / found.std()
+    found -= found.mean()
+    found /= found.std()
     return found
 
 

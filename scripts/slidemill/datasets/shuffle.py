@@ -160,8 +160,7 @@ def _changes(*columns: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
 
 def _fractions(numbers: Numbers) -> npt.NDArray[np.float64]:
     """Return random numbers, at least 0 and below 1."""
-    found: npt.NDArray[np.float64] = (numbers >> np.uint64(11)) * 2.0**-53
-    return found
+    return (numbers >> np.uint64(11)).astype(np.float64) / 2**53
 
 
 def _ranks(numbers: Numbers) -> npt.NDArray[np.intp]:
