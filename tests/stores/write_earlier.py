@@ -1,7 +1,8 @@
-"""Write the stores of `earlier/`: ``python -m tests.stores.write_earlier FOLDER``.
+"""Write the stores of `earlier/`: ``python -m tests.stores.write_earlier FOLDER [BACKEND ...]``.
 
-They were written once, by slidemill 0.1.0, and are read by each version since. Write new ones next to them, in a folder
-of their own, only when the format of stores or tables changes.
+They were written once, by slidemill 0.1.0, and are read by each version since; those of Zarr came with that backend.
+Write new ones next to them, in a folder of their own, only when the format of stores or tables changes. With backends,
+only their stores are written, and no results.
 """
 
 import shutil
@@ -38,17 +39,21 @@ def encode(encoding, pixels):
     return encode_patch(ENCODINGS[encoding], QUALITY if encoding == "jpeg" else None, pixels)
 
 
-def write_earlier(folder):
-    """Write a store of each backend and encoding, and the results of a cohort of two slides."""
-    for backend, suffix in SUFFIXES.items():
+def write_stores(folder, backends):
+    """Write a store of each of these backends and each encoding."""
+    for backend in backends:
         kind = STORES[backend]
         for encoding in kind.offered:
             spec = StoreSpec(encoding, QUALITY if encoding == "jpeg" else None)
             manifest = new_manifest(kind, spec, "slide", fingerprint=FINGERPRINT, grid=GRID)
-            path = folder / "stores" / f"{backend}-{encoding}{suffix}"
+            path = folder / "stores" / f"{backend}-{encoding}{SUFFIXES[backend]}"
             path.parent.mkdir(parents=True, exist_ok=True)
             stored = (encode(manifest.encoding, pixels) for pixels in gradients())
             write_store(kind, path, manifest, patches=PATCHES, stored=zip(PATCHES, stored, strict=True))
+
+
+def write_results(folder):
+    """Write the results of a cohort of two slides."""
     for place, slide in enumerate(SLIDES):
         write_slide(folder / "cohort", slide, gradients(first=100 * place))
     write_tables(folder / "cohort", dict.fromkeys(SLIDES, "ok"))
@@ -57,4 +62,6 @@ def write_earlier(folder):
 
 
 if __name__ == "__main__":
-    write_earlier(Path(sys.argv[1]))
+    write_stores(Path(sys.argv[1]), sys.argv[2:] or SUFFIXES)
+    if not sys.argv[2:]:
+        write_results(Path(sys.argv[1]))
