@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import ROOT
+from tests.exchange.test_exported_features import embed, rows_of
 from tests.exchange.test_layouts import export, run, tables
 
 pytestmark = pytest.mark.long
@@ -22,6 +24,20 @@ from slideflow.tfrecord.reader import TFRecord
 found = TFRecord(sys.argv[1], create_index=False)
 rows = [[one["slide"], int(one["loc_x"]), int(one["loc_y"]), one["image_raw"].hex()] for one in found]
 print(json.dumps([rows, [[int(x), int(y)] for x, y in found.locations]]))
+"""
+
+BAGS = """
+import json, sys
+from slideflow.mil.data import BagDataset
+from slideflow.mil.features import MILFeatures
+from slideflow.util import is_tile_size_compatible, load_json
+reader = MILFeatures.__new__(MILFeatures)
+bags = sorted(MILFeatures._find_bags(reader, sys.argv[1], None, ["a", "b"]).tolist())
+places = MILFeatures._get_bag_locations(reader, bags)
+config = load_json(sys.argv[1] + "/bags_config.json")
+assert is_tile_size_compatible(config["tile_px"], config["tile_um"], 50, 35)
+values = [[bag.tolist(), length, str(bag.dtype)] for bag, length in (BagDataset(bags)[n] for n in range(len(bags)))]
+print(json.dumps([values, {name: own.tolist() for name, own in places.items()}]))
 """
 
 GEOPANDAS = """
@@ -58,6 +74,20 @@ def test_slideflow_reads_its_records(made, tmp_path):
         for row, wanted in zip(rows, pixels, strict=True):
             with Image.open(io.BytesIO(bytes.fromhex(row[3]))) as image:
                 np.testing.assert_array_equal(np.asarray(image), wanted)
+
+
+def test_slideflow_reads_bags(made, tmp_path):
+    """Its data set of bags loads the tensors, and it finds where their patches are."""
+    pytest.importorskip("google_crc32c")
+    pytest.importorskip("torch")
+    own = shutil.copytree(made, tmp_path / "own")
+    embed(own, "mine", dim=5)
+    assert export(own, tmp_path / "out", "slideflow") == 0
+    values, places = peer("slideflow", BAGS, tmp_path / "out/50px_35um/bags_mine")
+    for (rows, length, dtype), (name, (table, _)) in zip(values, tables(own).items(), strict=True):
+        assert (length, dtype) == (len(table), "torch.float32")
+        assert rows == rows_of(table, 5).tolist()
+        assert places[name] == (table[["x0", "y0"]] + 35).to_numpy().tolist()
 
 
 def test_geopandas_reads_patches_as_lazyslide_does(made, tmp_path):
