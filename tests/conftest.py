@@ -92,7 +92,7 @@ def real_slide_file():
     return path
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def noise():
     """Patches of noise, the hardest to compress: ``(count, size) -> uint8 (count, size, size, 3)``."""
 

@@ -179,6 +179,7 @@ def damage(path):
     path.write_bytes(data)
 
 
+@pytest.mark.cases
 @pytest.mark.parametrize("layout", ["trident", "clam", "clam-pt", "slideflow"])
 def test_features_that_do_not_fit_are_refused(own, tmp_path, capsys, layout):
     """A missing file, another slide's, a missing patch, a damaged row: nothing is left."""

@@ -259,6 +259,7 @@ def test_largest_and_smallest_scores_have_colours(scores, first, last):
     assert np.array_equal(drawn([scores[0], *scores]), drawn([first, first, last]))
 
 
+@pytest.mark.cases
 @pytest.mark.parametrize("ending", ["gz", "bz2", "xz", "zip", "zst"])
 def test_table_that_is_compressed_by_its_name_only_is_one_sentence(results, tmp_path, capsys, ending):
     scored(results, tmp_path)

@@ -42,6 +42,7 @@ from tests.tiffs import STRUCTURES, write
 STRUCTURE = next(one for one in STRUCTURES if one.compression == "jpeg" and one.tile == (128, 128))
 
 
+@cache
 def schema(name):
     return yaml.safe_load((ROOT / "workflow/schemas" / f"{name}.schema.yaml").read_text(encoding="utf-8"))
 

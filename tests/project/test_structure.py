@@ -511,7 +511,7 @@ def test_code_digest_parses_changed_files_only(started):
     assert digest() == [after, 1]
 
 
-@pytest.mark.cases
+@pytest.mark.long
 @pytest.mark.parametrize("content", ["", "{}", "[1]", '{"by": 1, "files": {}}'])
 def test_code_digest_survives_damaged_memory(started, content):
     folder, digest = started
@@ -540,6 +540,7 @@ def test_code_digest_sees_edits_that_set_the_time_back(started):
     assert (after != before, parsed) == (True, 1)
 
 
+@pytest.mark.long
 def test_code_digest_needs_no_memory(started):
     """In a folder that may not be written, or is told to keep nothing."""
     folder, digest = started

@@ -459,6 +459,7 @@ def test_unreadable_patches_are_none_of_a_whole_slide(even_file):
     assert unreadable_patches(SlidePatches(even_file, info, spec, list(Grid(info.pyramid, spec).patches()))) == {}
 
 
+@pytest.mark.long
 def test_the_real_slide_is_read_by_tiles(real_slide_file):
     for spec in (GridSpec(256, level=0), GridSpec(200, 20, deepzoom_level=11)):
         assert_openslides(real_slide_file, spec)

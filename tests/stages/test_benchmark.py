@@ -88,6 +88,7 @@ def test_without_time_the_tables_say_what_is_missing(made, monkeypatch):
     assert {row["note"] for row in tried[1:]} == {"not measured: no time was left"}
 
 
+@pytest.mark.long
 def test_an_estimate_is_sealed_and_needs_no_stores(made):
     table = made.results / "estimate.csv"
     estimate_stores(EstimateJob(measuring(made, {}), made.outcomes, table, made.results / "estimate.seal.json"))

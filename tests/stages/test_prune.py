@@ -7,7 +7,6 @@ import re
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from slidemill.cli.commands import main
@@ -29,12 +28,11 @@ def age(folder):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def made(tmp_path_factory, noise):
     """Results of `kept` and `kept.2`, and of `gone`, which a later run no longer had; nothing may write to them."""
     folder = tmp_path_factory.mktemp("made")
-    noise = np.random.default_rng(0).integers(0, 256, (len(PATCHES), SIZE, SIZE, 3), np.uint8)
     for slide in ("kept", "gone", "kept.2"):
-        write_slide(folder, slide, noise)
+        write_slide(folder, slide, noise(len(PATCHES), SIZE))
     write_tables(folder, {"kept": "ok", "kept.2": "failed"})
     age(folder)
     return folder

@@ -51,6 +51,7 @@ def findings(sampled, paths, spec=CHECKS, patches=None):
     return rows, {(row.backend, row.check): row.message for row in rows if row.status == "failed"}
 
 
+@pytest.mark.cases
 @pytest.mark.parametrize("name", [AREA, LANCZOS])
 @pytest.mark.parametrize("backend", SUFFIXES)
 def test_stores_are_validated_by_their_filter(slide_file, tmp_path, backend, name):
@@ -105,6 +106,7 @@ def breaking(monkeypatch):
     return breaks
 
 
+@pytest.mark.cases
 @pytest.mark.parametrize("backend", SUFFIXES)
 def test_stored_pixels_are_openslides(sampled, tmp_path, backend):
     path, outcome = store(sampled, tmp_path, backend)
@@ -115,6 +117,7 @@ def test_stored_pixels_are_openslides(sampled, tmp_path, backend):
             np.testing.assert_array_equal(patches.read(patch.patch_id), expected)
 
 
+@pytest.mark.cases
 @pytest.mark.parametrize("backend", SUFFIXES)
 def test_with_an_overlap_every_patch_that_was_sampled_is_read_back(slide_file, tmp_path, monkeypatch, backend):
     """A defect of py-wsi: its reader asked for tile (0, 0), never stored, and left out the last row and column."""

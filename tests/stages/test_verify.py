@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,14 +20,20 @@ from slidemill.stores.checks import check_store as really_checked
 from tests.results import PATCHES, SIZE, write_a_store, write_slide, write_tables
 
 
-@pytest.fixture
-def results(tmp_path, noise):
-    """Results of two slides, as a run leaves them."""
-    folder = tmp_path / "results"
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, noise):
+    """Results of two slides, as a run leaves them; nothing may write to them."""
+    folder = tmp_path_factory.mktemp("made")
     for seed, slide in enumerate(("one", "two")):
         write_slide(folder, slide, noise(len(PATCHES), SIZE, seed))
     write_tables(folder, {"one": "ok", "two": "ok"})
     return folder
+
+
+@pytest.fixture
+def results(made, tmp_path):
+    """A copy of them, times and all."""
+    return shutil.copytree(made, tmp_path / "results")
 
 
 def flip(path, place, bit=1):
@@ -39,6 +46,7 @@ def contents(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.cases
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_whole_results_are_whole_and_stay_as_they_are(results, capsys, jobs):
     before = contents(results)
@@ -70,6 +78,7 @@ def test_a_changed_patch_is_named_and_its_store(results, capsys):
     assert lines[-1].startswith("1 of 10 stores, of 1 of 2 slides, are not intact")
 
 
+@pytest.mark.cases
 @pytest.mark.parametrize("backend", SUFFIXES)
 def test_a_store_that_is_gone_is_said(results, capsys, backend):
     path = results / store_path(backend, "one")

@@ -273,6 +273,7 @@ class StoreContract:
             got = list(pool.map(lambda patch_id: digest(store.read_bytes(patch_id)), list(store.ids) * 5))
             assert got == list(store.manifest.byte_digests) * 5
 
+    @pytest.mark.cases
     @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
     def test_other_processes_read_what_this_one_opened(self, tmp_path, noise, method):
         path, *_ = self.write(tmp_path, noise)
@@ -361,6 +362,7 @@ class StoreContract:
         with pytest.raises(StoreError, match="version 3 of the format, and this slidemill reads 2"):
             open_store(path)
 
+    @pytest.mark.cases
     @pytest.mark.parametrize("seed", range(5))
     def test_any_order_of_reading_gives_the_same(self, tmp_path, noise, seed):
         path, *_ = self.write(tmp_path, lambda count, size: noise(count, size, seed))

@@ -25,9 +25,9 @@ def decode_elsewhere(tile, memory):
     return pixels
 
 
-@pytest.mark.cases
 @pytest.mark.parametrize("decode", [decode_in_place, decode_elsewhere])
-def test_tile_cache_threads_get_their_tiles(decode):
+@pytest.mark.parametrize("reads", [200, pytest.param(1500, marks=pytest.mark.long)])
+def test_tile_cache_threads_get_their_tiles(decode, reads):
     """A cache of three tiles drops tiles all the time, while other threads copy them."""
     cache, owners = TileCache(3 * 24 * 16 * 3), [TileOwner(SHAPE), TileOwner((16, 24, 3))]
     faults = []
@@ -37,7 +37,7 @@ def test_tile_cache_threads_get_their_tiles(decode):
 
     def read(seed):
         generator = np.random.default_rng(seed)
-        for number, which in generator.integers(0, (8, 2), (1500, 2)).tolist():
+        for number, which in generator.integers(0, (8, 2), (reads, 2)).tolist():
             owner = owners[which]
             out = np.empty((8, 5, 3), np.uint8)
             cache.copy(owner, (number, 0), own, part=(slice(3, 11), slice(2, 7)), out=out)

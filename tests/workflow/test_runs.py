@@ -55,11 +55,11 @@ def rows(path):
 
 
 def two_slides(folder):
-    """A finished run over two slides, one of a difficult name, as its users run it."""
+    """A finished run over two slides, one of a difficult name."""
     project = Project(folder)
     project.add("one.svs", seed=1)
     project.add("Präparat {2}\n'$(x);.svs", seed=2, annotated=False)
-    finished = project.snakemake(fresh=True)
+    finished = project.snakemake()
     assert finished.code == 0, finished.text
     return project
 

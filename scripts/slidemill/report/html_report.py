@@ -7,6 +7,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -222,8 +223,9 @@ def render(page: Path, data: ReportData) -> None:
         aside.write_text(environment.get_template(TEMPLATE).render(context), encoding="utf-8")
 
 
+@cache
 def _environment() -> Environment:
-    """Return the template environment with its filters."""
+    """Return the template environment with its filters; it compiles each template once."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
