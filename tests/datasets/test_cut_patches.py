@@ -33,6 +33,8 @@ from tests import results as tables
 from tests.results import INFO, PATCHES, SIZE, write_metadata, write_slide, write_stored, write_tables
 from tests.tile_stores import TILE, write_tile_store
 
+pytestmark = pytest.mark.cases
+
 SLIDES = ("a-slide", "b-slide")
 BACKENDS = ("lmdb", "hdf5")
 

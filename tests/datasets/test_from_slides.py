@@ -248,6 +248,7 @@ def open_files():
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
+@pytest.mark.long
 def test_open_slides_are_bounded(made):
     before = open_files()
     with open_dataset(made.results, "slides", most_open=1) as dataset:

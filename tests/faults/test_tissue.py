@@ -201,6 +201,7 @@ def test_ink_is_a_number_and_a_colour(tissue):
     assert drawn[: round(60 / scale)].max(axis=2).min() > 90
 
 
+@pytest.mark.long
 def test_colours_of_pens_that_are_kept_are_a_warning(tissue):
     """A trichrome: half of its tissue is of a blue that pens have."""
     pixels = painted(2048, 1536).copy()

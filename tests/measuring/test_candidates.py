@@ -142,6 +142,7 @@ def test_cut_patches_are_no_candidate_where_tiles_are_not_read(small_cohort, tmp
     assert (row["sample"], row["note"]) == (0, "not possible: reader does not allow it")
 
 
+@pytest.mark.long
 def test_cohort_of_tiles_and_cut_patches_is_estimated_from_both(tmp_path):
     grid = GridSpec(128, level=0)
     made = sampled(tmp_path, grid, pictures=((2060, 1530, 1), (1030, 777, 2)), tile=(240, 128))

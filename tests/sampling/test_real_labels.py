@@ -74,6 +74,7 @@ def test_labels_are_those_that_the_eye_gives(real, place, rule):
     assert Counter(found.values()) == COUNTS[rule]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("rule", COUNTS)
 def test_the_annotation_as_a_label_image_gives_the_same_labels(real, rule, tmp_path):
     """Each pixel of the slide is asked for the first region that holds its middle."""

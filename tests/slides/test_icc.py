@@ -40,7 +40,7 @@ GREY = matrix_profile(space=b"GRAY")
 @pytest.fixture(scope="module")
 def picture():
     """Tissue, and every colour beside it."""
-    pixels = painted(1024, 768).copy()
+    pixels = painted(640, 512)
     pixels[:256, :256] = np.random.default_rng(1).integers(0, 256, (256, 256, 3), np.uint8)
     return pixels
 

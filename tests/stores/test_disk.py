@@ -41,6 +41,7 @@ class TestDisk(StoreContract):
             assert store.manifest.slide == "slide_1"
             assert len(store.stored_ids()) == len(store)
 
+    @pytest.mark.cases
     @pytest.mark.parametrize("place", range(0, 128, 3))
     def test_a_damaged_head_of_an_array_is_said(self, tmp_path, noise, place):
         """NumPy reads it as Python code, and takes any shape."""
