@@ -40,6 +40,7 @@ def test_features_round_trip(tmp_path, dtype):
     assert not found.features().flags.writeable
     assert found.patch_ids == [one.patch_id for one in PATCHES]
     assert found.coords.tolist() == [[one.x0, one.y0] for one in PATCHES]
+    assert found.attributes == PLACES.attributes
     found.check()
 
 
@@ -93,6 +94,18 @@ def test_flipped_byte_of_dataset_is_found(tmp_path, name):
         (tmp_path / "two.h5").write_bytes(damaged)
         with pytest.raises(StoreError, match=r"two\.h5: its"):
             open_features(tmp_path / "two.h5").check()
+
+
+def test_damaged_heap_of_texts_is_not_read(tmp_path):
+    """HDF5 may search a damaged heap without end; what it holds is in the manifest too."""
+    write(tmp_path / "one.h5")
+    whole = bytearray((tmp_path / "one.h5").read_bytes())
+    start = whole.index(b"GCOL")
+    whole[start + 8 : start + 200] = b"\xff" * 192
+    (tmp_path / "one.h5").write_bytes(whole)
+    found = open_features(tmp_path / "one.h5")
+    assert found.attributes == PLACES.attributes
+    found.check()
 
 
 @pytest.mark.parametrize(

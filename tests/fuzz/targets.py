@@ -28,6 +28,7 @@ from slidemill.core.stage_facts import SlideFacts
 from slidemill.datasets.results import read_metadata
 from slidemill.errors import SlidemillError
 from slidemill.exchange.pywsi import parse_item
+from slidemill.features.feature_file import FeatureManifest, PatchPlaces, open_features, write_features
 from slidemill.sampling._custom_mask import read_mask
 from slidemill.sampling._label_rules import region_at
 from slidemill.sampling.labelled_table import Labelling, label_blocks
@@ -42,12 +43,13 @@ from slidemill.testing import write_annotation
 from slidemill.tiles.levels import open_level
 from tests.conftest import AREAS, REAL_SLIDES, ROOT, painted
 from tests.dicoms import LAYOUTS, write_series
-from tests.stores.contract import SIZE, write_patches
+from tests.stores.contract import SIZE, patches_and_pixels, write_patches
 from tests.tiffs import STRUCTURES, write
 
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/slides.schema.yaml").read_text(encoding="utf-8"))
 POINTS = np.stack(np.meshgrid(np.arange(0, 1000, 50.0), np.arange(0, 1000, 50.0)), axis=-1).reshape(-1, 2)
 SHAPE = (SIZE, SIZE, 3)
+INFO = SlideInfo("x", ((999, 999),), (1.0,), None, 1.0, 1.0, 1.0, "ffffff")
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,7 @@ def read_tables(data, folder):
         lambda: read_metadata(path),
         lambda: patches_of(
             read_table(path),
-            SlideInfo("x", ((999, 999),), (1.0,), None, 1.0, 1.0, 1.0, "ffffff"),
+            INFO,
             GridSpec(64, level=0),
         ),
     ):
@@ -314,6 +316,28 @@ def read_frames(data, folder):
         _read_each(level)
 
 
+def feature_files(folder):
+    """Files of features, 16 and 32 bits, and one without rows."""
+    manifest = FeatureManifest(name="own", slide="s", fingerprint="f", model="m")
+    patches, _ = patches_and_pixels(noise)
+    for count, dtype in ((len(patches), "float16"), (len(patches), "float32"), (0, "float32")):
+        own = patches[:count]
+        places = PatchPlaces.of("s", own, INFO, grid=GridSpec(SIZE, level=0))
+        rows = [np.ones((count, 5), dtype)] if count else []
+        write_features(folder / "s.h5", manifest, places, batches=rows)
+        yield (folder / "s.h5").read_bytes()
+
+
+def read_features(data, folder):
+    """Read all of a file of features, and check it."""
+    file = open_features(put(folder, "s.h5", data))
+    for read in (lambda: file.features().sum(), lambda: file.patch_ids, lambda: file.attributes, file.check):
+        try:
+            read()
+        except SlidemillError:
+            continue
+
+
 PLACES = [[0, 0], [7, 3], [64, 128], [700, 500], [128, 0]]
 PLACED_ON = SlideInfo("generic-tiff", ((800, 640), (400, 320)), (1.0, 2.0), None, 0.5, 0.5, 20.0, "ffffff")
 
@@ -422,6 +446,7 @@ TARGETS = {
     "manifest": Target("json", manifests, lambda data, _folder: Manifest.from_bytes(data, "it").to_bytes()),
     "lmdb": Target("bytes", files_of("lmdb"), lambda data, folder: whole(put(folder, "s.lmdb", data)), crashes=True),
     "hdf5": Target("bytes", files_of("hdf5"), lambda data, folder: whole(put(folder, "s.h5", data)), crashes=True),
+    "features": Target("bytes", feature_files, read_features, crashes=True),
     "disk": Target("json", folders, read_folder),
     "py-wsi": Target("bytes", pickles, read_pickle),
     "tar": Target("bytes", files_of("tar", ("raw", "png")), lambda data, folder: whole(put(folder, "s.tar", data))),

@@ -26,12 +26,8 @@ from slidemill.core.pyramid import SlideInfo
 from slidemill.core.specs import GridSpec
 from slidemill.core.text import AGAIN
 from slidemill.errors import SlidemillError, StoreError, machine_error
+from slidemill.features._hdf5 import BROKEN, KINDS, open_dataset, open_file, read_numbers, read_values
 from slidemill.features._manifest import FeatureManifest as FeatureManifest
-
-KINDS = {"features": "f", "coords": "i", "patch_id": "S", "manifest": "u"}
-"""The datasets of a file, with NumPy's letter for the kind of each."""
-_BROKEN = (KeyError, TypeError, ValueError, AttributeError, OSError, RuntimeError)
-"""What h5py raises on a broken structure."""
 
 Array = npt.NDArray[Any]
 
@@ -153,25 +149,24 @@ class FeatureFile:
             # HDF5 would wait for a pipe.
             if not path.is_file():
                 raise StoreError(f"{path}: the file of features does not exist: run the workflow, or correct the path")
-            # By HDF5's own functions: h5py's objects take four times as long, and there are thousands of files.
-            file = h5py.h5f.open(os.fsencode(path), h5py.h5f.ACC_RDONLY, _access())
+            file = open_file(path)
             try:
-                found = {name: _dataset(file, name, path) for name in KINDS}
-                self.manifest = FeatureManifest.from_bytes(_read(found["manifest"]).tobytes(), path)
+                found = {name: open_dataset(file, name, path) for name in KINDS}
+                self.manifest = FeatureManifest.from_bytes(read_values(found["manifest"]).tobytes(), path)
                 count, dim = self.manifest.count, self.manifest.dim
                 shapes = {"features": (count, dim), "coords": (count, 2), "patch_id": (count,)}
                 if wrong := [name for name, shape in shapes.items() if found[name].shape != shape]:
                     raise StoreError(
                         f"{path}: {wrong[0]} has the shape {found[wrong[0]].shape} for {count} patches: {AGAIN}"
                     )
-                self.coords: npt.NDArray[np.int64] = _read(found["coords"])
-                self._ids: Array = _read(found["patch_id"])
+                self.coords: npt.NDArray[np.int64] = read_values(found["coords"])
+                self._ids: Array = read_values(found["patch_id"])
                 self._place = found["features"].get_offset() or 0
                 self._state = _state(file.get_vfd_handle())
                 self.dtype: np.dtype[Any] = found["features"].dtype
             finally:
                 file.close()
-        except _BROKEN as error:
+        except BROKEN as error:
             raise _fault(error, path) from None
 
     def __len__(self) -> int:
@@ -184,17 +179,28 @@ class FeatureFile:
 
     @cached_property
     def attributes(self) -> dict[str, Any]:
-        """The attributes of ``coords``, read when they are first used."""
+        """The attributes of ``coords``, read when they are first used.
+
+        Raises
+        ------
+        StoreError
+            When they cannot be read.
+        """
         try:
-            with h5py.File(self.path, "r", locking=False) as file:
-                return {name: _plain(value) for name, value in file["coords"].attrs.items()}
-        except _BROKEN as error:
-            raise _fault(error, self.path) from None
+            file = open_file(self.path)
+            try:
+                return read_numbers(file, "coords") | {"name": self.manifest.slide}
+            finally:
+                file.close()
+        except BROKEN as error:
+            raise machine_error(error, self.path) or StoreError(
+                f"{self.path}: cannot be read ({error}): {AGAIN}"
+            ) from None
 
     @cached_property
     def patch_ids(self) -> list[str]:
         """The patches' ids, in the order of the rows."""
-        return [value.decode("ascii") for value in self._ids]
+        return [value.decode("ascii", "backslashreplace") for value in self._ids]
 
     def features(self) -> Array:
         """Map the features, ``(n, dim)``, read-only; the mapping lives as long as the array.
@@ -254,46 +260,3 @@ def _state(descriptor: int) -> tuple[int, int, int, int]:
     """Return what changes when an open file is replaced or written."""
     status = os.fstat(descriptor)
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def _access() -> Any:
-    """Return how files are opened: without locks, and closed with all that was opened in them."""
-    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
-    access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
-    access.set_file_locking(False, False)
-    return access
-
-
-def _dataset(file: Any, name: str, path: Path) -> Any:
-    """Return a contiguous dataset of an open file.
-
-    Raises
-    ------
-    StoreError
-        When it is missing, is kept in another file, or is of another type or size.
-    """
-    key = name.encode()
-    is_here = file.links.exists(key) and file.links.get_info(key).type == h5py.h5l.TYPE_HARD
-    dataset = h5py.h5o.open(file, key) if is_here else None
-    layout = dataset.get_create_plist() if isinstance(dataset, h5py.h5d.DatasetID) else None
-    whole = layout and layout.get_layout() == h5py.h5d.CONTIGUOUS and not layout.get_external_count()
-    dtype = dataset.dtype if dataset is not None and whole else None
-    if dataset is None or dtype is None or dtype.kind != KINDS[name] or dtype.itemsize > 64:
-        raise StoreError(f"{path}: its dataset {name} is missing or of another kind: {AGAIN}")
-    size, start = math.prod(dataset.shape) * dtype.itemsize, dataset.get_offset()
-    if size and (start is None or start + size > file.get_filesize()):
-        raise StoreError(f"{path}: its dataset {name}, {size} bytes, is not in one piece: {AGAIN}")
-    return dataset
-
-
-def _read(dataset: Any) -> Array:
-    """Return all values of a dataset."""
-    found = np.empty(dataset.shape, dataset.dtype)
-    if found.size:
-        dataset.read(h5py.h5s.ALL, h5py.h5s.ALL, found)
-    return found
-
-
-def _plain(value: Any) -> Any:
-    """Return an attribute's value as one of Python's own types."""
-    return value.item() if hasattr(value, "item") else value

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from slidemill.core.child_process import ChildCrashedError, ChildProcess
 from slidemill.core.csv_tables import read_cohort_table
 from slidemill.core.results_layout import feature_file
+from slidemill.errors import StoreError
 from slidemill.features.feature_file import open_features
 from slidemill.report._palette import label_colour
 from slidemill.report.plots import inline_svg
@@ -70,12 +72,14 @@ def summarize_features(table: Path, metadata: Path, label_map: Mapping[str, int]
     Raises
     ------
     SlidemillError
-        When a table or a file of features is damaged.
+        When a table or a file of features is damaged, also where this ends the process that reads it.
     """
     by_model: dict[str, list[Mapping[str, str]]] = defaultdict(list)
     for row in read_cohort_table(table):
         by_model[row["name"]].append(row)
-    points = {name: _sample_rows(table.parent, name, rows) for name, rows in by_model.items()}
+    # One flipped byte in the structure of an HDF5 file can end the process that reads it.
+    with ChildProcess() as process:
+        points = {name: _sample_in(process, table.parent, name, rows=rows) for name, rows in by_model.items()}
     wanted = {place for places, _ in points.values() for place in places}
     names: dict[Point, str] = {}
     for row in read_cohort_table(metadata) if wanted else ():
@@ -105,6 +109,19 @@ def summarize_features(table: Path, metadata: Path, label_map: Mapping[str, int]
             )
         )
     return found
+
+
+def _sample_in(
+    process: ChildProcess, results: Path, name: str, *, rows: Rows
+) -> tuple[list[Point], npt.NDArray[np.float64]]:
+    try:
+        return process.call(_sample_rows, results, name, rows)
+    except ChildCrashedError as error:
+        folder = (results / feature_file(name, rows[0]["slide"])).parent
+        raise StoreError(
+            f"{folder}: a damaged file has ended the process that read it ({error}): slidemill verify names the file; "
+            "remove it, and run again"
+        ) from None
 
 
 def _sample_rows(
