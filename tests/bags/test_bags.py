@@ -107,7 +107,7 @@ def test_no_file_stays_open(dataset):
     [
         (("uni", "diagnosys"), "diagnosys: not a column of the sheet of slides (did you mean diagnosis?)"),
         (("uni", None, "case"), "level is 'case': give slide or patient"),
-        (("Uni",), "there are no features 'Uni' (did you mean uni?)"),
+        (("Uni",), "has no features 'Uni' (did you mean uni?)"),
         (("uni", "age", "patient"), "P1: age is '61' for slide d and '7.5' for c: correct the sheet, or make bags of"),
     ],
 )

@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from slidemill.core.results_layout import feature_file
-from slidemill.core.text import did_you_mean, format_count, format_list
+from slidemill.core.text import format_count, format_list
 from slidemill.errors import SlidemillError, StoreError
 from slidemill.features.checks import require_encoder
 from slidemill.features.feature_file import FeatureFile, open_features
+from slidemill.features.names import require_features
 
 if TYPE_CHECKING:
     import pandas
@@ -147,15 +148,9 @@ def find_features(
     StoreError
         When there are no such features, or slides lack them.
     """
-    every = (results / feature_file("name", "slide")).parents[1]
-    known = sorted(_names(every))
-    if name not in known:
-        near = did_you_mean(name, known) if isinstance(name, str) else ""
-        raise StoreError(
-            f"{results}: there are no features {name!r}{near}, only {', '.join(known) or 'none'}: name their model "
-            "under `features` in the configuration, and run the workflow"
-        )
-    folder, there = every / name, set(_names(every / name))
+    require_features(results, name)
+    folder = (results / feature_file(name)).parent
+    there = {path.name for path in folder.iterdir()}
     if missing := [slide for slide in slides if f"{slide}.h5" not in there]:
         count = format_count(len(missing), "slide has", "slides have")
         raise StoreError(
@@ -182,13 +177,6 @@ def group_places(codes: Places) -> Iterator[tuple[int, npt.NDArray[np.intp]]]:
         ends = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
         for places in np.split(order, ends):
             yield int(codes[places[0]]), places
-
-
-def _names(folder: Path) -> list[str]:
-    """Return the names in a folder; none if it does not exist."""
-    with suppress(FileNotFoundError, NotADirectoryError):
-        return [path.name for path in folder.iterdir()]
-    return []
 
 
 def _keys(x: Places, y: Places) -> npt.NDArray[np.int64]:

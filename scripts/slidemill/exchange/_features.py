@@ -11,11 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from slidemill.core.results_layout import feature_file
-from slidemill.core.text import format_list, format_suggestions, suggest
+from slidemill.core.text import format_list
 from slidemill.errors import SlidemillError
 from slidemill.exchange.exported_slide import ExportedSlide
 from slidemill.features.checks import require_encoder
 from slidemill.features.feature_file import FeatureFile, open_features
+from slidemill.features.names import feature_names, require_features
 
 BLOCK_BYTES = 32_000_000
 """Bytes of features that are read at once."""
@@ -135,14 +136,9 @@ def find_feature_sets(results: Path, names: Sequence[str] | None) -> list[str]:
     SlidemillError
         When the results lack one of them.
     """
-    folder = results / Path(feature_file("name")).parts[0]
-    found = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
     for name in names or ():
-        if name not in found:
-            near, remedy = format_suggestions(suggest(name, found)), "run with features"
-            remedy = f"choose from {format_list(found)}" if found else remedy
-            raise SlidemillError(f"{results}: has no features {name!r}{near}; {remedy}")
-    return found if names is None else list(dict.fromkeys(names))
+        require_features(results, name)
+    return feature_names(results) if names is None else list(dict.fromkeys(names))
 
 
 def open_feature_set(name: str, results: Path, fingerprints: Mapping[str, str], slides: Sequence[str]) -> FeatureSet:
