@@ -8,11 +8,13 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from mmap import mmap
 from pathlib import Path
+from typing import Any
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 AWAY = (
@@ -48,6 +50,9 @@ NO_MEMORY = re.compile(
 NO_THREAD = "can't start new thread"
 INTERRUPTED = 130
 """Exit code of a command or a run that Ctrl-C ended."""
+
+ROOM = 1_048_576
+"""Free bytes of a disk below which an unexplained write error is called a full disk."""
 
 ENOUGH = 64 * 1024 * 1024
 """Bytes that any work on a store needs."""
@@ -145,6 +150,43 @@ def machine_errors(subject: object) -> Iterator[None]:
     except Exception as error:
         if fault := machine_error(error, subject):
             raise fault from error
+        raise
+
+
+@contextmanager
+def full_disk_errors(aside: Path) -> Iterator[None]:
+    """Raise an OSError with ENOSPC if the block fails because the disk is full.
+
+    HDF5 and LMDB raise other errors, and LMDB gives no reason after a partial write.
+    """
+    try:
+        yield
+    except SlidemillError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in FULL:
+            error.filename = error.filename or str(aside.parent)
+            raise
+        is_named = any(os.strerror(code) in str(error) for code in FULL)
+        if not is_named and shutil.disk_usage(aside.parent).free >= ROOM:
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(aside.parent)) from error
+
+
+@contextmanager
+def discard_on_error(file: Any) -> Iterator[None]:
+    """Flush an open file of h5py after the block; on failure, discard unwritten data.
+
+    HDF5 ends the process where it cannot write at closing, such as on a full disk.
+    """
+    try:
+        yield
+        file.flush()
+    except BaseException:
+        if hasattr(os, "memfd_create"):
+            nowhere = os.memfd_create("abandoned")
+            os.dup2(nowhere, file.id.get_vfd_handle())
+            os.close(nowhere)
         raise
 
 

@@ -100,7 +100,9 @@ def test_empty_dataset_has_no_rows(dataset):
 
 
 def test_unknown_features_are_refused(dataset, cohort):
-    with pytest.raises(StoreError, match=re.escape("no features 'Uni' (did you mean uni?); choose from uni, or name their")):
+    with pytest.raises(
+        StoreError, match=re.escape("no features 'Uni' (did you mean uni?); choose from uni, or name their")
+    ):
         dataset.features("Uni")
     for name in ("..", "", "uni/../uni", "a\0b", 3):
         with pytest.raises(StoreError, match="has no features"):

@@ -100,16 +100,25 @@ write_slide(results, "one", np.random.default_rng(0).integers(0, 256, (len(PATCH
 write_tables(results, {{"one": "ok"}})
 status = os.statvfs(disk)
 (disk / "filler").write_bytes(bytes(status.f_bavail * status.f_frsize))
-print("ended", main(["export", str(results), str(disk / {name!r}), "--backend", {backend!r}]))
+print("ended", main(["export", str(results), str(disk / {name!r}), *{arguments!r}]))
 print("left", [path.name for path in disk.iterdir()])
 (disk / "filler").unlink()
-print("ended", main(["export", str(results), str(disk / {name!r}), "--backend", {backend!r}]))
+print("ended", main(["export", str(results), str(disk / {name!r}), *{arguments!r}]))
 """
 
 
-@pytest.mark.parametrize(("name", "backend"), [("out.h5", "hdf5"), ("out.h5", "disk"), ("out.tar", "disk")])
-def test_a_full_disk_ends_an_export_in_words(tmp_path, small_disk, name, backend):
-    done = apart(EXPORTED.format(folder=str(tmp_path), disk=str(small_disk), name=name, backend=backend))
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("out.h5", ["--backend", "hdf5"]),
+        ("out.h5", ["--backend", "disk"]),
+        ("out.tar", ["--backend", "disk"]),
+        ("out", ["--layout", "clam"]),
+        ("out", ["--layout", "geojson"]),
+    ],
+)
+def test_a_full_disk_ends_an_export_in_words(tmp_path, small_disk, name, arguments):
+    done = apart(EXPORTED.format(folder=str(tmp_path), disk=str(small_disk), name=name, arguments=arguments))
     assert done.returncode == 0, done.stderr
     lines = [line for line in done.stdout.splitlines() if not line.startswith(str(small_disk))]
     assert lines == ["ended 1", "left ['filler']", "ended 0"]
@@ -118,6 +127,42 @@ def test_a_full_disk_ends_an_export_in_words(tmp_path, small_disk, name, backend
     assert message.startswith(f"slidemill: the disk of {small_disk}")
     assert message.endswith("is full (No space left on device): make room and run again")
     assert "Traceback" not in done.stderr
+
+
+EMBEDDED = """
+import os
+from pathlib import Path
+import numpy as np
+from slidemill.errors import explain
+from slidemill.features.feature_file import FeatureManifest, PatchPlaces, open_features, write_features
+
+disk, rows = Path({disk!r}), np.ones((100, 500), np.float32)
+places = PatchPlaces([f"r{{row:05}}_c00000" for row in range(100)], np.zeros((100, 2), np.int64), {{"name": "one"}})
+manifest = FeatureManifest(name="uni", slide="one", fingerprint="f", model="mine")
+
+def write():
+    write_features(disk / "one.h5", manifest, places, batches=[rows[:50], rows[50:]])
+
+for room in (0, 4096, 60_000, 120_000, 190_000):
+    status = os.statvfs(disk)
+    (disk / "filler").write_bytes(bytes(max(status.f_bavail * status.f_frsize - room, 0)))
+    try:
+        write()
+    except OSError as error:
+        print("ended", explain(error))
+    print("left", [path.name for path in disk.iterdir()])
+    (disk / "filler").unlink()
+write()
+print("at last", open_features(disk / "one.h5").shape)
+"""
+
+
+def test_a_full_disk_ends_embedding_in_words(tmp_path, small_disk):
+    """HDF5 ends the process where it cannot write at closing."""
+    done = apart(EMBEDDED.format(disk=str(small_disk)))
+    assert done.returncode == 0, done.stderr
+    full = f"ended the disk of {small_disk} is full (No space left on device): make room and run again"
+    assert done.stdout.splitlines() == [full, "left ['filler']"] * 5 + ["at last (100, 500)"]
 
 
 def test_results_that_may_not_be_written_are_refused_before_any_job(tmp_path, bound):

@@ -8,9 +8,8 @@ import pytest
 from PIL import Image
 
 from slidemill import open_store
-from slidemill.errors import StoreError
+from slidemill.errors import StoreError, full_disk_errors
 from slidemill.stores.checks import Expected, check_store
-from slidemill.stores.writer import full_disk_errors
 from tests.stores.contract import StoreContract
 
 

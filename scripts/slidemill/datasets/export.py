@@ -44,13 +44,12 @@ from slidemill.core.encodings import (
 from slidemill.core.files import check_new, keep_synced, replacing
 from slidemill.core.ordered_threads import Step, run_in_order
 from slidemill.datasets.dataset import Dataset
-from slidemill.errors import SlidemillError, StoreError
+from slidemill.errors import SlidemillError, StoreError, discard_on_error, full_disk_errors
 from slidemill.stores.base import Store
 from slidemill.stores.checks import changed_tiles
-from slidemill.stores.hdf5_writer import EncodedPatches, RawPatches, discard_on_error
+from slidemill.stores.hdf5_writer import EncodedPatches, RawPatches
 from slidemill.stores.store_pool import require_stores
 from slidemill.stores.tar import BUFFER, PROVENANCE, Members, header
-from slidemill.stores.writer import full_disk_errors
 
 if TYPE_CHECKING:
     import pandas

@@ -28,8 +28,7 @@ from slidemill.core.parquet import read_parquet
 from slidemill.core.results_layout import METADATA_PARQUET, STORES_TABLE, store_path
 from slidemill.datasets.export import write_column
 from slidemill.datasets.results import classes_of
-from slidemill.errors import SlidemillError, machine_errors
-from slidemill.stores.hdf5_writer import discard_on_error
+from slidemill.errors import SlidemillError, discard_on_error, full_disk_errors, machine_errors
 from slidemill.stores.registry import open_store
 
 BACKEND = "hdf5"
@@ -72,6 +71,7 @@ def join_stores(results: Path, path: Path) -> None:
         raise SlidemillError(f"{path}: the stores are {' and '.join(encodings)}: run the workflow to its end")
     with (
         replacing(path) as aside,
+        full_disk_errors(aside),
         h5py.File(aside, "w", libver="latest", locking=False) as file,
         discard_on_error(file),
     ):

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slidemill.exchange._features import FeatureSet, SlideFeatures
+from slidemill.exchange._new_folder import new_hdf5
 from slidemill.exchange._squares import require_same_square
 from slidemill.exchange.exported_slide import ExportedSlide
 
@@ -35,7 +36,7 @@ def write(own: ExportedSlide, folder: Path, features: FeatureSet | None) -> Iter
         return
     level, patch_size = _read(own)
     width, height = own.info.dimensions[level]
-    with h5py.File(_place(folder, "patches", f"{own.name}.h5"), "w") as file:
+    with new_hdf5(folder / "patches" / f"{own.name}.h5") as file:
         coords = file.create_dataset("coords", data=own.coords, chunks=(1, 2), maxshape=(None, 2), track_times=False)
         coords.attrs["patch_size"] = patch_size
         coords.attrs["patch_level"] = level
@@ -55,12 +56,13 @@ def write_tensors(own: ExportedSlide, folder: Path, features: FeatureSet) -> Ite
         return
     found = features.of(own)
     _write_features(own, folder, found)
-    found.save_tensor(_place(folder, "pt_files", f"{own.name}.pt"))
+    (folder / "pt_files").mkdir(exist_ok=True)
+    found.save_tensor(folder / "pt_files" / f"{own.name}.pt")
     yield len(own.table)
 
 
 def _write_features(own: ExportedSlide, folder: Path, found: SlideFeatures) -> None:
-    with h5py.File(_place(folder, "h5_files", f"{own.name}.h5"), "w") as file:
+    with new_hdf5(folder / "h5_files" / f"{own.name}.h5") as file:
         features = _add(file, "features", (len(own.table), found.dim), np.float32)
         for block, values in found.blocks():
             features[block] = values
@@ -71,12 +73,6 @@ def _add(file: h5py.File, name: str, shape: tuple[int, int], dtype: npt.DTypeLik
     """Add a dataset as CLAM does: 32 rows per chunk, and any number of rows."""
     chunks, most = (32, shape[1]), (None, shape[1])
     return file.create_dataset(name, shape, dtype, chunks=chunks, maxshape=most, track_times=False)
-
-
-def _place(folder: Path, kind: str, name: str) -> Path:
-    """Return the path of a file in a folder that is made."""
-    (folder / kind).mkdir(exist_ok=True)
-    return folder / kind / name
 
 
 def _read(own: ExportedSlide) -> tuple[int, int]:

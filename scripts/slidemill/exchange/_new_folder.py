@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+import h5py
+
 from slidemill.core.files import check_new, replacing, sync
-from slidemill.stores.writer import full_disk_errors
+from slidemill.errors import discard_on_error, full_disk_errors
 
 
 def new_folder(out: Path) -> AbstractContextManager[Path]:
@@ -33,6 +35,14 @@ def _publishing(out: Path) -> Iterator[Path]:
         yield aside
         for file in list_files(aside):
             sync(aside / file)
+
+
+@contextmanager
+def new_hdf5(path: Path) -> Iterator[h5py.File]:
+    """Yield an HDF5 file to write, in a folder that is made if necessary."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file, discard_on_error(file):
+        yield file
 
 
 def list_files(folder: Path) -> list[Path]:

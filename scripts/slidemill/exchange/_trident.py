@@ -16,6 +16,7 @@ import numpy as np
 from slidemill.core.results_layout import TISSUE_MASK
 from slidemill.errors import SlidemillError
 from slidemill.exchange._features import FeatureSet
+from slidemill.exchange._new_folder import new_hdf5
 from slidemill.exchange._outlines import outlines, write_outlines
 from slidemill.exchange._squares import require_same_square
 from slidemill.exchange.exported_slide import ExportedSlide
@@ -47,11 +48,11 @@ def write(own: ExportedSlide, folder: Path, features: Sequence[FeatureSet]) -> I
     """Write coordinates, features and outlines of the tissue of a slide; yield the number of patches."""
     target = _magnifications(own)[1]
     grid = folder / f"{target:g}x_{own.spec.patch_size}px_{2 * own.spec.overlap}px_overlap"
-    with _create_file(grid / "patches" / f"{own.name}_patches.h5") as file:
+    with new_hdf5(grid / "patches" / f"{own.name}_patches.h5") as file:
         _add_coords(file, own)
     for each in features:
         found = each.of(own)
-        with _create_file(grid / f"features_{each.name}" / f"{own.name}.h5") as file:
+        with new_hdf5(grid / f"features_{each.name}" / f"{own.name}.h5") as file:
             rows = _add(file, "features", (len(own.table), found.dim), found.dtype)
             rows.attrs.update({"name": own.name, "savetodir": "", "encoder": each.name})
             for block, values in found.blocks():
@@ -63,11 +64,6 @@ def write(own: ExportedSlide, folder: Path, features: Sequence[FeatureSet]) -> I
         header = {"name": own.name, "crs": CRS}
         write_outlines(folder / "contours_geojson" / f"{own.name}.geojson", outlines(mask), header)
     yield len(own.table)
-
-
-def _create_file(path: Path) -> h5py.File:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return h5py.File(path, "w")
 
 
 def _add_coords(file: h5py.File, own: ExportedSlide) -> None:

@@ -11,7 +11,7 @@ import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from slidemill.core.patch import PatchRef
 from slidemill.core.pyramid import SlideInfo
 from slidemill.core.specs import GridSpec
 from slidemill.core.text import AGAIN
-from slidemill.errors import SlidemillError, StoreError, machine_error
+from slidemill.errors import SlidemillError, StoreError, discard_on_error, full_disk_errors, machine_error
 from slidemill.features._hdf5 import BROKEN, KINDS, open_dataset, open_file, read_numbers, read_values
 from slidemill.features._manifest import FeatureManifest as FeatureManifest
 
@@ -92,34 +92,33 @@ def write_features(
     count, hashed, written, dim = len(places.ids), xxhash.xxh3_128(), 0, 0
     with (
         replacing(path, scratch) as aside,
+        full_disk_errors(aside),
         keep_synced(aside),
         h5py.File(aside, "w", libver="latest", locking=False) as file,
+        discard_on_error(file),
     ):
+        add = partial(file.create_dataset, track_times=False)
         features = None
         for batch in batches:
             if features is None:
                 dim = batch.shape[1]
-                features = _create(file, "features", (count, dim), batch.dtype)
+                features = add("features", (count, dim), batch.dtype, fill_time="never")
             features[written : written + len(batch)] = batch
             hashed.update(np.ascontiguousarray(batch).data)
             written += len(batch)
         if written != count:
             raise ValueError(f"{path}: {written} rows for {count} patches")
         if features is None:
-            features = _create(file, "features", (0, 0), np.dtype(np.float32))
+            features = add("features", (0, 0), np.float32)
         features.attrs["name"], features.attrs["encoder"] = manifest.slide, manifest.name
-        coords = file.create_dataset("coords", data=places.coords, track_times=False)
+        coords = add("coords", data=places.coords)
         coords.attrs.update(places.attributes)
         ids = np.array([patch_id.encode() for patch_id in places.ids], "S") if count else np.array([], "S1")
-        file.create_dataset("patch_id", data=ids, track_times=False)
+        add("patch_id", data=ids)
         hashed.update(places.coords.tobytes() + "\n".join(places.ids).encode())
         whole = replace(manifest, count=count, dim=dim, content=hashed.hexdigest())
-        file.create_dataset("manifest", data=np.frombuffer(whole.to_bytes(), np.uint8), track_times=False)
+        add("manifest", data=np.frombuffer(whole.to_bytes(), np.uint8))
     return whole
-
-
-def _create(file: h5py.File, name: str, shape: tuple[int, int], dtype: npt.DTypeLike) -> h5py.Dataset:
-    return file.create_dataset(name, shape, dtype, track_times=False, fill_time="never")
 
 
 class FeatureFile:

@@ -21,10 +21,10 @@ import numpy.typing as npt
 from slidemill.core.encodings import UINT8, Buffer, Pixels, digest
 from slidemill.core.files import keep_synced
 from slidemill.core.patch import PatchRef
-from slidemill.errors import StoreError
+from slidemill.errors import StoreError, discard_on_error
 from slidemill.stores._mapped import REMEDY, MappedStore
 from slidemill.stores.backend import Backend
-from slidemill.stores.hdf5_writer import EncodedPatches, RawPatches, discard_on_error
+from slidemill.stores.hdf5_writer import EncodedPatches, RawPatches
 from slidemill.stores.manifest import Manifest
 
 COORDINATES = ("column", "row", "x0", "y0", "width0", "height0")

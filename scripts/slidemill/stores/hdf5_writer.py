@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import IO
 
 import h5py
@@ -58,23 +55,6 @@ class EncodedPatches:
         while block := self._spool.read(BLOCK):
             payload[start : start + len(block)] = np.frombuffer(block, np.uint8)
             start += len(block)
-
-
-@contextmanager
-def discard_on_error(file: h5py.File) -> Iterator[None]:
-    """Flush a file after the block; on failure, discard unwritten data.
-
-    HDF5 ends the process where it cannot write at closing, such as on a full disk.
-    """
-    try:
-        yield
-        file.flush()
-    except BaseException:
-        if hasattr(os, "memfd_create"):
-            nowhere = os.memfd_create("abandoned")
-            os.dup2(nowhere, file.id.get_vfd_handle())
-            os.close(nowhere)
-        raise
 
 
 def _contiguous(file: h5py.File, name: str, shape: tuple[int, ...]) -> h5py.Dataset:

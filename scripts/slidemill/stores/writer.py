@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from slidemill.core.encodings import EncodedPatch
 from slidemill.core.files import replacing
 from slidemill.core.patch import PatchRef
-from slidemill.errors import FULL, SlidemillError
+from slidemill.errors import full_disk_errors
 from slidemill.stores.backend import Backend
 from slidemill.stores.manifest import Manifest
-
-ROOM = 1_048_576
-"""Free bytes of a disk below which an unexplained write error is called a full disk."""
 
 
 def write_store(
@@ -75,23 +68,3 @@ def write_store(
         )
         writer.finish(whole)
     return whole
-
-
-@contextmanager
-def full_disk_errors(aside: Path) -> Iterator[None]:
-    """Raise an OSError with ENOSPC if the block fails because the disk is full.
-
-    HDF5 and LMDB raise other errors, and LMDB gives no reason after a partial write.
-    """
-    try:
-        yield
-    except SlidemillError:
-        raise
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno in FULL:
-            error.filename = error.filename or str(aside.parent)
-            raise
-        is_named = any(os.strerror(code) in str(error) for code in FULL)
-        if not is_named and shutil.disk_usage(aside.parent).free >= ROOM:
-            raise
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(aside.parent)) from error
