@@ -83,7 +83,7 @@ check: $(VENV)/test.stamp ## check format, lint, types, imports and workflow, an
 
 PEERS := .venv-peers
 .PHONY: peers
-peers: $(VENV)/test.stamp $(PEERS)/geopandas/done $(PEERS)/slideflow/done ## read exported folders with other programs' readers; their environments take some GB
+peers: $(VENV)/test.stamp $(PEERS)/geopandas/done $(PEERS)/lazyslide/done $(PEERS)/slideflow/done ## read exported folders with other programs' readers; their environments take some GB
 	$(BIN)/python -m pytest -m long -rs tests/exchange/test_peers.py
 
 $(PEERS)/geopandas/done:
@@ -91,7 +91,14 @@ $(PEERS)/geopandas/done:
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check geopandas
 	@touch $@
 
-# What its reader of TFRecords imports: not all that it requires can be built everywhere.
+# What its reader of annotations imports.
+$(PEERS)/lazyslide/done:
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check wsidata==0.12.0 geopandas huggingface_hub
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps lazyslide==0.13.0
+	@touch $@
+
+# What its readers of TFRecords and bags import: not all that it requires can be built everywhere.
 $(PEERS)/slideflow/done:
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps slideflow==3.0.2

@@ -1,4 +1,19 @@
-"""Exported folders in the readers of other programs, each in an environment that `make peers` makes."""
+"""Exported folders in the readers of other programs, each in an environment that `make peers` makes.
+
+What each program of the package index reads of slidemill's files, by its version of November 2026:
+
+- slideflow 3.0.2: TFRecords and bags; read here. Not all that it requires can be built, so that only the imports of
+  its readers are installed.
+- lazyslide 0.13 with wsidata 0.12: GeoJSON of patches, as annotations; read here. Their tiles and features are in a
+  SpatialData store of their own, which nothing exports.
+- geopandas: GeoJSON of patches and outlines; read here as TRIDENT does, which the index lacks, as it lacks CLAM and
+  QuPath. Their layouts are compared dataset by dataset in `test_layouts.py` and `test_exported_features.py`.
+- webdataset: tar stores and exported tar files; it is among the test's requirements, see `stores/test_tar.py` and
+  `datasets/test_export.py`.
+- zarr: Zarr stores; among the test's requirements, see `stores/test_zarr.py`.
+- hs2p 6.1 and slide2vec 7.1, which reads tilings of hs2p: only their own coordinates, ``<id>.coordinates.npz`` with
+  ``<id>.coordinates.meta.json``; no layout of slidemill has them, so there is nothing to read.
+"""
 
 import io
 import json
@@ -48,12 +63,22 @@ print(json.dumps([list(found.columns), found.geometry.bounds.values.tolist(), va
 """
 
 
-def peer(name, code, path):
-    """Run code with a path in the environment of a peer, and return the JSON that it prints last."""
+LAZYSLIDE = """
+import json, sys, lazyslide, wsidata
+wsi = wsidata.open_wsi(sys.argv[2], store=None)
+lazyslide.io.load_annotations(wsi, sys.argv[1], in_bounds=True)
+found = wsi.shapes["annotations"]
+names = [found[column].tolist() for column in ("name", "classification_name")]
+print(json.dumps([found.geometry.bounds.values.tolist(), *names]))
+"""
+
+
+def peer(name, code, *paths):
+    """Run code with paths in the environment of a peer, and return the JSON that it prints last."""
     python = PEERS / name / "bin" / "python"
     if not python.exists():
         pytest.skip(f"{name} is not installed in {PEERS}: make peers")
-    done = subprocess.run([str(python), "-W", "ignore", "-c", code, str(path)], capture_output=True, text=True)
+    done = subprocess.run([str(python), "-W", "ignore", "-c", code, *map(str, paths)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -98,6 +123,16 @@ def test_geopandas_reads_patches_as_lazyslide_does(made, tmp_path):
         corners = table[["x0", "y0"]].to_numpy()
         assert bounds == np.hstack([corners, corners + 70]).astype(float).tolist()
         assert values["name"] == table["patch_id"].tolist()
+
+
+def test_lazyslide_reads_patches_as_annotations(made, tmp_path):
+    assert export(made, tmp_path / "out", "geojson") == 0
+    for name, (table, _) in tables(made).items():
+        slide = made.parent / f"slides/{name}.svs"
+        bounds, names, labels = peer("lazyslide", LAZYSLIDE, tmp_path / f"out/{name}.geojson", slide)
+        corners = table[["x0", "y0"]].to_numpy()
+        assert bounds == np.hstack([corners, corners + 70]).astype(float).tolist()
+        assert (names, labels) == (table["patch_id"].tolist(), table["label_name"].tolist())
 
 
 def test_geopandas_reads_outlines_as_trident_does(made, tmp_path):
