@@ -1,11 +1,16 @@
 # How a run is executed, begins and ends. One at a time works in a results folder.
 
+from snakemake.script import PythonScript
+
 from slidemill.core.run_warnings import format_warnings
 from slidemill.errors import SlidemillError, explain
 from slidemill.runs.exclusive_run import exclusive, lift_default_rate
 from slidemill.runs.planning import NOTHING_RUN, WRONG_CONFIG, exits, report_no_stores, report_unrecorded
 from slidemill.runs.run_lock import hold, look_on, take
 from slidemill.runs.run_plan import write_plan
+from slidemill.runs.script_start import start_without_snakemake
+
+start_without_snakemake(PythonScript, SCRIPTS)
 
 # A dry run writes nothing.
 IS_DRY = workflow.is_main_process and workflow.output_settings.dryrun

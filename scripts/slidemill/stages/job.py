@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager
@@ -72,6 +73,8 @@ class Job:
 @contextmanager
 def script_job(snakemake: Snakemake) -> Iterator[Job]:
     """Yield the job of a script in the results folder, and send slidemill's log to the rule's log file."""
+    # A script starts without collecting (runs/script_start.py).
+    gc.enable()
     config, inputs = snakemake.config, dict(snakemake.input.items())
     # Of a module of another workflow, paths of rules begin with the results folder.
     results = config.get("prefix") or os.curdir
