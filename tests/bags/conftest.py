@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from slidemill import open_dataset
-from slidemill.core.results_layout import feature_file
-from slidemill.features.feature_file import FeatureManifest, PatchPlaces, write_features
+from slidemill.core.columns import FEATURE_COLUMNS
+from slidemill.core.csv_tables import write_table
+from slidemill.core.results_layout import FEATURES_TABLE, feature_file
+from slidemill.features.feature_file import FeatureManifest, PatchPlaces, open_features, write_features
 from tests.results import FINGERPRINT, GRID, INFO, PATCHES, SIZE, write_metadata, write_slide, write_tables
 
 SHEET = {
@@ -38,6 +40,13 @@ def write_cohort(folder):
     for slide, values in features.items():
         write_own(folder, slide, values)
     return features
+
+
+def write_features_table(results):
+    """Write the table of the features as a run does."""
+    manifests = {slide: open_features(results / feature_file("uni", slide)).manifest for slide in SHEET}
+    rows = [{"slide": slide, "name": "uni", "content": own.content} for slide, own in manifests.items()]
+    write_table(results / FEATURES_TABLE, FEATURE_COLUMNS, rows)
 
 
 @pytest.fixture(scope="session")

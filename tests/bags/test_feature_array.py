@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from slidemill.bags import feature_array
 from slidemill.core.results_layout import feature_file
 from slidemill.errors import StoreError
-from tests.bags.conftest import DIM, SHEET, write_own
+from tests.bags.conftest import DIM, SHEET, write_features_table, write_own
 from tests.results import PATCHES
 
 COUNT = len(PATCHES) * len(SHEET)
@@ -167,3 +167,17 @@ def test_files_are_unmapped_where_the_process_may_open_no_more(dataset, truth):
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert np.array_equal(found, truth)
+
+
+@pytest.mark.parametrize("slide", ["d", "b"])
+def test_features_that_the_table_does_not_list_are_refused(own, slide):
+    """A run with other colours, say, may have been killed half-way: model, slide and places are the same."""
+    write_features_table(own.results)
+    assert own.features("uni")[:].shape == (COUNT, DIM)
+    write_own(own.results, slide, np.zeros((len(PATCHES), DIM), np.float16))
+    with pytest.raises(
+        StoreError, match=rf"{slide}\.h5: does not match features.csv: run the workflow to its end, and"
+    ):
+        own.features("uni")[:]
+    with pytest.raises(StoreError, match=rf"{slide}\.h5: does not match features.csv"):
+        list(own.bags("uni"))

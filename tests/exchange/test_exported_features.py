@@ -10,8 +10,10 @@ import pytest
 
 from slidemill import open_dataset
 from slidemill.cli.commands import main
+from slidemill.core.columns import FEATURE_COLUMNS
+from slidemill.core.csv_tables import write_table
 from slidemill.core.outcomes import read_outcome
-from slidemill.core.results_layout import feature_file, outcome_file
+from slidemill.core.results_layout import FEATURES_TABLE, feature_file, outcome_file
 from slidemill.core.specs import GridSpec
 from slidemill.features.feature_file import FeatureManifest, PatchPlaces, open_features, write_features
 from slidemill.slides.patch_table import patches_of
@@ -226,3 +228,12 @@ def test_features_of_two_models_are_refused(own, tmp_path, capsys, layout):
     assert export(own, tmp_path / "out", layout) == 1
     assert f"{path}: features of another model than those of other slides (weights '000" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("layout", ["trident", "clam"])
+def test_features_that_the_table_does_not_list_are_not_exported(own, tmp_path, capsys, layout):
+    with open_dataset(own) as dataset:
+        slide = dataset.slides[-1]
+    write_table(own / FEATURES_TABLE, FEATURE_COLUMNS, [{"slide": slide, "name": "mine", "content": "0" * 32}])
+    assert export(own, tmp_path / "out", layout) == 1
+    assert f"{slide}.h5: does not match features.csv: run the workflow to its end" in capsys.readouterr().err

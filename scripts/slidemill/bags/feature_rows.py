@@ -14,7 +14,7 @@ import numpy.typing as npt
 from slidemill.core.results_layout import feature_file
 from slidemill.core.text import format_count, format_list
 from slidemill.errors import SlidemillError, StoreError
-from slidemill.features.checks import require_encoder
+from slidemill.features.checks import read_contents, require_content, require_encoder
 from slidemill.features.feature_file import FeatureFile, open_features
 from slidemill.features.names import require_features
 
@@ -47,6 +47,8 @@ class FeatureRows:
         x and y of each patch's top left in level-0 pixels, integers ``(n,)``.
     sides
         Per slide, the width of a patch in its own pixels, rounded as in the table, ``float64 (slides,)``.
+    contents
+        The digest of the rows of each slide's file that the cohort's table lists; empty where it is not known.
     encoder
         The model of all files, as `slidemill.features.feature_file.FeatureManifest.encoder` describes it; None where no
         file is known.
@@ -59,6 +61,7 @@ class FeatureRows:
     codes: Places
     corners: tuple[Places, Places]
     sides: npt.NDArray[np.float64]
+    contents: Sequence[str]
     encoder: Mapping[str, str] | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
@@ -70,7 +73,8 @@ class FeatureRows:
         Raises
         ------
         StoreError
-            When the file is missing or incomplete, or of another slide, patches of another size, or another model.
+            When the file is missing or incomplete, of another slide, patches of another size or another model, or not
+            the one that the cohort's table lists.
         """
         file = open_features(self.results / feature_file(self.name, self.slides[code]))
         known, found = self.fingerprints[code], file.manifest.fingerprint
@@ -84,6 +88,7 @@ class FeatureRows:
             raise StoreError(f"{file.path}: patches are {side} pixels wide, not {self.sides[code]:.0f}: {EARLIER}")
         if self.encoder is not None:
             require_encoder(file, self.encoder)
+        require_content(file, self.contents[code])
         return file
 
     def rows(self, file: FeatureFile, places: Places) -> npt.NDArray[np.intp]:
@@ -160,7 +165,9 @@ def find_features(
     corners = table["x0"].to_numpy(), table["y0"].to_numpy()
     prints = [fingerprints.get(slide, "") for slide in slides]
     sides = table["width0"].to_numpy()[first] / table["downsample"].to_numpy()[first]
-    rows = FeatureRows(results, name, slides, prints, codes, corners, sides)
+    listed = read_contents(results, name)
+    contents = [listed.get(slide, "") for slide in slides]
+    rows = FeatureRows(results, name, slides, prints, codes, corners, sides, contents)
     # A file that cannot be opened is reported when its rows are read.
     for code in range(len(slides)):
         with suppress(SlidemillError):

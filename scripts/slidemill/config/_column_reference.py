@@ -103,6 +103,7 @@ FEATURES: Rows = (
     (("source",), "the backend of the store that was read, or `slides`"),
     (("transform",), "how pixels became the model's input"),
     (("digest",), "the digest (XXH3-128) of the file"),
+    (("content",), "the digest of its rows; datasets refuse files with another one"),
     (("seconds", "peak_mb"), "time of reading and embedding, without loading the model; peak memory of the job"),
 )
 VALIDATION: Rows = (

@@ -35,7 +35,7 @@ SLIDE_COLUMNS = (
 STORE_COLUMNS = ("slide", "backend", "encoding", "patches", "content", "bytes", "files", "seconds", "peak_mb")
 FEATURE_COLUMNS = (
     *("slide", "name", "model", "rows", "dim", "dtype", "device", "source", "transform", "digest"),
-    *("seconds", "peak_mb"),
+    *("content", "seconds", "peak_mb"),
 )
 UNREADABLE_COLUMNS = ("slide", "patch_id", "column", "row", "x0", "y0", "width0", "height0", "reason")
 VALIDATION_COLUMNS = ("slide", "backend", "check", "status", "checked", "message")

@@ -261,8 +261,8 @@ class FeatureFacts:
         As in `slidemill.features.feature_file.FeatureManifest`.
     rows, dim
         The shape of the features.
-    digest
-        The digest (XXH3-128) of the file of features.
+    digest, content
+        The digest (XXH3-128) of the file of features, and that of its rows.
     seconds, peak_mb
         Duration of reading and embedding, and the most memory of the job in MB.
     checks
@@ -278,6 +278,7 @@ class FeatureFacts:
     source: str = ""
     transform: str = ""
     digest: str = ""
+    content: str = ""
     seconds: float | None = None
     peak_mb: float | None = None
     checks: Sequence[Mapping[str, Any]] = ()

@@ -14,7 +14,7 @@ from slidemill.core.results_layout import feature_file
 from slidemill.core.text import format_list
 from slidemill.errors import SlidemillError
 from slidemill.exchange.exported_slide import ExportedSlide
-from slidemill.features.checks import require_encoder
+from slidemill.features.checks import read_contents, require_content, require_encoder
 from slidemill.features.feature_file import FeatureFile, open_features
 from slidemill.features.names import feature_names, require_features
 
@@ -34,6 +34,8 @@ class FeatureSet:
         The results folder.
     fingerprints
         By slide, the fingerprint of its content.
+    contents
+        By slide, the digest of its rows that the cohort's table lists.
     encoder
         The model, as `slidemill.features.feature_file.FeatureManifest` describes it.
     dim
@@ -43,6 +45,7 @@ class FeatureSet:
     name: str
     results: Path
     fingerprints: Mapping[str, str]
+    contents: Mapping[str, str]
     encoder: Mapping[str, str]
     dim: int
 
@@ -63,6 +66,7 @@ class FeatureSet:
                 f"{self.dim}); remove the file and run again"
             )
         require_encoder(file, self.encoder)
+        require_content(file, self.contents.get(own.slide, ""))
         places = {patch_id: place for place, patch_id in enumerate(file.patch_ids)}
         wanted = own.table["patch_id"].tolist()
         if missing := [patch_id for patch_id in wanted if patch_id not in places]:
@@ -152,4 +156,5 @@ def open_feature_set(name: str, results: Path, fingerprints: Mapping[str, str], 
         Slides with patches; the first gives the number of values per patch.
     """
     first = open_features(results / feature_file(name, slides[0]))
-    return FeatureSet(name, results, fingerprints, first.manifest.encoder, first.shape[1])
+    contents = read_contents(results, name)
+    return FeatureSet(name, results, fingerprints, contents, first.manifest.encoder, first.shape[1])

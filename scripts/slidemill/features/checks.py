@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from slidemill.core.csv_tables import read_cohort_table
+from slidemill.core.results_layout import FEATURES_TABLE
 from slidemill.core.specs import FeatureSpec
 from slidemill.errors import ModelError, SlideError, SlidemillError, StoreError
 from slidemill.features.feature_file import Array, FeatureFile, PatchPlaces, open_features
@@ -59,6 +61,30 @@ def file_faults(path: Path, places: PatchPlaces) -> dict[str, list[str]]:
     if not np.array_equal(file.coords, places.coords):
         faults["coordinates"].append("they are not those of the table of patches")
     return faults
+
+
+def read_contents(results: Path, name: str) -> dict[str, str]:
+    """Return, by slide, the digest of its features' rows that the cohort's table lists; empty without the table.
+
+    Raises
+    ------
+    SlidemillError
+        When the table is damaged.
+    """
+    table = results / FEATURES_TABLE
+    rows = read_cohort_table(table, ("slide", "name")) if table.exists() else ()
+    return {row["slide"]: row.get("content", "") for row in rows if row["name"] == name}
+
+
+def require_content(file: FeatureFile, content: str) -> None:
+    """Check that a file of features is the one that the cohort's table lists; StoreError if not.
+
+    An empty `content` is not known.
+    """
+    if content not in ("", file.manifest.content):
+        raise StoreError(
+            f"{file.path}: does not match {FEATURES_TABLE}: run the workflow to its end, and open the dataset again"
+        )
 
 
 def require_encoder(file: FeatureFile, encoder: Mapping[str, str]) -> None:

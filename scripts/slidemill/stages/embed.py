@@ -233,6 +233,7 @@ def _facts(job: EmbedJob, whole: FeatureManifest, seconds: float, findings: Sequ
         source=whole.source,
         transform=whole.transform,
         digest=file_digest(job.features),
+        content=whole.content,
         seconds=round(seconds, 3),
         peak_mb=round(peak_bytes() / 1e6, 1),
         checks=tuple(finding.row() for finding in findings),
