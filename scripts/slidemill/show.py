@@ -109,7 +109,7 @@ def montage(
         table = ds_or_pixels.table
         named = list(zip(table["label"].tolist(), table["label_name"].astype(str).tolist(), strict=True))
     if not named:
-        raise SlidemillError("there is no patch to draw: select other patches")
+        raise SlidemillError("no patch to draw: select other patches")
     by_label: dict[str, list[int]] = defaultdict(list)
     for place, (_, name) in enumerate(named):
         by_label[name].append(place)
@@ -163,7 +163,7 @@ def heatmap(ds: Dataset, slide: str, scores: Sequence[float] | npt.NDArray[np.fl
     Raises
     ------
     SlidemillError
-        When the dataset has no patch of the slide, or the scores have another length or are no finite numbers.
+        When the dataset has no patch of the slide, or the scores have another length or are not finite numbers.
     """
     given = np.asarray(scores)
     try:

@@ -87,7 +87,7 @@ def test_an_outline_that_crosses_itself_is_repaired_with_a_note(read):
 
 @pytest.mark.parametrize("x", ["ten", "", "nan", "1e300"])
 def test_a_coordinate_that_is_no_number_is_refused(read, x):
-    with pytest.raises(AnnotationError, match=rf"case\.json: annotation 1 \(Annotation 0\): a vertex lies at X='{x}'"):
+    with pytest.raises(AnnotationError, match=rf"case\.json: annotation 1 \(Annotation 0\): a vertex is at X='{x}'"):
         read(element([*SQUARE, (x, 5)]))
 
 

@@ -227,7 +227,7 @@ def test_heights_are_passed_over(read):
     [
         (b"{", "line 1, column 2"),
         (b'[{"type": "Feature"\xff}]', "cannot be read"),
-        (b"[" * 100_000, "lists lie in lists without end"),
+        (b"[" * 100_000, "lists are in lists without end"),
         (b'[{"type": "Feature", "geometry": ' + b'{"a":' * 900 + b"1" + b"}" * 901 + b"]", "of type None"),
         (b"[1" + b"0" * 5000 + b"]", "cannot be read"),
         ({"type": "Topology"}, "holds no features of GeoJSON"),
@@ -247,7 +247,7 @@ def test_heights_are_passed_over(read):
         (feature([[[[1], 2], *SQUARE]]), "X=[1]"),
         (feature([[[float("nan"), 2], *SQUARE]]), "X=nan"),
         (feature([[[float("inf"), 2], *SQUARE]]), "X=inf"),
-        (feature([[[10**400, 2], *SQUARE]]), "a vertex lies at"),
+        (feature([[[10**400, 2], *SQUARE]]), "a vertex is at"),
         (feature([[[2e9, 2], *SQUARE]]), "X=2000000000.0"),
     ],
 )
@@ -279,7 +279,7 @@ def test_a_file_of_endless_size_is_refused(tmp_path):
 def test_hole_outside_its_outline_is_refused(read):
     """Several outlines, written as the rings of one polygon, would lose all but the first."""
     small = [[22, 2], [24, 2], [24, 4], [22, 4], [22, 2]]
-    with pytest.raises(AnnotationError, match=r"^case\.geojson: feature 1: a hole lies outside its outline"):
+    with pytest.raises(AnnotationError, match=r"^case\.geojson: feature 1: a hole is outside its outline"):
         read(feature([SQUARE, small]))
 
 
@@ -287,7 +287,7 @@ def test_key_that_stands_twice_is_refused(read):
     text = json.dumps(feature([SQUARE])).replace(
         '"classification"', '"classification": {"name": "B"}, "classification"'
     )
-    with pytest.raises(AnnotationError, match="the key 'classification' stands twice"):
+    with pytest.raises(AnnotationError, match="the key 'classification' occurs twice"):
         read(text.encode())
 
 

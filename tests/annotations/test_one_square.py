@@ -240,7 +240,7 @@ REFUSED = {
     "ImageScope: negative in words": (imagescope(name="Tumor", NegativeROA="yes"), "NegativeROA is 'yes'"),
     "ImageScope: other vertices": (
         imagescope(name="Tumor").replace("<Vertex ", "<Point "),
-        "4 <Point> with X and Y stand where ImageScope has none",
+        "4 <Point> with X and Y are where ImageScope has none",
     ),
     "ImageScope: vertices in text": (
         imagescope([], name="Tumor").replace("<Vertices>", "<Vertices>300,300 700,300 700,700"),
@@ -289,20 +289,23 @@ REFUSED = {
     ),
     "ImageScope: an attribute in other letters": (
         imagescope(name="Tumor").replace("NegativeROA", "negativeROA"),
-        "'negativeROA' stands where ImageScope has 'NegativeROA'",
+        "'negativeROA' is not ImageScope's spelling: write 'NegativeROA'",
     ),
     "ImageScope: an attribute in a namespace": (
         imagescope(layer="Tumor").replace('"1" Name=', '"1" xmlns:a="urn:a" a:Name='),
-        "'{urn:a}Name' stands where ImageScope has 'Name'",
+        "'{urn:a}Name' is not ImageScope's spelling: write 'Name'",
     ),
     "ImageScope: an element in other letters": (
         imagescope(layer="Normal", attributes=attribute("Tumor").replace("Attribute", "attribute")),
-        "'attribute' stands where ImageScope has 'Attribute'",
+        "'attribute' is not ImageScope's spelling: write 'Attribute'",
     ),
-    "HALO: an attribute in other letters": (halo().replace("Type=", "type="), "'type' stands where HALO has 'Type'"),
+    "HALO: an attribute in other letters": (
+        halo().replace("Type=", "type="),
+        "'type' is not HALO's spelling: write 'Type'",
+    ),
     "ASAP: an attribute in other letters": (
         asap(name="Normal").replace("PartOfGroup", "PartofGroup"),
-        "'PartofGroup' stands where ASAP has 'PartOfGroup'",
+        "'PartofGroup' is not ASAP's spelling: write 'PartOfGroup'",
     ),
     "ImageScope: a rectangle of three corners": (
         imagescope(SQUARE[:3], "1", "Tumor"),
@@ -330,7 +333,7 @@ REFUSED = {
     "HALO: end caps": (halo(halo_region(caps=1)), "with end caps may be an open line"),
     "HALO: vertices of both": (
         halo(halo_region(), imagescope(kind="Polygon")),
-        "<Vertex> with X and Y stand where HALO has none",
+        "<Vertex> with X and Y are where HALO has none",
     ),
     "HALO: two outlines in a region": (
         halo(halo_region().replace("<Vertices>", "<Vertices/><Vertices>")),
@@ -580,7 +583,7 @@ def test_holes_that_cut_nothing_are_a_warning(tmp_path, content):
     assert "that meet no region of their layer cut nothing (1)" in read_annotation(put(tmp_path, content)).warnings[0]
 
 
-ASTRAY = "regions lie outside the slide or reach far beyond it: are they of this slide, in level-0 pixels? [1 region]"
+ASTRAY = "regions are outside the slide or reach far beyond it: are they of this slide, in level-0 pixels? [1 region]"
 
 
 @pytest.mark.parametrize(
@@ -601,7 +604,7 @@ def test_regions_beyond_the_slide_are_a_warning(tmp_path):
     assert warnings == (ASTRAY,)
     fractions = feature(polygon([(x / SIDE, y / SIDE) for x, y in CLOSED]))
     warnings = read_annotation(put(tmp_path, fractions), Frame((SIDE, SIDE))).warnings
-    assert warnings == ("all regions lie within one pixel: coordinates are level-0 pixels, not fractions of the slide",)
+    assert warnings == ("all regions are within one pixel: coordinates are level-0 pixels, not fractions of the slide",)
     partly = feature(polygon([(x - 350, y) for x, y in CLOSED]))
     assert read_annotation(put(tmp_path, partly), Frame((SIDE, SIDE))).warnings == ()
 

@@ -481,7 +481,7 @@ def test_an_outline_of_100000_vertices_that_crosses_itself_once_is_repaired(anno
 
 @pytest.mark.parametrize("far", ["1e308", "-1e300", "2e9", "inf", "nan"])
 def test_a_coordinate_beyond_any_slide_is_refused(annotation, far):
-    with pytest.raises(AnnotationError, match=rf"a vertex lies at X='{far}', Y='0': give two numbers"):
+    with pytest.raises(AnnotationError, match=rf"a vertex is at X='{far}', Y='0': give two numbers"):
         annotation([region([(0, 0), (5, 5), (far, 0)])])
 
 
@@ -510,7 +510,7 @@ def test_strange_elements_among_vertices_are_refused(annotation, tmp_path):
     path = write(tmp_path / "case.xml", [region(SQUARE), region(SQUARE)])
     text = path.read_text(encoding="utf-8").replace("<Vertex X='0' Y='0' Z='0'/>", "<P><X>0</X><Y>0</Y></P>", 1)
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(AnnotationError, match="<P> stands among its vertices"):
+    with pytest.raises(AnnotationError, match="<P> is among its vertices"):
         read_annotation(path)
 
 

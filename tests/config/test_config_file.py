@@ -87,7 +87,7 @@ def test_exploding_references_are_refused(refused, content):
 
 
 def test_a_configuration_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(ConfigError, match=r"nothere\.yaml: there is no such configuration: correct its path"):
+    with pytest.raises(ConfigError, match=r"nothere\.yaml: this configuration does not exist: correct its path"):
         check_file(tmp_path / "nothere.yaml")
     with pytest.raises(ConfigError, match="is not a file"):
         check_file(tmp_path)

@@ -223,17 +223,17 @@ def test_pixels_without_stores_are_refused(unstored, read):
     with open_dataset(unstored) as bare, pytest.raises(SlidemillError) as refused:
         read(bare)
     assert str(refused.value) == (
-        f"{unstored}: the run wrote no stores (stores: {{}}), so there are no pixels, only tables: read the slides "
-        "with backend 'slides', or name a backend, such as stores: {lmdb: {encoding: zstd}}, and run again"
+        f"{unstored}: the run wrote no stores (stores: {{}}), so the results have no pixels: read the "
+        "slides with backend 'slides', or name a backend, such as stores: {lmdb: {encoding: zstd}}, and run again"
     )
 
 
 def test_what_cannot_be_opened_is_said(results, tmp_path):
-    with pytest.raises(SlidemillError, match=r"metadata\.parquet: there is no such table"):
+    with pytest.raises(SlidemillError, match=r"metadata\.parquet: this table does not exist"):
         open_dataset(tmp_path)
-    with pytest.raises(SlidemillError, match="no stores of n5: there are lmdb, hdf5, disk"):
+    with pytest.raises(SlidemillError, match="no stores of n5: choose from lmdb, hdf5, disk"):
         open_dataset(results, "n5")
-    with pytest.raises(SlidemillError, match=r"metadata\.csv/metadata\.parquet: there is no such table"):
+    with pytest.raises(SlidemillError, match=r"metadata\.csv/metadata\.parquet: this table does not exist"):
         open_dataset(results / "metadata.csv")
     with pytest.raises(SlidemillError, match="most_open is 0"):
         open_dataset(results, most_open=0)

@@ -157,8 +157,8 @@ def _no_rows(own):
         (_unknown_patch, (), "the results lack 2 patches: "),
         (_unknown_slide, (), "nobody: the dataset has no such slide"),
         (_twice, (), "more than once: "),
-        (_not_a_number, (), "2 values of tumour are no finite numbers: '' of r00001_c00001, 'high' of r00001_c00002"),
-        (_infinite, (), "of tumour are no finite numbers: 'inf' of "),
+        (_not_a_number, (), "2 values of tumour are not finite numbers: '' of r00001_c00001, 'high' of r00001_c00002"),
+        (_infinite, (), "of tumour are not finite numbers: 'inf' of "),
         (_two_columns, (), "has 2 columns of scores; choose one by --column: tumour, stroma"),
         (_no_scores, (), "has 0 columns of scores; add a column of scores"),
         (_no_rows, (), "tumour: no patch has a score"),
@@ -266,7 +266,7 @@ def test_table_that_is_compressed_by_its_name_only_is_one_sentence(results, tmp_
     table = (tmp_path / "scores.csv").rename(tmp_path / f"scores.csv.{ending}")
     assert main(["heatmap", str(results), str(table), str(tmp_path / "out")]) == 1
     said = capsys.readouterr().err
-    assert f"scores.csv.{ending}: is no CSV table (" in said
+    assert f"scores.csv.{ending}: is not a CSV table (" in said
     assert said.count("\n") == 1
 
 
@@ -289,6 +289,6 @@ def test_slide_without_store_and_file_is_named(results, tmp_path, monkeypatch, c
     monkeypatch.setattr("slidemill.exchange.heatmap.fingerprint", lambda _: "another")
     monkeypatch.setattr(Dataset, "backend", "")
     assert heatmap(results, tmp_path) == 1
-    assert "cannot be drawn: there is no store of it, and " in (said := capsys.readouterr().err)
+    assert "cannot be drawn: it has no store, and " in (said := capsys.readouterr().err)
     assert "a.svs is missing, or is not the slide that was sampled; restore the slide" in said
     assert not (tmp_path / "out").exists()

@@ -106,23 +106,23 @@ BAD = {
         xml(SQUARE, "&x;", '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]>'),
         "declares entities or external files",
     ),
-    "a huge coordinate": (xml([*SQUARE, ("1e300", "5")]), "a vertex lies at X='1e300'"),
-    "a coordinate that is no number": (xml([*SQUARE, ("nan", "5")]), "a vertex lies at X='nan'"),
+    "a huge coordinate": (xml([*SQUARE, ("1e300", "5")]), "a vertex is at X='1e300'"),
+    "a coordinate that is no number": (xml([*SQUARE, ("nan", "5")]), "a vertex is at X='nan'"),
     "an outline that crosses itself without end": (
         xml(TANGLE),
         "crosses itself more than 10000 times",
     ),
     "of another program": ("<GeoJSON/>", "begins with <GeoJSON>"),
-    "ASAP: a huge coordinate": (asap([*SQUARE, ("1e300", "5")]), "a vertex lies at X='1e300'"),
+    "ASAP: a huge coordinate": (asap([*SQUARE, ("1e300", "5")]), "a vertex is at X='1e300'"),
     "ASAP: an outline that crosses itself without end": (asap(TANGLE), "crosses itself more than 10000 times"),
     "ASAP: cut off": (asap(SQUARE)[:-40], "bad.xml: line 1"),
     "GeoJSON: malformed": (geojson(SQUARE)[:-1], "bad.xml: line 1"),
     "GeoJSON: other bytes than UTF-8": (geojson(SQUARE).encode().replace(b"Benign", b"Pr\xe4"), "bad.xml"),
-    "GeoJSON: a huge coordinate": (geojson([*SQUARE, (1e300, 5)]), "a vertex lies at X=1e+300"),
+    "GeoJSON: a huge coordinate": (geojson([*SQUARE, (1e300, 5)]), "a vertex is at X=1e+300"),
     "GeoJSON: a number of 5000 digits": (geojson(SQUARE).replace("256", "9" * 5000), "bad.xml: cannot be read"),
-    "GeoJSON: a coordinate that is no number": (geojson([*SQUARE, (float("nan"), 5)]), "a vertex lies at X=nan"),
+    "GeoJSON: a coordinate that is no number": (geojson([*SQUARE, (float("nan"), 5)]), "a vertex is at X=nan"),
     "GeoJSON: a coordinate that is text": (geojson([*SQUARE, ("7", 5)]), "a position is ['7', 5]"),
-    "GeoJSON: lists in lists without end": ("[" * 100_000, "lists lie in lists without end"),
+    "GeoJSON: lists in lists without end": ("[" * 100_000, "lists are in lists without end"),
     "GeoJSON: an outline that crosses itself without end": (geojson(TANGLE), "crosses itself more than 10000 times"),
     "GeoJSON: no features": ('{"type": "Topology"}', "holds no features of GeoJSON"),
     "PNG: cut off": (image(NOISE)[:-9000], "bad.xml: the image cannot be read"),
@@ -156,7 +156,7 @@ BAD = {
     "HALO: an open line": (halo(SQUARE).replace('Endcaps="0"', 'Endcaps="1"'), "may be an open line"),
     "ASAP: a region of a type that nobody knows": (asap(SQUARE, "Ellipse"), "type 'Ellipse' may enclose an area"),
     "GeoJSON: a geometry that nobody knows": (geojson(SQUARE, "Circle"), "type 'Circle' may enclose an area"),
-    "places that no region has": (xml(SQUARE).replace("<Vertex ", "<Point "), "<Point> with X and Y stand where"),
+    "places that no region has": (xml(SQUARE).replace("<Vertex ", "<Point "), "<Point> with X and Y are where"),
     "no name": (xml(SQUARE, ""), "annotation 1, region 1 has no name"),
     "GeoJSON: a name elsewhere": (geojson(SQUARE, label="Benign", name="b"), "its properties are label, name; give it"),
     "compressed": (gzip.compress(xml(SQUARE).encode()), "bad.xml: is compressed (gzip): unpack it"),
@@ -291,7 +291,7 @@ def test_an_annotation_that_leads_nowhere_fails_its_slide(annotated):
     (annotated.cohort.annotations / "bad.xml").symlink_to("nowhere")
     row = annotated(None)
     assert (row["status"], row["stage"]) == ("failed", "write_metadata")
-    assert "bad.xml: there is no such file" in row["message"]
+    assert "bad.xml: does not exist in" in row["message"]
 
 
 def test_an_annotation_that_may_not_be_read_fails_its_slide(tmp_path, bound):
@@ -439,4 +439,4 @@ def test_regions_in_the_first_corner_are_a_warning(annotated):
     corner = xml([(0, 0), (100, 0), (100, 90)])
     annotated.cohort.annotate("bad", corner)
     warnings = {one["slide"]: one["warnings"] for one in annotated.cohort.run().values()}
-    assert all("all regions lie in the first quarter of width and height" in one for one in warnings.values())
+    assert all("all regions are in the first quarter of width and height" in one for one in warnings.values())

@@ -167,7 +167,7 @@ ODD = {
     "no regions": ("<Annotations/>", "the annotation has no regions: all patches are Normal"),
     "a region off the slide": (
         xml([(x + 9000, y) for x, y in SQUARE]),
-        "regions lie outside the slide or reach far beyond it: are they of this slide, in level-0 pixels? [1 region]",
+        "regions are outside the slide or reach far beyond it: are they of this slide, in level-0 pixels? [1 region]",
     ),
     "a region that labels no patch": (
         xml([(3, 3), (9, 3), (9, 9)]),

@@ -356,7 +356,7 @@ def test_a_damaged_claim_to_memory_is_no_fault_of_the_machine(tmp_path, noise):
         place = page + 16 + 4 + 4 + 8 + 8 + 2 * 48
         data[place : place + 8] = (2**46).to_bytes(8, "little")
     path.write_bytes(data)
-    with pytest.raises(StoreError, match=r"truncated or no LMDB file|bytes of"):
+    with pytest.raises(StoreError, match=r"truncated or not an LMDB file|bytes of"):
         open_store(path)
 
 

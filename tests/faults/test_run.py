@@ -23,7 +23,7 @@ GOOD = {"good.svs", "sub/good.svs", WEIRD, told(LATIN)}
 FAILED = {
     "text.svs": ("discover_slides", "OpenSlide knows no format"),
     "cut.svs": ("discover_slides", "check whether it is whole"),
-    "gone.svs": ("discover_slides", "there is no such file"),
+    "gone.svs": ("discover_slides", "does not exist in"),
     "series/one.dcm": ("discover_slides", "its folder holds 2 series"),
     "empty.ndpi": ("discover_slides", "OpenSlide knows no format"),
     "marked.svs": ("write_metadata", "marked.xml: line 1"),

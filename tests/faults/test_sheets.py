@@ -48,7 +48,7 @@ def test_a_byte_order_mark_is_no_part_of_a_sheet(listed):
 
 
 MISSING = {
-    "a file that is not there": ("gone.svs", "there is no such file"),
+    "a file that is not there": ("gone.svs", "does not exist in"),
     "a name too long for any file": ("x" * 300 + ".svs", "File name too long"),
     "a folder": (".", "is not a file"),
 }

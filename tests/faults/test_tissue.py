@@ -105,7 +105,7 @@ def test_grey_slide_without_tissue_is_a_warning(tissue):
     assert (row["status"], row["patches"]) == ("empty", "0")
     assert "tissue: 0.00% of the slide" in row["notes"]
     assert "a saturation of 14 of 255 (Otsu's own threshold is 0, and is kept within 14 and 40)" in row["notes"]
-    for remedy in ("hsv", "none", "a mask of your own (tissue.masks)"):
+    for remedy in ("hsv", "none", "a custom mask (tissue.masks)"):
         assert remedy in row["notes"]
     assert "no patch is kept: 48 of 48 have less tissue than tissue.min_fraction (0.5)" in row["warnings"]
 

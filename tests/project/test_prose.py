@@ -1,5 +1,6 @@
-"""The prose of README and docs: short sentences, one per line, in the words of the field."""
+"""The prose of README, docs and messages: short sentences, one per line, in the words of the field."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -104,6 +105,29 @@ def test_words_are_the_fields_own(page):
         for line in prose(page.read_text(encoding="utf-8"))
         for reason, pattern in FORBIDDEN.items()
         if re.search(pattern, line, re.IGNORECASE)
+    ]
+    assert found == []
+
+
+def texts(module):
+    """Return the texts of a module that may be shown: string constants of several words, without docstrings."""
+    tree = ast.parse(module.read_bytes())
+    docstrings = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    return [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value
+        if node not in docstrings
+    ]
+
+
+def test_messages_have_the_fields_own_words():
+    found = [
+        f"{name(module)}: {reason}: {text}"
+        for module in sorted((ROOT / "scripts").rglob("*.py"))
+        for text in texts(module)
+        for reason, pattern in FORBIDDEN.items()
+        if re.search(pattern, text, re.IGNORECASE)
     ]
     assert found == []
 

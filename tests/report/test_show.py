@@ -374,7 +374,7 @@ def wrongly(dataset, slide_file, tmp_path, noise):
     return {
         "three: the dataset has no such slide; its slides are one, two": lambda: show.stitch(dataset, "three"),
         "one: the dataset is empty": lambda: show.overlay(none, "one"),
-        "there is no patch to draw": lambda: show.montage(none),
+        "no patch to draw": lambda: show.montage(none),
         "downsample is 0.5": lambda: show.stitch(dataset, "one", 0.5),
         "downsample is nan": lambda: show.stitch(dataset, "one", float("nan")),
         "downsample is inf": lambda: show.stitch(dataset, "one", float("inf")),
@@ -382,7 +382,7 @@ def wrongly(dataset, slide_file, tmp_path, noise):
         "longest is -1": lambda: show.compare(dataset, "one", slide_file.parent, longest=-1),
         "background is 'mauvish'": lambda: show.stitch(dataset, "one", background="mauvish"),
         "is not the slide that these patches are of": lambda: show.compare(dataset, "one", tmp_path),
-        "there is no such file": lambda: show.compare(dataset, "one", tmp_path / "none"),
+        "does not exist in": lambda: show.compare(dataset, "one", tmp_path / "none"),
         "labels are given with a dataset": lambda: show.montage(dataset, labels=[1]),
         "there are 1 labels for 3 patches": lambda: show.montage(noise(3, 8), labels=[1]),
         r"the patches are float64 \(3, 8, 8, 3\)": lambda: show.montage(noise(3, 8) / 255),

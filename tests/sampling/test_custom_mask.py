@@ -243,9 +243,7 @@ def test_a_broken_mask_is_told(tmp_path):
     (tmp_path / "mask.png").write_bytes(b"no image")
     with pytest.raises(AnnotationError, match=r"^the mask of tissue mask\.png: line 1"):
         mask_parts(tmp_path / "mask.png", INFO, SIZE)
-    with pytest.raises(
-        AnnotationError, match=r"^the mask of tissue gone\.png: there is no such file in .*: restore it"
-    ):
+    with pytest.raises(AnnotationError, match=r"^the mask of tissue gone\.png: does not exist in .*: restore it"):
         mask_parts(tmp_path / "gone.png", INFO, SIZE)
 
 

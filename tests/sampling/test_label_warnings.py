@@ -184,7 +184,7 @@ def contested(*regions, **options):
 def test_region_under_larger_one_warns(rule, count):
     options = {"rule": rule, "min_fraction": 1.0} if rule == "area" else {"rule": rule}
     (warning,) = contested(*WITHIN, **options)
-    assert warning.startswith("regions named 'Tumor' lie under larger ones of another label")
+    assert warning.startswith("regions named 'Tumor' are covered by larger ones of another label")
     assert "labels.overlap: smallest" in warning and warning.endswith(f"[{count} patches]")
 
 

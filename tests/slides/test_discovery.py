@@ -202,7 +202,7 @@ def test_readable_paths_stay_readable():
 
 
 def test_a_file_that_has_gone_fails_its_slide(tmp_path):
-    with pytest.raises(SlideError, match=r"gone 1\.svs: there is no such file in .*: restore it, or correct the path"):
+    with pytest.raises(SlideError, match=r"gone 1\.svs: does not exist in .*: restore it, or correct the path"):
         slide_path(tmp_path, "gone%201.svs")
 
 

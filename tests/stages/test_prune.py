@@ -132,7 +132,7 @@ def test_links_are_not_followed(results, tmp_path, capsys):
     before = everything(away) | everything(tmp_path / "folder")
     assert main(["prune", str(results), "--delete"]) == 0
     out = capsys.readouterr().out
-    assert f"kept  {results / store_path('lmdb', 'gone')} is a link, or lies behind one" in out
+    assert f"kept  {results / store_path('lmdb', 'gone')} is a link, or is behind one" in out
     assert everything(away) | everything(tmp_path / "folder") == before
     assert folder.is_symlink()
 

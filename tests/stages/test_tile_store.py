@@ -160,7 +160,7 @@ def test_bytes_of_a_cut_patch_are_refused(tmp_path, picture, backend):
     write(path, picture, FORMS[0])
     target, *_ = stored(path, tmp_path, spec, backend)
     with open_store(target) as store:
-        with pytest.raises(StoreError, match="r00000_c00000 has no bytes of its own, since the store holds the slide"):
+        with pytest.raises(StoreError, match="r00000_c00000 is not stored as bytes, because the store holds the slide"):
             store.read_bytes("r00000_c00000")
         with pytest.raises(StoreError, match="has no patch 'r00099_c00000'"):
             store.read("r00099_c00000")

@@ -84,7 +84,7 @@ def test_a_store_that_is_gone_is_said(results, capsys, backend):
     path = results / store_path(backend, "one")
     path.rename(results / "elsewhere")
     assert main(["verify", str(results)]) == 1
-    assert f"{path}: opens: {path}: there is no such store" in capsys.readouterr().out
+    assert f"{path}: opens: {path}: this store does not exist" in capsys.readouterr().out
 
 
 def test_a_store_of_another_slide_in_its_place_is_said(results, capsys):

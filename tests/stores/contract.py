@@ -344,7 +344,7 @@ class StoreContract:
 
     def test_foreign_and_missing_files_are_said(self, tmp_path):
         path = tmp_path / f"foreign{SUFFIXES[self.backend]}"
-        with pytest.raises(StoreError, match="no such store"):
+        with pytest.raises(StoreError, match="this store does not exist"):
             open_store(path)
         for content in (b"", b"text", os.urandom(100_000)):
             if SUFFIXES[self.backend]:

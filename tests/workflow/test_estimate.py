@@ -62,4 +62,4 @@ def test_without_a_checkout_the_command_names_what_is_missing(monkeypatch, capsy
 def test_a_wrong_configuration_is_refused_before_snakemake_starts(capfd, tmp_path):
     assert main(["estimate", "--config", str(tmp_path / "nowhere.yaml")]) == 1
     said = capfd.readouterr().err
-    assert said == f"slidemill: {tmp_path / 'nowhere.yaml'}: there is no such configuration: correct its path\n"
+    assert said == f"slidemill: {tmp_path / 'nowhere.yaml'}: this configuration does not exist: correct its path\n"

@@ -45,7 +45,7 @@ def test_run_without_stores_and_stores_added_later(project, capsys):
         assert len(dataset) == sum(int(row["patches"]) for row in rows(project, "slides"))
         train, test = dataset.split(2, by="slide").fold(0)
         assert len(train) + len(test) == len(dataset)
-        with pytest.raises(StoreError, match=r"the run wrote no stores \(stores: \{\}\), so there are no pixels"):
+        with pytest.raises(StoreError, match=r"wrote no stores \(stores: \{\}\), so the results have no pixels"):
             dataset[0]
     assert main(["verify", str(project.results)]) == 0
     assert "the tables of 2 slides are intact; the run wrote no stores" in capsys.readouterr().out
@@ -72,7 +72,7 @@ def test_run_without_stores_and_stores_added_later(project, capsys):
     assert removed.code == 0, removed.text
     assert removed.rules & again == {"draw_slide"}
     assert main(["verify", str(project.results)]) == 0
-    assert "there are no stores of them" in capsys.readouterr().out
+    assert "the run wrote no stores" in capsys.readouterr().out
     assert main(["prune", str(project.results), "--delete"]) == 0
     assert not list((project.results / "stores").rglob("*.lmdb"))
     assert "Nothing to be done" in project.plan().text

@@ -107,7 +107,7 @@ def check_spelling(root: Element, program: str, file: str) -> None:
             *((key, known.get(key.rpartition("}")[2].lower(), key)) for key in element.attrib),
         ):
             if right != name and not name.startswith(XML_NAMES):
-                raise AnnotationError(f"{file}: {name!r:.80} stands where {program} has {right!r}: write it so")
+                raise AnnotationError(f"{file}: {name!r:.80} is not {program}'s spelling: write {right!r}")
 
 
 def check_nesting(root: Element, form: XmlFormat, file: str) -> None:
@@ -144,7 +144,7 @@ def check_places(root: Element, form: XmlFormat, count: int, *, file: str) -> No
     others = [f"{surplus} <{name}>" for name, surplus in found.items() if surplus]
     if others:
         raise AnnotationError(
-            f"{file}: {', '.join(others)[:200]} with X and Y stand where {form.program} has none: {AGAIN}"
+            f"{file}: {', '.join(others)[:200]} with X and Y are where {form.program} has none: {AGAIN}"
         )
 
 

@@ -164,9 +164,9 @@ def _vertices(region: Element, form: XmlFormat, subject: str, *, findings: Findi
     if any((vertices.text or "").strip() for vertices in outlines):
         raise findings.error(subject, f"its vertices are text: {AGAIN}")
     if strange := [one.tag for own in outlines for one in own if one.tag != form.vertex and not has_place(one)]:
-        raise findings.error(subject, f"<{strange[0]}> stands among its vertices: {AGAIN}")
+        raise findings.error(subject, f"<{strange[0]}> is among its vertices: {AGAIN}")
     if len(outlines) > 1:
-        raise findings.error(subject, f"it has {len(outlines)} outlines: make each a region of its own")
+        raise findings.error(subject, f"it has {len(outlines)} outlines: make each a separate region")
     places = form.ordered(list(region.iter(form.vertex)))
     return [findings.vertex(one.get("X"), one.get("Y"), subject) for one in places]
 

@@ -95,10 +95,10 @@ def _beyond(regions: Sequence[Region], canvas: Size) -> Iterator[str]:
     low, high = -FAR, 1 + FAR
     far = (left < low * width) | (top < low * height) | (right > high * width) | (bottom > high * height)
     if count := int((outside | far).sum()):
-        text = "regions lie outside the slide or reach far beyond it: are they of this slide, in level-0 pixels?"
+        text = "regions are outside the slide or reach far beyond it: are they of this slide, in level-0 pixels?"
         yield add_count(text, count, "region")
     elif right.max() <= 1 and bottom.max() <= 1:
-        yield "all regions lie within one pixel: coordinates are level-0 pixels, not fractions of the slide"
+        yield "all regions are within one pixel: coordinates are level-0 pixels, not fractions of the slide"
 
 
 def _few(texts: Sequence[str]) -> tuple[str, ...]:

@@ -202,7 +202,7 @@ def _name(properties: Mapping[str, Any], subject: str, findings: Findings) -> st
             found = json.loads(found)
         except ValueError:
             raise findings.error(
-                subject, f"its {key} is text that is no JSON ({found!r:.80}): export the annotation again"
+                subject, f"its {key} is text that is not JSON ({found!r:.80}): export the annotation again"
             ) from None
     if isinstance(found, dict):
         if not {"name", "names"} & found.keys() and found.keys() - COLOURS:
@@ -229,9 +229,7 @@ def _shape(parts: Sequence[object], subject: str, findings: Findings) -> MultiPo
             if any(hole.area >= outer.area > 0 for hole in holes):
                 raise findings.error(subject, "a hole is as large as its outline: write the outline first")
             if any(not _meet(hole, outer) for hole in holes):
-                raise findings.error(
-                    subject, "a hole lies outside its outline: write outlines as polygons of their own"
-                )
+                raise findings.error(subject, "a hole is outside its outline: write outlines as separate polygons")
             findings.warnings.extend([ISLANDS] * _lie_in_each_other([[hole] for hole in holes]))
             kept.append([outer, *holes])
     findings.warnings.extend([NESTED] * _lie_in_each_other(kept))

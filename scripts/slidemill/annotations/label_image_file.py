@@ -70,7 +70,7 @@ def read_label_image(path: Path, canvas: Size, corner: Size = (0, 0), *, other: 
         size, bands = (_png if is_png else _tiff)(path)
         fault = _misfit(size, canvas)
         if fault and other and other != canvas and not _misfit(size, other):
-            fault += f"; it fits the {other[0]} x {other[1]} over which it would lie with the other origin"
+            fault += f"; it fits the {other[0]} x {other[1]} that it would cover with the other origin"
         if fault:
             raise AnnotationError(f"{path.name}: {fault}")
 
@@ -112,9 +112,7 @@ def _misfit(size: Size, canvas: Size) -> str:
         return f"{sizes}: a label image may not be finer than its slide: shrink it, by nearest neighbours"
     # Each side may be rounded up or down by less than a pixel.
     if across * (height - 1) >= down * (width + 1) or down * (width - 1) >= across * (height + 1):
-        return (
-            f"{sizes}, of another aspect: a label image lies over the whole slide: export it so, without a margin cut"
-        )
+        return f"{sizes}, of another aspect: a label image covers the whole slide: export it with all margins"
     return ""
 
 

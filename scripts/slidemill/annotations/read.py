@@ -95,7 +95,7 @@ def read_annotation(path: Path, frame: Frame = Frame(), naming: Naming = Naming(
         # Opening a pipe would wait for somebody to write into it.
         if not stat.S_ISREG(found.st_mode):
             raise AnnotationError(
-                f"{path.name}: cannot be read (it is not a file): put the annotation in its place, or take it away"
+                f"{path.name}: cannot be read (it is not a file): put the annotation in its place, or remove it"
             )
         with path.open("rb") as file:
             start = file.read(4096)
@@ -220,7 +220,7 @@ def _read_json(path: Path, findings: Findings) -> tuple[Annotation, str]:
         return read_geojson(value, findings), geojson_origin(value, findings)
     except DoubleKeyError as error:
         raise AnnotationError(
-            f"{path.name}: the key {error.args[0]!r:.80} stands twice in one mapping: keep the one that counts"
+            f"{path.name}: the key {error.args[0]!r:.80} occurs twice in one mapping: keep the one that counts"
         ) from None
     except json.JSONDecodeError as error:
         raise AnnotationError(
@@ -228,5 +228,5 @@ def _read_json(path: Path, findings: Findings) -> tuple[Annotation, str]:
         ) from None
     except RecursionError:
         raise AnnotationError(
-            f"{path.name}: lists lie in lists without end: export the annotation again, as GeoJSON"
+            f"{path.name}: lists are in lists without end: export the annotation again, as GeoJSON"
         ) from None

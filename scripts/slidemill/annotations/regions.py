@@ -33,9 +33,9 @@ TANGLED = "an outline crosses itself, and what it encloses is in doubt: look at 
 
 DROPPED = "regions that enclose no area, for too few vertices or none, were left out: draw them again, or remove them"
 LINES = "lines, rulers and the like of 3 or more vertices enclose nothing: draw them as polygons if they are outlines"
-NESTED = "polygons of one region lie in each other and count as one: write the inner ones as holes if they are holes"
-ISLANDS = "holes of one region lie in each other and count as one: write islands in holes as polygons of their own"
-BEYOND = "holes of a region reach beyond its outline: write them as polygons of their own if they are outlines"
+NESTED = "polygons of one region are in each other and count as one: write the inner ones as holes if they are holes"
+ISLANDS = "holes of one region are in each other and count as one: write islands in holes as separate polygons"
+BEYOND = "holes of a region reach beyond its outline: write them as separate polygons if they are outlines"
 STRAYS = "holes in regions that their layer lacks are cut out of all its regions"
 SEVERAL = "several attributes have values, and the first was taken for the name"
 PLANES = (
@@ -129,7 +129,7 @@ class Findings:
         """
         place = _number(x), _number(y)
         if not all(abs(value) <= FARTHEST for value in place):
-            raise self.error(subject, f"a vertex lies at X={x!r:.80}, Y={y!r:.80}: give two numbers, of level-0 pixels")
+            raise self.error(subject, f"a vertex is at X={x!r:.80}, Y={y!r:.80}: give two numbers, of level-0 pixels")
         return place
 
     def region(self, name: str, shape: MultiPolygon, *, subject: str, remedy: str) -> Region:

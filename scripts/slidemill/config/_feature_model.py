@@ -90,7 +90,7 @@ def wrong_features(given: Mapping[str, Feature], base: Path) -> Iterator[str]:
                 f"{where}.weights is missing: give the file of the weights of {one.model}, or hub, which downloads them"
             )
         if not is_named and one.weights is not None:
-            yield f"{where}.weights is {one.weights!r}: {one.model} brings its own weights: leave it out"
+            yield f"{where}.weights is {one.weights!r}: {one.model} contains its weights: leave the key out"
         if is_file and one.arguments:
             yield f"{where}.arguments is {one.arguments}: a file takes none: leave it out"
         if not (is_named or is_file) and (one.size or one.mean or one.std):

@@ -17,7 +17,7 @@ from slidemill.config._store_model import Stores
 class Splits(Section):
     """How slides are split into folds."""
 
-    folds: Annotated[int, Field(ge=2)] = key(5, "how many folds the slides are parted into, 2 or more")
+    folds: Annotated[int, Field(ge=2)] = key(5, "how many folds the slides are split into, 2 or more")
     """The number of folds, at least 2 and at most the number of values of `splits.by`."""
 
     by: NonEmpty = key("slide", "the sheet's column whose values stay together, such as patient; or slide")
@@ -257,7 +257,7 @@ class Configuration(Section):
 
     splits: Splits | None = key(
         None,
-        "a mapping of folds, by and stratify parts the slides into folds; null parts nothing",
+        "a mapping of folds, by and stratify splits the slides into folds; null makes none",
         comment="Folds of slides for training and testing, in splits.csv and the report: a mapping of `folds`, their "
         "number; `by`, the column of the sheet whose values stay together, such as patient, or slide; and "
         "`stratify`, label, a column of the sheet such as diagnosis, or null. Null makes none.",

@@ -122,7 +122,7 @@ class Tissue(Section):
 
     method: Literal["none", "otsu", "hsv"] = key(
         "otsu",
-        "otsu parts each slide's saturations, hsv takes one threshold for all slides, none keeps all patches",
+        "otsu computes a threshold for each slide, hsv has one for all slides, none keeps all patches",
         comment="How a tissue mask is made, by which patches with little tissue are dropped: otsu computes a "
         "threshold per slide, hsv uses one for all; none keeps every patch.",
     )

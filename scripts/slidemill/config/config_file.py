@@ -91,7 +91,7 @@ def _text(path: Path) -> str:
             raise ConfigError(f"{path}: has {length:,} bytes, too many for a configuration: name another file")
         return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
-        raise ConfigError(f"{path}: there is no such configuration: correct its path") from None
+        raise ConfigError(f"{path}: this configuration does not exist: correct its path") from None
     except OSError as error:
         raise ConfigError(f"{path}: the configuration cannot be read ({error.strerror}): see its permissions") from None
     except UnicodeDecodeError as error:

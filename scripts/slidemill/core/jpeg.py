@@ -35,7 +35,7 @@ def tile_head(tables: bytes, rgb: bool) -> bytes:
     shared = b""
     segments = _segments(tables.removesuffix(END)) if tables else []
     if segments is None:
-        raise ValueError("its shared tables are no JPEG")
+        raise ValueError("its shared tables are not JPEG")
     for marker, segment in segments:
         if marker == DRI:
             raise ValueError("its shared tables set a restart interval")

@@ -102,7 +102,7 @@ def _table_errors(path: Path) -> Iterator[None]:
         yield
     except (FileNotFoundError, NotADirectoryError):
         raise SlidemillError(
-            f"{path}: there is no such table: run the workflow to its end, or correct the path"
+            f"{path}: this table does not exist: run the workflow to its end, or correct the path"
         ) from None
     except (pa.ArrowInvalid, pa.ArrowKeyError, pa.ArrowNotImplementedError, OSError) as error:
         raise machine_error(error, path) or SlidemillError(

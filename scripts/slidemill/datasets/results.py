@@ -104,7 +104,7 @@ def _of_stores(results: Path, backend: str | None, most_open: int) -> Dataset:
     if backend and not kinds:
         raise SlidemillError(no_pixels(results))
     if kinds and chosen not in kinds:
-        raise SlidemillError(f"{results}: there are no stores of {chosen}: there are {', '.join(kinds)}")
+        raise SlidemillError(f"{results}: has no stores of {chosen}: choose from {', '.join(kinds)}")
     prints, paths = _slides(results)
     contents = {row["slide"]: row["content"] for row in stores if row["backend"] == chosen}
     pool = StorePool(results, chosen, most_open, contents)
@@ -155,7 +155,7 @@ def read_metadata(path: str | Path) -> pandas.DataFrame:
     Raises
     ------
     SlidemillError
-        When there is no such table, or it is damaged.
+        When this table does not exist, or it is damaged.
     """
     table = Path(path)
     table = table / METADATA_TABLE if table.is_dir() else table

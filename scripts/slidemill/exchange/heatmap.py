@@ -93,6 +93,6 @@ def _thumbnail(own: ExportedSlide, record: SlideRecord | None, root: Path) -> tu
         except SlideError as error:  # moved, or on another machine
             problem = str(error)
     if not own.patches.backend:
-        raise SlidemillError(f"{own.slide}: cannot be drawn: there is no store of it, and {problem}; restore the slide")
+        raise SlidemillError(f"{own.slide}: cannot be drawn: it has no store, and {problem}; restore the slide")
     whole = stitch_slide(own.patches, own.slide)
     return Image.fromarray(whole.pixels), whole.pixels.shape[1] * whole.downsample

@@ -276,9 +276,9 @@ def _open_database(file: Path) -> Iterator[lmdb.Transaction[bytes]]:
     """Open a database for reading, and check that it is complete."""
     remedy = "name the folder that py-wsi wrote to (db_location and db_name), which holds data.mdb"
     if not file.is_file():
-        raise SlidemillError(f"{file}: there is no LMDB database: {remedy}")
+        raise SlidemillError(f"{file}: this LMDB database does not exist: {remedy}")
     if file.stat().st_size < 2 * PAGE:
-        raise SlidemillError(f"{file}: {file.stat().st_size} bytes are no LMDB database: {remedy}")
+        raise SlidemillError(f"{file}: {file.stat().st_size} bytes are not an LMDB database: {remedy}")
     try:
         env = lmdb.open(str(file), subdir=False, lock=False, readonly=True)
     except lmdb.Error as error:

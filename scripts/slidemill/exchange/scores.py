@@ -88,7 +88,7 @@ def _read(path: Path) -> pandas.DataFrame:
     except Exception as error:  # each kind of compression has errors of its own classes
         text = getattr(error, "strerror", None) or str(error).strip()
         raise machine_error(error, path) or SlidemillError(
-            f"{path}: is no CSV table ({text}); write one with {PATCH}, {SLIDE} and scores"
+            f"{path}: is not a CSV table ({text}); write one with {PATCH}, {SLIDE} and scores"
         ) from None
 
 
@@ -132,7 +132,7 @@ def _numbers(path: Path, table: pandas.DataFrame, name: str) -> npt.NDArray[np.f
     if wrong.any():
         texts = [f"{text!r} of {patch}" for text, patch in zip(table[name][wrong], table[PATCH][wrong], strict=True)]
         raise SlidemillError(
-            f"{path}: {format_count(int(wrong.sum()), 'value')} of {name} are no finite numbers: "
+            f"{path}: {format_count(int(wrong.sum()), 'value')} of {name} are not finite numbers: "
             f"{format_list(texts)}; correct them, or remove the rows"
         )
     return numbers

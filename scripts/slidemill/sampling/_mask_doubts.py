@@ -61,7 +61,7 @@ def doubts(file: str, annotation: Annotation, drawn: Shades, *, size: Size) -> I
         yield f"{file}: regions called {called} count as tissue, as all regions of a mask do: leave them out"
     if annotation.regions and _is_in_corner(annotation.regions, size):
         yield (
-            f"{file}: all regions lie in the slide's top left corner: check whether they are in level-0 pixels, and "
+            f"{file}: all regions are in the slide's top left corner: check whether they are in level-0 pixels, and "
             "not in those of a smaller picture"
         )
 

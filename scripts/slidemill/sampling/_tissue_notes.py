@@ -44,8 +44,8 @@ def tissue_remarks(
     """
     notes, warnings = [], []
     remedies = (
-        f"see its overlay, and try tissue.method {REMEDIES[found.rule.method]}, none (every patch), or a mask of your "
-        "own (tissue.masks)"
+        f"see its overlay, and try tissue.method {REMEDIES[found.rule.method]}, none (every patch), or a custom "
+        "mask (tissue.masks)"
     )
     share = float(_within(mask.pixels, mask, bounds).mean())
     if found.tint is not None:
@@ -62,7 +62,7 @@ def tissue_remarks(
     if dark > DARK:
         warnings.append(
             f"tissue: {dark:.0%} of the slide is black, which is left out, and otsu and hsv are made for bright-field "
-            "slides: see its overlay, and try tissue.method none, or a mask of your own (tissue.masks)"
+            "slides: see its overlay, and try tissue.method none, or a custom mask (tissue.masks)"
         )
     if mask.ink_fraction:
         notes.append(
@@ -88,8 +88,8 @@ def _doubts(found: FoundTissue) -> tuple[list[str], float]:
     if even >= LEAST_DOUBTFUL:
         lines.append(
             f"tissue: {even:.0%} of the tissue is in pieces as smooth as ink, and was kept: look at the overlay; where "
-            "they are not tissue but felt pen (such as violet, orange or pale) or tinted glass, give the slide a mask "
-            "of your own (tissue.masks), else set tissue.pens: keep"
+            "they are not tissue but felt pen (such as violet, orange or pale) or tinted glass, give the slide a "
+            "custom mask (tissue.masks), else set tissue.pens: keep"
         )
     return lines, doubtful + even
 

@@ -109,13 +109,15 @@ def _overlap_warnings(contested: Mapping[str, int], spec: LabelSpec) -> list[str
     ranked = sorted(contested, key=lambda name: (-contested[name], name))
     texts = [
         add_count(
-            f"regions named {name!r:.80} lie under larger ones of another label: {remedy}", contested[name], "patch"
+            f"regions named {name!r:.80} are covered by larger ones of another label: {remedy}",
+            contested[name],
+            "patch",
         )
         for name in ranked[:MOST_NAMED]
     ]
     if rest := ranked[MOST_NAMED:]:
         total = sum(contested[name] for name in rest)
-        texts.append(add_count(f"regions of further names lie under larger ones: {remedy}", total, "patch"))
+        texts.append(add_count(f"regions of further names are covered by larger ones: {remedy}", total, "patch"))
     return texts
 
 

@@ -71,7 +71,7 @@ def corner_warnings(outcomes: Iterable[Outcome]) -> dict[str, str]:
             reached[outcome.slide] = max((right - left) / wide, (bottom - top) / high)
     for least, share, name in CORNERS:
         if len(reached) >= least and max(reached.values()) <= share:
-            text = f"all regions lie in the first {name} of width and height: coordinates are level-0 pixels, not µm"
+            text = f"all regions are in the first {name} of width and height: coordinates are level-0 pixels, not µm"
             return dict.fromkeys(reached, f"{text} or another level's")
     return {}
 

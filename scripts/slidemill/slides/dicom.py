@@ -26,4 +26,4 @@ def check_one_series(path: Path) -> None:
     except OSError as error:
         raise SlideError(f"{path.name}: {error.strerror}: check that all .dcm files next to it may be read") from None
     if len(found) > 1:
-        raise SlideError(f"{path.name}: its folder holds {len(found)} series: put each in a folder of its own")
+        raise SlideError(f"{path.name}: its folder holds {len(found)} series: put each in a separate folder")

@@ -161,9 +161,7 @@ def slide_path(root: Path, path: str) -> Path:
     try:
         found.stat()
     except FileNotFoundError:
-        raise SlideError(
-            f"{found.name}: there is no such file in {found.parent}: restore it, or correct the path"
-        ) from None
+        raise SlideError(f"{found.name}: does not exist in {found.parent}: restore it, or correct the path") from None
     except OSError as error:
         raise SlideError(
             f"{found.name}: {error.strerror}: see its permissions in {found.parent}, or correct the path"

@@ -59,8 +59,8 @@ def check_unchanged(path: Path, expected: str | None, what: str = "slide") -> No
     if found != expected:
         now = found if found.startswith(UNREADABLE) else "other content"
         raise SlidemillError(
-            f"{path.name}: the {what} is not what it was when the run was planned ({now}): let its copying end, see "
-            "that its disk is there, and run again"
+            f"{path.name}: the {what} is not what it was when the run was planned ({now}): wait until it is "
+            "copied, check that its disk is there, and run again"
         )
 
 

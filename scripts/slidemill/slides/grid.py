@@ -157,7 +157,7 @@ class Grid:
             When the grid has no such place.
         """
         if not (0 <= column < self.shape[0] and 0 <= row < self.shape[1]):
-            raise IndexError(f"column {column}, row {row} lies outside the grid of {self.shape} patches")
+            raise IndexError(f"column {column}, row {row} is outside the grid of {self.shape} patches")
         across, down = self._span_at(0, column), self._span_at(1, row)
         extent0, level = self.extent0, self.level
         place0 = (across.origin0, down.origin0, extent0, extent0)

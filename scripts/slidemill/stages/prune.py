@@ -132,7 +132,7 @@ def _add(left: Left, results: Path, names: Sequence[str], *, gathered: int) -> b
     made = [results / name for name in names]
     there = [one for path in made if path.parent.is_dir() for one in (*asides(path), path) if os.path.lexists(one)]
     linked = {path for path in there if _is_link(results, path)}
-    left.kept |= dict.fromkeys(linked, "is a link, or lies behind one")
+    left.kept |= dict.fromkeys(linked, "is a link, or is behind one")
     own = [path for path in there if path not in linked]
     if any(file.lstat().st_mtime_ns >= gathered for path in own for file in _files(path)):
         left.kept[made[-1]] = NEWER

@@ -167,8 +167,8 @@ class Store(ABC):
         if self._cuts:
             self._check_patch(patch_id)
             raise StoreError(
-                f"{self.path}: patch {patch_id} has no bytes of its own, since the store holds the slide's tiles: read "
-                "its pixels"
+                f"{self.path}: patch {patch_id} is not stored as bytes, because the store holds the slide's tiles: "
+                "read its pixels"
             )
         return self.read_stored(patch_id)
 

@@ -172,7 +172,7 @@ def _dataset(file: h5py.File, name: str, count: int | None = None) -> h5py.Datas
     size, start = math.prod(dataset.shape) * dataset.dtype.itemsize, dataset.id.get_offset()
     contiguous = dataset.id.get_create_plist().get_layout() == h5py.h5d.CONTIGUOUS
     if size and not (contiguous and start is not None and start + size <= file.id.get_filesize()):
-        raise StoreError(f"{file.filename}: {name}, {size} bytes, does not lie in it in one piece: {REMEDY}")
+        raise StoreError(f"{file.filename}: {name}, {size} bytes, is not in one piece in it: {REMEDY}")
     if count is not None and name not in _PIXELS and dataset.shape != (count + (name == "offsets"),):
         raise StoreError(f"{file.filename}: {name} has the shape {dataset.shape} for {count} patches: {REMEDY}")
     return dataset

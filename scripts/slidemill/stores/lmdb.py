@@ -69,9 +69,9 @@ class SharedEnvironments:
 def _open_environment(path: Path) -> lmdb.Environment:
     """Open an LMDB file for reading, and check its length."""
     # Reading beyond the end of a truncated file would kill the process.
-    remedy = "it is truncated or no LMDB file; remove it and run again"
+    remedy = "it is truncated or not an LMDB file; remove it and run again"
     if path.stat().st_size < 2 * PAGE:
-        raise StoreError(f"{path}: {path.stat().st_size} bytes are no LMDB store: {remedy}")
+        raise StoreError(f"{path}: {path.stat().st_size} bytes are not an LMDB store: {remedy}")
     waits = iter(CLOSING)
     while True:
         try:

@@ -105,7 +105,7 @@ def _why_missing(path: Path) -> str:
             return (
                 "is being written, or the job that wrote it was killed: wait for the end of the run, and open it again"
             )
-    return "there is no such store: run the workflow, or correct the path"
+    return "this store does not exist: run the workflow, or correct the path"
 
 
 def _describe_other(path: Path) -> str:

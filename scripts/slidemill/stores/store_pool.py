@@ -24,7 +24,7 @@ MOST_OPEN = 64
 def no_pixels(results: Path) -> str:
     """Return the message for results whose run wrote no stores."""
     return (
-        f"{results}: the run wrote no stores (stores: {{}}), so there are no pixels, only tables: read the slides with "
+        f"{results}: the run wrote no stores (stores: {{}}), so the results have no pixels: read the slides with "
         f"backend {SLIDES!r}, or name a backend, such as stores: {{lmdb: {{encoding: zstd}}}}, and run again"
     )
 
