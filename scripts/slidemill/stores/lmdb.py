@@ -187,18 +187,19 @@ class LmdbStore(Store):
         lent = self._get(-1, MANIFEST_KEY.decode())
         return Manifest.from_bytes(bytes(lent[0]) if lent else b"", self.path)
 
-    def _read_raw(self, patch_id: str) -> Pixels:
-        # As few calls as possible: the copy takes as long as about ten.
-        try:
-            transaction = self._thread.transaction  # type: ignore[union-attr]
-            data = transaction.get(patch_id.encode())
-            if len(data) == self._raw_size and patch_id in self._places:
-                return np.ndarray(self._shape, UINT8, data).copy()
-        except (AttributeError, TypeError):
-            pass
-        except lmdb.Error:
-            self._renew()
-        return super()._read_raw(patch_id)  # which reports what is wrong, or begins the thread's transaction
+    def read(self, patch_id: str) -> Pixels:
+        """Return a copy of a patch's pixels, as `Store.read` does."""
+        # As few calls as possible: the copy takes as long as about ten. NumPy's own copy takes 3 % longer.
+        if self._raw_size > 0:
+            try:
+                data = self._thread.transaction.get(patch_id.encode())  # type: ignore[union-attr]
+                if len(data) == self._raw_size and patch_id in self._places:
+                    return np.ndarray(self._shape, UINT8, bytearray(data))
+            except (AttributeError, TypeError, MemoryError):
+                pass
+            except lmdb.Error:
+                self._renew()
+        return super().read(patch_id)  # which reports what is wrong, or begins the thread's transaction
 
     def _get(self, place: int, patch_id: str) -> LentBytes | None:
         try:
