@@ -106,6 +106,8 @@ def test_a_patient_on_both_sides_leaks_and_a_missing_one_is_nobodys():
     assert found.listed == ("patient P1 is on both sides",)
     assert not find_leakage(train, test, by="slide")
     assert find_leakage(train, test.assign(patient=test["patient"] + " ")).groups == 1
+    assert find_leakage(train.replace({"patient": {"": "NA"}}), test.replace({"patient": {"": "n/a"}})).groups == 1
+    assert find_leakage(train.replace({"patient": {"": "NA"}}), test.replace({"patient": {"": "NA"}})).groups == 1
     train["patient"] = train["patient"].replace("", None).astype("category")
     test["patient"] = test["patient"].replace("", None)
     assert find_leakage(train, test).groups == 1

@@ -307,6 +307,24 @@ class TestSplit:
         with pytest.raises(SplitError, match="s03, s07: without a patient"):
             split(data, 2)
 
+    @pytest.mark.parametrize("missing", ["NA", "n/a", " #N/A", "<NA>", "NaN", "null"])
+    def test_slides_of_an_unknown_patient_are_named(self, missing):
+        """As targets and bags take it; all of them would be one patient, and by slide a leak."""
+        data = cohort()
+        data.table["patient"] = data.table["patient"].astype(object)
+        data.table.loc[data.table["slide"].isin(["s03", "s04"]), "patient"] = missing
+        own = re.escape(f"s03, s04: without a patient ({missing.strip()!r} means an unknown one): give each slide its")
+        with pytest.raises(SplitError, match=own):
+            split(data, 2)
+        data.table = data.table[data.table["slide"].isin(["s00", "s01", "s03", "s04"])]
+        assert split(data, 2, "slide")
+
+    def test_slide_may_have_any_id(self):
+        data = cohort(slides=2, patients=2)
+        data.table["slide"] = data.table["slide"].cat.rename_categories(["NA", "null"])
+        data.fingerprints = {"NA": "a", "null": "b"}
+        assert {row.slide for row in split(data, 2, "slide").slides} == {"NA", "null"}
+
     def test_a_blank_makes_no_other_patient(self):
         data = cohort()
         data.table["patient"] = data.table["patient"].astype(object)

@@ -292,3 +292,18 @@ def test_slide_without_store_and_file_is_named(results, tmp_path, monkeypatch, c
     assert "cannot be drawn: it has no store, and " in (said := capsys.readouterr().err)
     assert "a.svs is missing, or is not the slide that was sampled; restore the slide" in said
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("mark", "said"), [(";", "';'"), ("\t", r"'\t'")])
+def test_separators_of_spreadsheets_are_named(results, tmp_path, capsys, mark, said):
+    own, _ = scored(results, tmp_path)
+    own.to_csv(tmp_path / "scores.csv", index=False, sep=mark)
+    assert heatmap(results, tmp_path) == 1
+    assert f"its columns are separated by {said}; save it with commas" in capsys.readouterr().err
+
+
+def test_blanks_after_commas_do_not_count(results, tmp_path):
+    scored(results, tmp_path)
+    text = (tmp_path / "scores.csv").read_text()
+    (tmp_path / "scores.csv").write_text(text.replace(",", ", "))
+    assert heatmap(results, tmp_path) == 0

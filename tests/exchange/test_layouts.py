@@ -418,3 +418,9 @@ def test_grid_comes_from_stores_without_outcomes(made, tmp_path, capsys):
     capsys.readouterr()
     assert export(copy, tmp_path / "none", "clam") == 1
     assert "the slide's levels are not known" in capsys.readouterr().err
+
+
+def test_end_of_export_is_reported_once(made, tmp_path, capsys):
+    """Also where a slide without patches comes last."""
+    assert export(made.results, tmp_path / "out", "trident") == 0
+    assert capsys.readouterr().err.count(" patches exported\n") == 1

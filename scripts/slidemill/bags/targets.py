@@ -10,16 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from slidemill.core.columns import LABEL, METADATA_COLUMNS, SLIDE_LABEL
+from slidemill.core.columns import LABEL, METADATA_COLUMNS, SLIDE_LABEL, is_unknown
 from slidemill.core.specs import normalize_name
 from slidemill.core.text import did_you_mean, format_list
 from slidemill.errors import SlidemillError
 
 if TYPE_CHECKING:
     import pandas
-
-UNKNOWN = ("", "na", "n/a", "#n/a", "<na>", "nan", "null")
-"""Cells of a sheet that mean an unknown target, in lower case."""
 
 NO_CLASS = -1
 """The class of an unknown target."""
@@ -124,7 +121,7 @@ def target_column(table: pandas.DataFrame, column: str) -> str:
 def clean_target(value: object) -> str | None:
     """Return a cell's text in Unicode's NFC without outer blanks; None if it means unknown."""
     text = normalize_name(value) if isinstance(value, str) else ""
-    return None if text.casefold() in UNKNOWN else text
+    return None if is_unknown(text) else text
 
 
 def _number(text: str) -> float | None:

@@ -141,7 +141,7 @@ def _export_layout(asked: Dataset, chosen: Dataset, options: argparse.Namespace)
     def report(done: int) -> None:
         nonlocal last
         every = LIVE_EVERY if sys.stderr.isatty() else EVERY
-        if done == total or done // every > last // every:
+        if (done == total > last) or done // every > last // every:
             _report_progress(done, total, "exported", always=True)
         last = done
 

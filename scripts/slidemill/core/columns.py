@@ -53,3 +53,11 @@ ESTIMATE_COLUMNS = (
 )
 """A row per candidate for a store. Sizes are in bytes, `seconds` are those of all jobs that write stores, `hours` those
 until all are written and checked on `cores` cores, and `write`, `random` and `batches` are patches per second."""
+
+UNKNOWN = ("", "na", "n/a", "#n/a", "<na>", "nan", "null")
+"""Cells of a sheet that mean an unknown value, in lower case."""
+
+
+def is_unknown(cell: str) -> bool:
+    """Return whether a cell of a sheet means an unknown value."""
+    return cell.strip().casefold() in UNKNOWN

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from slidemill.core.columns import PATIENT, SLIDE
+from slidemill.core.columns import PATIENT, SLIDE, is_unknown
 from slidemill.core.text import MOST_LISTED, format_count, name_slides
 from slidemill.datasets._overlaps import count_overlaps
 from slidemill.errors import LeakageError, SplitError
@@ -134,7 +134,7 @@ def _by_content(table: pandas.DataFrame, prints: Mapping[str, str]) -> dict[str,
 
 def _values(table: pandas.DataFrame, column: str) -> set[str]:
     """Return a column's values without outer blanks and missing values."""
-    return {str(value).strip() for value in table[column].dropna().unique()} - {""}
+    return {value.strip() for value in map(str, table[column].dropna().unique()) if not is_unknown(value)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

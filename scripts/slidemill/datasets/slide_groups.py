@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from slidemill.core.columns import PATIENT, SLIDE
+from slidemill.core.columns import PATIENT, SLIDE, is_unknown
 from slidemill.core.text import did_you_mean, name_slides
 from slidemill.errors import SplitError
 
@@ -88,9 +88,14 @@ def check_groups(groups: Mapping[str, str], by: str, *, paths: Mapping[str, str]
     SplitError
         When a slide has no group, or blanks around its name would silently make another group.
     """
-    nameless = [slide for slide, group in groups.items() if not group.strip()]
+    # A slide's id is known, whatever it is.
+    nameless = [slide for slide, group in groups.items() if by != SLIDE and is_unknown(group)]
     if nameless:
-        raise SplitError(f"{name_slides(nameless, paths)}: without a {by}: give each slide its {by} in the sheet")
+        cell = groups[min(nameless)].strip()
+        given = f" ({cell!r} means an unknown one)" if cell else ""
+        raise SplitError(
+            f"{name_slides(nameless, paths)}: without a {by}{given}: give each slide its {by} in the sheet"
+        )
     blank = [slide for slide, group in groups.items() if group != group.strip()]
     if blank:
         raise SplitError(
@@ -143,8 +148,8 @@ def _slides_in_several(groups: Mapping[str, str], values: Mapping[str, str]) -> 
     """
     slides_of: dict[str, list[str]] = defaultdict(list)
     for slide in sorted(groups):
-        if value := values.get(slide, "").strip():
-            slides_of[value].append(slide)
+        if not is_unknown(value := values.get(slide, "")):
+            slides_of[value.strip()].append(slide)
     return ((value, slides) for value, slides in slides_of.items() if len({groups[slide] for slide in slides}) > 1)
 
 

@@ -82,7 +82,7 @@ def _read(path: Path) -> pandas.DataFrame:
     import pandas
 
     try:
-        return pandas.read_csv(path, dtype=str, keep_default_na=False)
+        return pandas.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
     except FileNotFoundError as error:
         raise SlidemillError(f"{path}: cannot be read ({error.strerror}); correct the path") from None
     except Exception as error:  # each kind of compression has errors of its own classes
@@ -94,6 +94,8 @@ def _read(path: Path) -> pandas.DataFrame:
 
 def _column(path: Path, columns: Sequence[str], asked: str | None) -> str:
     """Return the column of the scores."""
+    if len(columns) == 1 and PATCH in columns[0] and (other := next((one for one in ";\t|" if one in columns[0]), "")):
+        raise SlidemillError(f"{path}: its columns are separated by {other!r}; save it with commas")
     if PATCH not in columns:
         raise SlidemillError(f"{path}: has no column {PATCH}, but {format_list(columns)}; add the patches' ids")
     others = [one for one in columns if one not in NO_SCORES]
