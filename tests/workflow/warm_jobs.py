@@ -2,12 +2,14 @@
 
 Snakemake starts a client in place of Python for each script.
 The client sends its arguments, folder, environment and streams to the server, and ends as the fork for it ends.
-slidemill itself is not loaded before: each job imports the one of its own checkout.
+slidemill's stages are loaded too; a job of another checkout, or with other modules to find first, imports its own.
 """
 
 import atexit
+import gc
 import marshal
 import os
+import pkgutil
 import runpy
 import select
 import socket
@@ -15,8 +17,10 @@ import sys
 import threading
 import traceback
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 LIBRARIES = (
     "PIL.Image",
     "cv2",
@@ -65,6 +69,7 @@ def start(folder):
     end, ours = os.pipe()
     if not (server := os.fork()):
         os.close(ours)
+        _load_stages()
         _serve(listener, end)
     os.close(end)
     listener.close()
@@ -108,6 +113,19 @@ def end_after(work):
     os._exit(code)
 
 
+def _load_stages():
+    sys.path.insert(0, str(SCRIPTS))
+    for module in pkgutil.iter_modules([str(SCRIPTS / "slidemill" / "stages")], "slidemill.stages."):
+        import_module(module.name)
+    sys.path.remove(str(SCRIPTS))
+    gc.freeze()
+
+
+def _unload_stages():
+    for name in [name for name in sys.modules if name.partition(".")[0] == "slidemill"]:
+        del sys.modules[name]
+
+
 def _serve(listener, end):
     """Fork for each client until the pipe `end` is closed; a fork returns from here when its script has ended."""
     waiting = set()
@@ -142,6 +160,8 @@ def _wait_for_job(connection):
     os.environ.update(environment)
     sys.argv = arguments
     script = arguments[0]
-    packages = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
+    packages = [*filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
+    if packages != [str(SCRIPTS)]:
+        _unload_stages()
     sys.path[:1] = [str(Path(script).parent), *packages]
     end_after(lambda: runpy.run_path(script, run_name="__main__"))
