@@ -88,6 +88,50 @@ def test_a_full_disk_fails_the_job_that_writes_a_table_too(tmp_path, small_disk)
     )
 
 
+EMBEDDING_JOB = """
+import os
+from pathlib import Path
+import torch
+from slidemill.core.job_log import job_log
+from slidemill.features.feature_file import open_features
+from slidemill.stages.embed import embed_patches
+from tests.stages.stored_job import write_job
+
+folder, disk = Path({folder!r}), Path({disk!r})
+os.chdir(disk)
+own = write_job(disk, 80)
+before = {{path for path in disk.rglob("*") if path.is_file()}}
+for room in (0, 4096, 8192, 12_000, 16_000, 24_000):
+    status = os.statvfs(disk)
+    (disk / "filler").write_bytes(bytes(max(status.f_bavail * status.f_frsize - room, 0)))
+    child = os.fork()
+    if not child:
+        with job_log(folder / "log"):
+            embed_patches(own)
+        os._exit(0)
+    print("ended", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    print("left", [path.name for path in disk.rglob("*") if path.is_file() and path not in before])
+    (disk / "filler").unlink()
+embed_patches(own)
+print("rows", len(open_features(own.features)))
+"""
+
+
+@pytest.mark.long
+def test_full_disk_fails_a_job_that_embeds(tmp_path, small_disk):
+    """HDF5 ends the process where it cannot write at closing."""
+    pytest.importorskip("torch")
+    done = apart(EMBEDDING_JOB.format(folder=str(tmp_path), disk=str(small_disk)))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [*["ended 1", "left ['filler']"] * 6, "rows 80"], done.stderr
+    assert "Traceback" not in done.stderr
+    messages = [line for line in done.stderr.splitlines() if line.startswith("slidemill: ")]
+    assert len(messages) == 6
+    for line in messages:
+        assert line.startswith(f"slidemill: the disk of {small_disk}")
+        assert line.endswith("is full (No space left on device): make room and run again")
+
+
 EXPORTED = """
 import os
 from pathlib import Path

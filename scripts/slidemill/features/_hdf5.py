@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 from pathlib import Path
@@ -22,6 +23,9 @@ KINDS = {"features": "f", "coords": "i", "patch_id": "S", "manifest": "u"}
 BROKEN = (KeyError, TypeError, ValueError, AttributeError, OSError, RuntimeError)
 """What h5py raises on a broken structure."""
 
+STRUCTURE = 65536
+"""Upper estimate of the bytes of a file that are not rows: structure, attributes, manifest."""
+
 
 def open_file(path: Path) -> Any:
     """Open a file for reading, without locks; closing it closes all that was opened in it."""
@@ -29,6 +33,30 @@ def open_file(path: Path) -> Any:
     access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
     access.set_file_locking(False, False)
     return h5py.h5f.open(os.fsencode(path), h5py.h5f.ACC_RDONLY, access)
+
+
+def reserve_room(file: h5py.File, size: int) -> None:
+    """Allocate `size` bytes of the disk for a file that is being written, before anything is written to it.
+
+    After a write that has failed, HDF5 may end the process at closing. `release_room` cuts off what was not needed.
+
+    Raises
+    ------
+    OSError
+        When the disk is full.
+    """
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(file.id.get_vfd_handle(), 0, size)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+                raise
+
+
+def release_room(file: h5py.File) -> None:
+    """Flush a file that has been written, and cut off the rest of what `reserve_room` has allocated."""
+    file.flush()
+    os.ftruncate(file.id.get_vfd_handle(), file.id.get_filesize())
 
 
 def open_dataset(file: Any, name: str, path: Path) -> Any:

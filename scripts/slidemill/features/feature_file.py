@@ -26,7 +26,17 @@ from slidemill.core.pyramid import SlideInfo
 from slidemill.core.specs import GridSpec
 from slidemill.core.text import AGAIN
 from slidemill.errors import SlidemillError, StoreError, discard_on_error, full_disk_errors, machine_error
-from slidemill.features._hdf5 import BROKEN, KINDS, open_dataset, open_file, read_numbers, read_values
+from slidemill.features._hdf5 import (
+    BROKEN,
+    KINDS,
+    STRUCTURE,
+    open_dataset,
+    open_file,
+    read_numbers,
+    read_values,
+    release_room,
+    reserve_room,
+)
 from slidemill.features._manifest import FeatureManifest as FeatureManifest
 
 Array = npt.NDArray[Any]
@@ -102,6 +112,8 @@ def write_features(
         for batch in batches:
             if features is None:
                 dim = batch.shape[1]
+                ids_bytes = sum(map(len, places.ids))
+                reserve_room(file, batch.itemsize * count * dim + places.coords.nbytes + ids_bytes + STRUCTURE)
                 features = add("features", (count, dim), batch.dtype, fill_time="never")
             features[written : written + len(batch)] = batch
             hashed.update(np.ascontiguousarray(batch).data)
@@ -118,6 +130,7 @@ def write_features(
         hashed.update(places.coords.tobytes() + "\n".join(places.ids).encode())
         whole = replace(manifest, count=count, dim=dim, content=hashed.hexdigest())
         add("manifest", data=np.frombuffer(whole.to_bytes(), np.uint8))
+        release_room(file)
     return whole
 
 
