@@ -1,4 +1,4 @@
-"""Memory of reading patches that are shrunk from many pixels, in a process of its own."""
+"""Memory of reading and of storing patches that are shrunk from many pixels, in a process of its own."""
 
 import subprocess
 import sys
@@ -14,7 +14,8 @@ from tests.tiffs import APERIO
 pytestmark = pytest.mark.long
 SIZE, TILE = (6200, 9300), 256
 LARGEST_MB = 150
-"""A storing job takes some 100 MB besides, and at most 250 MB."""
+"""A storing job takes some 100 MB besides."""
+LARGEST_JOB_MB = 250
 READ = """
 import sys
 from pathlib import Path
@@ -75,3 +76,18 @@ def test_large_shrink_factors_take_little_memory(single_level, factor, reader, k
     taken, is_whole, found = done.stdout.split()
     assert (is_whole, found) == ("True", reader)
     assert float(taken) <= LARGEST_MB
+
+
+@pytest.mark.parametrize(
+    ("reader", "kind", "factor"),
+    [("openslide", "area", 4), ("openslide", "area", 6), ("openslide", "lanczos", 12), ("tiles", "area", 6)],
+)
+def test_storing_takes_at_most_250_mb(single_level, factor, reader, kind):
+    """The whole job, with as many threads as the workflow gives it."""
+    command = [sys.executable, "-m", "benchmarks.store_memory", str(single_level), "--one", "--threads", "4"]
+    command += ["--factors", str(factor), "--readers", reader, "--filters", kind]
+    done = subprocess.run(command, cwd=ROOT, env={"PYTHONPATH": "scripts"}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    _, count, found, taken, _ = (word.strip() for word in done.stdout.split("|"))
+    assert (int(count) > 1, found) == (True, reader)
+    assert float(taken) <= LARGEST_JOB_MB

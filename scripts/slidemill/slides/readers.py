@@ -1,7 +1,4 @@
-"""Read all patches of a slide in order, with several threads.
-
-They are read tile by tile, or through OpenSlide.
-"""
+"""Read a slide's patches in order on several threads, by tiles or by OpenSlide."""
 
 from __future__ import annotations
 
@@ -37,6 +34,9 @@ OPENSLIDE_CACHE = 96 * 1024 * 1024
 
 PATCHES_UNDER_WAY = 64 * 1024 * 1024
 """Bytes of patches under way at a time: a row of 256-pixel patches in slides up to 87,000 pixels wide."""
+
+LARGE = 3_000_000
+"""Bytes of a read patch from which on OpenSlide keeps half as many tiles: each thread holds up to 22 MB of it."""
 
 FEW = 8
 """So few patches share few tiles, and take much memory."""
@@ -93,7 +93,8 @@ class OpenSlideReader:
             return [(place, finish(self._reader.read(patches[place])))]
 
         ahead = _fitting(patches, AHEAD * threads, self._most)
-        self._slide.set_cache(openslide.OpenSlideCache(OPENSLIDE_CACHE // (2 if ahead <= FEW else 1)))
+        kept = OPENSLIDE_CACHE // (2 if largest_read(patches) >= LARGE else 1)
+        self._slide.set_cache(openslide.OpenSlideCache(kept))
         steps = (Step(place, partial(read, place)) for place in range(len(patches)))
         with closing(run_in_order(steps, len(patches), min(threads, ahead), ahead=ahead)) as results:
             yield from zip(patches, results, strict=True)
