@@ -17,9 +17,9 @@ def machine() -> str:
     return f"{model}, {len(os.sched_getaffinity(0))} cores, {platform.system()} {platform.release()}"
 
 
-def code() -> str:
+def code(root: Path = ROOT) -> str:
     """Return the commit that is raced, and whether the checkout differs from it."""
-    git = ["git", "-C", str(ROOT), "--no-optional-locks"]
+    git = ["git", "-C", str(root), "--no-optional-locks"]
     try:
         commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)  # noqa: S603
         changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True)  # noqa: S603

@@ -1,6 +1,7 @@
 """Run the workflow on one slide, and list the CPU time of each job.
 
     python -m benchmarks.profile_run SLIDE [--target validated] [--encodings lmdb=raw hdf5=raw disk=png] [--cores 2]
+        [--checkouts BEFORE AFTER --rounds 5]
 
 CPU seconds, user and system, of each job's process and of those that it started, and of Snakemake's own. A job's start
 is Python, Snakemake's preamble and imports; `python -m benchmarks.run_jobs FOLDER --starts 7` measures it by itself.
@@ -9,6 +10,7 @@ is Python, Snakemake's preamble and imports; `python -m benchmarks.run_jobs FOLD
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import subprocess
 import sys
@@ -45,7 +47,28 @@ def main() -> None:
     parser.add_argument("--target", default="validated")
     parser.add_argument("--encodings", nargs="*", default=["lmdb=raw", "hdf5=raw", "disk=png"])
     parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=1, help="the least of so many runs; one more compiles modules")
+    parser.add_argument("--checkouts", nargs="+", type=Path, default=[ROOT], help="compared in turns")
     given = parser.parse_args()
+    # As most users have it: modules are compiled once.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    turns = [(turn, root.resolve()) for turn in range(given.rounds + 1) for root in given.checkouts]
+    least: dict[str, dict[Path, float]] = {}
+    for turn, root in turns:
+        for process, seconds in measure(given, root).items():
+            own = least.setdefault(process, {})
+            if turn:
+                own[root] = min(seconds, own.get(root, math.inf))
+    roots = [root.resolve() for root in given.checkouts]
+    print(f"{machine()}; {', '.join(code(root) for root in roots)}; CPU s\n")
+    print(f"| process | {' | '.join(code(root) for root in roots)} |\n|---|{'---:|' * len(roots)}")
+    for process, found in least.items():
+        print(f"| `{process}` | {' | '.join(f'{found[root]:.2f}' for root in roots)} |")
+    print(f"| sum | {' | '.join(f'{sum(one[root] for one in least.values()):.2f}' for root in roots)} |")
+
+
+def measure(given: argparse.Namespace, root: Path) -> dict[str, float]:
+    """Return the CPU seconds of the workflow of a checkout, by script; Snakemake's as ``snakemake``."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "sitecustomize.py").write_text(HOOK, encoding="utf-8")
@@ -61,15 +84,18 @@ def main() -> None:
         }
         (folder / "config.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
         command = [sys.executable, "-m", "snakemake", "--cores", str(given.cores), given.target]
-        command += ["--snakefile", str(ROOT / "workflow" / "Snakefile"), "--configfile", str(folder / "config.yaml")]
+        command += ["--snakefile", str(root / "workflow" / "Snakefile"), "--configfile", str(folder / "config.yaml")]
         environment = os.environ | {"PYTHONPATH": str(folder), "PROFILED": str(folder / "profiled.csv")}
         subprocess.run(command, cwd=folder, env=environment, check=True, stdout=sys.stderr)  # noqa: S603
         lines = (folder / "profiled.csv").read_text(encoding="utf-8").splitlines()
-    print(f"{machine()}; {code()}\n\n| process | CPU s | CPU s of processes that it started |\n|---|---:|---:|")
+    seconds: dict[str, float] = {}
     for line in lines:
         process, own, others = line.split(",")
         if process:
-            print(f"| `{process}` | {own} | {'' if process == 'snakemake' else others} |")
+            # Snakemake's children are the jobs.
+            whole = float(own) + (0 if process == "snakemake" else float(others))
+            seconds[process] = seconds.get(process, 0) + whole
+    return seconds
 
 
 if __name__ == "__main__":
