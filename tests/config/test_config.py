@@ -619,3 +619,13 @@ def test_models_whose_input_or_folder_cannot_be_are_refused():
     assert "features.uni.std.0 is 0, not more than 0: a number above 0" in said
     said = fault(features={"uni": model, "UNI": model})
     assert "features has uni and UNI, one folder where letter case does not count: rename one" in said
+
+
+def test_weights_are_a_file_or_hub():
+    """A library's model without the key is refused, so that nothing is downloaded by mistake."""
+    said = fault(features={"uni": {"model": "timm:resnet50"}})
+    assert (
+        "features.uni.weights is missing: give the file of the weights of timm:resnet50, or hub, which downloads them"
+        in said
+    )
+    assert read(features={"uni": {"model": "timm:resnet50", "weights": "hub"}}).features["uni"].weights == "hub"

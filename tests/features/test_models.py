@@ -23,6 +23,7 @@ pytest.importorskip("onnxruntime")
 
 from PIL import Image  # noqa: E402
 
+from slidemill.features import _onnx_model, _torch_model  # noqa: E402
 from tests.features import tiny  # noqa: E402
 
 PIXELS = np.random.default_rng(1).integers(0, 256, (3, 64, 64, 3), np.uint8)
@@ -255,3 +256,88 @@ def test_idle_threads_of_torch_sleep(given, expected):
 def test_whatever_a_custom_model_raises_is_one_sentence(model, arguments, problem):
     with pytest.raises(ModelError, match=rf"features.own.model is {HERE}:{model}: .*{problem}"):
         encoder(f"{HERE}:{model}", arguments=arguments).embed(PIXELS)
+
+
+def test_hub_asks_timm_for_weights_of_the_name(tmp_path, monkeypatch):
+    """Nothing is downloaded here: what timm is asked for is noted, and made without weights."""
+    import timm
+
+    made, asked = timm.create_model, []
+
+    def create(name, pretrained=False, **named):
+        asked.append((name, pretrained))
+        return made(name, pretrained=False, **named)
+
+    monkeypatch.setattr(timm, "create_model", create)
+    found = encoder("timm:resnet10t", "hub")
+    assert found.weights == "hub"
+    encoder("timm:resnet10t", tiny.save_timm(tmp_path / "w.pth"))
+    assert asked[0] == ("resnet10t", True)
+    assert asked[-1] == ("resnet10t", False)
+
+
+def test_hub_asks_torchvision_for_its_default_weights(monkeypatch):
+    from torchvision import models
+
+    made, asked = models.get_model, []
+
+    def get(name, weights=None, **named):
+        asked.append((name, weights))
+        return made(name, **named)
+
+    monkeypatch.setattr(models, "get_model", get)
+    assert encoder("torchvision:resnet18", "hub").weights == "hub"
+    assert asked == [("resnet18", models.ResNet18_Weights.DEFAULT)]
+
+
+@pytest.mark.parametrize(
+    ("count", "asked", "found"),
+    [
+        (0, "auto", "cpu"),
+        (0, "cpu", "cpu"),
+        (0, "cuda", "device is cuda: torch finds 0 CUDA devices on this machine: set auto or cpu"),
+        (2, "auto", "cuda:0"),
+        (2, "cpu", "cpu"),
+        (2, "cuda", "cuda"),
+        (2, "cuda:1", "cuda:1"),
+        (2, "cuda:2", "device is cuda:2: torch finds 2 CUDA devices on this machine: set auto or cpu"),
+    ],
+)
+def test_device_of_torch_is_one_that_exists(monkeypatch, count, asked, found):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    if found.startswith("device"):
+        with pytest.raises(ModelError, match=re.escape(found)):
+            _torch_model._device(asked)
+    else:
+        assert _torch_model._device(asked) == torch.device(found)
+
+
+class Runtime:
+    """What onnxruntime has on a machine, with or without CUDA."""
+
+    def __init__(self, has_cuda):
+        self.has_cuda = has_cuda
+
+    def get_available_providers(self):
+        return ["CUDAExecutionProvider"] * self.has_cuda + ["CPUExecutionProvider"]
+
+
+@pytest.mark.parametrize(
+    ("has_cuda", "device", "first"),
+    [
+        (True, "auto", "CUDAExecutionProvider"),
+        (True, "cuda", "CUDAExecutionProvider"),
+        (True, "cuda:1", ("CUDAExecutionProvider", {"device_id": 1})),
+        (True, "cpu", "CPUExecutionProvider"),
+        (False, "auto", "CPUExecutionProvider"),
+    ],
+)
+def test_providers_of_onnx_follow_the_device(has_cuda, device, first):
+    found = _onnx_model._providers(Runtime(has_cuda), Place(device))
+    assert (found[0], found[-1]) == (first, "CPUExecutionProvider")
+
+
+def test_cuda_without_cuda_in_onnxruntime_is_refused():
+    with pytest.raises(ModelError, match=r"device is cuda:1: this onnxruntime has no CUDA: install onnxruntime-gpu"):
+        _onnx_model._providers(Runtime(False), Place("cuda:1"))

@@ -189,3 +189,10 @@ def test_new_weights_of_one_layer_embed_again(make, tmp_path):
     small = given()
     os.utime(path, (0, 0))
     assert given() == small
+
+
+@pytest.mark.parametrize(("device", "gpus"), [("auto", 1), ("cpu", 0), ("cuda", 1), ("cuda:1", 1)])
+def test_jobs_that_embed_request_a_gpu_unless_on_the_cpu(make, device, gpus):
+    run = make(features={"own": {"model": "package.models:own"}}, device=device)
+    assert run.embedding.gpus == gpus
+    assert run.embedding.job_config["embedding"]["device"] == device
