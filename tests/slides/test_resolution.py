@@ -58,6 +58,12 @@ def test_the_best_level_at_or_above_what_is_wanted_is_read(mpp, magnification, d
 def test_what_is_finer_than_the_slide_is_refused():
     with pytest.raises(SlideError, match=r"mpp 0\.2 is finer than the slide, which has 0\.25"):
         Grid(PYRAMID, GridSpec(64, mpp=0.2))
+    with pytest.raises(
+        SlideError, match=r"mpp 1001 is coarser than the slide is long: its 4000 level-0 pixels would be"
+    ):
+        wanted_downsample(PYRAMID, 1001, None)
+    with pytest.raises(SlideError, match=r"magnification 1e-05 is coarser than the slide is long"):
+        wanted_downsample(PYRAMID, None, 1e-5)
     with pytest.raises(SlideError, match=r"magnification 80 is finer than the slide, which has 40"):
         Grid(PYRAMID, GridSpec(64, magnification=80))
 

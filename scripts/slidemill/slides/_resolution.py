@@ -65,7 +65,8 @@ def wanted_downsample(pyramid: Pyramid, mpp: float | None, magnification: float 
     Raises
     ------
     SlideError
-        When the slide does not state the size of its pixels, they are not square, or it is coarser than requested.
+        When the slide does not state the size of its pixels, they are not square, it is coarser than requested, or it
+        is shorter than a requested pixel.
     """
     if mpp is not None:
         asked = f"mpp {mpp:g}"
@@ -91,6 +92,11 @@ def wanted_downsample(pyramid: Pyramid, mpp: float | None, magnification: float 
     for downsample in pyramid.downsamples:
         if abs(exact / downsample - 1) <= NEAR:
             return downsample
+    if exact > (longest := max(pyramid.dimensions[0])):
+        raise SlideError(
+            f"{asked} is coarser than the slide is long: its {longest} level-0 pixels would be less than one: choose a "
+            "finer resolution"
+        )
     if exact < pyramid.downsamples[0]:
         raise SlideError(
             f"{asked} is finer than the slide, which has {own:.4g}: choose a resolution that all slides have"
