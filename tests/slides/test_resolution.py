@@ -356,8 +356,8 @@ def test_filters_differ_little_on_a_real_slide(real_slide_file, mpp):
     [
         (0.25, 40, None, None, 0.25, "slide", ""),
         (0.25, 40, None, 0.5, 0.25, "slide", ""),
-        (0.25, 20, None, None, 0.25, "slide", "objective power of 20, which is about 0.5"),
-        (0.25, 40, 0.5, None, 0.5, "sheet", "objective power of 40, which is about 0.25"),
+        (0.25, 20, None, None, 0.25, "slide", "objective power of 20, which means about 0.5"),
+        (0.25, 40, 0.5, None, 0.5, "sheet", "objective power of 40, which means about 0.25"),
         (None, 40, None, 0.25, 0.25, "assumed", ""),
         (None, None, None, None, None, "", ""),
         (1000.0, 40, None, None, None, "", "which no slide has"),
