@@ -13,11 +13,12 @@ from slidemill.runs.script_start import plain, start_without_snakemake
 from tests.conftest import ROOT
 
 SHOW = """
-import gc, json, sys
+import gc, json, os, sys
 found = {
     **{name: dict(getattr(snakemake, name).items()) for name in ("input", "output", "params", "wildcards")},
     "threads": snakemake.threads, "config": snakemake.config, "log": list(snakemake.log), "name": __name__,
-    "file": __file__, "is_beside": sys.path.count(%r), "types": [type(one).__name__ for one in snakemake.input.items()],
+    "file": __file__, "types": [type(one).__name__ for one in snakemake.input.items()],
+    "is_beside": list(map(os.path.realpath, sys.path)).count(%r),
     "kinds": {name: type(one).__name__ for name, one in snakemake.params.items()},
 }
 loaded = sorted(name for name in sys.modules if name.startswith("snakemake"))
@@ -48,12 +49,12 @@ rule {name}:
         nothing=None,
         pair=(1, "two"),
         deep={{"a": [1, {{"b": ()}}]}},
-    script: "{name}/show.py"
+    script: "{name}/../{name}/show.py"
 """
 
 
 def test_scripts_get_the_same_and_load_no_snakemake(tmp_path):
-    """The same script in another folder starts as Snakemake does it."""
+    """The same script in another folder starts as Snakemake does it. Paths have ``..``, as those of the rules."""
     for name in ("in 'put.txt", "two.txt"):
         (tmp_path / name).touch()
     for folder in ("own", "other"):
@@ -75,7 +76,7 @@ def test_scripts_get_the_same_and_load_no_snakemake(tmp_path):
 class Script:
     """`snakemake.script.PythonScript`, as far as it is used."""
 
-    path = SimpleNamespace(get_path_or_uri=lambda secret_free: "/scripts/gate.py")
+    path = SimpleNamespace(get_path_or_uri=lambda secret_free: "/x/workflow/rules/../../scripts/gate.py")
     is_local = True
     conda_env = container_img = env_modules = None
     threads = 1
@@ -90,7 +91,7 @@ class Script:
 @pytest.fixture
 def script():
     kind = type("Own", (Script,), {})
-    start_without_snakemake(kind, Path("/scripts"))
+    start_without_snakemake(kind, Path("/x/scripts"))
     return kind()
 
 

@@ -56,11 +56,16 @@ def start_without_snakemake(scripts: Any, folder: Path) -> None:
 def _is_own(script: Any, folder: Path) -> bool:
     """Return whether a script is in a folder, and runs in the environment of this process."""
     is_here = script.conda_env is script.container_img is script.env_modules is None
-    return is_here and script.is_local is True and Path(script.path.get_path_or_uri(secret_free=True)).parent == folder
+    return is_here and script.is_local is True and _file(script).parent == folder.resolve()
+
+
+def _file(script: Any) -> Path:
+    """Return a script's file; rules name it by a path with ``..``."""
+    return Path(script.path.get_path_or_uri(secret_free=True)).resolve()
 
 
 def _preamble(script: Any) -> str:
-    file = Path(script.path.get_path_or_uri(secret_free=True))
+    file = _file(script)
     values = {name: plain(dict(getattr(script, name).items())) for name in NAMED}
     if not isinstance(script.config, Mapping):
         raise TypeError("config")
