@@ -197,6 +197,7 @@ def test_crash_of_the_library_fails_the_slide(tmp_path, monkeypatch):
         read_coordinates(tmp_path / "a.h5")
 
 
+@pytest.mark.long
 def test_endless_reading_ends(tmp_path, monkeypatch):
     """A damaged list of attributes can lead HDF5 in circles."""
     trident(tmp_path / "a.h5", PLACES, 256, 512)

@@ -6,6 +6,8 @@ import pytest
 from tests.exchange.test_layouts import export, run, tables
 from tests.faults.conftest import Cohort
 
+pytestmark = pytest.mark.cases
+
 SAMPLING = {
     "level 0 with overlap": {"patch_size": 60, "overlap": 7, "level": 0},
     "a coarser level": {"patch_size": 32, "level": 1},
@@ -37,7 +39,7 @@ def sample_again(cohort, folder, sampling):
 def test_patches_come_back(tmp_path, layout, name):
     # Patches at the edges have little tissue.
     tissue = {"tissue": {"method": "none"}} if "edges" in SAMPLING[name] else {}
-    cohort = run(tmp_path, SAMPLING[name], blank=False, **tissue)
+    cohort = run(tmp_path, SAMPLING[name], blank=False, size=(528, 400), **tissue)
     assert export(cohort.results, tmp_path / "coordinates", layout) == 0
     first, second = tables(cohort.results), sample_again(cohort, tmp_path, SAMPLING[name])
     assert first.keys() == second.keys() == {"a", "b"}
@@ -47,7 +49,7 @@ def test_patches_come_back(tmp_path, layout, name):
         assert found[columns].equals(table[columns])
         np.testing.assert_array_equal(others, pixels)
     reaches = [(table["x0"] + table["width0"]).max() for table, _ in first.values()]
-    assert any(reach > width for reach, width in zip(reaches, (1040, 520), strict=True)) == ("edges" in SAMPLING[name])
+    assert any(reach > width for reach, width in zip(reaches, (528, 520), strict=True)) == ("edges" in SAMPLING[name])
 
 
 @pytest.mark.parametrize(
@@ -62,7 +64,7 @@ def test_squares_come_back_from_the_files_alone(tmp_path, layout, name):
 
     Of shrunk patches, CLAM's files have the pixels of the level, before shrinking.
     """
-    cohort = run(tmp_path, SAMPLING[name], blank=False)
+    cohort = run(tmp_path, SAMPLING[name], blank=False, size=(528, 400))
     assert export(cohort.results, tmp_path / "coordinates", layout) == 0
     first, second = tables(cohort.results), sample_again(cohort, tmp_path, {})
     for slide, (table, pixels) in first.items():

@@ -53,6 +53,7 @@ rule {name}:
 """
 
 
+@pytest.mark.long
 def test_scripts_get_the_same_and_load_no_snakemake(tmp_path):
     """The same script in another folder starts as Snakemake does it. Paths have ``..``, as those of the rules."""
     for name in ("in 'put.txt", "two.txt"):
