@@ -341,3 +341,10 @@ def test_providers_of_onnx_follow_the_device(has_cuda, device, first):
 def test_cuda_without_cuda_in_onnxruntime_is_refused():
     with pytest.raises(ModelError, match=r"device is cuda:1: this onnxruntime has no CUDA: install onnxruntime-gpu"):
         _onnx_model._providers(Runtime(False), Place("cuda:1"))
+
+
+def test_model_that_exceeds_device_memory_is_one_sentence():
+    assert fault(f"{HERE}:too_large") == (
+        f"features.own.model is {HERE}:too_large: the memory of cpu is not enough for it: end what else uses that "
+        "device, or set another device"
+    )

@@ -162,3 +162,13 @@ def out_of_memory():
         return batch[:, :, 0, 0].to(torch.float32)
 
     return forward, None
+
+
+def too_large():
+    """A model that does not fit on its device."""
+
+    class Large(Mean):
+        def to(self, *_given, **_named):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 90 GiB")
+
+    return Large(), None

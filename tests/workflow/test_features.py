@@ -138,3 +138,12 @@ def test_faults_of_models_end_job_or_start_in_one_sentence(project, tmp_path):
     finished = project.snakemake("--retries", "0")
     assert finished.code != 0
     assert "it does not fit timm:resnet10t" in finished.text
+
+
+def test_plan_requests_a_gpu_unless_on_the_cpu(project):
+    """Slurm's plugin makes `--gpus` of the resource; no other job requests one."""
+    project.add("one.svs")
+    project.config |= {"stores": {}, "features": {"mean": {"model": "tests.features.tiny:mean"}}}
+    for device, expected in (("auto", 1), ("cuda:1", 1), ("cpu", 0)):
+        project.config["device"] = device
+        assert project.plan("--verbose").text.count("gpu=1") == expected

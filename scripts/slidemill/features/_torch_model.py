@@ -44,9 +44,15 @@ def open_torch(name: str, spec: FeatureSpec, place: Place) -> Encoder:
     torch.set_num_threads(place.threads)
     model, digest, versions = _load(name, spec)
     dtype = getattr(torch, spec.dtype)
-    module = model.module.eval().to(device)
-    if not spec.model.endswith(TORCHSCRIPT) and hasattr(module, "to"):
-        module = module.to(dtype=dtype, memory_format=torch.channels_last)
+    try:
+        module = model.module.eval().to(device)
+        if not spec.model.endswith(TORCHSCRIPT) and hasattr(module, "to"):
+            module = module.to(dtype=dtype, memory_format=torch.channels_last)
+    except torch.OutOfMemoryError:
+        raise ModelError(
+            f"features.{name}.model is {spec.model}: the memory of {device} is not enough for it: end what else uses "
+            "that device, or set another device"
+        ) from None
     prepare, finish, transform = _preparing(model, place.patch_size, dtype)
 
     def encode(prepared: Any) -> Array:
