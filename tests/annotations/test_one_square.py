@@ -375,7 +375,7 @@ REFUSED = {
     "GeoJSON: collections in a list": ([collection()], "feature 1 is not a GeoJSON feature"),
     "GeoJSON: text that is no JSON": (
         feature(properties={"classification": "{'name': 'Tumor'}"}),
-        "text that is no JSON",
+        "text that is not JSON",
     ),
     "GeoJSON: names that are no text": (
         feature(properties={"classification": {"names": [None]}}),

@@ -134,7 +134,7 @@ BAD = {
     ),
     "PNG: of colours": (image(np.zeros((1, 3), np.uint8)), "are RGB, which are colours: give one integer a pixel"),
     "PNG: a bomb": (claiming(50_000, 37_500), "134217728 are decoded at once at most: save it as a TIFF"),
-    "PNG: of another aspect": (image(ONE, (512, 100)), "of another aspect: a label image lies over the whole slide"),
+    "PNG: of another aspect": (image(ONE, (512, 100)), "of another aspect: a label image covers the whole slide"),
     "TIFF: cut off": (image(NOISE, **TILES)[:-9000], "bad.xml: the image cannot be read"),
     "TIFF: cut off, not compressed": (image(NOISE, end="tiff")[:-9000], "the image cannot be read (it is cut off)"),
     "TIFF: bytes changed": (

@@ -97,7 +97,7 @@ def script():
 
 
 def test_own_scripts_start_without_snakemake(script):
-    assert "pickle.loads" in script.get_preamble()
+    assert "SimpleNamespace" in script.get_preamble()
 
 
 @pytest.mark.parametrize("name", ["conda_env", "container_img", "env_modules"])
@@ -110,6 +110,12 @@ def test_other_environments_are_left_to_snakemake(script, name):
 def test_another_snakemake_starts_scripts_itself(script, name):
     """A later version may keep a job's values elsewhere."""
     setattr(script, name, None)
+    assert script.get_preamble() == "Snakemake's"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), Path("a"), {1, 2}, 1j])
+def test_jobs_with_values_of_other_kinds_are_left_to_snakemake(script, value):
+    script.params = Params(fromdict={"deep": [{"value": value}]})
     assert script.get_preamble() == "Snakemake's"
 
 

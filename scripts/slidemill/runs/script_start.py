@@ -6,23 +6,23 @@ What Snakemake puts in front of a script imports Snakemake, which takes 0.05 to 
 
 from __future__ import annotations
 
-import pickle
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 NAMED = ("input", "output", "params", "wildcards")
 """What a job has by name."""
 
 PREAMBLE = """\
-import atexit, gc, pickle, sys
+import atexit, gc, sys
+from types import SimpleNamespace
 gc.disable()
 atexit.register(gc.freeze)
-sys.path.append({folder!r})
-snakemake = pickle.loads({job!r})
-__real_file__, __file__ = __file__, {file!r}
+sys.path.append({folder!a})
+snakemake = SimpleNamespace(**{job!a})
+__real_file__, __file__ = __file__, {file!a}
 """
 """The head of a script. Imports leave nothing to collect, and the end of a process nothing worth collecting: without
 both, a job takes a tenth less. `slidemill.stages.job.script_job` collects again."""
@@ -69,16 +69,26 @@ def _preamble(script: Any) -> str:
     values = {name: plain(dict(getattr(script, name).items())) for name in NAMED}
     if not isinstance(script.config, Mapping):
         raise TypeError("config")
-    job = SimpleNamespace(**values, threads=script.threads, log=plain(list(script.log)), config=plain(script.config))
-    return PREAMBLE.format(folder=str(file.parent), job=pickle.dumps(job), file=str(file))
+    job = {**values, "threads": plain(script.threads), "log": plain(list(script.log)), "config": plain(script.config)}
+    return PREAMBLE.format(folder=str(file.parent), job=job, file=str(file))
 
 
 def plain(value: Any) -> Any:
-    """Return a value without Snakemake's kinds of texts, lists and mappings, which only Snakemake could read."""
+    """Return a value that Python reads from its own representation, without Snakemake's kinds of texts and lists.
+
+    Raises
+    ------
+    TypeError
+        When a value is of another kind, such as a number that is not finite, or a path.
+    """
     if isinstance(value, str):
         return str(value)
     if isinstance(value, Mapping):
         return {plain(key): plain(own) for key, own in value.items()}
     if isinstance(value, list):
         return [plain(own) for own in value]
-    return tuple(map(plain, value)) if type(value) is tuple else value
+    if type(value) is tuple:
+        return tuple(map(plain, value))
+    if value is None or type(value) in (bool, int) or (type(value) is float and math.isfinite(value)):
+        return value
+    raise TypeError(f"{value!r} is {type(value).__name__}")
