@@ -2,8 +2,10 @@
 
 import io
 import logging
+import threading
 
 import pytest
+from snakemake.logging import ColorizingTextHandler
 
 from slidemill.core.csv_tables import write_table
 from slidemill.core.outcomes import Outcome, write_outcome
@@ -225,14 +227,50 @@ def test_slides_that_are_away_are_joined(shown):
 
 
 def test_interrupt_is_one_line(shown, tmp_path):
-    shown.log.interrupt()
-    shown.send(text="Terminating processes on user request, this might take some time.")
+    try:
+        shown.log.interrupt()
+        raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        shown.send(text="Terminating processes on user request, this might take some time.")
     shown.fail(JOBS[0])
     shown.finish(JOBS[2])
     shown.log.finish(has_tables=False)
     assert shown.lines[1:] == [
         f"slidemill: interrupted: finished files are kept in {tmp_path}; run the same command to go on"
     ]
+
+
+class Interrupted(io.StringIO):
+    """A stream in whose midst Ctrl-C comes."""
+
+    def __init__(self, log):
+        super().__init__()
+        self.log = log
+
+    def write(self, text):
+        if not self.log.ended.is_interrupted:
+            self.log.interrupt()
+            raise KeyboardInterrupt
+        return super().write(text)
+
+
+def test_interrupt_that_snakemake_ignores_ends_the_run_once(shown):
+    """Its handlers of logs ignore Ctrl-C, and would let the run go on."""
+    logger = logging.Logger("snakemake")
+    logger.addHandler(ColorizingTextHandler(nocolor=True, stream=Interrupted(shown.log)))
+    logger.addHandler(shown.log)
+    with pytest.raises(KeyboardInterrupt):
+        logger.info("a message")
+    logger.info("Shutting down")
+
+
+def test_interrupt_is_left_to_the_main_thread(shown):
+    shown.log.interrupt()
+    other = threading.Thread(target=shown.send, kwargs={"text": "of a job"})
+    other.start()
+    other.join()
+    with pytest.raises(KeyboardInterrupt):
+        shown.send(text="of the run")
 
 
 def test_nothing_to_do_is_remembered(shown):

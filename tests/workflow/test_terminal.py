@@ -91,7 +91,7 @@ def test_interrupt_says_what_is_kept(quick):
         assert run.poll() is None
     os.killpg(run.pid, signal.SIGINT)
     said, _ = run.communicate()
-    assert run.returncode == INTERRUPTED
+    assert run.returncode == INTERRUPTED, said
     assert [line for line in said.splitlines() if not re.match(r"slidemill: \d+ ", line)][1:] == [
         f"slidemill: interrupted: finished files are kept in {quick.results}; run the same command to go on"
     ]

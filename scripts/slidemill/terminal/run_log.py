@@ -6,6 +6,7 @@ Snakemake's own log file keeps all records.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from slidemill.terminal._findings import (
     read_findings,
     without_names,
 )
+from slidemill.terminal._interrupts import is_ending
 from slidemill.terminal._progress import Ended, Job, Progress
 from slidemill.terminal._screen import Screen
 
@@ -89,6 +91,7 @@ class RunLog(logging.Handler):
         self._repeats = Repeats()
         self._is_stopping = False
         self._is_hidden = False
+        self._is_due = False
         self._guard = RLock()
         self._events: Mapping[str, Callable[[Any], None]] = {
             "": self._on_text,
@@ -102,7 +105,17 @@ class RunLog(logging.Handler):
         self.ended = Ended()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Show or count a record."""
+        """Show or count a record.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            When Ctrl-C came and had no effect: Snakemake's handlers, which come first, ignore it while they write.
+        """
+        if self._is_due and threading.current_thread() is threading.main_thread():
+            self._is_due = False
+            if not is_ending():
+                raise KeyboardInterrupt
         try:
             handle = self._events.get(str(getattr(record, "event", None) or ""))
             if handle is not None:
@@ -129,7 +142,7 @@ class RunLog(logging.Handler):
     def interrupt(self) -> None:
         """Say that the run is interrupted; jobs that fail from now on are not shown."""
         if not self.ended.is_interrupted:
-            self.ended.is_interrupted = True
+            self.ended.is_interrupted = self._is_due = True
             self._screen.clear()
             self.say(f"interrupted: finished files are kept in {self._run.results}; run the same command to go on")
 
