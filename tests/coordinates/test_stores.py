@@ -78,6 +78,7 @@ def scattered(count, side, seed=3, size=(WIDTH, HEIGHT)):
     return np.random.default_rng(seed).permutation(np.unique(places, axis=0))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("level", [0, 1])
 def test_scattered_patches_are_openslides_pixels(given, tmp_path, level):
     """Between the pixels of a level, too, where OpenSlide interpolates."""
@@ -94,6 +95,7 @@ def test_scattered_patches_are_openslides_pixels(given, tmp_path, level):
     assert all(found["status"] == "ok" for found in given.table("validation"))
 
 
+@pytest.mark.long
 def test_order_of_a_file_does_not_matter(given, tmp_path):
     places, results = scattered(20, 128), []
     for own in (places, places[::-1]):
@@ -103,6 +105,7 @@ def test_order_of_a_file_does_not_matter(given, tmp_path):
     assert results[0] == results[1]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "keys",
     [
@@ -138,6 +141,7 @@ def test_round_trip_of_a_grid_gives_the_same_stores(given, tmp_path, keys):
         (folder / name).unlink()
 
 
+@pytest.mark.long
 def test_tissue_and_labels_count_as_always(given, tmp_path):
     write_svs(given.slides / "a.svs", painted(1030, 777), downsamples=(1, 2, 4))
     given.annotate("a")
@@ -154,6 +158,7 @@ def test_tissue_and_labels_count_as_always(given, tmp_path):
         given.draw(one)
 
 
+@pytest.mark.long
 def test_slides_with_wrong_files_fail_by_themselves(given, tmp_path):
     folder = tmp_path / "coordinates"
     for name in "bcde":
@@ -200,6 +205,7 @@ def check_stores(given):
     )
 
 
+@pytest.mark.long
 def test_patches_of_several_sizes_are_refused_before_storing(given, tmp_path):
     two_sizes(given, tmp_path / "coordinates")
     with pytest.raises(SlidemillError) as caught:
@@ -212,6 +218,7 @@ def test_patches_of_several_sizes_are_refused_before_storing(given, tmp_path):
     assert [read_outcome(given.place("outcomes/sample_patches", slide)).failed for slide in (a, b)] == [True, False]
 
 
+@pytest.mark.long
 def test_patches_of_one_size_at_several_resolutions_are_stored(given, tmp_path):
     """TRIDENT reads slides of 40x and 20x at other levels, and patches have the same pixels."""
     two_sizes(given, tmp_path / "coordinates", (64, 64))
@@ -242,6 +249,7 @@ def test_more_places_than_allowed_are_refused(given, tmp_path):
         write_selection(given.slides / "a.svs", found, choice, table=tmp_path / "t.csv", dropped=tmp_path / "d.csv")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("level", [0, 1])
 def test_scattered_patches_are_cut_out_of_tiles(given, tmp_path, level):
     """Encoding source holds each tile once, and patches at any place that has whole pixels of the level."""
@@ -306,6 +314,7 @@ def test_scattered_patches_are_stitched_in_place(given, tmp_path):
     assert np.abs(coarse.pixels[: HEIGHT // 4, : WIDTH // 4][inside] - mean[inside]).max() <= 0.51
 
 
+@pytest.mark.long
 def test_scattered_patches_are_shuffled_by_neighbourhood(given, tmp_path):
     """Blocks of neighbours are as wide as blocks of a grid's patches, so that tiles are decoded once."""
     places = scattered(60, 64)
@@ -320,6 +329,7 @@ def test_scattered_patches_are_shuffled_by_neighbourhood(given, tmp_path):
         assert ds.stored.steps is None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("layout", ["trident", "clam"])
 @pytest.mark.parametrize("keys", [{"level": 0}, {"mpp": 1.0}, {"magnification": 10, "overlap": 8}], ids=str)
 def test_exported_layouts_come_back(given, tmp_path, layout, keys):

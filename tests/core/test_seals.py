@@ -286,6 +286,7 @@ def with_the_settings(results, settings):
     write_json(results / PLAN, {"backends": list(SUFFIXES), "slides": [], "settings": every})
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stage", STAGES)
 def test_verify_knows_outcomes_of_other_settings(results, capsys, stage):
     with_the_settings(results, {one: one[0] * 32 for one in STAGES})

@@ -105,6 +105,7 @@ def assert_same(stored, straight, seed=0):
     assert sorted(seen) == sorted(stored.stored.ids(np.arange(count)))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", FORMATS, ids=lambda one: one.name)
 def test_formats_are_read_as_they_are_stored(tmp_path, kind):
     kind.write((tmp_path / "slides").mkdir() or tmp_path / "slides", painted(1024, 768))
@@ -127,6 +128,7 @@ def test_tiles_of_every_structure_are_read_as_they_are_stored(tmp_path, structur
         assert_same(stored, straight)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", SAMPLING)
 def test_grids_are_read_as_they_are_stored(tmp_path, name):
     slides = tmp_path / "slides"
@@ -152,6 +154,7 @@ def test_colours_are_converted_as_in_a_store(tmp_path, reader):
         assert_same(stored, straight)
 
 
+@pytest.mark.long
 def test_blocks_follow_neighbours(made, both):
     """The order of shuffled blocks is that of a store of the slide's tiles."""
     _, straight = both
@@ -161,6 +164,7 @@ def test_blocks_follow_neighbours(made, both):
     assert len(own.pool._open) == 0  # an order opens nothing
 
 
+@pytest.mark.long
 def test_datasets_of_slides_are_selected_split_and_shown(made, both):
     stored, straight = both
     assert repr(straight) == f"Dataset({len(stored)} patches of 3 slides, slides, {made.results})"
@@ -189,6 +193,7 @@ def test_what_needs_a_store_says_so(made, both, tmp_path):
         open_dataset(made.results, "lmdb", slides=made.slides)
 
 
+@pytest.mark.long
 def test_threads_forks_and_pickles_read_slides(both):
     stored, straight = both
     truth = stored.read(range(len(stored)))
@@ -225,6 +230,7 @@ def test_spawned_processes_read_slides(both):
             np.testing.assert_array_equal(found, stored.read(range(len(stored))))
 
 
+@pytest.mark.long
 def test_torch_serves_slides(both):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
     from slidemill.torch import PatchDataset, PatchStream
@@ -317,6 +323,7 @@ def test_changed_slide_is_refused_by_its_fingerprint(made, tmp_path):
         assert len(dataset.read(others)) == len(others) > 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("reader", ["auto", "openslide"])
 @pytest.mark.parametrize("how", ["replaced", "overwritten", "truncated", "deleted"])
 def test_slide_that_changes_while_it_is_open_is_refused(tmp_path, reader, how):
@@ -366,6 +373,7 @@ def test_run_without_stores_is_read(made, both, tmp_path):
         dataset.read([0])
 
 
+@pytest.mark.long
 def test_results_of_earlier_versions_earn_trust_when_opened(made, both, tmp_path):
     stored, _ = both
     results, slides, path = copied(made, tmp_path)

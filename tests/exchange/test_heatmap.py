@@ -49,6 +49,7 @@ def heatmap(results, tmp_path, *arguments):
     return main(["heatmap", str(results), str(tmp_path / "scores.csv"), str(tmp_path / "out"), *arguments])
 
 
+@pytest.mark.long
 def test_each_slide_has_geojson_and_picture(results, tmp_path, capsys):
     own, table = scored(results, tmp_path)
     assert heatmap(results, tmp_path) == 0
@@ -84,6 +85,7 @@ def test_own_reader_reads_the_same_squares(tmp_path, origin):
     assert all(one.shape.area == 128 * 128 for one in regions)
 
 
+@pytest.mark.long
 def test_patches_without_score_are_counted(results, tmp_path, capsys):
     own, _ = scored(results, tmp_path)
     first = own["slide"].iloc[0]
@@ -95,6 +97,7 @@ def test_patches_without_score_are_counted(results, tmp_path, capsys):
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.geojson", "a.png"]
 
 
+@pytest.mark.long
 def test_slides_may_be_named_by_file(results, tmp_path):
     own, table = scored(results, tmp_path)
     names = dict(zip(table["slide"].unique(), ("a.svs", "b"), strict=True))
@@ -103,6 +106,7 @@ def test_slides_may_be_named_by_file(results, tmp_path):
     assert {path.stem for path in (tmp_path / "out").iterdir()} == set(names)
 
 
+@pytest.mark.long
 def test_column_of_metadata_is_drawn(results, tmp_path):
     with open_dataset(results) as dataset:
         dataset.table.to_csv(tmp_path / "scores.csv", index=False)
@@ -185,6 +189,7 @@ def test_existing_folder_and_missing_table_are_refused(results, tmp_path, capsys
     assert "already exists: remove it, or name another folder" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_thumbnail_is_made_of_patches_without_the_slide(results, tmp_path, monkeypatch):
     scored(results, tmp_path)
     monkeypatch.setattr("slidemill.exchange.heatmap.read_records", lambda _: None)
@@ -302,6 +307,7 @@ def test_separators_of_spreadsheets_are_named(results, tmp_path, capsys, mark, s
     assert f"its columns are separated by {said}; save it with commas" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_blanks_after_commas_do_not_count(results, tmp_path):
     scored(results, tmp_path)
     text = (tmp_path / "scores.csv").read_text()

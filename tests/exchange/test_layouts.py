@@ -162,6 +162,7 @@ def clam_pixels(path, source):
             yield np.asarray(slide.read_region((x, y), level, (size, size)).convert("RGB"))
 
 
+@pytest.mark.long
 @pytest.mark.cases
 @pytest.mark.parametrize("sampling", [{"level": 0}, {"level": 1}, {"magnification": 20}, {"mpp": 0.5, "overlap": 6}])
 def test_native_patches_are_read_pixel_for_pixel(tmp_path, sampling):
@@ -176,6 +177,7 @@ def test_native_patches_are_read_pixel_for_pixel(tmp_path, sampling):
         np.testing.assert_array_equal(list(clam_pixels(tmp_path / "c" / f"patches/{name}.h5", source)), pixels)
 
 
+@pytest.mark.long
 def test_clam_coordinates_are_as_clam_writes_them(tmp_path):
     cohort = run(tmp_path, {"patch_size": 32, "level": 1})
     assert export(cohort.results, tmp_path / "out", "clam") == 0
@@ -226,6 +228,7 @@ SPECS = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.cases
 @pytest.mark.parametrize("layout", [trident, clam])
 def test_squares_agree_or_are_refused_with_settings_that_agree(layout):

@@ -285,6 +285,7 @@ def test_an_overlap_that_is_not_given_is_missed(tmp_path, noise, capsys):
     assert "give less than half of the patches' 16 pixels" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_other_databases_are_refused(old, tmp_path, capsys, noise):
     values = {"a-0-0": pickled(noise(1, SIZE)[0], 0, 0), "a-1-0": pickled(noise(1, 32)[0], 1, 0)}
     sizes = database(tmp_path / "sizes", values)

@@ -34,6 +34,7 @@ def sample_again(cohort, folder, sampling):
     return tables(again.results)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("layout", ["trident", "clam"])
 @pytest.mark.parametrize("name", SAMPLING)
 def test_patches_come_back(tmp_path, layout, name):

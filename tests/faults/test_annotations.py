@@ -245,6 +245,7 @@ def test_halos_files_are_found_by_their_ending(annotated):
     assert labels.count("1") == 4
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("ending", ["xml.gz", "geojson.zip", "annotations.GZ"])
 def test_a_compressed_annotation_fails_its_slide_until_unpacked(annotated, ending):
     (annotated.cohort.annotations / f"bad.{ending}").write_bytes(gzip.compress(xml(SQUARE).encode()))
@@ -255,6 +256,7 @@ def test_a_compressed_annotation_fails_its_slide_until_unpacked(annotated, endin
     assert annotated(None)["status"] == "ok"
 
 
+@pytest.mark.long
 def test_regions_without_a_name_are_labelled_by_the_key(annotated):
     annotated.cohort.config["labels"] |= {"unnamed": "Benign"}
     row = annotated(xml(SQUARE, ""))
@@ -346,6 +348,7 @@ def test_an_annotation_of_another_program_is_read_whatever_its_name(annotated, w
     assert names == {"Benign", "Normal"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("end", ["png", "tiff"])
 def test_a_label_image_labels_as_regions_do_and_the_slide_is_drawn_with_it(annotated, end):
     pixels = np.zeros((96, 128), np.uint8)
@@ -413,12 +416,14 @@ def test_an_annotation_that_fits_two_slides_is_refused_before_any_job(cohort):
         cohort.plan()
 
 
+@pytest.mark.long
 def test_an_annotation_is_mended_and_its_slide_done_by_the_next_run(annotated):
     assert annotated("<Annotations>")["status"] == "failed"
     assert annotated(xml(SQUARE))["status"] == "ok"
     assert annotated.cohort.verdict == ""
 
 
+@pytest.mark.long
 def test_a_label_image_coarser_than_patches_is_a_warning(annotated):
     annotated.cohort.config["labels"] = {"map": {"Normal": 0, "Benign": 1, "1": 1}}
     row = annotated(image(ONE, (2, 1)))
@@ -426,6 +431,7 @@ def test_a_label_image_coarser_than_patches_is_a_warning(annotated):
     assert "one pixel of the image covers 256 x 384 level-0 pixels, and a patch 128 x 128" in row["warnings"]
 
 
+@pytest.mark.long
 def test_a_copied_annotation_is_a_warning(annotated):
     """Each of the two slides has the warning: which is the copy, nobody can tell."""
     row = annotated((annotated.cohort.annotations / "good.xml").read_text(encoding="utf-8"))

@@ -232,6 +232,7 @@ def test_verify_without_free_files_blames_no_store(results):
     assert ended[-1] == "ended 0"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("backend", SUFFIXES)
 def test_verify_without_permission_looks_at_the_others(results, bound, backend):
     path = results / store_path(backend, "one")

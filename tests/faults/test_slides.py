@@ -53,6 +53,7 @@ def test_a_truncated_slide_fails_wherever_it_is_cut(cohort, kept):
     assert "whole" in row["message"]
 
 
+@pytest.mark.long
 def test_a_broken_tile_fails_its_slide_and_its_patch_is_in_no_store(cohort):
     cohort.config["stores"] = {"lmdb": {"encoding": "zstd"}, "hdf5": {"encoding": "raw"}, "disk": {}}
     damaged(cohort.slides / "bad.svs", lambda number, data: data[:-200] + bytes(200) if number == 5 else data)
@@ -71,6 +72,7 @@ def test_a_broken_tile_fails_its_slide_and_its_patch_is_in_no_store(cohort):
         assert "r00001_c00001" not in ids
 
 
+@pytest.mark.long
 def test_unreadable_patches_may_be_skipped(cohort):
     cohort.config["unreadable_patches"] = "skip"
     damaged(cohort.slides / "bad.svs", lambda number, data: data[:-200] + bytes(200) if number == 5 else data)
@@ -88,6 +90,7 @@ def montage(cohort, name):
     return row, np.asarray(Image.open(cohort.place("figures/montage", row["slide"], "jpg")))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("bad", [{5}, {0, 11}, set()])
 def test_montage_without_stores_shows_what_can_be_read(cohort, bad):
     """It is that of a store, which leaves out the same patches."""
@@ -110,6 +113,7 @@ def test_montage_without_stores_of_a_failed_slide_is_empty(cohort):
     assert drawn.min() < 100 < drawn.mean()
 
 
+@pytest.mark.long
 def test_a_slide_none_of_whose_patches_can_be_read_fails_though_they_may_be_skipped(cohort):
     cohort.config["unreadable_patches"] = "skip"
     damaged(cohort.slides / "bad.svs", lambda _, data: data[:-200] + bytes(200))
@@ -199,6 +203,7 @@ def test_a_folder_that_may_not_be_searched_is_named_before_any_job(tmp_path, bou
     (tmp_path / "slides" / "locked").chmod(0o700)
 
 
+@pytest.mark.long
 def test_a_mirax_file_without_its_folder_fails(cohort):
     cohort.add("bad.mrxs", b"")
     row = only(cohort, "bad.mrxs")
@@ -206,6 +211,7 @@ def test_a_mirax_file_without_its_folder_fails(cohort):
     assert row["message"] == "bad.mrxs: its folder bad is missing: put it next to the file"
 
 
+@pytest.mark.long
 def test_a_photograph_that_ends_in_tif_fails(cohort):
     tifffile.imwrite(cohort.slides / "strips.tif", picture(), photometric="rgb")
     row = only(cohort, "strips.tif")
@@ -213,12 +219,14 @@ def test_a_photograph_that_ends_in_tif_fails(cohort):
     assert UNKNOWN in row["message"]
 
 
+@pytest.mark.long
 def test_a_tiled_tif_is_a_slide_whatever_it_shows(cohort):
     tifffile.imwrite(cohort.slides / "tiles.tif", picture(), photometric="rgb", tile=(128, 128))
     row = only(cohort, "tiles.tif")
     assert (row["status"], row["vendor"], row["patches"]) == ("ok", "generic-tiff", "12")
 
 
+@pytest.mark.long
 def test_a_jpeg_named_tif_fails(cohort):
     Image.fromarray(picture()).save(cohort.slides / "jpeg.tif", "jpeg")
     row = only(cohort, "jpeg.tif")
@@ -271,6 +279,7 @@ def test_the_series_of_a_dicom_file_is_its_own_and_not_one_that_it_mentions(tmp_
         assert series_of(path) in (None, *(b"1.2.3"[:end] for end in range(6)))
 
 
+@pytest.mark.long
 def test_a_folder_with_two_dicom_series_fails(cohort):
     for name, series in {"one": b"1.2.3", "two": b"1.2.3", "three": b"1.2.4"}.items():
         cohort.add(f"case/{name}.dcm", dicom(series))
@@ -301,6 +310,7 @@ def test_truncated_dicom_slide_fails(cohort, tmp_path, table):
     assert "patches cannot be read" in row["message"]
 
 
+@pytest.mark.long
 def test_results_within_the_slides_are_not_searched(cohort):
     cohort.config |= {"results": str(cohort.slides / "results"), "stores": {"disk": {}}}
     cohort.results = cohort.slides / "results"
@@ -331,6 +341,7 @@ def test_a_slide_smaller_than_a_patch_is_empty_and_no_fault(cohort):
     assert cohort.verdict == ""
 
 
+@pytest.mark.long
 def test_so_many_slides_may_fail_as_max_failed_says(cohort):
     for name in ("b.svs", "c.svs"):
         cohort.add(name, b"")
@@ -342,6 +353,7 @@ def test_so_many_slides_may_fail_as_max_failed_says(cohort):
     assert cohort.verdict.startswith("2 slides failed, and max_failed allows 1")
 
 
+@pytest.mark.long
 def test_a_mended_slide_is_done_by_the_next_run(cohort):
     cohort.add("bad.svs", good_bytes()[:1000])
     before = cohort.run()["bad.svs"]

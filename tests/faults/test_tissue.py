@@ -44,6 +44,7 @@ def ids(cohort, row):
     return {patch["patch_id"] for patch in cohort.table(f"patches/{row['slide']}")}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("broken", "used"), [((2,), "level 1"), ((2, 1), "level 0")])
 def test_broken_mask_level_is_replaced_by_another(tissue, broken, used):
     path = add(tissue, painted())
@@ -59,6 +60,7 @@ def test_broken_mask_level_is_replaced_by_another(tissue, broken, used):
     assert 0 < len(wanted) < int(row["grid_patches"])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("where", [(2, 2), (7, 5)])
 def test_broken_tile_counts_as_tissue_and_is_skipped(tissue, where):
     """On the tissue or on glass: what nobody can see is not dropped as glass, `unreadable_patches` decides."""
@@ -80,6 +82,7 @@ def test_broken_tile_counts_as_tissue_and_is_skipped(tissue, where):
     assert "1 of" in found["message"]
 
 
+@pytest.mark.long
 def test_slide_with_a_broken_tile_is_drawn(tissue):
     path = add(tissue, painted(), downsamples=(1,))
     break_tile(path, 0, 18)
@@ -117,6 +120,7 @@ def test_remedy_is_the_other_method(tissue):
         assert f"try tissue.method {other}" in only(tissue)["notes"]
 
 
+@pytest.mark.long
 def test_pen_of_another_colour_is_a_warning(tissue):
     pixels = paint(2048, 1536, Tissue("Normal", (100, 80, 1900, 1200), 2.0, 6), areas=[], seed=4)
     pixels[1300:1420, 100:1900] = (110, 30, 140)
@@ -147,6 +151,7 @@ def test_glass_alone_is_a_warning(tissue):
     assert row["warnings"]
 
 
+@pytest.mark.long
 def test_thin_strands_of_fat_say_why(tissue):
     image = Image.new("RGB", (4096, 3072), BLANK)
     pen = ImageDraw.Draw(image)
@@ -164,6 +169,7 @@ def test_pale_slide_says_that_its_threshold_was_raised(tissue):
     assert "Otsu's own threshold" in only(tissue)["notes"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", ["otsu", "hsv"])
 def test_tinted_glass_is_taken_for_white(tissue, method):
     """Glass with more colour than any threshold allows would be tissue throughout."""

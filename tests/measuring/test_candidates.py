@@ -112,6 +112,7 @@ GRIDS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("backend", ["lmdb", "hdf5"])
 @pytest.mark.parametrize("grid", GRIDS)
 def test_bytes_of_cut_patches_follow_from_the_slides_tiles(tmp_path, grid, backend):
@@ -124,6 +125,7 @@ def test_bytes_of_cut_patches_follow_from_the_slides_tiles(tmp_path, grid, backe
     assert one.bytes_of(len(cohort.slides) + cohort.others, cohort.patches) == pytest.approx(found, rel=0.1)
 
 
+@pytest.mark.long
 def test_cut_patches_are_written_and_read(small_cohort, tmp_path):
     rows = estimated(
         small_cohort.cohort(), tmp_path, [Candidate(own, StoreSpec("source"), True) for own in ("lmdb", "hdf5")]
@@ -172,6 +174,7 @@ def test_candidates_without_time_are_named(small_cohort, tmp_path):
     assert {row["note"] for row in rest} == {"not measured: no time was left"}
 
 
+@pytest.mark.long
 def test_a_candidate_is_written_and_read(small_cohort, tmp_path):
     rows = estimated(
         small_cohort.cohort(), tmp_path, [Candidate("lmdb", StoreSpec("raw")), Candidate("disk", StoreSpec("png"))]

@@ -106,6 +106,7 @@ def test_recipe_of_the_readme(tmp_path, monkeypatch):
     ds.close()
 
 
+@pytest.mark.long
 def test_python_of_the_readme_runs(cohort):
     with open_dataset(cohort) as ds:
         ds.split(folds=3, by="slide").save("results/splits.csv")

@@ -218,6 +218,7 @@ def test_a_pixel_a_patch_is_the_mean_of_each_patch(dataset):
     assert np.abs(there - means).max() <= 0.51
 
 
+@pytest.mark.long
 def test_patches_meet_without_a_seam(tmp_path, slide_file):
     """A grey slide stays grey wherever a patch ends within a pixel of the picture."""
 
@@ -273,6 +274,7 @@ def down_a_pixel(pixels):
     return [np.roll(one, 1, axis=0) for one in pixels]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("alter", [next_rows, down_a_pixel])
 def test_patches_that_are_shifted_by_a_row_differ_from_the_thumbnail(dataset, tmp_path, slide_file, alter):
     right = show.compare(dataset, "one", slide_file.parent)

@@ -77,6 +77,7 @@ PICTURES = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", PICTURES)
 def test_measures_are_those_of_their_definitions(name):
     assert measure(PICTURES[name]) == pytest.approx(obvious(PICTURES[name]), rel=1e-12, abs=1e-9)

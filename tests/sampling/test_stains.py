@@ -63,6 +63,7 @@ def kept(picture, method):
     return find_tissue(as_jpeg(picture), method, MPP).pixels.sum() / expected(method)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stain", STAINS)
 def test_stain_is_kept_as_he_is(stain):
     """Within 5 %, at optical densities from 0.2 to 1.0, with nuclei and flat."""
@@ -83,6 +84,7 @@ def layouts(size):
     ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mixture", MIXTURES)
 def test_stains_side_by_side_are_kept(mixture):
     """Trichromes and counterstains, of which one has the colour of a pen and another has not."""
@@ -212,6 +214,7 @@ def test_tissue_in_shapes_of_strokes_is_kept(shape):
                 assert found >= 0.95 * all_kept, (stain, amount, spread, glass)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("shape", [ring, septa])
 def test_strands_of_two_stains_are_kept(shape):
     """A piece of one stain ends at one of another, and not on glass as a stroke does."""
@@ -228,6 +231,7 @@ def test_strands_of_two_stains_are_kept(shape):
                 assert found >= 0.95 * all_kept, (parts, amount, spread)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pen", [(25, 25, 30), (30, 60, 190), (245, 140, 30), (110, 30, 140)])
 def test_stained_tissue_next_to_a_pen_is_kept(pen):
     """A pen makes colour on the slide, of which the tissue is less than half."""

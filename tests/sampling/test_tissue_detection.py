@@ -54,6 +54,7 @@ def wrong(mask, tissue):
     return (at_full_size(mask) ^ tissue).sum() / tissue.sum()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", ["otsu", "hsv"])
 @pytest.mark.parametrize("level", [None, 1, 2])
 def test_known_tissue_is_found(tmp_path, picture, method, level):
@@ -72,6 +73,7 @@ def test_pale_tissue_on_tinted_glass_is_found(tmp_path):
     assert abs(mask.fraction / drawn(PIECES[:1]).mean() - 1) < 0.02
 
 
+@pytest.mark.long
 def test_glass_alone_has_no_tissue_and_tissue_alone_no_glass(tmp_path):
     generator = np.random.default_rng(0)
     noise = generator.integers(-3, 4, (1500, 1500, 3))

@@ -112,6 +112,7 @@ def test_white_stays_white(run):
     assert white.min() == 255
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("reader", ["tiles", "openslide"])
 @pytest.mark.parametrize(
     "grid", [GRID, GridSpec(64, 0, level=1), GridSpec(64, 0, deepzoom_level=9)], ids=["padded", "level 1", "shrunk"]
@@ -169,6 +170,7 @@ def test_validation_finds_a_store_of_other_colours(run):
     assert wrong["lmdb", "manifest"] == "icc is ignore, not srgb (relative colorimetric)"
 
 
+@pytest.mark.long
 def test_tiles_are_not_copied_where_their_colours_are_to_be_converted(run, picture, tmp_path):
     grid, copying = GridSpec(128, 0, level=0), {"lmdb": StoreSpec("source")}
     row, _ = run.stores(grid, copying, icc="srgb")
@@ -180,6 +182,7 @@ def test_tiles_are_not_copied_where_their_colours_are_to_be_converted(run, pictu
     assert plain.stores(grid, copying, icc="srgb")[0]["status"] == "ok"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "profile", [DAMAGED, TRUNCATED, b"no profile at all" * 9, GREY], ids=["", "cut", "text", "grey"]
 )

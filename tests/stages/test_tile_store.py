@@ -96,6 +96,7 @@ def test_frames_of_dicom_are_stored_as_they_are(tmp_path, picture):
         assert all(kept[row * 9 + column] in held for row in range(6) for column in range(8))
 
 
+@pytest.mark.long
 def test_coarser_levels_are_cut_out_of_their_tiles(tmp_path):
     path, spec = tmp_path / "a.tif", GridSpec(100, 5, level=1, edges="pad")
     write(path, painted(1600, 1200), replace(FORMS[0], downsamples=(1, 4)))
