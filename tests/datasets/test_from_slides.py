@@ -178,6 +178,7 @@ def test_datasets_of_slides_are_selected_split_and_shown(made, both):
     assert patch.pixels.flags.writeable
 
 
+@pytest.mark.long
 def test_guide_runs(made):
     left = run_recipe("docs/how-to/training-without-stores.md", {"results": made.results, "slides": made.slides})
     assert left["ds"].backend == "slides"

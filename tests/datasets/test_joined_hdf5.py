@@ -247,6 +247,7 @@ def a_pipe(path):
     os.mkfifo(path)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("damage", "words"),
     [

@@ -113,6 +113,7 @@ def test_stream_transform_equals_that_of_items(dataset, workers):
     assert count == len(dataset)
 
 
+@pytest.mark.cases
 @pytest.mark.parametrize("ranks", [1, 2, 3, 5])
 @pytest.mark.parametrize("workers", [0, 2])
 def test_ranks_share_the_batches_and_get_as_many(dataset, ranks, workers):

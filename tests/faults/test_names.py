@@ -60,6 +60,7 @@ def test_a_bad_slide_of_any_name_is_told_by_it(tmp_path, name):
     assert row["slide"] in cohort.verdict
 
 
+@pytest.mark.long
 def test_slides_of_one_stem_are_slides_of_their_own(tmp_path):
     cohort = Cohort(tmp_path)
     for name in ("x.svs", "x.tif", "X.SVS", "a/x.svs", "b/x.svs"):

@@ -54,6 +54,7 @@ MISSING = {
 }
 
 
+@pytest.mark.cases
 @pytest.mark.parametrize(("path", "words"), MISSING.values(), ids=MISSING)
 def test_a_missing_slide_of_a_sheet_fails_alone(listed, path, words):
     rows = {row["slide"]: row for row in listed(f"slide,path\na,good.svs\nb,{path}\n").values()}
@@ -63,6 +64,7 @@ def test_a_missing_slide_of_a_sheet_fails_alone(listed, path, words):
     assert "1 slide failed" in listed.cohort.verdict
 
 
+@pytest.mark.cases
 @pytest.mark.parametrize("annotation", ["gone.xml", "x" * 300 + ".xml", "."])
 def test_a_missing_annotation_of_a_sheet_fails_its_slide_alone(listed, annotation):
     listed.cohort.add("other.svs")

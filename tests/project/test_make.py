@@ -84,6 +84,7 @@ def test_run_refuses_a_configuration_before_snakemake(make, wrong):
     assert len(said.splitlines()) == 3
 
 
+@pytest.mark.long
 def test_the_command_lies_in_the_environment(make, tmp_path):
     command = make("run") / ".venv" / "bin" / "slidemill"
     environment = os.environ | {"PYTHONPATH": str(ROOT / "scripts")}

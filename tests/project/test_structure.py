@@ -498,6 +498,7 @@ def started(tmp_path):
     return folder, lambda: json.loads(run(KEPT_DIGESTS, COPY=str(folder)))
 
 
+@pytest.mark.long
 def test_code_digest_parses_changed_files_only(started):
     folder, digest = started
     before, parsed = digest()

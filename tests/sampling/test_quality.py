@@ -224,6 +224,7 @@ def test_a_slide_that_changes_meanwhile_is_no_slide_to_measure(tmp_path):
 INKS = {"blue": (30, 60, 170), "green": (20, 130, 70), "red": (200, 20, 30)}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("ink", INKS)
 def test_a_slide_that_was_written_on_is_told(tmp_path, ink):
     pixels = painted(2060, 1554)

@@ -74,6 +74,7 @@ def test_one_store_is_compared_with_candidates(made, monkeypatch):
     assert unmeasured(measured) == ""
 
 
+@pytest.mark.long
 def test_without_time_the_tables_say_what_is_missing(made, monkeypatch):
     """The store is read once in random order, and the first candidate is written, both on few patches."""
     monkeypatch.setattr("slidemill.stages.benchmark.LEAST_SECONDS", 0.0)

@@ -213,6 +213,7 @@ def test_ctrl_c_ends_it_with_a_word(results, capsys, monkeypatch):
     assert "interrupted by Ctrl-C" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_it_runs_as_a_command(results):
     command = [sys.executable, "-m", "slidemill", "verify", str(results), "--jobs", "2"]
     environment = os.environ | {"PYTHONPATH": str(Path(verification.__file__).parents[2])}
