@@ -42,12 +42,9 @@ def _painted(width, height, seed):
     return paint(width, height, Tissue("Normal", (20, 20, width - 30, height - 20), 3.0, 5), areas=AREAS, seed=seed)
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Leave all but the first and every tenth case of tests marked `cases` to `make check`.
-
-    Of the quick tests, runs of Snakemake come first: one process does them all, and waits for no other at the end.
-    """
+    """Leave all but the first and every tenth case of tests marked `cases` to `make check`."""
     seen = Counter()
     for item in items:
         if item.get_closest_marker("cases") and hasattr(item, "callspec"):
@@ -55,10 +52,6 @@ def pytest_collection_modifyitems(items):
             if seen[test] % 10:
                 item.add_marker(pytest.mark.long)
             seen[test] += 1
-    result = yield  # in which pytest drops what is not selected
-    if not any(item.get_closest_marker("long") for item in items):
-        items.sort(key=lambda item: "workflow" not in item.path.parts)
-    return result
 
 
 def pytest_collection_finish():
