@@ -63,8 +63,9 @@ def main() -> None:
     print(f"{machine()}; {', '.join(code(root) for root in roots)}; CPU s\n")
     print(f"| process | {' | '.join(code(root) for root in roots)} |\n|---|{'---:|' * len(roots)}")
     for process, found in least.items():
-        print(f"| `{process}` | {' | '.join(f'{found[root]:.2f}' for root in roots)} |")
-    print(f"| sum | {' | '.join(f'{sum(one[root] for one in least.values()):.2f}' for root in roots)} |")
+        # A checkout may lack a job that another has.
+        print(f"| `{process}` | {' | '.join(f'{found[root]:.2f}' if root in found else '-' for root in roots)} |")
+    print(f"| sum | {' | '.join(f'{sum(one.get(root, 0) for one in least.values()):.2f}' for root in roots)} |")
 
 
 def measure(given: argparse.Namespace, root: Path) -> dict[str, float]:

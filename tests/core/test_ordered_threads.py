@@ -1,6 +1,8 @@
 """Results come in order whatever the threads do, never far ahead, and a fault reaches the one who waits."""
 
+import gc
 import threading
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -191,3 +193,34 @@ def test_a_fault_of_results_that_are_made_late_is_not_lost(monkeypatch):
     monkeypatch.setattr(threading, "Condition", Halting)
     with pytest.raises(OSError, match="place 0"):
         list(run_in_order(iter([Step(0, run), Step(0, run)]), 1, 2, ahead=3))
+
+
+def test_collecting_garbage_waits_for_no_step():
+    """The collector may run where its thread holds a lock that a step waits for."""
+    lock, begun, done = threading.Lock(), threading.Event(), threading.Event()
+
+    def run(place, caller):
+        if place and threading.current_thread() is caller:
+            assert begun.wait(60)
+        elif place:
+            begun.set()
+            with lock:
+                pass
+        return [(place, place)]
+
+    def abandon():
+        steps = [Step(place, partial(run, place, threading.current_thread())) for place in range(3)]
+        results = run_in_order(iter(steps), 3, 2, ahead=3)
+        circle = [results]
+        circle.append(circle)
+        assert next(results) == 0
+        assert begun.wait(60)
+
+    def collect():
+        with lock:
+            abandon()
+            gc.collect()
+        done.set()
+
+    threading.Thread(target=collect, daemon=True).start()
+    assert done.wait(60), "collecting the results waits for a step that waits for a lock of the collecting thread"

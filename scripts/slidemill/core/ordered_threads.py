@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 Result = TypeVar("Result")
+
+_COLLECTOR = threading.local()
+"""Whether this thread is collecting garbage."""
+
+
+def _note_collection(phase: str, _facts: dict[str, Any]) -> None:
+    _COLLECTOR.is_at_work = phase == "start"
+
+
+gc.callbacks.append(_note_collection)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +73,9 @@ def run_in_order(steps: Iterable[Step[Result]], count: int, threads: int, *, ahe
                 place += 1
     finally:
         crew.stop()
-        for helper in helpers:
-            # A generator that was not closed may be collected on any thread, also on a helper.
-            if helper is not threading.current_thread():
+        # The collector may close a generator on any thread, while this holds a lock that a helper waits for.
+        if not getattr(_COLLECTOR, "is_at_work", False):
+            for helper in helpers:
                 helper.join()
 
 
