@@ -28,7 +28,7 @@ def main(demo: Path, folder: Path) -> None:
     """Write the pictures to a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     results = demo / "results"
-    draw_benchmark(demo, folder / "benchmark.png")
+    draw_benchmark(demo, folder / "benchmark.svg")
     with open_dataset(results) as ds:
         (slide,) = ds.select(slides=SLIDE).slides
         with Image.open(results / "figures" / "overlay" / f"{slide}.jpg") as overlay:

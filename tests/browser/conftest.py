@@ -12,6 +12,7 @@ from slidemill.core.columns import SLIDE_COLUMNS, UNREADABLE_COLUMNS, VALIDATION
 from slidemill.core.outcomes import Outcome
 from slidemill.core.stage_facts import LabelAudit, LabelFacts, QualitySummary, SampleFacts
 from slidemill.report.html_report import Pictures, ReportData, render
+from slidemill.report.plots import as_svg, benchmark_figure
 from slidemill.report.split_summary import FoldSummary, SplitSummary
 from slidemill.report.versions import Run
 
@@ -169,6 +170,7 @@ def write_report(folder, slides, name="Tumour"):
         run=Run({"labels": {"map": {name: 1}}}, {"slidemill": "0", "Python": name}, f"snakemake {name}", "today"),
         unreadable=broken,
         splits=splits,
+        plot=as_svg(benchmark_figure(measured(name))),
     )
     render(folder / "report.html", data)
     return folder / "report.html"

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from slidemill.core.columns import BENCHMARK_COLUMNS, ESTIMATE_COLUMNS
 from slidemill.core.specs import BenchmarkSpec
+from slidemill.errors import SlidemillError
 from slidemill.measuring.readers import Timed, open_readers
 from slidemill.measuring.reading import LEAST, READINGS, benchmark
 from slidemill.measuring.sources import Source, StoreSource, choose_blocks, choose_scattered
 from slidemill.measuring.timing import Deadline
 from slidemill.report._advice import advice, claim, recommendation, unmeasured
-from slidemill.report.plots import benchmark_figure, plot_benchmark
+from slidemill.report.plots import benchmark_figure, plot_benchmark, read_plot
 from tests.examples import examples
 
 IDS = {"a": [f"a{n:03}" for n in range(100)], "b": ["b0", "b1"], "c": [f"c{n:03}" for n in range(50)]}
@@ -361,8 +362,17 @@ def test_the_claim_prefers_several_stores_to_candidates():
 
 
 def test_a_plot_without_measurements_is_a_plot(tmp_path):
-    plot_benchmark(measured({}, {}, {"lmdb": 10}), tmp_path / "plot.png")
-    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+    plot_benchmark(measured({}, {}, {"lmdb": 10}), tmp_path / "plot.svg")
+    assert read_plot(tmp_path / "plot.svg").count("<svg ") == 1
+
+
+@pytest.mark.parametrize("damage", [lambda text: text[:-9], lambda text: "", lambda text: text.replace("viewBox", "x")])
+def test_a_damaged_plot_is_refused(tmp_path, damage):
+    path = tmp_path / "plot.svg"
+    plot_benchmark(measured({}, {}, {"lmdb": 10}), path)
+    path.write_text(damage(path.read_text(encoding="utf-8")), encoding="utf-8")
+    with pytest.raises(SlidemillError, match=r"plot\.svg: this plot is damaged: remove it and run again"):
+        read_plot(path)
 
 
 class Unclosable(Counting):

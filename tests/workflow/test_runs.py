@@ -180,7 +180,7 @@ class TestFinishedRun:
         finished = done.snakemake("--report", "snakemake-report.html", cores=None)
         assert finished.code == 0, finished.text
         page = (done.results / "snakemake-report.html").read_text(encoding="utf-8")
-        assert all(name in page for name in ("report.html", "figures/benchmark.png", "figures/overlay/one-"))
+        assert all(name in page for name in ("report.html", "figures/benchmark.svg", "figures/overlay/one-"))
 
 
 @pytest.mark.long
@@ -335,7 +335,7 @@ class TestSecondRuns:
             ("validation/one-*.csv", "validate_stores"),
             ("figures/montage/one-*.jpg", "draw_slide"),
             ("metadata.parquet", "gather_results"),
-            ("figures/benchmark.png", "benchmark_stores"),
+            ("figures/benchmark.svg", "benchmark_stores"),
         ):
             lost = next(copied.results.glob(made))
             lost.rename(copied.folder / "lost")

@@ -38,7 +38,7 @@ SLIDE_RECORDS = "slide_records.json"
 """How the patches of each slide are read from the slide itself."""
 
 SPLITS_TABLE, SPLITS_SEAL = "splits.csv", "splits.seal.json"
-BENCHMARK_TABLE, BENCHMARK_PLOT = "benchmark.csv", "figures/benchmark.png"
+BENCHMARK_TABLE, BENCHMARK_PLOT = "benchmark.csv", "figures/benchmark.svg"
 CANDIDATES_TABLE = "candidates.csv"
 ESTIMATE_TABLE, ESTIMATE_SEAL = "estimate.csv", "estimate.seal.json"
 SPACE = "outcomes/check_space.json"

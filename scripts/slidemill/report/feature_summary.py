@@ -17,7 +17,7 @@ from slidemill.core.results_layout import feature_file
 from slidemill.errors import StoreError
 from slidemill.features.feature_file import open_features
 from slidemill.report._palette import label_colour
-from slidemill.report.plots import inline_svg
+from slidemill.report.plots import as_svg, inline_svg
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -93,7 +93,7 @@ def summarize_features(table: Path, metadata: Path, label_map: Mapping[str, int]
         plot = ""
         if len(places) > 2:
             labels = [names.get(place, "(failed slide)") for place in places]
-            figure = projection_figure(principal_components(values), labels, label_map)
+            figure = as_svg(projection_figure(principal_components(values), labels, label_map))
             plot = inline_svg(figure, f"The first two principal components of the features {name}, coloured by label")
         found.append(
             FeatureSummary(

@@ -30,7 +30,7 @@ from slidemill.report._summary import (
     verdict,
 )
 from slidemill.report.estimate_table import HEADS, show_candidates
-from slidemill.report.plots import benchmark_figure, inline_svg, quality_figure
+from slidemill.report.plots import as_svg, inline_svg, quality_figure
 from slidemill.report.split_summary import SplitSummary
 from slidemill.report.versions import Run
 from slidemill.sampling.label_faults import label_faults
@@ -105,6 +105,8 @@ class ReportData:
         Rows of the tables of candidates: that of the benchmark, and that of ``slidemill estimate``.
     features
         The features of each model.
+    plot
+        The benchmark's plot, an SVG file's text; empty in a run without benchmark.
     """
 
     slides: Rows
@@ -121,6 +123,7 @@ class ReportData:
     candidates: Rows = ()
     estimate: Rows = ()
     features: Sequence[FeatureSummary] = ()
+    plot: str = ""
 
 
 def render(page: Path, data: ReportData) -> None:
@@ -130,6 +133,7 @@ def render(page: Path, data: ReportData) -> None:
     wrong = [row for row in validation if row["status"] == "failed"]
     labels, audited, quality = label_table(outcomes, data.label_map), audits(outcomes), quality_rows(outcomes)
     counts = all_counts(outcomes)
+    distributions = as_svg(quality_figure(counts)) if counts else ""
     unannotated = [row["slide"] for row in slides if row["status"] == "ok" and not row["annotation"]]
     unmapped = unmapped_names(outcomes)
     noted = [slide for slide, own in quality.items() if own["notes"]]
@@ -200,11 +204,11 @@ def render(page: Path, data: ReportData) -> None:
         "anchors": {slide: f"picture-{number}" for number, slide in enumerate(data.pictures, start=1)},
         "notes": {own.slide: own.labels.notes for own in outcomes if own.labels and own.labels.notes},
         "quality": quality,
-        "distributions": inline_svg(quality_figure(counts), f"Patches by {', '.join(counts)}") if counts else "",
+        "distributions": inline_svg(distributions, f"Patches by {', '.join(counts)}") if counts else "",
         "definitions": {one.column: one.definition for one in MEASURES if one.column in counts},
         "check_terms": CHECK_TERMS,
         "fact_terms": FACT_TERMS,
-        "plot": inline_svg(benchmark_figure(measured), PLOT) if measured else "",
+        "plot": inline_svg(data.plot, PLOT) if data.plot else "",
         "pictures": {slide: (alt_text(slide, names.get(slide, slide), labels), *own) for slide, own in held.items()},
         "linked": {
             slide: [relative_url(file, page.parent) for file in own]

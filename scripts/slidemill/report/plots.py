@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from slidemill.core.files import replacing
 from slidemill.core.quality_measures import MEASURES
+from slidemill.errors import SlidemillError
 from slidemill.report._advice import Rows, fact, source_name, way_name
 
 if TYPE_CHECKING:
@@ -22,19 +23,35 @@ if TYPE_CHECKING:
 
 def load_matplotlib() -> None:
     """Load what plots need, so that it is not loaded when one is drawn."""
-    for name in ("matplotlib.figure", "matplotlib.ticker", "matplotlib.backends.backend_agg"):
+    for name in ("matplotlib.figure", "matplotlib.ticker", "matplotlib.backends.backend_svg"):
         import_module(name)
 
 
 GROUNDS = {"#ffffff": "var(--paper)", "#000000": "currentColor"}
 """By matplotlib's colours of paper and ink, those of the page, which follow its theme."""
 
+_BOX = re.compile(r'viewBox="[^"]+"')
+"""The place of an SVG's content."""
+
 
 def plot_benchmark(rows: Rows, path: Path) -> None:
-    """Publish a PNG of `benchmark_figure`."""
+    """Publish an SVG of `benchmark_figure`."""
     with replacing(path) as aside:
-        # Without matplotlib's version the same figures give the same file.
-        benchmark_figure(rows).savefig(aside, format="png", dpi=130, metadata={"Software": None})
+        aside.write_text(as_svg(benchmark_figure(rows)), encoding="utf-8")
+
+
+def read_plot(path: Path) -> str:
+    """Return the text of a file of `plot_benchmark`.
+
+    Raises
+    ------
+    SlidemillError
+        When it is damaged.
+    """
+    text = path.read_text(encoding="utf-8", errors="replace")
+    if not (text.startswith("<?xml") and text.endswith("</svg>\n") and _BOX.search(text)):
+        raise SlidemillError(f"{path}: this plot is damaged: remove it and run again")
+    return text
 
 
 def benchmark_figure(rows: Rows) -> Figure:
@@ -119,29 +136,33 @@ def quality_figure(counts: Mapping[str, Sequence[int]]) -> Figure:
     return figure
 
 
-def inline_svg(figure: Figure, description: str) -> str:
-    """Return a figure as an SVG element that follows the theme of its page.
+def as_svg(figure: Figure) -> str:
+    """Return a figure as an SVG file; equal figures give equal files.
 
-    Matplotlib escapes its texts. It names no other file, and its ids are digests of what they name.
-
-    Parameters
-    ----------
-    figure
-        The plot.
-    description
-        What it shows, for those who cannot see it.
+    Matplotlib escapes its texts. The file names no other file, and its ids are digests of what they name.
     """
     from matplotlib import rc_context
 
     stream = io.StringIO()
-    # Texts stay texts; the salt makes equal figures equal.
+    # Texts stay texts; the salt makes equal figures equal, and so does leaving out the date and Matplotlib's version.
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "slidemill"}):
-        figure.savefig(stream, format="svg", metadata={"Date": None})
-    svg = stream.getvalue()
+        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+    return stream.getvalue()
+
+
+def inline_svg(svg: str, description: str) -> str:
+    """Return a file of `as_svg` as an element that follows the theme of its page.
+
+    Parameters
+    ----------
+    svg
+        The file.
+    description
+        What it shows, for those who cannot see it.
+    """
     body = svg[svg.index(">", svg.index("<svg")) + 1 :]
-    (box,) = re.findall(r'viewBox="([^"]+)"', svg)
     body = re.sub(r"<metadata>.*?</metadata>|<style .*?</style>|<!--.*?-->", "", body, flags=re.DOTALL)
     body = re.sub(r'<g id="[^"]*"', "<g", body).replace("xlink:href", "href")
     for own, shown in GROUNDS.items():
         body = body.replace(own, shown)
-    return f'<svg role="img" viewBox="{box}" aria-label="{escape(description)}">{body}'
+    return f'<svg role="img" {_BOX.findall(svg)[0]} aria-label="{escape(description)}">{body}'

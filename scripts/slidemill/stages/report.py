@@ -12,6 +12,7 @@ from slidemill.core.outcomes import read_outcome
 from slidemill.core.results_layout import ESTIMATE_TABLE
 from slidemill.core.specs import SplitSpec
 from slidemill.report.html_report import Pictures, ReportData, render
+from slidemill.report.plots import read_plot
 from slidemill.report.split_summary import summarize_splits
 from slidemill.report.versions import Run, this_run
 from slidemill.stages.job import Job
@@ -36,8 +37,8 @@ class ReportJob:
         Names of labels to integers.
     run
         Parameters and versions.
-    benchmark, candidates
-        The benchmark's tables; None in a run without stores or benchmark.
+    benchmark, candidates, plot
+        The benchmark's tables and plot; None in a run without stores or benchmark.
     estimate
         The table of ``slidemill estimate``; None without one.
     features, metadata
@@ -58,6 +59,7 @@ class ReportJob:
     run: Run
     benchmark: Path | None = None
     candidates: Path | None = None
+    plot: Path | None = None
     estimate: Path | None = None
     splits: Path | None = None
     columnar: Path | None = None
@@ -70,7 +72,6 @@ class ReportJob:
         """Return the inputs and output of the rule render_report."""
         parameters = dict(job.params["parameters"])
         files: dict[str, Any] = {**job.inputs, **job.input_lists, **job.outputs}
-        files.pop("plot", None)  # it is for Snakemake's own report
         return cls(
             label_map=parameters["labels"]["map"],
             run=this_run(parameters, job.command, job.params["warnings"]),
@@ -108,6 +109,7 @@ def render_report(job: ReportJob) -> None:
         splits=splits,
         candidates=list(read_table(job.candidates)) if job.candidates else [],
         features=_summaries(job),
+        plot=read_plot(job.plot) if job.plot else "",
         estimate=list(read_cohort_table(job.estimate)) if job.estimate else [],
     )
     render(job.page, data)

@@ -16,6 +16,7 @@ from slidemill.core.files import remove, replacing
 from slidemill.core.job_log import last_error
 from slidemill.core.outcomes import UNFINISHED, Outcome, read_outcome
 from slidemill.report.html_report import Pictures, ReportData, render
+from slidemill.report.plots import read_plot
 from slidemill.report.versions import Run
 from slidemill.runs.job_settings import FOREIGN, STAGES, Settings, foreign_stage
 from slidemill.slides.discovery import SlideFile
@@ -88,6 +89,7 @@ def report_unfinished(unmade: Collection[str], work: Work) -> Path | None:
                 stored=list(read_table(tables.stores)),
                 validation=list(read_table(tables.validation)),
                 measured=list(read_table(benchmark)) if (benchmark := made.path(layout.BENCHMARK_TABLE)) else [],
+                plot=read_plot(plot) if (plot := made.path(layout.BENCHMARK_PLOT)) else "",
                 candidates=list(read_table(tried)) if (tried := made.path(layout.CANDIDATES_TABLE)) else [],
                 outcomes=[outcome for outcome in labelled if outcome.status != UNFINISHED],
                 label_map=work.label_map,
