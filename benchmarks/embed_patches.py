@@ -39,7 +39,7 @@ from slidemill.core.encodings import encode_patch
 from slidemill.core.pyramid import Pyramid
 from slidemill.core.results_layout import METADATA_TABLE, store_path
 from slidemill.core.specs import FeatureSpec, StoreSpec
-from slidemill.features.batching import embed_batches
+from slidemill.features.batching import embed_by_id
 from slidemill.features.models import Encoder, Place, open_encoder
 from slidemill.slides.grid import Grid
 from slidemill.stages.store import new_manifest
@@ -178,7 +178,7 @@ def main() -> None:
             ids = list(store.ids)
 
             def embed(encoder: Encoder, count: int) -> None:
-                np.concatenate(list(embed_batches(encoder, store.read_many, ids[:count], batch=BATCH, threads=THREADS)))
+                np.concatenate(list(embed_by_id(encoder, store.read_many, ids[:count], batch=BATCH, threads=THREADS)))
 
             ways: dict[str, Callable[[], Any]] = {
                 "batches": lambda: deque(dataset.batches(BATCH, shuffle=False, workers=THREADS), maxlen=0)

@@ -1,11 +1,13 @@
 """Batches of features: their order, their ends, and how much is read ahead."""
 
 import threading
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 
-from slidemill.features.batching import AHEAD, MOST_BYTES, embed_batches
+from slidemill.features.batching import AHEAD, MOST_BYTES, embed_batches, embed_by_id
 from slidemill.features.models import Encoder
 
 SIDE = 4
@@ -32,7 +34,7 @@ def read(ids):
 @pytest.mark.parametrize(("count", "batch"), [(1, 8), (8, 8), (9, 8), (40, 3)])
 def test_features_are_in_order_of_ids(count, batch, threads):
     ids = [str(number) for number in range(count)]
-    found = list(embed_batches(encoder(), read, ids, batch=batch, threads=threads))
+    found = list(embed_by_id(encoder(), read, ids, batch=batch, threads=threads))
     assert [len(rows) for rows in found[:-1]] == [batch] * (len(found) - 1)
     assert np.concatenate(found)[:, 0].tolist() == list(range(count))
 
@@ -55,7 +57,7 @@ def test_batches_read_ahead_are_bounded(prepared_bytes, most):
         return prepared.astype(np.float32)
 
     ids = [str(number) for number in range(120)]
-    list(embed_batches(encoder(prepared_bytes, encode), counted, ids, batch=4, threads=3))
+    list(embed_by_id(encoder(prepared_bytes, encode), counted, ids, batch=4, threads=3))
     # A batch is done before the caller asks for the next.
     assert max(begun) <= most + 1
 
@@ -69,13 +71,35 @@ def test_fault_of_reading_is_raised_once_and_threads_end():
         return read(ids)
 
     with pytest.raises(ValueError, match="broken"):
-        list(embed_batches(encoder(), fail, [str(number) for number in range(20)], batch=2, threads=4))
+        list(embed_by_id(encoder(), fail, [str(number) for number in range(20)], batch=2, threads=4))
     assert threading.active_count() == before
 
 
 def test_threads_end_where_features_are_not_taken():
     before = threading.active_count()
-    features = embed_batches(encoder(), read, [str(number) for number in range(90)], batch=2, threads=4)
+    features = embed_by_id(encoder(), read, [str(number) for number in range(90)], batch=2, threads=4)
     next(features)
     features.close()
     assert threading.active_count() == before
+
+
+def test_patches_are_prepared_on_other_threads_than_the_models():
+    """Where one thread at a time reads, as from a slide, its batch is prepared while the model works."""
+    second, seen = threading.Event(), []
+
+    def encode(prepared):
+        # The model has the first batch, and waits for the second to be prepared meanwhile.
+        assert second.wait(60)
+        return prepared.astype(np.float32)
+
+    def prepare(pixels):
+        number = int(pixels[0, 0, 0, 0])
+        seen.append(threading.current_thread())
+        if number:
+            second.set()
+        return pixels[:, 0, 0, :1]
+
+    own = replace(encoder(encode=encode), prepare=prepare)
+    reads = (partial(read, [str(number)]) for number in range(2))
+    assert np.concatenate(list(embed_batches(own, reads, 2, batch=1, threads=1)))[:, 0].tolist() == [0, 1]
+    assert len(seen) == 2

@@ -35,6 +35,10 @@ def encoder(model, weights=None, device="cpu", patch_size=64, **settings):
     return open_encoder("own", spec, Place(device, 2, patch_size))
 
 
+def embed(own):
+    return own.encode(own.prepare(PIXELS))
+
+
 def by_hand(module, size, resample, pixels=PIXELS, mean=tiny.MEAN, std=tiny.STD):
     """What a model returns for pixels that Pillow has resized."""
     images = [Image.fromarray(one).resize((size, size), resample) for one in pixels]
@@ -52,7 +56,7 @@ def test_timm_model_equals_one_called_by_hand(tmp_path):
     module.load_state_dict(torch.load(weights))
     module.reset_classifier(0)
     found = encoder("timm:resnet10t", weights)
-    assert np.allclose(found.embed(PIXELS), by_hand(module, 176, Image.Resampling.BICUBIC), rtol=0.02, atol=0.02)
+    assert np.allclose(embed(found), by_hand(module, 176, Image.Resampling.BICUBIC), rtol=0.02, atol=0.02)
     assert found.transform.startswith("resized from 64 x 64 to 176 x 176 (bicubic); scaled to 0 to 1; mean 0.485,")
     assert found.weights == file_digest(weights)
     assert set(found.versions) == {"torch", "timm"}
@@ -66,11 +70,11 @@ def test_torchvision_model_equals_one_called_by_hand(tmp_path):
     torch.save({"state_dict": module.state_dict()}, tmp_path / "w.pth")
     module.fc = torch.nn.Identity()
     found = encoder("torchvision:resnet18", tmp_path / "w.pth")
-    rows = found.embed(PIXELS)
+    rows = embed(found)
     assert rows.shape == (3, 512)
     assert np.allclose(rows, by_hand(module, 224, Image.Resampling.BILINEAR), rtol=0.02, atol=0.02)
     same_size = encoder("torchvision:resnet18", tmp_path / "w.pth", size=64)
-    assert np.allclose(same_size.embed(PIXELS), by_hand(module, 64, Image.Resampling.BILINEAR), rtol=1e-4, atol=1e-4)
+    assert np.allclose(embed(same_size), by_hand(module, 64, Image.Resampling.BILINEAR), rtol=1e-4, atol=1e-4)
     assert "resized" not in same_size.transform
 
 
@@ -85,20 +89,20 @@ def test_settings_replace_what_model_says(tmp_path):
 @pytest.mark.parametrize(("dtype", "stored"), [("float16", "float16"), ("bfloat16", "float32")])
 def test_smaller_dtypes_are_close(tmp_path, dtype, stored):
     weights = tiny.save_timm(tmp_path / "w.pth")
-    exact = encoder("timm:resnet10t", weights, size=64).embed(PIXELS)
-    found = encoder("timm:resnet10t", weights, size=64, dtype=dtype).embed(PIXELS)
+    exact = embed(encoder("timm:resnet10t", weights, size=64))
+    found = embed(encoder("timm:resnet10t", weights, size=64, dtype=dtype))
     assert found.dtype == stored
     assert np.linalg.norm(found - exact) < 0.03 * np.linalg.norm(exact)
 
 
 def test_callable_without_transform_gets_raw_pixels():
     found = encoder(f"{HERE}:mean")
-    assert np.allclose(found.embed(PIXELS), PIXELS.mean(axis=(1, 2)), rtol=1e-5)
+    assert np.allclose(embed(found), PIXELS.mean(axis=(1, 2)), rtol=1e-5)
     assert (found.weights, found.transform) == ("", "none: the module takes uint8")
 
 
 def test_callable_takes_arguments_and_transforms_batches():
-    rows = encoder(f"{HERE}:whole", arguments={"scale": 2.0}).embed(PIXELS)
+    rows = embed(encoder(f"{HERE}:whole", arguments={"scale": 2.0}))
     assert np.allclose(rows, 2 * PIXELS.mean(axis=(1, 2)), rtol=1e-5)
 
 
@@ -109,7 +113,7 @@ def test_transform_of_images_is_called_image_by_image():
     _, transform = tiny.by_image()
     assert isinstance(transform, transforms.Compose)
     expected = torch.stack([transform(Image.fromarray(one)) for one in PIXELS]).mean(dim=(2, 3)).numpy()
-    assert np.allclose(found.embed(PIXELS), expected, rtol=1e-5)
+    assert np.allclose(embed(found), expected, rtol=1e-5)
     assert found.transform.endswith("(image by image)")
 
 
@@ -119,7 +123,7 @@ def test_onnx_file_equals_its_matrix(tmp_path, batch):
     found = encoder(str(tmp_path / "m.onnx"), mean=(0.5, 0.5, 0.5))
     small = np.stack([np.asarray(Image.fromarray(one).resize((32, 32), Image.Resampling.BICUBIC)) for one in PIXELS])
     pooled = (small / 255 - 0.5).reshape(3, 8, 4, 8, 4, 3).mean(axis=(2, 4)).transpose(0, 3, 1, 2).reshape(3, -1)
-    assert np.allclose(found.embed(PIXELS), pooled @ weights, atol=1e-4)
+    assert np.allclose(embed(found), pooled @ weights, atol=1e-4)
     assert found.transform.startswith("resized from 64 x 64 to 32 x 32 (bicubic)")
     assert found.weights == file_digest(tmp_path / "m.onnx")
 
@@ -131,7 +135,7 @@ def test_torchscript_file_equals_its_module(tmp_path):
     found = encoder(str(tmp_path / "m.pt"))
     with torch.inference_mode():
         expected = module(torch.from_numpy(PIXELS.transpose(0, 3, 1, 2) / np.float32(255))).numpy()
-    assert np.allclose(found.embed(PIXELS), expected, atol=1e-5)
+    assert np.allclose(embed(found), expected, atol=1e-5)
 
 
 def fault(*arguments, **settings):
@@ -255,7 +259,7 @@ def test_idle_threads_of_torch_sleep(given, expected):
 )
 def test_whatever_a_custom_model_raises_is_one_sentence(model, arguments, problem):
     with pytest.raises(ModelError, match=rf"features.own.model is {HERE}:{model}: .*{problem}"):
-        encoder(f"{HERE}:{model}", arguments=arguments).embed(PIXELS)
+        embed(encoder(f"{HERE}:{model}", arguments=arguments))
 
 
 def test_hub_asks_timm_for_weights_of_the_name(tmp_path, monkeypatch):

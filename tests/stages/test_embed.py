@@ -18,7 +18,6 @@ from slidemill.core.results_layout import store_path
 from slidemill.core.specs import FeatureSpec, GridSpec
 from slidemill.errors import MachineError, ModelError, SlidemillError, StoreError
 from slidemill.features.feature_file import open_features
-from slidemill.features.models import Encoder
 from slidemill.stages.embed import EmbedJob, embed_patches
 from slidemill.stores.registry import open_store
 from slidemill.testing import write_svs
@@ -27,9 +26,10 @@ from tests.faults.conftest import Cohort
 
 pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
 
+from tests.features import tiny
 from tests.stages.stored_job import write_job
 
-EVENTS = ((Encoder, "embed"), (os, "fsync"), (os, "rename"), (os, "replace"))
+EVENTS = ((tiny.Mean, "forward"), (os, "fsync"), (os, "rename"), (os, "replace"))
 
 
 def embed_killed(job, moment):

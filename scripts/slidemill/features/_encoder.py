@@ -45,10 +45,6 @@ class Encoder:
     versions: Mapping[str, str]
     prepared_bytes: int = 0
 
-    def embed(self, pixels: Pixels) -> Array:
-        """Return the features of patches, ``(b, dim)``."""
-        return self.encode(self.prepare(pixels))
-
 
 @dataclass(frozen=True, slots=True)
 class Place:

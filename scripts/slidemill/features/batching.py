@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from functools import partial
 from typing import Any
@@ -19,30 +19,48 @@ MOST_BYTES = 100_000_000
 
 
 def embed_batches(
-    encoder: Encoder, read: Callable[[Sequence[str]], Pixels], ids: Sequence[str], *, batch: int, threads: int
+    encoder: Encoder, reads: Iterable[Callable[[], Pixels]], count: int, *, batch: int, threads: int
 ) -> Generator[Array]:
-    """Yield the features of patches, ``(b, dim)``, in their order.
+    """Yield the features of batches of patches, ``(b, dim)``, in their order.
 
     Parameters
     ----------
     encoder
         The model, which runs on the caller's thread.
-    read
-        Returns pixels of some patches, ``uint8 (b, height, width, 3)``; called on several threads at once.
-    ids
-        The patches.
+    reads
+        Each returns the pixels of a batch, ``uint8 (b, height, width, 3)``; called on several threads at once. One
+        thread at a time takes the next.
+    count
+        The number of batches.
     batch
         Patches per batch; the last may have fewer.
     threads
-        Threads that read next to the caller's.
+        Threads that read and prepare next to the caller's.
     """
-    count = -(-len(ids) // batch)
 
-    def step(number: int) -> list[tuple[int, Any]]:
-        return [(number, encoder.prepare(read(ids[number * batch : (number + 1) * batch])))]
+    def step(number: int, read: Callable[[], Pixels]) -> list[tuple[int, Any]]:
+        return [(number, encoder.prepare(read()))]
 
-    steps = (Step(number, partial(step, number)) for number in range(count))
+    steps = (Step(number, partial(step, number, read)) for number, read in enumerate(reads))
     ahead = max(2, min(AHEAD * threads, MOST_BYTES // max(batch * encoder.prepared_bytes, 1)))
     # The caller's thread reads too where the next batch is not ready.
     with closing(run_in_order(steps, count, threads + 1, ahead=ahead)) as prepared:
         yield from map(encoder.encode, prepared)
+
+
+def embed_by_id(
+    encoder: Encoder, read: Callable[[Sequence[str]], Pixels], ids: Sequence[str], *, batch: int, threads: int
+) -> Generator[Array]:
+    """Yield the features of patches that are read by their ids, as `embed_batches` does.
+
+    Parameters
+    ----------
+    encoder, batch, threads
+        As of `embed_batches`.
+    read
+        Returns the pixels of some patches; called on several threads at once.
+    ids
+        The patches.
+    """
+    reads = [partial(read, ids[start : start + batch]) for start in range(0, len(ids), batch)]
+    return embed_batches(encoder, reads, len(reads), batch=batch, threads=threads)

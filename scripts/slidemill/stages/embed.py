@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,7 +24,7 @@ from slidemill.core.specs import SLIDES, FeatureSpec, GridSpec
 from slidemill.core.stage_facts import FeatureFacts
 from slidemill.core.text import AGAIN
 from slidemill.errors import SlideError, StoreError
-from slidemill.features.batching import embed_batches
+from slidemill.features.batching import embed_batches, embed_by_id
 from slidemill.features.checks import TOLERANCE, distant_rows, file_faults, finite_rows
 from slidemill.features.feature_file import Array, FeatureManifest, PatchPlaces, open_features, write_features
 from slidemill.features.models import Encoder, Place, open_encoder
@@ -244,21 +244,25 @@ def _from_store(own: Embedded, ids: Sequence[str]) -> Generator[Array]:
     """Return the features of patches of a store, which other threads read ahead of the model."""
     job, store = own.job, own.store
     assert store is not None
-    return embed_batches(own.encoder, store.read_many, ids, batch=job.spec.batch, threads=job.threads)
+    return embed_by_id(own.encoder, store.read_many, ids, batch=job.spec.batch, threads=job.threads)
 
 
 def _from_slide(own: Embedded, reader: Reader, patches: Sequence[PatchRef]) -> Generator[Array]:
-    """Yield the features of patches that are read from the slide."""
-    encoder, size, side = own.encoder, own.job.spec.batch, own.job.grid.patch_size
+    """Yield the features of patches of a slide, which other threads read and prepare ahead of the model."""
+    job, count, size, side = own.job, len(patches), own.job.spec.batch, own.job.grid.patch_size
     with open_slide(own.asked.source) as slide:
         convert = build_conversion(slide, own.icc)
-    with closing(reader.read(patches, convert, own.job.threads + 1)) as read:
-        for start in range(0, len(patches), size):
+
+    def reads(found: Iterator[tuple[PatchRef, Pixels]]) -> Iterator[Callable[[], Pixels]]:
+        for start in range(0, count, size):
             # A new array for each batch: the model may still copy the last one to its device.
-            pixels: Pixels = np.empty((min(size, len(patches) - start), side, side, 3), np.uint8)
+            pixels: Pixels = np.empty((min(size, count - start), side, side, 3), np.uint8)
             for place in range(len(pixels)):
-                pixels[place] = next(read)[1]
-            yield encoder.embed(pixels)
+                pixels[place] = next(found)[1]
+            yield partial(np.asarray, pixels)
+
+    with closing(reader.read(patches, convert, job.threads)) as found:
+        yield from embed_batches(own.encoder, reads(found), -(-count // size), batch=size, threads=1)
 
 
 def _check(own: Embedded, places: PatchPlaces, manifest: FeatureManifest) -> list[Finding]:
