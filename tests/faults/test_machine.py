@@ -134,12 +134,16 @@ def test_full_disk_fails_a_job_that_embeds(tmp_path, small_disk):
 
 EXPORTED = """
 import os
+from dataclasses import replace
 from pathlib import Path
 import numpy as np
 from slidemill.cli.commands import main
-from tests.results import PATCHES, SIZE, write_slide, write_tables
+from slidemill.core.stage_facts import SlideFacts
+from tests.results import INFO, PATCHES, SAMPLED, SIZE, write_slide, write_tables
 
 results, disk = Path({folder!r}) / "results", Path({disk!r})
+# TRIDENT needs a magnification.
+SAMPLED["facts"] = SlideFacts(info=replace(INFO, objective_power=20.0))
 write_slide(results, "one", np.random.default_rng(0).integers(0, 256, (len(PATCHES), SIZE, SIZE, 3), np.uint8))
 write_tables(results, {{"one": "ok"}})
 status = os.statvfs(disk)
@@ -159,6 +163,8 @@ print("ended", main(["export", str(results), str(disk / {name!r}), *{arguments!r
         ("out.tar", ["--backend", "disk"]),
         ("out", ["--layout", "clam"]),
         ("out", ["--layout", "geojson"]),
+        ("out", ["--layout", "trident"]),
+        ("out", ["--layout", "slideflow"]),
     ],
 )
 def test_a_full_disk_ends_an_export_in_words(tmp_path, small_disk, name, arguments):
