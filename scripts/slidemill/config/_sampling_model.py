@@ -85,9 +85,9 @@ class Sampling(Section):
     `<stem>_patches.h5`, CLAM's `<stem>.h5`, or `<stem>.csv` with the columns `x` and `y`. The slide's file name or id
     may take the place of its stem. Coordinates are those of top left corners in level-0 pixels of the whole slide, at
     any place and in any order. The attributes of an HDF5 file say how large the squares are: leave out `patch_size` and
-    the resolution to take them, or give ones with the same squares. For CSV, `patch_size` and the resolution count. All
-    patches of a run have the same size in pixels. A slide without a file fails, and so does one whose file is another
-    slide's or has coordinates beyond the slide, twice, or with fractions. See
+    the resolution to take them, or give ones with the same squares. For CSV, `patch_size` and the resolution count.
+    With stores, all patches have the same size in pixels. A slide without a file fails, and so does one whose file is
+    another slide's or has coordinates beyond the slide, twice, or with fractions. See
     [From CLAM or TRIDENT and back](../docs/how-to/coming-from-clam-or-trident.md).
     """
 
