@@ -66,5 +66,5 @@ def _embed(results):
             )
             table = own.table
             places = PatchPlaces(list(table["patch_id"]), table[["x0", "y0"]].to_numpy(), {"name": slide})
-            batches = (encoder.embed(pixels) for pixels, _, _ in own.batches(32, shuffle=False))
+            batches = (encoder.encode(encoder.prepare(pixels)) for pixels, _, _ in own.batches(32, shuffle=False))
             write_features(results / feature_file(name, slide), manifest, places, batches=batches)
