@@ -1,6 +1,7 @@
 """Results come in order whatever the threads do, never far ahead, and a fault reaches the one who waits."""
 
 import gc
+import sys
 import threading
 from functools import partial
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slidemill.core.ordered_threads import Step, run_in_order
+from slidemill.core.ordered_threads import Step, _Crew, run_in_order
 from tests.examples import examples
 
 
@@ -224,3 +225,84 @@ def test_collecting_garbage_waits_for_no_step():
 
     threading.Thread(target=collect, daemon=True).start()
     assert done.wait(60), "collecting the results waits for a step that waits for a lock of the collecting thread"
+
+
+@pytest.fixture
+def begin(monkeypatch):
+    """A step of place 0 that the caller runs; other threads begin with it."""
+    begun = threading.Event()
+    monkeypatch.setattr(_Crew, "help", lambda crew, help_=_Crew.help: begun.wait(60) and help_(crew))
+
+    def run():
+        begun.set()
+        return [(0, 0)]
+
+    return Step(0, run)
+
+
+def in_a_circle(results):
+    """Take the first result, and leave the others to the collector."""
+    circle = [results]
+    circle.append(circle)
+    assert next(results) == 0
+
+
+def test_collecting_garbage_waits_for_no_plan(begin):
+    """A plan is carried on under a lock, which stopping the threads takes, too."""
+    lock, taken, waiting, done = threading.Lock(), threading.Event(), threading.Event(), threading.Event()
+
+    def plan():
+        yield begin
+        yield Step(1, lambda: taken.wait(60) and [(1, 1)])
+        yield Step(2, lambda: [(2, 2)])
+        waiting.set()
+        with lock:
+            pass
+
+    def collect():
+        with lock:
+            in_a_circle(run_in_order(plan(), 3, 2, ahead=3))
+            taken.set()
+            assert waiting.wait(60)
+            gc.collect()
+        done.set()
+
+    threading.Thread(target=collect, daemon=True).start()
+    assert done.wait(60), "collecting the results waits for a plan that waits for a lock of the collecting thread"
+
+
+def test_results_that_are_collected_by_their_own_plan_leave_no_thread(begin):
+    taken, collected, helpers = threading.Event(), threading.Event(), []
+
+    def plan():
+        yield begin
+        yield Step(1, lambda: taken.wait(60) and [(1, 1)])
+        yield Step(1, lambda: [(2, 2)])
+        helpers.append(threading.current_thread())
+        gc.collect()
+        collected.set()
+        yield Step(50, lambda: [(50, 50)])
+
+    in_a_circle(run_in_order(plan(), 60, 2, ahead=3))
+    taken.set()
+    assert collected.wait(60)
+    helpers[0].join(60)
+    assert not helpers[0].is_alive()
+
+
+def test_a_step_may_drop_the_last_reference_to_its_results(begin, monkeypatch):
+    ignored, held, dropped = [], threading.Event(), threading.Event()
+    monkeypatch.setattr(sys, "unraisablehook", ignored.append)
+    owner = []
+
+    def drop():
+        assert held.wait(60)
+        owner.clear()
+        dropped.set()
+        return [(1, 1)]
+
+    owner.append(run_in_order(iter([begin, Step(1, drop)]), 2, 2, ahead=2))
+    assert next(owner[0]) == 0
+    held.set()
+    assert dropped.wait(60)
+    assert not ignored

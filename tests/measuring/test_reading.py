@@ -366,7 +366,19 @@ def test_a_plot_without_measurements_is_a_plot(tmp_path):
     assert read_plot(tmp_path / "plot.svg").count("<svg ") == 1
 
 
-@pytest.mark.parametrize("damage", [lambda text: text[:-9], lambda text: "", lambda text: text.replace("viewBox", "x")])
+DAMAGES = {
+    "cut off": lambda text: text[:-9],
+    "empty": lambda text: "",
+    "no box": lambda text: text.replace("viewBox", "x"),
+    "another root": lambda text: text.replace("<svg ", "<sv "),
+    "a hole": lambda text: text[:2000] + text[4000:],
+    "zeros": lambda text: text[:2000] + "\0" * 100 + text[2100:],
+    "markup after it": lambda text: text + "</div><h1>All slides failed</h1>",
+    "an entity": lambda text: text.replace(" PUBLIC", ' [<!ENTITY a "b">] PUBLIC'),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_plot_is_refused(tmp_path, damage):
     path = tmp_path / "plot.svg"
     plot_benchmark(measured({}, {}, {"lmdb": 10}), path)

@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import chdir
+from dataclasses import replace
 from itertools import count
 
 import h5py
@@ -18,6 +20,8 @@ from slidemill.core.results_layout import store_path
 from slidemill.core.specs import FeatureSpec, GridSpec
 from slidemill.errors import MachineError, ModelError, SlidemillError, StoreError
 from slidemill.features.feature_file import open_features
+from slidemill.features.models import open_encoder
+from slidemill.stages import embed
 from slidemill.stages.embed import EmbedJob, embed_patches
 from slidemill.stores.registry import open_store
 from slidemill.testing import write_svs
@@ -196,6 +200,35 @@ def test_slide_that_changed_after_the_plan_fails_no_slide(tmp_path):
     with pytest.raises(SlidemillError, match="the slide is not what it was when the run was planned"):
         embed_patches(job)
     assert not published(job)
+
+
+def test_patches_of_slides_are_prepared_while_the_model_works(tmp_path, monkeypatch):
+    cohort = Cohort(tmp_path)
+    write_svs(cohort.slides / "a.svs", painted(256, 256))
+    cohort.config |= {"stores": {}, "sampling": {"patch_size": 64, "level": 0}}
+    cohort.run()
+    prepared, second = [], threading.Event()
+
+    def open_observed(*given):
+        own = open_encoder(*given)
+
+        def prepare(pixels):
+            prepared.append(own.prepare(pixels))
+            if len(prepared) == 2:
+                second.set()
+            return prepared[-1]
+
+        def encode(batch):
+            # The model has the first batch, and waits for the second to be prepared meanwhile.
+            assert second.wait(60)
+            return own.encode(batch)
+
+        return replace(own, prepare=prepare, encode=encode)
+
+    monkeypatch.setattr(embed, "open_encoder", open_observed)
+    job = a_job(cohort, tmp_path / "own")
+    embed_patches(job)
+    assert read_outcome(job.outcome).status == "ok"
 
 
 MEASURING = """

@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from slidemill.core.csv_tables import read_table
-from slidemill.core.results_layout import embed_stage, feature_file, outcome_file
+from slidemill.core.columns import BENCHMARK_COLUMNS
+from slidemill.core.csv_tables import read_table, write_table
+from slidemill.core.results_layout import BENCHMARK_PLOT, BENCHMARK_TABLE, embed_stage, feature_file, outcome_file
 from slidemill.core.specs import FeatureSpec, GridSpec
+from slidemill.report.html_report import PLOT
+from slidemill.report.plots import plot_benchmark
 from slidemill.report.versions import Run
 from slidemill.stages.embed import EmbedJob, embed_patches
 from slidemill.stages.unfinished import Work, report_unfinished
@@ -31,6 +34,24 @@ def test_unfinished_run_without_stores_waits_for_no_validation(tmp_path, monkeyp
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "This run did not finish" in page
     assert "so there is nothing to validate" in page
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_unfinished_run_shows_the_plot_that_it_has(tmp_path, monkeypatch, damaged):
+    """A plot that is damaged is left out: it is not worth the tables."""
+    cohort = Cohort(tmp_path)
+    cohort.add("done.svs")
+    cohort.run()
+    monkeypatch.chdir(cohort.results)
+    row = {"source": "lmdb", "encoding": "raw", "measure": "bytes", "unit": "bytes", "median": "9"}
+    write_table(Path(BENCHMARK_TABLE), BENCHMARK_COLUMNS, [row])
+    plot_benchmark(list(read_table(Path(BENCHMARK_TABLE))), Path(BENCHMARK_PLOT))
+    if damaged:
+        Path(BENCHMARK_PLOT).write_text("<svg", encoding="utf-8")
+    planned = {one.slide: one for one in cohort.listed}
+    run = Run({"labels": {"map": {"Normal": 0}}}, {"slidemill": "0"}, "", "today")
+    folder = report_unfinished({"report.html"}, Work(planned, ["lmdb"], False, {"Normal": 0}, run))
+    assert (PLOT in (folder / "report.html").read_text(encoding="utf-8")) != damaged
 
 
 def test_unfinished_run_waits_for_each_model(tmp_path, monkeypatch):

@@ -18,6 +18,7 @@ from PIL import Image
 from slidemill import open_store, read_metadata
 from slidemill.config.configuration import read_config
 from slidemill.errors import ConfigError
+from slidemill.report.html_report import PLOT
 from slidemill.runs.planning import list_slides
 from slidemill.testing import Scan, write_svs
 from tests.conftest import ROOT, painted
@@ -83,6 +84,10 @@ class TestFinishedRun:
         row = next(row for row in table if row["path"] == "one.svs")
         assert (row["vendor"], row["width"], row["height"], row["levels"]) == ("aperio", "620", "530", "3")
         assert (row["mpp_x"], row["objective_power"], row["deepzoom_levels"]) == ("0.5", "20.0", "11")
+
+    def test_the_report_shows_the_benchmarks_plot(self, done):
+        page = (done.results / "report.html").read_text(encoding="utf-8")
+        assert f'aria-label="{PLOT}"' in page
 
     def test_metadata_stores_and_oracle_name_the_same_patches(self, done):
         table = read_metadata(done.results)

@@ -29,7 +29,7 @@ LIBRARIES = (
     "jinja2",
     "lmdb",
     "matplotlib.figure",
-    "matplotlib.backends.backend_agg",
+    "matplotlib.backends.backend_svg",
     "numpy",
     "openslide",
     "pandas",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import _thread
 import gc
 import threading
 from collections.abc import Callable, Generator, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -46,7 +48,8 @@ def run_in_order(steps: Iterable[Step[Result]], count: int, threads: int, *, ahe
     Parameters
     ----------
     steps
-        The steps in the order of `Step.first`; one thread at a time takes the next when it may begin.
+        The steps in the order of `Step.first`; one thread at a time takes the next when it may begin. Results that are
+        ready are not yielded while the next step is being taken.
     count
         The number of places.
     threads
@@ -72,11 +75,17 @@ def run_in_order(steps: Iterable[Step[Result]], count: int, threads: int, *, ahe
                 yield result
                 place += 1
     finally:
-        crew.stop()
-        # The collector may close a generator on any thread, while this holds a lock that a helper waits for.
-        if not getattr(_COLLECTOR, "is_at_work", False):
+        if getattr(_COLLECTOR, "is_at_work", False):
+            # The collecting thread may hold a lock that a helper waits for, which may hold the crew's own. To start a
+            # `threading.Thread` would wait, too. When Python ends, no thread starts, and the helpers end with it.
+            with suppress(RuntimeError):
+                _thread.start_new_thread(crew.stop, ())
+        else:
+            crew.stop()
             for helper in helpers:
-                helper.join()
+                # A helper may drop the last reference to this generator.
+                if helper is not threading.current_thread():
+                    helper.join()
 
 
 class _Crew(Generic[Result]):

@@ -28,8 +28,8 @@ def embed_batches(
     encoder
         The model, which runs on the caller's thread.
     reads
-        Each returns the pixels of a batch, ``uint8 (b, height, width, 3)``; called on several threads at once. One
-        thread at a time takes the next.
+        Functions that each return a batch's pixels, ``uint8 (b, height, width, 3)``. Several threads call them at
+        once; one thread at a time takes the next function.
     count
         The number of batches.
     batch

@@ -10,6 +10,10 @@ from html import escape
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
+from xml.etree.ElementTree import ParseError
+
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import fromstring
 
 from slidemill.core.files import replacing
 from slidemill.core.quality_measures import MEASURES
@@ -49,7 +53,11 @@ def read_plot(path: Path) -> str:
         When it is damaged.
     """
     text = path.read_text(encoding="utf-8", errors="replace")
-    if not (text.startswith("<?xml") and text.endswith("</svg>\n") and _BOX.search(text)):
+    try:
+        root = fromstring(text)
+    except (ParseError, DefusedXmlException):
+        root = None
+    if root is None or root.tag != "{http://www.w3.org/2000/svg}svg" or "viewBox" not in root.attrib:
         raise SlidemillError(f"{path}: this plot is damaged: remove it and run again")
     return text
 

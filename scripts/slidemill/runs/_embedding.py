@@ -21,6 +21,9 @@ LOSSY = ("jpeg", "source")
 MODEL_MEMORY = 4
 """Times the size of a file of weights that a job needs for the model, and for what it computes."""
 
+BATCH_MEMORY = 16
+"""Times the bytes of a batch's pixels that a job needs: four batches of pixels, and three of 32-bit numbers."""
+
 
 def model_fingerprint(path: Path) -> str:
     """Return a fingerprint of a model's file that any change of its weights changes.
@@ -104,9 +107,11 @@ class Embedding:
         """Return the function of the MB of a job that embeds patches."""
         files = [Path(file) for file in self._files(name)]
         model = sum(file.stat().st_size for file in files if file.is_file()) * MODEL_MEMORY // 1_000_000
+        patch_bytes = 3 * self.resources.grid.patch_size**2
+        batches = self.config.features[name].batch * patch_bytes * BATCH_MEMORY // 1_000_000
 
         def megabytes(wildcards: OfSlide, attempt: int) -> int:
-            return (2000 + model + self.resources.patch_count(wildcards.slide) // 500) * attempt
+            return (2000 + model + batches + self.resources.patch_count(wildcards.slide) // 500) * attempt
 
         return megabytes
 

@@ -261,7 +261,8 @@ def _from_slide(own: Embedded, reader: Reader, patches: Sequence[PatchRef]) -> G
                 pixels[place] = next(found)[1]
             yield partial(np.asarray, pixels)
 
-    with closing(reader.read(patches, convert, job.threads)) as found:
+    # One more thread reads: the one that takes the patches also prepares them.
+    with closing(reader.read(patches, convert, job.threads + 1)) as found:
         yield from embed_batches(own.encoder, reads(found), -(-count // size), batch=size, threads=1)
 
 

@@ -15,6 +15,7 @@ from slidemill.core.csv_tables import read_table
 from slidemill.core.files import remove, replacing
 from slidemill.core.job_log import last_error
 from slidemill.core.outcomes import UNFINISHED, Outcome, read_outcome
+from slidemill.errors import SlidemillError
 from slidemill.report.html_report import Pictures, ReportData, render
 from slidemill.report.plots import read_plot
 from slidemill.report.versions import Run
@@ -89,7 +90,7 @@ def report_unfinished(unmade: Collection[str], work: Work) -> Path | None:
                 stored=list(read_table(tables.stores)),
                 validation=list(read_table(tables.validation)),
                 measured=list(read_table(benchmark)) if (benchmark := made.path(layout.BENCHMARK_TABLE)) else [],
-                plot=read_plot(plot) if (plot := made.path(layout.BENCHMARK_PLOT)) else "",
+                plot=_read_plot(made.path(layout.BENCHMARK_PLOT)),
                 candidates=list(read_table(tried)) if (tried := made.path(layout.CANDIDATES_TABLE)) else [],
                 outcomes=[outcome for outcome in labelled if outcome.status != UNFINISHED],
                 label_map=work.label_map,
@@ -100,6 +101,14 @@ def report_unfinished(unmade: Collection[str], work: Work) -> Path | None:
             ),
         )
     return layout.UNFINISHED_FOLDER
+
+
+def _read_plot(path: Path | None) -> str:
+    """Return the text of the benchmark's plot; empty for none, or a damaged one, which is not worth the tables."""
+    try:
+        return read_plot(path) if path else ""
+    except (SlidemillError, OSError):
+        return ""
 
 
 class _Made:
