@@ -261,8 +261,8 @@ def _from_slide(own: Embedded, reader: Reader, patches: Sequence[PatchRef]) -> G
                 pixels[place] = next(found)[1]
             yield partial(np.asarray, pixels)
 
-    # One more thread reads: the one that takes the patches also prepares them.
-    with closing(reader.read(patches, convert, job.threads + 1)) as found:
+    # The thread that takes the patches also prepares them: at least one other reads.
+    with closing(reader.read(patches, convert, max(job.threads, 2))) as found:
         yield from embed_batches(own.encoder, reads(found), -(-count // size), batch=size, threads=1)
 
 
