@@ -4,8 +4,7 @@
 
 CPU milliseconds a patch of 256 pixels from the middle of the slide, medians of rounds in which all ways take turns.
 zstd is written as stores have it, at level 1 as they had it before, and at other levels and lengths of matches. PNG is
-written as stores have it, and by libdeflate, libpng, libspng and OpenCV; every PNG is decoded as stores do and by
-libpng.
+written as stores have it, and by libpng, libspng and OpenCV; every PNG is decoded as stores do and by libpng.
 """
 
 from __future__ import annotations
@@ -13,9 +12,7 @@ from __future__ import annotations
 import argparse
 import random
 import statistics
-import struct
 import time
-import zlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -43,18 +40,6 @@ def by_libpng(pixels: Pixels) -> bytes:
     """Encode as slidemill did before libdeflate."""
     strategy, row_filter = imagecodecs.PNG.STRATEGY.RLE, imagecodecs.PNG.FILTER.UP
     return bytes(imagecodecs.png_encode(pixels, 1, strategy=strategy, filter=row_filter))
-
-
-def by_libdeflate(pixels: Pixels) -> bytes:
-    """Encode as slidemill did before ISA-L, but for the few bytes around the deflated rows."""
-    rows = pixels.reshape(len(pixels), -1)
-    filtered = np.full((len(rows), 1 + rows.shape[1]), 2, np.uint8)
-    filtered[0, 1:] = rows[0]
-    np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
-    data = bytes(imagecodecs.deflate_encode(filtered, level=1))
-    chunks = (b"IHDR" + struct.pack(">2I5B", SIZE, SIZE, 8, 2, 0, 0, 0), b"IDAT" + data, b"IEND")
-    framed = (struct.pack(">I", len(one) - 4) + one + struct.pack(">I", zlib.crc32(one)) for one in chunks)
-    return b"\x89PNG\r\n\x1a\n" + b"".join(framed)
 
 
 def by_opencv(pixels: Pixels) -> bytes:
@@ -91,7 +76,6 @@ WAYS: dict[str, Encode] = {
         for level, length in ((1, 7), (-1, 6), (-1, 7), (-2, 7), (-4, 7))
     },
     "PNG": partial(by_store, "png"),
-    "PNG by libdeflate": by_libdeflate,
     "PNG by libpng": by_libpng,
     "PNG by libspng": partial(imagecodecs.spng_encode, level=1),
     "PNG by OpenCV": by_opencv,

@@ -40,7 +40,6 @@ PUBLIC_AS_IT_IS = [("slidemill/datasets/dataset.py: batches", 8), ("slidemill/to
 """`Dataset.batches` and `PatchStream`: users may give all their parameters by position, as the docs say."""
 CONDA_NAMES = {
     "opencv-python-headless": "py-opencv",
-    "isal": "python-isal",
     "lmdb": "python-lmdb",
     "xxhash": "python-xxhash",
     "matplotlib": "matplotlib-base",

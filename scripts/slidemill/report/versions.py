@@ -26,7 +26,6 @@ LIBRARIES = (
     "pillow",
     "simplejpeg",
     "zstandard",
-    "isal",
     "tifffile",
     "shapely",
     "matplotlib",
