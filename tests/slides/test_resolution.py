@@ -154,10 +154,11 @@ def test_as_many_patches_as_fit_are_kept(grid):
     across, down = (side // grid.spec.patch_size for side in grid.size)
     assert len(kept) == across * down
     whole = (grid.pyramid.bounds or (0, 0, *grid.pyramid.dimensions[0]))[2:]
-    for side, own in zip(whole, grid.size, strict=True):
-        # No grid pixel more than fits, but for the rounding of the level's own sizes, and none fewer.
-        level = grid.pyramid.downsamples[grid.level]
-        assert side - grid.downsample - level <= own * grid.downsample <= side + 2 * level
+    for axis, (side, own) in enumerate(zip(whole, grid.size, strict=True)):
+        # In pixels of the level: OpenSlide's downsample is a mean of both axes. No grid pixel more than fits, the
+        # level's last one counted whole, and none fewer.
+        area = grid.pyramid.dimensions[grid.level][axis] * side / grid.pyramid.dimensions[0][axis]
+        assert area - grid.shrink - 1e-6 <= own * grid.shrink <= area + 1 + 1e-6
 
 
 @given(grids())
